@@ -1,0 +1,24 @@
+//! The ABI between the kernel programs (`dbfw-ebpf`) and userspace (`dbfw-user`).
+//!
+//! Every map key and value, every limit and every map name is defined here and nowhere
+//! else. Types are `repr(C)` without padding, so that both sides and BTF agree on them;
+//! a test compares them with the BTF of the built object. Byte order is the host's unless
+//! a field says otherwise.
+#![no_std]
+
+mod event;
+mod index;
+mod limits;
+mod names;
+mod reason;
+mod value;
+
+pub use event::{Budget, Event, Trace};
+pub use index::{
+    Counted, STATS_SLOTS, front4_coarse, front4_fine, front6_coarse, front6_fine, port_slot,
+    stats_slot,
+};
+pub use limits::*;
+pub use names::*;
+pub use reason::{Family, Mode, Reason, Verdict};
+pub use value::{Counter, Database, Entry, Exempt, RuleCounter};

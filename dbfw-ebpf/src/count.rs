@@ -1,0 +1,178 @@
+//! Counters, sampled events, and the trace of a test run.
+
+use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
+use dbfw_common::{
+    Counted, Entry, Event, Family, LOOPBACK_IFINDEX, Mode, Reason, Verdict, stats_slot,
+};
+
+use crate::{
+    maps::{BUDGET, EVENTS, RULE_STATS, STATS, TRACE},
+    packet::{Headers, Packet},
+    source::Source,
+};
+
+/// Passes a packet that no database is concerned with: uncounted, that path stays free.
+#[inline(always)]
+pub(crate) fn passed<P: Packet>(packet: &P, reason: Reason) -> Verdict {
+    if packet.ifindex() == LOOPBACK_IFINDEX {
+        trace(Verdict::Pass, reason, 0, Family::V4, 0);
+    }
+    Verdict::Pass
+}
+
+/// Lets in a packet that the rule in slot `rule` trusts.
+#[inline(always)]
+pub(crate) fn allowed<P: Packet>(
+    packet: &P,
+    headers: &Headers,
+    database: u32,
+    rule: u32,
+    bytes: u32,
+) -> Verdict {
+    let family = headers.source.family;
+    if packet.ifindex() == LOOPBACK_IFINDEX {
+        trace(Verdict::Allow, Reason::Trusted, database, family, rule);
+        return Verdict::Allow;
+    }
+    count(database, family, Counted::Allowed, bytes);
+    if let Some(counter) = RULE_STATS.get_ptr_mut(rule) {
+        // SAFETY: the pointer is this CPU's element, valid while the program runs.
+        unsafe {
+            (*counter).packets += 1;
+            (*counter).last_hit = bpf_ktime_get_coarse_ns();
+        }
+    }
+    Verdict::Allow
+}
+
+/// Drops a packet, or only counts it where the mode is observe.
+#[inline(always)]
+pub(crate) fn refused<P: Packet>(
+    packet: &P,
+    headers: &Headers,
+    database: u32,
+    mode: u32,
+    reason: Reason,
+    bytes: u32,
+) -> Verdict {
+    let verdict = verdict(mode);
+    let ifindex = packet.ifindex();
+    if ifindex == LOOPBACK_IFINDEX {
+        trace(verdict, reason, database, headers.source.family, 0);
+        return verdict;
+    }
+    refusal(&Refusal {
+        source: headers.source,
+        database,
+        ifindex,
+        bytes,
+        port: headers.port,
+        protocol: headers.protocol,
+        reason,
+        verdict,
+    });
+    verdict
+}
+
+/// A drop, or what would have been one.
+pub(crate) struct Refusal {
+    pub(crate) source: Source,
+    pub(crate) database: u32,
+    pub(crate) ifindex: u32,
+    pub(crate) bytes: u32,
+    pub(crate) port: u32,
+    pub(crate) protocol: u32,
+    pub(crate) reason: Reason,
+    pub(crate) verdict: Verdict,
+}
+
+/// Counts a refusal and, if this CPU has a token left, writes an event.
+#[inline(always)]
+pub(crate) fn refusal(refusal: &Refusal) {
+    let counted = match refusal.verdict {
+        Verdict::Drop => Counted::Dropped(refusal.reason),
+        _ => Counted::Observed(refusal.reason),
+    };
+    count(refusal.database, refusal.source.family, counted, refusal.bytes);
+
+    let Some(budget) = BUDGET.get_ptr_mut(0) else { return };
+    // SAFETY: the pointer is this CPU's element, valid while the program runs.
+    let budget = unsafe { &mut *budget };
+    if budget.tokens == 0 {
+        budget.skipped += 1;
+        return;
+    }
+    budget.tokens -= 1;
+    let weight = budget.skipped + 1;
+    if write_event(refusal, weight) {
+        budget.skipped = 0;
+    } else {
+        budget.skipped = weight;
+    }
+}
+
+#[inline(always)]
+fn write_event(refusal: &Refusal, weight: u64) -> bool {
+    let Some(mut slot) = EVENTS.reserve_untyped::<Event>(0) else { return false };
+    let event = slot.as_mut_ptr();
+    // SAFETY: the pointer is the reserved record, and every field is written.
+    unsafe {
+        (*event).time = bpf_ktime_get_coarse_ns();
+        (*event).weight = weight;
+        (*event).source = refusal.source.words;
+        (*event).ifindex = refusal.ifindex;
+        (*event).bytes = refusal.bytes;
+        (*event).port = refusal.port as u16;
+        (*event).database = refusal.database as u8;
+        (*event).reason = refusal.reason as u8;
+        (*event).verdict = refusal.verdict as u8;
+        (*event).family = refusal.source.family as u8;
+        (*event).protocol = refusal.protocol as u8;
+        (*event).reserved = 0;
+    }
+    slot.submit(0);
+    true
+}
+
+/// What a database in `mode` does with a packet it does not trust.
+#[inline(always)]
+pub(crate) fn verdict(mode: u32) -> Verdict {
+    if mode == Mode::Observe as u32 { Verdict::Observe } else { Verdict::Drop }
+}
+
+#[inline(always)]
+fn count(database: u32, family: Family, counted: Counted, bytes: u32) {
+    if let Some(counter) = STATS.get_ptr_mut(stats_slot(database, family, counted)) {
+        // SAFETY: the pointer is this CPU's element, valid while the program runs.
+        unsafe {
+            (*counter).packets += 1;
+            (*counter).bytes += u64::from(bytes);
+        }
+    }
+}
+
+/// The slot of the rule that lets `database` be reached: behind those of the databases
+/// with lower bits.
+#[inline(always)]
+pub(crate) fn rule_slot(entry: &Entry, database: u32) -> u32 {
+    if entry.rules == 0 {
+        return 0;
+    }
+    let below = (1u64 << ((database - 1) & 63)) - 1;
+    entry.rules + (entry.mask() & below).count_ones()
+}
+
+#[inline(always)]
+fn trace(verdict: Verdict, reason: Reason, database: u32, family: Family, rule: u32) {
+    if let Some(trace) = TRACE.get_ptr_mut(0) {
+        // SAFETY: the pointer is this CPU's element, valid while the program runs.
+        unsafe {
+            (*trace).runs += 1;
+            (*trace).verdict = verdict as u8;
+            (*trace).reason = reason as u8;
+            (*trace).database = database as u8;
+            (*trace).family = family as u8;
+            (*trace).rule = rule;
+        }
+    }
+}

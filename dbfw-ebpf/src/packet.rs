@@ -1,0 +1,470 @@
+//! The header walk: from the first byte of a frame to its source and destination port.
+//!
+//! The common shapes (no VLAN tag, IPv4 without options or IPv6 without extension headers)
+//! are read in place at constant offsets. Everything else goes through `load`, a helper
+//! call per header: variable packet offsets would need CAP_PERFMON to load, and the helper
+//! also reads past the linear part of a multi-buffer frame.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    programs::{TcContext, XdpContext},
+};
+use dbfw_common::{Family, MAX_EXT_HEADERS, MAX_VLAN_TAGS, Reason};
+
+use crate::source::Source;
+
+/// Link header of Ethernet devices, in bytes.
+pub(crate) const ETHERNET: usize = 14;
+/// Link header of devices that have none.
+pub(crate) const NO_LINK_HEADER: usize = 0;
+
+const ETH_P_IP: u16 = 0x0800;
+const ETH_P_IPV6: u16 = 0x86dd;
+const ETH_P_8021Q: u16 = 0x8100;
+const ETH_P_8021AD: u16 = 0x88a8;
+const ETH_P_QINQ1: u16 = 0x9100;
+
+const HOP_BY_HOP: u32 = 0;
+const TCP: u32 = 6;
+const UDP: u32 = 17;
+const ROUTING: u32 = 43;
+const FRAGMENT: u32 = 44;
+const AUTHENTICATION: u32 = 51;
+const DESTINATION_OPTIONS: u32 = 60;
+const MOBILITY: u32 = 135;
+const HOST_IDENTITY: u32 = 139;
+const SHIM6: u32 = 140;
+
+/// How far the headers could be read.
+#[derive(Clone, Copy, PartialEq)]
+#[repr(u32)]
+pub(crate) enum Step {
+    /// Neither IP nor a protocol that carries ports.
+    NotJudged = 0,
+    /// To be dropped for `Headers::reason`, whatever its port.
+    Refused = 1,
+    /// A fragment that is not the first: it supplies no port.
+    Fragment = 2,
+    /// The port cannot be read.
+    Hidden = 3,
+    /// TCP or UDP with a port.
+    Port = 4,
+}
+
+/// What the headers say; which fields mean something depends on the [`Step`].
+pub(crate) struct Headers {
+    pub(crate) source: Source,
+    /// Where the IP header says the packet ends, counted from the first byte of the frame;
+    /// 0 where it says nothing (jumbograms).
+    pub(crate) end: u32,
+    pub(crate) port: u32,
+    /// TCP or UDP; 0 if unknown.
+    pub(crate) protocol: u32,
+    pub(crate) reason: Reason,
+}
+
+impl Headers {
+    /// Clears `headers`: all zero and [`Reason::NotJudged`]. In place, because the compiler
+    /// would build and move a value with memset and memcpy, whose loops the verifier refuses
+    /// to a loader without CAP_PERFMON.
+    #[inline(always)]
+    pub(crate) fn clear(headers: &mut MaybeUninit<Self>) -> &mut Self {
+        let at = headers.as_mut_ptr();
+        // SAFETY: every field is written; volatile, so that the stores stay stores.
+        unsafe {
+            (&raw mut (*at).source.family).write_volatile(Family::V4);
+            let words = (&raw mut (*at).source.words).cast::<u32>();
+            words.write_volatile(0);
+            words.add(1).write_volatile(0);
+            words.add(2).write_volatile(0);
+            words.add(3).write_volatile(0);
+            (&raw mut (*at).end).write_volatile(0);
+            (&raw mut (*at).port).write_volatile(0);
+            (&raw mut (*at).protocol).write_volatile(0);
+            (&raw mut (*at).reason).write_volatile(Reason::NotJudged);
+            headers.assume_init_mut()
+        }
+    }
+
+    #[inline(always)]
+    fn refuse(&mut self, reason: Reason) -> Step {
+        self.reason = reason;
+        Step::Refused
+    }
+}
+
+/// A packet as one of the hooks sees it.
+pub(crate) trait Packet {
+    /// First byte of the linear part.
+    fn start(&self) -> usize;
+    /// Behind the last byte of the linear part.
+    fn linear_end(&self) -> usize;
+    /// Length of the whole frame.
+    fn frame_len(&self) -> u32;
+    /// Interface it came in on.
+    fn ifindex(&self) -> u32;
+    /// `N` words of 32 bits at `offset`, as they lie in the frame; `None` beyond its end.
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u32; N]>;
+    /// 16 bits at `offset`, in host order.
+    fn load_u16(&self, offset: u32) -> Option<u16>;
+}
+
+impl Packet for XdpContext {
+    #[inline(always)]
+    fn start(&self) -> usize {
+        self.data()
+    }
+
+    #[inline(always)]
+    fn linear_end(&self) -> usize {
+        self.data_end()
+    }
+
+    #[inline(always)]
+    fn frame_len(&self) -> u32 {
+        // SAFETY: the context is the hook's own.
+        unsafe { bpf_xdp_get_buff_len(self.ctx) as u32 }
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        self.ingress_ifindex() as u32
+    }
+
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
+        let mut words = MaybeUninit::<[u32; N]>::uninit();
+        // SAFETY: `words` has room for N words.
+        let error = unsafe {
+            bpf_xdp_load_bytes(self.ctx, offset, words.as_mut_ptr().cast(), 4 * N as u32)
+        };
+        // SAFETY: the helper wrote all of it.
+        if error == 0 { Some(unsafe { words.assume_init() }) } else { None }
+    }
+
+    #[inline(always)]
+    fn load_u16(&self, offset: u32) -> Option<u16> {
+        let mut value = 0u16;
+        // SAFETY: `value` has room for two bytes.
+        let error = unsafe { bpf_xdp_load_bytes(self.ctx, offset, (&raw mut value).cast(), 2) };
+        if error == 0 { Some(u16::from_be(value)) } else { None }
+    }
+}
+
+impl Packet for TcContext {
+    #[inline(always)]
+    fn start(&self) -> usize {
+        self.data()
+    }
+
+    #[inline(always)]
+    fn linear_end(&self) -> usize {
+        self.data_end()
+    }
+
+    #[inline(always)]
+    fn frame_len(&self) -> u32 {
+        self.len()
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: the context is the hook's own.
+        unsafe { (*self.skb.skb).ifindex }
+    }
+
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
+        let mut words = MaybeUninit::<[u32; N]>::uninit();
+        // SAFETY: `words` has room for N words.
+        let error = unsafe {
+            bpf_skb_load_bytes(self.as_ptr(), offset, words.as_mut_ptr().cast(), 4 * N as u32)
+        };
+        // SAFETY: the helper wrote all of it.
+        if error == 0 { Some(unsafe { words.assume_init() }) } else { None }
+    }
+
+    #[inline(always)]
+    fn load_u16(&self, offset: u32) -> Option<u16> {
+        let mut value = 0u16;
+        // SAFETY: `value` has room for two bytes.
+        let error =
+            unsafe { bpf_skb_load_bytes(self.as_ptr(), offset, (&raw mut value).cast(), 2) };
+        if error == 0 { Some(u16::from_be(value)) } else { None }
+    }
+}
+
+/// Walks the headers of a frame whose link header has `LINK` bytes.
+#[inline(always)]
+pub(crate) fn walk<P: Packet, const LINK: usize>(packet: &P, headers: &mut Headers) -> Step {
+    let start = packet.start();
+    // An IPv4 header and the ports; the rest of an IPv6 header is checked where it is read.
+    if start + LINK + 24 > packet.linear_end() {
+        return walk_loaded::<P, LINK>(packet, headers);
+    }
+    // SAFETY: every read below lies in the LINK + 24 bytes checked above.
+    unsafe {
+        if LINK == ETHERNET {
+            match read_u16(start + 12) {
+                ETH_P_IP => {}
+                ETH_P_IPV6 => return walk_v6_in_place::<P, LINK>(packet, headers, start),
+                ETH_P_8021Q | ETH_P_8021AD | ETH_P_QINQ1 => {
+                    return walk_loaded::<P, LINK>(packet, headers);
+                }
+                _ => return Step::NotJudged,
+            }
+        } else if read_u8(start) >> 4 == 6 {
+            return walk_v6_in_place::<P, LINK>(packet, headers, start);
+        }
+        let ip = start + LINK;
+        let protocol = u32::from(read_u8(ip + 9));
+        let total = read_u16(ip + 2);
+        // Not IHL 5, a fragment of any kind, or too short for ports: the full walk decides.
+        if read_u8(ip) != 0x45
+            || read_u16(ip + 6) & 0x3fff != 0
+            || (protocol != TCP && protocol != UDP)
+            || (total != 0 && total < 24)
+        {
+            return walk_loaded::<P, LINK>(packet, headers);
+        }
+        headers.source.words[0] = read_u32(ip + 12);
+        if read_u8(ip + 12) == 127 || read_u8(ip + 16) == 127 {
+            return headers.refuse(Reason::Martian);
+        }
+        headers.protocol = protocol;
+        headers.port = u32::from(read_u16(ip + 22));
+        headers.end = if total == 0 { 0 } else { LINK as u32 + u32::from(total) };
+        Step::Port
+    }
+}
+
+#[inline(always)]
+fn walk_v6_in_place<P: Packet, const LINK: usize>(
+    packet: &P,
+    headers: &mut Headers,
+    start: usize,
+) -> Step {
+    if start + LINK + 44 > packet.linear_end() {
+        return walk_loaded::<P, LINK>(packet, headers);
+    }
+    // SAFETY: every read lies in the LINK + 44 bytes just checked.
+    unsafe {
+        let ip = start + LINK;
+        let protocol = u32::from(read_u8(ip + 6));
+        let payload = read_u16(ip + 4);
+        if read_u8(ip) >> 4 != 6
+            || (protocol != TCP && protocol != UDP)
+            || (payload != 0 && payload < 4)
+        {
+            return walk_loaded::<P, LINK>(packet, headers);
+        }
+        headers.source = Source { family: Family::V6, words: read_words(ip + 8) };
+        if is_loopback6(headers.source.words) || is_loopback6(read_words(ip + 24)) {
+            return headers.refuse(Reason::Martian);
+        }
+        headers.protocol = protocol;
+        headers.port = u32::from(read_u16(ip + 42));
+        headers.end = if payload == 0 { 0 } else { LINK as u32 + 40 + u32::from(payload) };
+        Step::Port
+    }
+}
+
+/// The walk for every shape, through `load`.
+#[inline(never)]
+fn walk_loaded<P: Packet, const LINK: usize>(packet: &P, headers: &mut Headers) -> Step {
+    let mut offset = LINK as u32;
+    let version = if LINK == ETHERNET {
+        let Some(mut ethertype) = packet.load_u16(12) else { return Step::NotJudged };
+        let mut tags = 0;
+        while is_tag(ethertype) {
+            if tags == MAX_VLAN_TAGS {
+                return headers.refuse(Reason::VlanDepth);
+            }
+            // A tag is two bytes of identifier, then the type of what follows.
+            let Some(next) = packet.load_u16(offset + 2) else { return Step::NotJudged };
+            ethertype = next;
+            offset += 4;
+            tags += 1;
+        }
+        match ethertype {
+            ETH_P_IP => 4,
+            ETH_P_IPV6 => 6,
+            _ => return Step::NotJudged,
+        }
+    } else {
+        let Some(word) = packet.load_u16(0) else { return Step::NotJudged };
+        word >> 12
+    };
+    match version {
+        4 => walk_v4(packet, headers, offset),
+        6 => walk_v6(packet, headers, offset),
+        _ => Step::NotJudged,
+    }
+}
+
+#[inline(always)]
+fn walk_v4<P: Packet>(packet: &P, headers: &mut Headers, ip: u32) -> Step {
+    let Some(header) = packet.load::<5>(ip) else { return headers.refuse(Reason::Malformed) };
+    let first = u32::from_be(header[0]);
+    let header_len = (first >> 24 & 0x0f) * 4;
+    let total = first & 0xffff;
+    let frame = packet.frame_len();
+    if first >> 28 != 4
+        || header_len < 20
+        || (total != 0 && total < header_len)
+        || ip + header_len > frame
+    {
+        return headers.refuse(Reason::Malformed);
+    }
+    headers.source.words[0] = header[3];
+    if u32::from_be(header[3]) >> 24 == 127 || u32::from_be(header[4]) >> 24 == 127 {
+        return headers.refuse(Reason::Martian);
+    }
+    let fragment = u32::from_be(header[1]);
+    if fragment & 0x1fff != 0 {
+        return Step::Fragment;
+    }
+    headers.protocol = u32::from_be(header[2]) >> 16 & 0xff;
+    headers.end = if total == 0 { 0 } else { ip + total };
+    let more_fragments = fragment & 0x2000 != 0;
+    ports(packet, headers, ip + header_len, frame, more_fragments)
+}
+
+#[inline(always)]
+fn walk_v6<P: Packet>(packet: &P, headers: &mut Headers, ip: u32) -> Step {
+    headers.source.family = Family::V6;
+    let Some(header) = packet.load::<10>(ip) else { return headers.refuse(Reason::Malformed) };
+    if u32::from_be(header[0]) >> 28 != 6 {
+        return headers.refuse(Reason::Malformed);
+    }
+    headers.source.words = [header[2], header[3], header[4], header[5]];
+    if is_loopback6(headers.source.words)
+        || is_loopback6([header[6], header[7], header[8], header[9]])
+    {
+        return headers.refuse(Reason::Martian);
+    }
+    let lengths = u32::from_be(header[1]);
+    let payload = lengths >> 16;
+    headers.end = if payload == 0 { 0 } else { ip + 40 + payload };
+    let frame = packet.frame_len();
+    let limit = limit(headers.end, frame);
+
+    let mut next = lengths >> 8 & 0xff;
+    let mut cursor = ip + 40;
+    let mut fragment = false;
+    let mut walked = 0;
+    while is_extension(next) {
+        if walked == MAX_EXT_HEADERS {
+            return Step::Hidden;
+        }
+        walked += 1;
+        let word = match packet.load::<1>(cursor) {
+            Some([word]) if cursor + 8 <= limit => u32::from_be(word),
+            _ if fragment => return Step::Hidden,
+            _ => return headers.refuse(Reason::Malformed),
+        };
+        let length = word >> 16 & 0xff;
+        cursor += if next == FRAGMENT {
+            if word & 0xfff8 != 0 {
+                return Step::Fragment;
+            }
+            fragment |= word & 1 != 0;
+            8
+        } else if next == AUTHENTICATION {
+            (length + 2) * 4
+        } else {
+            (length + 1) * 8
+        };
+        next = word >> 24;
+    }
+    headers.protocol = next;
+    ports(packet, headers, cursor, frame, fragment)
+}
+
+/// The destination port behind `l4`, if the first four bytes there belong to the packet.
+#[inline(always)]
+fn ports<P: Packet>(
+    packet: &P,
+    headers: &mut Headers,
+    l4: u32,
+    frame: u32,
+    fragment: bool,
+) -> Step {
+    if headers.protocol != TCP && headers.protocol != UDP {
+        return Step::NotJudged;
+    }
+    if l4 + 4 <= limit(headers.end, frame)
+        && let Some(port) = packet.load_u16(l4 + 2)
+    {
+        headers.port = u32::from(port);
+        return Step::Port;
+    }
+    if fragment { Step::Hidden } else { headers.refuse(Reason::Malformed) }
+}
+
+/// Where the packet ends: padding behind its IP length does not belong to it.
+#[inline(always)]
+fn limit(end: u32, frame: u32) -> u32 {
+    if end != 0 && end < frame { end } else { frame }
+}
+
+#[inline(always)]
+fn is_tag(ethertype: u16) -> bool {
+    matches!(ethertype, ETH_P_8021Q | ETH_P_8021AD | ETH_P_QINQ1)
+}
+
+#[inline(always)]
+fn is_extension(header: u32) -> bool {
+    matches!(
+        header,
+        HOP_BY_HOP
+            | ROUTING
+            | FRAGMENT
+            | AUTHENTICATION
+            | DESTINATION_OPTIONS
+            | MOBILITY
+            | HOST_IDENTITY
+            | SHIM6
+    )
+}
+
+#[inline(always)]
+fn is_loopback6(address: [u32; 4]) -> bool {
+    address[0] | address[1] | address[2] == 0 && address[3] == 1u32.to_be()
+}
+
+/// # Safety
+/// The four words at `at` must lie between the checked start and end of the packet.
+#[inline(always)]
+unsafe fn read_words(at: usize) -> [u32; 4] {
+    // SAFETY: the caller's.
+    unsafe { [read_u32(at), read_u32(at + 4), read_u32(at + 8), read_u32(at + 12)] }
+}
+
+/// # Safety
+/// As for [`read_words`].
+#[inline(always)]
+unsafe fn read_u32(at: usize) -> u32 {
+    // SAFETY: the caller's. The address may be odd for a u32: the verifier accepts such
+    // loads where the architecture does, and a byte-wise read would cost four of them.
+    unsafe { core::ptr::read(at as *const u32) }
+}
+
+/// # Safety
+/// As for [`read_words`]. In host order.
+#[inline(always)]
+unsafe fn read_u16(at: usize) -> u16 {
+    // SAFETY: as in `read_u32`.
+    u16::from_be(unsafe { core::ptr::read(at as *const u16) })
+}
+
+/// # Safety
+/// As for [`read_words`].
+#[inline(always)]
+unsafe fn read_u8(at: usize) -> u8 {
+    // SAFETY: the caller's.
+    unsafe { core::ptr::read(at as *const u8) }
+}

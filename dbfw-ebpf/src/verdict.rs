@@ -1,0 +1,94 @@
+//! The decision on one packet.
+
+use core::mem::MaybeUninit;
+
+use dbfw_common::{FLAG_DROP_FRAGMENTS, HOST, Mode, Reason, Verdict, port_slot};
+
+use crate::{
+    count,
+    maps::{DATABASES, PORTS},
+    packet::{Headers, Packet, Step, walk},
+};
+
+const UDP: u32 = 17;
+
+/// Judges a packet and counts what it decided.
+#[inline(always)]
+pub(crate) fn judge<P: Packet, const LINK: usize>(packet: &P) -> Verdict {
+    let mut storage = MaybeUninit::uninit();
+    let headers = Headers::clear(&mut storage);
+    match walk::<P, LINK>(packet, headers) {
+        Step::Port => judge_port(packet, headers),
+        Step::NotJudged => count::passed(packet, Reason::NotJudged),
+        step => judge_without_port(packet, headers, step),
+    }
+}
+
+#[inline(always)]
+fn judge_port<P: Packet>(packet: &P, headers: &Headers) -> Verdict {
+    let database = protected(headers.protocol, headers.port);
+    if database == HOST {
+        return count::passed(packet, Reason::OtherPort);
+    }
+    let mode = mode(database);
+    if mode == Mode::Off as u32 {
+        return count::passed(packet, Reason::OtherPort);
+    }
+    let bytes = packet.frame_len();
+    if headers.end > bytes {
+        return count::refused(packet, headers, database, mode, Reason::Malformed, bytes);
+    }
+    match headers.source.entry() {
+        Some(entry) if reaches(entry.mask(), database) => {
+            let rule = count::rule_slot(entry, database);
+            count::allowed(packet, headers, database, rule, bytes)
+        }
+        _ => count::refused(packet, headers, database, mode, Reason::Untrusted, bytes),
+    }
+}
+
+/// No port to go by: any database's trust will do, and the host's slot counts.
+#[inline(never)]
+fn judge_without_port<P: Packet>(packet: &P, headers: &Headers, step: Step) -> Verdict {
+    let Some(host) = DATABASES.get(HOST) else { return Verdict::Pass };
+    let reason = match step {
+        Step::Refused => headers.reason,
+        Step::Fragment => Reason::Fragment,
+        _ => Reason::PortHidden,
+    };
+    // A fragment that is not the first cannot supply a port, and every first one is judged.
+    if host.mode == Mode::Off as u32
+        || (reason == Reason::Fragment && host.flags & FLAG_DROP_FRAGMENTS == 0)
+    {
+        return count::passed(packet, Reason::NotJudged);
+    }
+    let bytes = packet.frame_len();
+    if step != Step::Refused && headers.source.entry().is_some() {
+        return count::allowed(packet, headers, HOST, 0, bytes);
+    }
+    count::refused(packet, headers, HOST, host.mode, reason, bytes)
+}
+
+/// The database a port belongs to; [`HOST`] if none.
+#[inline(always)]
+pub(crate) fn protected(protocol: u32, port: u32) -> u32 {
+    let (word, byte) = port_slot(protocol == UDP, port as u16);
+    match PORTS.get(word) {
+        Some(ids) => (ids >> (byte * 8) & 0xff) as u32,
+        None => HOST,
+    }
+}
+
+#[inline(always)]
+pub(crate) fn mode(database: u32) -> u32 {
+    match DATABASES.get(database) {
+        Some(database) => database.mode,
+        None => Mode::Off as u32,
+    }
+}
+
+/// Whether the bit of `database` is set.
+#[inline(always)]
+pub(crate) fn reaches(mask: u64, database: u32) -> bool {
+    mask >> ((database - 1) & 63) & 1 != 0
+}
