@@ -1,0 +1,30 @@
+//! Everything that can wake the agent's loop.
+
+use std::path::PathBuf;
+
+use tokio::sync::oneshot;
+
+use crate::control::server::Call;
+
+/// One reason to look again.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A second has passed: read protection back from the kernel.
+    Tick,
+    /// A trusted source has reached its expiry.
+    Expiry,
+    /// A provider's file may have changed.
+    FileChanged(PathBuf),
+    /// Interfaces came, went or changed.
+    Links,
+    /// The kernel wrote drop events.
+    Drops,
+    /// SIGHUP.
+    Reload,
+    /// Somebody asks over the control socket.
+    Call(Call),
+    /// Somebody scrapes the metrics.
+    Scrape(oneshot::Sender<String>),
+    /// SIGTERM or SIGINT.
+    Shutdown,
+}

@@ -1,0 +1,29 @@
+//! Where the log goes: journald under systemd, else text or JSON on standard error.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::{
+    EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
+
+/// Sets up logging by `DBFW_LOG` (a filter; `RUST_LOG` if unset; default info) and
+/// `DBFW_LOG_FORMAT` (text, json or journald).
+pub(super) fn init() {
+    let filter = std::env::var("DBFW_LOG")
+        .or_else(|_| std::env::var("RUST_LOG"))
+        .ok()
+        .and_then(|text| EnvFilter::try_new(text).ok())
+        .unwrap_or_else(|| EnvFilter::new("info"));
+    let format = std::env::var("DBFW_LOG_FORMAT").unwrap_or_default();
+    let wants_journal =
+        format == "journald" || (format.is_empty() && std::env::var_os("JOURNAL_STREAM").is_some());
+    let journal = wants_journal.then(|| tracing_journald::layer().ok()).flatten();
+    let fmt = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = match journal {
+        Some(journal) => journal.boxed(),
+        None if format == "json" => fmt.json().boxed(),
+        None => fmt.with_ansi(std::io::stderr().is_terminal()).with_target(false).boxed(),
+    };
+    // A second call, as in tests, keeps the first one's subscriber.
+    let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+}

@@ -1,0 +1,73 @@
+//! Giving up what is not needed any more.
+//!
+//! Loading programs and making maps needs CAP_BPF and CAP_NET_ADMIN. Afterwards everything
+//! goes through descriptors the agent holds: map updates, attaching to new interfaces,
+//! replacing a link's program and pinning need no capability (measured on 6.18).
+
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::unistd::{Gid, Group, getgroups, setgroups};
+
+use crate::datapath::GROUP;
+
+/// Joins the group that may read pins and socket, so that files can be given to it without
+/// CAP_CHOWN later. systemd's `SupplementaryGroups=dbfw` does the same.
+pub(super) fn join_group() {
+    let Some(group) = Group::from_name(GROUP).ok().flatten() else {
+        tracing::info!(
+            "there is no group {GROUP}: only root may read status without the agent's socket"
+        );
+        return;
+    };
+    let groups = getgroups().unwrap_or_default();
+    if groups.contains(&group.gid) {
+        return;
+    }
+    let joined: Vec<Gid> = groups.into_iter().chain([group.gid]).collect();
+    if let Err(error) = setgroups(&joined) {
+        tracing::warn!(%error, "cannot join group {GROUP}: set SupplementaryGroups={GROUP} in the unit");
+    }
+}
+
+/// Drops every capability that this kernel does not ask for any more, from every set, for
+/// good. Errors are logged: the agent works on, with more than it needs.
+pub(super) fn drop_capabilities() {
+    // Before 5.19 kernel.unprivileged_bpf_disabled covers every bpf(2) command.
+    let keep: CapsHashSet =
+        if kernel_at_least(5, 19) { CapsHashSet::new() } else { [Capability::CAP_BPF].into() };
+    // The bounding set can only be narrowed while CAP_SETPCAP is still effective.
+    for capability in caps::all() {
+        if !keep.contains(&capability)
+            && caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP).unwrap_or(false)
+            && let Err(error) = caps::drop(None, CapSet::Bounding, capability)
+        {
+            tracing::debug!(%error, %capability, "cannot drop from the bounding set");
+        }
+    }
+    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        let wanted = match set {
+            CapSet::Effective | CapSet::Permitted => keep.clone(),
+            _ => CapsHashSet::new(),
+        };
+        if let Err(error) = caps::set(None, set, &wanted) {
+            tracing::warn!(%error, ?set, "cannot drop capabilities");
+        }
+    }
+    if let Err(error) = nix::sys::prctl::set_no_new_privs() {
+        tracing::warn!(%error, "cannot set no_new_privs");
+    }
+    // The token of a provider must not end in a core dump.
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        tracing::warn!(%error, "cannot switch off core dumps");
+    }
+}
+
+fn kernel_at_least(major: u32, minor: u32) -> bool {
+    let Ok(name) = nix::sys::utsname::uname() else { return false };
+    let release = name.release().to_string_lossy().into_owned();
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse::<u32>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(found), Some(patch)) => (found, patch) >= (major, minor),
+        _ => false,
+    }
+}

@@ -1,0 +1,208 @@
+//! The last known good policy on disk: what a start without providers enforces, and what
+//! the command line reads when there is no agent.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::files;
+use crate::{
+    policy::{DatabasePolicy, SlotTable},
+    source::Rule,
+};
+
+const FORMAT: u32 = 1;
+
+/// A policy that was carried out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Its number.
+    pub generation: u64,
+    /// When it was carried out.
+    pub written_at: Timestamp,
+    /// Which counters belong to which rules.
+    pub slots: SlotTable,
+    /// Every database.
+    pub databases: Vec<DatabaseSnapshot>,
+}
+
+/// One database of a [`Snapshot`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatabaseSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Its id in the maps.
+    pub id: u8,
+    /// The rules in force. Those of the provider's list say so in their origin.
+    pub rules: Vec<Rule>,
+    /// The provider's list among them, if it ever gave one.
+    pub list: Option<ListSnapshot>,
+}
+
+/// Where the list of a database came from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ListSnapshot {
+    /// The provider's name.
+    pub provider: String,
+    /// When it was read.
+    pub last_success: Timestamp,
+}
+
+/// Why a snapshot cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// There is none.
+    #[error("there is no snapshot at {}", .0.display())]
+    Missing(PathBuf),
+    /// It cannot be read or written.
+    #[error("cannot {action} the snapshot {}: {source}", path.display())]
+    Io {
+        /// read, write.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Its content is damaged or of another version.
+    #[error("the snapshot {} cannot be used: {reason}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: u32,
+    /// Of the body's text, in hexadecimal.
+    sha256: String,
+    /// JSON, kept as text so that the digest is of exactly what was written.
+    body: String,
+}
+
+impl Snapshot {
+    /// The file in a state directory.
+    pub fn path(state_dir: &Path) -> PathBuf {
+        state_dir.join("snapshot.json")
+    }
+
+    /// Reads the snapshot; anything but a whole and consistent one is an error.
+    pub fn load(state_dir: &Path) -> Result<Self, SnapshotError> {
+        let path = Self::path(state_dir);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(SnapshotError::Missing(path));
+            }
+            Err(source) => return Err(SnapshotError::Io { action: "read", path, source }),
+        };
+        decode(&text).map_err(|reason| SnapshotError::Corrupt { path, reason })
+    }
+
+    /// Writes the snapshot in place of the last one.
+    pub fn save(&self, state_dir: &Path) -> Result<(), SnapshotError> {
+        let path = Self::path(state_dir);
+        encode(self)
+            .map_err(io::Error::other)
+            .and_then(|text| files::replace(&path, &text))
+            .map_err(|source| SnapshotError::Io { action: "write", path, source })
+    }
+
+    /// The databases as a policy takes them.
+    pub fn policies(&self) -> Vec<DatabasePolicy> {
+        self.databases
+            .iter()
+            .map(|database| DatabasePolicy {
+                id: database.id,
+                name: database.name.clone(),
+                rules: database.rules.clone(),
+            })
+            .collect()
+    }
+
+    /// One database.
+    pub fn database(&self, name: &str) -> Option<&DatabaseSnapshot> {
+        self.databases.iter().find(|database| database.name == name)
+    }
+}
+
+fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, serde_json::Error> {
+    let body = serde_json::to_string(snapshot)?;
+    serde_json::to_vec(&File { format: FORMAT, sha256: digest(&body), body })
+}
+
+fn decode(text: &[u8]) -> Result<Snapshot, String> {
+    let file: File = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    if file.format != FORMAT {
+        return Err(format!("it has format {}, this version reads {FORMAT}", file.format));
+    }
+    if digest(&file.body) != file.sha256 {
+        return Err("its checksum does not fit its content".to_owned());
+    }
+    serde_json::from_str(&file.body).map_err(|error| error.to_string())
+}
+
+fn digest(body: &str) -> String {
+    Sha256::digest(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{Origin, TrustedSource};
+
+    fn snapshot() -> Snapshot {
+        let source: TrustedSource = "ip_addr:10.0.0.0/8".parse().unwrap();
+        let prefixes = source.literal_prefixes().unwrap().unwrap();
+        Snapshot {
+            generation: 7,
+            written_at: "2026-11-01T00:00:00Z".parse().unwrap(),
+            slots: SlotTable::default(),
+            databases: vec![DatabaseSnapshot {
+                name: "orders".to_owned(),
+                id: 1,
+                rules: vec![Rule { source, origin: Origin::Config, prefixes }],
+                list: None,
+            }],
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        snapshot().save(directory.path()).unwrap();
+        assert_eq!(Snapshot::load(directory.path()).unwrap(), snapshot());
+    }
+
+    #[test]
+    fn no_damaged_byte_goes_unnoticed() {
+        let good = encode(&snapshot()).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            match decode(&bad) {
+                Err(_) => {}
+                // A flipped case in an escape can spell the same text.
+                Ok(read) => assert_eq!(read, snapshot(), "byte {at}"),
+            }
+            assert!(decode(&good[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_missing_one_is_told_from_a_bad_one() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(matches!(Snapshot::load(directory.path()), Err(SnapshotError::Missing(_))));
+        fs::write(Snapshot::path(directory.path()), "{}").unwrap();
+        assert!(matches!(Snapshot::load(directory.path()), Err(SnapshotError::Corrupt { .. })));
+    }
+}

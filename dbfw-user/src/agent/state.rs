@@ -1,0 +1,176 @@
+//! What the loop knows.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use rtnetlink::Handle;
+use tokio::sync::broadcast;
+
+use super::{lists::List, local::LocalSources};
+use crate::{
+    config::{Config, DatabaseConfig, ProviderConfig},
+    control::wire::DropEvent,
+    datapath::{Datapath, Events, Interface, Reader},
+    observe::{
+        drops::{RateMeter, TopSources},
+        http::Health,
+        metrics::SyncCounters,
+    },
+    policy::{Policy, SlotTable},
+    provider::{FileProvider, provider_name},
+};
+
+/// Over how long `dbfw status` averages drops.
+const RATE_WINDOW: Duration = Duration::from_secs(10);
+/// Drop events a slow follower may fall behind before it misses some.
+const FOLLOW_BUFFER: usize = 1024;
+
+/// The agent's state; its loop is the only one to touch it.
+pub(super) struct Agent {
+    pub(super) config_path: PathBuf,
+    pub(super) config: Config,
+    /// Whether the last reload succeeded.
+    pub(super) config_ok: bool,
+    pub(super) started_at: Timestamp,
+    pub(super) netlink: Handle,
+    pub(super) datapath: Datapath,
+    pub(super) reader: Arc<Reader>,
+
+    /// Database ids by name, as the maps know them.
+    pub(super) ids: BTreeMap<String, u8>,
+    /// Provider lists by database.
+    pub(super) lists: BTreeMap<String, List>,
+    /// Modification of each provider's file when it was last read.
+    pub(super) stamps: BTreeMap<PathBuf, Option<(std::time::SystemTime, u64, u64)>>,
+    pub(super) local: LocalSources,
+    pub(super) slots: SlotTable,
+    /// What is in force.
+    pub(super) policy: Policy,
+    pub(super) generation: u64,
+    /// When the next source in force expires.
+    pub(super) next_expiry: Option<Timestamp>,
+
+    /// Every interface of the namespace, as of the last look.
+    pub(super) interfaces: Vec<Interface>,
+    /// Why a covered interface is not attached, by name.
+    pub(super) attach_errors: BTreeMap<String, String>,
+    pub(super) backstop_error: Option<String>,
+    pub(super) exempt: Vec<u32>,
+    /// The operator detached everything.
+    pub(super) detached: bool,
+    /// Why the last change was not carried out.
+    pub(super) apply_error: Option<String>,
+    /// Why the last snapshot was not written.
+    pub(super) snapshot_error: Option<String>,
+    /// What else is wrong and stays so until a restart.
+    pub(super) standing: Vec<String>,
+
+    pub(super) events: Option<tokio::io::unix::AsyncFd<Events>>,
+    /// Events were read since the budget was last refilled.
+    pub(super) events_seen: bool,
+    pub(super) top: TopSources,
+    pub(super) rates: RateMeter,
+    pub(super) follow: broadcast::Sender<DropEvent>,
+    pub(super) sync: SyncCounters,
+    pub(super) health: Arc<Health>,
+}
+
+/// What [`Agent::new`] is made from.
+pub(super) struct Parts {
+    pub(super) config_path: PathBuf,
+    pub(super) config: Config,
+    pub(super) netlink: Handle,
+    pub(super) datapath: Datapath,
+    pub(super) reader: Reader,
+    pub(super) ids: BTreeMap<String, u8>,
+    pub(super) local: LocalSources,
+}
+
+impl Agent {
+    /// An agent that has read nothing and changed nothing yet.
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { config_path, config, netlink, datapath, reader, ids, local } = parts;
+        let mut sync = SyncCounters::default();
+        sync.set_databases(with_provider(&config).map(|(database, _)| database.name.as_str()));
+        Self {
+            config_path,
+            config,
+            config_ok: true,
+            started_at: Timestamp::now(),
+            netlink,
+            datapath,
+            reader: Arc::new(reader),
+            ids,
+            lists: BTreeMap::new(),
+            stamps: BTreeMap::new(),
+            local,
+            slots: SlotTable::default(),
+            policy: Policy::default(),
+            generation: 0,
+            next_expiry: None,
+            interfaces: Vec::new(),
+            attach_errors: BTreeMap::new(),
+            backstop_error: None,
+            exempt: Vec::new(),
+            detached: false,
+            apply_error: None,
+            snapshot_error: None,
+            standing: Vec::new(),
+            events: None,
+            events_seen: true,
+            top: TopSources::new(Timestamp::now()),
+            rates: RateMeter::new(RATE_WINDOW),
+            follow: broadcast::channel(FOLLOW_BUFFER).0,
+            sync,
+            health: Arc::new(Health::new()),
+        }
+    }
+
+    /// Name of a database by its id.
+    pub(super) fn database_name(&self, id: u32) -> Option<String> {
+        self.ids.iter().find(|(_, known)| u32::from(**known) == id).map(|(name, _)| name.clone())
+    }
+
+    /// Name of an interface by its index.
+    pub(super) fn interface_name(&self, index: u32) -> Option<String> {
+        self.interfaces
+            .iter()
+            .find(|interface| interface.index == index)
+            .map(|interface| interface.name.clone())
+    }
+
+    /// Records how fast each database drops.
+    pub(super) fn measure_rates(&mut self) {
+        let now = Instant::now();
+        for (name, id) in &self.ids {
+            if let Ok(dropped) = crate::observe::status::dropped_packets(&self.reader, *id) {
+                self.rates.record(name, now, dropped);
+            }
+        }
+        self.rates.retain(self.ids.keys().map(String::as_str));
+    }
+}
+
+/// Databases that have a provider.
+pub(super) fn with_provider(
+    config: &Config,
+) -> impl Iterator<Item = (&DatabaseConfig, &ProviderConfig)> {
+    config
+        .databases
+        .iter()
+        .filter_map(|database| database.provider.as_ref().map(|provider| (database, provider)))
+}
+
+/// The provider of a database's list, by name and as something to read.
+pub(super) fn open_provider(provider: &ProviderConfig) -> (String, FileProvider) {
+    match provider {
+        ProviderConfig::File { path } => {
+            (provider_name(provider), FileProvider { path: path.clone() })
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What the agent tells of itself.
+
+use jiff::Timestamp;
+
+use super::{lists::List, state::Agent};
+use crate::{
+    control::wire::{AgentStatus, BackstopStatus, InterfaceStatus, ProviderStatus, Status},
+    datapath::{HookMode, Layer},
+    observe::{
+        metrics::{self, InterfaceScrape},
+        status::{self, View},
+    },
+};
+
+impl Agent {
+    /// The maps and the policy in force, as the readers take them.
+    pub(super) fn view(&self) -> View<'_> {
+        let program = self.datapath.attachments().first().map_or_else(
+            || HookMode::Native.program(Layer::Ethernet),
+            |attachment| attachment.mode.program(attachment.layer),
+        );
+        View { reader: &self.reader, policy: &self.policy, slots: &self.slots, program }
+    }
+
+    /// `dbfw status`.
+    pub(super) fn status(&self) -> Status {
+        let mut problems = self.protection_problems();
+        let protected = problems.is_empty();
+        if !self.config_ok {
+            problems.push(
+                "the configuration on disk is bad; the last good one is in force: dbfw check"
+                    .to_owned(),
+            );
+        }
+        for (name, list) in &self.lists {
+            problems.extend(list.trouble().map(|trouble| format!("{name}: {trouble}")));
+        }
+        problems.extend(self.snapshot_error.clone());
+        problems.extend(self.standing.iter().cloned());
+        let databases = match status::databases(&self.view()) {
+            Ok(databases) => databases,
+            Err(error) => {
+                problems.push(error.to_string());
+                Vec::new()
+            }
+        };
+        Status {
+            version: crate::version().to_owned(),
+            protected,
+            problems,
+            agent: Some(self.agent_status()),
+            interfaces: self.interface_status(),
+            backstop: self.config.agent.backstop.then(|| self.backstop_status()),
+            databases: databases
+                .into_iter()
+                .map(|mut database| {
+                    database.drops_per_second =
+                        self.rates.per_second(&database.name, std::time::Instant::now());
+                    database.provider = self.lists.get(&database.name).map(provider_status);
+                    database
+                })
+                .collect(),
+        }
+    }
+
+    fn agent_status(&self) -> AgentStatus {
+        AgentStatus {
+            pid: std::process::id(),
+            started_at: self.started_at,
+            ready: self.health.ready().is_ok(),
+            detached: self.detached,
+            generation: self.generation,
+            config_ok: self.config_ok,
+        }
+    }
+
+    fn interface_status(&self) -> Vec<InterfaceStatus> {
+        let attached = self.datapath.attachments().iter().map(|attachment| InterfaceStatus {
+            name: attachment.interface.clone(),
+            ifindex: attachment.index,
+            mode: attachment.mode.as_str().to_owned(),
+            healthy: true,
+            detail: attachment.detail.clone(),
+        });
+        let failed = self.attach_errors.iter().map(|(name, error)| InterfaceStatus {
+            name: name.clone(),
+            ifindex: self.interfaces.iter().find(|i| i.name == *name).map_or(0, |i| i.index),
+            mode: "none".to_owned(),
+            healthy: false,
+            detail: Some(error.clone()),
+        });
+        attached.chain(failed).collect()
+    }
+
+    fn backstop_status(&self) -> BackstopStatus {
+        let error = self.datapath.check_backstop().err();
+        BackstopStatus {
+            healthy: error.is_none(),
+            exempt: self.exempt.iter().filter_map(|index| self.interface_name(*index)).collect(),
+            detail: self.backstop_error.clone().or(error),
+        }
+    }
+
+    /// The metrics, read now.
+    pub(super) fn scrape(&self) -> String {
+        let interfaces = self
+            .interface_status()
+            .into_iter()
+            .map(|interface| InterfaceScrape {
+                name: interface.name,
+                mode: interface.mode,
+                attached: interface.healthy,
+            })
+            .collect();
+        let scrape = status::scrape(&self.view(), interfaces, self.sync.clone(), self.config_ok);
+        metrics::render(&scrape).unwrap_or_default()
+    }
+}
+
+fn provider_status(list: &List) -> ProviderStatus {
+    ProviderStatus {
+        name: list.provider.clone(),
+        state: list.state().to_owned(),
+        last_success: list.last_success,
+        age_seconds: list
+            .last_success
+            .map(|at| Timestamp::now().duration_since(at).as_secs().try_into().unwrap_or(0)),
+        error: list.trouble(),
+    }
+}

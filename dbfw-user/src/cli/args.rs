@@ -1,0 +1,241 @@
+//! The command line's grammar and its help. Nothing here does anything.
+
+use std::{fmt::Write as _, net::IpAddr, path::PathBuf};
+
+use clap::{
+    Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint,
+    builder::{StyledStr, Styles},
+};
+
+use super::duration::{Lifetime, lifetime};
+
+/// Trusted sources for the databases of this host, enforced before the kernel spends
+/// anything on a packet.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dbfw",
+    version,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    disable_help_subcommand = false,
+    after_help = "Exit status: 0 done, 1 failed or the answer is no, 2 wrong usage, 69 no agent \
+                  answers, 77 not permitted, 78 bad configuration."
+)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+/// Flags every subcommand takes.
+#[derive(Debug, Args)]
+pub(super) struct Global {
+    /// Main configuration file; drop-ins are read from conf.d beside it.
+    #[arg(
+        long,
+        global = true,
+        env = "DBFW_CONFIG",
+        hide_env_values = true,
+        value_name = "PATH",
+        value_hint = ValueHint::FilePath,
+        default_value = "/etc/dbfw/dbfw.toml"
+    )]
+    pub(super) config: PathBuf,
+    /// Control socket of the agent [default: dbfw.sock in the configuration's run_dir].
+    #[arg(
+        long,
+        global = true,
+        env = "DBFW_SOCKET",
+        hide_env_values = true,
+        value_name = "PATH",
+        value_hint = ValueHint::FilePath
+    )]
+    pub(super) socket: Option<PathBuf>,
+    /// Form of what is printed.
+    #[arg(long, short, global = true, value_name = "FORM", default_value = "table")]
+    pub(super) output: Format,
+    /// When to color what is printed; auto also honors NO_COLOR.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(super) color: ColorChoice,
+}
+
+/// Form of what is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Table,
+    /// One indented document; one document a line for `map dump` and `drops --follow`.
+    Json,
+    /// Fields separated by tabs, without a header, for scripts.
+    Plain,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Say whether the databases are protected.
+    ///
+    /// Exit status 1 if they are not.
+    Status,
+    /// List every trusted source, its prefixes and its last use.
+    Sources,
+    /// Say what happens to packets from an address, and why.
+    ///
+    /// Exit status 1 if any of them is dropped.
+    Explain {
+        /// Address the packets come from.
+        #[arg(value_name = "IP")]
+        address: IpAddr,
+        /// Only this port [default: every port of every database].
+        #[arg(long, short)]
+        port: Option<u16>,
+    },
+    /// List the sources that were refused, most packets first.
+    Drops {
+        /// Print refusals as they happen, until interrupted.
+        #[arg(long, short)]
+        follow: bool,
+        /// List at most this many sources.
+        #[arg(
+            long,
+            short = 'n',
+            value_name = "N",
+            default_value = "20",
+            conflicts_with = "follow"
+        )]
+        limit: usize,
+    },
+    /// Show what the kernel's maps hold.
+    Map {
+        #[command(subcommand)]
+        verb: MapVerb,
+    },
+    /// Print the metrics in the Prometheus text format.
+    Metrics,
+    /// Check the host for what dbfw needs.
+    ///
+    /// Exit status 1 if a check fails.
+    Doctor,
+    /// Run the agent in the foreground.
+    Run,
+    /// Check the configuration and say what it would enforce.
+    ///
+    /// Changes nothing. Exit status 78 if the configuration is bad.
+    Check,
+    /// Read the configuration and every list again.
+    ///
+    /// Exit status 1 if a guard refused a change, 78 if the configuration is bad; what was
+    /// enforced before then stays.
+    Reload {
+        /// Let through the changes that a guard refused.
+        #[arg(long)]
+        confirm: bool,
+    },
+    /// Trust sources by hand, for a while.
+    Trust {
+        #[command(subcommand)]
+        verb: TrustVerb,
+    },
+    /// End the protection: open every protected port to everyone.
+    ///
+    /// Asks first if standard input is a terminal.
+    Detach {
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Print the completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Man {
+        /// Write the page of every subcommand into this directory instead.
+        #[arg(long, value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// What to do with the maps.
+#[derive(Debug, Subcommand)]
+pub(super) enum MapVerb {
+    /// Print every entry of the source maps.
+    Dump,
+    /// Print the entry that decides for an address.
+    Lookup {
+        /// The address.
+        #[arg(value_name = "ADDR")]
+        address: IpAddr,
+    },
+}
+
+/// What to do with the sources trusted by hand.
+#[derive(Debug, Subcommand)]
+pub(super) enum TrustVerb {
+    /// Trust a source until it expires or is removed.
+    Add {
+        /// The source, as in ip_addr:203.0.113.7.
+        source: String,
+        /// The database that is to trust it.
+        #[arg(long, short, value_name = "NAME")]
+        database: String,
+        /// How long, as in 2h or 1d12h [default: until it is removed].
+        #[arg(long = "for", value_name = "DURATION", value_parser = lifetime)]
+        lifetime: Option<Lifetime>,
+        /// Why, for whoever looks later.
+        #[arg(long, value_name = "TEXT")]
+        why: Option<String>,
+    },
+    /// Stop trusting a source that was added by hand.
+    Rm {
+        /// The source, as it was added.
+        source: String,
+        /// The database that trusts it.
+        #[arg(long, short, value_name = "NAME")]
+        database: String,
+    },
+    /// List the sources trusted by hand.
+    List,
+}
+
+/// The verbs as `dbfw help` groups them.
+const GROUPS: [(&str, &[&str]); 4] = [
+    ("See what is enforced", &["status", "sources", "explain", "drops", "map", "metrics"]),
+    ("Change it", &["reload", "trust", "detach"]),
+    ("Set it up", &["check", "doctor", "run"]),
+    ("Shell and manual", &["completions", "man", "help"]),
+];
+
+/// The command line as clap sees it: help, completions and manual pages come from it.
+pub fn command() -> clap::Command {
+    let mut command = Cli::command();
+    command.build();
+    let template = help_template(&command);
+    // Built commands keep what `build` generated, so the template goes into a fresh one.
+    Cli::command().help_template(template)
+}
+
+fn help_template(command: &clap::Command) -> StyledStr {
+    let styles = Styles::styled();
+    let (header, literal) = (styles.get_header(), styles.get_literal());
+    let mut text = String::from("{about-with-newline}\n{usage-heading} {usage}\n");
+    for (title, verbs) in GROUPS {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n{header}{title}:{header:#}\n");
+        for verb in verbs {
+            let about = command
+                .find_subcommand(verb)
+                .and_then(|found| found.get_about())
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let _ = writeln!(text, "  {literal}{verb:<11}{literal:#}  {about}");
+        }
+    }
+    let _ = write!(text, "\n{header}Options:{header:#}\n{{options}}{{after-help}}");
+    text.into()
+}
+
+#[cfg(test)]
+mod tests;

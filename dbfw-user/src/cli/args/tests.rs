@@ -1,0 +1,224 @@
+use clap::FromArgMatches as _;
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    command()
+        .try_get_matches_from(line.split_whitespace())
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+}
+
+fn help(line: &str) -> String {
+    // Of one width, whatever the terminal.
+    let command = command().term_width(80);
+    let help = command.try_get_matches_from(line.split_whitespace()).unwrap_err().to_string();
+    help.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+#[test]
+fn the_grammar_is_sound() {
+    command().debug_assert();
+}
+
+#[test]
+fn every_verb_is_in_one_group() {
+    let mut command = Cli::command();
+    command.build();
+    let mut verbs: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let mut grouped: Vec<_> = GROUPS.iter().flat_map(|(_, verbs)| *verbs).copied().collect();
+    verbs.sort_unstable();
+    grouped.sort_unstable();
+    assert_eq!(verbs, grouped);
+}
+
+#[test]
+fn help_of_the_program() {
+    insta::assert_snapshot!(help("dbfw --help"), @"
+    Trusted sources for the databases of this host, enforced before the kernel
+    spends anything on a packet
+
+    Usage: dbfw [OPTIONS] <COMMAND>
+
+    See what is enforced:
+      status       Say whether the databases are protected
+      sources      List every trusted source, its prefixes and its last use
+      explain      Say what happens to packets from an address, and why
+      drops        List the sources that were refused, most packets first
+      map          Show what the kernel's maps hold
+      metrics      Print the metrics in the Prometheus text format
+
+    Change it:
+      reload       Read the configuration and every list again
+      trust        Trust sources by hand, for a while
+      detach       End the protection: open every protected port to everyone
+
+    Set it up:
+      check        Check the configuration and say what it would enforce
+      doctor       Check the host for what dbfw needs
+      run          Run the agent in the foreground
+
+    Shell and manual:
+      completions  Print the completions for a shell
+      man          Print the manual page
+      help         Print this message or the help of the given subcommand(s)
+
+    Options:
+          --config <PATH>
+              Main configuration file; drop-ins are read from conf.d beside it
+
+              [env: DBFW_CONFIG]
+              [default: /etc/dbfw/dbfw.toml]
+
+          --socket <PATH>
+              Control socket of the agent [default: dbfw.sock in the configuration's
+              run_dir]
+
+              [env: DBFW_SOCKET]
+
+      -o, --output <FORM>
+              Form of what is printed
+
+              Possible values:
+              - table: For people
+              - json:  One indented document; one document a line for `map dump` and
+                `drops --follow`
+              - plain: Fields separated by tabs, without a header, for scripts
+
+              [default: table]
+
+          --color <WHEN>
+              When to color what is printed; auto also honors NO_COLOR
+
+              [default: auto]
+              [possible values: auto, always, never]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
+
+    Exit status: 0 done, 1 failed or the answer is no, 2 wrong usage, 69 no agent
+    answers, 77 not permitted, 78 bad configuration.
+    ");
+    assert_eq!(help("dbfw help"), help("dbfw --help"));
+}
+
+#[test]
+fn help_of_a_verb() {
+    insta::assert_snapshot!(help("dbfw trust add -h"), @"
+    Trust a source until it expires or is removed
+
+    Usage: dbfw trust add [OPTIONS] --database <NAME> <SOURCE>
+
+    Arguments:
+      <SOURCE>  The source, as in ip_addr:203.0.113.7
+
+    Options:
+          --config <PATH>    Main configuration file; drop-ins are read from conf.d
+                             beside it [env: DBFW_CONFIG] [default:
+                             /etc/dbfw/dbfw.toml]
+      -d, --database <NAME>  The database that is to trust it
+          --for <DURATION>   How long, as in 2h or 1d12h [default: until it is
+                             removed]
+          --socket <PATH>    Control socket of the agent [default: dbfw.sock in the
+                             configuration's run_dir] [env: DBFW_SOCKET]
+      -o, --output <FORM>    Form of what is printed [default: table] [possible
+                             values: table, json, plain]
+          --why <TEXT>       Why, for whoever looks later
+          --color <WHEN>     When to color what is printed; auto also honors
+                             NO_COLOR [default: auto] [possible values: auto,
+                             always, never]
+      -h, --help             Print help (see more with '--help')
+    ");
+}
+
+#[test]
+fn every_flag_is_explained_in_one_sentence() {
+    fn check(command: &clap::Command) {
+        let name = command.get_name();
+        assert!(command.get_about().is_some(), "{name}");
+        for arg in command.get_arguments() {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            assert!(!help.is_empty(), "{name} {}", arg.get_id());
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&command());
+}
+
+#[test]
+fn what_the_design_promises_parses() {
+    for line in [
+        "dbfw run",
+        "dbfw check --config /etc/dbfw/other.toml",
+        "dbfw status --output json",
+        "dbfw --output plain sources",
+        "dbfw map dump",
+        "dbfw map lookup 2001:db8::1",
+        "dbfw explain 203.0.113.7 --port 5432",
+        "dbfw drops --follow",
+        "dbfw drops -n 5 --color never",
+        "dbfw trust rm ip_addr:203.0.113.7 --database orders",
+        "dbfw trust list",
+        "dbfw reload --confirm",
+        "dbfw detach --yes --socket /run/other.sock",
+        "dbfw doctor",
+        "dbfw metrics",
+        "dbfw completions elvish",
+        "dbfw man --dir /tmp/man",
+    ] {
+        assert!(parse(line).is_ok(), "{line}");
+    }
+    for line in [
+        "dbfw",
+        "dbfw statsu",
+        "dbfw explain",
+        "dbfw explain 10.0.0.0/8",
+        "dbfw explain 10.0.0.1 --port 65536",
+        "dbfw status --output yaml",
+        "dbfw drops --follow -n 5",
+        "dbfw trust add ip_addr:203.0.113.7",
+        "dbfw trust add ip_addr:203.0.113.7 --database orders --for 0s",
+        "dbfw trust add ip_addr:203.0.113.7 --database orders --for soon",
+        "dbfw completions tcsh",
+    ] {
+        assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn trust_add_takes_what_the_design_shows() {
+    let words = [
+        "dbfw",
+        "trust",
+        "add",
+        "ip_addr:203.0.113.7",
+        "--database",
+        "orders",
+        "--for",
+        "2h",
+        "--why",
+        "incident 42",
+    ];
+    let matches = command().try_get_matches_from(words).unwrap();
+    let Verb::Trust { verb: TrustVerb::Add { source, database, lifetime, why } } =
+        Cli::from_arg_matches(&matches).unwrap().verb
+    else {
+        panic!("another verb");
+    };
+    assert_eq!(source, "ip_addr:203.0.113.7");
+    assert_eq!(database, "orders");
+    let start = jiff::Timestamp::UNIX_EPOCH;
+    assert_eq!(lifetime.unwrap().after(start).unwrap().as_second(), 7200);
+    assert_eq!(why.as_deref(), Some("incident 42"));
+}
+
+#[test]
+fn every_shell_has_completions() {
+    for shell in clap_complete::Shell::value_variants() {
+        let mut script = Vec::new();
+        clap_complete::generate(*shell, &mut command(), "dbfw", &mut script);
+        assert!(String::from_utf8(script).unwrap().contains("lookup"), "{shell}");
+    }
+}

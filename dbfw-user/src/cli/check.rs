@@ -1,0 +1,56 @@
+//! `dbfw check`.
+
+use std::path::Path;
+
+use super::{context::Context, exit::Exit, offline, tell, warn};
+use crate::{
+    config::{Attach, Config, Interfaces, ProviderConfig},
+    control::wire::{Checked, CheckedDatabase},
+};
+
+pub(super) fn check(context: &Context) -> anyhow::Result<Exit> {
+    let config = match offline::load(context.config_path()) {
+        Ok(config) => config,
+        Err(problems) => {
+            let style = anstyle::AnsiColor::Red.on_default().bold();
+            problems.0.iter().for_each(|problem| tell("error", style, &problem.to_string()));
+            return Ok(Exit::BadConfig);
+        }
+    };
+    config.warnings.iter().for_each(|problem| warn(&problem.to_string()));
+    context.show(&checked(&config))?;
+    Ok(Exit::Ok)
+}
+
+fn checked(config: &Config) -> Checked {
+    let path = |path: &Path| path.display().to_string();
+    Checked {
+        files: config.files.iter().map(|file| path(file)).collect(),
+        interfaces: match &config.agent.interfaces {
+            Interfaces::Auto => vec!["auto".to_owned()],
+            Interfaces::Matching(globs) => globs.iter().map(ToString::to_string).collect(),
+        },
+        attach: match config.agent.attach {
+            Attach::Auto => "auto",
+            Attach::Native => "native",
+            Attach::Tcx => "tcx",
+            Attach::Generic => "generic",
+        }
+        .to_owned(),
+        backstop: config.agent.backstop,
+        databases: config
+            .databases
+            .iter()
+            .map(|database| CheckedDatabase {
+                name: database.name.clone(),
+                ports: database.ports.iter().map(ToString::to_string).collect(),
+                mode: database.mode.as_str().to_owned(),
+                sources: database.trusted_sources.iter().map(ToString::to_string).collect(),
+                provider: database.provider.as_ref().map(|provider| match provider {
+                    ProviderConfig::File { path: file } => format!("file:{}", path(file)),
+                }),
+            })
+            .collect(),
+        warnings: config.warnings.iter().map(ToString::to_string).collect(),
+    }
+}

@@ -1,0 +1,14 @@
+//! `dbfw completions`.
+
+use clap_complete::Shell;
+
+use super::{args::command, context::Output, exit::Exit};
+
+pub(super) fn completions(shell: Shell) -> anyhow::Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(), "dbfw", &mut script);
+    let mut out = Output::new();
+    out.write(&String::from_utf8(script)?)?;
+    out.flush()?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,203 @@
+//! What every subcommand needs: where the agent is, and how to print.
+
+use std::{
+    io::{self, BufWriter, StdoutLock, Write},
+    marker::PhantomData,
+    path::{Path, PathBuf},
+};
+
+use anstream::AutoStream;
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+
+use super::{
+    args::{Format, Global},
+    exit::{Exit, OutputError, code},
+    note, offline,
+    output::{Item, Render, render, render_header, render_item},
+};
+use crate::{
+    config::AgentConfig,
+    control::{
+        SOCKET_NAME,
+        client::{Client, ClientError},
+        wire::Request,
+    },
+};
+
+/// The global flags.
+#[derive(Debug)]
+pub(super) struct Context {
+    config: PathBuf,
+    socket: Option<PathBuf>,
+    format: Format,
+}
+
+impl Context {
+    pub(super) fn new(global: Global) -> Self {
+        Self { config: global.config, socket: global.socket, format: global.output }
+    }
+
+    /// The main configuration file.
+    pub(super) fn config_path(&self) -> &Path {
+        &self.config
+    }
+
+    /// Where things are, as far as the configuration can be made out.
+    pub(super) fn agent_config(&self) -> AgentConfig {
+        offline::agent_config(&self.config)
+    }
+
+    /// The control socket.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| self.agent_config().run_dir.join(SOCKET_NAME))
+    }
+
+    /// Asks the agent for one document.
+    pub(super) fn call<T: DeserializeOwned>(&self, request: &Request) -> anyhow::Result<T> {
+        Ok(Client::connect(&self.socket())?.call(request)?)
+    }
+
+    /// Hands what `ask` needs to the agent, or if none answers to `look`, which reads the
+    /// pinned maps.
+    pub(super) fn ask_or_look<T>(
+        &self,
+        ask: impl FnOnce(Client) -> anyhow::Result<T>,
+        look: impl FnOnce(&AgentConfig) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let unreachable = match Client::connect(&self.socket()) {
+            Ok(client) => return ask(client),
+            Err(error @ ClientError::Unreachable { .. }) => error,
+            Err(error) => return Err(error.into()),
+        };
+        match look(&self.agent_config()) {
+            Ok(found) => Ok(found),
+            // Its code says more than that there is no agent.
+            Err(error) if error.is::<OutputError>() => Err(error),
+            Err(error) if code(&error) != Exit::Failure => {
+                Err(error).with_context(|| format!("{unreachable}; the pins were tried instead"))
+            }
+            Err(error) => {
+                note(&format!("the pinned maps do not help either: {error:#}"));
+                Err(unreachable.into())
+            }
+        }
+    }
+
+    /// Prints a document.
+    pub(super) fn show(&self, document: &impl Render) -> anyhow::Result<()> {
+        let text = render(document, self.format, Timestamp::now())?;
+        let mut out = Output::new();
+        out.write(&text)?;
+        Ok(out.flush()?)
+    }
+
+    /// Prints documents as they come.
+    pub(super) fn printer<T: Item>(&self) -> Printer<T> {
+        Printer { out: Output::new(), format: self.format, begun: false, items: PhantomData }
+    }
+}
+
+/// Prints the items of a stream, with their header above the first.
+pub(super) struct Printer<T> {
+    out: Output,
+    format: Format,
+    begun: bool,
+    items: PhantomData<fn(T)>,
+}
+
+impl<T: Item> Printer<T> {
+    /// Prints one.
+    pub(super) fn item(&mut self, item: &T) -> anyhow::Result<()> {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.out.write(&render_header::<T>(self.format))?;
+        }
+        let text = render_item(item, self.format, Timestamp::now())?;
+        Ok(self.out.write(&text)?)
+    }
+
+    /// Lets everything printed so far be seen.
+    pub(super) fn flush(&mut self) -> anyhow::Result<()> {
+        Ok(self.out.flush()?)
+    }
+}
+
+/// Standard output.
+pub(super) struct Output(BufWriter<AutoStream<StdoutLock<'static>>>);
+
+impl Output {
+    pub(super) fn new() -> Self {
+        Self(BufWriter::new(AutoStream::auto(io::stdout().lock())))
+    }
+
+    pub(super) fn write(&mut self, text: &str) -> Result<(), OutputError> {
+        Ok(self.0.write_all(text.as_bytes())?)
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), OutputError> {
+        Ok(self.0.flush()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn context(dir: &Path) -> Context {
+        Context {
+            config: dir.join("dbfw.toml"),
+            socket: Some(dir.join("dbfw.sock")),
+            format: Format::Table,
+        }
+    }
+
+    fn ask_nobody(context: &Context, look: anyhow::Result<u8>) -> anyhow::Result<u8> {
+        context.ask_or_look(|_| unreachable!("nobody listens"), |_| look)
+    }
+
+    #[test]
+    fn the_agent_is_asked_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let context = context(dir.path());
+        let _agent = UnixListener::bind(context.socket()).unwrap();
+        let answer = context.ask_or_look(|_| Ok(1), |_| unreachable!("the agent answers"));
+        assert_eq!(answer.unwrap(), 1);
+    }
+
+    #[test]
+    fn the_pins_stand_in_for_an_agent_that_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let context = context(dir.path());
+        assert_eq!(ask_nobody(&context, Ok(2)).unwrap(), 2);
+        drop(UnixListener::bind(context.socket()).unwrap());
+        assert_eq!(ask_nobody(&context, Ok(2)).unwrap(), 2);
+    }
+
+    #[test]
+    fn without_pins_either_the_agent_is_what_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = ask_nobody(&context(dir.path()), Err(anyhow::anyhow!("no pins"))).unwrap_err();
+        assert_eq!(code(&error), Exit::Unreachable);
+    }
+
+    #[test]
+    fn pins_that_may_not_be_read_are_not_permitted() {
+        let dir = tempfile::tempdir().unwrap();
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = ask_nobody(&context(dir.path()), Err(denied.into())).unwrap_err();
+        assert_eq!(code(&error), Exit::NotPermitted);
+    }
+
+    #[test]
+    fn the_socket_is_in_the_run_dir_of_the_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut context = context(dir.path());
+        context.socket = None;
+        assert_eq!(context.socket(), Path::new("/run/dbfw/dbfw.sock"));
+        std::fs::write(&context.config, "[agent]\nrun_dir = \"/run/other\"\n").unwrap();
+        assert_eq!(context.socket(), Path::new("/run/other/dbfw.sock"));
+    }
+}

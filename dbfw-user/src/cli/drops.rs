@@ -1,0 +1,29 @@
+//! `dbfw drops`.
+
+use super::{context::Context, exit::Exit};
+use crate::control::{
+    client::{Client, ClientError},
+    wire::{DropEvent, Drops, Request},
+};
+
+/// The sources that were refused most.
+pub(super) fn top(context: &Context, limit: usize) -> anyhow::Result<Exit> {
+    context.show(&context.call::<Drops>(&Request::Drops { follow: false, limit })?)?;
+    Ok(Exit::Ok)
+}
+
+/// Refusals as they happen.
+pub(super) fn follow(context: &Context) -> anyhow::Result<Exit> {
+    let agent = Client::connect(&context.socket())?;
+    let mut printer = context.printer::<DropEvent>();
+    let mut events = false;
+    agent.stream(&Request::Drops { follow: true, limit: 0 }, |value| {
+        // The first document is the list of those before.
+        if !std::mem::replace(&mut events, true) {
+            return Ok(());
+        }
+        printer.item(&serde_json::from_value(value).map_err(ClientError::Garbled)?)?;
+        printer.flush()
+    })?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,63 @@
+//! How long, as people write it.
+
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+
+/// A positive length of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lifetime(SignedDuration);
+
+impl Lifetime {
+    /// When it ends if it begins at `now`; `None` beyond the year 9999.
+    pub(super) fn after(self, now: Timestamp) -> Option<Timestamp> {
+        now.checked_add(self.0).ok()
+    }
+}
+
+/// Parses "2h", "90 minutes", "1d12h"; a day has 24 hours, a week seven days.
+pub(super) fn lifetime(text: &str) -> Result<Lifetime, String> {
+    let span: Span =
+        text.parse().map_err(|error: jiff::Error| format!("{error}; write it like 2h or 1d12h"))?;
+    if span.get_months() != 0 || span.get_years() != 0 {
+        return Err("months and years differ in length; write days".to_owned());
+    }
+    let duration =
+        span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
+    match duration.is_positive() {
+        true => Ok(Lifetime(duration)),
+        false => Err("it must be longer than nothing".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_write() {
+        for (text, seconds) in [
+            ("2h", 7200),
+            ("90 minutes", 5400),
+            ("1h30m", 5400),
+            ("1d12h", 129_600),
+            ("2 weeks", 1_209_600),
+            ("PT15M", 900),
+            ("1s", 1),
+        ] {
+            assert_eq!(lifetime(text), Ok(Lifetime(SignedDuration::from_secs(seconds))), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_lifetime() {
+        for text in ["", "2", "soon", "0s", "-2h", "2h ago", "1 month", "1 year", "99999999999h"] {
+            assert!(lifetime(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_time_is_not_passed() {
+        let long = lifetime("5000000h").unwrap();
+        assert_eq!(long.after(Timestamp::MAX), None);
+        assert!(long.after(Timestamp::UNIX_EPOCH).is_some());
+    }
+}

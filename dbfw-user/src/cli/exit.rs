@@ -1,0 +1,132 @@
+//! Exit codes, a promise to scripts.
+
+use std::{io, process::ExitCode};
+
+use super::offline::Problems;
+use crate::control::{client::ClientError, wire::ControlErrorKind};
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// Done, or the answer is yes.
+    Ok = 0,
+    /// Not done, or the answer is no.
+    Failure = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// No agent answers.
+    Unreachable = 69,
+    /// Not permitted.
+    NotPermitted = 77,
+    /// The configuration is bad.
+    BadConfig = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Standard output cannot be written. Its own type, so that a reader that went away is not
+/// mistaken for an agent that did.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output")]
+pub(super) struct OutputError(#[from] pub(super) io::Error);
+
+impl OutputError {
+    fn is_broken_pipe(&self) -> bool {
+        self.0.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+/// Whether `error` only says that nobody reads the output any more.
+pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<OutputError>().is_some_and(OutputError::is_broken_pipe)
+}
+
+/// The exit code for an error: of the first in its chain that has one.
+pub(super) fn code(error: &anyhow::Error) -> Exit {
+    error.chain().find_map(of_cause).unwrap_or(Exit::Failure)
+}
+
+fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    if let Some(error) = cause.downcast_ref::<OutputError>() {
+        return Some(if error.is_broken_pipe() { Exit::Ok } else { Exit::Failure });
+    }
+    if let Some(error) = cause.downcast_ref::<ClientError>() {
+        return Some(match error {
+            ClientError::Unreachable { .. } => Exit::Unreachable,
+            ClientError::NotPermitted { .. } => Exit::NotPermitted,
+            ClientError::Refused(error) => match error.kind {
+                ControlErrorKind::NotPermitted => Exit::NotPermitted,
+                ControlErrorKind::BadConfig => Exit::BadConfig,
+                ControlErrorKind::Invalid | ControlErrorKind::Failed => Exit::Failure,
+            },
+            ClientError::Silent { .. } | ClientError::CutShort { .. } | ClientError::Garbled(_) => {
+                Exit::Failure
+            }
+        });
+    }
+    if cause.is::<Problems>() {
+        return Some(Exit::BadConfig);
+    }
+    let error = cause.downcast_ref::<io::Error>()?;
+    (error.kind() == io::ErrorKind::PermissionDenied).then_some(Exit::NotPermitted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use anyhow::Context as _;
+
+    use super::*;
+    use crate::control::wire::ControlError;
+
+    fn refused(kind: ControlErrorKind) -> anyhow::Error {
+        ClientError::Refused(ControlError { kind, message: "no".to_owned() }).into()
+    }
+
+    #[test]
+    fn every_error_has_its_code() {
+        let path = || PathBuf::from("/run/dbfw/dbfw.sock");
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let unreachable = ClientError::Unreachable {
+            path: path(),
+            source: io::ErrorKind::ConnectionRefused.into(),
+        };
+        for (error, expected) in [
+            (anyhow::Error::from(unreachable), Exit::Unreachable),
+            (ClientError::NotPermitted { path: path() }.into(), Exit::NotPermitted),
+            (ClientError::CutShort { path: path(), source: None }.into(), Exit::Failure),
+            (refused(ControlErrorKind::NotPermitted), Exit::NotPermitted),
+            (refused(ControlErrorKind::BadConfig), Exit::BadConfig),
+            (refused(ControlErrorKind::Invalid), Exit::Failure),
+            (refused(ControlErrorKind::Failed), Exit::Failure),
+            (Problems::new(Vec::new()).into(), Exit::BadConfig),
+            (denied().into(), Exit::NotPermitted),
+            (OutputError(io::ErrorKind::BrokenPipe.into()).into(), Exit::Ok),
+            (OutputError(denied()).into(), Exit::Failure),
+            (anyhow::anyhow!("anything else"), Exit::Failure),
+        ] {
+            assert_eq!(code(&error), expected, "{error:#}");
+        }
+    }
+
+    #[test]
+    fn context_does_not_hide_the_cause() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = Err::<(), _>(denied).context("cannot open the pins").unwrap_err();
+        assert_eq!(code(&error), Exit::NotPermitted);
+        let bad = Err::<(), _>(Problems::new(Vec::new())).context("not started").unwrap_err();
+        assert_eq!(code(&bad), Exit::BadConfig);
+    }
+
+    #[test]
+    fn only_a_lost_reader_is_a_broken_pipe() {
+        let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(is_broken_pipe(&OutputError(broken()).into()));
+        assert!(!is_broken_pipe(&broken().into()));
+    }
+}

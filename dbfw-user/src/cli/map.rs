@@ -1,0 +1,45 @@
+//! `dbfw map`.
+
+use super::{args::MapVerb, context::Context, exit::Exit, note, offline};
+use crate::control::{
+    client::ClientError,
+    wire::{Lookup, MapEntry, Request},
+};
+
+const FROM_PINS: &str = "the agent is not running; this is read from the pinned maps";
+
+pub(super) fn map(context: &Context, verb: MapVerb) -> anyhow::Result<Exit> {
+    match verb {
+        MapVerb::Dump => dump(context)?,
+        MapVerb::Lookup { address } => {
+            let found: Lookup = context.ask_or_look(
+                |agent| Ok(agent.call(&Request::MapLookup { address })?),
+                |config| {
+                    let found = offline::map_lookup(config, address)?;
+                    note(FROM_PINS);
+                    Ok(found)
+                },
+            )?;
+            context.show(&found)?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn dump(context: &Context) -> anyhow::Result<()> {
+    context.ask_or_look(
+        |agent| {
+            let mut printer = context.printer::<MapEntry>();
+            agent.stream(&Request::MapDump {}, |value| {
+                printer.item(&serde_json::from_value(value).map_err(ClientError::Garbled)?)
+            })?;
+            printer.flush()
+        },
+        |config| {
+            let mut printer = context.printer::<MapEntry>();
+            offline::map_dump(config, &mut |entry| printer.item(&entry))?;
+            note(FROM_PINS);
+            printer.flush()
+        },
+    )
+}

@@ -1,0 +1,17 @@
+//! `dbfw metrics`.
+
+use super::{context::Context, exit::Exit, note, offline};
+use crate::control::wire::{Request, Text};
+
+pub(super) fn metrics(context: &Context) -> anyhow::Result<Exit> {
+    let metrics: Text = context.ask_or_look(
+        |agent| Ok(agent.call(&Request::Metrics {})?),
+        |config| {
+            let text = offline::metrics(config)?;
+            note("the agent is not running; these are the metrics the pinned maps have");
+            Ok(Text { text })
+        },
+    )?;
+    context.show(&metrics)?;
+    Ok(Exit::Ok)
+}

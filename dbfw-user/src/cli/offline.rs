@@ -1,0 +1,76 @@
+//! What the command line needs of the rest of the program, in one place.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+pub(super) use crate::config::Problems;
+use crate::{
+    agent,
+    config::{self, AgentConfig, Config},
+    control::wire::{Explanation, Finding, Lookup, MapEntry, Status},
+    observe,
+};
+
+/// Where things are; what is missing or wrong in the file has its default.
+pub(super) fn agent_config(path: &Path) -> AgentConfig {
+    config::agent_section(path)
+}
+
+/// The whole configuration.
+pub(super) fn load(path: &Path) -> Result<Config, Problems> {
+    config::load(path)
+}
+
+/// Runs the agent until it is told to stop.
+pub(super) fn run_agent(path: PathBuf) -> anyhow::Result<()> {
+    agent::run(path)
+}
+
+/// Checks the host for what the configuration at `path` wants of it.
+pub(super) fn doctor(path: &Path) -> Vec<Finding> {
+    let (agent, databases) = match config::load(path) {
+        Ok(config) => (config.agent, config.databases),
+        Err(_) => (config::agent_section(path), Vec::new()),
+    };
+    let foreign = observe::offline::foreign_xdp(&agent);
+    observe::doctor::run(&agent, &databases, &|name| foreign.get(name).copied())
+}
+
+/// What the pins say of the protection.
+pub(super) fn status(config: &AgentConfig) -> anyhow::Result<Status> {
+    observe::offline::status(config)
+}
+
+/// Hands every entry of the pinned maps to `each`.
+pub(super) fn map_dump(
+    config: &AgentConfig,
+    each: &mut dyn FnMut(MapEntry) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    observe::offline::map_dump(config, each)
+}
+
+/// Looks an address up in the pinned maps.
+pub(super) fn map_lookup(config: &AgentConfig, address: IpAddr) -> anyhow::Result<Lookup> {
+    observe::offline::map_lookup(config, address)
+}
+
+/// Runs the pinned program on packets from an address.
+pub(super) fn explain(
+    config: &AgentConfig,
+    address: IpAddr,
+    port: Option<u16>,
+) -> anyhow::Result<Vec<Explanation>> {
+    observe::offline::explain(config, address, port)
+}
+
+/// The metrics that the pinned maps have.
+pub(super) fn metrics(config: &AgentConfig) -> anyhow::Result<String> {
+    observe::offline::metrics(config)
+}
+
+/// Detaches the programs through their pins.
+pub(super) fn detach(config: &AgentConfig) -> anyhow::Result<String> {
+    observe::offline::detach(config)
+}

@@ -1,0 +1,190 @@
+//! Answers to a question or an order.
+
+use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    Render,
+    table::{Table, left},
+    words::{clean, dash, ending, fields, maybe, moment, number_of},
+};
+use crate::control::wire::{CoveringSource, Explanation, Lookup, Reloaded, Text};
+
+/// The answer of `dbfw explain`.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(in super::super) struct Explanations(pub(in super::super) Vec<Explanation>);
+
+impl Explanations {
+    /// Whether any of the packets asked about is dropped.
+    pub(in super::super) fn denied(&self) -> bool {
+        self.0.iter().any(|explanation| explanation.verdict == "drop")
+    }
+}
+
+impl Render for Explanations {
+    fn table(&self, now: Timestamp) -> String {
+        let blocks: Vec<_> = self.0.iter().map(|one| explanation(one, now)).collect();
+        blocks.join("\n")
+    }
+
+    fn plain(&self) -> String {
+        let mut text = String::new();
+        for one in &self.0 {
+            text.push_str(&fields([
+                "port",
+                &one.port,
+                &one.address.to_string(),
+                &maybe(one.database.as_ref()),
+                &maybe(one.mode.as_ref()),
+                &one.verdict,
+                &one.reason,
+                &one.program,
+                &maybe(one.prefix.as_ref()),
+            ]));
+            for source in &one.sources {
+                text.push_str(&fields([
+                    "source",
+                    &one.port,
+                    &source.source,
+                    &source.prefix,
+                    &source.origin,
+                    &moment(source.expires_at),
+                    &maybe(source.description.as_ref()),
+                ]));
+            }
+        }
+        text
+    }
+}
+
+fn explanation(one: &Explanation, now: Timestamp) -> String {
+    let (green, yellow, red) = (
+        AnsiColor::Green.on_default().bold(),
+        AnsiColor::Yellow.on_default().bold(),
+        AnsiColor::Red.on_default().bold(),
+    );
+    let (style, effect) = match one.verdict.as_str() {
+        "allow" => (green, "let in"),
+        "observe" => (yellow, "let in by observe mode; enforce would drop it"),
+        "drop" => (red, "dropped"),
+        "pass" => (Style::new().bold(), "let in; dbfw does not judge it"),
+        _ => (Style::new().bold(), "unknown to this version of dbfw"),
+    };
+    let whose = match (&one.database, &one.mode) {
+        (Some(database), Some(mode)) => format!("of {} ({})", clean(database), clean(mode)),
+        (Some(database), None) => format!("of {}", clean(database)),
+        (None, _) => "of no database".to_owned(),
+    };
+    let address = one.address;
+    let prefix = match &one.prefix {
+        Some(prefix) => clean(prefix),
+        None if one.verdict == "pass" => "not looked up".to_owned(),
+        None => format!("none covers {address}"),
+    };
+    let mut text = format!(
+        "{address} to {} {whose}: {style}{effect}{style:#}\n  \
+         verdict  {} ({})\n  program  {}\n  prefix   {prefix}\n",
+        clean(&one.port),
+        clean(&one.verdict),
+        clean(&one.reason),
+        clean(&one.program),
+    );
+    if !one.sources.is_empty() {
+        text.push_str(&covering(&one.sources, now));
+    }
+    text
+}
+
+fn covering(sources: &[CoveringSource], now: Timestamp) -> String {
+    let mut table = Table::new([
+        left("TRUSTED SOURCE"),
+        left("PREFIX"),
+        left("ORIGIN"),
+        left("EXPIRES"),
+        left("DESCRIPTION"),
+    ])
+    .indented(2);
+    for source in sources {
+        table.row([
+            (&source.source).into(),
+            (&source.prefix).into(),
+            (&source.origin).into(),
+            ending(source.expires_at, now).into(),
+            source.description.clone().unwrap_or_else(dash).into(),
+        ]);
+    }
+    table.render()
+}
+
+impl Render for Lookup {
+    fn table(&self, _now: Timestamp) -> String {
+        let address = self.address;
+        let front = match self.front {
+            true => "the lookup goes on to the sets",
+            false => "no prefix is near; the lookup ends here",
+        };
+        let found = match &self.entry {
+            None => "  entry          none: no database trusts it\n".to_owned(),
+            Some(entry) => format!(
+                "  entry          {} in {}\n  databases      {}\n  rule slots     from {}\n",
+                clean(&entry.prefix),
+                clean(&entry.map),
+                clean(&entry.databases.join(", ")),
+                entry.rules,
+            ),
+        };
+        format!("{address}\n  presence bits  {front}\n{found}")
+    }
+
+    fn plain(&self) -> String {
+        let entry = self.entry.as_ref();
+        fields([
+            &self.address.to_string(),
+            if self.front { "yes" } else { "no" },
+            entry.map_or("", |entry| &entry.map),
+            entry.map_or("", |entry| &entry.prefix),
+            &entry.map(|entry| entry.databases.join(",")).unwrap_or_default(),
+            &maybe(entry.map(|entry| &entry.rules)),
+        ])
+    }
+}
+
+impl Render for Reloaded {
+    fn table(&self, _now: Timestamp) -> String {
+        let prefixes = |n: usize| number_of(n as u64, "prefix", "prefixes");
+        let mut text = format!(
+            "Policy {} is in force: {} added, {} removed.\n",
+            self.generation,
+            prefixes(self.added),
+            prefixes(self.removed),
+        );
+        for refusal in &self.refused {
+            text.push_str(&format!("Refused: {}\n", clean(refusal)));
+        }
+        if !self.refused.is_empty() {
+            text.push_str("`dbfw reload --confirm` lets the refused changes through.\n");
+        }
+        text
+    }
+
+    fn plain(&self) -> String {
+        let (generation, added, removed) = (self.generation, self.added, self.removed);
+        let mut text = format!("policy\t{generation}\t{added}\t{removed}\n");
+        self.refused.iter().for_each(|refusal| text.push_str(&fields(["refused", refusal])));
+        text
+    }
+}
+
+impl Render for Text {
+    fn table(&self, _now: Timestamp) -> String {
+        self.plain()
+    }
+
+    /// Its lines are its own, so they stay as they are.
+    fn plain(&self) -> String {
+        let end = if self.text.is_empty() || self.text.ends_with('\n') { "" } else { "\n" };
+        format!("{}{end}", self.text)
+    }
+}

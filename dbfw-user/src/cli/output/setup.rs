@@ -1,0 +1,101 @@
+//! `dbfw check` and `dbfw doctor`.
+
+use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
+
+use super::{
+    Render,
+    table::{Cell, Table, left, right},
+    words::{clean, dash, fields, maybe},
+};
+use crate::control::wire::{Checked, CheckedDatabase, Findings};
+
+impl Render for Checked {
+    fn table(&self, _now: Timestamp) -> String {
+        let backstop = if self.backstop { "on" } else { "off" };
+        let mut text = format!(
+            "The configuration is valid. It would be enforced so:\n  \
+             files       {}\n  interfaces  {}\n  attach      {}\n  backstop    {backstop}\n\n",
+            clean(&self.files.join(", ")),
+            clean(&self.interfaces.join(", ")),
+            clean(&self.attach),
+        );
+        let mut table = Table::new([
+            left("DATABASE"),
+            left("PORTS"),
+            left("MODE"),
+            right("SOURCES"),
+            left("PROVIDER"),
+        ]);
+        for database in &self.databases {
+            table.row([
+                (&database.name).into(),
+                database.ports.join(", ").into(),
+                (&database.mode).into(),
+                database.sources.len().to_string().into(),
+                database.provider.clone().unwrap_or_else(dash).into(),
+            ]);
+        }
+        text.push_str(&table.render());
+        text
+    }
+
+    fn plain(&self) -> String {
+        let mut text = String::new();
+        self.files.iter().for_each(|file| text.push_str(&fields(["file", file])));
+        text.push_str(&fields([
+            "agent",
+            &self.interfaces.join(","),
+            &self.attach,
+            if self.backstop { "on" } else { "off" },
+        ]));
+        let record = |database: &CheckedDatabase| {
+            fields([
+                "database",
+                &database.name,
+                &database.ports.join(","),
+                &database.mode,
+                &database.sources.join(","),
+                &maybe(database.provider.as_ref()),
+            ])
+        };
+        text.extend(self.databases.iter().map(record));
+        text
+    }
+}
+
+impl Render for Findings {
+    fn table(&self, _now: Timestamp) -> String {
+        let mut table = Table::new([left("STATE"), left("CHECK"), left("FOUND")]);
+        let mut fixes = String::new();
+        for finding in &self.findings {
+            let style = match finding.state.as_str() {
+                "ok" => AnsiColor::Green.on_default(),
+                "warn" => AnsiColor::Yellow.on_default(),
+                "fail" => AnsiColor::Red.on_default().bold(),
+                _ => Style::new(),
+            };
+            table.row([
+                Cell::styled(&finding.state, style),
+                (&finding.check).into(),
+                (&finding.detail).into(),
+            ]);
+            if let Some(fix) = &finding.fix {
+                fixes.push_str(&format!("  {}: {}\n", clean(&finding.check), clean(fix)));
+            }
+        }
+        match fixes.is_empty() {
+            true => table.render(),
+            false => format!("{}\nTo mend it:\n{fixes}", table.render()),
+        }
+    }
+
+    fn plain(&self) -> String {
+        let mut text = String::new();
+        for finding in &self.findings {
+            let fix = maybe(finding.fix.as_ref());
+            text.push_str(&fields([&finding.state, &finding.check, &finding.detail, &fix]));
+        }
+        text
+    }
+}

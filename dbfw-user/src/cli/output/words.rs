@@ -1,0 +1,203 @@
+//! Numbers, times and foreign text as people and scripts read them.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+
+/// The text without control characters: it may come from a provider, and must neither
+/// break a line nor steer the terminal.
+pub(super) fn clean(text: &str) -> String {
+    if !text.chars().any(char::is_control) {
+        return text.to_owned();
+    }
+    text.chars()
+        .map(|c| {
+            if c.is_control() {
+                Cow::Owned(c.escape_default().to_string())
+            } else {
+                c.to_string().into()
+            }
+        })
+        .collect()
+}
+
+/// How many columns the text takes.
+pub(super) fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// The text, or its beginning and an ellipsis.
+pub(super) fn cut(text: &str, room: usize) -> String {
+    if width(text) <= room {
+        return text.to_owned();
+    }
+    text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// The words of a text in lines of at most `room` columns; a longer word has its own.
+pub(super) fn wrap(text: &str, room: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in clean(text).split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if width(line) + 1 + width(word) <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// A line of fields for scripts.
+pub(super) fn fields<const N: usize>(fields: [&str; N]) -> String {
+    fields.map(clean).join("\t") + "\n"
+}
+
+/// A field that may be absent.
+pub(super) fn maybe<T: ToString>(value: Option<&T>) -> String {
+    value.map(ToString::to_string).unwrap_or_default()
+}
+
+/// A moment for scripts, to the second; empty if absent.
+pub(super) fn moment(time: Option<Timestamp>) -> String {
+    time.map(|time| format!("{time:.0}")).unwrap_or_default()
+}
+
+/// A length of time in its two largest units.
+pub(super) fn lasting(seconds: u64) -> String {
+    let (minute, hour, day) = (60, 3600, 86_400);
+    match seconds {
+        s if s < minute => format!("{s}s"),
+        s if s < hour => format!("{}m{:02}s", s / minute, s % minute),
+        s if s < day => format!("{}h{:02}m", s / hour, s % hour / minute),
+        s if s < 10 * day => format!("{}d{:02}h", s / day, s % day / hour),
+        s => format!("{}d", s / day),
+    }
+}
+
+fn seconds_between(earlier: Timestamp, later: Timestamp) -> u64 {
+    u64::try_from(later.as_second().saturating_sub(earlier.as_second())).unwrap_or(0)
+}
+
+/// How long ago it was; a dash if it never was.
+pub(super) fn ago(time: Option<Timestamp>, now: Timestamp) -> String {
+    time.map_or_else(dash, |time| format!("{} ago", lasting(seconds_between(time, now))))
+}
+
+/// How long since then.
+pub(super) fn since(time: Timestamp, now: Timestamp) -> String {
+    lasting(seconds_between(time, now))
+}
+
+/// When it ends; a dash if it does not.
+pub(super) fn ending(time: Option<Timestamp>, now: Timestamp) -> String {
+    match time {
+        None => dash(),
+        Some(time) if time <= now => "expired".to_owned(),
+        Some(time) => format!("in {}", lasting(seconds_between(now, time))),
+    }
+}
+
+/// A field with nothing in it, for people.
+pub(super) fn dash() -> String {
+    "-".to_owned()
+}
+
+/// A count in at most six columns.
+pub(super) fn count(n: u64) -> String {
+    const UNITS: [(u64, &str); 5] = [
+        (1_000_000_000_000_000, "P"),
+        (1_000_000_000_000, "T"),
+        (1_000_000_000, "G"),
+        (1_000_000, "M"),
+        (1_000, "k"),
+    ];
+    if n < 10_000 {
+        return n.to_string();
+    }
+    match UNITS.iter().find(|(unit, _)| n >= *unit) {
+        // Whole tenths, rounded down: a count is never shown larger than it is.
+        Some((unit, name)) => {
+            let tenths = n / (unit / 10);
+            format!("{}.{}{name}", tenths / 10, tenths % 10)
+        }
+        None => n.to_string(),
+    }
+}
+
+/// Something a second; a dash if nobody measured it.
+pub(super) fn rate(per_second: Option<f64>) -> String {
+    match per_second {
+        None => dash(),
+        Some(rate) if rate > 0.0 && rate < 10.0 => format!("{rate:.1}/s"),
+        // Saturates: the field comes from a document.
+        Some(rate) => count(rate as u64) + "/s",
+    }
+}
+
+/// "1 prefix", "2 prefixes".
+pub(super) fn number_of(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(n), if n == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_cannot_steer_the_terminal() {
+        assert_eq!(clean("CI runner"), "CI runner");
+        assert_eq!(clean("a\tb\n\x1b[2J\u{9b}1m"), "a\\tb\\n\\u{1b}[2J\\u{9b}1m");
+    }
+
+    #[test]
+    fn long_text_is_cut() {
+        assert_eq!(cut("orders", 6), "orders");
+        assert_eq!(cut("order-entry", 6), "order…");
+        assert_eq!(wrap("one two  three", 7), ["one two", "three"]);
+        assert_eq!(wrap("incomprehensible", 7), ["incomprehensible"]);
+    }
+
+    #[test]
+    fn lengths_of_time() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m00s"),
+            (3_599, "59m59s"),
+            (3_600, "1h00m"),
+            (90_000, "1d01h"),
+            (10_000_000, "115d"),
+        ] {
+            assert_eq!(lasting(seconds), text);
+        }
+        let (early, late) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
+        assert_eq!(ago(Some(late), early), "0s ago");
+        assert_eq!(ending(Some(early), late), "expired");
+    }
+
+    #[test]
+    fn counts() {
+        for (n, text) in [
+            (0, "0"),
+            (9_999, "9999"),
+            (10_000, "10.0k"),
+            (999_999, "999.9k"),
+            (1_000_000, "1.0M"),
+            (u64::MAX, "18446.7P"),
+        ] {
+            assert_eq!(count(n), text);
+        }
+        for (n, text) in [
+            (None, "-"),
+            (Some(0.0), "0/s"),
+            (Some(0.25), "0.2/s"),
+            (Some(1204.7), "1204/s"),
+            (Some(f64::NAN), "0/s"),
+            (Some(-3.0), "0/s"),
+        ] {
+            assert_eq!(rate(n), text);
+        }
+    }
+}

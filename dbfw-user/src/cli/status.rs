@@ -1,0 +1,14 @@
+//! `dbfw status`.
+
+use super::{context::Context, exit::Exit, offline};
+use crate::control::wire::{Request, Status};
+
+pub(super) fn status(context: &Context) -> anyhow::Result<Exit> {
+    let status: Status = context.ask_or_look(
+        |agent| Ok(agent.call(&Request::Status {})?),
+        // That there is no agent is part of the answer.
+        offline::status,
+    )?;
+    context.show(&status)?;
+    Ok(if status.protected { Exit::Ok } else { Exit::Failure })
+}

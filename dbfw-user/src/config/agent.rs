@@ -1,0 +1,188 @@
+//! `[agent]`.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use glob::Pattern;
+
+use super::{
+    AgentConfig, Attach, Fragments, Interfaces,
+    read::{Table, Value},
+    report::{Place, Report},
+    text::quoted,
+};
+
+/// Longest name of an interface in bytes (kernel: IFNAMSIZ less the zero).
+const MAX_INTERFACE: usize = 15;
+
+const INTERFACES_FIX: &str = r#"write ["eth0"], or "auto" for every interface with hardware"#;
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self {
+            interfaces: Interfaces::Auto,
+            attach: Attach::Auto,
+            backstop: true,
+            exempt_interfaces: Vec::new(),
+            fragments: Fragments::Pass,
+            metrics_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9787))),
+            state_dir: PathBuf::from("/var/lib/dbfw"),
+            run_dir: PathBuf::from("/run/dbfw"),
+            pin_dir: PathBuf::from("/sys/fs/bpf/dbfw"),
+            events_per_second: 1000,
+        }
+    }
+}
+
+/// `[agent]` of all files: a later file's value replaces an earlier one's.
+#[derive(Debug, Default)]
+pub(super) struct Agent {
+    pub(super) config: AgentConfig,
+    metrics_place: Option<Place>,
+}
+
+impl Agent {
+    /// Takes over what one file says.
+    pub(super) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
+        let config = &mut self.config;
+        if let Some(value) = table.take("interfaces") {
+            replace(&mut config.interfaces, interfaces(&value, report));
+        }
+        if let Some(value) = table.take("attach") {
+            const WORDS: [(&str, Attach); 4] = [
+                ("auto", Attach::Auto),
+                ("native", Attach::Native),
+                ("tcx", Attach::Tcx),
+                ("generic", Attach::Generic),
+            ];
+            replace(&mut config.attach, value.word(&WORDS, "an attach mode", report));
+        }
+        if let Some(value) = table.take("backstop") {
+            replace(&mut config.backstop, value.boolean(report));
+        }
+        if let Some(value) = table.take("exempt_interfaces") {
+            let globs = globs(&value, r#"write ["docker0"]"#, report);
+            replace(&mut config.exempt_interfaces, globs);
+        }
+        if let Some(value) = table.take("fragments") {
+            const WORDS: [(&str, Fragments); 2] =
+                [("pass", Fragments::Pass), ("drop", Fragments::Drop)];
+            let what = "a way to treat fragments";
+            replace(&mut config.fragments, value.word(&WORDS, what, report));
+        }
+        if let Some(value) = table.take("metrics_listen")
+            && let Some(address) = metrics_listen(&value, report)
+        {
+            config.metrics_listen = address;
+            self.metrics_place = Some(value.place());
+        }
+        if let Some(value) = table.take("state_dir") {
+            replace(&mut config.state_dir, value.path("/var/lib/dbfw", report));
+        }
+        if let Some(value) = table.take("run_dir") {
+            replace(&mut config.run_dir, value.path("/run/dbfw", report));
+        }
+        if let Some(value) = table.take("pin_dir") {
+            replace(&mut config.pin_dir, value.path("/sys/fs/bpf/dbfw", report));
+        }
+        if let Some(value) = table.take("events_per_second") {
+            let number = value.integer(0..=100_000, "a possible rate", report);
+            replace(&mut config.events_per_second, number);
+        }
+        table.finish(report);
+    }
+
+    /// Warns about what is in force in the end.
+    pub(super) fn warn(&self, report: &mut Report) {
+        if let (Some(address), Some(place)) = (self.config.metrics_listen, &self.metrics_place)
+            && !address.ip().to_canonical().is_loopback()
+        {
+            report.warning(
+                place,
+                format!("whoever reaches {address} can read the metrics, without a password"),
+                "use 127.0.0.1, or see to it that only the scraper gets there",
+            );
+        }
+    }
+}
+
+fn replace<T>(setting: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *setting = value;
+    }
+}
+
+fn interfaces(value: &Value<'_>, report: &mut Report) -> Option<Interfaces> {
+    match value.get().as_str() {
+        Some("auto") => Some(Interfaces::Auto),
+        Some(other) => {
+            let message = format!("{} is not an array of interfaces", quoted(other));
+            report.problem(&value.place(), message, INTERFACES_FIX);
+            None
+        }
+        None => {
+            let globs = globs(value, INTERFACES_FIX, report)?;
+            if globs.is_empty() {
+                report.problem(&value.place(), "lists no interface", INTERFACES_FIX);
+                return None;
+            }
+            Some(Interfaces::Matching(globs))
+        }
+    }
+}
+
+fn globs(value: &Value<'_>, fix: &str, report: &mut Report) -> Option<Vec<Pattern>> {
+    // In two steps: collecting into an Option would stop at the first problem.
+    let elements = value.array(fix, report)?;
+    let globs: Vec<_> = elements.map(|element| glob(&element, fix, report)).collect();
+    globs.into_iter().collect()
+}
+
+fn glob(value: &Value<'_>, fix: &str, report: &mut Report) -> Option<Pattern> {
+    let written = value.string(fix, report)?;
+    let place = value.place();
+    let literal = !written.contains(['*', '?', '[']);
+    if written.is_empty() {
+        report.problem(&place, "an interface has a name", fix);
+        return None;
+    }
+    if written == "auto" {
+        report.problem(&place, r#""auto" stands alone"#, r#"write interfaces = "auto""#);
+        return None;
+    }
+    if literal && (written.len() > MAX_INTERFACE || written.contains(['/', ' '])) {
+        report.problem(
+            &place,
+            format!("no interface can be called {}", quoted(written)),
+            format!("use at most {MAX_INTERFACE} bytes, without \"/\" and spaces"),
+        );
+        return None;
+    }
+    match Pattern::new(written) {
+        Ok(pattern) => Some(pattern),
+        Err(error) => {
+            let message = format!("{} is not a glob ({})", quoted(written), error.msg);
+            report.problem(&place, message, r#"write a pattern like "eth*" or "enp[0-9]s0""#);
+            None
+        }
+    }
+}
+
+/// `Some(None)` is "off".
+fn metrics_listen(value: &Value<'_>, report: &mut Report) -> Option<Option<SocketAddr>> {
+    const FIX: &str = r#"write "127.0.0.1:9787", "[::1]:9787" or "off""#;
+    let written = value.string(FIX, report)?;
+    if written == "off" {
+        return Some(None);
+    }
+    match written.parse() {
+        Ok(address) => Some(Some(address)),
+        Err(_) => {
+            let message = format!("{} is not an address with a port", quoted(written));
+            report.problem(&value.place(), message, FIX);
+            None
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! `[[database]]`.
+
+use dbfw_common::{MAX_NAME, Mode};
+use toml::de::DeValue;
+
+use super::{
+    DatabaseConfig, OnEmpty, Port, ProviderConfig,
+    read::Value,
+    report::{Place, Report},
+    sources::read_sources,
+    text::{nearest, quoted},
+};
+
+const PORT_FIX: &str = "use 1 to 65535";
+const PORTS_FIX: &str = "write ports = [5432]";
+const NAME_FIX: &str = r#"add name = "orders""#;
+const SHRINK_FIX: &str = r#"write "1%" to "100%", or "off" for no limit"#;
+const PROVIDER_FIX: &str = r#"write { kind = "file", path = "/etc/dbfw/orders.list" }"#;
+
+/// A database as far as it could be read, with what the checks across databases need.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// What had a problem has its default here: only of use if nothing was reported.
+    pub(super) config: DatabaseConfig,
+    /// Where the table begins.
+    pub(super) place: Place,
+    /// Where the name is; `None`: there is no usable one.
+    pub(super) name: Option<Place>,
+    /// Where each of `config.ports` is.
+    pub(super) ports: Vec<Place>,
+    /// Where each of `config.trusted_sources` is.
+    pub(super) sources: Vec<Place>,
+}
+
+/// One element of the array `database`.
+pub(super) fn read_database(value: Value<'_>, report: &mut Report) -> Option<Draft> {
+    const FIX: &str = "begin each database with [[database]]";
+    let named = value.get().get("name").and_then(|name| name.get_ref().as_str());
+    let value = match named {
+        Some(name) if name_problem(name).is_none() => value.renamed(format!("database.{name}")),
+        _ => value,
+    };
+    let mut table = value.table(FIX, report)?;
+
+    let mut draft = Draft {
+        config: DatabaseConfig {
+            name: String::new(),
+            ports: Vec::new(),
+            mode: Mode::Enforce,
+            trusted_sources: Vec::new(),
+            provider: None,
+            on_empty: OnEmpty::Keep,
+            max_shrink: 50,
+            allow_any: false,
+        },
+        place: value.place(),
+        name: None,
+        ports: Vec::new(),
+        sources: Vec::new(),
+    };
+    let config = &mut draft.config;
+
+    if let Some(value) = table.require("name", NAME_FIX, report)
+        && let Some(name) = name(&value, report)
+    {
+        config.name = name;
+        draft.name = Some(value.place());
+    }
+    if let Some(value) = table.require("ports", PORTS_FIX, report) {
+        (config.ports, draft.ports) = ports(&value, report).into_iter().unzip();
+    }
+    if let Some(value) = table.take("mode") {
+        let words = [Mode::Enforce, Mode::Observe, Mode::Off].map(|mode| (mode.as_str(), mode));
+        config.mode = value.word(&words, "a mode", report).unwrap_or(config.mode);
+    }
+    if let Some(value) = table.take("trusted_sources") {
+        read_sources(&value, report, |source, entry| {
+            config.trusted_sources.push(source);
+            draft.sources.push(entry.place());
+        });
+    }
+    if let Some(value) = table.take("provider") {
+        config.provider = provider(&value, report);
+    }
+    if let Some(value) = table.take("on_empty") {
+        const WORDS: [(&str, OnEmpty); 3] =
+            [("keep", OnEmpty::Keep), ("close", OnEmpty::Close), ("open", OnEmpty::Open)];
+        let what = "a meaning of an empty list";
+        config.on_empty = value.word(&WORDS, what, report).unwrap_or(config.on_empty);
+    }
+    if let Some(value) = table.take("max_shrink") {
+        config.max_shrink = max_shrink(&value, report).unwrap_or(config.max_shrink);
+    }
+    if let Some(value) = table.take("allow_any") {
+        config.allow_any = value.boolean(report).unwrap_or(config.allow_any);
+    }
+    table.finish(report);
+    Some(draft)
+}
+
+/// What is wrong with a name, and the fix.
+fn name_problem(name: &str) -> Option<(String, String)> {
+    let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() {
+        return Some(("is empty".to_owned(), "give the database a name".to_owned()));
+    }
+    if let Some(c) = name.chars().find(|c| !usable(*c)) {
+        return Some((
+            format!("{} has a {c:?}", quoted(name)),
+            r#"use letters, digits, "-", "_" and ".""#.to_owned(),
+        ));
+    }
+    if name.len() > MAX_NAME {
+        return Some((
+            format!("{} is {} bytes long", quoted(name), name.len()),
+            format!("use at most {MAX_NAME}"),
+        ));
+    }
+    None
+}
+
+fn name(value: &Value<'_>, report: &mut Report) -> Option<String> {
+    let name = value.string(r#"write name = "orders""#, report)?;
+    match name_problem(name) {
+        None => Some(name.to_owned()),
+        Some((message, fix)) => {
+            report.problem(&value.place(), message, fix);
+            None
+        }
+    }
+}
+
+fn ports(value: &Value<'_>, report: &mut Report) -> Vec<(Port, Place)> {
+    let Some(elements) = value.array(PORTS_FIX, report) else { return Vec::new() };
+    if elements.len() == 0 {
+        report.problem(&value.place(), "lists no port", PORTS_FIX);
+    }
+    let mut ports: Vec<(Port, Place)> = Vec::new();
+    for element in elements {
+        let Some(port) = port(&element, report) else { continue };
+        if ports.iter().any(|(other, _)| *other == port) {
+            report.problem(&element.place(), format!("{port} is listed twice"), "remove one");
+        } else {
+            ports.push((port, element.place()));
+        }
+    }
+    ports
+}
+
+fn port(value: &Value<'_>, report: &mut Report) -> Option<Port> {
+    match value.get() {
+        DeValue::Integer(_) => {
+            let port = value.integer(1..=u32::from(u16::MAX), "a port", report)?;
+            Some(Port { udp: false, port: u16::try_from(port).ok()? })
+        }
+        DeValue::String(written) => {
+            let port = parse_port(written);
+            if port.is_none() {
+                let number = written.split_once('/').is_some_and(|(protocol, number)| {
+                    matches!(protocol, "tcp" | "udp") && is_digits(number)
+                });
+                let fix = if number { PORT_FIX } else { r#"write 5432, "tcp/5432" or "udp/1234""# };
+                let message = format!("{} is not a port", quoted(written));
+                report.problem(&value.place(), message, fix);
+            }
+            port
+        }
+        _ => {
+            value.mismatch("an integer or a string", r#"write 5432 or "udp/1234""#, report);
+            None
+        }
+    }
+}
+
+/// "tcp/5432", "udp/1234".
+fn parse_port(written: &str) -> Option<Port> {
+    let (protocol, number) = written.split_once('/')?;
+    let udp = match protocol {
+        "tcp" => false,
+        "udp" => true,
+        _ => return None,
+    };
+    let port = Some(number).filter(|number| is_digits(number))?.parse().ok()?;
+    (port > 0).then_some(Port { udp, port })
+}
+
+/// The standard parser would also take "+1".
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn max_shrink(value: &Value<'_>, report: &mut Report) -> Option<u8> {
+    let written = value.string(SHRINK_FIX, report)?;
+    if written == "off" {
+        return Some(100);
+    }
+    let percent = written
+        .strip_suffix('%')
+        .filter(|number| is_digits(number))
+        .and_then(|number| number.parse().ok())
+        .filter(|percent| (1..=100).contains(percent));
+    if percent.is_none() {
+        report.problem(&value.place(), format!("{} is not a share", quoted(written)), SHRINK_FIX);
+    }
+    percent
+}
+
+fn provider(value: &Value<'_>, report: &mut Report) -> Option<ProviderConfig> {
+    let mut table = value.table(PROVIDER_FIX, report)?;
+    let kind = table.require("kind", r#"add kind = "file""#, report)?;
+    match kind.string(r#"use "file""#, report)? {
+        "file" => {
+            let path = table.require("path", r#"add path = "/etc/dbfw/orders.list""#, report);
+            table.finish(report);
+            let path = path?.path("/etc/dbfw/orders.list", report)?;
+            Some(ProviderConfig::File { path })
+        }
+        // Its other keys belong to a provider that cannot be used: nothing to say about them.
+        "digitalocean" => {
+            report.problem(
+                &kind.place(),
+                r#""digitalocean" needs the DigitalOcean provider, which this version does not have"#,
+                r#"use kind = "file" with a list of addresses"#,
+            );
+            None
+        }
+        other => {
+            let fix = match nearest(other, &["file"]) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => r#"use "file""#.to_owned(),
+            };
+            let message = format!("{} is not a kind of provider", quoted(other));
+            report.problem(&kind.place(), message, fix);
+            None
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The configuration: file shapes, and the validated form the agent works with.
+
+mod agent;
+mod database;
+mod load;
+pub(crate) mod open;
+mod problem;
+pub(crate) mod read;
+pub(crate) mod report;
+pub(crate) mod sources;
+#[cfg(test)]
+mod tests;
+mod text;
+mod validate;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use dbfw_common::Mode;
+use glob::Pattern;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use load::utf8;
+pub use load::{agent_section, load};
+pub use problem::{Problem, Problems};
+
+use crate::source::TrustedSource;
+
+/// A configuration in which nothing is left to check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The agent itself.
+    pub agent: AgentConfig,
+    /// The databases, in the order of the files; names and ports are unique.
+    pub databases: Vec<DatabaseConfig>,
+    /// The files it was read from, in the order they were read.
+    pub files: Vec<PathBuf>,
+    /// What is legal but probably not meant, for the log and `dbfw check`.
+    pub warnings: Vec<Problem>,
+}
+
+/// `[agent]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentConfig {
+    /// Where to attach.
+    pub interfaces: Interfaces,
+    /// By which hook.
+    pub attach: Attach,
+    /// The sk_lookup program behind the hooks.
+    pub backstop: bool,
+    /// Interfaces whose packets the backstop lets through.
+    pub exempt_interfaces: Vec<Pattern>,
+    /// What happens to fragments that are not the first of their datagram.
+    pub fragments: Fragments,
+    /// Address of /metrics, /healthz and /readyz; `None`: off.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Snapshot and local sources.
+    pub state_dir: PathBuf,
+    /// Holds the control socket `dbfw.sock`.
+    pub run_dir: PathBuf,
+    /// Directory on a bpffs; the ABI's own directory is below it.
+    pub pin_dir: PathBuf,
+    /// Drop events a second over all CPUs.
+    pub events_per_second: u32,
+}
+
+/// Which interfaces are protected.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Interfaces {
+    /// Every one with hardware behind it.
+    Auto,
+    /// Those whose name matches one of the globs.
+    Matching(Vec<Pattern>),
+}
+
+/// By which hook the programs attach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attach {
+    /// Native XDP, else TCX, else generic XDP.
+    Auto,
+    /// XDP in the driver.
+    Native,
+    /// The traffic control ingress hook.
+    Tcx,
+    /// XDP behind the driver, on the socket buffer.
+    Generic,
+}
+
+/// What happens to fragments that are not the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fragments {
+    /// They pass: without the first, which is judged, nothing is reassembled.
+    Pass,
+    /// They are dropped unless some database trusts their source.
+    Drop,
+}
+
+/// `[[database]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DatabaseConfig {
+    /// Letters, digits, `-`, `_` and `.`; at most `dbfw_common::MAX_NAME` bytes.
+    pub name: String,
+    /// At least one.
+    pub ports: Vec<Port>,
+    /// What happens to packets from untrusted sources.
+    pub mode: Mode,
+    /// The list in the configuration itself.
+    pub trusted_sources: Vec<TrustedSource>,
+    /// Where more of the list comes from.
+    pub provider: Option<ProviderConfig>,
+    /// What an empty list from the provider means.
+    pub on_empty: OnEmpty,
+    /// Percent of its prefixes a change of the provider's list may lose without a human
+    /// word; 100: no limit.
+    pub max_shrink: u8,
+    /// Whether the provider may name a prefix wider than the limit (/8, /19 for IPv6).
+    pub allow_any: bool,
+}
+
+/// A protected port. As text "tcp/5432".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Port {
+    /// UDP rather than TCP.
+    pub udp: bool,
+    /// 1 to 65535.
+    pub port: u16,
+}
+
+/// What an empty list from a provider means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnEmpty {
+    /// A mistake: keep the last good list.
+    Keep,
+    /// Nobody.
+    Close,
+    /// Everybody.
+    Open,
+}
+
+/// `provider = { … }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProviderConfig {
+    /// A list in a file, read again when it changes.
+    File {
+        /// Absolute.
+        path: PathBuf,
+    },
+}
+
+impl std::fmt::Display for Port {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", if self.udp { "udp" } else { "tcp" }, self.port)
+    }
+}

@@ -1,0 +1,232 @@
+use std::path::Path;
+
+use dbfw_common::Mode;
+
+use super::{super::*, Dir};
+
+/// The example of the contract, with the provider this version has.
+pub(super) const FULL: &str = r#"[agent]
+interfaces     = ["eth0", "enp*"]
+attach         = "native"
+backstop       = false
+exempt_interfaces = ["docker0"]
+fragments      = "drop"
+metrics_listen = "[::1]:9999"
+state_dir      = "/state"
+run_dir        = "/run/x"
+pin_dir        = "/sys/fs/bpf/x"
+events_per_second = 0
+
+[[database]]
+name  = "orders"
+ports = [5432, 6432, "tcp/7432", "udp/5432"]
+mode  = "observe"
+trusted_sources = [
+  "ip_addr:10.10.0.0/16",
+  "ip_addr:2001:db8::/32",
+  { type = "ip_addr", value = "203.0.113.7", description = "CI runner", expires_at = "2126-12-01T00:00:00Z" },
+  { type = "ip_addr", value = "203.0.113.8", expires_at = 2126-12-01T01:00:00+01:00 },
+]
+provider   = { kind = "file", path = "/etc/dbfw/orders.list" }
+on_empty   = "close"
+max_shrink = "75%"
+allow_any  = true
+
+[[database]]
+name = "cache.1_a-b"
+ports = [6379]
+max_shrink = "off"
+provider.kind = "file"
+provider.path = "/etc/dbfw/cache.toml"
+"#;
+
+/// The shortest that says nothing doubtful.
+pub(super) const SHORT: &str =
+    "[[database]]\nname = \"a\"\nports = [5432]\ntrusted_sources = [\"ip_addr:10.0.0.0/8\"]\n";
+
+fn globs(names: &[&str]) -> Vec<Pattern> {
+    names.iter().map(|name| Pattern::new(name).unwrap()).collect()
+}
+
+#[test]
+fn every_key_is_read() {
+    let dir = Dir::new(FULL);
+    let config = dir.load().unwrap();
+    assert_eq!(
+        config.agent,
+        AgentConfig {
+            interfaces: Interfaces::Matching(globs(&["eth0", "enp*"])),
+            attach: Attach::Native,
+            backstop: false,
+            exempt_interfaces: globs(&["docker0"]),
+            fragments: Fragments::Drop,
+            metrics_listen: Some("[::1]:9999".parse().unwrap()),
+            state_dir: "/state".into(),
+            run_dir: "/run/x".into(),
+            pin_dir: "/sys/fs/bpf/x".into(),
+            events_per_second: 0,
+        }
+    );
+    let [orders, cache] = &config.databases[..] else { panic!("{:?}", config.databases) };
+    assert_eq!(orders.name, "orders");
+    let ports: Vec<String> = orders.ports.iter().map(ToString::to_string).collect();
+    assert_eq!(ports, ["tcp/5432", "tcp/6432", "tcp/7432", "udp/5432"]);
+    assert_eq!(orders.mode, Mode::Observe);
+    let sources: Vec<String> = orders.trusted_sources.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        sources,
+        [
+            "ip_addr:10.10.0.0/16",
+            "ip_addr:2001:db8::/32",
+            "ip_addr:203.0.113.7",
+            "ip_addr:203.0.113.8"
+        ]
+    );
+    assert_eq!(orders.trusted_sources[2].description.as_deref(), Some("CI runner"));
+    let expiry = Some("2126-12-01T00:00:00Z".parse().unwrap());
+    assert_eq!(orders.trusted_sources[2].expires_at, expiry);
+    assert_eq!(orders.trusted_sources[3].expires_at, expiry);
+    let path = PathBuf::from("/etc/dbfw/orders.list");
+    assert_eq!(orders.provider, Some(ProviderConfig::File { path }));
+    assert_eq!((orders.on_empty, orders.max_shrink), (OnEmpty::Close, 75));
+    assert!(orders.allow_any);
+    assert_eq!((cache.name.as_str(), cache.max_shrink), ("cache.1_a-b", 100));
+    let path = PathBuf::from("/etc/dbfw/cache.toml");
+    assert_eq!(cache.provider, Some(ProviderConfig::File { path }));
+    assert_eq!(config.files, [dir.path("dbfw.toml")]);
+    assert_eq!(dir.warnings(), [""; 0]);
+}
+
+#[test]
+fn defaults() {
+    let config = Dir::new(SHORT).load().unwrap();
+    assert_eq!(config.agent, AgentConfig::default());
+    assert_eq!(
+        config.agent,
+        AgentConfig {
+            interfaces: Interfaces::Auto,
+            attach: Attach::Auto,
+            backstop: true,
+            exempt_interfaces: Vec::new(),
+            fragments: Fragments::Pass,
+            metrics_listen: Some("127.0.0.1:9787".parse().unwrap()),
+            state_dir: "/var/lib/dbfw".into(),
+            run_dir: "/run/dbfw".into(),
+            pin_dir: "/sys/fs/bpf/dbfw".into(),
+            events_per_second: 1000,
+        }
+    );
+    let database = &config.databases[0];
+    assert_eq!((database.mode, database.on_empty), (Mode::Enforce, OnEmpty::Keep));
+    assert_eq!((database.max_shrink, database.allow_any), (50, false));
+    assert_eq!(database.provider, None);
+    assert_eq!(config.warnings, []);
+}
+
+#[test]
+fn words_for_what_is_off() {
+    let agent = "[agent]\ninterfaces = \"auto\"\nmetrics_listen = \"off\"\n";
+    let config = Dir::new(format!("\u{feff}{agent}{SHORT}").replace('\n', "\r\n")).load().unwrap();
+    assert_eq!(config.agent.metrics_listen, None);
+    assert_eq!(config.agent.interfaces, Interfaces::Auto);
+}
+
+#[test]
+fn drop_ins_add_databases_and_replace_agent_keys() {
+    let dir = Dir::new(format!("[agent]\nstate_dir = \"/a\"\nrun_dir = \"/a\"\n{SHORT}"));
+    dir.write("conf.d/20.toml", "agent.state_dir = \"/c\"\n");
+    let second = SHORT.replace("\"a\"", "\"b\"").replace("5432", "5433");
+    dir.write("conf.d/10.toml", format!("[agent]\nstate_dir = \"/b\"\npin_dir = \"/b\"\n{second}"));
+    dir.write("conf.d/ignored.conf", "?");
+    dir.write("conf.d/.#10.toml", "?");
+    let config = dir.load().unwrap();
+    assert_eq!(config.agent.state_dir, Path::new("/c"));
+    assert_eq!(config.agent.run_dir, Path::new("/a"));
+    assert_eq!(config.agent.pin_dir, Path::new("/b"));
+    let names: Vec<&str> = config.databases.iter().map(|d| d.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(
+        config.files,
+        ["dbfw.toml", "conf.d/10.toml", "conf.d/20.toml"].map(|name| dir.path(name))
+    );
+    assert_eq!(dir.agent(), config.agent);
+}
+
+#[test]
+fn the_databases_may_all_be_in_drop_ins() {
+    let dir = Dir::new("");
+    dir.write("conf.d/a.toml", SHORT);
+    assert_eq!(dir.load().unwrap().databases.len(), 1);
+}
+
+#[test]
+fn what_is_doubtful_is_a_warning() {
+    let dir = Dir::new(
+        r#"[agent]
+metrics_listen = "0.0.0.0:9787"
+
+[[database]]
+name = "closed"
+ports = [1]
+
+[[database]]
+name = "orders"
+ports = [2]
+trusted_sources = [
+  "ip_addr:10.0.0.0/8",
+  { type = "ip_addr", value = "10.0.0.0-10.255.255.255" },
+  "ip_addr:::/0",
+  { type = "ip_addr", value = "10.0.0.1", expires_at = 2020-01-01T00:00:00Z },
+]
+"#,
+    );
+    assert_eq!(
+        dir.warnings(),
+        [
+            "@/dbfw.toml:2: agent.metrics_listen: whoever reaches 0.0.0.0:9787 can read the \
+             metrics, without a password: use 127.0.0.1, or see to it that only the scraper gets \
+             there",
+            "@/dbfw.toml:4: database.closed: has neither trusted_sources nor a provider: nobody \
+             may connect: add trusted_sources = [\"ip_addr:10.0.0.0/8\"]",
+            "@/dbfw.toml:13: database.orders.trusted_sources[1]: ip_addr:10.0.0.0-10.255.255.255 \
+             is listed already (@/dbfw.toml:12): remove one",
+            "@/dbfw.toml:14: database.orders.trusted_sources[2]: ip_addr:::/0 opens the database \
+             to everyone: list only the networks that need it",
+            "@/dbfw.toml:15: database.orders.trusted_sources[3]: ip_addr:10.0.0.1 expired at \
+             2020-01-01T00:00:00Z: it is not trusted: remove it, or move expires_at",
+        ]
+    );
+    // Only what is in force in the end counts.
+    dir.write("conf.d/a.toml", "agent.metrics_listen = \"127.0.0.1:1\"");
+    assert_eq!(dir.warnings().len(), 4);
+}
+
+#[test]
+fn the_agent_section_is_found_in_a_bad_file() {
+    let dir = Dir::new(
+        "[agent]\nstate_dir = \"/a\"\nrun_dir = 7\npin_dir = \"relative\"\nnonsense = 1\n\
+         metrics_listen = \"127.0.0.1:1\"\n\n[[database]]\nports = [0]\n\n[x\n",
+    );
+    assert!(dir.load().is_err());
+    let agent = dir.agent();
+    assert_eq!(agent.state_dir, Path::new("/a"));
+    assert_eq!(agent.metrics_listen, Some("127.0.0.1:1".parse().unwrap()));
+    assert_eq!(agent.run_dir, AgentConfig::default().run_dir);
+    assert_eq!(agent.pin_dir, AgentConfig::default().pin_dir);
+}
+
+#[test]
+fn the_agent_section_takes_nothing_from_a_broken_line() {
+    let dir = Dir::new("[agent]\nrun_dir = \"/a\"\nstate_dir = \"/b\npin_dir = \"/c\"\n");
+    let agent = dir.agent();
+    assert_eq!(agent.run_dir, Path::new("/a"));
+    assert_eq!(agent.state_dir, AgentConfig::default().state_dir);
+}
+
+#[test]
+fn without_a_file_the_agent_section_has_the_defaults() {
+    assert_eq!(Dir::empty().agent(), AgentConfig::default());
+    assert_eq!(Dir::new(b"\xff[agent]\nrun_dir = 1").agent(), AgentConfig::default());
+    assert_eq!(agent_section(Path::new("/")), AgentConfig::default());
+    assert_eq!(agent_section(Path::new("")), AgentConfig::default());
+}

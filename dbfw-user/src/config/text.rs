@@ -1,0 +1,99 @@
+//! Small text helpers for messages.
+
+/// Longest value quoted in a message, in characters.
+const QUOTED: usize = 80;
+
+/// A value as written, quoted, escaped and cut to a length that fits a message.
+pub(crate) fn quoted(value: &str) -> String {
+    let (start, rest) = cut(value);
+    format!("{start:?}{rest}")
+}
+
+/// A value without quotes, cut to a length that fits a message.
+pub(crate) fn shortened(value: &str) -> String {
+    let (start, rest) = cut(value);
+    format!("{start}{rest}")
+}
+
+fn cut(value: &str) -> (&str, &str) {
+    match value.char_indices().nth(QUOTED) {
+        Some((end, _)) => (&value[..end], "..."),
+        None => (value, ""),
+    }
+}
+
+/// The candidate that `word` is most likely a slip of; `None` if none is near.
+pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+    let longest = candidates.iter().map(|candidate| candidate.len()).max()?;
+    // Nothing this long is near, and the distance costs the product of the lengths.
+    if word.len() > 2 * longest {
+        return None;
+    }
+    let word = word.to_lowercase().replace('-', "_");
+    candidates
+        .iter()
+        .map(|candidate| (distance(&word, candidate), *candidate))
+        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).clamp(1, 3))
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Edits (insert, remove, replace, swap neighbours) that turn `a` into `b`.
+fn distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.chars().collect();
+    let b: Vec<char> = b.chars().collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let replace = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            row[j] = replace.min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before[j - 2] + 1);
+            }
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_edits() {
+        for (a, b, edits) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("ports", "ports", 0),
+            ("prots", "ports", 1),
+            ("port", "ports", 1),
+            ("pxrts", "ports", 1),
+            ("mode", "ports", 4),
+        ] {
+            assert_eq!(distance(a, b), edits, "{a} {b}");
+            assert_eq!(distance(b, a), edits, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn suggests_only_what_is_near() {
+        let known = ["interfaces", "state_dir", "run_dir", "mode"];
+        assert_eq!(nearest("interface", &known), Some("interfaces"));
+        assert_eq!(nearest("state-dir", &known), Some("state_dir"));
+        assert_eq!(nearest("StateDir", &known), Some("state_dir"));
+        assert_eq!(nearest("mdoe", &known), Some("mode"));
+        assert_eq!(nearest("colour", &known), None);
+        assert_eq!(nearest("", &known), None);
+        assert_eq!(nearest(&"x".repeat(1 << 20), &known), None);
+        assert_eq!(nearest("mode", &[]), None);
+    }
+
+    #[test]
+    fn long_values_are_cut_between_characters() {
+        assert_eq!(quoted("a\"\n"), r#""a\"\n""#);
+        assert_eq!(quoted(&"ü".repeat(81)), format!("{:?}...", "ü".repeat(80)));
+    }
+}

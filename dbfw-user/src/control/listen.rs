@@ -1,0 +1,231 @@
+//! Makes the control socket.
+
+use std::{
+    fs, io,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::{FileTypeExt, PermissionsExt, chown},
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    errno::Errno,
+    sys::{
+        socket::{
+            AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind as bind_socket, connect,
+            listen, socket,
+        },
+        stat::{Mode, fchmod},
+    },
+    unistd::{Gid, Group},
+};
+use tokio::net::UnixListener;
+
+use super::{GROUP, SOCKET_NAME};
+
+/// Connections the kernel keeps waiting for `accept`.
+const BACKLOG: i32 = 64;
+
+/// Why the control socket could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Somebody answers on it.
+    #[error("{} is answered by a running dbfw; stop that one first", path.display())]
+    InUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Something else is in its place.
+    #[error("{} is in the way of the control socket and is not a socket; remove it", path.display())]
+    NotASocket {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// A system call failed.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// Listens on `run_dir/dbfw.sock`, mode 0660 and group dbfw, or 0600 where there is no
+/// such group. A socket that an earlier agent left behind is replaced, one that somebody
+/// answers on is not. Must be called within a tokio runtime.
+pub fn bind(run_dir: &Path) -> Result<UnixListener, ListenError> {
+    match Group::from_name(GROUP) {
+        Ok(Some(group)) => bind_for(run_dir, Some(group.gid)),
+        Ok(None) => {
+            tracing::warn!(
+                "there is no group {GROUP}: only root can use the control socket; \
+                 `groupadd --system {GROUP}` and a restart let its members read"
+            );
+            bind_for(run_dir, None)
+        }
+        Err(error) => {
+            tracing::warn!(
+                "group {GROUP} cannot be looked up ({error}): only root can use the control socket"
+            );
+            bind_for(run_dir, None)
+        }
+    }
+}
+
+fn bind_for(run_dir: &Path, group: Option<Gid>) -> Result<UnixListener, ListenError> {
+    let path = run_dir.join(SOCKET_NAME);
+    let failed = |action: &'static str, path: &Path, source: io::Error| ListenError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    };
+    fs::create_dir_all(run_dir).map_err(|e| failed("create directory", run_dir, e))?;
+    refuse_live(&path)?;
+
+    // Made under another name and moved into place: whoever connects finds the socket
+    // with its final owner and mode, or none.
+    let new = run_dir.join(format!(".{SOCKET_NAME}.{}", std::process::id()));
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(failed("remove", &new, error));
+        }
+        _ => {}
+    }
+    let placed = listening(&new)
+        .map_err(|e| failed("listen on", &new, e.into()))
+        .and_then(|socket| hand_over(&new, group).map(|()| socket))
+        .and_then(|socket| match fs::rename(&new, &path) {
+            Ok(()) => Ok(socket),
+            Err(error) => Err(failed("create", &path, error)),
+        });
+    let socket = placed.inspect_err(|_| {
+        // The error at hand is the one to report.
+        let _ = fs::remove_file(&new);
+    })?;
+    UnixListener::from_std(socket.into()).map_err(|e| failed("listen on", &path, e))
+}
+
+/// A socket that listens at `path` and that only its owner can open.
+fn listening(path: &Path) -> Result<OwnedFd, Errno> {
+    let socket = stream_socket()?;
+    // The mode of the descriptor is the mode of the file that bind makes.
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    bind_socket(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    listen(&socket, Backlog::new(BACKLOG)?)?;
+    Ok(socket)
+}
+
+/// Opens the socket at `path` to the group, or leaves it to its owner alone.
+fn hand_over(path: &Path, group: Option<Gid>) -> Result<(), ListenError> {
+    let failed = |action: &'static str, source: io::Error| ListenError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    };
+    let Some(gid) = group else { return Ok(()) };
+    match chown(path, None, Some(gid.as_raw())) {
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o660))
+            .map_err(|e| failed("set the mode of", e)),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            tracing::warn!(
+                "the control socket cannot be given to group {GROUP} ({error}): only its owner \
+                 can use it"
+            );
+            Ok(())
+        }
+        Err(error) => Err(failed("give group dbfw", error)),
+    }
+}
+
+fn stream_socket() -> Result<OwnedFd, Errno> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    socket(AddressFamily::Unix, SockType::Stream, flags, None)
+}
+
+/// Fails unless `path` is free, or a socket that nobody answers on.
+fn refuse_live(path: &Path) -> Result<(), ListenError> {
+    let failed = |action: &'static str, source: io::Error| ListenError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    };
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => {}
+        Ok(_) => return Err(ListenError::NotASocket { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("look at", error)),
+    }
+    let probe =
+        stream_socket().and_then(|socket| connect(socket.as_raw_fd(), &UnixAddr::new(path)?));
+    match probe {
+        // EAGAIN: its queue of connections is full, so somebody listens.
+        Ok(()) | Err(Errno::EAGAIN) => Err(ListenError::InUse { path: path.to_owned() }),
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(()),
+        Err(error) => Err(failed("connect to", error.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use nix::unistd::getgid;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn the_group_may_open_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let run_dir = dir.path().join("run/dbfw");
+        let _listener = bind_for(&run_dir, Some(getgid())).unwrap();
+        let socket = run_dir.join(SOCKET_NAME);
+        assert_eq!(mode(&socket), 0o660);
+        assert_eq!(fs::metadata(&socket).unwrap().gid(), getgid().as_raw());
+        assert_eq!(fs::read_dir(&run_dir).unwrap().count(), 1, "no temporary name is left");
+    }
+
+    #[tokio::test]
+    async fn without_the_group_only_the_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let _listener = bind_for(dir.path(), None).unwrap();
+        assert_eq!(mode(&dir.path().join(SOCKET_NAME)), 0o600);
+    }
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = bind_for(dir.path(), None).unwrap();
+        assert!(matches!(bind_for(dir.path(), None), Err(ListenError::InUse { .. })));
+        drop(first);
+        let second = bind_for(dir.path(), None).unwrap();
+        let path = dir.path().join(SOCKET_NAME);
+        std::os::unix::net::UnixStream::connect(&path).unwrap();
+        second.accept().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_in_its_place_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(SOCKET_NAME);
+        fs::write(&path, "").unwrap();
+        let error = bind_for(dir.path(), None).unwrap_err();
+        assert!(matches!(error, ListenError::NotASocket { .. }));
+        assert!(error.to_string().contains(path.to_str().unwrap()));
+        assert!(path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_path_that_is_too_long_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let run_dir = dir.path().join("x".repeat(120));
+        assert!(matches!(bind_for(&run_dir, None), Err(ListenError::Io { .. })));
+    }
+}

@@ -1,0 +1,304 @@
+//! The agent's end of the control socket: reads a request, checks that the peer may make
+//! it, hands it to the agent's loop and passes the answer on.
+
+use std::{future::Future, io, sync::Arc, time::Duration};
+
+use nix::unistd::geteuid;
+use serde::Serialize;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{
+        UnixListener, UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::wire::{ControlError, ControlErrorKind, Reply, Request};
+
+/// Longest request, with its newline.
+const MAX_REQUEST: u64 = 64 << 10;
+/// Connections at once.
+const MAX_CONNECTIONS: usize = 32;
+/// Of those, the ones only root can have: readers cannot lock the operator out.
+const RESERVED_FOR_ROOT: usize = 4;
+/// How long a peer may take to send its request.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a peer may take to accept a piece of the answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Replies on their way from the agent to a peer.
+const REPLIES_IN_FLIGHT: usize = 64;
+/// Pause after `accept` failed, which mostly means that descriptors ran out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its process, where the kernel can tell.
+    pub pid: Option<i32>,
+}
+
+impl Peer {
+    fn of(stream: &UnixStream) -> io::Result<Self> {
+        let credentials = stream.peer_cred()?;
+        Ok(Self { uid: credentials.uid(), gid: credentials.gid(), pid: credentials.pid() })
+    }
+
+    /// Root, or the user the agent runs as.
+    fn may_change(self) -> bool {
+        self.uid == 0 || self.uid == geteuid().as_raw()
+    }
+}
+
+/// A request that the peer may make, and where its answer goes.
+#[derive(Debug)]
+pub struct Call {
+    /// What is asked.
+    pub request: Request,
+    /// By whom.
+    pub peer: Peer,
+    /// Takes the answer, which ends with [`Reply::End`] or [`Reply::Error`]. It is closed
+    /// once the peer is gone.
+    pub reply: mpsc::Sender<Reply>,
+}
+
+impl Call {
+    /// Answers with one document. Never waits; a peer that is gone is ignored.
+    pub fn answer<T: Serialize>(self, document: &T) {
+        match serde_json::to_value(document) {
+            Ok(value) => {
+                // They fail only if the peer is gone: the channel is empty until now.
+                let _ = self.reply.try_send(Reply::Data(value));
+                let _ = self.reply.try_send(Reply::End {});
+            }
+            Err(error) => self.fail(
+                ControlErrorKind::Failed,
+                format!("the answer cannot be written as JSON: {error}"),
+            ),
+        }
+    }
+
+    /// Says that it was not done. Never waits; a peer that is gone is ignored.
+    pub fn fail(self, kind: ControlErrorKind, message: impl Into<String>) {
+        let _ = self.reply.try_send(Reply::Error(ControlError { kind, message: message.into() }));
+    }
+}
+
+/// Serves `listener` until `shutdown`, handing every request to `calls`. Then open
+/// connections are closed.
+pub async fn serve(
+    listener: UnixListener,
+    calls: mpsc::Sender<Call>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let slots = Slots {
+        all: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        readers: Arc::new(Semaphore::new(MAX_CONNECTIONS - RESERVED_FOR_ROOT)),
+    };
+    let mut connections = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    if let Some((connection, slot)) = admit(stream, &slots) {
+                        let calls = calls.clone();
+                        connections.spawn(async move {
+                            connection.run(calls).await;
+                            drop(slot);
+                        });
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!("cannot accept a connection on the control socket: {error}");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+struct Slots {
+    all: Arc<Semaphore>,
+    readers: Arc<Semaphore>,
+}
+
+struct Slot {
+    _any: OwnedSemaphorePermit,
+    _reader: Option<OwnedSemaphorePermit>,
+}
+
+impl Slots {
+    fn take(&self, peer: Peer) -> Option<Slot> {
+        let reader = match peer.may_change() {
+            true => None,
+            false => Some(Arc::clone(&self.readers).try_acquire_owned().ok()?),
+        };
+        let any = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        Some(Slot { _any: any, _reader: reader })
+    }
+}
+
+/// A connection and its slot; `None` if there is no room for it, which it is told.
+fn admit(stream: UnixStream, slots: &Slots) -> Option<(Connection, Slot)> {
+    let peer = match Peer::of(&stream) {
+        Ok(peer) => peer,
+        Err(error) => {
+            tracing::warn!("cannot tell who connected to the control socket: {error}");
+            return None;
+        }
+    };
+    let Some(slot) = slots.take(peer) else {
+        tracing::warn!(uid = peer.uid, "too many connections to the control socket");
+        let mut line = Vec::new();
+        let busy = "the agent has too many open connections on its control socket; \
+                    try again, or end a `dbfw drops --follow`";
+        push(&mut line, &refusal(ControlErrorKind::Failed, busy));
+        // A short line into an empty buffer: it is taken at once or not at all.
+        let _ = stream.try_write(&line);
+        return None;
+    };
+    let (reader, writer) = stream.into_split();
+    let reader = BufReader::new(reader);
+    Some((Connection { peer, reader, writer }, slot))
+}
+
+struct Connection {
+    peer: Peer,
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+}
+
+impl Connection {
+    async fn run(mut self, calls: mpsc::Sender<Call>) {
+        let request = match timeout(READ_TIMEOUT, read_request(&mut self.reader)).await {
+            Ok(Ok(Some(request))) => request,
+            Ok(Ok(None)) => return,
+            Ok(Err(error)) => return self.refuse(ControlErrorKind::Invalid, &error).await,
+            Err(_) => {
+                let message = "no request within 5 seconds";
+                return self.refuse(ControlErrorKind::Invalid, message).await;
+            }
+        };
+        if request.changes() && !self.peer.may_change() {
+            let message =
+                format!("user {} may only read; run this as root, with sudo say", self.peer.uid);
+            return self.refuse(ControlErrorKind::NotPermitted, &message).await;
+        }
+        let (reply, replies) = mpsc::channel(REPLIES_IN_FLIGHT);
+        let call = Call { request, peer: self.peer, reply };
+        let delivered = tokio::select! {
+            sent = calls.send(call) => sent.is_ok(),
+            () = gone(&mut self.reader) => return,
+        };
+        if !delivered {
+            let message = "the agent is stopping; what is enforced stays";
+            return self.refuse(ControlErrorKind::Failed, message).await;
+        }
+        tokio::select! {
+            written = pass_on(replies, &mut self.writer) => if let Err(error) = written {
+                tracing::debug!(uid = self.peer.uid, "control answer not delivered: {error}");
+            },
+            () = gone(&mut self.reader) => {}
+        }
+    }
+
+    async fn refuse(mut self, kind: ControlErrorKind, message: &str) {
+        let mut line = Vec::new();
+        push(&mut line, &refusal(kind, message));
+        if let Err(error) = write(&mut self.writer, &line).await {
+            tracing::debug!(uid = self.peer.uid, "control answer not delivered: {error}");
+        }
+    }
+}
+
+fn refusal(kind: ControlErrorKind, message: &str) -> Reply {
+    Reply::Error(ControlError { kind, message: message.to_owned() })
+}
+
+/// The request; `None` if the peer went away without one; or what is wrong with it.
+async fn read_request(
+    reader: &mut BufReader<impl AsyncRead + Unpin>,
+) -> Result<Option<Request>, String> {
+    let mut line = Vec::new();
+    let read = reader.take(MAX_REQUEST).read_until(b'\n', &mut line).await;
+    match read {
+        Ok(0) => return Ok(None),
+        Err(error) => return Err(format!("cannot read the request: {error}")),
+        Ok(_) => {}
+    }
+    if line.pop_if(|last| *last == b'\n').is_none() {
+        return Err(match line.len() as u64 {
+            MAX_REQUEST => "the request is longer than 64 KiB".to_owned(),
+            _ => "the request ends without a newline".to_owned(),
+        });
+    }
+    serde_json::from_slice(&line)
+        .map(Some)
+        .map_err(|error| format!("the request is not one this agent knows: {error}"))
+}
+
+/// Waits until the peer is gone. What it sends after its request is of no interest.
+async fn gone(reader: &mut BufReader<OwnedReadHalf>) {
+    while let Ok(bytes) = reader.fill_buf().await {
+        match bytes.len() {
+            0 => return,
+            read => reader.consume(read),
+        }
+    }
+}
+
+/// Writes replies until the answer is complete or its sender is dropped.
+async fn pass_on(
+    mut replies: mpsc::Receiver<Reply>,
+    writer: &mut OwnedWriteHalf,
+) -> io::Result<()> {
+    let mut batch = Vec::with_capacity(REPLIES_IN_FLIGHT);
+    let mut text = Vec::new();
+    while replies.recv_many(&mut batch, REPLIES_IN_FLIGHT).await > 0 {
+        text.clear();
+        let mut complete = false;
+        for reply in batch.drain(..) {
+            push(&mut text, &reply);
+            complete = !matches!(reply, Reply::Data(_));
+            if complete {
+                break;
+            }
+        }
+        write(writer, &text).await?;
+        if complete {
+            return Ok(());
+        }
+    }
+    // Without its end the client knows that the answer is cut short.
+    Ok(())
+}
+
+/// Appends `reply` as a line.
+fn push(text: &mut Vec<u8>, reply: &Reply) {
+    let before = text.len();
+    match serde_json::to_writer(&mut *text, reply) {
+        Ok(()) => text.push(b'\n'),
+        // A value in memory always has a JSON form; should one not, the line is left out
+        // and the client finds its answer cut short.
+        Err(_) => text.truncate(before),
+    }
+}
+
+async fn write(writer: &mut OwnedWriteHalf, text: &[u8]) -> io::Result<()> {
+    match timeout(WRITE_TIMEOUT, writer.write_all(text)).await {
+        Ok(written) => written,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,345 @@
+//! Attaching to interfaces and to the network namespace, and reading back that it holds.
+
+use std::{
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
+};
+
+use aya_obj::generated::bpf_attach_type;
+use dbfw_common::{PROGRAM_BACKSTOP, PROGRAM_TCX, PROGRAM_TCX_L3, PROGRAM_XDP, PROGRAM_XDP_L3};
+
+use super::{
+    error::DatapathError,
+    interfaces::{Interface, Layer},
+    object::Programs,
+    pins::{Pins, encode},
+    sys::{self, Attached},
+};
+use crate::config::Attach;
+
+const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
+const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+
+/// Pin of the backstop's link.
+pub(super) const BACKSTOP_PIN: &str = "link_backstop";
+/// Pins of the interfaces' links begin with it; the mode and the interface's name follow.
+pub(super) const LINK_PINS: &str = "link_";
+
+/// The hook an interface is filtered at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HookMode {
+    /// XDP in the driver.
+    Native,
+    /// The traffic control ingress hook.
+    Tcx,
+    /// XDP behind the driver.
+    Generic,
+}
+
+impl HookMode {
+    /// Every mode.
+    pub const ALL: [Self; 3] = [Self::Native, Self::Tcx, Self::Generic];
+
+    /// The name used in the configuration, metrics and pins.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Tcx => "tcx",
+            Self::Generic => "generic",
+        }
+    }
+
+    /// The program for it.
+    pub const fn program(self, layer: Layer) -> &'static str {
+        match (self, layer) {
+            (Self::Tcx, Layer::Ethernet) => PROGRAM_TCX,
+            (Self::Tcx, Layer::Network) => PROGRAM_TCX_L3,
+            (_, Layer::Ethernet) => PROGRAM_XDP,
+            (_, Layer::Network) => PROGRAM_XDP_L3,
+        }
+    }
+}
+
+/// One interface that a program of ours is attached to.
+#[derive(Debug)]
+pub struct Attachment {
+    /// The interface's name when last seen.
+    pub interface: String,
+    /// Its index.
+    pub index: u32,
+    /// The hook.
+    pub mode: HookMode,
+    /// Which program.
+    pub layer: Layer,
+    /// Why a better mode was not to be had, if so.
+    pub detail: Option<String>,
+    pin: String,
+    link: OwnedFd,
+}
+
+/// Why an interface could not be attached to: each mode tried, and what stood against it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot attach to {interface}: {}", reasons.join("; "))]
+pub struct AttachError {
+    /// The interface.
+    pub interface: String,
+    /// "native: …", one for each mode tried.
+    pub reasons: Vec<String>,
+}
+
+impl Attachment {
+    /// Attaches to `interface` by the first mode of `attach` that works, and pins the link.
+    pub(super) fn create(
+        programs: &Programs,
+        pins: &Pins,
+        interface: &Interface,
+        attach: Attach,
+    ) -> Result<Self, AttachError> {
+        let fail = |reasons| AttachError { interface: interface.name.clone(), reasons };
+        let Some(layer) = interface.layer else {
+            return Err(fail(vec!["no program fits this kind of link".to_owned()]));
+        };
+        let mut reasons = Vec::new();
+        for &mode in modes(attach, layer) {
+            match Self::try_mode(programs, pins, interface, layer, mode) {
+                Ok((link, pin)) => {
+                    return Ok(Self {
+                        interface: interface.name.clone(),
+                        index: interface.index,
+                        mode,
+                        layer,
+                        detail: (!reasons.is_empty()).then(|| reasons.join("; ")),
+                        pin,
+                        link,
+                    });
+                }
+                Err(reason) => reasons.push(format!("{}: {reason}", mode.as_str())),
+            }
+        }
+        Err(fail(reasons))
+    }
+
+    fn try_mode(
+        programs: &Programs,
+        pins: &Pins,
+        interface: &Interface,
+        layer: Layer,
+        mode: HookMode,
+    ) -> Result<(OwnedFd, String), String> {
+        let program = programs.get(mode.program(layer)).map_err(|error| error.to_string())?;
+        let (attach_type, flags) = match mode {
+            HookMode::Native => (bpf_attach_type::BPF_XDP, XDP_FLAGS_DRV_MODE),
+            HookMode::Generic => (bpf_attach_type::BPF_XDP, XDP_FLAGS_SKB_MODE),
+            HookMode::Tcx => (bpf_attach_type::BPF_TCX_INGRESS, 0),
+        };
+        let link = sys::link_create(program.fd.as_fd(), interface.index, attach_type, flags)
+            .map_err(|error| explain(&error, interface))?;
+        let pin = pin_name(mode, &interface.name);
+        pins.replace(link.as_fd(), &pin).map_err(|error| error.to_string())?;
+        Ok((link, pin))
+    }
+
+    /// Takes over a pinned link: replaces its program, unless it is attached no more.
+    pub(super) fn adopt(
+        programs: &Programs,
+        pin: &str,
+        link: OwnedFd,
+        interfaces: &[Interface],
+    ) -> Result<Option<Self>, String> {
+        let info = sys::link_info(link.as_fd()).map_err(|error| error.to_string())?;
+        let (index, mode) = match info.attached {
+            Attached::Tcx { ifindex } => (ifindex, HookMode::Tcx),
+            Attached::Xdp { ifindex } if pin.starts_with(&pin_name(HookMode::Generic, "")) => {
+                (ifindex, HookMode::Generic)
+            }
+            Attached::Xdp { ifindex } => (ifindex, HookMode::Native),
+            other => return Err(format!("it is no link of an interface: {other:?}")),
+        };
+        let Some(interface) = interfaces.iter().find(|interface| interface.index == index) else {
+            return Ok(None);
+        };
+        let Some(layer) = interface.layer else { return Ok(None) };
+        let program = programs.get(mode.program(layer)).map_err(|error| error.to_string())?;
+        sys::link_update(link.as_fd(), program.fd.as_fd())
+            .map_err(|error| format!("cannot replace its program: {error}"))?;
+        Ok(Some(Self {
+            interface: interface.name.clone(),
+            index,
+            mode,
+            layer,
+            detail: None,
+            pin: pin.to_owned(),
+            link,
+        }))
+    }
+
+    /// Follows the interface's name: the pin is called after it.
+    pub(super) fn rename(&mut self, pins: &Pins, name: &str) -> Result<(), DatapathError> {
+        let pin = pin_name(self.mode, name);
+        pins.replace(self.link.as_fd(), &pin)?;
+        pins.remove(&self.pin)?;
+        self.interface = name.to_owned();
+        self.pin = pin;
+        Ok(())
+    }
+
+    /// Reads back that this attachment holds; the error says what does not.
+    pub(super) fn check(&self, programs: &Programs) -> Result<(), String> {
+        let info = sys::link_info(self.link.as_fd()).map_err(|error| error.to_string())?;
+        let index = match info.attached {
+            Attached::Xdp { ifindex } | Attached::Tcx { ifindex } => ifindex,
+            _ => 0,
+        };
+        if index == 0 {
+            return Err("it was detached".to_owned());
+        }
+        if index != self.index {
+            return Err(format!("it is attached to interface {index}, not {}", self.index));
+        }
+        if !programs.is_ours(info.program) {
+            return Err(format!("program {} is attached, which is not ours", info.program));
+        }
+        Ok(())
+    }
+
+    /// Pins the link again if its pin is gone or another link's.
+    pub(super) fn repair_pin(&self, pins: &Pins) -> Result<bool, DatapathError> {
+        repair_link_pin(pins, &self.pin, &self.link)
+    }
+
+    /// Detaches and removes the pin.
+    pub(super) fn detach(self, pins: &Pins) -> Result<(), DatapathError> {
+        detach(pins, &self.pin, &self.link)
+    }
+
+    /// Name of the pin.
+    pub(super) fn pin(&self) -> &str {
+        &self.pin
+    }
+}
+
+/// The backstop's link.
+#[derive(Debug)]
+pub(super) struct Backstop {
+    link: OwnedFd,
+}
+
+impl Backstop {
+    /// Attaches the backstop to the network namespace of this process, or takes over its
+    /// pinned link.
+    pub(super) fn attach(programs: &Programs, pins: &Pins) -> Result<Self, String> {
+        let program = programs.get(PROGRAM_BACKSTOP).map_err(|error| error.to_string())?;
+        let namespace = File::open("/proc/self/ns/net").map_err(|error| error.to_string())?;
+        if let Ok(link) = pins.link(BACKSTOP_PIN)
+            && let Ok(info) = sys::link_info(link.as_fd())
+            && info.attached == here(&namespace)
+        {
+            sys::link_update(link.as_fd(), program.fd.as_fd())
+                .map_err(|error| format!("cannot replace the backstop's program: {error}"))?;
+            return Ok(Self { link });
+        }
+        let target = namespace.as_raw_fd() as u32;
+        let link = sys::link_create(program.fd.as_fd(), target, bpf_attach_type::BPF_SK_LOOKUP, 0)
+            .map_err(|error| format!("cannot attach the backstop: {error}"))?;
+        pins.replace(link.as_fd(), BACKSTOP_PIN).map_err(|error| error.to_string())?;
+        Ok(Self { link })
+    }
+
+    /// Reads back that it holds.
+    pub(super) fn check(&self, programs: &Programs) -> Result<(), String> {
+        let info = sys::link_info(self.link.as_fd()).map_err(|error| error.to_string())?;
+        let namespace = File::open("/proc/self/ns/net").map_err(|error| error.to_string())?;
+        if info.attached != here(&namespace) {
+            return Err("the backstop was detached".to_owned());
+        }
+        if !programs.is_ours(info.program) {
+            return Err(format!("program {} is the backstop, which is not ours", info.program));
+        }
+        Ok(())
+    }
+
+    /// Pins the link again if its pin is gone or another link's.
+    pub(super) fn repair_pin(&self, pins: &Pins) -> Result<bool, DatapathError> {
+        repair_link_pin(pins, BACKSTOP_PIN, &self.link)
+    }
+
+    /// Detaches and removes the pin.
+    pub(super) fn detach(self, pins: &Pins) -> Result<(), DatapathError> {
+        detach(pins, BACKSTOP_PIN, &self.link)
+    }
+}
+
+fn here(namespace: &File) -> Attached {
+    let inode = namespace.metadata().map_or(0, |metadata| metadata.ino() as u32);
+    Attached::NetworkNamespace { inode }
+}
+
+fn repair_link_pin(pins: &Pins, pin: &str, link: &OwnedFd) -> Result<bool, DatapathError> {
+    let same = pins
+        .link(pin)
+        .and_then(|pinned| Ok(sys::link_info(pinned.as_fd())? == sys::link_info(link.as_fd())?));
+    if matches!(same, Ok(true)) {
+        return Ok(false);
+    }
+    pins.replace(link.as_fd(), pin)?;
+    Ok(true)
+}
+
+fn detach(pins: &Pins, pin: &str, link: &OwnedFd) -> Result<(), DatapathError> {
+    // The kernel refuses to detach a link that is attached no more: that is the goal.
+    let _ = sys::link_detach(link.as_fd());
+    pins.remove(pin)
+}
+
+fn pin_name(mode: HookMode, interface: &str) -> String {
+    format!("{LINK_PINS}{}_{}", mode.as_str(), encode(interface))
+}
+
+fn modes(attach: Attach, layer: Layer) -> &'static [HookMode] {
+    match (attach, layer) {
+        (Attach::Native, _) => &[HookMode::Native],
+        (Attach::Tcx, _) => &[HookMode::Tcx],
+        (Attach::Generic, _) => &[HookMode::Generic],
+        (Attach::Auto, Layer::Ethernet) => &[HookMode::Native, HookMode::Tcx, HookMode::Generic],
+        // Hardly any of them has native XDP, and generic XDP copies every packet.
+        (Attach::Auto, Layer::Network) => &[HookMode::Tcx, HookMode::Generic],
+    }
+}
+
+/// What an attach error means and which command mends it.
+fn explain(error: &io::Error, interface: &Interface) -> String {
+    let name = &interface.name;
+    let code = error.raw_os_error().unwrap_or(0);
+    match code {
+        libc::EBUSY | libc::EEXIST => match interface.xdp_program {
+            Some(id) => format!(
+                "XDP program {} holds the hook (bpftool net show dev {name})",
+                program_name(id)
+            ),
+            None => format!("another program holds the hook (bpftool net show dev {name})"),
+        },
+        libc::EOPNOTSUPP => "the driver does not support it in its present settings (ethtool -K \
+             DEV lro off gro-hw off may help)"
+            .replace("DEV", name),
+        libc::ERANGE => format!("the MTU of {} is too large for the driver's XDP", interface.mtu),
+        libc::ENOSPC | libc::ENOMEM => {
+            format!("{error}: too few queues or too little memory (ethtool -L {name} combined N)")
+        }
+        libc::EINVAL => "the kernel or driver does not know this hook".to_owned(),
+        libc::EPERM => "CAP_NET_ADMIN is missing".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// "7 (xdp_dispatcher)"; without CAP_SYS_ADMIN only the number.
+fn program_name(id: u32) -> String {
+    let name = sys::program_by_id(id).and_then(|fd| sys::program_info(fd.as_fd()));
+    match name {
+        Ok(info) if !info.name.is_empty() => format!("{id} ({})", info.name),
+        _ => id.to_string(),
+    }
+}

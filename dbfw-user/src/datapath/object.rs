@@ -1,0 +1,166 @@
+//! The built-in object: which maps it defines, and loading its programs onto pinned maps.
+
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
+
+use aya::{EbpfLoader, VerifierLogLevel, programs::Program};
+use dbfw_common::{MAPS, PROGRAMS};
+
+use super::{
+    error::DatapathError,
+    pins::Pins,
+    sys::{self, MapInfo},
+};
+
+/// The kernel programs, as built.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dbfw-ebpf"));
+
+/// A loaded program.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) fd: OwnedFd,
+    pub(super) id: u32,
+}
+
+/// The loaded programs by name, on maps pinned by name.
+#[derive(Debug)]
+pub(super) struct Programs(BTreeMap<&'static str, Loaded>);
+
+impl Programs {
+    /// The program called `name`, one of [`PROGRAMS`].
+    pub(super) fn get(&self, name: &'static str) -> Result<&Loaded, DatapathError> {
+        self.0.get(name).ok_or_else(|| DatapathError::Object(format!("no program {name}")))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &Loaded)> {
+        self.0.iter().map(|(name, loaded)| (*name, loaded))
+    }
+
+    pub(super) fn is_ours(&self, program_id: u32) -> bool {
+        self.0.values().any(|loaded| loaded.id == program_id)
+    }
+}
+
+/// What the object says of each map: the shape a pin must have to be adopted.
+pub(super) fn map_shapes() -> Result<BTreeMap<&'static str, MapInfo>, DatapathError> {
+    let object =
+        aya_obj::Object::parse(OBJECT).map_err(|error| DatapathError::Object(error.to_string()))?;
+    MAPS.iter()
+        .map(|&name| {
+            let map = object
+                .maps
+                .get(name)
+                .ok_or_else(|| DatapathError::Object(format!("no map {name}")))?;
+            let info = MapInfo {
+                id: 0,
+                map_type: map.map_type(),
+                key_size: map.key_size(),
+                value_size: map.value_size(),
+                max_entries: map.max_entries(),
+                flags: map.map_flags(),
+            };
+            Ok((name, info))
+        })
+        .collect()
+}
+
+/// Checks one pin, if it is there: aya would reuse a map of any kind.
+pub(super) fn check_pin(
+    pins: &Pins,
+    name: &'static str,
+    shape: &MapInfo,
+) -> Result<(), DatapathError> {
+    let path = pins.path(name);
+    let fd = match sys::obj_get(&path, false) {
+        Ok(fd) => fd,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(DatapathError::pin("open", &path, error)),
+    };
+    let found = sys::map_info(fd.as_fd()).map(|info| MapInfo { id: 0, ..info });
+    match found {
+        Ok(found) if found == *shape => Ok(()),
+        found => Err(DatapathError::WrongPin {
+            path,
+            found: found.map_or_else(|_| "not a map".to_owned(), |found| describe(&found)),
+            expected: describe(shape),
+        }),
+    }
+}
+
+/// Creates or adopts every map under `pins`, then loads every program onto them.
+pub(super) fn load(pins: &Pins) -> Result<Programs, DatapathError> {
+    let mut loader = EbpfLoader::new();
+    loader.verifier_log_level(VerifierLogLevel::STATS);
+    for (name, shape) in map_shapes()? {
+        check_pin(pins, name, &shape)?;
+        loader.map_pin_path(name, pins.path(name));
+    }
+    let mut ebpf = loader.load(OBJECT).map_err(|error| DatapathError::Load {
+        program: "maps".to_owned(),
+        message: chain(&error),
+    })?;
+    for name in MAPS {
+        pins.protect_map(name)?;
+    }
+    let mut programs = BTreeMap::new();
+    for name in PROGRAMS {
+        let program = ebpf
+            .program_mut(name)
+            .ok_or_else(|| DatapathError::Object(format!("no program {name}")))?;
+        let result = match program {
+            Program::Xdp(program) => program.load(),
+            Program::SchedClassifier(program) => program.load(),
+            Program::SkLookup(program) => program.load(),
+            _ => return Err(DatapathError::Object(format!("{name} is of an unknown type"))),
+        };
+        result.map_err(|error| DatapathError::Load {
+            program: name.to_owned(),
+            message: chain(&error),
+        })?;
+        let fd = program
+            .fd()
+            .map_err(|error| DatapathError::Object(error.to_string()))
+            .and_then(|fd| own(fd.as_fd(), name))?;
+        let id = sys::program_info(fd.as_fd())
+            .map_err(|error| DatapathError::Object(format!("{name}: {error}")))?
+            .id;
+        pins.replace(fd.as_fd(), &program_pin(name))?;
+        programs.insert(name, Loaded { fd, id });
+    }
+    Ok(Programs(programs))
+}
+
+/// Name of a program's pin.
+pub(super) fn program_pin(program: &str) -> String {
+    format!("prog_{program}")
+}
+
+fn own(fd: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, DatapathError> {
+    fd.try_clone_to_owned().map_err(|error| DatapathError::Object(format!("{name}: {error}")))
+}
+
+fn describe(info: &MapInfo) -> String {
+    format!(
+        "type {}, {}-byte keys, {}-byte values, {} entries, flags {:#x}",
+        info.map_type, info.key_size, info.value_size, info.max_entries, info.flags
+    )
+}
+
+/// An error and its causes in one line; of a verifier's log only the end, which says why.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = error.source();
+    }
+    let tail = text.len().saturating_sub(2_000);
+    let start = (tail..text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(tail);
+    text.split_off(start)
+}

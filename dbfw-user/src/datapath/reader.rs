@@ -1,0 +1,263 @@
+//! The pinned maps and programs for those who only look: metrics and the command line.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+};
+
+use dbfw_common::{
+    ABI_VERSION, Counted, Counter, DATABASE_SLOTS, Entry, FRONT4, FRONT6, Family, Mode, PORT_WORDS,
+    PORTS, RuleCounter, Trace, front4_coarse, front4_fine, front6_coarse, front6_fine,
+};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use super::{
+    BACKSTOP_PIN, DatabaseSlot, HookMode, LINK_PINS,
+    error::DatapathError,
+    maps::{self, Maps, key4, key6},
+    name_of,
+    object::program_pin,
+    pins,
+    sys::{self, Attached},
+};
+use crate::{config::Port, source::Prefix};
+
+const XDP_PASS: u32 = 2;
+
+/// Opened read-only: enough for a member of the group, without any capability.
+#[derive(Debug)]
+pub struct Reader {
+    directory: PathBuf,
+    maps: Maps,
+}
+
+/// Counters of one database and family.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Let in.
+    pub allowed: Counter,
+    /// Dropped, in the order of [`dbfw_common::Reason::DROPS`].
+    pub dropped: Vec<Counter>,
+    /// Observed, in the same order.
+    pub observed: Vec<Counter>,
+}
+
+impl Totals {
+    /// One of them; zero for a reason packets are not dropped for.
+    pub fn get(&self, counted: Counted) -> Counter {
+        let of = |counters: &[Counter], reason| {
+            let at = dbfw_common::Reason::DROPS.iter().position(|known| *known == reason);
+            at.and_then(|at| counters.get(at)).copied().unwrap_or_default()
+        };
+        match counted {
+            Counted::Allowed => self.allowed,
+            Counted::Dropped(reason) => of(&self.dropped, reason),
+            Counted::Observed(reason) => of(&self.observed, reason),
+        }
+    }
+}
+
+/// What a program decided on a crafted packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the program returned: whether the packet passes.
+    pub passes: bool,
+    /// What it wrote about its decision.
+    pub trace: Trace,
+}
+
+/// A pinned link, as far as it can be seen without touching it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinnedLink {
+    /// Name of the pin.
+    pub pin: String,
+    /// `None`: the backstop.
+    pub mode: Option<HookMode>,
+    /// The interface; 0: attached no more. `None`: the backstop.
+    pub ifindex: Option<u32>,
+    /// The program attached.
+    pub program: u32,
+    /// It is one of the programs pinned beside it, and uses the maps pinned there.
+    pub ours: bool,
+}
+
+impl Reader {
+    /// Opens what is pinned below `pin_dir`.
+    pub fn open(pin_dir: &Path) -> Result<Self, DatapathError> {
+        Self::open_abi(pin_dir, ABI_VERSION)
+    }
+
+    pub(super) fn open_abi(pin_dir: &Path, abi: u32) -> Result<Self, DatapathError> {
+        let directory = pins::directory(pin_dir, abi);
+        let maps = Maps::open(&directory, true)?;
+        Ok(Self { directory, maps })
+    }
+
+    /// Calls `visit` with every entry of the sets and the name of its map.
+    pub fn for_each_entry<E: From<DatapathError>>(
+        &self,
+        visit: impl FnMut(&'static str, Prefix, Entry) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.maps.for_each_entry(visit)
+    }
+
+    /// The entry that decides for `address`, and its map.
+    pub fn lookup(&self, address: IpAddr) -> Result<Option<(&'static str, Entry)>, DatapathError> {
+        self.maps.lookup(address)
+    }
+
+    /// Whether the presence bits let a lookup of `address` go on to the sets.
+    pub fn front(&self, address: IpAddr) -> Result<bool, DatapathError> {
+        let (words, coarse, fine) = match address {
+            IpAddr::V4(_) => {
+                let key = key4(address);
+                (&self.maps.front4, front4_coarse(key), front4_fine(key))
+            }
+            IpAddr::V6(_) => {
+                let key = key6(address);
+                (&self.maps.front6, front6_coarse(key), front6_fine(key))
+            }
+        };
+        let set = |(word, bit): (u32, u32)| words.bit(word * 64 + bit);
+        set(coarse).and_then(|coarse| Ok(coarse && set(fine)?)).map_err(|error| {
+            maps::read_error(if address.is_ipv4() { FRONT4 } else { FRONT6 }, &error)
+        })
+    }
+
+    /// Every database the kernel knows, with the ports it protects.
+    pub fn databases(&self) -> Result<Vec<DatabaseSlot>, DatapathError> {
+        let mut ports: BTreeMap<u32, Vec<Port>> = BTreeMap::new();
+        for word in 0..PORT_WORDS {
+            let ids = self.maps.ports.get(word).map_err(|error| maps::read_error(PORTS, &error))?;
+            if ids == 0 {
+                continue;
+            }
+            for byte in 0..8 {
+                let id = (ids >> (byte * 8) & 0xff) as u32;
+                if id != 0 {
+                    let index = word * 8 + byte;
+                    let port = Port { udp: index >> 16 != 0, port: index as u16 };
+                    ports.entry(id).or_default().push(port);
+                }
+            }
+        }
+        let mut databases = Vec::new();
+        for id in 1..DATABASE_SLOTS {
+            let slot = self.maps.database(id)?;
+            let name = name_of(&slot);
+            if !name.is_empty() {
+                databases.push(DatabaseSlot {
+                    id: id as u8,
+                    name,
+                    mode: Mode::from_u8(slot.mode as u8).unwrap_or(Mode::Off),
+                    ports: ports.remove(&id).unwrap_or_default(),
+                });
+            }
+        }
+        Ok(databases)
+    }
+
+    /// Counters of one database (0: the host) and family.
+    pub fn totals(&self, database: u8, family: Family) -> Result<Totals, DatapathError> {
+        let counter = |counted| self.maps.counter(u32::from(database), family, counted);
+        let reasons = dbfw_common::Reason::DROPS;
+        Ok(Totals {
+            allowed: counter(Counted::Allowed)?,
+            dropped: reasons
+                .map(|r| counter(Counted::Dropped(r)))
+                .into_iter()
+                .collect::<Result<_, _>>()?,
+            observed: reasons
+                .map(|r| counter(Counted::Observed(r)))
+                .into_iter()
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Counter of one rule slot.
+    pub fn rule(&self, slot: u32) -> Result<RuleCounter, DatapathError> {
+        self.maps.rule_counter(slot)
+    }
+
+    /// Entries and capacity of every set, by map name.
+    pub fn capacity(&self) -> Result<BTreeMap<&'static str, (u64, u64)>, DatapathError> {
+        use dbfw_common::{HOSTS4, HOSTS6, MAX_HOSTS, MAX_NETS, NETS4, NETS6};
+        let mut sizes = BTreeMap::from([
+            (HOSTS4, (0, u64::from(MAX_HOSTS))),
+            (HOSTS6, (0, u64::from(MAX_HOSTS))),
+            (NETS4, (0, u64::from(MAX_NETS))),
+            (NETS6, (0, u64::from(MAX_NETS))),
+        ]);
+        self.for_each_entry(|map, _, _| {
+            if let Some((entries, _)) = sizes.get_mut(map) {
+                *entries += 1;
+            }
+            Ok::<(), DatapathError>(())
+        })?;
+        Ok(sizes)
+    }
+
+    /// The pinned links. Needs the right to open them: root.
+    pub fn links(&self) -> Result<Vec<PinnedLink>, DatapathError> {
+        let mut programs = BTreeMap::new();
+        for name in dbfw_common::PROGRAMS {
+            let path = self.directory.join(program_pin(name));
+            let info = sys::obj_get(&path, true)
+                .and_then(|fd| sys::program_info(fd.as_fd()))
+                .map_err(|error| DatapathError::pin("open", &path, error))?;
+            let on_our_maps = info.map_ids.iter().all(|id| self.maps.ids.values().any(|m| m == id));
+            programs.insert(info.id, on_our_maps);
+        }
+        let mut links = Vec::new();
+        for pin in pins::names(&self.directory, LINK_PINS)? {
+            let path = self.directory.join(&pin);
+            let info = sys::obj_get(&path, false)
+                .and_then(|fd| sys::link_info(fd.as_fd()))
+                .map_err(|error| DatapathError::pin("open", &path, error))?;
+            let mode = HookMode::ALL
+                .into_iter()
+                .find(|mode| pin.starts_with(&format!("{LINK_PINS}{}_", mode.as_str())));
+            let ifindex = match info.attached {
+                Attached::Xdp { ifindex } | Attached::Tcx { ifindex } => Some(ifindex),
+                _ if pin == BACKSTOP_PIN => None,
+                _ => Some(0),
+            };
+            let ours = programs.get(&info.program).copied().unwrap_or(false);
+            links.push(PinnedLink { pin, mode, ifindex, program: info.program, ours });
+        }
+        Ok(links)
+    }
+
+    /// Runs the pinned program called `program` on `packet` (BPF_PROG_TEST_RUN) without
+    /// counting it. Needs the right to open the pin: root.
+    pub fn test_run(&self, program: &'static str, packet: &[u8]) -> Result<Outcome, DatapathError> {
+        let path = self.directory.join(program_pin(program));
+        let fd =
+            sys::obj_get(&path, false).map_err(|error| DatapathError::pin("open", &path, error))?;
+        let failed = |error| DatapathError::map("run", "BPF_PROG_TEST_RUN", error);
+        // The program writes its trace on the CPU it runs on: stay there to read it.
+        let this = nix::unistd::Pid::from_raw(0);
+        let before = sched_getaffinity(this).map_err(|errno| failed(errno.into()))?;
+        let cpu = (0..CpuSet::count())
+            .find(|&cpu| before.is_set(cpu).unwrap_or(false))
+            .ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
+        let mut one = CpuSet::new();
+        one.set(cpu).map_err(|errno| failed(errno.into()))?;
+        sched_setaffinity(this, &one).map_err(|errno| failed(errno.into()))?;
+        let result = sys::test_run(fd.as_fd(), packet);
+        let trace = self.maps.trace.get(&0, 0);
+        let restored = sched_setaffinity(this, &before);
+        let returned = result.map_err(failed)?;
+        restored.map_err(|errno| failed(errno.into()))?;
+        let traces = trace.map_err(|error| maps::read_error(dbfw_common::TRACE, &error))?;
+        let trace = traces.get(cpu).copied().unwrap_or_default();
+        let passes = match program {
+            dbfw_common::PROGRAM_XDP | dbfw_common::PROGRAM_XDP_L3 => returned == XDP_PASS,
+            // TCX_NEXT is -1.
+            _ => returned == u32::MAX,
+        };
+        Ok(Outcome { passes, trace })
+    }
+}

@@ -1,0 +1,201 @@
+//! The bpf(2) calls that aya 0.14 has no public form for: links by ifindex without its
+//! silent netlink fallback (netlink attachments cannot be pinned), what a link is attached
+//! to, pins opened read-only, and test runs of every program type.
+
+use std::{
+    ffi::CString,
+    io,
+    mem::{MaybeUninit, size_of},
+    os::{
+        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+};
+
+use aya_obj::generated::{
+    bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type, bpf_map_info, bpf_prog_info,
+};
+
+/// Opens the map, program or link pinned at `path`.
+pub(super) fn obj_get(path: &Path, read_only: bool) -> io::Result<OwnedFd> {
+    const BPF_F_RDONLY: u32 = 1 << 3;
+    let path = c_path(path)?;
+    let mut attr = zeroed();
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    attr.__bindgen_anon_4.file_flags = if read_only { BPF_F_RDONLY } else { 0 };
+    bpf_fd(bpf_cmd::BPF_OBJ_GET, &mut attr)
+}
+
+/// Pins `fd` at `path`, which must not exist.
+pub(super) fn obj_pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    let mut attr = zeroed();
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    attr.__bindgen_anon_4.bpf_fd = fd.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_OBJ_PIN, &mut attr).map(drop)
+}
+
+/// Attaches `program` to an interface (by index) or a network namespace (by descriptor).
+pub(super) fn link_create(
+    program: BorrowedFd<'_>,
+    target: u32,
+    attach_type: bpf_attach_type,
+    flags: u32,
+) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
+    attr.link_create.__bindgen_anon_2.target_fd = target;
+    attr.link_create.attach_type = attach_type as u32;
+    attr.link_create.flags = flags;
+    bpf_fd(bpf_cmd::BPF_LINK_CREATE, &mut attr)
+}
+
+/// Replaces a link's program; every packet sees the old one or the new one.
+pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = zeroed();
+    attr.link_update.link_fd = link.as_raw_fd() as u32;
+    attr.link_update.__bindgen_anon_1.new_prog_fd = program.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_LINK_UPDATE, &mut attr).map(drop)
+}
+
+/// Detaches a link now, whoever else holds it.
+pub(super) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = zeroed();
+    attr.link_detach.link_fd = link.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_LINK_DETACH, &mut attr).map(drop)
+}
+
+/// What the kernel says of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LinkInfo {
+    pub(super) program: u32,
+    pub(super) attached: Attached,
+}
+
+/// What a link is attached to; index 0 means that it is attached no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attached {
+    Xdp { ifindex: u32 },
+    Tcx { ifindex: u32 },
+    NetworkNamespace { inode: u32 },
+    Other { link_type: u32 },
+}
+
+pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
+    let info: bpf_link_info = object_info(link, |_| ())?;
+    // SAFETY: the member read is the one the type names, and all are plain numbers.
+    let attached = unsafe {
+        match info.type_ {
+            t if t == bpf_link_type::BPF_LINK_TYPE_XDP as u32 => {
+                Attached::Xdp { ifindex: info.__bindgen_anon_1.xdp.ifindex }
+            }
+            t if t == bpf_link_type::BPF_LINK_TYPE_TCX as u32 => {
+                Attached::Tcx { ifindex: info.__bindgen_anon_1.tcx.ifindex }
+            }
+            t if t == bpf_link_type::BPF_LINK_TYPE_NETNS as u32 => {
+                Attached::NetworkNamespace { inode: info.__bindgen_anon_1.netns.netns_ino }
+            }
+            link_type => Attached::Other { link_type },
+        }
+    };
+    Ok(LinkInfo { program: info.prog_id, attached })
+}
+
+/// What the kernel says of a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MapInfo {
+    pub(super) id: u32,
+    pub(super) map_type: u32,
+    pub(super) key_size: u32,
+    pub(super) value_size: u32,
+    pub(super) max_entries: u32,
+    pub(super) flags: u32,
+}
+
+pub(super) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
+    let info: bpf_map_info = object_info(map, |_| ())?;
+    Ok(MapInfo {
+        id: info.id,
+        map_type: info.type_,
+        key_size: info.key_size,
+        value_size: info.value_size,
+        max_entries: info.max_entries,
+        flags: info.map_flags,
+    })
+}
+
+/// What the kernel says of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ProgramInfo {
+    pub(super) id: u32,
+    pub(super) name: String,
+    pub(super) map_ids: Vec<u32>,
+}
+
+pub(super) fn program_info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
+    let mut map_ids = vec![0u32; 64];
+    let info: bpf_prog_info = object_info(program, |info: &mut bpf_prog_info| {
+        info.nr_map_ids = map_ids.len() as u32;
+        info.map_ids = map_ids.as_mut_ptr() as u64;
+    })?;
+    map_ids.truncate(info.nr_map_ids as usize);
+    let name = info.name.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect::<Vec<_>>();
+    Ok(ProgramInfo { id: info.id, name: String::from_utf8_lossy(&name).into_owned(), map_ids })
+}
+
+/// A descriptor of the program with this id; needs CAP_SYS_ADMIN.
+pub(super) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    attr.__bindgen_anon_6.__bindgen_anon_1.prog_id = id;
+    bpf_fd(bpf_cmd::BPF_PROG_GET_FD_BY_ID, &mut attr)
+}
+
+/// Runs a program once on `packet` and returns its return code.
+pub(super) fn test_run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32> {
+    let mut attr = zeroed();
+    attr.test.prog_fd = program.as_raw_fd() as u32;
+    attr.test.data_in = packet.as_ptr() as u64;
+    attr.test.data_size_in = packet.len() as u32;
+    attr.test.repeat = 1;
+    bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr)?;
+    // SAFETY: the kernel wrote this member of the union.
+    Ok(unsafe { attr.test.retval })
+}
+
+/// BPF_OBJ_GET_INFO_BY_FD into `T`, whose fields `prepare` may preset.
+fn object_info<T: Copy>(fd: BorrowedFd<'_>, prepare: impl FnOnce(&mut T)) -> io::Result<T> {
+    // SAFETY: T is one of the kernel's info structures, valid when all zero.
+    let mut info: T = unsafe { MaybeUninit::zeroed().assume_init() };
+    prepare(&mut info);
+    let mut attr = zeroed();
+    attr.info.bpf_fd = fd.as_raw_fd() as u32;
+    attr.info.info = (&raw mut info) as u64;
+    attr.info.info_len = size_of::<T>() as u32;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok(info)
+}
+
+fn zeroed() -> bpf_attr {
+    // SAFETY: a union of plain numbers is valid when all zero.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+fn bpf(cmd: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
+    // SAFETY: `attr` is a whole bpf_attr, and what it points to outlives the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, cmd as libc::c_int, &raw mut *attr, size_of::<bpf_attr>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn bpf_fd(cmd: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
+    let fd = bpf(cmd, attr)?;
+    // SAFETY: the call returned a descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the path contains a NUL byte"))
+}

@@ -1,0 +1,27 @@
+//! dbfw: trusted sources for a database you host yourself, enforced in XDP.
+//!
+//! The data goes one way: `config` and `provider` yield trusted sources, `resolve` turns
+//! them into prefixes, `policy` computes what the kernel should hold and the plan to get
+//! there, `datapath` carries it out, `agent` drives all of it. `observe`, `control` and
+//! `cli` only look, or ask the agent.
+
+pub mod agent;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod datapath;
+pub mod observe;
+pub mod policy;
+pub mod provider;
+pub mod resolve;
+pub mod source;
+
+/// The version, as in `dbfw --version`.
+pub const fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+/// The commit it was built from; empty if unknown.
+pub const fn revision() -> &'static str {
+    env!("DBFW_REVISION")
+}

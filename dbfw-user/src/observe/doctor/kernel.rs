@@ -1,0 +1,212 @@
+use std::io;
+
+use super::{Finding, host::Host};
+use crate::config::Attach;
+
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_BPF: u32 = 39;
+
+pub(super) fn check(host: &Host, attach: Attach) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match host.sysctl("kernel/osrelease") {
+        Ok(release) => findings.push(version(&release, attach)),
+        Err(error) => findings.push(unreadable("kernel", "/proc/sys/kernel/osrelease", &error)),
+    }
+    findings.push(btf(host.exists("/sys/kernel/btf/vmlinux")));
+    match host.read("/proc/self/status") {
+        Ok(status) => findings.push(capabilities(&status)),
+        Err(error) => findings.push(unreadable("capabilities", "/proc/self/status", &error)),
+    }
+    match host.sysctl("kernel/unprivileged_bpf_disabled") {
+        Ok(value) => findings.push(unprivileged_bpf(&value)),
+        // Not built in: then there is nothing to forbid.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => findings.push(unreadable(
+            "unprivileged_bpf",
+            "/proc/sys/kernel/unprivileged_bpf_disabled",
+            &error,
+        )),
+    }
+    match host.sysctl("net/core/bpf_jit_enable") {
+        Ok(value) => findings.push(jit(&value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => findings.push(Finding::warn(
+            "bpf_jit",
+            "this kernel has no BPF JIT: the programs are interpreted, several times slower",
+            "use a kernel built with CONFIG_BPF_JIT=y",
+        )),
+        Err(error) => {
+            findings.push(unreadable("bpf_jit", "/proc/sys/net/core/bpf_jit_enable", &error));
+        }
+    }
+    findings
+}
+
+/// A check that could not be made.
+pub(super) fn unreadable(check: impl Into<String>, path: &str, error: &io::Error) -> Finding {
+    Finding::warn(check, format!("not checked: cannot read {path}: {error}"), "sudo dbfw doctor")
+}
+
+fn version(release: &str, attach: Attach) -> Finding {
+    let Some(number) = parse_version(release) else {
+        return Finding::warn(
+            "kernel",
+            format!("cannot tell the version from {release:?}; dbfw needs Linux 5.18 or newer"),
+            "uname -r",
+        );
+    };
+    if number < (5, 18) {
+        Finding::fail(
+            "kernel",
+            format!("Linux {release} is too old: multi-buffer XDP and the backstop need 5.18"),
+            "install a kernel of 5.18 or newer (6.6 or newer for attach = \"tcx\")",
+        )
+    } else if number < (6, 6) && attach == Attach::Tcx {
+        Finding::fail(
+            "kernel",
+            format!("Linux {release} has no TCX, which attach = \"tcx\" needs: it came with 6.6"),
+            "install a kernel of 6.6 or newer, or set attach = \"auto\" in [agent]",
+        )
+    } else if number < (6, 6) && attach == Attach::Auto {
+        Finding::warn(
+            "kernel",
+            format!(
+                "Linux {release} has no TCX: where the driver has no XDP, the slow generic mode \
+                 is used"
+            ),
+            "install a kernel of 6.6 or newer",
+        )
+    } else {
+        Finding::ok("kernel", format!("Linux {release}"))
+    }
+}
+
+fn parse_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn btf(present: bool) -> Finding {
+    if present {
+        Finding::ok("btf", "/sys/kernel/btf/vmlinux is there")
+    } else {
+        Finding::fail(
+            "btf",
+            "/sys/kernel/btf/vmlinux is missing: the programs cannot be loaded",
+            "use a kernel built with CONFIG_DEBUG_INFO_BTF=y; in a container, mount /sys",
+        )
+    }
+}
+
+fn capabilities(status: &str) -> Finding {
+    let field = |name: &str| {
+        status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    };
+    let effective = field("CapEff").and_then(|value| u64::from_str_radix(value, 16).ok());
+    let root = field("Uid").and_then(|ids| ids.split_whitespace().nth(1)) == Some("0");
+    let Some(effective) = effective else {
+        return Finding::warn(
+            "capabilities",
+            "cannot tell the capabilities of this process",
+            "grep Cap /proc/self/status",
+        );
+    };
+    let missing: Vec<&str> = [(CAP_BPF, "CAP_BPF"), (CAP_NET_ADMIN, "CAP_NET_ADMIN")]
+        .into_iter()
+        .filter(|(bit, _)| effective & (1 << bit) == 0)
+        .map(|(_, name)| name)
+        .collect();
+    if missing.is_empty() {
+        Finding::ok("capabilities", "this process has CAP_BPF and CAP_NET_ADMIN")
+    } else if root {
+        Finding::fail(
+            "capabilities",
+            format!("root without {} here: the agent could not attach", missing.join(", ")),
+            "in a container, add them: --cap-add BPF --cap-add NET_ADMIN; otherwise run it on \
+             the host",
+        )
+    } else {
+        Finding::ok(
+            "capabilities",
+            format!(
+                "this process has no {}; only the agent needs them, readers do not",
+                missing.join(", ")
+            ),
+        )
+    }
+}
+
+fn unprivileged_bpf(value: &str) -> Finding {
+    if value == "0" {
+        Finding::warn(
+            "unprivileged_bpf",
+            "every user may load BPF programs: an attack surface dbfw does not need",
+            "sysctl -w kernel.unprivileged_bpf_disabled=2",
+        )
+    } else {
+        Finding::ok("unprivileged_bpf", "only privileged processes may load BPF programs")
+    }
+}
+
+fn jit(value: &str) -> Finding {
+    if value == "0" {
+        Finding::warn(
+            "bpf_jit",
+            "the BPF JIT is off: the programs are interpreted, several times slower",
+            "sysctl -w net.core.bpf_jit_enable=1",
+        )
+    } else {
+        Finding::ok("bpf_jit", "the BPF JIT is on")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_versions() {
+        for (release, attach, state) in [
+            ("6.18.44-fc-v445", Attach::Auto, "ok"),
+            ("6.6.0", Attach::Tcx, "ok"),
+            ("6.5.13-generic", Attach::Tcx, "fail"),
+            ("6.1.0-18-amd64", Attach::Auto, "warn"),
+            ("6.1.0-18-amd64", Attach::Native, "ok"),
+            ("5.18-rc1", Attach::Native, "ok"),
+            ("5.17.15", Attach::Native, "fail"),
+            ("4.19", Attach::Auto, "fail"),
+            ("10.0.1", Attach::Tcx, "ok"),
+            ("mystery", Attach::Auto, "warn"),
+            ("99999999999.1", Attach::Auto, "warn"),
+            ("", Attach::Auto, "warn"),
+        ] {
+            assert_eq!(version(release, attach).state, state, "{release} {attach:?}");
+        }
+    }
+
+    #[test]
+    fn capabilities_of_root_and_others() {
+        let status = |uid: u32, caps: &str| {
+            format!("Name:\tdbfw\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nCapEff:\t{caps}\n")
+        };
+        assert_eq!(capabilities(&status(0, "000001ffffffffff")).state, "ok");
+        let container = capabilities(&status(0, "00000000a80425fb"));
+        assert_eq!(container.state, "fail");
+        assert!(container.detail.contains("CAP_BPF, CAP_NET_ADMIN"), "{container:?}");
+        let user = capabilities(&status(1000, "0000000000000000"));
+        assert_eq!((user.state.as_str(), user.fix), ("ok", None));
+        let only_bpf = capabilities(&status(1000, "0000008000000000"));
+        assert!(only_bpf.detail.contains("no CAP_NET_ADMIN;"), "{only_bpf:?}");
+        assert_eq!(capabilities("garbage").state, "warn");
+        assert_eq!(capabilities("CapEff:\tzz").state, "warn");
+    }
+
+    #[test]
+    fn switches() {
+        assert_eq!(btf(true).state, "ok");
+        assert_eq!(btf(false).state, "fail");
+        assert_eq!(unprivileged_bpf("0").state, "warn");
+        assert_eq!(unprivileged_bpf("2").state, "ok");
+        assert_eq!(jit("0").state, "warn");
+        assert_eq!(jit("1").state, "ok");
+    }
+}

@@ -1,0 +1,248 @@
+use std::collections::BTreeSet;
+
+use super::{Finding, host::Host, kernel::unreadable};
+use crate::config::{DatabaseConfig, Port};
+
+/// State of a listening TCP socket, and of an unconnected UDP one, in /proc/net.
+const TCP_LISTEN: &str = "0A";
+const UDP_UNCONNECTED: &str = "07";
+
+pub(super) fn check(host: &Host, databases: &[DatabaseConfig]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let ports: BTreeSet<u16> =
+        databases.iter().flat_map(|database| &database.ports).map(|port| port.port).collect();
+    match host.sysctl("net/ipv4/ip_local_port_range") {
+        Ok(range) => {
+            let reserved = host.sysctl("net/ipv4/ip_local_reserved_ports").unwrap_or_default();
+            findings.push(local_ports(&range, &reserved, &ports));
+        }
+        Err(error) => findings.push(unreadable(
+            "local_ports",
+            "/proc/sys/net/ipv4/ip_local_port_range",
+            &error,
+        )),
+    }
+    findings.extend(route_localnet(&settings(host, "route_localnet")));
+    if let Ok(value) = host.sysctl("net/ipv4/tcp_syncookies") {
+        findings.push(syncookies(&value));
+    }
+    findings.push(rp_filter(&settings(host, "rp_filter")));
+    let listening = listening(host);
+    findings.extend(databases.iter().flat_map(|database| listeners(database, &listening)));
+    findings
+}
+
+/// An IPv4 setting of every interface, and of "all".
+fn settings(host: &Host, name: &str) -> Vec<(String, String)> {
+    host.names("/proc/sys/net/ipv4/conf")
+        .into_iter()
+        .filter_map(|interface| {
+            let value = host.sysctl(&format!("net/ipv4/conf/{interface}/{name}")).ok()?;
+            Some((interface, value))
+        })
+        .collect()
+}
+
+fn local_ports(range: &str, reserved: &str, protected: &BTreeSet<u16>) -> Finding {
+    let mut bounds = range.split_whitespace().map(str::parse::<u16>);
+    let (Some(Ok(low)), Some(Ok(high))) = (bounds.next(), bounds.next()) else {
+        return Finding::warn(
+            "local_ports",
+            format!("cannot read the range of local ports from {range:?}"),
+            "sysctl net.ipv4.ip_local_port_range",
+        );
+    };
+    let is_reserved = |port: u16| {
+        reserved.split(',').any(|part| {
+            let (from, to) = part.split_once('-').unwrap_or((part, part));
+            matches!((from.trim().parse(), to.trim().parse()),
+                (Ok(from), Ok(to)) if (from..=to).contains(&port))
+        })
+    };
+    let missing: Vec<String> = protected
+        .iter()
+        .filter(|port| (low..=high).contains(*port) && !is_reserved(**port))
+        .map(u16::to_string)
+        .collect();
+    if missing.is_empty() {
+        return Finding::ok(
+            "local_ports",
+            "no outgoing connection is given a protected port as its own",
+        );
+    }
+    let all = [reserved.trim()]
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .chain(missing.iter().map(String::as_str))
+        .collect::<Vec<_>>()
+        .join(",");
+    Finding::warn(
+        "local_ports",
+        format!(
+            "an outgoing connection may be given port {} as its own ({low}-{high}), and what \
+             answers it would be dropped",
+            missing.join(" or ")
+        ),
+        format!("sysctl -w net.ipv4.ip_local_reserved_ports={all}"),
+    )
+}
+
+fn route_localnet(settings: &[(String, String)]) -> Vec<Finding> {
+    let on: Vec<&str> = settings
+        .iter()
+        .filter(|(_, value)| value != "0")
+        .map(|(interface, _)| interface.as_str())
+        .collect();
+    if on.is_empty() {
+        return vec![Finding::ok("route_localnet", "127.0.0.0/8 is not routed from the network")];
+    }
+    let fixes: Vec<String> =
+        on.iter().map(|name| format!("sysctl -w net.ipv4.conf.{name}.route_localnet=0")).collect();
+    vec![Finding::warn(
+        "route_localnet",
+        format!(
+            "on {}: packets from the network may reach what listens on 127.0.0.1. dbfw drops \
+             them on the interfaces it covers only",
+            on.join(", ")
+        ),
+        fixes.join("; "),
+    )]
+}
+
+fn syncookies(value: &str) -> Finding {
+    if value == "0" {
+        Finding::warn(
+            "tcp_syncookies",
+            "SYN cookies are off: a flood from forged trusted addresses fills the backlog",
+            "sysctl -w net.ipv4.tcp_syncookies=1",
+        )
+    } else {
+        Finding::ok("tcp_syncookies", "SYN cookies are on")
+    }
+}
+
+/// Only told: XDP runs before it, so it neither helps nor hinders dbfw.
+fn rp_filter(settings: &[(String, String)]) -> Finding {
+    let value = |name: &str| {
+        settings.iter().find(|(interface, _)| interface == name).map(|(_, value)| value.as_str())
+    };
+    let all = value("all").unwrap_or("0");
+    let interfaces: Vec<String> = settings
+        .iter()
+        .filter(|(name, _)| name != "all" && name != "default" && name != "lo")
+        // The larger of the two is in force.
+        .map(|(name, value)| format!("{name} {}", value.as_str().max(all)))
+        .collect();
+    Finding::ok(
+        "rp_filter",
+        format!(
+            "reverse path filter (0 off, 1 strict, 2 loose): {}",
+            if interfaces.is_empty() { "no interface".to_owned() } else { interfaces.join(", ") }
+        ),
+    )
+}
+
+fn listening(host: &Host) -> BTreeSet<Port> {
+    let mut ports = BTreeSet::new();
+    for (file, udp) in [("tcp", false), ("tcp6", false), ("udp", true), ("udp6", true)] {
+        let table = host.read(format!("/proc/net/{file}")).unwrap_or_default();
+        ports.extend(bound(&table, udp));
+    }
+    ports
+}
+
+/// Ports that sockets of a /proc/net table listen on.
+fn bound(table: &str, udp: bool) -> impl Iterator<Item = Port> {
+    let state = if udp { UDP_UNCONNECTED } else { TCP_LISTEN };
+    table.lines().skip(1).filter_map(move |line| {
+        let mut fields = line.split_whitespace();
+        let (_, port) = fields.nth(1)?.rsplit_once(':')?;
+        let listens = fields.nth(1)? == state;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        listens.then_some(Port { udp, port })
+    })
+}
+
+fn listeners(database: &DatabaseConfig, listening: &BTreeSet<Port>) -> Vec<Finding> {
+    database
+        .ports
+        .iter()
+        .map(|port| {
+            let check = format!("listener {}", database.name);
+            if listening.contains(port) {
+                Finding::ok(check, format!("something listens on {port}"))
+            } else {
+                Finding::warn(
+                    check,
+                    format!(
+                        "nothing listens on {port} here. If the database runs in a container or \
+                         behind a port forward, list the port clients connect to"
+                    ),
+                    format!(
+                        "start the database, or correct ports of [[database]] {:?}; see: ss -lntup",
+                        database.name
+                    ),
+                )
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(values: &[(&str, &str)]) -> Vec<(String, String)> {
+        values.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    }
+
+    #[test]
+    fn protected_ports_as_local_ports() {
+        let check = |range, reserved, ports: &[u16]| {
+            local_ports(range, reserved, &ports.iter().copied().collect())
+        };
+        assert_eq!(check("32768\t60999", "", &[5432]).state, "ok");
+        let found = check("1024\t65535", "", &[5432, 6432]);
+        assert_eq!(found.state, "warn");
+        assert_eq!(
+            found.fix.as_deref(),
+            Some("sysctl -w net.ipv4.ip_local_reserved_ports=5432,6432")
+        );
+        let found = check("1024 65535", "8080,9148-9150", &[9149, 5432]);
+        assert_eq!(
+            found.fix.as_deref(),
+            Some("sysctl -w net.ipv4.ip_local_reserved_ports=8080,9148-9150,5432")
+        );
+        assert_eq!(check("1024 65535", "5000-6000", &[5432]).state, "ok");
+        assert_eq!(check("32768 60999", "", &[32768]).state, "warn");
+        assert_eq!(check("32768 60999", "", &[60999]).state, "warn");
+        assert_eq!(check("32768 60999", "x-,-,,5432-", &[60999]).state, "warn");
+        assert_eq!(check("nonsense", "", &[5432]).state, "warn");
+    }
+
+    #[test]
+    fn localnet_and_cookies() {
+        assert_eq!(route_localnet(&pairs(&[("all", "0"), ("eth0", "0")]))[0].state, "ok");
+        let found = &route_localnet(&pairs(&[("all", "0"), ("eth0", "1")]))[0];
+        assert_eq!(found.state, "warn");
+        assert_eq!(found.fix.as_deref(), Some("sysctl -w net.ipv4.conf.eth0.route_localnet=0"));
+        assert_eq!(syncookies("0").state, "warn");
+        assert_eq!(syncookies("1").state, "ok");
+        let told = rp_filter(&pairs(&[("all", "1"), ("default", "0"), ("eth0", "0")]));
+        assert!(told.detail.ends_with("eth0 1"), "{told:?}");
+    }
+
+    #[test]
+    fn listening_sockets() {
+        let tcp = "  sl  local_address rem_address   st tx_queue rx_queue\n\
+             \x20  0: 00000000:1538 00000000:0000 0A 00000000:00000000 00:00000000 00000000\n\
+             \x20  1: 0100007F:1920 00000000:0000 01 00000000:00000000 00:00000000 00000000\n\
+             garbage\n 2: zz:zz zz 0A\n";
+        assert_eq!(bound(tcp, false).collect::<Vec<_>>(), [Port { udp: false, port: 5432 }]);
+        let udp6 = "  sl  local_address                         remote_address st\n\
+             \x20 9: 00000000000000000000000000000000:04D2 \
+             00000000000000000000000000000000:0000 07 00000000:00000000\n";
+        assert_eq!(bound(udp6, true).collect::<Vec<_>>(), [Port { udp: true, port: 1234 }]);
+        assert_eq!(bound("", false).count(), 0);
+    }
+}

@@ -1,0 +1,150 @@
+use std::{fs, os::unix::fs::symlink, path::Path};
+
+use dbfw_common::Mode;
+use glob::Pattern;
+use tempfile::TempDir;
+
+use super::*;
+use crate::config::{Attach, Fragments, Interfaces, OnEmpty, Port};
+
+fn agent() -> AgentConfig {
+    AgentConfig {
+        interfaces: Interfaces::Auto,
+        attach: Attach::Auto,
+        backstop: true,
+        exempt_interfaces: Vec::new(),
+        fragments: Fragments::Pass,
+        metrics_listen: None,
+        state_dir: "/var/lib/dbfw".into(),
+        run_dir: "/run/dbfw".into(),
+        pin_dir: "/sys/fs/bpf/dbfw".into(),
+        events_per_second: 1000,
+    }
+}
+
+fn orders() -> DatabaseConfig {
+    DatabaseConfig {
+        name: "orders".into(),
+        ports: vec![Port { udp: false, port: 5432 }],
+        mode: Mode::Enforce,
+        trusted_sources: Vec::new(),
+        provider: None,
+        on_empty: OnEmpty::Keep,
+        max_shrink: 50,
+        allow_any: false,
+    }
+}
+
+fn tree(files: &[(&str, &str)]) -> TempDir {
+    let directory = TempDir::new().unwrap();
+    for (path, content) in files {
+        write(directory.path(), path, content);
+    }
+    directory
+}
+
+fn write(root: &Path, path: &str, content: &str) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+fn healthy() -> TempDir {
+    let directory = tree(&[
+        ("proc/sys/kernel/osrelease", "6.12.0\n"),
+        ("proc/sys/kernel/unprivileged_bpf_disabled", "2\n"),
+        ("proc/sys/net/core/bpf_jit_enable", "1\n"),
+        ("proc/self/status", "Uid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\n"),
+        ("sys/kernel/btf/vmlinux", ""),
+        ("sys/class/net/lo/type", "772\n"),
+        ("sys/class/net/eth0/type", "1\n"),
+        ("sys/class/net/eth0/mtu", "1500\n"),
+        ("sys/class/net/veth1/type", "1\n"),
+        ("sys/class/net/veth1/mtu", "1500\n"),
+        ("sys/class/net/bonding_masters", "\n"),
+        ("proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n"),
+        ("proc/sys/net/ipv4/ip_local_reserved_ports", "\n"),
+        ("proc/sys/net/ipv4/tcp_syncookies", "1\n"),
+        ("proc/sys/net/ipv4/conf/all/route_localnet", "0\n"),
+        ("proc/sys/net/ipv4/conf/all/rp_filter", "0\n"),
+        ("proc/sys/net/ipv4/conf/eth0/rp_filter", "2\n"),
+        ("proc/net/tcp", "sl local rem st\n 0: 00000000:1538 00000000:0000 0A 0\n"),
+    ]);
+    let device = directory.path().join("sys/class/net/eth0/device");
+    fs::create_dir_all(&device).unwrap();
+    symlink("../../../../bus/virtio/drivers/virtio_net", device.join("driver")).unwrap();
+    directory
+}
+
+fn find<'a>(findings: &'a [Finding], check: &str) -> &'a Finding {
+    findings.iter().find(|finding| finding.check == check).unwrap_or_else(|| {
+        panic!("no check {check} in {findings:#?}");
+    })
+}
+
+#[test]
+fn a_healthy_host_has_nothing_but_the_missing_bpffs() {
+    let directory = healthy();
+    let findings = run_on(&Host::at(directory.path()), &agent(), &[orders()], &|_| None);
+    let bad: Vec<_> = findings.iter().filter(|finding| finding.state != "ok").collect();
+    assert_eq!(bad.len(), 1, "{bad:#?}");
+    assert_eq!(bad[0].check, "bpffs");
+    assert_eq!(find(&findings, "interfaces").detail, "covered: eth0");
+    assert!(find(&findings, "mtu eth0").detail.contains("virtio_net"));
+    assert!(find(&findings, "rp_filter").detail.ends_with("eth0 2"));
+    assert!(find(&findings, "pin_dir").detail.contains("not there yet"));
+}
+
+#[test]
+fn an_ill_host_is_told_how_to_get_well() {
+    let directory = healthy();
+    let root = directory.path();
+    write(root, "proc/sys/kernel/osrelease", "5.10.0\n");
+    fs::remove_file(root.join("sys/kernel/btf/vmlinux")).unwrap();
+    write(root, "proc/sys/net/core/bpf_jit_enable", "0\n");
+    write(root, "proc/sys/net/ipv4/ip_local_port_range", "1024\t65535\n");
+    write(root, "proc/sys/net/ipv4/conf/eth0/route_localnet", "1\n");
+    write(root, "proc/sys/net/ipv4/tcp_syncookies", "0\n");
+    write(root, "proc/net/tcp", "header\n");
+    write(root, "sys/fs/bpf/dbfw", "not a directory");
+    let mut config = agent();
+    config.interfaces =
+        Interfaces::Matching(["veth*", "wg*"].map(|text| Pattern::new(text).unwrap()).into());
+
+    let findings = run_on(&Host::at(root), &config, &[orders()], &|_| Some(42));
+    for (check, state) in [
+        ("kernel", "fail"),
+        ("btf", "fail"),
+        ("bpffs", "fail"),
+        ("pin_dir", "fail"),
+        ("bpf_jit", "warn"),
+        ("local_ports", "warn"),
+        ("route_localnet", "warn"),
+        ("tcp_syncookies", "warn"),
+        ("listener orders", "warn"),
+        ("interfaces", "warn"),
+        ("xdp veth1", "warn"),
+    ] {
+        let finding = find(&findings, check);
+        assert_eq!(finding.state, state, "{finding:?}");
+        assert!(finding.fix.is_some(), "{finding:?}");
+    }
+    assert!(find(&findings, "interfaces").detail.contains("\"wg*\""));
+}
+
+#[test]
+fn an_empty_tree_is_reported_and_does_not_panic() {
+    let directory = TempDir::new().unwrap();
+    let findings = run_on(&Host::at(directory.path()), &agent(), &[orders()], &|_| None);
+    assert_eq!(find(&findings, "kernel").fix.as_deref(), Some("sudo dbfw doctor"));
+    assert_eq!(find(&findings, "interfaces").state, "fail");
+}
+
+#[test]
+fn this_host_can_be_checked() {
+    let findings = run(&agent(), &[orders()], &|_| None);
+    assert!(["ok", "warn", "fail"].contains(&find(&findings, "kernel").state.as_str()));
+    for finding in &findings {
+        assert_eq!(finding.state == "ok", finding.fix.is_none(), "{finding:?}");
+    }
+}

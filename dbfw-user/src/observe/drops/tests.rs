@@ -1,0 +1,185 @@
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn event(source: [u8; 4], weight: u64) -> Event {
+    Event {
+        time: 5_000_000_000,
+        weight,
+        source: [u32::from_ne_bytes(source), 0, 0, 0],
+        ifindex: 2,
+        bytes: 60,
+        port: 5432,
+        database: 1,
+        reason: Reason::Untrusted as u8,
+        verdict: Verdict::Drop as u8,
+        family: Family::V4 as u8,
+        protocol: 6,
+        reserved: 0,
+    }
+}
+
+fn with_names<T>(run: impl FnOnce(&Names<'_>) -> T) -> T {
+    run(&Names {
+        database: &|id| (id == 1).then(|| "orders".to_owned()),
+        interface: &|index| (index == 2).then(|| "eth0".to_owned()),
+        clock: Clock::new(Timestamp::from_second(1_000_000).unwrap(), 6_000_000_000),
+    })
+}
+
+#[test]
+fn an_event_gets_its_names_and_time() {
+    let shown = with_names(|names| to_wire(&event([203, 0, 113, 7], 9), names));
+    assert_eq!(
+        serde_json::to_value(&shown).unwrap(),
+        serde_json::json!({
+            "time": "1970-01-12T13:46:39Z", "source": "203.0.113.7", "database": "orders",
+            "port": 5432, "protocol": "tcp", "interface": "eth0", "reason": "untrusted",
+            "verdict": "drop", "weight": 9,
+        })
+    );
+}
+
+#[test]
+fn numbers_without_a_name_are_shown_as_numbers() {
+    let mut odd = event([0; 4], 1);
+    odd.source = [0x2001_0db8_u32.to_be(), 0, 0, 1_u32.to_be()];
+    odd.family = Family::V6 as u8;
+    (odd.database, odd.ifindex, odd.reason, odd.verdict, odd.protocol) = (9, 7, 200, 201, 132);
+    odd.time = u64::MAX;
+    let shown = with_names(|names| to_wire(&odd, names));
+    assert_eq!(shown.source.to_string(), "2001:db8::1");
+    assert_eq!(
+        (shown.database.as_str(), shown.interface.as_str(), shown.reason.as_str()),
+        ("#9", "#7", "200")
+    );
+    assert_eq!((shown.verdict.as_str(), shown.protocol.as_str()), ("201", "132"));
+    (odd.database, odd.ifindex) = (0, 0);
+    let shown = with_names(|names| to_wire(&odd, names));
+    assert_eq!((shown.database.as_str(), shown.interface.as_str()), ("*", "*"));
+}
+
+#[test]
+fn the_clock_reads_both_clocks() {
+    let clock = Clock::read().unwrap();
+    let apart = Timestamp::now().duration_since(clock.at(clock.monotonic));
+    assert!(apart.abs() < SignedDuration::from_secs(5), "{apart}");
+    assert_eq!(clock.at(u64::MAX), clock.at(u64::MAX));
+}
+
+#[test]
+fn sources_are_ranked_and_limited() {
+    let mut top = TopSources::new(Timestamp::UNIX_EPOCH);
+    top.add(&event([10, 0, 0, 1], 1));
+    let mut later = event([10, 0, 0, 2], 5);
+    later.time = 6_000_000_000;
+    top.add(&later);
+    later.time = 7_000_000_000;
+    top.add(&later);
+    let shown = with_names(|names| top.top(1, names));
+    assert_eq!(shown.sources.len(), 1);
+    let first = &shown.sources[0];
+    assert_eq!((first.source.to_string().as_str(), first.estimated_packets), ("10.0.0.2", 10));
+    assert_eq!(first.last_seen.duration_since(first.first_seen), SignedDuration::from_secs(1));
+    top.forget_database(1);
+    assert_eq!(top.total_and_sizes(), (0, 0, 0));
+}
+
+#[test]
+fn a_flood_of_random_sources_is_not_blamed_on_anyone() {
+    let mut top = TopSources::new(Timestamp::UNIX_EPOCH);
+    for round in 0..50_000_u32 {
+        top.add(&event(round.to_be_bytes(), 1));
+        if round % 100 == 0 {
+            top.add(&event([192, 0, 2, 1], 1));
+        }
+    }
+    let shown = with_names(|names| top.top(2, names));
+    assert_eq!(shown.sources[0].source.to_string(), "192.0.2.1");
+    assert!(shown.sources[0].estimated_packets > 450, "{:?}", shown.sources[0]);
+    assert_eq!(shown.sources[1].estimated_packets, 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn memory_is_bounded_and_nothing_is_lost(
+        light in prop::collection::vec((0..4000_u32, 1..4_u64), 0..6000),
+        heavy in prop::collection::vec((0..8_u8, 1..200_u64), 0..400),
+    ) {
+        let mut events: Vec<Event> = light
+            .iter()
+            .map(|(source, weight)| event(source.to_be_bytes(), *weight))
+            .collect();
+        for (place, (source, weight)) in heavy.iter().enumerate() {
+            let at = (place * 17) % (events.len() + 1);
+            events.insert(at, event([172, 16, 0, *source], *weight));
+        }
+
+        let mut top = TopSources::new(Timestamp::UNIX_EPOCH);
+        let mut truth: HashMap<IpAddr, (Event, u64)> = HashMap::new();
+        for event in &events {
+            top.add(event);
+            truth.entry(source(event)).or_insert((*event, 0)).1 += event.weight;
+        }
+
+        let weight: u64 = events.iter().map(|event| event.weight).sum();
+        let (total, size, index) = top.total_and_sizes();
+        prop_assert!(size <= CAPACITY);
+        prop_assert_eq!(size, index);
+        prop_assert_eq!(size, truth.len().min(CAPACITY));
+        prop_assert_eq!(total, weight);
+        for (event, packets) in truth.values() {
+            match top.bounds(event) {
+                Some((least, most)) => {
+                    prop_assert!(least <= *packets && *packets <= most);
+                    prop_assert!(truth.len() > CAPACITY || least == most);
+                }
+                None => prop_assert!(*packets <= weight / CAPACITY as u64),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_rate_is_that_of_the_window() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let mut meter = RateMeter::new(Duration::from_secs(10));
+    assert_eq!(meter.per_second("orders", start), None);
+    meter.record("orders", at(0), 1000);
+    assert_eq!(meter.per_second("orders", at(0)), None);
+    for second in 1..=20 {
+        meter.record("orders", at(second), 1000 + 50 * second);
+    }
+    assert_eq!(meter.per_second("orders", at(20)), Some(50.0));
+    for second in 21..=30 {
+        meter.record("orders", at(second), 2000);
+    }
+    assert_eq!(meter.per_second("orders", at(30)), Some(0.0));
+    assert_eq!(meter.per_second("orders", at(41)), None);
+
+    meter.record("orders", at(31), 5);
+    assert_eq!(meter.per_second("orders", at(31)), None, "the counter began anew");
+    meter.record("orders", at(32), 15);
+    assert_eq!(meter.per_second("orders", at(32)), Some(10.0));
+    meter.retain(["other"]);
+    assert_eq!(meter.per_second("orders", at(32)), None);
+}
+
+#[test]
+fn the_meter_is_bounded_however_often_it_is_read() {
+    let start = Instant::now();
+    let mut meter = RateMeter::new(Duration::from_secs(10));
+    for reading in 0..1000 {
+        meter.record("orders", start + Duration::from_millis(reading), reading);
+    }
+    let rate = meter.per_second("orders", start + Duration::from_secs(1)).unwrap();
+    assert!((rate - 1000.0).abs() < 1.0, "{rate}");
+}

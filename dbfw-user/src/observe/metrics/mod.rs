@@ -1,0 +1,215 @@
+//! The Prometheus metrics: constant metrics made from one snapshot at each scrape.
+//!
+//! Nothing a packet carries becomes a label, and every label set is there from the start,
+//! so that `increase()` sees the first event too.
+
+mod catalogue;
+mod sync;
+
+use std::fmt;
+
+use dbfw_common::{Counted, Counter, Family, Reason};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text},
+    metrics::MetricType,
+    registry::{Registry, Unit},
+};
+
+pub use catalogue::{Kind, Metric, catalogue, catalogue_table};
+pub use sync::{BUCKETS, Cause, DatabaseSync, Durations, Outcome, SyncCounters};
+
+/// Media type of what [`render`] writes.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Value of the label `database` for what belongs to none: packets whose port cannot be
+/// read.
+pub const NO_DATABASE: &str = "*";
+
+/// Values of the label `mode` of `dbfw_attached`.
+pub const MODES: [&str; 3] = ["native", "tcx", "generic"];
+
+/// Everything one scrape shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scrape {
+    /// Version of the running program.
+    pub version: String,
+    /// Commit it was built from; empty if unknown.
+    pub revision: String,
+    /// The maps could be read for this scrape.
+    pub up: bool,
+    /// Covered interfaces.
+    pub interfaces: Vec<InterfaceScrape>,
+    /// Counters of [`NO_DATABASE`] and of every database.
+    pub packets: Vec<PacketCounters>,
+    /// Prefixes in force per database.
+    pub prefixes: Vec<PrefixCount>,
+    /// Fill of the maps that can run full.
+    pub maps: Vec<MapFill>,
+    /// What became of the syncs.
+    pub sync: SyncCounters,
+    /// Whether the last reload of the configuration succeeded.
+    pub reload_ok: bool,
+}
+
+/// One covered interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceScrape {
+    /// Name.
+    pub name: String,
+    /// One of [`MODES`]; anything else shows as attached in none.
+    pub mode: String,
+    /// Read back from the kernel: our program, with our maps.
+    pub attached: bool,
+}
+
+/// The counters of one database, in the order of [`Family::ALL`] and [`Reason::DROPS`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PacketCounters {
+    /// Its name, or [`NO_DATABASE`].
+    pub database: String,
+    /// Let in.
+    pub allowed: [Counter; Family::ALL.len()],
+    /// Dropped.
+    pub dropped: [[Counter; Reason::DROPS.len()]; Family::ALL.len()],
+    /// Let in by observe mode, would have been dropped.
+    pub observed: [[Counter; Reason::DROPS.len()]; Family::ALL.len()],
+}
+
+impl PacketCounters {
+    /// The counters of a database, each asked from `read` (which adds up the CPUs).
+    pub fn new(
+        database: impl Into<String>,
+        mut read: impl FnMut(Family, Counted) -> Counter,
+    ) -> Self {
+        Self {
+            database: database.into(),
+            allowed: Family::ALL.map(|family| read(family, Counted::Allowed)),
+            dropped: Family::ALL
+                .map(|family| Reason::DROPS.map(|reason| read(family, Counted::Dropped(reason)))),
+            observed: Family::ALL
+                .map(|family| Reason::DROPS.map(|reason| read(family, Counted::Observed(reason)))),
+        }
+    }
+
+    /// Packets dropped for any reason.
+    pub fn dropped_packets(&self) -> u64 {
+        self.dropped.iter().flatten().map(|counter| counter.packets).sum()
+    }
+}
+
+/// Prefixes in force for one database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrefixCount {
+    /// Its name.
+    pub database: String,
+    /// In the order of [`Family::ALL`].
+    pub prefixes: [u64; Family::ALL.len()],
+}
+
+/// How full a map is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapFill {
+    /// Its name, as in `dbfw_common::MAPS`.
+    pub map: String,
+    /// Entries it holds.
+    pub entries: u64,
+    /// Entries it can hold.
+    pub max_entries: u64,
+}
+
+/// The metrics in the OpenMetrics text format; to be sent as [`CONTENT_TYPE`].
+pub fn render(scrape: &Scrape) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Snapshot(scrape.clone())));
+    let mut text = String::new();
+    text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Snapshot(Scrape);
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for metric in catalogue() {
+            let (name, unit) = metric.name_and_unit();
+            let kind = match metric.kind {
+                Kind::Counter => MetricType::Counter,
+                Kind::Gauge => MetricType::Gauge,
+                Kind::Info => MetricType::Info,
+                Kind::Histogram => MetricType::Histogram,
+            };
+            let family = encoder.encode_descriptor(name, metric.help, unit.as_ref(), kind)?;
+            (metric.samples)(&self.0, &mut Samples { family, labels: metric.labels })?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the samples of one metric.
+pub(crate) struct Samples<'a> {
+    family: MetricEncoder<'a>,
+    labels: &'static [&'static str],
+}
+
+impl Samples<'_> {
+    fn counter(&mut self, values: &[&str], count: u64) -> fmt::Result {
+        let labels = self.pairs(values);
+        self.family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)
+    }
+
+    fn gauge(&mut self, values: &[&str], value: u64) -> fmt::Result {
+        if self.labels.is_empty() {
+            return self.family.encode_gauge(&value);
+        }
+        let labels = self.pairs(values);
+        self.family.encode_family(&labels)?.encode_gauge(&value)
+    }
+
+    fn seconds(&mut self, values: &[&str], value: f64) -> fmt::Result {
+        let labels = self.pairs(values);
+        self.family.encode_family(&labels)?.encode_gauge(&value)
+    }
+
+    fn info(&mut self, values: &[&str]) -> fmt::Result {
+        let labels = self.pairs(values);
+        self.family.encode_info(&labels)
+    }
+
+    fn histogram(&mut self, durations: &Durations) -> fmt::Result {
+        self.family.encode_histogram::<NoLabelSet>(
+            durations.sum(),
+            durations.count(),
+            &durations.buckets(),
+            None,
+        )
+    }
+
+    fn pairs<'v>(&self, values: &[&'v str]) -> Vec<(&'static str, &'v str)> {
+        debug_assert_eq!(self.labels.len(), values.len());
+        self.labels.iter().copied().zip(values.iter().copied()).collect()
+    }
+}
+
+impl Metric {
+    /// The encoder appends the unit and `_total` or `_info` itself.
+    fn name_and_unit(&self) -> (&'static str, Option<Unit>) {
+        let name = match self.kind {
+            Kind::Counter => self.name.strip_suffix("_total"),
+            Kind::Info => self.name.strip_suffix("_info"),
+            Kind::Gauge | Kind::Histogram => None,
+        };
+        let name = name.unwrap_or(self.name);
+        if let Some(base) = name.strip_suffix("_bytes") {
+            (base, Some(Unit::Bytes))
+        } else if let Some(base) = name.strip_suffix("_seconds") {
+            (base, Some(Unit::Seconds))
+        } else {
+            (name, None)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::policy::Guard;
+
+/// Upper bounds in seconds of the buckets of `dbfw_sync_duration_seconds`; one without a
+/// bound follows.
+pub const BUCKETS: [f64; 12] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Why a sync failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// The list does not exist.
+    NotFound,
+    /// It may not be read.
+    Permission,
+    /// It was read and is wrong.
+    Invalid,
+    /// It is larger than the limits.
+    TooLarge,
+    /// Reading it failed otherwise.
+    Io,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 5] =
+        [Self::NotFound, Self::Permission, Self::Invalid, Self::TooLarge, Self::Io];
+
+    /// Value of the label `cause`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Permission => "permission",
+            Self::Invalid => "invalid",
+            Self::TooLarge => "too_large",
+            Self::Io => "io",
+        }
+    }
+
+    /// The cause of a label; a label that is none counts as [`Cause::Io`].
+    pub fn from_label(label: &str) -> Self {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == label).unwrap_or(Self::Io)
+    }
+}
+
+/// What became of a sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The list was read, at this moment, and is in force.
+    Success(Timestamp),
+    /// It could not be read.
+    Failure(Cause),
+    /// It was read, and a guard refused it.
+    Refused(Guard),
+}
+
+/// The syncs of one database since the agent started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatabaseSync {
+    /// Syncs, whatever became of them.
+    pub total: u64,
+    /// When the last successful one was.
+    pub last_success: Option<Timestamp>,
+    failures: [u64; Cause::ALL.len()],
+    refused: [u64; Guard::ALL.len()],
+}
+
+impl DatabaseSync {
+    /// Syncs that failed for this cause.
+    pub fn failures(&self, cause: Cause) -> u64 {
+        self.failures[cause as usize]
+    }
+
+    /// Changes this guard refused.
+    pub fn refused(&self, guard: Guard) -> u64 {
+        self.refused[guard as usize]
+    }
+}
+
+/// Counts the syncs of every database that has a provider. The agent owns it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SyncCounters {
+    databases: BTreeMap<String, DatabaseSync>,
+    durations: Durations,
+}
+
+impl SyncCounters {
+    /// Makes these the databases: new ones begin at zero, those that stay keep their
+    /// counts, others are forgotten.
+    pub fn set_databases<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        let mut before = std::mem::take(&mut self.databases);
+        for name in names {
+            let sync = before.remove(name).unwrap_or_default();
+            self.databases.insert(name.to_owned(), sync);
+        }
+    }
+
+    /// Counts a sync that ended.
+    pub fn finished(&mut self, database: &str, took: Duration, outcome: Outcome) {
+        self.durations.observe(took);
+        let sync = self.database(database);
+        sync.total += 1;
+        match outcome {
+            Outcome::Success(at) => sync.last_success = Some(at),
+            Outcome::Failure(cause) => sync.failures[cause as usize] += 1,
+            Outcome::Refused(guard) => sync.refused[guard as usize] += 1,
+        }
+    }
+
+    /// Takes over when the list in force was read, as a snapshot of an earlier run tells.
+    pub fn restore(&mut self, database: &str, last_success: Timestamp) {
+        self.database(database).last_success = Some(last_success);
+    }
+
+    /// Every database by name.
+    pub fn databases(&self) -> impl Iterator<Item = (&str, &DatabaseSync)> {
+        self.databases.iter().map(|(name, sync)| (name.as_str(), sync))
+    }
+
+    /// How long the syncs took.
+    pub fn durations(&self) -> &Durations {
+        &self.durations
+    }
+
+    fn database(&mut self, name: &str) -> &mut DatabaseSync {
+        self.databases.entry(name.to_owned()).or_default()
+    }
+}
+
+/// A histogram over [`BUCKETS`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Durations {
+    counts: [u64; BUCKETS.len() + 1],
+    sum: f64,
+}
+
+impl Durations {
+    /// Adds one.
+    pub fn observe(&mut self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        self.counts[BUCKETS.partition_point(|bound| *bound < seconds)] += 1;
+        self.sum += seconds;
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Their sum in seconds.
+    pub fn sum(&self) -> f64 {
+        self.sum
+    }
+
+    /// Upper bound and count of each bucket, not cumulated; the last is unbounded.
+    pub fn buckets(&self) -> Vec<(f64, u64)> {
+        BUCKETS.into_iter().chain([f64::INFINITY]).zip(self.counts).collect()
+    }
+}

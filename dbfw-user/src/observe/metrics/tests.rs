@@ -1,0 +1,187 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use dbfw_common::{Counted, Counter, Family, Reason};
+use jiff::Timestamp;
+
+use super::*;
+use crate::policy::Guard;
+
+const DOCS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md"));
+
+fn scrape() -> Scrape {
+    let mut sync = SyncCounters::default();
+    sync.set_databases(["orders"]);
+    Scrape {
+        version: "0.1.0".into(),
+        revision: "abc\"\\\n".into(),
+        up: true,
+        interfaces: vec![
+            InterfaceScrape { name: "eth0".into(), mode: "native".into(), attached: true },
+            InterfaceScrape { name: "eth1".into(), mode: "none".into(), attached: false },
+        ],
+        packets: [NO_DATABASE, "orders"]
+            .map(|name| {
+                PacketCounters::new(name, |family, counted| match (family, counted) {
+                    (Family::V4, Counted::Allowed) => Counter { packets: 3, bytes: 180 },
+                    (Family::V6, Counted::Dropped(Reason::Untrusted)) => {
+                        Counter { packets: 7, bytes: 420 }
+                    }
+                    (Family::V4, Counted::Observed(Reason::Backstop)) => {
+                        Counter { packets: u64::MAX, bytes: 1 }
+                    }
+                    _ => Counter::default(),
+                })
+            })
+            .into(),
+        prefixes: vec![PrefixCount { database: "orders".into(), prefixes: [2, 1] }],
+        maps: vec![MapFill { map: "NETS4".into(), entries: 2, max_entries: 4_194_304 }],
+        sync,
+        reload_ok: true,
+    }
+}
+
+fn has(text: &str, line: &str) {
+    assert!(text.lines().any(|have| have == line), "no line {line:?} in\n{text}");
+}
+
+#[test]
+fn counters_carry_the_contracts_names_and_labels() {
+    let text = render(&scrape()).unwrap();
+    has(&text, r#"dbfw_build_info{version="0.1.0",revision="abc\"\\\n"} 1"#);
+    has(&text, "dbfw_up 1");
+    has(&text, r#"dbfw_attached{interface="eth0",mode="native"} 1"#);
+    has(&text, r#"dbfw_attached{interface="eth0",mode="tcx"} 0"#);
+    has(&text, r#"dbfw_attached{interface="eth1",mode="generic"} 0"#);
+    has(&text, r#"dbfw_allowed_packets_total{database="orders",family="ipv4"} 3"#);
+    has(&text, r#"dbfw_allowed_bytes_total{database="*",family="ipv4"} 180"#);
+    has(
+        &text,
+        r#"dbfw_dropped_packets_total{database="orders",family="ipv6",reason="untrusted"} 7"#,
+    );
+    has(
+        &text,
+        r#"dbfw_dropped_bytes_total{database="orders",family="ipv6",reason="untrusted"} 420"#,
+    );
+    has(
+        &text,
+        r#"dbfw_observed_drops_total{database="*",family="ipv4",reason="backstop"} 18446744073709551615"#,
+    );
+    has(&text, r#"dbfw_prefixes{database="orders",family="ipv6"} 1"#);
+    has(&text, r#"dbfw_map_entries{map="NETS4"} 2"#);
+    has(&text, r#"dbfw_map_max_entries{map="NETS4"} 4194304"#);
+    has(&text, "dbfw_config_last_reload_successful 1");
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn every_label_set_exists_before_anything_happened() {
+    let mut sync = SyncCounters::default();
+    sync.set_databases(["orders"]);
+    let packets = [NO_DATABASE, "orders"]
+        .map(|name| PacketCounters::new(name, |_, _| Counter::default()))
+        .into();
+    let text = render(&Scrape { packets, sync, ..Scrape::default() }).unwrap();
+    for family in ["ipv4", "ipv6"] {
+        for database in ["*", "orders"] {
+            for reason in [
+                "untrusted",
+                "port_hidden",
+                "malformed",
+                "vlan_depth",
+                "martian",
+                "fragment",
+                "backstop",
+            ] {
+                for name in ["dropped_packets", "dropped_bytes", "observed_drops"] {
+                    let labels =
+                        format!(r#"{{database="{database}",family="{family}",reason="{reason}"}}"#);
+                    has(&text, &format!("dbfw_{name}_total{labels} 0"));
+                }
+            }
+        }
+    }
+    for cause in ["not_found", "permission", "invalid", "too_large", "io"] {
+        has(&text, &format!(r#"dbfw_sync_failures_total{{database="orders",cause="{cause}"}} 0"#));
+    }
+    for guard in ["max_shrink", "on_empty", "allow_any"] {
+        has(&text, &format!(r#"dbfw_plan_refused_total{{database="orders",guard="{guard}"}} 0"#));
+    }
+    has(&text, r#"dbfw_sync_total{database="orders"} 0"#);
+    has(&text, r#"dbfw_sync_duration_seconds_bucket{le="+Inf"} 0"#);
+    has(&text, r#"dbfw_last_successful_sync_timestamp_seconds{database="orders"} 0.0"#);
+    has(&text, "dbfw_up 0");
+}
+
+#[test]
+fn syncs_are_counted_once_each() {
+    let mut sync = SyncCounters::default();
+    sync.set_databases(["a", "b"]);
+    let at = Timestamp::from_second(1_700_000_000).unwrap();
+    sync.finished("a", Duration::from_millis(1), Outcome::Success(at));
+    sync.finished("a", Duration::from_millis(2), Outcome::Failure(Cause::Invalid));
+    sync.finished("a", Duration::from_secs(60), Outcome::Refused(Guard::OnEmpty));
+    let text = render(&Scrape { sync: sync.clone(), ..Scrape::default() }).unwrap();
+    has(&text, r#"dbfw_sync_total{database="a"} 3"#);
+    has(&text, r#"dbfw_sync_total{database="b"} 0"#);
+    has(&text, r#"dbfw_sync_failures_total{database="a",cause="invalid"} 1"#);
+    has(&text, r#"dbfw_plan_refused_total{database="a",guard="on_empty"} 1"#);
+    has(&text, r#"dbfw_last_successful_sync_timestamp_seconds{database="a"} 1700000000.0"#);
+    has(&text, r#"dbfw_sync_duration_seconds_bucket{le="0.001"} 1"#);
+    has(&text, r#"dbfw_sync_duration_seconds_bucket{le="30.0"} 2"#);
+    has(&text, r#"dbfw_sync_duration_seconds_bucket{le="+Inf"} 3"#);
+    has(&text, "dbfw_sync_duration_seconds_count 3");
+
+    sync.set_databases(["a", "c"]);
+    let names: Vec<_> = sync.databases().map(|(name, sync)| (name, sync.total)).collect();
+    assert_eq!(names, [("a", 3), ("c", 0)]);
+}
+
+#[test]
+fn a_cause_is_found_by_its_label() {
+    assert!(Cause::ALL.into_iter().all(|cause| Cause::from_label(cause.as_str()) == cause));
+    assert_eq!(Cause::from_label("weather"), Cause::Io);
+}
+
+#[test]
+fn what_is_written_is_what_the_catalogue_says() {
+    let text = render(&scrape()).unwrap();
+    let written: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .map(|line| {
+            let (name, kind) = line.split_once(' ').unwrap();
+            match kind {
+                "counter" => format!("{name}_total {kind}"),
+                "info" => format!("{name}_info {kind}"),
+                _ => format!("{name} {kind}"),
+            }
+        })
+        .collect();
+    let promised: BTreeSet<String> = catalogue()
+        .iter()
+        .map(|metric| format!("{} {}", metric.name, metric.kind.as_str()))
+        .collect();
+    assert_eq!(written, promised);
+    assert_eq!(promised.len(), 17);
+    for metric in catalogue() {
+        assert!(!metric.help.contains(['"', '\\', '\n', '|']), "{}", metric.name);
+    }
+}
+
+#[test]
+fn the_documentation_names_every_metric_and_no_other() {
+    assert!(
+        DOCS.contains(&catalogue_table()),
+        "docs/metrics.md must contain this table:\n{}",
+        catalogue_table()
+    );
+    let mut known: BTreeSet<String> =
+        catalogue().iter().map(|metric| metric.name.to_owned()).collect();
+    for suffix in ["_bucket", "_sum", "_count"] {
+        known.insert(format!("dbfw_sync_duration_seconds{suffix}"));
+    }
+    let words = DOCS.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    for word in words.filter(|word| word.starts_with("dbfw_")) {
+        assert!(known.contains(word), "docs/metrics.md names {word}, which does not exist");
+    }
+}

@@ -1,0 +1,238 @@
+//! What can be told without the agent: from the pins, and from the last snapshot for the
+//! names and reasons behind the prefixes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use anyhow::Context as _;
+
+use super::{
+    metrics::{self, InterfaceScrape, SyncCounters},
+    status::{self, View},
+};
+use crate::{
+    agent::snapshot::Snapshot,
+    config::AgentConfig,
+    control::wire::{
+        BackstopStatus, Explanation, InterfaceStatus, Lookup, MapEntry, ProviderStatus, Status,
+    },
+    datapath::{self, DatapathError, HookMode, Layer, PinnedLink, Reader, interfaces},
+    policy::{Policy, SlotTable},
+};
+
+/// The pins and the last snapshot.
+struct Offline {
+    reader: Reader,
+    policy: Policy,
+    slots: SlotTable,
+    snapshot: Option<Snapshot>,
+    /// Why the snapshot could not be used.
+    trouble: Option<String>,
+}
+
+impl Offline {
+    fn open(agent: &AgentConfig) -> anyhow::Result<Self> {
+        let reader = Reader::open(&agent.pin_dir)?;
+        let (snapshot, trouble) = match Snapshot::load(&agent.state_dir) {
+            Ok(snapshot) => (Some(snapshot), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let policy = snapshot.as_ref().map(|s| Policy::build(&s.policies())).unwrap_or_default();
+        let slots = snapshot.as_ref().map(|s| s.slots.clone()).unwrap_or_default();
+        Ok(Self { reader, policy, slots, snapshot, trouble })
+    }
+
+    fn view(&self) -> View<'_> {
+        // Which program an interface has can only be seen by who may open its link.
+        let mode = self
+            .reader
+            .links()
+            .ok()
+            .and_then(|links| links.iter().find_map(|link| link.mode))
+            .unwrap_or(HookMode::Native);
+        View {
+            reader: &self.reader,
+            policy: &self.policy,
+            slots: &self.slots,
+            program: mode.program(Layer::Ethernet),
+        }
+    }
+}
+
+/// `dbfw status`.
+pub fn status(agent: &AgentConfig) -> anyhow::Result<Status> {
+    let offline = Offline::open(agent)?;
+    let mut problems = vec![
+        "the agent does not run: the list is not kept up to date (systemctl start dbfw)".to_owned(),
+    ];
+    let (interfaces, backstop, attached) = match offline.reader.links() {
+        Ok(links) => {
+            let names = interface_names()?;
+            let interfaces: Vec<InterfaceStatus> = links
+                .iter()
+                .filter(|link| link.mode.is_some())
+                .map(|link| interface_status(link, &names))
+                .collect();
+            let backstop = links.iter().find(|link| link.mode.is_none()).map(backstop_status);
+            let attached =
+                !interfaces.is_empty() && interfaces.iter().all(|interface| interface.healthy);
+            if interfaces.is_empty() {
+                problems.insert(0, "nothing is attached: the ports are open".to_owned());
+            }
+            (interfaces, backstop, attached)
+        }
+        Err(DatapathError::Pin { source, .. })
+            if source.kind() == std::io::ErrorKind::PermissionDenied =>
+        {
+            problems.push("only root sees without the agent what is attached".to_owned());
+            (Vec::new(), None, false)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    problems.extend(interfaces.iter().filter_map(|interface| {
+        interface.detail.as_ref().map(|detail| format!("{}: {detail}", interface.name))
+    }));
+    problems.extend(offline.trouble.clone());
+    let mut databases = status::databases(&offline.view())?;
+    for database in &mut databases {
+        database.provider = offline.snapshot.as_ref().and_then(|snapshot| {
+            let list = snapshot.database(&database.name)?.list.as_ref()?;
+            Some(ProviderStatus {
+                name: list.provider.clone(),
+                state: "stale".to_owned(),
+                last_success: Some(list.last_success),
+                age_seconds: Some(status::age_seconds(list.last_success)),
+                error: Some("the agent does not run".to_owned()),
+            })
+        });
+    }
+    Ok(Status {
+        version: crate::version().to_owned(),
+        protected: attached && !databases.is_empty(),
+        problems,
+        agent: None,
+        interfaces,
+        backstop,
+        databases,
+    })
+}
+
+/// `dbfw map dump`.
+pub fn map_dump(
+    agent: &AgentConfig,
+    visit: &mut dyn FnMut(MapEntry) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let reader = Reader::open(&agent.pin_dir)?;
+    let databases = reader.databases()?;
+    reader.for_each_entry(|map, prefix, entry| {
+        visit(status::map_entry(map, prefix, entry, &databases))
+    })
+}
+
+/// `dbfw map lookup`.
+pub fn map_lookup(agent: &AgentConfig, address: IpAddr) -> anyhow::Result<Lookup> {
+    let offline = Offline::open(agent)?;
+    Ok(status::lookup(&offline.view(), address)?)
+}
+
+/// `dbfw explain`.
+pub fn explain(
+    agent: &AgentConfig,
+    address: IpAddr,
+    port: Option<u16>,
+) -> anyhow::Result<Vec<Explanation>> {
+    let offline = Offline::open(agent)?;
+    Ok(status::explain(&offline.view(), address, port)?)
+}
+
+/// `dbfw metrics`.
+pub fn metrics(agent: &AgentConfig) -> anyhow::Result<String> {
+    let offline = Offline::open(agent)?;
+    let interfaces = match offline.reader.links() {
+        Ok(links) => {
+            let names = interface_names()?;
+            links
+                .iter()
+                .filter(|link| link.mode.is_some())
+                .map(|link| interface_status(link, &names))
+                .map(|interface| InterfaceScrape {
+                    name: interface.name,
+                    mode: interface.mode,
+                    attached: interface.healthy,
+                })
+                .collect()
+        }
+        Err(_) => Vec::new(),
+    };
+    let scrape = status::scrape(&offline.view(), interfaces, SyncCounters::default(), true);
+    metrics::render(&scrape).context("cannot write the metrics")
+}
+
+/// `dbfw detach`.
+pub fn detach(agent: &AgentConfig) -> anyhow::Result<String> {
+    let detached = datapath::detach_pinned(&agent.pin_dir)?;
+    Ok(if detached.is_empty() {
+        "Nothing was attached.".to_owned()
+    } else {
+        format!("Detached {}: nothing is filtered any more.", detached.join(", "))
+    })
+}
+
+/// The interfaces of this namespace, for readers that have no runtime of their own.
+pub fn interface_list() -> anyhow::Result<Vec<interfaces::Interface>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        let connection = tokio::spawn(connection);
+        let list = interfaces::list(&handle).await.context("cannot list the interfaces");
+        connection.abort();
+        list
+    })
+}
+
+/// XDP programs that are not dbfw's, by interface.
+pub fn foreign_xdp(agent: &AgentConfig) -> BTreeMap<String, u32> {
+    let ours: BTreeSet<u32> = Reader::open(&agent.pin_dir)
+        .and_then(|reader| reader.links())
+        .map(|links| links.iter().filter(|link| link.ours).map(|link| link.program).collect())
+        .unwrap_or_default();
+    interface_list()
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|interface| Some((interface.name, interface.xdp_program?)))
+        .filter(|(_, program)| !ours.contains(program))
+        .collect()
+}
+
+fn interface_names() -> anyhow::Result<Vec<(u32, String)>> {
+    Ok(interface_list()?.into_iter().map(|interface| (interface.index, interface.name)).collect())
+}
+
+fn interface_status(link: &PinnedLink, names: &[(u32, String)]) -> InterfaceStatus {
+    let ifindex = link.ifindex.unwrap_or(0);
+    let name = names.iter().find(|(index, _)| *index == ifindex).map(|(_, name)| name.clone());
+    let detail = if ifindex == 0 {
+        Some("attached no more".to_owned())
+    } else if !link.ours {
+        Some(format!("program {} is attached, which is not ours", link.program))
+    } else {
+        None
+    };
+    InterfaceStatus {
+        name: name.unwrap_or_else(|| link.pin.clone()),
+        ifindex,
+        mode: link.mode.map_or("none", HookMode::as_str).to_owned(),
+        healthy: detail.is_none(),
+        detail,
+    }
+}
+
+fn backstop_status(link: &PinnedLink) -> BackstopStatus {
+    BackstopStatus {
+        healthy: link.ours,
+        exempt: Vec::new(),
+        detail: (!link.ours).then(|| "its program is not ours".to_owned()),
+    }
+}

@@ -1,0 +1,288 @@
+//! From trusted sources to what every prefix may reach.
+
+use std::{collections::HashSet, net::IpAddr, ops::Range};
+
+use dbfw_common::{Family, MAX_DATABASES};
+
+use super::RuleKey;
+use crate::source::{Prefix, Rule};
+
+/// One database with every rule that is in force for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabasePolicy {
+    /// 1 to `dbfw_common::MAX_DATABASES`, no two the same. Nobody reaches a database with
+    /// any other id, nor the second of two with the same.
+    pub id: u8,
+    /// Its name.
+    pub name: String,
+    /// Its rules. Where two name the same prefix, the first counts the packets.
+    pub rules: Vec<Rule>,
+}
+
+/// A rule of a [`Policy`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleRef {
+    /// Id of its database.
+    pub database: u8,
+    /// Its place in [`DatabasePolicy::rules`].
+    pub rule: u32,
+}
+
+/// What one prefix may reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyEntry<'a> {
+    /// The prefix.
+    pub prefix: Prefix,
+    /// Bit `id - 1` for every database that trusts it or a prefix that covers it.
+    pub mask: u64,
+    /// For every bit of `mask`, from the lowest, the most specific rule of that database.
+    pub rules: &'a [RuleRef],
+}
+
+/// A rule that covers an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Covering {
+    /// The longest of its prefixes that does.
+    pub prefix: Prefix,
+    /// The rule.
+    pub rule: RuleRef,
+}
+
+/// What the kernel should hold: for every prefix of any rule, the databases its addresses
+/// may reach, and why.
+///
+/// The kernel decides by one longest match, so a prefix carries what the prefixes around it
+/// grant as well. None is left out because another covers it: each rule stays visible, and
+/// packets count for the most specific one.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    databases: Vec<DatabasePolicy>,
+    /// Sorted by prefix, hence every node after its parent and before its next sibling.
+    nodes: Vec<Node>,
+    /// The rules that name a prefix themselves, node after node, by database and order.
+    own: Vec<RuleRef>,
+    /// The rules of [`PolicyEntry::rules`], node after node.
+    effective: Vec<RuleRef>,
+    /// Per database id: distinct prefixes with rules of its own, IPv4 and IPv6.
+    counts: Vec<[u64; 2]>,
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    prefix: Prefix,
+    mask: u64,
+    /// The longest prefix that covers this one.
+    parent: Option<usize>,
+    own: Range<usize>,
+    effective: Range<usize>,
+}
+
+impl Policy {
+    /// The policy of these databases.
+    pub fn build(databases: &[DatabasePolicy]) -> Self {
+        let mut seen = HashSet::new();
+        let mut claims = Vec::new();
+        for database in databases.iter().filter(|db| bit(db.id) != 0 && seen.insert(db.id)) {
+            for (rule, index) in database.rules.iter().zip(0..) {
+                let claim = RuleRef { database: database.id, rule: index };
+                claims.extend(rule.prefixes.iter().map(|prefix| (*prefix, claim)));
+            }
+        }
+        claims.sort_unstable();
+        claims.dedup();
+
+        let mut policy = Self {
+            databases: databases.to_vec(),
+            own: claims.iter().map(|(_, rule)| *rule).collect(),
+            counts: vec![[0; 2]; MAX_DATABASES as usize + 1],
+            ..Self::default()
+        };
+        let mut start = 0;
+        let mut parent = None;
+        for group in claims.chunk_by(|a, b| a.0 == b.0) {
+            let own = start..start + group.len();
+            start = own.end;
+            parent = Some(policy.push(group[0].0, own, parent));
+        }
+        policy
+    }
+
+    /// Appends the node of `prefix`. `last` is the node before it, which or an ancestor of
+    /// which is its parent.
+    fn push(&mut self, prefix: Prefix, own: Range<usize>, last: Option<usize>) -> usize {
+        let parent = self.climb(last, |node| node.prefix.covers(&prefix));
+        let (inherited, around) = match parent {
+            Some(parent) => (self.nodes[parent].mask, self.nodes[parent].effective.clone()),
+            None => (0, 0..0),
+        };
+        let start = self.effective.len();
+        let mut mask = 0;
+        for rule in self.own[own.clone()].iter().copied() {
+            let bit = bit(rule.database);
+            if mask & bit == 0 {
+                mask |= bit;
+                self.counts[usize::from(rule.database)][prefix.family() as usize] += 1;
+                self.effective.push(rule);
+            }
+        }
+        for index in around {
+            let rule = self.effective[index];
+            if mask & bit(rule.database) == 0 {
+                self.effective.push(rule);
+            }
+        }
+        self.effective[start..].sort_unstable_by_key(|rule| rule.database);
+        let effective = start..self.effective.len();
+        self.nodes.push(Node { prefix, mask: mask | inherited, parent, own, effective });
+        self.nodes.len() - 1
+    }
+
+    /// `node` or the nearest of its ancestors that `wanted` accepts.
+    fn climb(&self, node: Option<usize>, wanted: impl Fn(&Node) -> bool) -> Option<usize> {
+        let mut next = node;
+        while let Some(index) = next {
+            if wanted(&self.nodes[index]) {
+                return next;
+            }
+            next = self.nodes[index].parent;
+        }
+        None
+    }
+
+    /// The node of the longest prefix that holds `addr`.
+    fn longest_match(&self, addr: IpAddr) -> Option<usize> {
+        // Whatever covers the address sorts before it, and covers what sorts between them.
+        let after = self.nodes.partition_point(|node| node.prefix.addr() <= addr);
+        self.climb(after.checked_sub(1), |node| node.prefix.contains(addr))
+    }
+
+    /// What every prefix may reach, sorted by prefix.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = PolicyEntry<'_>> {
+        self.nodes.iter().map(|node| PolicyEntry {
+            prefix: node.prefix,
+            mask: node.mask,
+            rules: &self.effective[node.effective.clone()],
+        })
+    }
+
+    /// The databases `addr` may reach. As on the wire: an IPv4-mapped address is IPv6.
+    pub fn verdict_mask(&self, addr: IpAddr) -> u64 {
+        self.longest_match(addr).map_or(0, |index| self.nodes[index].mask)
+    }
+
+    /// Every rule of every database that covers `addr`, most specific first, then by database
+    /// and order; each once. As on the wire: an IPv4-mapped address is IPv6.
+    pub fn covering(&self, addr: IpAddr) -> Vec<Covering> {
+        let mut seen = HashSet::new();
+        let mut found = Vec::new();
+        let mut next = self.longest_match(addr);
+        while let Some(index) = next {
+            let node = &self.nodes[index];
+            let rules = self.own[node.own.clone()].iter().filter(|rule| seen.insert(**rule));
+            found.extend(rules.map(|rule| Covering { prefix: node.prefix, rule: *rule }));
+            next = node.parent;
+        }
+        found
+    }
+
+    /// A rule, with its database.
+    pub fn rule(&self, rule: RuleRef) -> Option<(&DatabasePolicy, &Rule)> {
+        let database = self.databases.iter().find(|database| database.id == rule.database)?;
+        Some((database, database.rules.get(usize::try_from(rule.rule).ok()?)?))
+    }
+
+    /// What identifies a rule of this policy beyond it.
+    pub fn key(&self, rule: RuleRef) -> Option<RuleKey> {
+        let (database, rule) = self.rule(rule)?;
+        Some(RuleKey {
+            database: database.name.clone(),
+            origin: rule.origin.clone(),
+            source: rule.source.to_string(),
+        })
+    }
+
+    /// Every database, as given.
+    pub fn databases(&self) -> &[DatabasePolicy] {
+        &self.databases
+    }
+
+    /// How many distinct prefixes the rules of a database name.
+    pub fn prefixes(&self, database: u8, family: Family) -> u64 {
+        self.counts.get(usize::from(database)).map_or(0, |counts| counts[family as usize])
+    }
+}
+
+/// The bit of a database in a mask; 0 if no database can have the id.
+fn bit(id: u8) -> u64 {
+    id.checked_sub(1).and_then(|shift| 1u64.checked_shl(shift.into())).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::tests::support::{database, prefix, rule};
+
+    #[test]
+    fn nested_prefixes_reach_the_union() {
+        let policy = Policy::build(&[
+            database(1, vec![rule("a", &["10.0.0.0/8"]), rule("b", &["10.1.0.0/16"])]),
+            database(64, vec![rule("c", &["10.1.2.0/24", "2001:db8::/32"])]),
+        ]);
+        let [a, b] = [0, 1].map(|rule| RuleRef { database: 1, rule });
+        let c = RuleRef { database: 64, rule: 0 };
+        let entries: Vec<_> = policy.entries().map(|e| (e.prefix, e.mask, e.rules)).collect();
+        let high = 1 << 63;
+        assert_eq!(
+            entries,
+            [
+                (prefix("10.0.0.0/8"), 1, [a].as_slice()),
+                (prefix("10.1.0.0/16"), 1, &[b]),
+                (prefix("10.1.2.0/24"), 1 | high, &[b, c]),
+                (prefix("2001:db8::/32"), high, &[c]),
+            ]
+        );
+        let covering = policy.covering("10.1.2.3".parse().unwrap());
+        assert_eq!(covering.iter().map(|c| c.rule).collect::<Vec<_>>(), [c, b, a]);
+        assert_eq!(policy.verdict_mask("10.1.2.3".parse().unwrap()), 1 | high);
+        assert_eq!(policy.verdict_mask("11.0.0.0".parse().unwrap()), 0);
+        assert_eq!(policy.prefixes(1, Family::V4), 2);
+        assert_eq!(policy.prefixes(64, Family::V6), 1);
+        assert_eq!(policy.prefixes(2, Family::V4), 0);
+        assert_eq!(policy.rule(b).unwrap().1.source.value, "b");
+        assert_eq!(policy.rule(RuleRef { database: 1, rule: 2 }), None);
+    }
+
+    #[test]
+    fn the_first_of_two_rules_for_a_prefix_counts_and_both_explain() {
+        let policy = Policy::build(&[database(
+            1,
+            vec![rule("a", &["10.0.0.0/8", "10.1.0.0/16"]), rule("b", &["10.1.0.0/16"])],
+        )]);
+        let rules: Vec<_> = policy.entries().map(|entry| entry.rules[0].rule).collect();
+        assert_eq!(rules, [0, 0]);
+        let covering = policy.covering("10.1.0.0".parse().unwrap());
+        let names: Vec<_> = covering.iter().map(|c| (c.rule.rule, c.prefix.len())).collect();
+        assert_eq!(names, [(0, 16), (1, 16)]);
+        assert_eq!(policy.prefixes(1, Family::V4), 2);
+    }
+
+    #[test]
+    fn families_do_not_mix() {
+        let policy = Policy::build(&[
+            database(1, vec![rule("a", &["32.1.0.0/16", "0.0.0.0/0"])]),
+            database(2, vec![rule("b", &["2001::/16", "::/0"])]),
+        ]);
+        assert_eq!(policy.verdict_mask("32.1.0.0".parse().unwrap()), 1);
+        assert_eq!(policy.verdict_mask("2001::".parse().unwrap()), 2);
+        assert_eq!(policy.verdict_mask("::ffff:32.1.0.0".parse().unwrap()), 2);
+    }
+
+    #[test]
+    fn an_id_out_of_range_or_taken_opens_nothing() {
+        let any = || vec![rule("a", &["0.0.0.0/0"])];
+        let policy = Policy::build(&[database(0, any()), database(65, any())]);
+        assert_eq!(policy.entries().len(), 0);
+        let policy = Policy::build(&[database(3, vec![]), database(3, any())]);
+        assert_eq!(policy.verdict_mask("10.0.0.1".parse().unwrap()), 0);
+    }
+}

@@ -1,0 +1,203 @@
+//! What a provider's list may not do without a human word.
+
+use std::{collections::BTreeSet, fmt};
+
+use crate::source::Prefix;
+
+/// Prefixes a [`Refusal`] names at most.
+const MAX_NAMED: usize = 20;
+
+/// Shortest IPv4 prefix a list may name: 10.0.0.0/8 is a common private network, and hardly
+/// anybody holds more.
+const MIN_LEN4: u8 = 8;
+
+/// Shortest IPv6 prefix a list may name: registries allocate wider ones to hardly anybody.
+const MIN_LEN6: u8 = 19;
+
+/// How many prefixes of the shortest length a list may hold all in all, by address. A pair of
+/// /1s or every /8 is "everybody" too; 16 blocks of /8 are a sixteenth of IPv4.
+const MAX_WIDEST: u128 = 16;
+
+/// A rule no list may break unasked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Guard {
+    /// A list loses no more than a share of its prefixes at once.
+    MaxShrink,
+    /// A list does not become empty.
+    OnEmpty,
+    /// A list does not let in everybody.
+    AllowAny,
+}
+
+impl Guard {
+    /// Every guard.
+    pub const ALL: [Self; 3] = [Self::MaxShrink, Self::OnEmpty, Self::AllowAny];
+
+    /// The configuration key that sets it, which metrics use as its label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MaxShrink => "max_shrink",
+            Self::OnEmpty => "on_empty",
+            Self::AllowAny => "allow_any",
+        }
+    }
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A list that a guard refuses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// The guard.
+    pub guard: Guard,
+    /// The prefixes lost or too wide; the first of them if there are many.
+    pub prefixes: Vec<Prefix>,
+    /// How many there are.
+    pub total: usize,
+    /// What is wrong, and how to let it through.
+    pub message: String,
+}
+
+/// Refuses a list that loses more than `max_shrink_percent` of the prefixes in force, or all
+/// of them. A prefix is lost unless the new list holds each of its addresses, in whatever
+/// pieces.
+///
+/// At 100 percent a list may lose any number but not become empty: whoever has set `on_empty`
+/// to allow that does not ask about an empty list.
+pub fn check_shrink(old: &[Prefix], new: &[Prefix], max_shrink_percent: u8) -> Result<(), Refusal> {
+    let old: BTreeSet<_> = old.iter().copied().collect();
+    if new.is_empty() && !old.is_empty() {
+        let message = format!(
+            "the new list is empty, and {} in force; on_empty keeps the list in force. If nobody \
+             is to be trusted, run `dbfw reload --confirm` or set on_empty = \"close\"",
+            count(old.len(), "prefix is", "prefixes are"),
+        );
+        return Err(Refusal::new(Guard::OnEmpty, old.into_iter().collect(), message));
+    }
+    let held = union(new);
+    let lost: Vec<_> = old.iter().filter(|prefix| !holds(&held, prefix)).copied().collect();
+    // In u128 no product overflows.
+    if lost.len() as u128 * 100 <= old.len() as u128 * u128::from(max_shrink_percent) {
+        return Ok(());
+    }
+    let message = format!(
+        "the new list loses {} of {} in force, more than max_shrink = \"{max_shrink_percent}%\" \
+         allows: {}. The list in force stays; if the loss is meant, run `dbfw reload --confirm` \
+         or raise max_shrink",
+        lost.len(),
+        count(old.len(), "prefix", "prefixes"),
+        named(&lost),
+    );
+    Err(Refusal::new(Guard::MaxShrink, lost, message))
+}
+
+/// Refuses a list that holds a prefix wider than /8 (IPv6: /19), or in all pieces together
+/// more addresses than 16 of those.
+pub fn check_width(prefixes: &[Prefix], allow_any: bool) -> Result<(), Refusal> {
+    if allow_any {
+        return Ok(());
+    }
+    let wide: BTreeSet<_> =
+        prefixes.iter().filter(|prefix| prefix.len() < min_len(prefix)).copied().collect();
+    if !wide.is_empty() {
+        let wide: Vec<_> = wide.into_iter().collect();
+        let message = format!(
+            "the new list holds {} wider than /{MIN_LEN4} (IPv6: /{MIN_LEN6}), which no list may \
+             unasked: {}. The list in force stays; if it is meant, set allow_any = true for the \
+             database",
+            count(wide.len(), "prefix", "prefixes"),
+            named(&wide),
+        );
+        return Err(Refusal::new(Guard::AllowAny, wide, message));
+    }
+    for (v4, name, min_len, bits) in [(true, "IPv4", MIN_LEN4, 32), (false, "IPv6", MIN_LEN6, 128)]
+    {
+        let family: BTreeSet<_> =
+            prefixes.iter().filter(|prefix| prefix.is_v4() == v4).copied().collect();
+        let family = Vec::from_iter(family);
+        let limit = MAX_WIDEST << (bits - u32::from(min_len));
+        // All of IPv6 is one address more than the type holds, so the sum saturates.
+        let addresses = union(&family).iter().map(Span::addresses).fold(0, u128::saturating_add);
+        if addresses > limit {
+            let message = format!(
+                "the new list holds more {name} addresses than {MAX_WIDEST} blocks of /{min_len}, \
+                 which no list may unasked: {}. The list in force stays; if it is meant, set \
+                 allow_any = true for the database",
+                named(&family),
+            );
+            return Err(Refusal::new(Guard::AllowAny, family, message));
+        }
+    }
+    Ok(())
+}
+
+impl Refusal {
+    fn new(guard: Guard, mut prefixes: Vec<Prefix>, message: String) -> Self {
+        let total = prefixes.len();
+        prefixes.truncate(MAX_NAMED);
+        Self { guard, prefixes, total, message }
+    }
+}
+
+/// Addresses of one family from first to last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    v4: bool,
+    first: u128,
+    last: u128,
+}
+
+impl Span {
+    fn of(prefix: &Prefix) -> Self {
+        let (first, last) = prefix.bounds();
+        Self { v4: prefix.is_v4(), first, last }
+    }
+
+    fn addresses(&self) -> u128 {
+        (self.last - self.first).saturating_add(1)
+    }
+}
+
+/// The addresses of all prefixes, sorted; no two spans touch.
+fn union(prefixes: &[Prefix]) -> Vec<Span> {
+    let mut sorted: Vec<_> = prefixes.iter().map(Span::of).collect();
+    sorted.sort_unstable_by_key(|span| (span.v4, span.first));
+    let mut union: Vec<Span> = Vec::new();
+    for span in sorted {
+        match union.last_mut() {
+            Some(last) if last.v4 == span.v4 && span.first <= last.last.saturating_add(1) => {
+                last.last = last.last.max(span.last);
+            }
+            _ => union.push(span),
+        }
+    }
+    union
+}
+
+/// Whether the union holds every address of the prefix.
+fn holds(union: &[Span], prefix: &Prefix) -> bool {
+    let span = Span::of(prefix);
+    let after = union.partition_point(|held| (held.v4, held.first) <= (span.v4, span.first));
+    union[..after].last().is_some_and(|held| held.v4 == span.v4 && span.last <= held.last)
+}
+
+fn min_len(prefix: &Prefix) -> u8 {
+    if prefix.is_v4() { MIN_LEN4 } else { MIN_LEN6 }
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+fn named(prefixes: &[Prefix]) -> String {
+    let names: Vec<_> = prefixes.iter().take(MAX_NAMED).map(ToString::to_string).collect();
+    match prefixes.len().saturating_sub(MAX_NAMED) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
+}

@@ -1,0 +1,14 @@
+//! What the kernel should hold, and the way there. Pure: no IO, no clock.
+
+mod build;
+mod guard;
+mod plan;
+mod slots;
+
+pub use build::{Covering, DatabasePolicy, Policy, PolicyEntry, RuleRef};
+pub use guard::{Guard, Refusal, check_shrink, check_width};
+pub use plan::{Entries, Plan, Step, diff};
+pub use slots::{Assigned, RuleKey, SlotError, SlotTable};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! The way from what the kernel holds to what it should hold.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use dbfw_common::Entry;
+
+use crate::source::Prefix;
+
+/// What the kernel holds or should hold.
+pub type Entries = BTreeMap<Prefix, Entry>;
+
+/// One change of the maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Insert the entry, or replace the one that is there.
+    Write(Prefix, Entry),
+    /// Remove the entry.
+    Remove(Prefix),
+}
+
+/// The changes from one set of entries to another, each to be made in one atomic operation
+/// on one prefix, in this order: all writes, the longest prefix first, then all removals, the
+/// shortest prefix first.
+///
+/// The order is what keeps a change from disturbing anybody. The longest match decides, so
+/// take any address, the longest prefix `old` that covers it before, and the longest, `new`,
+/// that covers it afterwards:
+///
+/// - `new` is at least as long as `old`: no prefix longer than `new` covers the address, neither
+///   before nor afterwards, so `new` is the first step the address can notice. Once it is
+///   written it is the longest match, whatever comes later.
+/// - `new` is shorter than `old`, or there is none: `old` is to be removed, and while it stands
+///   nothing else shows. Of the removals the address could notice it is the last, being the
+///   longest; it uncovers `new`, which was written before any removal.
+///
+/// So each address goes from its old verdict to its new one in one step and never through a
+/// third; who is trusted before and after is trusted throughout, and nobody is trusted who is
+/// trusted neither before nor after.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Entries to insert or replace, the longest prefix first.
+    pub writes: Vec<(Prefix, Entry)>,
+    /// Prefixes to remove, the shortest first.
+    pub removals: Vec<Prefix>,
+}
+
+/// The plan that takes `current` to `desired`.
+pub fn diff(current: &Entries, desired: &Entries) -> Plan {
+    let mut writes: Vec<_> = desired
+        .iter()
+        .filter(|(prefix, entry)| current.get(prefix) != Some(entry))
+        .map(|(prefix, entry)| (*prefix, *entry))
+        .collect();
+    writes.sort_by_key(|(prefix, _)| Reverse(prefix.len()));
+    let mut removals: Vec<_> =
+        current.keys().filter(|prefix| !desired.contains_key(prefix)).copied().collect();
+    removals.sort_by_key(Prefix::len);
+    Plan { writes, removals }
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of steps.
+    pub fn len(&self) -> usize {
+        self.writes.len() + self.removals.len()
+    }
+
+    /// The steps, in the order they must be made.
+    pub fn steps(&self) -> impl DoubleEndedIterator<Item = Step> {
+        let writes = self.writes.iter().map(|(prefix, entry)| Step::Write(*prefix, *entry));
+        writes.chain(self.removals.iter().copied().map(Step::Remove))
+    }
+
+    /// The steps that restore `current`, which the plan was made for, after its first `done`
+    /// steps: those in reverse, each turned round. They are as safe as the plan, and each
+    /// finds the room in the maps that the step it reverses found.
+    pub fn undo(&self, current: &Entries, done: usize) -> Vec<Step> {
+        let reverse = self.steps().rev().skip(self.len().saturating_sub(done));
+        let inverse = reverse.filter_map(|step| match step {
+            Step::Write(prefix, _) => Some(match current.get(&prefix) {
+                Some(old) => Step::Write(prefix, *old),
+                None => Step::Remove(prefix),
+            }),
+            Step::Remove(prefix) => current.get(&prefix).map(|old| Step::Write(prefix, *old)),
+        });
+        inverse.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::tests::support::prefix;
+
+    fn entries(list: &[(&str, u64)]) -> Entries {
+        list.iter().map(|(text, mask)| (prefix(text), Entry::new(*mask, 0))).collect()
+    }
+
+    #[test]
+    fn long_writes_first_then_short_removals() {
+        let current = entries(&[("10.0.0.0/8", 1), ("10.1.0.0/16", 3), ("::/0", 1), ("::/8", 1)]);
+        let desired = entries(&[("10.0.0.0/8", 2), ("10.1.2.0/24", 3), ("2001:db8::/32", 1)]);
+        let plan = diff(&current, &desired);
+        let writes: Vec<_> = plan.writes.iter().map(|(p, e)| (p.to_string(), e.mask())).collect();
+        let expected = [("2001:db8::/32", 1), ("10.1.2.0/24", 3), ("10.0.0.0/8", 2)];
+        assert_eq!(writes, expected.map(|(text, mask)| (text.to_owned(), mask)));
+        let removals: Vec<_> = plan.removals.iter().map(ToString::to_string).collect();
+        assert_eq!(removals, ["::/0", "::/8", "10.1.0.0/16"]);
+        assert_eq!(plan.len(), 6);
+        assert!(!plan.is_empty());
+        assert!(diff(&current, &current).is_empty());
+    }
+
+    #[test]
+    fn a_change_of_slots_alone_is_a_write() {
+        let with = |rules| Entries::from([(prefix("10.0.0.0/8"), Entry::new(1, rules))]);
+        let plan = diff(&with(1), &with(2));
+        assert_eq!(plan.writes, [(prefix("10.0.0.0/8"), Entry::new(1, 2))]);
+        assert_eq!(plan.undo(&with(1), 1), [Step::Write(prefix("10.0.0.0/8"), Entry::new(1, 1))]);
+        assert_eq!(plan.undo(&with(1), 0), []);
+    }
+}

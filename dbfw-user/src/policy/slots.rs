@@ -1,0 +1,303 @@
+//! Which counters of RULE_STATS belong to which rules.
+
+use std::{borrow::Cow, collections::HashMap, ops::Range};
+
+use dbfw_common::{Entry, MAX_DATABASES, RULE_SLOTS};
+use serde::{Deserialize, Serialize};
+
+use super::{Entries, Policy, RuleRef};
+use crate::source::Origin;
+
+/// What makes a rule the same rule across restarts and changes of the list it is in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RuleKey {
+    /// Name of its database.
+    pub database: String,
+    /// Where it came from.
+    pub origin: Origin,
+    /// The source, `type:value`.
+    pub source: String,
+}
+
+/// The slots of RULE_STATS in use.
+///
+/// An entry has a run of adjacent slots, one for every database it may reach, in the order of
+/// their ids; entries whose packets count for the same rules share a run. Slot 0 is nobody's:
+/// it counts for entries that found no room.
+///
+/// As JSON the list of its runs; reading it checks them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Run>", into = "Vec<Run>")]
+pub struct SlotTable {
+    /// By first slot.
+    runs: Vec<Run>,
+}
+
+/// Adjacent slots and the rule each counts for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Run {
+    first: u32,
+    rules: Vec<RuleKey>,
+}
+
+/// A policy as the kernel takes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assigned {
+    /// The entries, with their slots.
+    pub entries: Entries,
+    /// Slots to zero before the first entry that uses them is written.
+    pub fresh: Vec<Range<u32>>,
+    /// Entries without slots: all are taken, so their packets count in slot 0.
+    pub unattributed: usize,
+}
+
+/// Why a slot table cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SlotError {
+    /// A run holds no slot or more than there are databases.
+    #[error("the run at slot {first} has {len} slots; it must have 1 to {MAX_DATABASES}")]
+    Length {
+        /// Its first slot.
+        first: u32,
+        /// Its slots.
+        len: usize,
+    },
+    /// A run holds slot 0 or one past the last.
+    #[error("the run at slot {first} is outside the slots 1 to {}", RULE_SLOTS - 1)]
+    Range {
+        /// Its first slot.
+        first: u32,
+    },
+    /// Two runs share a slot.
+    #[error("the run at slot {first} overlaps the one before it")]
+    Overlap {
+        /// First slot of the second.
+        first: u32,
+    },
+    /// Two runs count for the same rules.
+    #[error("the runs at slots {first} and {second} count for the same rules")]
+    Duplicate {
+        /// First slot of the first.
+        first: u32,
+        /// First slot of the second.
+        second: u32,
+    },
+}
+
+impl Run {
+    /// Its slots. Saturating, since a run that was read may hold anything.
+    fn slots(&self) -> Range<u32> {
+        let len = u32::try_from(self.rules.len()).unwrap_or(u32::MAX);
+        self.first..self.first.saturating_add(len)
+    }
+}
+
+impl SlotTable {
+    /// Gives every entry of `policy` its slots. Who counted for the same rules before keeps
+    /// the run; runs nobody needs any more become free, but only for the next assignment: the
+    /// kernel counts into them until this one is carried out.
+    ///
+    /// Work on a copy and keep that only when the plan has been carried out.
+    pub fn assign(&mut self, policy: &Policy) -> Assigned {
+        let old = std::mem::take(&mut self.runs);
+        let mut work = Work::begin(&old, policy);
+        let mut unattributed = 0;
+        let mut entries = Vec::with_capacity(policy.entries().len());
+        for entry in policy.entries() {
+            let first = work.first_slot(entry.rules).unwrap_or(0);
+            unattributed += usize::from(first == 0);
+            entries.push((entry.prefix, Entry::new(entry.mask, first)));
+        }
+        self.runs = work.runs;
+        self.runs.sort_unstable_by_key(|run| run.first);
+        Assigned { entries: Entries::from_iter(entries), fresh: work.fresh, unattributed }
+    }
+
+    /// Every slot in use, with the rule it counts for. A rule may have several.
+    pub fn slots(&self) -> impl Iterator<Item = (u32, &RuleKey)> {
+        self.runs.iter().flat_map(|run| run.slots().zip(&run.rules))
+    }
+
+    /// The slots that count for one rule; their sum is what it let in. For many rules go
+    /// through [`Self::slots`] once instead.
+    pub fn slots_of<'a>(&'a self, key: &'a RuleKey) -> impl Iterator<Item = u32> + 'a {
+        self.slots().filter(move |(_, rule)| *rule == key).map(|(slot, _)| slot)
+    }
+
+    /// Whether every run lies in range and no two overlap or count for the same rules.
+    pub fn validate(&self) -> Result<(), SlotError> {
+        let mut end = 1;
+        let mut seen = HashMap::new();
+        for run in &self.runs {
+            let (first, len) = (run.first, run.rules.len());
+            if len == 0 || len > MAX_DATABASES as usize {
+                return Err(SlotError::Length { first, len });
+            }
+            if first == 0 || run.slots().end > RULE_SLOTS {
+                return Err(SlotError::Range { first });
+            }
+            if first < end {
+                return Err(SlotError::Overlap { first });
+            }
+            if let Some(earlier) = seen.insert(&run.rules, first) {
+                return Err(SlotError::Duplicate { first: earlier, second: first });
+            }
+            end = run.slots().end;
+        }
+        Ok(())
+    }
+}
+
+impl TryFrom<Vec<Run>> for SlotTable {
+    type Error = SlotError;
+
+    fn try_from(mut runs: Vec<Run>) -> Result<Self, SlotError> {
+        runs.sort_by_key(|run| run.first);
+        let table = Self { runs };
+        table.validate()?;
+        Ok(table)
+    }
+}
+
+impl From<SlotTable> for Vec<Run> {
+    fn from(table: SlotTable) -> Self {
+        table.runs
+    }
+}
+
+/// An assignment under way.
+struct Work<'a> {
+    policy: &'a Policy,
+    keys: Keys<'a>,
+    /// Runs from before that nobody has claimed yet.
+    old: HashMap<Vec<usize>, &'a Run>,
+    /// What is free: neither in use before nor taken since.
+    gaps: Gaps,
+    /// First slot by rules.
+    firsts: HashMap<Vec<usize>, u32>,
+    runs: Vec<Run>,
+    fresh: Vec<Range<u32>>,
+}
+
+impl<'a> Work<'a> {
+    fn begin(old: &'a [Run], policy: &'a Policy) -> Self {
+        let mut keys = Keys::default();
+        let number = |run: &'a Run| (run.rules.iter().map(|key| keys.known(key)).collect(), run);
+        let runs = old.iter().map(number).collect();
+        Self {
+            policy,
+            keys,
+            old: runs,
+            gaps: Gaps::between(old),
+            firsts: HashMap::new(),
+            runs: Vec::new(),
+            fresh: Vec::new(),
+        }
+    }
+
+    /// The first of the slots for these rules, if there is room.
+    fn first_slot(&mut self, rules: &[RuleRef]) -> Option<u32> {
+        let len = u32::try_from(rules.len()).ok()?;
+        // Without room only rules that have slots matter: the keys of a million that have
+        // none need not be kept.
+        let learn = self.gaps.may_hold(len);
+        let ids = rules.iter().map(|rule| self.keys.of(self.policy, *rule, learn));
+        let ids: Vec<_> = ids.collect::<Option<_>>()?;
+        if let Some(first) = self.firsts.get(&ids) {
+            return Some(*first);
+        }
+        let run = match self.old.remove(&ids) {
+            Some(run) => run.clone(),
+            None => self.new_run(rules, len)?,
+        };
+        let first = run.first;
+        self.firsts.insert(ids, first);
+        self.runs.push(run);
+        Some(first)
+    }
+
+    fn new_run(&mut self, rules: &[RuleRef], len: u32) -> Option<Run> {
+        let slots = self.gaps.take(len)?;
+        let rules = rules.iter().map(|rule| self.policy.key(*rule)).collect::<Option<_>>()?;
+        self.fresh.push(slots.clone());
+        Some(Run { first: slots.start, rules })
+    }
+}
+
+/// Numbers for rule keys, so that runs compare without their text.
+#[derive(Default)]
+struct Keys<'a> {
+    ids: HashMap<(&'a str, &'a Origin, Cow<'a, str>), usize>,
+    refs: HashMap<RuleRef, usize>,
+}
+
+impl<'a> Keys<'a> {
+    fn known(&mut self, key: &'a RuleKey) -> usize {
+        let next = self.ids.len();
+        let identity = (key.database.as_str(), &key.origin, Cow::from(&key.source));
+        *self.ids.entry(identity).or_insert(next)
+    }
+
+    /// The number of a rule; a rule that has none gets one if `learn` says so.
+    fn of(&mut self, policy: &'a Policy, rule: RuleRef, learn: bool) -> Option<usize> {
+        if let Some(id) = self.refs.get(&rule) {
+            return Some(*id);
+        }
+        let (database, found) = policy.rule(rule)?;
+        let identity = (database.name.as_str(), &found.origin, Cow::from(found.source.to_string()));
+        let next = self.ids.len();
+        let id = match learn {
+            true => *self.ids.entry(identity).or_insert(next),
+            false => *self.ids.get(&identity)?,
+        };
+        self.refs.insert(rule, id);
+        Some(id)
+    }
+}
+
+/// Free slots.
+struct Gaps {
+    free: Vec<Range<u32>>,
+    /// No gap has this many: entries beyond the last slot cost no search.
+    exhausted: u32,
+}
+
+impl Gaps {
+    /// What the runs, sorted and valid, leave free.
+    fn between(runs: &[Run]) -> Self {
+        let mut free = Vec::new();
+        let mut end = 1;
+        for run in runs {
+            free.push(end..run.first);
+            end = run.slots().end;
+        }
+        free.push(end..RULE_SLOTS);
+        free.retain(|gap| !gap.is_empty());
+        Self { free, exhausted: RULE_SLOTS }
+    }
+
+    /// Whether a search for this many is worth it.
+    fn may_hold(&self, len: u32) -> bool {
+        len < self.exhausted
+    }
+
+    /// The first `len` adjacent slots.
+    fn take(&mut self, len: u32) -> Option<Range<u32>> {
+        if !self.may_hold(len) {
+            return None;
+        }
+        let fits = |gap: &Range<u32>| gap.end - gap.start >= len;
+        let Some(index) = self.free.iter().position(fits) else {
+            self.exhausted = len;
+            return None;
+        };
+        let gap = &mut self.free[index];
+        let taken = gap.start..gap.start + len;
+        gap.start = taken.end;
+        if gap.start == gap.end {
+            self.free.remove(index);
+        }
+        Some(taken)
+    }
+}

@@ -1,0 +1,440 @@
+//! Prefixes in the one form the rest of dbfw uses, and ranges as prefixes.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use dbfw_common::Family;
+use ipnet::{IpNet, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Bits before the IPv4 address in an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2).
+const MAPPED_BITS: u8 = 96;
+
+/// Longest piece of somebody's text that an error repeats.
+const MAX_SHOWN: usize = 80;
+
+/// A block of addresses in canonical form: host bits are zero, and what was written as
+/// IPv4-mapped IPv6 is IPv4. So equal blocks are equal values.
+///
+/// Ordered by family, address and length: a prefix comes directly before those inside it.
+/// As text always with its length, `10.0.0.1/32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix(IpNet);
+
+impl Prefix {
+    /// Every IPv4 address.
+    pub const ANY4: Self = Self(IpNet::V4(Ipv4Net::new_assert(std::net::Ipv4Addr::UNSPECIFIED, 0)));
+    /// Every IPv6 address.
+    pub const ANY6: Self = Self(IpNet::V6(Ipv6Net::new_assert(std::net::Ipv6Addr::UNSPECIFIED, 0)));
+
+    /// The prefix of the first `len` bits of `addr`; a length beyond the family's counts as
+    /// the family's. Of an IPv4-mapped address the first 96 bits say no more than "IPv4", so
+    /// `::ffff:a.b.c.d` with `len` 96 + n is `a.b.c.d/n`. Text that names all of IPv4 this
+    /// way is refused by [`FromStr`].
+    pub fn new(addr: IpAddr, len: u8) -> Self {
+        let (addr, len) = match (addr.to_canonical(), len.checked_sub(MAPPED_BITS)) {
+            (v4 @ IpAddr::V4(_), Some(len)) if addr.is_ipv6() => (v4, len),
+            _ => (addr, len),
+        };
+        let len = len.min(bits(addr));
+        Self(IpNet::new_assert(addr, len).trunc())
+    }
+
+    /// The prefix of this one address.
+    pub fn host(addr: IpAddr) -> Self {
+        Self::new(addr, u8::MAX)
+    }
+
+    /// Its first address.
+    pub fn addr(&self) -> IpAddr {
+        self.0.addr()
+    }
+
+    /// How many leading bits it fixes.
+    #[expect(clippy::len_without_is_empty, reason = "a prefix always holds an address")]
+    pub fn len(&self) -> u8 {
+        self.0.prefix_len()
+    }
+
+    /// Whether it is IPv4.
+    pub fn is_v4(&self) -> bool {
+        matches!(self.0, IpNet::V4(_))
+    }
+
+    /// Its address family.
+    pub fn family(&self) -> Family {
+        if self.is_v4() { Family::V4 } else { Family::V6 }
+    }
+
+    /// Whether it is a single address.
+    pub fn is_host(&self) -> bool {
+        self.len() == self.0.max_prefix_len()
+    }
+
+    /// Whether `addr` is one of its addresses. As on the wire, an IPv4-mapped address is
+    /// IPv6; `IpAddr::to_canonical` makes IPv4 of it.
+    pub fn contains(&self, addr: IpAddr) -> bool {
+        self.0.contains(&addr)
+    }
+
+    /// Whether every address of `other` is one of its own.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.0.contains(&other.0)
+    }
+
+    /// First and last address as numbers.
+    pub(crate) fn bounds(&self) -> (u128, u128) {
+        match self.0 {
+            IpNet::V4(net) => (net.network().to_bits().into(), net.broadcast().to_bits().into()),
+            IpNet::V6(net) => (net.network().to_bits(), net.broadcast().to_bits()),
+        }
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = PrefixError;
+
+    /// An address (`10.0.0.1`) or a CIDR (`10.0.0.0/24`) without host bits, nothing around it.
+    fn from_str(text: &str) -> Result<Self, PrefixError> {
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length)),
+            None => (text, None),
+        };
+        let addr = parse_address(address)?;
+        let Some(length) = length else { return Ok(Self::host(addr)) };
+        let max = bits(addr);
+        let len = parse_length(length)
+            .filter(|len| *len <= max)
+            .ok_or_else(|| PrefixError::Length { text: shown(text), max })?;
+        if is_mapped(addr) && len <= MAPPED_BITS {
+            return Err(PrefixError::Mapped { text: shown(text) });
+        }
+        let prefix = Self::new(addr, len);
+        if prefix.addr() != addr.to_canonical() {
+            return Err(PrefixError::HostBits { text: shown(text), network: prefix, addr });
+        }
+        Ok(prefix)
+    }
+}
+
+impl Serialize for Prefix {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Prefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl de::Visitor<'_> for Text {
+            type Value = Prefix;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address or a CIDR as text")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Prefix, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// The fewest prefixes that together are exactly the addresses from `first` to `last`.
+pub fn range_prefixes(first: IpAddr, last: IpAddr) -> Result<Vec<Prefix>, PrefixError> {
+    let nets: Vec<IpNet> = match (first.to_canonical(), last.to_canonical()) {
+        (IpAddr::V4(a), IpAddr::V4(b)) if a <= b => {
+            Ipv4Subnets::new(a, b, 0).map(IpNet::V4).collect()
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) if a <= b => {
+            Ipv6Subnets::new(a, b, 0).map(IpNet::V6).collect()
+        }
+        (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => {
+            return Err(PrefixError::Backwards { first, last });
+        }
+        _ => return Err(PrefixError::MixedFamilies { first, last }),
+    };
+    // Else a piece of an IPv6 range would become all of IPv4.
+    if nets.iter().any(|net| is_mapped(net.addr())) {
+        return Err(PrefixError::Mapped { text: format!("{first}-{last}") });
+    }
+    Ok(nets.into_iter().map(Prefix).collect())
+}
+
+/// Why a text is not a prefix or a range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PrefixError {
+    /// Not an address.
+    #[error("{text:?} is not an IPv4 or IPv6 address")]
+    Address {
+        /// What was written.
+        text: String,
+    },
+    /// No length, or one the family does not have.
+    #[error("{text:?}: the length after '/' must be a number from 0 to {max}")]
+    Length {
+        /// What was written.
+        text: String,
+        /// The family's longest.
+        max: u8,
+    },
+    /// The address is inside the prefix, not at its start.
+    #[error("{text} has host bits set; write {network}, or {addr} for the one address")]
+    HostBits {
+        /// What was written.
+        text: String,
+        /// The prefix it is in.
+        network: Prefix,
+        /// The address alone.
+        addr: IpAddr,
+    },
+    /// All of IPv4, written as IPv4-mapped IPv6.
+    #[error(
+        "{text} holds all of IPv4 in IPv4-mapped form (::ffff:0:0/96); \
+         write 0.0.0.0/0 if every IPv4 address is meant"
+    )]
+    Mapped {
+        /// What was written.
+        text: String,
+    },
+    /// The ends of a range are of two families.
+    #[error("{first}-{last}: both ends of a range must be IPv4 or both IPv6")]
+    MixedFamilies {
+        /// Where the range starts.
+        first: IpAddr,
+        /// Where it ends.
+        last: IpAddr,
+    },
+    /// A range ends before it starts.
+    #[error("{first}-{last} ends before it starts; write {last}-{first}")]
+    Backwards {
+        /// Where the range starts.
+        first: IpAddr,
+        /// Where it ends.
+        last: IpAddr,
+    },
+}
+
+/// An address and nothing else.
+pub(super) fn parse_address(text: &str) -> Result<IpAddr, PrefixError> {
+    text.parse().map_err(|_| PrefixError::Address { text: shown(text) })
+}
+
+/// A text as an error repeats it: cut where it is long.
+pub(super) fn shown(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Decimal digits alone: the standard parser would also take "+24" and "024".
+fn parse_length(text: &str) -> Option<u8> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+fn bits(addr: IpAddr) -> u8 {
+    if addr.is_ipv4() { 32 } else { 128 }
+}
+
+fn is_mapped(addr: IpAddr) -> bool {
+    matches!(addr, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn prefix(text: &str) -> Prefix {
+        text.parse().unwrap()
+    }
+
+    fn error(text: &str) -> String {
+        text.parse::<Prefix>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn one_form_for_one_block() {
+        for (text, canonical) in [
+            ("10.0.0.1", "10.0.0.1/32"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("2001:DB8::", "2001:db8::/128"),
+            ("2001:db8:0:0::/64", "2001:db8::/64"),
+            ("::/0", "::/0"),
+            ("::/80", "::/80"),
+            ("::ffff:10.0.0.1", "10.0.0.1/32"),
+            ("::ffff:a00:0/104", "10.0.0.0/8"),
+            ("::ffff:0.0.0.0/97", "0.0.0.0/1"),
+        ] {
+            assert_eq!(prefix(text).to_string(), canonical, "{text}");
+        }
+        assert_eq!(prefix("0.0.0.0/0"), Prefix::ANY4);
+        assert_eq!(prefix("::/0"), Prefix::ANY6);
+    }
+
+    #[test]
+    fn refused_with_the_fix() {
+        assert_eq!(
+            error("10.0.0.5/24"),
+            "10.0.0.5/24 has host bits set; write 10.0.0.0/24, or 10.0.0.5 for the one address"
+        );
+        assert_eq!(
+            error("2001:db8::5/64"),
+            "2001:db8::5/64 has host bits set; write 2001:db8::/64, or 2001:db8::5 for the one \
+             address"
+        );
+        assert!(error("::ffff:10.0.0.5/120").contains("write 10.0.0.0/24, or"));
+        assert!(error("1.2.3.4/0").contains("write 0.0.0.0/0"));
+        for text in ["::ffff:0:0/96", "::ffff:10.0.0.1/96", "::ffff:0:0/80", "::ffff:1.2.3.4/0"] {
+            assert!(error(text).contains("all of IPv4"), "{text}");
+        }
+        for text in ["10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/08", "10.0.0.0/8/8"] {
+            assert!(error(text).contains("from 0 to 32"), "{text}");
+        }
+        for text in ["::/129", "::/-1", "::/64 ", "::/255.0.0.0", "::/999"] {
+            assert!(error(text).contains("from 0 to 128"), "{text}");
+        }
+        for text in ["", "/8", " 10.0.0.1", "10.0.0", "010.0.0.1", "fe80::1%eth0", "10.0.0.1:80"] {
+            assert!(error(text).contains("is not an IPv4 or IPv6 address"), "{text}");
+        }
+        let long = "x".repeat(1 << 20);
+        assert!(error(&long).len() < 200);
+        assert_eq!(error("a\nb"), "\"a\\nb\" is not an IPv4 or IPv6 address");
+    }
+
+    #[test]
+    fn serde_as_text() {
+        let json = serde_json::to_string(&prefix("10.0.0.0/8")).unwrap();
+        assert_eq!(json, "\"10.0.0.0/8\"");
+        assert_eq!(serde_json::from_str::<Prefix>(&json).unwrap(), prefix("10.0.0.0/8"));
+        let error = serde_json::from_str::<Prefix>("\"10.0.0.1/8\"").unwrap_err().to_string();
+        assert!(error.contains("host bits"), "{error}");
+        assert!(serde_json::from_str::<Prefix>("8").is_err());
+    }
+
+    #[test]
+    fn ranges() {
+        let range = |first: &str, last: &str| {
+            range_prefixes(first.parse().unwrap(), last.parse().unwrap()).map(|prefixes| {
+                prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            })
+        };
+        assert_eq!(
+            range("10.0.0.1", "10.0.0.9").unwrap(),
+            "10.0.0.1/32 10.0.0.2/31 10.0.0.4/30 10.0.0.8/31"
+        );
+        assert_eq!(range("0.0.0.0", "255.255.255.255").unwrap(), "0.0.0.0/0");
+        assert_eq!(range("255.255.255.255", "255.255.255.255").unwrap(), "255.255.255.255/32");
+        assert_eq!(range("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff").unwrap(), "::/0");
+        assert_eq!(range("::ffff:10.0.0.0", "10.0.0.3").unwrap(), "10.0.0.0/30");
+        assert_eq!(
+            range("10.0.0.9", "10.0.0.1").unwrap_err().to_string(),
+            "10.0.0.9-10.0.0.1 ends before it starts; write 10.0.0.1-10.0.0.9"
+        );
+        assert!(matches!(range("10.0.0.1", "::1"), Err(PrefixError::MixedFamilies { .. })));
+        assert!(matches!(range("::", "::ffff:ffff:ffff"), Err(PrefixError::MixedFamilies { .. })));
+        assert!(matches!(range("::fffe:ffff:ffff", "::1:0:0:0"), Err(PrefixError::Mapped { .. })));
+    }
+
+    /// The number of prefixes by the textbook: climb from both ends, level by level.
+    fn fewest(mut first: u128, mut last: u128, bits: u32) -> usize {
+        let mut count = 0;
+        for _ in 0..bits {
+            if first > last {
+                return count;
+            }
+            if first & 1 == 1 {
+                count += 1;
+                first += 1;
+            }
+            if last & 1 == 0 {
+                count += 1;
+                if last == 0 {
+                    return count;
+                }
+                last -= 1;
+            }
+            first >>= 1;
+            last >>= 1;
+        }
+        count + usize::from(first <= last)
+    }
+
+    fn check_range(first: IpAddr, last: IpAddr, bounds: (u128, u128), bits: u32) {
+        let prefixes = range_prefixes(first, last).unwrap();
+        assert_eq!(prefixes.len(), fewest(bounds.0, bounds.1, bits));
+        assert_eq!(prefixes.first().unwrap().bounds().0, bounds.0);
+        assert_eq!(prefixes.last().unwrap().bounds().1, bounds.1);
+        for pair in prefixes.windows(2) {
+            assert_eq!(pair[0].bounds().1 + 1, pair[1].bounds().0);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn text_round_trip(raw: u128, v4: bool, len in 0u8..=128) {
+            let addr = if v4 { IpAddr::V4((raw as u32).into()) } else { IpAddr::V6(raw.into()) };
+            let prefix = Prefix::new(addr, len);
+            prop_assert_eq!(prefix.to_string().parse::<Prefix>(), Ok(prefix));
+            prop_assert!(prefix.contains(addr));
+            prop_assert_eq!(prefix.is_v4(), v4);
+            prop_assert_eq!(prefix.len(), if v4 { len.min(32) } else { len });
+            let bare = Prefix::host(addr);
+            prop_assert!(bare.is_host() && prefix.covers(&bare));
+            prop_assert_eq!(addr.to_string().parse::<Prefix>(), Ok(bare));
+        }
+
+        #[test]
+        fn mapped_is_ipv4(raw: u32, len in 0u8..=32) {
+            let mapped = IpAddr::V6(std::net::Ipv4Addr::from_bits(raw).to_ipv6_mapped());
+            let prefix = Prefix::new(mapped, 96 + len);
+            prop_assert_eq!(prefix, Prefix::new(IpAddr::V4(raw.into()), len));
+            prop_assert_eq!(prefix.to_string().parse::<Prefix>(), Ok(prefix));
+        }
+
+        #[test]
+        fn any_text_parses_or_fails(text in "[0-9a-f:./%+ -]{0,24}|\\PC{0,24}") {
+            if let Ok(prefix) = text.parse::<Prefix>() {
+                prop_assert_eq!(prefix.to_string().parse::<Prefix>(), Ok(prefix));
+            }
+        }
+
+        #[test]
+        fn order_puts_a_prefix_before_those_inside(a: u32, b: u32, la in 0u8..=32, lb in 0u8..=32) {
+            let [a, b] = [(a, la), (b, lb)].map(|(a, len)| Prefix::new(IpAddr::V4(a.into()), len));
+            prop_assert!(!a.covers(&b) || a <= b);
+            prop_assert!(Prefix::ANY4 <= a && a < Prefix::ANY6);
+        }
+
+        #[test]
+        fn range_is_exact_and_minimal(a: u32, b: u32, shift in 0u32..32) {
+            // Shifted, so that ends share leading bits and lie at the family's edges.
+            let (a, b) = (a >> shift, u32::MAX - (b >> shift));
+            let (first, last) = (a.min(b), a.max(b));
+            check_range(
+                IpAddr::V4(first.into()), IpAddr::V4(last.into()), (first.into(), last.into()), 32,
+            );
+        }
+
+        #[test]
+        fn range6_is_exact_and_minimal(a: u128, b: u128, shift in 1u32..127) {
+            // Outside the mapped range.
+            let top = 1 << 127;
+            let (first, last) = (a >> shift | top, u128::MAX - (b >> shift));
+            let (first, last) = (first.min(last), first.max(last));
+            check_range(IpAddr::V6(first.into()), IpAddr::V6(last.into()), (first, last), 128);
+        }
+    }
+}
