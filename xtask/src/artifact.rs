@@ -1,0 +1,49 @@
+//! The binary the tests, the demo and `gen` run.
+
+use std::{path::PathBuf, process::Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::cmd;
+
+/// Builds `dbfw`, with cargo's options `options`, and says where it is.
+pub(crate) fn dbfw(options: &[&str]) -> Result<PathBuf> {
+    let mut command = cmd::cargo();
+    command
+        .args(["build", "--package", "dbfw-user", "--bin", "dbfw"])
+        .arg("--message-format=json-render-diagnostics")
+        .args(options)
+        .stderr(Stdio::inherit());
+    let messages = cmd::read(&mut command)?;
+    executable(&messages, "dbfw").context("cargo built dbfw and did not say where it is")
+}
+
+/// The executable of the target called `name`, from cargo's JSON messages.
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == name)
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .next_back()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_binary_is_read_from_cargos_messages() {
+        let messages = concat!(
+            "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"aya\"},\"executable\":null}\n",
+            "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"dbfw\"},\"executable\":null}\n",
+            "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"dbfw\"},",
+            "\"executable\":\"/t/debug/dbfw\"}\n",
+            "{\"reason\":\"build-finished\",\"success\":true}\n",
+        );
+        assert_eq!(executable(messages, "dbfw").as_deref(), Some(Path::new("/t/debug/dbfw")));
+        assert_eq!(executable("not JSON\n", "dbfw"), None);
+    }
+}

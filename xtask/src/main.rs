@@ -1,0 +1,64 @@
+//! Tasks of dbfw's developers: `cargo xtask help` lists them.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
+
+mod artifact;
+mod cmd;
+mod demo;
+mod generate;
+mod licenses;
+mod setup;
+mod test;
+mod tidy;
+mod toolchain;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Usage: cargo xtask <task> [options]
+
+  setup      Find or install what the build and the tests need
+  demo       Watch dbfw protect a real PostgreSQL, in namespaces (root)
+  test       Run every test: `cargo test`, then those that need a kernel (root)
+  tidy       Check the rules of this repository that a machine can check
+  gen        Write shell completions and manual pages to target/gen
+  licenses   Check where every dependency comes from, and its licence, offline
+
+Options of test:
+  --fuzz-packets N   Packets of the differential fuzz
+  --fuzz-frames N    Frames sent at a listening socket, judged by the kernel
+  -- ARGS            Passed to the test binaries: a test's name, --nocapture, ...
+
+`test` and `demo` run `setup` first. The checks of CI, in order: .ci/run
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (task, rest) = match args.split_first() {
+        Some((task, rest)) => (task.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let result = match task {
+        "setup" => setup::run(rest),
+        "demo" => demo::run(rest),
+        "test" => test::run(rest),
+        "tidy" => tidy::run(rest),
+        "gen" => generate::run(rest),
+        "licenses" => licenses::run(rest),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        unknown => {
+            eprintln!("error: there is no task {unknown}\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The distribution and its package manager.
+
+use std::{cell::Cell, io::Write, process::Command};
+
+use anyhow::{Context, Result};
+
+use super::doing;
+use crate::cmd;
+
+/// Keeps the installation of PostgreSQL's server from starting one. Only there while
+/// packages are installed.
+const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/dbfw-setup.conf";
+
+/// A package manager that setup can drive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manager {
+    Apt,
+    /// Untested: the package names are Fedora's, nothing more is known.
+    Dnf,
+    /// Untested: the package names are Arch's, nothing more is known.
+    Pacman,
+}
+
+/// The machine setup runs on.
+#[derive(Debug)]
+pub(super) struct Host {
+    /// What the distribution calls itself.
+    pub(super) name: String,
+    /// Its `ID` in os-release.
+    pub(super) id: String,
+    /// None on a distribution setup does not know.
+    pub(super) manager: Option<Manager>,
+    lists_are_fresh: Cell<bool>,
+}
+
+impl Host {
+    /// Reads os-release.
+    pub(super) fn detect() -> Self {
+        let text = ["/etc/os-release", "/usr/lib/os-release"]
+            .into_iter()
+            .find_map(|path| std::fs::read_to_string(path).ok())
+            .unwrap_or_default();
+        Self::parse(&text)
+    }
+
+    fn parse(os_release: &str) -> Self {
+        let value = |key: &str| {
+            os_release
+                .lines()
+                .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+                .map(|value| value.trim().trim_matches(['"', '\'']).to_owned())
+        };
+        let id = value("ID").unwrap_or_default();
+        let like = value("ID_LIKE").unwrap_or_default();
+        let manager =
+            std::iter::once(id.as_str()).chain(like.split_whitespace()).find_map(|id| match id {
+                "debian" | "ubuntu" => Some(Manager::Apt),
+                "fedora" => Some(Manager::Dnf),
+                "arch" => Some(Manager::Pacman),
+                _ => None,
+            });
+        let name = value("PRETTY_NAME").unwrap_or_else(|| "an unknown distribution".to_owned());
+        Self { name, id, manager, lists_are_fresh: Cell::new(false) }
+    }
+
+    /// Whether packages are Debian's.
+    pub(super) fn is_debian(&self) -> bool {
+        self.manager == Some(Manager::Apt)
+    }
+
+    /// Installs packages with the distribution's package manager.
+    pub(super) fn install(&self, manager: Manager, packages: &[&str]) -> Result<()> {
+        doing(packages.join(" "));
+        match manager {
+            Manager::Apt => self.apt_install(packages),
+            Manager::Dnf => cmd::run(cmd::as_root("dnf")?.args(["install", "-y"]).args(packages)),
+            Manager::Pacman => {
+                let arguments = ["-S", "--needed", "--noconfirm"];
+                cmd::run(cmd::as_root("pacman")?.args(arguments).args(packages))
+            }
+        }
+    }
+
+    /// Whether apt could install a package.
+    pub(super) fn apt_offers(&self, package: &str) -> Result<bool> {
+        self.apt_update()?;
+        let policy =
+            cmd::read(Command::new("apt-cache").env("LC_ALL", "C").args(["policy", package]))?;
+        Ok(policy
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Candidate:"))
+            .any(|candidate| candidate.trim() != "(none)"))
+    }
+
+    fn apt_update(&self) -> Result<()> {
+        if !self.lists_are_fresh.replace(true) {
+            cmd::run(cmd::as_root("apt-get")?.args(["update", "--quiet"]))?;
+        }
+        Ok(())
+    }
+
+    fn apt_install(&self, packages: &[&str]) -> Result<()> {
+        self.apt_update()?;
+        let server = packages.contains(&"postgresql");
+        if server {
+            forbid_cluster()?;
+        }
+        let installed = cmd::run(
+            cmd::as_root("env")?
+                .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes"])
+                .args(["--quiet", "--no-install-recommends"])
+                .args(packages),
+        );
+        if server {
+            cmd::run(cmd::as_root("rm")?.args(["-f", NO_CLUSTER]))?;
+        }
+        installed
+    }
+}
+
+fn forbid_cluster() -> Result<()> {
+    let mut file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+    file.write_all(b"create_main_cluster = false\n").context("cannot write a temporary file")?;
+    cmd::run(cmd::as_root("install")?.args(["-D", "-m", "0644"]).arg(file.path()).arg(NO_CLUSTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_package_manager_follows_id_and_id_like() {
+        let cases = [
+            ("ID=debian\n", Some(Manager::Apt)),
+            ("ID=pop\nID_LIKE=\"ubuntu debian\"\n", Some(Manager::Apt)),
+            ("NAME=\"Fedora Linux\"\nID=fedora\n", Some(Manager::Dnf)),
+            ("ID=manjaro\nID_LIKE=arch\n", Some(Manager::Pacman)),
+            ("ID=alpine\n", None),
+            ("", None),
+        ];
+        for (text, manager) in cases {
+            assert_eq!(Host::parse(text).manager, manager, "{text:?}");
+        }
+        assert_eq!(
+            Host::parse("PRETTY_NAME=\"Debian GNU/Linux 12\"\n").name,
+            "Debian GNU/Linux 12"
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! `cargo xtask setup`: what the build and the tests need, found or installed. Says what it
+//! does; when all is there it only looks.
+
+mod bpffs;
+mod ebpf;
+mod host;
+mod tools;
+
+use anyhow::{Result, bail};
+
+pub(crate) use bpffs::ensure_bpffs;
+use host::Host;
+
+/// Runs the task.
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    if let Some(arg) = args.first() {
+        bail!("setup takes no arguments, and got {arg}");
+    }
+    let host = Host::detect();
+    println!("setup: {}", host.name);
+    let mut missing = tools::ensure(&host)?;
+    missing.extend(tools::ensure_components());
+    missing.extend(ebpf::ensure(&host)?);
+    if missing.is_empty() {
+        println!("setup: all is there");
+        return Ok(());
+    }
+    for line in &missing {
+        println!("missing  {line}");
+    }
+    bail!("setup cannot install the above on {}: install it and run this again", host.name)
+}
+
+/// One line for something that is there.
+fn have(what: &str, which: impl std::fmt::Display) {
+    println!("have     {what}: {which}");
+}
+
+/// One line for something setup is about to do.
+fn doing(what: impl std::fmt::Display) {
+    println!("install  {what}");
+}

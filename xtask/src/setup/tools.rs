@@ -1,0 +1,123 @@
+//! Programs the tests and the demo run, and cargo's own components.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::Result;
+
+use super::{
+    doing, have,
+    host::{Host, Manager},
+};
+use crate::cmd;
+
+/// A program, and the package that has it.
+struct Tool {
+    program: &'static str,
+    debian: &'static str,
+    /// Untested.
+    fedora: &'static str,
+    /// Untested.
+    arch: &'static str,
+}
+
+const fn tool(
+    program: &'static str,
+    debian: &'static str,
+    fedora: &'static str,
+    arch: &'static str,
+) -> Tool {
+    Tool { program, debian, fedora, arch }
+}
+
+const TOOLS: [Tool; 10] = [
+    tool("ip", "iproute2", "iproute", "iproute2"),
+    tool("nsenter", "util-linux", "util-linux", "util-linux"),
+    tool("setpriv", "util-linux", "util-linux", "util-linux"),
+    tool("ethtool", "ethtool", "ethtool", "ethtool"),
+    tool("nft", "nftables", "nftables", "nftables"),
+    tool("bpftool", "bpftool", "bpftool", "bpf"),
+    tool("curl", "curl", "curl", "curl"),
+    tool("psql", "postgresql-client", "postgresql", "postgresql"),
+    tool("postgres", "postgresql", "postgresql-server", "postgresql"),
+    tool("pgbench", "postgresql", "postgresql-contrib", "postgresql"),
+];
+
+/// Finds every program, installs the packages of those that are not there, and returns what
+/// is missing after that.
+pub(super) fn ensure(host: &Host) -> Result<Vec<String>> {
+    let mut absent = Vec::new();
+    for tool in &TOOLS {
+        match find(tool.program) {
+            Some(path) => have(tool.program, path.display()),
+            None => absent.push(tool),
+        }
+    }
+    if absent.is_empty() {
+        return Ok(Vec::new());
+    }
+    if let Some(manager) = host.manager {
+        let mut packages: Vec<&str> =
+            absent.iter().flat_map(|tool| packages(host, manager, tool)).collect();
+        packages.sort_unstable();
+        packages.dedup();
+        host.install(manager, &packages)?;
+    }
+    Ok(absent
+        .into_iter()
+        .filter(|tool| find(tool.program).is_none())
+        .map(|tool| format!("{} (Debian's package: {})", tool.program, tool.debian))
+        .collect())
+}
+
+fn packages(host: &Host, manager: Manager, tool: &Tool) -> Vec<&'static str> {
+    match manager {
+        Manager::Apt if tool.program == "bpftool" && host.id == "ubuntu" => {
+            vec!["linux-tools-common", "linux-tools-generic"]
+        }
+        Manager::Apt => vec![tool.debian],
+        Manager::Dnf => vec![tool.fedora],
+        Manager::Pacman => vec![tool.arch],
+    }
+}
+
+/// Debian keeps the server's programs out of PATH, one directory a version.
+fn find(program: &str) -> Option<PathBuf> {
+    cmd::find_program(program).or_else(|| {
+        let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+        versions
+            .filter_map(|version| Some(version.ok()?.path().join("bin").join(program)))
+            .filter(|path| cmd::is_executable(path))
+            .max()
+    })
+}
+
+/// rustfmt and clippy of the toolchain in use, for the checks of CI. Returns what is missing.
+pub(super) fn ensure_components() -> Vec<String> {
+    let lacking: Vec<&str> = [("rustfmt", "fmt"), ("clippy", "clippy")]
+        .into_iter()
+        .filter_map(|(component, subcommand)| match version(subcommand) {
+            Some(version) => {
+                have(component, version);
+                None
+            }
+            None => Some(component),
+        })
+        .collect();
+    if lacking.is_empty() {
+        return Vec::new();
+    }
+    doing(format!("rustup components {}", lacking.join(" ")));
+    let added = cmd::run(Command::new("rustup").args(["component", "add"]).args(&lacking));
+    match added {
+        Ok(()) => Vec::new(),
+        Err(error) => {
+            println!("         {error:#}");
+            lacking.into_iter().map(|name| format!("{name} of the toolchain in use")).collect()
+        }
+    }
+}
+
+fn version(subcommand: &str) -> Option<String> {
+    let text = cmd::read(cmd::cargo().args([subcommand, "--version"])).ok()?;
+    Some(text.trim().to_owned())
+}
