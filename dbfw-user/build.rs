@@ -14,8 +14,10 @@ fn main() -> anyhow::Result<()> {
     let found = match toolchain::find() {
         Ok(found) => found,
         Err(missing) => {
-            eprintln!(
-                "dbfw's kernel programs cannot be built: {missing}. Run `cargo xtask setup`, which installs it."
+            // The one line cargo shows without a backtrace or the script's other output.
+            println!(
+                "cargo::error=dbfw's kernel programs cannot be built: {missing}. Run `cargo xtask \
+                 setup`, which installs it."
             );
             exit(1);
         }

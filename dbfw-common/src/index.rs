@@ -17,7 +17,7 @@ pub enum Counted {
 /// [`Reason::DROPS`], padded to a power of two.
 const COUNTERS: u32 = 16;
 
-const _: () = assert!(1 + 2 * Reason::DROPS.len() as u32 <= COUNTERS);
+const _: () = assert!(2 * Reason::DROPS.len() < COUNTERS as usize);
 
 /// Slots of STATS.
 pub const STATS_SLOTS: u32 = DATABASE_SLOTS * 2 * COUNTERS;

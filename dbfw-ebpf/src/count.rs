@@ -106,6 +106,8 @@ pub(crate) fn refusal(refusal: &Refusal) {
     let weight = budget.skipped + 1;
     if write_event(refusal, weight) {
         budget.skipped = 0;
+        #[cfg(feature = "log")]
+        log(refusal);
     } else {
         budget.skipped = weight;
     }
@@ -132,6 +134,22 @@ fn write_event(refusal: &Refusal, weight: u64) -> bool {
     }
     slot.submit(0);
     true
+}
+
+/// One line for an event that was written: the budget bounds both.
+#[cfg(feature = "log")]
+fn log(refusal: &Refusal) {
+    let source = refusal.source.words[0];
+    aya_log_ebpf::info!(
+        // The macro wants the program's context and does nothing with it.
+        &(),
+        "database {} port {} from {:x}: reason {}, verdict {}",
+        refusal.database,
+        refusal.port,
+        u32::from_be(source),
+        refusal.reason as u32,
+        refusal.verdict as u32
+    );
 }
 
 /// What a database in `mode` does with a packet it does not trust.

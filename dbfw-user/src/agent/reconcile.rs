@@ -15,8 +15,9 @@ use super::{
 use crate::{
     config::{DatabaseConfig, Fragments},
     datapath::{Change, DatabaseSlot},
-    observe::metrics::{Cause, Outcome},
+    observe::metrics::Outcome,
     policy::{DatabasePolicy, Policy, diff},
+    provider::Cause,
     source::{Origin, Rule},
 };
 
@@ -59,7 +60,7 @@ impl Agent {
             },
             Err(error) => {
                 list.failed(error.to_string());
-                Outcome::Failure(Cause::from_label(error.cause()))
+                Outcome::Failure(error.cause())
             }
         };
         // One line when it changes, not one for every try.

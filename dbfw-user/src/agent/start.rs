@@ -213,6 +213,8 @@ impl Agent {
             sources.watcher = watch_files(self, sources.changes.clone());
         }
         self.refill_events();
+        #[cfg(feature = "bpf-log")]
+        self.datapath.flush_log();
         self.measure_rates();
         // A clock that was set may have passed an expiry without the timer noticing.
         if self.next_expiry.is_some_and(|at| at <= Timestamp::now()) {

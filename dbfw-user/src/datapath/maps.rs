@@ -91,6 +91,13 @@ impl Maps {
         })
     }
 
+    /// The first of a program's maps that is none of these.
+    pub(super) fn foreign(&self, map_ids: &[u32]) -> Option<u32> {
+        // With aya-log the programs have two maps more, its ring buffer and its level.
+        let ours = |id: &u32| cfg!(feature = "bpf-log") || self.ids.values().any(|own| own == id);
+        map_ids.iter().copied().find(|id| !ours(id))
+    }
+
     /// The words of PORTS, FRONT4 or FRONT6 as memory; not for maps opened read-only.
     pub(super) fn words(&self, name: &'static str, len: u32) -> Result<Words, DatapathError> {
         let map = self.fds.get(name).ok_or_else(|| DatapathError::Object(name.to_owned()))?;

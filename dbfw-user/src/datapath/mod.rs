@@ -391,13 +391,17 @@ impl Datapath {
     pub fn check_programs(&self) -> Result<(), String> {
         for (name, program) in self.programs.iter() {
             let info = sys::program_info(program.fd.as_fd()).map_err(|error| error.to_string())?;
-            if let Some(id) =
-                info.map_ids.iter().find(|id| !self.maps.ids.values().any(|m| m == *id))
-            {
+            if let Some(id) = self.maps.foreign(&info.map_ids) {
                 return Err(format!("{name} uses map {id}, which is not ours"));
             }
         }
         Ok(())
+    }
+
+    /// Passes on what the programs logged since the last time.
+    #[cfg(feature = "bpf-log")]
+    pub fn flush_log(&mut self) {
+        self.programs.flush_log();
     }
 
     /// Lets each CPU write `tokens` more drop events.

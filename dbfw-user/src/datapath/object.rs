@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
@@ -25,21 +26,37 @@ pub(super) struct Loaded {
 }
 
 /// The loaded programs by name, on maps pinned by name.
-#[derive(Debug)]
-pub(super) struct Programs(BTreeMap<&'static str, Loaded>);
+pub(super) struct Programs {
+    loaded: BTreeMap<&'static str, Loaded>,
+    /// Passes on what the programs logged.
+    #[cfg(feature = "bpf-log")]
+    flush_log: Box<dyn FnMut() + Send>,
+}
+
+impl fmt::Debug for Programs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Programs").field(&self.loaded).finish()
+    }
+}
 
 impl Programs {
     /// The program called `name`, one of [`PROGRAMS`].
     pub(super) fn get(&self, name: &'static str) -> Result<&Loaded, DatapathError> {
-        self.0.get(name).ok_or_else(|| DatapathError::Object(format!("no program {name}")))
+        self.loaded.get(name).ok_or_else(|| DatapathError::Object(format!("no program {name}")))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &Loaded)> {
-        self.0.iter().map(|(name, loaded)| (*name, loaded))
+        self.loaded.iter().map(|(name, loaded)| (*name, loaded))
+    }
+
+    /// Passes on what the programs logged since the last time.
+    #[cfg(feature = "bpf-log")]
+    pub(super) fn flush_log(&mut self) {
+        (self.flush_log)();
     }
 
     pub(super) fn is_ours(&self, program_id: u32) -> bool {
-        self.0.values().any(|loaded| loaded.id == program_id)
+        self.loaded.values().any(|loaded| loaded.id == program_id)
     }
 }
 
@@ -129,7 +146,18 @@ pub(super) fn load(pins: &Pins) -> Result<Programs, DatapathError> {
         pins.replace(fd.as_fd(), &program_pin(name))?;
         programs.insert(name, Loaded { fd, id });
     }
-    Ok(Programs(programs))
+    Ok(Programs {
+        loaded: programs,
+        #[cfg(feature = "bpf-log")]
+        flush_log: log_of(&mut ebpf)?,
+    })
+}
+
+#[cfg(feature = "bpf-log")]
+fn log_of(ebpf: &mut aya::Ebpf) -> Result<Box<dyn FnMut() + Send>, DatapathError> {
+    let mut logger = aya_log::EbpfLogger::init(ebpf)
+        .map_err(|error| DatapathError::Object(format!("no log of the programs: {error}")))?;
+    Ok(Box::new(move || logger.flush()))
 }
 
 /// Name of a program's pin.

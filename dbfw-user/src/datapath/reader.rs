@@ -207,8 +207,7 @@ impl Reader {
             let info = sys::obj_get(&path, true)
                 .and_then(|fd| sys::program_info(fd.as_fd()))
                 .map_err(|error| DatapathError::pin("open", &path, error))?;
-            let on_our_maps = info.map_ids.iter().all(|id| self.maps.ids.values().any(|m| m == id));
-            programs.insert(info.id, on_our_maps);
+            programs.insert(info.id, self.maps.foreign(&info.map_ids).is_none());
         }
         let mut links = Vec::new();
         for pin in pins::names(&self.directory, LINK_PINS)? {

@@ -18,7 +18,7 @@ use super::{
     maps::{Maps, key4, key6},
     words::{Words, for_each_word},
 };
-use crate::source::Prefix;
+use crate::{policy::Step, source::Prefix};
 
 /// The sets as the agent sees them: what the kernel holds, and where.
 #[derive(Debug)]
@@ -29,12 +29,6 @@ pub(super) struct Sets {
     overflow: BTreeSet<Prefix>,
     front4: Words,
     front6: Words,
-}
-
-/// One step of a plan, with what is needed to take it back.
-struct Step {
-    prefix: Prefix,
-    before: Option<Entry>,
 }
 
 impl Sets {
@@ -73,41 +67,32 @@ impl Sets {
                 self.front(prefix).set_bits(bits);
             }
         }
-        let mut done = Vec::with_capacity(plan.writes.len() + plan.removals.len());
-        let result = self.steps(maps, plan, &mut done);
+        let mut inverses = Vec::with_capacity(plan.len());
+        let mut result = Ok(());
+        for step in plan.steps() {
+            let inverse = step.inverse(self.held.get(&step.prefix()).copied());
+            result = self.step(maps, step);
+            if result.is_err() {
+                break;
+            }
+            inverses.push(inverse);
+        }
         if result.is_err() {
-            for step in done.iter().rev() {
-                let undone = match step.before {
-                    Some(entry) => self.write(maps, step.prefix, entry),
-                    None => self.remove(maps, step.prefix),
-                };
-                if let Err(error) = undone {
-                    tracing::error!(prefix = %step.prefix, %error, "cannot take back a half-done change");
+            for &inverse in inverses.iter().rev() {
+                if let Err(error) = self.step(maps, inverse) {
+                    tracing::error!(prefix = %inverse.prefix(), %error, "cannot take back a half-done change");
                 }
             }
         }
-        let gone = done.iter().map(|step| step.prefix).chain(plan.removals.iter().copied());
-        self.clear_front(gone);
+        self.clear_front(plan.steps().map(|step| step.prefix()));
         result
     }
 
-    fn steps(
-        &mut self,
-        maps: &mut Maps,
-        plan: &Plan,
-        done: &mut Vec<Step>,
-    ) -> Result<(), DatapathError> {
-        for &(prefix, entry) in &plan.writes {
-            let before = self.held.get(&prefix).copied();
-            self.write(maps, prefix, entry)?;
-            done.push(Step { prefix, before });
+    fn step(&mut self, maps: &mut Maps, step: Step) -> Result<(), DatapathError> {
+        match step {
+            Step::Write(prefix, entry) => self.write(maps, prefix, entry),
+            Step::Remove(prefix) => self.remove(maps, prefix),
         }
-        for &prefix in &plan.removals {
-            let before = self.held.get(&prefix).copied();
-            self.remove(maps, prefix)?;
-            done.push(Step { prefix, before });
-        }
-        Ok(())
     }
 
     fn check_capacity(&self, plan: &Plan) -> Result<(), DatapathError> {

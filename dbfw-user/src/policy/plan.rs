@@ -18,6 +18,25 @@ pub enum Step {
     Remove(Prefix),
 }
 
+impl Step {
+    /// The prefix it changes.
+    pub const fn prefix(&self) -> Prefix {
+        match self {
+            Self::Write(prefix, _) | Self::Remove(prefix) => *prefix,
+        }
+    }
+
+    /// The step that takes this one back, where `before` is what stood there. The inverses of
+    /// the first steps of a plan, in reverse, are as safe as the plan, and each finds the room
+    /// in the maps that the step it reverses found.
+    pub const fn inverse(&self, before: Option<Entry>) -> Self {
+        match before {
+            Some(entry) => Self::Write(self.prefix(), entry),
+            None => Self::Remove(self.prefix()),
+        }
+    }
+}
+
 /// The changes from one set of entries to another, each to be made in one atomic operation
 /// on one prefix, in this order: all writes, the longest prefix first, then all removals, the
 /// shortest prefix first.
@@ -74,21 +93,6 @@ impl Plan {
         let writes = self.writes.iter().map(|(prefix, entry)| Step::Write(*prefix, *entry));
         writes.chain(self.removals.iter().copied().map(Step::Remove))
     }
-
-    /// The steps that restore `current`, which the plan was made for, after its first `done`
-    /// steps: those in reverse, each turned round. They are as safe as the plan, and each
-    /// finds the room in the maps that the step it reverses found.
-    pub fn undo(&self, current: &Entries, done: usize) -> Vec<Step> {
-        let reverse = self.steps().rev().skip(self.len().saturating_sub(done));
-        let inverse = reverse.filter_map(|step| match step {
-            Step::Write(prefix, _) => Some(match current.get(&prefix) {
-                Some(old) => Step::Write(prefix, *old),
-                None => Step::Remove(prefix),
-            }),
-            Step::Remove(prefix) => current.get(&prefix).map(|old| Step::Write(prefix, *old)),
-        });
-        inverse.collect()
-    }
 }
 
 #[cfg(test)]
@@ -120,7 +124,5 @@ mod tests {
         let with = |rules| Entries::from([(prefix("10.0.0.0/8"), Entry::new(1, rules))]);
         let plan = diff(&with(1), &with(2));
         assert_eq!(plan.writes, [(prefix("10.0.0.0/8"), Entry::new(1, 2))]);
-        assert_eq!(plan.undo(&with(1), 1), [Step::Write(prefix("10.0.0.0/8"), Entry::new(1, 1))]);
-        assert_eq!(plan.undo(&with(1), 0), []);
     }
 }

@@ -68,15 +68,47 @@ pub enum ProviderError {
     },
 }
 
-impl ProviderError {
-    /// The label of the metrics.
-    pub fn cause(&self) -> &'static str {
+/// Kinds of [`ProviderError`], as metrics count them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// The list does not exist.
+    NotFound,
+    /// It may not be read.
+    Permission,
+    /// It was read and is wrong.
+    Invalid,
+    /// It is larger than the limits.
+    TooLarge,
+    /// Reading it failed otherwise.
+    Io,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 5] =
+        [Self::NotFound, Self::Permission, Self::Invalid, Self::TooLarge, Self::Io];
+
+    /// Value of the label `cause`.
+    pub const fn as_str(self) -> &'static str {
         match self {
-            Self::NotFound { .. } => "not_found",
-            Self::Permission { .. } => "permission",
-            Self::NotRegular { .. } | Self::Invalid(_) => "invalid",
-            Self::TooLarge { .. } => "too_large",
-            Self::Io { .. } | Self::Watch { .. } => "io",
+            Self::NotFound => "not_found",
+            Self::Permission => "permission",
+            Self::Invalid => "invalid",
+            Self::TooLarge => "too_large",
+            Self::Io => "io",
+        }
+    }
+}
+
+impl ProviderError {
+    /// Which kind it is.
+    pub const fn cause(&self) -> Cause {
+        match self {
+            Self::NotFound { .. } => Cause::NotFound,
+            Self::Permission { .. } => Cause::Permission,
+            Self::NotRegular { .. } | Self::Invalid(_) => Cause::Invalid,
+            Self::TooLarge { .. } => Cause::TooLarge,
+            Self::Io { .. } | Self::Watch { .. } => Cause::Io,
         }
     }
 

@@ -2,8 +2,8 @@ use std::fmt::{self, Write};
 
 use dbfw_common::{Counter, Family, Reason};
 
-use super::{Cause, MODES, Samples, Scrape};
-use crate::policy::Guard;
+use super::{MODES, Samples, Scrape};
+use crate::{policy::Guard, provider::Cause};
 
 /// Prometheus's type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use prometheus_client::{
 };
 
 pub use catalogue::{Kind, Metric, catalogue, catalogue_table};
-pub use sync::{BUCKETS, Cause, DatabaseSync, Durations, Outcome, SyncCounters};
+pub use sync::{BUCKETS, DatabaseSync, Durations, Outcome, SyncCounters};
 
 /// Media type of what [`render`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

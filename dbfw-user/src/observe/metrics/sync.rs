@@ -2,49 +2,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
-use crate::policy::Guard;
+use crate::{policy::Guard, provider::Cause};
 
 /// Upper bounds in seconds of the buckets of `dbfw_sync_duration_seconds`; one without a
 /// bound follows.
 pub const BUCKETS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 5.0, 10.0, 30.0];
-
-/// Why a sync failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cause {
-    /// The list does not exist.
-    NotFound,
-    /// It may not be read.
-    Permission,
-    /// It was read and is wrong.
-    Invalid,
-    /// It is larger than the limits.
-    TooLarge,
-    /// Reading it failed otherwise.
-    Io,
-}
-
-impl Cause {
-    /// Every cause.
-    pub const ALL: [Self; 5] =
-        [Self::NotFound, Self::Permission, Self::Invalid, Self::TooLarge, Self::Io];
-
-    /// Value of the label `cause`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotFound => "not_found",
-            Self::Permission => "permission",
-            Self::Invalid => "invalid",
-            Self::TooLarge => "too_large",
-            Self::Io => "io",
-        }
-    }
-
-    /// The cause of a label; a label that is none counts as [`Cause::Io`].
-    pub fn from_label(label: &str) -> Self {
-        Self::ALL.into_iter().find(|cause| cause.as_str() == label).unwrap_or(Self::Io)
-    }
-}
 
 /// What became of a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

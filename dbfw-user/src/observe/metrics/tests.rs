@@ -4,7 +4,7 @@ use dbfw_common::{Counted, Counter, Family, Reason};
 use jiff::Timestamp;
 
 use super::*;
-use crate::policy::Guard;
+use crate::{policy::Guard, provider::Cause};
 
 const DOCS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md"));
 
@@ -134,12 +134,6 @@ fn syncs_are_counted_once_each() {
     sync.set_databases(["a", "c"]);
     let names: Vec<_> = sync.databases().map(|(name, sync)| (name, sync.total)).collect();
     assert_eq!(names, [("a", 3), ("c", 0)]);
-}
-
-#[test]
-fn a_cause_is_found_by_its_label() {
-    assert!(Cause::ALL.into_iter().all(|cause| Cause::from_label(cause.as_str()) == cause));
-    assert_eq!(Cause::from_label("weather"), Cause::Io);
 }
 
 #[test]
