@@ -1,0 +1,296 @@
+//! The kernel programs, loaded fresh for one test: own maps, nothing pinned, nothing
+//! attached, so tests run side by side.
+
+mod counters;
+mod entries;
+mod front;
+mod run;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, Map, MapError, MapInfo},
+    programs::{Program as Loaded, ProgramFd, SkLookup},
+};
+use dbfw::datapath::OBJECT;
+use dbfw_common::{
+    DATABASES, Database, EXEMPT, Entry, Exempt, FLAG_DROP_FRAGMENTS, HOST, MAX_EXEMPT, MAX_NAME,
+    Mode, PORTS, PROGRAM_BACKSTOP, PROGRAM_TCX, PROGRAM_TCX_L3, PROGRAM_XDP, PROGRAM_XDP_L3,
+    PROGRAMS, port_slot,
+};
+use ipnet::IpNet;
+
+pub use self::{
+    counters::Counters,
+    run::{Context, Judged, Lookup, Outcome, SMALLEST_FRAME},
+};
+use self::{front::Front, run::TraceReader};
+use crate::{
+    netns::Netns,
+    policy::{Policy, Transport},
+};
+
+/// One of the programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// XDP on Ethernet.
+    Xdp,
+    /// XDP on a device without link header.
+    XdpL3,
+    /// TCX on Ethernet.
+    Tcx,
+    /// TCX on a device without link header.
+    TcxL3,
+    /// The socket lookup; it sees no packet, see [`Kernel::lookup`].
+    Backstop,
+}
+
+impl Program {
+    /// Those that judge packets.
+    pub const PACKET: [Self; 4] = [Self::Xdp, Self::XdpL3, Self::Tcx, Self::TcxL3];
+
+    /// Its name in the object.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Xdp => PROGRAM_XDP,
+            Self::XdpL3 => PROGRAM_XDP_L3,
+            Self::Tcx => PROGRAM_TCX,
+            Self::TcxL3 => PROGRAM_TCX_L3,
+            Self::Backstop => PROGRAM_BACKSTOP,
+        }
+    }
+
+    /// Whether its packets begin with the IP header.
+    pub fn is_l3(self) -> bool {
+        matches!(self, Self::XdpL3 | Self::TcxL3)
+    }
+
+    /// Whether it is an XDP program.
+    pub fn is_xdp(self) -> bool {
+        matches!(self, Self::Xdp | Self::XdpL3)
+    }
+}
+
+/// The loaded programs and their maps.
+pub struct Kernel {
+    ebpf: Ebpf,
+    programs: [ProgramFd; 5],
+    trace: TraceReader,
+    front4: Front,
+    front6: Front,
+    entries: BTreeMap<IpNet, Entry>,
+    port_words: BTreeSet<u32>,
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kernel").field("entries", &self.entries).finish_non_exhaustive()
+    }
+}
+
+impl Kernel {
+    /// Loads the object. Every database is off and nothing is trusted.
+    pub fn load() -> Self {
+        let mut ebpf = EbpfLoader::new()
+            .load(OBJECT)
+            .unwrap_or_else(|error| panic!("the object does not load: {}", chain(&error)));
+        for name in PROGRAMS {
+            let program = program(&mut ebpf, name);
+            let loaded = match program {
+                Loaded::Xdp(program) => program.load(),
+                Loaded::SchedClassifier(program) => program.load(),
+                Loaded::SkLookup(program) => program.load(),
+                other => panic!("{name} is of an unexpected kind: {:?}", other.prog_type()),
+            };
+            loaded.unwrap_or_else(|error| panic!("{name} does not load: {}", chain(&error)));
+        }
+        let programs =
+            [Program::Xdp, Program::XdpL3, Program::Tcx, Program::TcxL3, Program::Backstop]
+                .map(|kind| descriptor(&mut ebpf, kind.name()));
+        Self {
+            ebpf,
+            programs,
+            trace: TraceReader::default(),
+            front4: Front::new(),
+            front6: Front::new(),
+            entries: BTreeMap::new(),
+            port_words: BTreeSet::new(),
+        }
+    }
+
+    /// Aya's view of the object, for what this type does not offer.
+    pub fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    /// Makes the maps hold exactly `policy`, the way the agent will: prefixes reach the
+    /// union of every prefix that covers them, full-length ones live in HOSTS, the host's
+    /// mode is the strictest, and every (prefix, database) has a slot of its own.
+    pub fn install(&mut self, policy: &Policy) {
+        self.clear_ports();
+        for id in 1..=dbfw_common::MAX_DATABASES {
+            self.write_database(id, "", Mode::Off, 0);
+        }
+        for database in &policy.databases {
+            let name = format!("database-{}", database.id);
+            self.set_database(database.id, &name, database.mode, &database.ports);
+        }
+        let strictest = policy.databases.iter().map(|database| database.mode).max();
+        self.set_host_mode(strictest.unwrap_or(Mode::Off), policy.drop_fragments);
+
+        let mut entries = BTreeMap::new();
+        let mut rules = 1;
+        for trusted in &policy.trusted {
+            let covering = policy.trusted.iter().filter(|other| other.net.contains(&trusted.net));
+            let mask = covering.fold(0, |mask, other| mask | other.databases);
+            if entries.insert(trusted.net, Entry::new(mask, rules)).is_none() {
+                rules += mask.count_ones();
+            }
+        }
+        let removed: Vec<_> =
+            self.entries.keys().filter(|net| !entries.contains_key(net)).copied().collect();
+        for (net, entry) in &entries {
+            self.write_entry(*net, *entry);
+        }
+        for net in removed {
+            self.remove_entry(net);
+        }
+        self.entries = entries;
+        self.rebuild_front();
+    }
+
+    /// Names a database, sets its mode and gives it ports.
+    pub fn set_database(&mut self, id: u32, name: &str, mode: Mode, ports: &[(Transport, u16)]) {
+        self.write_database(id, name, mode, 0);
+        for (transport, port) in ports {
+            let (word, byte) = port_slot(*transport == Transport::Udp, *port);
+            let mut map: Array<_, u64> = self.map(PORTS);
+            let ids = map.get(&word, 0).unwrap_or_else(|error| fail("read", PORTS, &error));
+            let ids = ids & !(0xff << (8 * byte)) | u64::from(id) << (8 * byte);
+            map.set(word, ids, 0).unwrap_or_else(|error| fail("write", PORTS, &error));
+            self.port_words.insert(word);
+        }
+    }
+
+    /// Sets the host's mode (the strictest of all databases) and whether non-first
+    /// fragments are dropped.
+    pub fn set_host_mode(&mut self, mode: Mode, drop_fragments: bool) {
+        let flags = if drop_fragments { FLAG_DROP_FRAGMENTS } else { 0 };
+        self.write_database(HOST, "", mode, flags);
+    }
+
+    /// Lets `net` reach the databases of `mask`, counted from RULE_STATS slot `rules` on,
+    /// and nothing it could reach before. Covering prefixes are the caller's business.
+    pub fn trust(&mut self, net: IpNet, mask: u64, rules: u32) {
+        let entry = Entry::new(mask, rules);
+        self.mark(net);
+        self.write_entry(net, entry);
+        self.entries.insert(net, entry);
+    }
+
+    /// Takes back [`Self::trust`].
+    pub fn untrust(&mut self, net: IpNet) {
+        self.remove_entry(net);
+        self.entries.remove(&net);
+        self.rebuild_front();
+    }
+
+    /// The RULE_STATS slot of a prefix and a database; 0 if it has none.
+    pub fn rule_slot(&self, net: IpNet, database: u32) -> u32 {
+        let Some(entry) = self.entries.get(&net) else { return 0 };
+        let lower = (1..database).filter(|id| entry.mask() >> (id - 1) & 1 == 1).count();
+        entry.rules + lower as u32
+    }
+
+    /// Sets the interfaces the backstop lets through.
+    pub fn exempt(&mut self, interfaces: &[u32]) {
+        let mut exempt = Exempt { ifindex: [0; MAX_EXEMPT] };
+        exempt.ifindex[..interfaces.len()].copy_from_slice(interfaces);
+        let mut map: Array<_, Exempt> = self.map(EXEMPT);
+        map.set(0, exempt, 0).unwrap_or_else(|error| fail("write", EXEMPT, &error));
+    }
+
+    /// Attaches the backstop to a namespace, for as long as this value lives.
+    pub fn attach_backstop(&mut self, ns: &Netns) {
+        let program = program(&mut self.ebpf, PROGRAM_BACKSTOP);
+        let program: &mut SkLookup =
+            program.try_into().unwrap_or_else(|error| panic!("{PROGRAM_BACKSTOP}: {error}"));
+        program
+            .attach(ns.open())
+            .unwrap_or_else(|error| panic!("the backstop does not attach: {}", chain(&error)));
+    }
+
+    /// What the kernel says of a map.
+    pub fn map_info(&self, name: &str) -> MapInfo {
+        let data = match self.ebpf.map(name) {
+            Some(
+                Map::Array(data)
+                | Map::PerCpuArray(data)
+                | Map::HashMap(data)
+                | Map::LpmTrie(data)
+                | Map::RingBuf(data),
+            ) => data,
+            other => panic!("{name} is a map of an unexpected kind: {other:?}"),
+        };
+        data.info().unwrap_or_else(|error| fail("ask about", name, &error))
+    }
+
+    /// Instructions the verifier walked through to prove a program safe.
+    pub fn verified_instructions(&self, program: Program) -> u32 {
+        let name = program.name();
+        let info = self.ebpf.program(name).map(Loaded::info);
+        let count = info.and_then(Result::ok).and_then(|info| info.verified_instruction_count());
+        count.unwrap_or_else(|| panic!("the kernel does not tell {name}'s verified instructions"))
+    }
+
+    fn map<'a, M>(&'a mut self, name: &str) -> M
+    where
+        M: TryFrom<&'a mut Map, Error = MapError>,
+    {
+        let map = self.ebpf.map_mut(name).unwrap_or_else(|| panic!("the object has no map {name}"));
+        M::try_from(map).unwrap_or_else(|error| fail("use", name, &error))
+    }
+
+    fn clear_ports(&mut self) {
+        for word in std::mem::take(&mut self.port_words) {
+            let mut map: Array<_, u64> = self.map(PORTS);
+            map.set(word, 0, 0).unwrap_or_else(|error| fail("clear", PORTS, &error));
+        }
+    }
+
+    fn write_database(&mut self, id: u32, name: &str, mode: Mode, flags: u32) {
+        let mut value = Database { mode: mode as u32, flags, name: [0; MAX_NAME] };
+        value.name[..name.len()].copy_from_slice(name.as_bytes());
+        let mut map: Array<_, Database> = self.map(DATABASES);
+        map.set(id, value, 0).unwrap_or_else(|error| fail("write", DATABASES, &error));
+    }
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Loaded {
+    ebpf.program_mut(name).unwrap_or_else(|| panic!("the object has no program {name}"))
+}
+
+fn descriptor(ebpf: &mut Ebpf, name: &str) -> ProgramFd {
+    let fd = program(ebpf, name).fd().and_then(|fd| Ok(fd.try_clone()?));
+    fd.unwrap_or_else(|error| panic!("{name} has no descriptor: {error}"))
+}
+
+fn fail(action: &str, map: &str, error: &MapError) -> ! {
+    panic!("cannot {action} {map}: {}", chain(error))
+}
+
+/// An error with everything behind it: aya's own text is often only the outermost step.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}

@@ -1,0 +1,20 @@
+//! What the tests stand on: the loaded kernel programs, the agent, namespaces, packets and
+//! models.
+
+pub mod agent;
+pub mod btf;
+pub mod corpus;
+pub mod kernel;
+pub mod model;
+pub mod mutate;
+pub mod netns;
+pub mod packets;
+pub mod pair;
+pub mod policy;
+pub mod postgres;
+pub mod site;
+pub mod stack;
+pub mod steady;
+mod sys;
+pub mod traffic;
+pub mod tun;

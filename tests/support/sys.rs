@@ -1,0 +1,79 @@
+//! The bpf(2) commands aya has no call for.
+
+use std::{
+    io, mem,
+    os::fd::{AsRawFd as _, BorrowedFd},
+};
+
+use aya_obj::generated::{bpf_attr, bpf_cmd};
+
+fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<()> {
+    // SAFETY: the attribute union is initialised, and every address in it is of a buffer
+    // that the caller keeps alive, with the length it really has.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command as libc::c_long, &raw mut *attr, size_of::<bpf_attr>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn zeroed() -> bpf_attr {
+    // SAFETY: a union of plain integers; the kernel wants unused bytes zero.
+    unsafe { mem::zeroed() }
+}
+
+/// BPF_PROG_TEST_RUN: the program's return value.
+pub(crate) fn test_run(
+    program: BorrowedFd<'_>,
+    data: &[u8],
+    context: Option<&[u8]>,
+) -> io::Result<u32> {
+    let mut attr = zeroed();
+    attr.test.prog_fd = program.as_raw_fd() as u32;
+    if !data.is_empty() {
+        attr.test.data_in = data.as_ptr() as u64;
+        attr.test.data_size_in = data.len() as u32;
+    }
+    if let Some(context) = context {
+        attr.test.ctx_in = context.as_ptr() as u64;
+        attr.test.ctx_size_in = context.len() as u32;
+    }
+    bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr)?;
+    // SAFETY: the member the command uses, which the kernel has filled in.
+    Ok(unsafe { attr.test.retval })
+}
+
+/// Writes `values` into the elements of an array map from index `first`, in one call.
+pub(crate) fn update_array(
+    map: BorrowedFd<'_>,
+    first: u32,
+    count: u32,
+    values: &[u8],
+) -> io::Result<()> {
+    let keys: Vec<u32> = (first..first + count).collect();
+    let mut attr = zeroed();
+    attr.batch.map_fd = map.as_raw_fd() as u32;
+    attr.batch.keys = keys.as_ptr() as u64;
+    attr.batch.values = values.as_ptr() as u64;
+    attr.batch.count = count;
+    bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attr)
+}
+
+/// Reads the first `count` elements of an array map of `size` bytes an element (for a
+/// per-CPU map: all its CPUs' values), in one call.
+pub(crate) fn read_array(map: BorrowedFd<'_>, count: u32, size: usize) -> io::Result<Vec<u8>> {
+    let mut keys = vec![0u32; count as usize];
+    let mut values = vec![0u8; count as usize * size];
+    let mut position = 0u32;
+    let mut attr = zeroed();
+    attr.batch.map_fd = map.as_raw_fd() as u32;
+    attr.batch.out_batch = (&raw mut position) as u64;
+    attr.batch.keys = keys.as_mut_ptr() as u64;
+    attr.batch.values = values.as_mut_ptr() as u64;
+    attr.batch.count = count;
+    match bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attr) {
+        Ok(()) => Ok(values),
+        // The end of the map was reached: `count` is then what was read.
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(values),
+        Err(error) => Err(error),
+    }
+}
