@@ -3,17 +3,25 @@
 
 // The socket lookup program, with real connections.
 mod backstop;
+// Every verb of the command line, as a user sees it.
+mod cli;
 // Every packet of the corpus through every program: verdict, reason and counters.
 mod corpus;
 // Drop events and the budget that bounds them.
 mod events;
 // Random packets and policies, the programs against the model.
 mod fuzz;
+// Interfaces that come, go, are renamed or already filtered.
+mod interfaces;
 // Maps and structures of the built object against the ABI.
 mod layout;
 // Verified instructions, and the capabilities a load needs.
 mod limits;
+// Ways a packet can take: hooks, tunnels, NAT, jumbo frames.
+mod paths;
 // Policies made by hand: families, prefix lengths, modes, databases.
 mod policy;
+// A real PostgreSQL and real clients.
+mod postgres;
 // The corpus cut at every byte.
 mod truncation;

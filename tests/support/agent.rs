@@ -167,6 +167,14 @@ impl<'a> Host<'a> {
         self.command(arguments).output().expect("run dbfw")
     }
 
+    /// Starts a second agent beside the first, for a bounded time: it is to be refused.
+    pub fn second_agent(&self) -> Output {
+        let mut command = self.netns.command("timeout");
+        command.args(["--kill-after=5", "15"]).arg(binary());
+        command.args(["run", "--config"]).arg(self.path("dbfw.toml"));
+        command.output().expect("run a second agent")
+    }
+
     /// Runs a reader with `--output json`; `None` if it printed no JSON.
     pub fn json(&self, arguments: &[&str]) -> Option<Value> {
         let output = self.dbfw(&[arguments, &["--output", "json"]].concat());

@@ -26,7 +26,7 @@ use ipnet::IpNet;
 
 pub use self::{
     counters::Counters,
-    run::{Context, Judged, Lookup, Outcome, SMALLEST_FRAME},
+    run::{Context, EmptyXdp, Judged, Lookup, Outcome, SMALLEST_FRAME},
 };
 use self::{front::Front, run::TraceReader};
 use crate::{

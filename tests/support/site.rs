@@ -3,6 +3,7 @@
 use std::{
     io::ErrorKind,
     net::{IpAddr, SocketAddr},
+    thread,
     time::Duration,
 };
 
@@ -112,10 +113,28 @@ impl<'a> Line<'a> {
     /// Asserts what the trusted and the untrusted address get at `port`, over both families.
     #[track_caller]
     pub fn assert_answers(&self, port: u16, trusted: Answer, stranger: Answer) {
-        for ends in self.ends() {
+        let attempts = self.ends().into_iter().flat_map(|ends| {
             let target = SocketAddr::new(ends.server, port);
-            assert_answer(self.client, ends.trusted, target, trusted);
-            assert_answer(self.client, ends.stranger, target, stranger);
+            [(ends.trusted, target, trusted), (ends.stranger, target, stranger)]
+        });
+        let given = thread::scope(|scope| {
+            let attempts: Vec<_> = attempts
+                .map(|(source, target, expected)| {
+                    let patience = patience(expected);
+                    let ask = move || answer(self.client, source, target, patience);
+                    (source, target, expected, scope.spawn(ask))
+                })
+                .collect();
+            attempts
+                .into_iter()
+                .map(|(source, target, expected, asking)| {
+                    let given = asking.join().expect("an answer");
+                    (source, target, expected, given)
+                })
+                .collect::<Vec<_>>()
+        });
+        for (source, target, expected, given) in given {
+            assert_eq!(given, expected, "{source} at {target}");
         }
     }
 }
@@ -132,12 +151,16 @@ pub fn answer(client: &Netns, source: IpAddr, target: SocketAddr, patience: Dura
     }
 }
 
-/// Asserts what `source` gets at `target`. Only for silence is the wait a short one.
+/// Asserts what `source` gets at `target`.
 #[track_caller]
 pub fn assert_answer(client: &Netns, source: IpAddr, target: SocketAddr, expected: Answer) {
-    let patience = if expected == Answer::Silent { SILENCE } else { PATIENCE };
-    let given = answer(client, source, target, patience);
+    let given = answer(client, source, target, patience(expected));
     assert_eq!(given, expected, "{source} at {target}");
+}
+
+/// Only who expects silence waits for a short time.
+fn patience(expected: Answer) -> Duration {
+    if expected == Answer::Silent { SILENCE } else { PATIENCE }
 }
 
 /// The status line of an interface, if there is one.

@@ -2,10 +2,10 @@
 
 use std::{
     io, mem,
-    os::fd::{AsRawFd as _, BorrowedFd},
+    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
-use aya_obj::generated::{bpf_attr, bpf_cmd};
+use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_prog_type};
 
 fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<()> {
     // SAFETY: the attribute union is initialised, and every address in it is of a buffer
@@ -40,6 +40,50 @@ pub(crate) fn test_run(
     bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr)?;
     // SAFETY: the member the command uses, which the kernel has filled in.
     Ok(unsafe { attr.test.retval })
+}
+
+/// BPF_PROG_TEST_RUN, `repeat` times: nanoseconds a run, as the kernel measured them.
+pub(crate) fn time(
+    program: BorrowedFd<'_>,
+    data: &[u8],
+    context: &[u8],
+    repeat: u32,
+) -> io::Result<u32> {
+    let mut attr = zeroed();
+    attr.test.prog_fd = program.as_raw_fd() as u32;
+    attr.test.data_in = data.as_ptr() as u64;
+    attr.test.data_size_in = data.len() as u32;
+    attr.test.ctx_in = context.as_ptr() as u64;
+    attr.test.ctx_size_in = context.len() as u32;
+    attr.test.repeat = repeat;
+    bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr)?;
+    // SAFETY: the member the command uses, which the kernel has filled in.
+    Ok(unsafe { attr.test.duration })
+}
+
+/// Loads an XDP program that passes every packet: what a run costs without any of ours.
+pub(crate) fn load_empty_xdp() -> io::Result<OwnedFd> {
+    // mov r0, XDP_PASS; exit
+    let instructions: [u64; 2] = [0x0000_0002_0000_00b7, 0x95];
+    let license = c"GPL";
+    let mut attr = zeroed();
+    attr.__bindgen_anon_3.prog_type = bpf_prog_type::BPF_PROG_TYPE_XDP as u32;
+    attr.__bindgen_anon_3.insn_cnt = instructions.len() as u32;
+    attr.__bindgen_anon_3.insns = instructions.as_ptr() as u64;
+    attr.__bindgen_anon_3.license = license.as_ptr() as u64;
+    // SAFETY: as in `bpf`; the call returns a descriptor that nobody else owns.
+    unsafe {
+        let fd = libc::syscall(
+            libc::SYS_bpf,
+            bpf_cmd::BPF_PROG_LOAD as libc::c_long,
+            &raw mut attr,
+            size_of::<bpf_attr>(),
+        );
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
 }
 
 /// Writes `values` into the elements of an array map from index `first`, in one call.

@@ -8,14 +8,24 @@ use crate::cmd;
 
 /// Builds `dbfw`, with cargo's options `options`, and says where it is.
 pub(crate) fn dbfw(options: &[&str]) -> Result<PathBuf> {
+    build("dbfw-user", "dbfw", options)
+}
+
+/// Builds the measuring program, for release, and says where it is.
+pub(crate) fn bench() -> Result<PathBuf> {
+    build("dbfw-tests", "dbfw-bench", &["--release"])
+}
+
+fn build(package: &str, binary: &str, options: &[&str]) -> Result<PathBuf> {
     let mut command = cmd::cargo();
     command
-        .args(["build", "--package", "dbfw-user", "--bin", "dbfw"])
+        .args(["build", "--package", package, "--bin", binary])
         .arg("--message-format=json-render-diagnostics")
         .args(options)
         .stderr(Stdio::inherit());
     let messages = cmd::read(&mut command)?;
-    executable(&messages, "dbfw").context("cargo built dbfw and did not say where it is")
+    executable(&messages, binary)
+        .with_context(|| format!("cargo built {binary} and did not say where it is"))
 }
 
 /// The executable of the target called `name`, from cargo's JSON messages.

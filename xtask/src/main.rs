@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
 
 mod artifact;
+mod bench;
 mod cmd;
 mod demo;
 mod generate;
@@ -18,15 +19,19 @@ const HELP: &str = "\
 Usage: cargo xtask <task> [options]
 
   setup      Find or install what the build and the tests need
+  bench      Measure dbfw on this machine: path, enforce, agent (root)
   demo       Watch dbfw protect a real PostgreSQL, in namespaces (root)
   test       Run every test: `cargo test`, then those that need a kernel (root)
   tidy       Check the rules of this repository that a machine can check
   gen        Write shell completions and manual pages to target/gen
   licenses   Check where every dependency comes from, and its licence, offline
 
+Options of demo:
+  --keep             Leave it standing, and say how to look around
+  --clean            Remove what --keep left
+
 Options of test:
   --fuzz-packets N   Packets of the differential fuzz
-  --fuzz-frames N    Frames sent at a listening socket, judged by the kernel
   -- ARGS            Passed to the test binaries: a test's name, --nocapture, ...
 
 `test` and `demo` run `setup` first. The checks of CI, in order: .ci/run
@@ -40,6 +45,7 @@ fn main() -> ExitCode {
     };
     let result = match task {
         "setup" => setup::run(rest),
+        "bench" => bench::run(rest),
         "demo" => demo::run(rest),
         "test" => test::run(rest),
         "tidy" => tidy::run(rest),

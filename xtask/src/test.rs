@@ -14,8 +14,7 @@ use crate::{artifact, cmd, setup};
 const PASSED_ON: [&str; 4] = ["DBFW_", "INSTA_", "PROPTEST_", "RUST_"];
 
 /// An option that takes a count, and the variable that carries it to the tests.
-const COUNTS: [(&str, &str); 2] =
-    [("--fuzz-packets", "DBFW_FUZZ_PACKETS"), ("--fuzz-frames", "DBFW_FUZZ_FRAMES")];
+const COUNTS: [(&str, &str); 1] = [("--fuzz-packets", "DBFW_FUZZ_PACKETS")];
 
 /// Runs the task.
 pub(crate) fn run(args: &[String]) -> Result<()> {
@@ -133,12 +132,8 @@ mod tests {
 
     #[test]
     fn counts_become_variables_and_the_rest_goes_to_the_tests() {
-        let options = parse(&["--fuzz-packets", "1_000_000", "--fuzz-frames=5", "--", "corpus"])
-            .expect("valid options");
-        assert_eq!(
-            options.variables,
-            [("DBFW_FUZZ_PACKETS", "1000000".to_owned()), ("DBFW_FUZZ_FRAMES", "5".to_owned())]
-        );
+        let options = parse(&["--fuzz-packets=1_000_000", "--", "corpus"]).expect("valid options");
+        assert_eq!(options.variables, [("DBFW_FUZZ_PACKETS", "1000000".to_owned())]);
         assert_eq!(options.passed, ["corpus"]);
         for wrong in [&["--fuzz-packets"][..], &["--fuzz-packets", "many"], &["corpus"]] {
             assert!(parse(wrong).is_err(), "{wrong:?}");

@@ -21,7 +21,7 @@ use crate::{
         drops::{Clock, Names},
         status,
     },
-    source::TrustedSource,
+    source::{GrammarError, TrustedSource},
 };
 
 impl Agent {
@@ -122,7 +122,13 @@ impl Agent {
                 })
             })
             .collect();
-        Reloaded { generation: self.generation, added: done.added, removed: done.removed, refused }
+        let failed = self
+            .lists
+            .iter()
+            .filter_map(|(name, list)| list.error.as_ref().map(|error| format!("{name}: {error}")))
+            .collect();
+        let (added, removed) = (done.added, done.removed);
+        Reloaded { generation: self.generation, added, removed, refused, failed }
     }
 
     /// Streams the sets from another thread: a million entries must not stop the loop.
@@ -298,10 +304,13 @@ fn invalid(message: String) -> (ControlErrorKind, String) {
     (ControlErrorKind::Invalid, message)
 }
 
+fn said(error: &GrammarError) -> (ControlErrorKind, String) {
+    invalid(error.to_string())
+}
+
 fn parse(text: &str) -> Result<TrustedSource, (ControlErrorKind, String)> {
-    let source: TrustedSource =
-        text.parse().map_err(|error| invalid(format!("{text}: {error}")))?;
-    source.check().map_err(|error| invalid(format!("{text}: {error}")))?;
+    let source: TrustedSource = text.parse().map_err(|error| said(&error))?;
+    source.check().map_err(|error| said(&error))?;
     Ok(source)
 }
 

@@ -16,12 +16,16 @@ impl Agent {
             Ok(interfaces) => self.interfaces = interfaces,
             Err(error) => {
                 tracing::warn!(%error, "cannot list the interfaces");
+                for (interface, why) in self.datapath.check_attachments() {
+                    tracing::error!(%interface, "the attachment was lost: {why}");
+                }
                 return;
             }
         }
         if self.detached {
             return;
         }
+        self.let_go_of_lost();
         self.follow_names();
         for interface in self.interfaces.clone() {
             if self.covers(&interface) && self.datapath.attachment(interface.index).is_none() {
@@ -60,9 +64,19 @@ impl Agent {
     /// A renamed interface stays attached, whatever the globs say of its new name: a reload
     /// decides about that.
     fn follow_names(&mut self) {
-        for interface in &self.interfaces {
-            if let Err(error) = self.datapath.rename(interface.index, &interface.name) {
-                tracing::warn!(%error, interface = %interface.name, "cannot rename a pin");
+        if let Err(error) = self.datapath.follow_names(&self.interfaces) {
+            tracing::warn!(%error, "cannot rename a pin");
+        }
+    }
+
+    /// Lets go of attachments that do not hold any more.
+    fn let_go_of_lost(&mut self) {
+        for (attachment, why) in self.datapath.check_interfaces(&self.interfaces) {
+            let interface = &attachment.interface;
+            if self.interfaces.iter().any(|here| here.index == attachment.index) {
+                tracing::error!(%interface, "the attachment was lost and is made anew: {why}");
+            } else {
+                tracing::info!(%interface, "detached: the interface is gone");
             }
         }
     }
@@ -153,9 +167,6 @@ impl Agent {
     /// Reads everything back from the kernel, repairs what does not hold, and says so.
     pub(super) async fn verify(&mut self) {
         if !self.detached {
-            for (interface, why) in self.datapath.check_attachments() {
-                tracing::error!(%interface, "the attachment was lost and is made anew: {why}");
-            }
             self.look_at_interfaces().await;
             if let Err(why) = self.datapath.check_backstop()
                 && self.config.agent.backstop

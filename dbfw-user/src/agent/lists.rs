@@ -162,6 +162,8 @@ impl List {
         let new = prefixes(rules);
         if rules.is_empty() {
             return match database.on_empty {
+                // An empty list is in force: it was confirmed, or empty was fine then.
+                _ if self.rules.is_empty() && self.last_success.is_some() => Ok(()),
                 OnEmpty::Close => Ok(()),
                 OnEmpty::Keep | OnEmpty::Open => Err(self.empty(database)),
             };
@@ -170,6 +172,10 @@ impl List {
             return Ok(());
         }
         check_width(&new, database.allow_any)?;
+        if self.rules == [self.everybody()] {
+            // Any list is less than everybody, and the reason to let them in has gone.
+            return Ok(());
+        }
         check_shrink(&prefixes(&self.rules), &new, database.max_shrink)
     }
 
@@ -245,6 +251,20 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_list_is_confirmed_once() {
+        let database = database(OnEmpty::Keep);
+        let mut list = List::new("file:x".to_owned());
+        let refused = Offer::Refused(Guard::OnEmpty);
+        assert_eq!(list.offer(&database, vec![], now(), false), refused, "none to keep");
+        let one = sources(&["10.0.0.1"]);
+        assert_eq!(list.offer(&database, one, now(), false), Offer::Accepted);
+        assert_eq!(list.offer(&database, vec![], now(), false), refused);
+        assert_eq!(list.offer(&database, vec![], now(), true), Offer::Accepted);
+        assert_eq!(list.offer(&database, vec![], now(), false), Offer::Unchanged);
+        assert_eq!(list.state(), "ok");
+    }
+
+    #[test]
     fn a_confirmation_lets_one_list_through_and_no_other() {
         let database = database(OnEmpty::Keep);
         let mut list = List::new("file:x".to_owned());
@@ -277,6 +297,16 @@ mod tests {
             assert_eq!(list.offer(&database, vec![], now(), false), expected);
             assert_eq!(list.rules.len(), rules);
         }
+    }
+
+    #[test]
+    fn a_list_ends_what_an_empty_one_opened() {
+        let database = database(OnEmpty::Open);
+        let mut list = List::new("file:x".to_owned());
+        assert_eq!(list.offer(&database, vec![], now(), false), Offer::Accepted);
+        let one = sources(&["10.0.0.1"]);
+        assert_eq!(list.offer(&database, one, now(), false), Offer::Accepted);
+        assert_eq!(prefixes(&list.rules).len(), 1);
     }
 
     #[test]

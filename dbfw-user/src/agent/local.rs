@@ -31,31 +31,28 @@ pub(super) struct LocalSources {
 }
 
 impl LocalSources {
-    /// Reads them; a file that cannot be used is set aside and named in the log, and none
-    /// are trusted.
-    pub(super) fn load(state_dir: &Path) -> Self {
+    /// Reads them. A file that cannot be used is set aside and none of it is trusted; what is
+    /// the matter comes with it, in words.
+    pub(super) fn load(state_dir: &Path) -> (Self, Option<String>) {
         let path = state_dir.join("trust.json");
-        let sources = match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
-                match files::set_aside(&path) {
-                    Ok(aside) => tracing::error!(
-                        %error, file = %aside.display(),
-                        "the local trusted sources cannot be read and are not in force; the file was set aside"
-                    ),
-                    Err(aside) => tracing::error!(
-                        %error, %aside, file = %path.display(),
-                        "the local trusted sources cannot be read and are not in force"
-                    ),
-                }
-                Vec::new()
+        let read = match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| {
+                let aside = match files::set_aside(&path) {
+                    Ok(aside) => format!("set aside as {}", aside.display()),
+                    Err(reason) => format!("and cannot be set aside: {reason}"),
+                };
+                format!("{} cannot be used: {error}; {aside}", path.display())
             }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => {
-                tracing::error!(%error, file = %path.display(), "cannot read the local trusted sources");
-                Vec::new()
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(format!("cannot read {}: {error}", path.display())),
         };
-        Self { path, sources }
+        match read {
+            Ok(sources) => (Self { path, sources }, None),
+            Err(trouble) => (
+                Self { path, sources: Vec::new() },
+                Some(format!("{trouble}; no source added by hand is trusted")),
+            ),
+        }
     }
 
     /// All of them, also expired ones that were not swept yet.
@@ -129,14 +126,14 @@ mod tests {
     #[test]
     fn they_survive_a_restart_and_are_swept() {
         let directory = tempfile::tempdir().unwrap();
-        let mut sources = LocalSources::load(directory.path());
+        let (mut sources, _) = LocalSources::load(directory.path());
         sources.add(local("10.0.0.1", None)).unwrap();
         sources.add(local("10.0.0.2", Some("2026-02-01T00:00:00Z"))).unwrap();
         sources.add(local("10.0.0.1", None)).unwrap();
-        let mut again = LocalSources::load(directory.path());
+        let (mut again, _) = LocalSources::load(directory.path());
         assert_eq!(again.all().len(), 2, "adding one again replaces it");
         again.sweep("2026-02-01T00:00:00Z".parse().unwrap()).unwrap();
-        assert_eq!(LocalSources::load(directory.path()).all(), [local("10.0.0.1", None)]);
+        assert_eq!(LocalSources::load(directory.path()).0.all(), [local("10.0.0.1", None)]);
         let source = "ip_addr:10.0.0.1".parse().unwrap();
         assert!(again.remove("orders", &source).unwrap().is_some());
         assert!(again.remove("orders", &source).unwrap().is_none());
@@ -146,7 +143,9 @@ mod tests {
     fn a_damaged_file_is_set_aside() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("trust.json"), "[{").unwrap();
-        assert!(LocalSources::load(directory.path()).all().is_empty());
+        let (sources, trouble) = LocalSources::load(directory.path());
+        assert!(sources.all().is_empty());
+        assert!(trouble.is_some_and(|trouble| trouble.contains("trust.json.bad")));
         assert!(directory.path().join("trust.json.bad").exists());
     }
 }

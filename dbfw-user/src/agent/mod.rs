@@ -26,6 +26,7 @@ use anyhow::Context as _;
 pub fn run(config_path: PathBuf) -> anyhow::Result<()> {
     logging::init();
     let config = crate::config::load(&config_path)?;
+    privileges::check()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

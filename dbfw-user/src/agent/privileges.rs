@@ -4,10 +4,35 @@
 //! goes through descriptors the agent holds: map updates, attaching to new interfaces,
 //! replacing a link's program and pinning need no capability (measured on 6.18).
 
+use std::io;
+
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::unistd::{Gid, Group, getgroups, setgroups};
 
 use crate::datapath::GROUP;
+
+/// Fails unless the agent can do its work; better here than half-way, with a reason that
+/// leads astray.
+pub(super) fn check() -> io::Result<()> {
+    let lacks = |capability: &Capability| {
+        !caps::has_cap(None, CapSet::Effective, *capability).unwrap_or(false)
+    };
+    let missing: Vec<String> = [Capability::CAP_BPF, Capability::CAP_NET_ADMIN]
+        .iter()
+        .filter(|capability| lacks(capability))
+        .map(ToString::to_string)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!(
+            "the agent needs {}: systemctl start dbfw, or start it as root",
+            missing.join(" and ")
+        ),
+    ))
+}
 
 /// Joins the group that may read pins and socket, so that files can be given to it without
 /// CAP_CHOWN later. systemd's `SupplementaryGroups=dbfw` does the same.

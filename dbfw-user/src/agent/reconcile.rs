@@ -159,7 +159,11 @@ impl Agent {
                 self.top.forget_database(*id);
             }
         }
-        let changed = !change.plan.is_empty() || ids != self.ids || self.slots != slots;
+        // Also a new expiry that changes no prefix: a restart must know it.
+        let changed = !change.plan.is_empty()
+            || ids != self.ids
+            || self.slots != slots
+            || policy.databases() != self.policy.databases();
         self.policy = policy;
         self.slots = slots;
         self.ids = ids;

@@ -68,7 +68,7 @@ pub(super) async fn start(config_path: PathBuf, config: Config) -> anyhow::Resul
 
     let found = interfaces::list(&netlink).await.context("cannot list the interfaces")?;
     let ids = datapath.database_ids()?;
-    let local = LocalSources::load(&config.agent.state_dir);
+    let (local, trouble) = LocalSources::load(&config.agent.state_dir);
     let reader = datapath.reader()?;
     let events = datapath.events()?;
     let mut agent =
@@ -77,6 +77,10 @@ pub(super) async fn start(config_path: PathBuf, config: Config) -> anyhow::Resul
     // SAFETY: `Events` owns its descriptor, the same one for as long as it lives.
     let events = unsafe { AsyncFd::register(events) };
     agent.events = Some(events.context("cannot wait for drop events")?);
+    if let Some(trouble) = trouble {
+        tracing::error!("{trouble}");
+        agent.standing.push(trouble);
+    }
     load_snapshot(&mut agent);
 
     status("applying the policy");
@@ -319,7 +323,7 @@ fn serve_control(
     match listen::bind(&agent.config.agent.run_dir) {
         Ok(listener) => Some(tokio::spawn(server::serve(listener, calls, until_stopped(stopped)))),
         Err(error) => {
-            let problem = format!("there is no control socket: {error}");
+            let problem = format!("there is no control socket: {:#}", anyhow::Error::from(error));
             tracing::error!("{problem}");
             agent.standing.push(problem);
             None

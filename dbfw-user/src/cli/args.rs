@@ -1,6 +1,6 @@
 //! The command line's grammar and its help. Nothing here does anything.
 
-use std::{fmt::Write as _, net::IpAddr, path::PathBuf};
+use std::{fmt::Write as _, net::IpAddr, num::NonZeroUsize, path::PathBuf};
 
 use clap::{
     Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint,
@@ -8,6 +8,7 @@ use clap::{
 };
 
 use super::duration::{Lifetime, lifetime};
+use crate::source::TrustedSource;
 
 /// Trusted sources for the databases of this host, enforced before the kernel spends
 /// anything on a packet.
@@ -88,7 +89,7 @@ pub(super) enum Verb {
         #[arg(value_name = "IP")]
         address: IpAddr,
         /// Only this port [default: every port of every database].
-        #[arg(long, short)]
+        #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..))]
         port: Option<u16>,
     },
     /// List the sources that were refused, most packets first.
@@ -104,7 +105,7 @@ pub(super) enum Verb {
             default_value = "20",
             conflicts_with = "follow"
         )]
-        limit: usize,
+        limit: NonZeroUsize,
     },
     /// Show what the kernel's maps hold.
     Map {
@@ -125,8 +126,8 @@ pub(super) enum Verb {
     Check,
     /// Read the configuration and every list again.
     ///
-    /// Exit status 1 if a guard refused a change, 78 if the configuration is bad; what was
-    /// enforced before then stays.
+    /// Exit status 1 if a list could not be read or a guard refused a change, 78 if the
+    /// configuration is bad; what was enforced before then stays.
     Reload {
         /// Let through the changes that a guard refused.
         #[arg(long)]
@@ -177,7 +178,7 @@ pub(super) enum TrustVerb {
     /// Trust a source until it expires or is removed.
     Add {
         /// The source, as in ip_addr:203.0.113.7.
-        source: String,
+        source: TrustedSource,
         /// The database that is to trust it.
         #[arg(long, short, value_name = "NAME")]
         database: String,
@@ -191,7 +192,7 @@ pub(super) enum TrustVerb {
     /// Stop trusting a source that was added by hand.
     Rm {
         /// The source, as it was added.
-        source: String,
+        source: TrustedSource,
         /// The database that trusts it.
         #[arg(long, short, value_name = "NAME")]
         database: String,

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     args::{Format, Global},
+    causes,
     exit::{Exit, OutputError, code},
     note, offline,
     output::{Item, Render, render, render_header, render_item},
@@ -54,9 +55,25 @@ impl Context {
         self.socket.clone().unwrap_or_else(|| self.agent_config().run_dir.join(SOCKET_NAME))
     }
 
+    /// Connects to the agent.
+    pub(super) fn connect(&self) -> Result<Client, ClientError> {
+        Client::connect(&self.socket()).inspect_err(|error| {
+            // With defaults in place of the configuration it may be the wrong socket.
+            if matches!(error, ClientError::Unreachable { .. })
+                && self.socket.is_none()
+                && offline::load(&self.config).is_err()
+            {
+                note(&format!(
+                    "{} is bad (`dbfw check` says why); what cannot be read in it has its default",
+                    self.config.display()
+                ));
+            }
+        })
+    }
+
     /// Asks the agent for one document.
     pub(super) fn call<T: DeserializeOwned>(&self, request: &Request) -> anyhow::Result<T> {
-        Ok(Client::connect(&self.socket())?.call(request)?)
+        Ok(self.connect()?.call(request)?)
     }
 
     /// Hands what `ask` needs to the agent, or if none answers to `look`, which reads the
@@ -66,7 +83,7 @@ impl Context {
         ask: impl FnOnce(Client) -> anyhow::Result<T>,
         look: impl FnOnce(&AgentConfig) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let unreachable = match Client::connect(&self.socket()) {
+        let unreachable = match self.connect() {
             Ok(client) => return ask(client),
             Err(error @ ClientError::Unreachable { .. }) => error,
             Err(error) => return Err(error.into()),
@@ -79,7 +96,7 @@ impl Context {
                 Err(error).with_context(|| format!("{unreachable}; the pins were tried instead"))
             }
             Err(error) => {
-                note(&format!("the pinned maps do not help either: {error:#}"));
+                note(&format!("the pinned maps do not help either: {}", causes(&error)));
                 Err(unreachable.into())
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{context::Context, exit::Exit};
 use crate::control::{
-    client::{Client, ClientError},
+    client::ClientError,
     wire::{DropEvent, Drops, Request},
 };
 
@@ -14,7 +14,7 @@ pub(super) fn top(context: &Context, limit: usize) -> anyhow::Result<Exit> {
 
 /// Refusals as they happen.
 pub(super) fn follow(context: &Context) -> anyhow::Result<Exit> {
-    let agent = Client::connect(&context.socket())?;
+    let agent = context.connect()?;
     let mut printer = context.printer::<DropEvent>();
     let mut events = false;
     agent.stream(&Request::Drops { follow: true, limit: 0 }, |value| {

@@ -15,8 +15,7 @@ impl Lifetime {
 
 /// Parses "2h", "90 minutes", "1d12h"; a day has 24 hours, a week seven days.
 pub(super) fn lifetime(text: &str) -> Result<Lifetime, String> {
-    let span: Span =
-        text.parse().map_err(|error: jiff::Error| format!("{error}; write it like 2h or 1d12h"))?;
+    let span: Span = text.parse().map_err(|_| "write it like 2h or 1d12h".to_owned())?;
     if span.get_months() != 0 || span.get_years() != 0 {
         return Err("months and years differ in length; write days".to_owned());
     }

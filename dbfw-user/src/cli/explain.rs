@@ -2,14 +2,18 @@
 
 use std::net::IpAddr;
 
-use super::{context::Context, exit::Exit, note, offline, output::Explanations};
-use crate::control::{client::ClientError, wire::Request};
+use super::{context::Context, exit::Exit, note, offline, output::Explanations, warn};
+use crate::control::{
+    client::ClientError,
+    wire::{Request, Status},
+};
 
 pub(super) fn explain(
     context: &Context,
     address: IpAddr,
     port: Option<u16>,
 ) -> anyhow::Result<Exit> {
+    let address = as_on_the_wire(address);
     let explanations = context.ask_or_look(
         |agent| {
             let mut found = Vec::new();
@@ -17,11 +21,14 @@ pub(super) fn explain(
                 found.push(serde_json::from_value(value).map_err(ClientError::Garbled)?);
                 Ok::<(), ClientError>(())
             })?;
+            let status: Status = context.call(&Request::Status {})?;
+            doubt(&status);
             Ok(found)
         },
         |config| {
             let found = offline::explain(config, address, port)?;
             note("the agent is not running; the pinned programs and maps were asked instead");
+            doubt(&offline::status(config)?);
             Ok(found)
         },
     )?;
@@ -31,4 +38,23 @@ pub(super) fn explain(
     let explanations = Explanations(explanations);
     context.show(&explanations)?;
     Ok(if explanations.denied() { Exit::Failure } else { Exit::Ok })
+}
+
+/// The address that packets of a v4-mapped one, as servers log it, come from.
+pub(super) fn as_on_the_wire(address: IpAddr) -> IpAddr {
+    let canonical = address.to_canonical();
+    if canonical != address {
+        note(&format!("{address} is how IPv6 sockets show the IPv4 address {canonical}"));
+    }
+    canonical
+}
+
+/// What a program decides means little where it is not attached.
+fn doubt(status: &Status) {
+    if !status.protected {
+        warn(
+            "this host is not protected (`dbfw status` says why): it is only what the programs \
+             would decide",
+        );
+    }
 }

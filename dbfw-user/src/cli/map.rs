@@ -1,6 +1,6 @@
 //! `dbfw map`.
 
-use super::{args::MapVerb, context::Context, exit::Exit, note, offline};
+use super::{args::MapVerb, context::Context, exit::Exit, explain::as_on_the_wire, note, offline};
 use crate::control::{
     client::ClientError,
     wire::{Lookup, MapEntry, Request},
@@ -12,6 +12,7 @@ pub(super) fn map(context: &Context, verb: MapVerb) -> anyhow::Result<Exit> {
     match verb {
         MapVerb::Dump => dump(context)?,
         MapVerb::Lookup { address } => {
+            let address = as_on_the_wire(address);
             let found: Lookup = context.ask_or_look(
                 |agent| Ok(agent.call(&Request::MapLookup { address })?),
                 |config| {

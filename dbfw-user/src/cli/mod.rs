@@ -58,7 +58,7 @@ pub fn main() -> ExitCode {
         Err(error) if exit::is_broken_pipe(&error) => Exit::Ok,
         Err(error) => {
             let style = AnsiColor::Red.on_default().bold();
-            tell("error", style, &format!("{error:#}"));
+            tell("error", style, &causes(&error));
             exit::code(&error)
         }
     };
@@ -71,7 +71,7 @@ fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Sources => sources::sources(context),
         Verb::Explain { address, port } => explain::explain(context, address, port),
         Verb::Drops { follow: true, .. } => drops::follow(context),
-        Verb::Drops { limit, .. } => drops::top(context, limit),
+        Verb::Drops { limit, .. } => drops::top(context, limit.get()),
         Verb::Map { verb } => map::map(context, verb),
         Verb::Metrics => metrics::metrics(context),
         Verb::Doctor => doctor::doctor(context),
@@ -83,6 +83,17 @@ fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Completions { shell } => completions::completions(shell),
         Verb::Man { dir } => man::man(dir.as_deref()),
     }
+}
+
+/// The error and its causes, without those that the text before them has already.
+fn causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| {
+        match (said.is_empty(), said.contains(&cause)) {
+            (true, _) => cause,
+            (false, true) => said,
+            (false, false) => format!("{said}: {cause}"),
+        }
+    })
 }
 
 /// Says something on standard error, where a failure to say it has nowhere to go.
@@ -98,4 +109,20 @@ fn note(text: &str) {
 /// Says on standard error what may not be meant.
 fn warn(text: &str) {
     tell("warning", AnsiColor::Yellow.on_default().bold(), text);
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = Err::<(), _>(std::io::Error::other("no such file"))
+            .context("cannot open /x: no such file (is it there?)")
+            .context("not started")
+            .unwrap_err();
+        assert_eq!(causes(&error), "not started: cannot open /x: no such file (is it there?)");
+    }
 }

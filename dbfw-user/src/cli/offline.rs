@@ -30,12 +30,29 @@ pub(super) fn run_agent(path: PathBuf) -> anyhow::Result<()> {
 
 /// Checks the host for what the configuration at `path` wants of it.
 pub(super) fn doctor(path: &Path) -> Vec<Finding> {
-    let (agent, databases) = match config::load(path) {
-        Ok(config) => (config.agent, config.databases),
-        Err(_) => (config::agent_section(path), Vec::new()),
+    let finding = |state: &str, detail: String, fix: Option<String>| Finding {
+        check: "config".to_owned(),
+        state: state.to_owned(),
+        detail,
+        fix,
+    };
+    let shown = path.display();
+    let (agent, databases, first) = match config::load(path) {
+        Ok(config) => {
+            let first = finding("ok", format!("{shown} is valid"), None);
+            (config.agent, config.databases, first)
+        }
+        Err(_) => {
+            let detail = format!(
+                "{shown} is bad; what cannot be read in it is checked as if it had its default"
+            );
+            let first = finding("fail", detail, Some(format!("dbfw check --config {shown}")));
+            (config::agent_section(path), Vec::new(), first)
+        }
     };
     let foreign = observe::offline::foreign_xdp(&agent);
-    observe::doctor::run(&agent, &databases, &|name| foreign.get(name).copied())
+    let found = observe::doctor::run(&agent, &databases, &|name| foreign.get(name).copied());
+    std::iter::once(first).chain(found).collect()
 }
 
 /// What the pins say of the protection.

@@ -19,10 +19,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens on the socket.
-    #[error(
-        "no agent answers on {}; is it running? `systemctl status dbfw` tells",
-        path.display()
-    )]
+    #[error("no agent answers (see `systemctl status dbfw`): cannot connect to {}", path.display())]
     Unreachable {
         /// The socket.
         path: PathBuf,
@@ -127,7 +124,14 @@ impl Client {
             .map_err(|e| self.cut_short(e))?;
         match (&self.stream).write_all(&line) {
             // An agent that closed the connection may have said why.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(self.failed(error)),
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                Err(self.failed(error))
+            }
             _ => Ok(()),
         }
     }

@@ -385,6 +385,9 @@ pub struct Reloaded {
     pub removed: usize,
     /// Changes a guard refuses, in words; `dbfw reload --confirm` lets them through.
     pub refused: Vec<String>,
+    /// Lists that could not be read, and why; what they held before stays in force.
+    #[serde(default)]
+    pub failed: Vec<String>,
 }
 
 /// An answer in words.

@@ -177,18 +177,22 @@ impl Attachment {
         }))
     }
 
-    /// Follows the interface's name: the pin is called after it.
-    pub(super) fn rename(&mut self, pins: &Pins, name: &str) -> Result<(), DatapathError> {
+    /// Follows the interface's name: the pin is called after it. Returns the old pin, which
+    /// may be another attachment's by now.
+    pub(super) fn rename(&mut self, pins: &Pins, name: &str) -> Result<String, DatapathError> {
         let pin = pin_name(self.mode, name);
         pins.replace(self.link.as_fd(), &pin)?;
-        pins.remove(&self.pin)?;
-        self.interface = name.to_owned();
-        self.pin = pin;
-        Ok(())
+        name.clone_into(&mut self.interface);
+        Ok(std::mem::replace(&mut self.pin, pin))
     }
 
     /// Reads back that this attachment holds; the error says what does not.
     pub(super) fn check(&self, programs: &Programs) -> Result<(), String> {
+        self.check_link(programs).map(drop)
+    }
+
+    /// Reads the link back; the id of the program it attaches.
+    fn check_link(&self, programs: &Programs) -> Result<u32, String> {
         let info = sys::link_info(self.link.as_fd()).map_err(|error| error.to_string())?;
         let index = match info.attached {
             Attached::Xdp { ifindex } | Attached::Tcx { ifindex } => ifindex,
@@ -203,7 +207,35 @@ impl Attachment {
         if !programs.is_ours(info.program) {
             return Err(format!("program {} is attached, which is not ours", info.program));
         }
-        Ok(())
+        Ok(info.program)
+    }
+
+    /// Reads back that this attachment holds, and that the interface with its index is the
+    /// one it is attached to. The link alone does not tell: an interface that was moved to
+    /// another network namespace keeps its index, which is then free here for a new one.
+    pub(super) fn check_interface(
+        &self,
+        programs: &Programs,
+        interfaces: &[Interface],
+    ) -> Result<(), String> {
+        let program = self.check_link(programs)?;
+        let Some(interface) = interfaces.iter().find(|interface| interface.index == self.index)
+        else {
+            return Err("the interface is gone".to_owned());
+        };
+        let same = match self.mode {
+            HookMode::Native | HookMode::Generic => interface.xdp_program == Some(program),
+            // Asking what is attached takes CAP_NET_ADMIN. Attaching takes none any more, and
+            // the kernel refuses a program that is there already.
+            HookMode::Tcx => {
+                let ours = programs
+                    .get(self.mode.program(self.layer))
+                    .map_err(|error| error.to_string())?;
+                let attach_type = bpf_attach_type::BPF_TCX_INGRESS;
+                sys::link_create(ours.fd.as_fd(), self.index, attach_type, 0).is_err()
+            }
+        };
+        if same { Ok(()) } else { Err("another interface has its index now".to_owned()) }
     }
 
     /// Pins the link again if its pin is gone or another link's.

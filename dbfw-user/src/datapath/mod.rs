@@ -280,12 +280,30 @@ impl Datapath {
             .collect()
     }
 
-    /// Follows an interface's new name.
-    pub fn rename(&mut self, index: u32, name: &str) -> Result<(), DatapathError> {
-        match self.attachments.iter_mut().find(|attachment| attachment.index == index) {
-            Some(attachment) if attachment.interface != name => attachment.rename(&self.pins, name),
-            _ => Ok(()),
+    /// Follows the interfaces' names.
+    pub fn follow_names(&mut self, interfaces: &[Interface]) -> Result<(), DatapathError> {
+        let mut old = Vec::new();
+        for attachment in &mut self.attachments {
+            let named = interfaces.iter().find(|interface| interface.index == attachment.index);
+            if let Some(interface) = named
+                && interface.name != attachment.interface
+            {
+                old.push(attachment.rename(&self.pins, &interface.name)?);
+            }
         }
+        // Interfaces may have swapped their names: no pin goes before all are renamed.
+        for pin in old {
+            self.remove_link_pin(&pin)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a link's pin, unless it is the pin of an attachment.
+    fn remove_link_pin(&self, pin: &str) -> Result<(), DatapathError> {
+        if self.attachments.iter().any(|attachment| attachment.pin() == pin) {
+            return Ok(());
+        }
+        self.pins.remove(pin)
     }
 
     /// Attaches the backstop, or takes over its pinned link.
@@ -327,22 +345,36 @@ impl Datapath {
             .map_err(|error| DatapathError::map("write", EXEMPT, error::map_io(&error)))
     }
 
-    /// Reads every attachment back from the kernel and forgets those that do not hold, so
-    /// that they can be made anew. Returns what was wrong, by interface.
+    /// Reads every attachment back from the kernel and lets go of those that do not hold,
+    /// so that they can be made anew. Returns what was wrong, by interface.
     pub fn check_attachments(&mut self) -> Vec<(String, String)> {
+        let lost = self.let_go(|attachment, programs| attachment.check(programs));
+        lost.into_iter().map(|(attachment, why)| (attachment.interface, why)).collect()
+    }
+
+    /// As [`Datapath::check_attachments`], and reads back that what is attached is still the
+    /// interface it was attached to. `interfaces` must have been listed after the last
+    /// attachment was made.
+    pub fn check_interfaces(&mut self, interfaces: &[Interface]) -> Vec<(Attachment, String)> {
+        self.let_go(|attachment, programs| attachment.check_interface(programs, interfaces))
+    }
+
+    fn let_go(
+        &mut self,
+        check: impl Fn(&Attachment, &Programs) -> Result<(), String>,
+    ) -> Vec<(Attachment, String)> {
         let mut lost = Vec::new();
-        let programs = &self.programs;
-        let pins = &self.pins;
-        self.attachments.retain(|attachment| match attachment.check(programs) {
-            Ok(()) => true,
-            Err(error) => {
-                lost.push((attachment.interface.clone(), error));
-                if let Err(error) = pins.remove(attachment.pin()) {
-                    tracing::warn!(%error, "cannot remove the pin of a lost attachment");
-                }
-                false
+        for attachment in std::mem::take(&mut self.attachments) {
+            match check(&attachment, &self.programs) {
+                Ok(()) => self.attachments.push(attachment),
+                Err(why) => lost.push((attachment, why)),
             }
-        });
+        }
+        for (attachment, _) in &lost {
+            if let Err(error) = self.remove_link_pin(attachment.pin()) {
+                tracing::warn!(%error, "cannot remove the pin of a lost attachment");
+            }
+        }
         lost
     }
 

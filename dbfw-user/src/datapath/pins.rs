@@ -33,7 +33,7 @@ pub(super) struct Pins {
     path: PathBuf,
     group: Option<Gid>,
     /// Holds the flock for as long as this process lives.
-    _lock: fs::File,
+    lock: fs::File,
 }
 
 impl Pins {
@@ -47,13 +47,20 @@ impl Pins {
             make_directory(directory, group)?;
         }
         let lock = lock(pin_dir)?;
-        Ok(Self { path, group, _lock: lock })
+        Ok(Self { path, group, lock })
     }
 
-    /// Makes the directories again if somebody removed them.
-    pub(super) fn ensure_directories(&self, pin_dir: &Path) -> Result<(), DatapathError> {
+    /// Makes the directories again if somebody removed them, and locks the new one: the old
+    /// lock is on a directory that a second agent cannot find.
+    pub(super) fn ensure_directories(&mut self, pin_dir: &Path) -> Result<(), DatapathError> {
         for directory in [pin_dir, &self.path] {
             make_directory(directory, self.group)?;
+        }
+        let stat = |error| DatapathError::pin("stat", pin_dir, error);
+        let (there, locked) =
+            (fs::metadata(pin_dir).map_err(stat)?, self.lock.metadata().map_err(stat)?);
+        if (there.dev(), there.ino()) != (locked.dev(), locked.ino()) {
+            self.lock = lock(pin_dir)?;
         }
         Ok(())
     }

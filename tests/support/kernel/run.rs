@@ -17,7 +17,11 @@
 //! - sk_lookup: no data, and everything behind `local_port` zero, so `ingress_ifindex` is
 //!   always 0: only real traffic tells about loopback and exempt interfaces.
 
-use std::{io, net::IpAddr, os::fd::AsFd as _};
+use std::{
+    io,
+    net::IpAddr,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
 
 use aya::maps::{MapData, PerCpuArray};
 use dbfw_common::{Family, Reason, TRACE, Trace, Verdict};
@@ -101,6 +105,27 @@ pub struct Lookup {
     pub port: u16,
 }
 
+/// An XDP program that passes every packet, to compare with.
+#[derive(Debug)]
+pub struct EmptyXdp(OwnedFd);
+
+impl EmptyXdp {
+    /// Loads it.
+    pub fn load() -> Self {
+        Self(sys::load_empty_xdp().expect("load an empty program"))
+    }
+
+    /// As [`Kernel::time`].
+    pub fn time(&self, packet: &[u8], ifindex: u32, repeat: u32) -> u32 {
+        time(self.0.as_fd(), packet, ifindex, repeat)
+    }
+}
+
+fn time(program: BorrowedFd<'_>, packet: &[u8], ifindex: u32, repeat: u32) -> u32 {
+    let context = to_bytes(&[0, packet.len() as u32, 0, ifindex, 0, 0]);
+    sys::time(program, packet, &context, repeat).expect("time a program")
+}
+
 impl Kernel {
     /// Runs a packet program. Panics if the kernel refuses the run.
     pub fn run(&mut self, program: Program, packet: &[u8], context: Context) -> Outcome {
@@ -179,6 +204,13 @@ impl Kernel {
             assert_eq!(says_drop, dropped, "{program:?} traced {judged:?} for {}", hex(packet));
         }
         Ok(Outcome { dropped, judged })
+    }
+
+    /// Nanoseconds an XDP program takes for a packet from `ifindex`, counted as in real
+    /// life: the mean of `repeat` runs, as the kernel measures it.
+    pub fn time(&mut self, program: Program, packet: &[u8], ifindex: u32, repeat: u32) -> u32 {
+        assert!(program.is_xdp(), "only XDP programs are timed");
+        time(self.programs[program as usize].as_fd(), packet, ifindex, repeat)
     }
 
     /// Runs the backstop on a lookup; whether it refused. The lookup's interface is 0.

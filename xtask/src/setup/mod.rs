@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 
 pub(crate) use bpffs::ensure_bpffs;
 use host::Host;
+pub(crate) use tools::find as find_program;
 
 /// Runs the task.
 pub(crate) fn run(args: &[String]) -> Result<()> {

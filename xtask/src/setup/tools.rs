@@ -80,8 +80,8 @@ fn packages(host: &Host, manager: Manager, tool: &Tool) -> Vec<&'static str> {
     }
 }
 
-/// Debian keeps the server's programs out of PATH, one directory a version.
-fn find(program: &str) -> Option<PathBuf> {
+/// Where a program is. Debian keeps PostgreSQL's out of PATH, one directory a version.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     cmd::find_program(program).or_else(|| {
         let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
         versions

@@ -178,6 +178,11 @@ fn what_the_design_promises_parses() {
         "dbfw explain 10.0.0.1 --port 65536",
         "dbfw status --output yaml",
         "dbfw drops --follow -n 5",
+        "dbfw explain 10.0.0.1 --port 0",
+        "dbfw drops -n 0",
+        "dbfw trust add 203.0.113.7 --database orders",
+        "dbfw trust add ip_addr:203.0.113.7/24 --database orders",
+        "dbfw trust rm nonsense --database orders",
         "dbfw trust add ip_addr:203.0.113.7",
         "dbfw trust add ip_addr:203.0.113.7 --database orders --for 0s",
         "dbfw trust add ip_addr:203.0.113.7 --database orders --for soon",
@@ -207,7 +212,7 @@ fn trust_add_takes_what_the_design_shows() {
     else {
         panic!("another verb");
     };
-    assert_eq!(source, "ip_addr:203.0.113.7");
+    assert_eq!(source.to_string(), "ip_addr:203.0.113.7");
     assert_eq!(database, "orders");
     let start = jiff::Timestamp::UNIX_EPOCH;
     assert_eq!(lifetime.unwrap().after(start).unwrap().as_second(), 7200);

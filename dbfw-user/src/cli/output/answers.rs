@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     Render,
     table::{Table, left},
-    words::{clean, dash, ending, fields, maybe, moment, number_of},
+    words::{clean, dash, ending, fields, lines, maybe, moment, number_of},
 };
 use crate::control::wire::{CoveringSource, Explanation, Lookup, Reloaded, Text};
 
@@ -78,10 +78,13 @@ fn explanation(one: &Explanation, now: Timestamp) -> String {
         (None, _) => "of no database".to_owned(),
     };
     let address = one.address;
-    let prefix = match &one.prefix {
-        Some(prefix) => clean(prefix),
-        None if one.verdict == "pass" => "not looked up".to_owned(),
-        None => format!("none covers {address}"),
+    let prefix = match (&one.prefix, &one.database) {
+        (Some(prefix), Some(database)) if one.sources.is_empty() => {
+            format!("{}, not trusted by {}", clean(prefix), clean(database))
+        }
+        (Some(prefix), _) => clean(prefix),
+        (None, _) if one.verdict == "pass" => "not looked up".to_owned(),
+        (None, _) => format!("none covers {address}"),
     };
     let mut text = format!(
         "{address} to {} {whose}: {style}{effect}{style:#}\n  \
@@ -163,6 +166,12 @@ impl Render for Reloaded {
         for refusal in &self.refused {
             text.push_str(&format!("Refused: {}\n", clean(refusal)));
         }
+        for failure in &self.failed {
+            text.push_str(&format!("Not read: {}\n", lines(failure)));
+        }
+        if !self.failed.is_empty() {
+            text.push_str("What these lists held before stays in force.\n");
+        }
         if !self.refused.is_empty() {
             text.push_str("`dbfw reload --confirm` lets the refused changes through.\n");
         }
@@ -173,6 +182,7 @@ impl Render for Reloaded {
         let (generation, added, removed) = (self.generation, self.added, self.removed);
         let mut text = format!("policy\t{generation}\t{added}\t{removed}\n");
         self.refused.iter().for_each(|refusal| text.push_str(&fields(["refused", refusal])));
+        self.failed.iter().for_each(|failure| text.push_str(&fields(["failed", failure])));
         text
     }
 }

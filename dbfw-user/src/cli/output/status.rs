@@ -98,7 +98,7 @@ fn database_fields(database: &DatabaseStatus) -> String {
         &database.allowed_packets.to_string(),
         &database.dropped_packets.to_string(),
         &database.observed_packets.to_string(),
-        &maybe(database.drops_per_second.as_ref()),
+        &database.drops_per_second.map(|rate| format!("{rate:.1}")).unwrap_or_default(),
         provider.map_or("", |provider| &provider.name),
         provider.map_or("", |provider| &provider.state),
         &maybe(provider.and_then(|provider| provider.age_seconds.as_ref())),

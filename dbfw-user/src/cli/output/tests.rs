@@ -104,7 +104,7 @@ fn status_when_all_is_well() {
     agent→812→2026-03-01T08:48:00Z→yes→no→41→yes
     interface→eth0→2→native→yes→
     backstop→yes→docker0→
-    database→orders→tcp/5432,tcp/6432→enforce→3→12→1→1234567→40321→0→1204→file:/etc/dbfw/orders.list→ok→12→
+    database→orders→tcp/5432,tcp/6432→enforce→3→12→1→1234567→40321→0→1204.0→file:/etc/dbfw/orders.list→ok→12→
     {
       "version": "0.1.0",
       "protected": true,
@@ -663,7 +663,8 @@ fn trust() {
 
 #[test]
 fn reload() {
-    let mut reloaded = Reloaded { generation: 42, added: 3, removed: 1, refused: Vec::new() };
+    let mut reloaded =
+        Reloaded { generation: 42, added: 3, removed: 1, refused: Vec::new(), failed: Vec::new() };
     insta::assert_snapshot!(table(&reloaded), @"Policy 42 is in force: 3 prefixes added, 1 prefix removed.");
     reloaded.refused = vec!["orders: 60 of 100 prefixes would go, max_shrink is 50%".to_owned()];
     insta::assert_snapshot!(table(&reloaded), @"
@@ -680,9 +681,19 @@ fn reload() {
       "removed": 1,
       "refused": [
         "orders: 60 of 100 prefixes would go, max_shrink is 50%"
-      ]
+      ],
+      "failed": []
     }
     "#);
+    reloaded.refused.clear();
+    reloaded.failed =
+        vec!["orders: orders.list:2: no address\norders.list:3: \u{1b}[2J".to_owned()];
+    insta::assert_snapshot!(table(&reloaded), @r"
+    Policy 42 is in force: 3 prefixes added, 1 prefix removed.
+    Not read: orders: orders.list:2: no address
+      orders.list:3: \u{1b}[2J
+    What these lists held before stays in force.
+    ");
 }
 
 #[test]

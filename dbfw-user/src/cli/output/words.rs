@@ -21,6 +21,11 @@ pub(super) fn clean(text: &str) -> String {
         .collect()
 }
 
+/// As [`clean`], but its lines stay lines, indented below the first.
+pub(super) fn lines(text: &str) -> String {
+    text.lines().map(clean).collect::<Vec<_>>().join("\n  ")
+}
+
 /// How many columns the text takes.
 pub(super) fn width(text: &str) -> usize {
     text.chars().count()
@@ -37,13 +42,14 @@ pub(super) fn cut(text: &str, room: usize) -> String {
 /// The words of a text in lines of at most `room` columns; a longer word has its own.
 pub(super) fn wrap(text: &str, room: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in clean(text).split_whitespace() {
+    // Line breaks are spaces here; what steers the terminal is not.
+    for word in text.split_whitespace().map(clean) {
         match lines.last_mut() {
-            Some(line) if width(line) + 1 + width(word) <= room => {
+            Some(line) if width(line) + 1 + width(&word) <= room => {
                 line.push(' ');
-                line.push_str(word);
+                line.push_str(&word);
             }
-            _ => lines.push(word.to_owned()),
+            _ => lines.push(word),
         }
     }
     lines
@@ -156,6 +162,7 @@ mod tests {
         assert_eq!(cut("orders", 6), "orders");
         assert_eq!(cut("order-entry", 6), "order…");
         assert_eq!(wrap("one two  three", 7), ["one two", "three"]);
+        assert_eq!(wrap("one\ntwo\u{1b}", 80), ["one two\\u{1b}"]);
         assert_eq!(wrap("incomprehensible", 7), ["incomprehensible"]);
     }
 

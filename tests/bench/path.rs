@@ -1,0 +1,89 @@
+//! What a packet costs in the XDP program, by BPF_PROG_TEST_RUN.
+
+use std::net::IpAddr;
+
+use dbfw_common::Mode;
+use dbfw_tests::{
+    kernel::{EmptyXdp, Kernel, Program},
+    netns::{Netns, veth},
+    packets::{Macs, ethernet, padded, udp},
+    policy::Transport,
+};
+use ipnet::IpNet;
+use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
+
+use crate::spread;
+
+const ROUNDS: usize = 7;
+const REPEAT: u32 = 1_000_000;
+const PORT: u16 = 5432;
+
+pub(crate) fn run() {
+    let ns = Netns::new("bench");
+    let peer = Netns::new("peer");
+    veth((&ns, "b0"), (&peer, "p0"));
+    ns.up("b0");
+    peer.up("p0");
+    let ifindex = ns.ifindex("b0");
+    ns.run(move || measure(ifindex));
+}
+
+fn measure(ifindex: u32) {
+    let stranger = IpAddr::from([198, 51, 100, 7]);
+    let neighbour = IpAddr::from([10, 0, 0, 250]);
+    let client = IpAddr::from([10, 0, 0, 1]);
+    let empty = EmptyXdp::load();
+    let mut kernels: Vec<(usize, Kernel)> = [1usize, 10_000]
+        .into_iter()
+        .map(|prefixes| {
+            let mut kernel = Kernel::load();
+            kernel.set_database(1, "bench", Mode::Enforce, &[(Transport::Udp, PORT)]);
+            kernel.set_host_mode(Mode::Enforce, false);
+            for net in hosts(client, prefixes) {
+                kernel.trust(net, 1, 1);
+            }
+            (prefixes, kernel)
+        })
+        .collect();
+
+    let mut results: Vec<(String, Vec<u32>)> = Vec::new();
+    let mut note = |name: String, value: u32| match results.iter_mut().find(|(n, _)| *n == name) {
+        Some((_, values)) => values.push(value),
+        None => results.push((name, vec![value])),
+    };
+    for _ in 0..ROUNDS {
+        note("empty program".to_owned(), empty.time(&packet(client, PORT), ifindex, REPEAT));
+        for (prefixes, kernel) in &mut kernels {
+            for (what, source, port) in [
+                ("other port", client, 80),
+                ("dropped, far source", stranger, PORT),
+                ("dropped, source beside a trusted one", neighbour, PORT),
+                ("allowed", client, PORT),
+            ] {
+                let ns = kernel.time(Program::Xdp, &packet(source, port), ifindex, REPEAT);
+                note(format!("{what}, {prefixes} prefixes"), ns);
+            }
+        }
+    }
+    println!("  {:55} {:>6} {:>5} {:>5}", "ns a packet", "median", "min", "max");
+    for (name, mut values) in results {
+        let (median, min, max) = spread(&mut values);
+        println!("  {name:55} {median:>6} {min:>5} {max:>5}");
+    }
+}
+
+/// The client and random hosts, none of them in the client's /24 but itself.
+fn hosts(client: IpAddr, count: usize) -> Vec<IpNet> {
+    let mut rng = SmallRng::seed_from_u64(1);
+    let random = std::iter::repeat_with(move || {
+        let word = rng.random::<u32>() | 0x2000_0000;
+        IpNet::from(IpAddr::from(word.to_be_bytes()))
+    });
+    std::iter::once(IpNet::from(client)).chain(random).take(count).collect()
+}
+
+fn packet(source: IpAddr, port: u16) -> Vec<u8> {
+    let destination = IpAddr::from([10, 0, 0, 2]);
+    let macs = Macs { destination: [2, 0, 0, 0, 0, 1], source: [2, 0, 0, 0, 0, 2] };
+    padded(&ethernet(macs, &[], 0x0800, &udp(source, destination, port, &[0; 18])))
+}

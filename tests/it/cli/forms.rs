@@ -1,0 +1,241 @@
+//! The promises every verb keeps: fields, colors, pipes, exit codes.
+
+use std::{collections::BTreeSet, io::Write as _, process::Stdio};
+
+use dbfw_tests::agent::Host;
+use serde_json::Value;
+
+use super::{Net, assert_exit, text};
+
+/// Every document of `--output json` has exactly these fields.
+#[test]
+fn the_fields_of_every_document() {
+    const CONTRACT: [(&str, &str, &str); 24] = [
+        ("status", "", "agent backstop databases interfaces problems protected version"),
+        ("status", "/agent", "config_ok detached generation pid ready started_at"),
+        ("status", "/backstop", "detail exempt healthy"),
+        ("status", "/interfaces/0", "detail healthy ifindex mode name"),
+        (
+            "status",
+            "/databases/0",
+            "allowed_packets dropped_packets drops_per_second mode name observed_packets ports \
+             prefixes_ipv4 prefixes_ipv6 provider sources",
+        ),
+        ("status", "/databases/0/provider", "age_seconds error last_success name state"),
+        ("sources", "", "sources"),
+        (
+            "sources",
+            "/sources/0",
+            "database description expires_at last_hit origin packets prefixes source",
+        ),
+        ("map lookup 10.77.0.2", "", "address entry front"),
+        ("map lookup 10.77.0.2", "/entry", "databases map prefix rules"),
+        (
+            "explain 10.77.0.2",
+            "/0",
+            "address database mode port prefix program reason sources verdict",
+        ),
+        ("explain 10.77.0.2", "/0/sources/0", "description expires_at origin prefix source"),
+        ("drops", "", "since sources"),
+        (
+            "drops",
+            "/sources/0",
+            "database estimated_packets first_seen last_seen port reason source verdict",
+        ),
+        ("trust add ip_addr:192.0.2.1 -d orders", "", "sources"),
+        (
+            "trust add ip_addr:192.0.2.1 -d orders",
+            "/sources/0",
+            "added_at database expires_at source why",
+        ),
+        ("trust list", "", "sources"),
+        ("trust list", "/sources/0", "added_at database expires_at source why"),
+        ("reload", "", "added failed generation refused removed"),
+        ("check", "", "attach backstop databases files interfaces warnings"),
+        ("check", "/databases/0", "mode name ports provider sources"),
+        ("doctor", "", "findings"),
+        ("doctor", "/findings/0", "check detail fix state"),
+        ("metrics", "", "text"),
+    ];
+    let net = Net::new();
+    let host = net.started();
+    net.fixed_traffic(&host);
+    for (line, pointer, fields) in CONTRACT {
+        let document = host
+            .json(&line.split(' ').collect::<Vec<_>>())
+            .unwrap_or_else(|| panic!("{line} prints no JSON"));
+        let value = document.pointer(pointer).unwrap_or_else(|| panic!("{line} has no {pointer}"));
+        assert_eq!(keys(value), fields.split_whitespace().collect(), "{line} {pointer}");
+    }
+    let dump = text(&host.dbfw(&["map", "dump", "-o", "json"]).stdout);
+    assert_eq!(dump.lines().count(), 5, "one line for every entry\n{dump}");
+    for line in dump.lines() {
+        let entry: Value = serde_json::from_str(line).expect("a document a line");
+        assert_eq!(keys(&entry), "databases map prefix rules".split(' ').collect());
+    }
+    let detached = host.json(&["detach", "--yes"]).expect("JSON");
+    assert_eq!(keys(&detached), BTreeSet::from(["text"]));
+}
+
+fn keys(value: &Value) -> BTreeSet<&str> {
+    let object = value.as_object().unwrap_or_else(|| panic!("{value} is no object"));
+    object.keys().map(String::as_str).collect()
+}
+
+#[test]
+fn colors_only_where_they_are_wanted() {
+    let net = Net::new();
+    let host = net.started();
+    let colored = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = host.command(&[&["status"], arguments].concat());
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+        let output = command.envs(variables.iter().copied()).output().expect("run dbfw status");
+        assert_exit(&output, 0, "status");
+        text(&output.stdout).contains('\u{1b}')
+    };
+    assert!(!colored(&[], &[]), "a pipe gets no colors");
+    assert!(colored(&["--color", "always"], &[]), "--color always");
+    assert!(!colored(&["--color", "never"], &[("CLICOLOR_FORCE", "1")]), "--color never");
+    assert!(colored(&[], &[("CLICOLOR_FORCE", "1")]), "CLICOLOR_FORCE");
+    assert!(!colored(&[], &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]), "NO_COLOR");
+    for form in ["json", "plain"] {
+        assert!(!colored(&["--color", "always", "-o", form], &[]), "{form} is for programs");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let net = Net::new();
+    let host = net.started();
+    for line in [
+        "status",
+        "sources",
+        "map dump",
+        "map dump -o json",
+        "explain 10.77.0.2",
+        "drops",
+        "metrics",
+        "doctor",
+        "check",
+        "completions bash",
+        "man",
+        "--help",
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = host
+            .command(&line.split(' ').collect::<Vec<_>>())
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .output()
+            .expect("run dbfw");
+        assert_exit(&output, 0, &format!("{line} into a closed pipe"));
+        assert_eq!(text(&output.stderr), "", "{line} into a closed pipe complains");
+    }
+}
+
+#[test]
+fn wrong_usage_is_2() {
+    let net = Net::new();
+    let host = net.host();
+    for line in [
+        "",
+        "statu",
+        "status more",
+        "status --output xml",
+        "status --color sometimes",
+        "map",
+        "map lookup",
+        "map lookup 10.0.0.0/8",
+        "explain",
+        "explain localhost",
+        "explain 10.77.0.2 --port 0",
+        "explain 10.77.0.2 --port 65536",
+        "explain 10.77.0.2 --port -1",
+        "drops -n 0",
+        "drops -n -1",
+        "drops -n many",
+        "drops --follow -n 5",
+        "trust",
+        "trust add ip_addr:10.77.0.9",
+        "trust add 10.77.0.9 -d orders",
+        "trust add ip_addr:10.77.0.9/24 -d orders",
+        "trust add ip_addr:10.77.0.300 -d orders",
+        "trust add ip:10.77.0.9 -d orders",
+        "trust add ip_addr:10.77.0.9 -d orders --for 0s",
+        "trust add ip_addr:10.77.0.9 -d orders --for 5",
+        "trust add ip_addr:10.77.0.9 -d orders --for 1month",
+        "trust rm -d orders",
+        "reload now",
+        "completions tcsh",
+        "completions",
+    ] {
+        let output = host.dbfw(&line.split_whitespace().collect::<Vec<_>>());
+        assert_exit(&output, 2, &format!("dbfw {line}"));
+        assert!(output.stdout.is_empty(), "dbfw {line} prints data");
+        assert!(!output.stderr.is_empty(), "dbfw {line} says nothing");
+    }
+}
+
+#[test]
+fn completions_for_every_shell() {
+    let net = Net::new();
+    let host = net.host();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = host.dbfw(&["completions", shell]);
+        assert_exit(&output, 0, &format!("completions {shell}"));
+        let script = text(&output.stdout);
+        for word in VERBS.iter().chain(&["lookup", "--follow", "--confirm", "--output"]) {
+            let word = if shell == "fish" { word.trim_start_matches("--") } else { word };
+            assert!(script.contains(word), "the {shell} completions lack {word}");
+        }
+        if shell == "bash" {
+            check_syntax(&host, &script);
+        }
+    }
+}
+
+const VERBS: [&str; 15] = [
+    "run",
+    "check",
+    "status",
+    "sources",
+    "map",
+    "explain",
+    "drops",
+    "trust",
+    "reload",
+    "detach",
+    "doctor",
+    "metrics",
+    "completions",
+    "man",
+    "help",
+];
+
+fn check_syntax(host: &Host<'_>, script: &str) {
+    let path = host.path("completions.bash");
+    std::fs::File::create(&path)
+        .and_then(|mut file| file.write_all(script.as_bytes()))
+        .expect("write the script");
+    let output = std::process::Command::new("bash").arg("-n").arg(&path).output();
+    assert_exit(&output.expect("run bash"), 0, "bash -n");
+}
+
+#[test]
+fn manual_pages() {
+    let net = Net::new();
+    let host = net.host();
+    let page = host.dbfw(&["man"]);
+    assert_exit(&page, 0, "man");
+    let page = text(&page.stdout);
+    assert!(page.contains(".TH dbfw 1"), "{page}");
+    let dir = host.path("man");
+    assert_exit(&host.dbfw(&["man", "--dir", &dir.display().to_string()]), 0, "man --dir");
+    for verb in VERBS.iter().filter(|verb| **verb != "help") {
+        assert!(page.contains(&format!("dbfw\\-{verb}(1)")), "dbfw(1) does not name {verb}");
+        assert!(dir.join(format!("dbfw-{verb}.1")).is_file(), "dbfw-{verb}(1) is missing");
+    }
+    let refused = host.dbfw(&["man", "--dir", "/proc/nowhere"]);
+    assert_exit(&refused, 1, "man --dir /proc/nowhere");
+}

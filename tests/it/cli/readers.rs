@@ -1,0 +1,194 @@
+//! The readers, with the agent running.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use dbfw_tests::{agent::Host, traffic};
+
+use super::{
+    NEIGHBOR, Net, OFFICE, OFFICE6, STRANGER, assert_exit, assert_snapshot, in_every_form, text,
+    transcript,
+};
+
+#[test]
+fn every_reader_in_every_form() {
+    let net = Net::new();
+    let host = net.started();
+    net.fixed_traffic(&host);
+    assert_snapshot("status", &in_every_form(&host, "status"));
+    assert_snapshot("sources", &in_every_form(&host, "sources"));
+    assert_snapshot("map_dump", &in_every_form(&host, "map dump"));
+    assert_snapshot("drops", &in_every_form(&host, "drops"));
+    assert_snapshot("drops_limited", &transcript(&host, &["drops -n 1 -o plain"]));
+    let lookups = [OFFICE, NEIGHBOR, STRANGER, OFFICE6, "2001:db8::1"];
+    let lookups = lookups.map(|address| in_every_form(&host, &format!("map lookup {address}")));
+    assert_snapshot("map_lookup", &lookups.join("\n"));
+}
+
+#[test]
+fn explain_says_what_and_why() {
+    let net = Net::new();
+    let host = net.started();
+    assert_snapshot("explain_trusted", &in_every_form(&host, &format!("explain {OFFICE}")));
+    assert_snapshot(
+        "explain_untrusted",
+        &in_every_form(&host, &format!("explain {STRANGER} --port 5432")),
+    );
+    assert_snapshot("explain_partly", &transcript(&host, &[&format!("explain {NEIGHBOR}")]));
+    assert_snapshot(
+        "explain_other_port",
+        &in_every_form(&host, &format!("explain {STRANGER} --port 22")),
+    );
+    assert_snapshot(
+        "explain_v6",
+        &transcript(
+            &host,
+            &[
+                "explain fd77::2 --port 5432",
+                "explain fd77::9 --port 5432",
+                "explain fd77::9 --port 22",
+                "explain ::ffff:10.77.0.2 --port 5432 -o plain",
+                "explain ::ffff:10.77.0.9 --port 5432 -o plain",
+            ],
+        ),
+    );
+    assert_snapshot(
+        "explain_loopback",
+        &transcript(&host, &["explain 127.0.0.1 --port 5432", "explain ::1 --port 5432"]),
+    );
+}
+
+/// What `explain` says of a source is what happens to it.
+#[test]
+fn explain_and_the_wire_agree() {
+    let net = Net::new();
+    let host = net.started();
+    let _server = traffic::Echo::start(&net.database, 5432);
+    for (source, target) in
+        [(OFFICE, "10.77.0.1:5432"), (STRANGER, "10.77.0.1:5432"), (OFFICE6, "[fd77::1]:5432")]
+    {
+        let explained = host.dbfw(&["explain", source, "--port", "5432"]);
+        let reached = traffic::reaches(
+            &net.client,
+            source.parse().expect("an address"),
+            target.parse().expect("an address with its port"),
+        );
+        assert_exit(&explained, i32::from(!reached), &format!("explain {source}"));
+    }
+}
+
+#[test]
+fn refusals_are_followed_as_they_happen() {
+    let net = Net::new();
+    let host = net.started();
+    let form = |form: &str, lines: usize| {
+        let line = format!("drops --follow --output {form}");
+        format!("$ dbfw {line}\n{}", followed(&net, &host, form, lines))
+    };
+    let forms = [form("table", 2), form("plain", 1), form("json", 1)];
+    assert_snapshot("drops_follow", &forms.join("\n"));
+}
+
+/// The first lines of `drops --follow` while a stranger knocks.
+fn followed(net: &Net, host: &Host<'_>, form: &str, lines: usize) -> String {
+    let mut follower = host
+        .command(&["drops", "--follow", "--output", form])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("follow the drops");
+    let seen = AtomicBool::new(false);
+    let text = thread::scope(|scope| {
+        scope.spawn(|| {
+            // The follower is not there from the first one on.
+            while !seen.load(Ordering::Relaxed) {
+                net.datagrams(STRANGER, 1);
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let out = BufReader::new(follower.stdout.take().expect("a pipe"));
+        let text: Vec<_> = out.lines().take(lines).map_while(Result::ok).collect();
+        seen.store(true, Ordering::Relaxed);
+        text.join("\n").replace('\t', "→") + "\n"
+    });
+    follower.kill().expect("end the follower");
+    follower.wait().expect("wait for the follower");
+    text
+}
+
+/// Every metric of the contract with its labels, from the start.
+#[test]
+fn the_metrics_of_the_contract() {
+    const CONTRACT: [(&str, &[&str]); 18] = [
+        ("dbfw_build_info", &["version", "revision"]),
+        ("dbfw_up", &[]),
+        ("dbfw_attached", &["interface", "mode"]),
+        ("dbfw_allowed_packets_total", &["database", "family"]),
+        ("dbfw_allowed_bytes_total", &["database", "family"]),
+        ("dbfw_dropped_packets_total", &["database", "family", "reason"]),
+        ("dbfw_dropped_bytes_total", &["database", "family", "reason"]),
+        ("dbfw_observed_drops_total", &["database", "family", "reason"]),
+        ("dbfw_prefixes", &["database", "family"]),
+        ("dbfw_map_entries", &["map"]),
+        ("dbfw_map_max_entries", &["map"]),
+        ("dbfw_sync_total", &["database"]),
+        ("dbfw_sync_failures_total", &["database", "cause"]),
+        ("dbfw_sync_duration_seconds_count", &[]),
+        ("dbfw_last_successful_sync_timestamp_seconds", &["database"]),
+        ("dbfw_plan_refused_total", &["database", "guard"]),
+        ("dbfw_config_last_reload_successful", &[]),
+        ("dbfw_sync_duration_seconds_bucket", &["le"]),
+    ];
+    let net = Net::new();
+    let host = net.started();
+    let metrics = |host: &Host<'_>| text(&host.dbfw(&["metrics"]).stdout);
+    let before = metrics(&host);
+    for (name, labels) in CONTRACT {
+        let found: Vec<_> = before.lines().filter(|line| name_of(line) == name).collect();
+        assert!(!found.is_empty(), "{name} is missing in\n{before}");
+        for line in found {
+            assert_eq!(labels_of(line), labels, "labels of {line}");
+        }
+    }
+    for series in [
+        "dbfw_attached{interface=\"db0\",mode=\"native\"} 1",
+        "dbfw_dropped_packets_total{database=\"metering\",family=\"ipv4\",reason=\"untrusted\"} 0",
+        "dbfw_prefixes{database=\"orders\",family=\"ipv6\"} 1",
+        "dbfw_up 1",
+    ] {
+        assert!(before.lines().any(|line| line == series), "{series} is missing in\n{before}");
+    }
+
+    net.fixed_traffic(&host);
+    let after = metrics(&host);
+    for series in [
+        "dbfw_allowed_packets_total{database=\"metering\",family=\"ipv4\"} 3",
+        "dbfw_allowed_packets_total{database=\"metering\",family=\"ipv6\"} 2",
+        "dbfw_dropped_packets_total{database=\"metering\",family=\"ipv4\",reason=\"untrusted\"} 4",
+        "dbfw_dropped_packets_total{database=\"metering\",family=\"ipv6\",reason=\"untrusted\"} 1",
+        "dbfw_sync_total{database=\"orders\"} 1",
+    ] {
+        assert!(after.lines().any(|line| line == series), "{series} is missing in\n{after}");
+    }
+    let document = host.json(&["metrics"]).expect("JSON");
+    assert!(document["text"].as_str().is_some_and(|text| text.contains("dbfw_up 1")));
+    let names = |text: &str| -> Vec<String> {
+        let series = text.lines().filter(|line| !line.starts_with('#'));
+        series.filter_map(|line| line.rsplit_once(' ')).map(|(name, _)| name.to_owned()).collect()
+    };
+    assert_eq!(names(&before), names(&after), "no series appears or goes");
+}
+
+fn name_of(line: &str) -> &str {
+    line.split(['{', ' ']).next().unwrap_or_default()
+}
+
+fn labels_of(line: &str) -> Vec<&str> {
+    let Some((_, rest)) = line.split_once('{') else { return Vec::new() };
+    let (labels, _) = rest.split_once('}').expect("a closing brace");
+    labels.split(',').filter_map(|pair| pair.split_once('=')).map(|(name, _)| name).collect()
+}
