@@ -1,12 +1,12 @@
 //! What a packet costs in the XDP program, by BPF_PROG_TEST_RUN.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use dbfw_common::Mode;
+use dbfw_common::{Mode, Reason};
 use dbfw_tests::{
     kernel::{EmptyXdp, Kernel, Program},
     netns::{Netns, veth},
-    packets::{Macs, ethernet, padded, udp},
+    packets::{Ip4, Macs, ethernet, padded, protocol, udp},
     policy::Transport,
 };
 use ipnet::IpNet;
@@ -29,9 +29,9 @@ pub(crate) fn run() {
 }
 
 fn measure(ifindex: u32) {
-    let stranger = IpAddr::from([198, 51, 100, 7]);
-    let neighbour = IpAddr::from([10, 0, 0, 250]);
-    let client = IpAddr::from([10, 0, 0, 1]);
+    let stranger = Ipv4Addr::new(198, 51, 100, 7);
+    let neighbour = Ipv4Addr::new(10, 0, 0, 250);
+    let client = Ipv4Addr::new(10, 0, 0, 1);
     let empty = EmptyXdp::load();
     let mut kernels: Vec<(usize, Kernel)> = [1usize, 10_000]
         .into_iter()
@@ -54,12 +54,14 @@ fn measure(ifindex: u32) {
     for _ in 0..ROUNDS {
         note("empty program".to_owned(), empty.time(&packet(client, PORT), ifindex, REPEAT));
         for (prefixes, kernel) in &mut kernels {
-            for (what, source, port) in [
-                ("other port", client, 80),
-                ("dropped, far source", stranger, PORT),
-                ("dropped, source beside a trusted one", neighbour, PORT),
-                ("allowed", client, PORT),
+            for (what, source, port, reason) in [
+                ("other port", client, 80, Reason::OtherPort),
+                ("dropped, far source", stranger, PORT, Reason::Untrusted),
+                ("dropped, source beside a trusted one", neighbour, PORT, Reason::Untrusted),
+                ("allowed", client, PORT, Reason::Trusted),
             ] {
+                let judged = kernel.judge(Program::Xdp, &packet(source, port));
+                assert_eq!(judged.reason, reason, "{what} is not what is timed");
                 let ns = kernel.time(Program::Xdp, &packet(source, port), ifindex, REPEAT);
                 note(format!("{what}, {prefixes} prefixes"), ns);
             }
@@ -73,17 +75,19 @@ fn measure(ifindex: u32) {
 }
 
 /// The client and random hosts, none of them in the client's /24 but itself.
-fn hosts(client: IpAddr, count: usize) -> Vec<IpNet> {
+fn hosts(client: Ipv4Addr, count: usize) -> Vec<IpNet> {
     let mut rng = SmallRng::seed_from_u64(1);
     let random = std::iter::repeat_with(move || {
         let word = rng.random::<u32>() | 0x2000_0000;
         IpNet::from(IpAddr::from(word.to_be_bytes()))
     });
-    std::iter::once(IpNet::from(client)).chain(random).take(count).collect()
+    std::iter::once(IpNet::from(IpAddr::from(client))).chain(random).take(count).collect()
 }
 
-fn packet(source: IpAddr, port: u16) -> Vec<u8> {
-    let destination = IpAddr::from([10, 0, 0, 2]);
+fn packet(source: Ipv4Addr, port: u16) -> Vec<u8> {
+    let destination = Ipv4Addr::new(10, 0, 0, 2);
+    let datagram = udp(source.into(), destination.into(), port, &[0; 18]);
+    let ip = Ip4::new(source, destination).packet(protocol::UDP, &datagram);
     let macs = Macs { destination: [2, 0, 0, 0, 0, 1], source: [2, 0, 0, 0, 0, 2] };
-    padded(&ethernet(macs, &[], 0x0800, &udp(source, destination, port, &[0; 18])))
+    padded(&ethernet(macs, &[], 0x0800, &ip))
 }

@@ -15,6 +15,8 @@ mod fuzz;
 mod interfaces;
 // Maps and structures of the built object against the ABI.
 mod layout;
+// Changes, kills and upgrades under traffic: nothing lost, nothing leaked.
+mod lifecycle;
 // Verified instructions, and the capabilities a load needs.
 mod limits;
 // Ways a packet can take: hooks, tunnels, NAT, jumbo frames.
@@ -23,5 +25,9 @@ mod paths;
 mod policy;
 // A real PostgreSQL and real clients.
 mod postgres;
+// What somebody removed, replaced or detached, and how it comes back.
+mod repair;
+// Bad input and bad luck: nothing enforced is lost.
+mod safety;
 // The corpus cut at every byte.
 mod truncation;

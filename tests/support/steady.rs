@@ -90,10 +90,14 @@ fn udp(netns: &Netns, address: SocketAddr) -> UdpSocket {
     })
 }
 
+/// The socket of a [`udp_server`], on every address. It must be there before a client sends.
+pub fn udp_listener(netns: &Netns, port: u16) -> UdpSocket {
+    udp(netns, SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port))
+}
+
 /// Answers every datagram until the traffic stops and everything was answered. `strangers`
 /// must never be seen.
-pub fn udp_server(netns: &Netns, port: u16, strangers: &[IpAddr], seen: &Seen) {
-    let socket = udp(netns, SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
+pub fn udp_server(socket: &UdpSocket, strangers: &[IpAddr], seen: &Seen) {
     let mut buffer = [0; 64];
     let mut quiet = Instant::now();
     // Clients wait for their last answers after the stop.

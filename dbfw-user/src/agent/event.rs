@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use tokio::sync::oneshot;
 
+use super::snapshot::SnapshotError;
 use crate::control::server::Call;
 
 /// One reason to look again.
@@ -19,6 +20,8 @@ pub(super) enum Event {
     Links,
     /// The kernel wrote drop events.
     Drops,
+    /// The snapshot was written, or not.
+    Saved(Result<(), SnapshotError>),
     /// SIGHUP.
     Reload,
     /// Somebody asks over the control socket.

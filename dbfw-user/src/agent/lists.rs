@@ -83,6 +83,15 @@ impl List {
         self.error.clone().or_else(|| self.refused.as_ref().map(|refused| refused.message.clone()))
     }
 
+    /// Follows a change of the configuration: what only `on_empty = "open"` let in goes when
+    /// that is said no more.
+    pub(super) fn follow(&mut self, database: &DatabaseConfig) {
+        if database.on_empty != OnEmpty::Open && self.rules == [self.everybody()] {
+            self.rules.clear();
+            self.last_success = None;
+        }
+    }
+
     /// Puts a list that was read in force, unless a guard of the database refuses it and
     /// `confirmed` does not say otherwise: a confirmation counts for the list that was
     /// refused before, not for one the human has not seen.
@@ -307,6 +316,16 @@ mod tests {
         let one = sources(&["10.0.0.1"]);
         assert_eq!(list.offer(&database, one, now(), false), Offer::Accepted);
         assert_eq!(prefixes(&list.rules).len(), 1);
+    }
+
+    #[test]
+    fn open_ends_with_the_configuration_that_said_so() {
+        let mut list = List::new("file:x".to_owned());
+        assert_eq!(list.offer(&database(OnEmpty::Open), vec![], now(), false), Offer::Accepted);
+        let keep = database(OnEmpty::Keep);
+        list.follow(&keep);
+        assert!(list.rules.is_empty());
+        assert_eq!(list.offer(&keep, vec![], now(), false), Offer::Refused(Guard::OnEmpty));
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! From lists to the kernel. Nothing else in the agent writes maps.
 
 use std::{
-    collections::BTreeMap, fs, os::unix::fs::MetadataExt as _, path::PathBuf, time::Instant,
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
 };
 
 use dbfw_common::{FLAG_DROP_FRAGMENTS, MAX_DATABASES};
@@ -9,7 +13,7 @@ use jiff::Timestamp;
 
 use super::{
     lists::{List, Offer},
-    snapshot::{DatabaseSnapshot, ListSnapshot, Snapshot},
+    snapshot::{DatabaseSnapshot, ListSnapshot, Snapshot, SnapshotError},
     state::{Agent, open_provider, with_provider},
 };
 use crate::{
@@ -44,10 +48,11 @@ impl Agent {
         let Some(provider) = &database.provider else { return };
         let (name, file) = open_provider(provider);
         let started = Instant::now();
-        self.stamps.insert(file.path.clone(), stamp(&file.path));
+        self.stamps.insert(file.path.clone(), Stamp::of(&file.path));
         let result = file.read();
         let list =
             self.lists.entry(database.name.clone()).or_insert_with(|| List::new(name.clone()));
+        list.follow(database);
         let before = list.trouble();
         let now = Timestamp::now();
         let outcome = match result {
@@ -76,13 +81,18 @@ impl Agent {
         self.sync.finished(&database.name, started.elapsed(), outcome);
     }
 
+    /// Whether a file may have changed since it was last read.
+    pub(super) fn may_have_changed(&self, path: &Path) -> bool {
+        self.stamps.get(path).is_none_or(|stamp| !stamp.settles(&Stamp::of(path)))
+    }
+
     /// Providers' files that changed without inotify telling.
     pub(super) fn changed_files(&self) -> Vec<PathBuf> {
         let mut paths: Vec<PathBuf> = with_provider(&self.config)
             .map(|(_, provider)| open_provider(provider).1.path)
             .collect();
         paths.dedup();
-        paths.retain(|path| self.stamps.get(path) != Some(&stamp(path)));
+        paths.retain(|path| self.may_have_changed(path));
         paths
     }
 
@@ -167,9 +177,7 @@ impl Agent {
         self.policy = policy;
         self.slots = slots;
         self.ids = ids;
-        if changed {
-            self.save_snapshot(now);
-        }
+        self.unsaved |= changed;
         Ok(done)
     }
 
@@ -207,8 +215,27 @@ impl Agent {
         rules.filter_map(|rule| rule.source.expires_at).filter(|at| *at > now).min()
     }
 
-    /// Writes the policy in force to disk. Failure is reported and changes nothing else.
-    pub(super) fn save_snapshot(&mut self, now: Timestamp) {
+    /// Begins to write the policy in force to disk, unless that is under way already.
+    pub(super) fn begin_saving(&mut self) {
+        if self.unsaved && self.saving.is_none() {
+            self.unsaved = false;
+            let snapshot = self.snapshot();
+            let state_dir = self.config.agent.state_dir.clone();
+            self.saving = Some(tokio::task::spawn_blocking(move || snapshot.save(&state_dir)));
+        }
+    }
+
+    /// Takes note of what became of it. Failure is reported and changes nothing else.
+    pub(super) fn saved(&mut self, result: Result<(), SnapshotError>) {
+        self.saving = None;
+        self.snapshot_error = result.err().map(|error| error.to_string());
+        if let Some(error) = &self.snapshot_error {
+            self.unsaved = true;
+            tracing::error!("the policy is in force, but a restart would not know it: {error}");
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
         let databases = self
             .policy
             .databases()
@@ -223,19 +250,12 @@ impl Agent {
                 }),
             })
             .collect();
-        let snapshot = Snapshot {
+        Snapshot {
             generation: self.generation,
-            written_at: now,
+            written_at: Timestamp::now(),
             slots: self.slots.clone(),
             databases,
-        };
-        self.snapshot_error = match snapshot.save(&self.config.agent.state_dir) {
-            Ok(()) => None,
-            Err(error) => {
-                tracing::error!("the policy is in force, but a restart would not know it: {error}");
-                Some(error.to_string())
-            }
-        };
+        }
     }
 
     /// Takes over what the snapshot knows: counters, ids and the providers' last lists.
@@ -294,7 +314,54 @@ fn assign_ids(known: &BTreeMap<String, u8>, databases: &[DatabaseConfig]) -> BTr
 }
 
 /// What tells that a file was changed or replaced.
-fn stamp(path: &PathBuf) -> Option<(std::time::SystemTime, u64, u64)> {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    /// Modification, length, inode; `None`: it is not there.
+    file: Option<(SystemTime, u64, u64)>,
+    /// When this was looked at.
+    at: SystemTime,
+}
+
+impl Stamp {
+    /// File systems stamp changes by a clock of this resolution or better.
+    const RESOLUTION: Duration = Duration::from_millis(20);
+
+    fn of(path: &Path) -> Self {
+        let at = SystemTime::now();
+        let file = fs::metadata(path)
+            .ok()
+            .and_then(|metadata| Some((metadata.modified().ok()?, metadata.len(), metadata.ino())));
+        Self { file, at }
+    }
+
+    /// Whether nothing can have changed from this look to `later`: the same file, last
+    /// modified so long before this look that a change since then would show.
+    fn settles(&self, later: &Self) -> bool {
+        let settled = self.file.is_none_or(|(modified, ..)| {
+            self.at.duration_since(modified).is_ok_and(|age| age > Self::RESOLUTION)
+        });
+        settled && self.file == later.file
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fresh_file_never_counts_as_settled() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let fresh = Stamp::of(file.path());
+        assert!(!fresh.settles(&Stamp::of(file.path())), "it may change within a tick");
+        let old = SystemTime::now() - Duration::from_secs(10);
+        file.as_file().set_modified(old).unwrap();
+        let settled = Stamp::of(file.path());
+        assert!(settled.settles(&Stamp::of(file.path())));
+        fs::write(file.path(), "x").unwrap();
+        assert!(!settled.settles(&Stamp::of(file.path())));
+        let gone = file.path().to_owned();
+        drop(file);
+        assert!(!settled.settles(&Stamp::of(&gone)));
+        assert!(Stamp::of(&gone).settles(&Stamp::of(&gone)));
+    }
 }

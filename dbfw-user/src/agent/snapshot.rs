@@ -69,6 +69,9 @@ pub enum SnapshotError {
         /// The system's reason.
         source: io::Error,
     },
+    /// Writing it was broken off.
+    #[error("the snapshot was not written: {0}")]
+    Lost(String),
     /// Its content is damaged or of another version.
     #[error("the snapshot {} cannot be used: {reason}", path.display())]
     Corrupt {

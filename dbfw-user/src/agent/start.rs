@@ -1,6 +1,6 @@
 //! Starting, the loop, and stopping.
 
-use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::pending, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
@@ -121,6 +121,7 @@ pub(super) async fn start(config_path: PathBuf, config: Config) -> anyhow::Resul
     let result = agent.run(sources).await;
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     let _ = stop.send(true);
+    agent.finish_saving().await;
     for server in servers {
         let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
     }
@@ -148,6 +149,9 @@ impl Agent {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.say_ready(&mut sources.said_ready);
+            if self.snapshot_error.is_none() {
+                self.begin_saving();
+            }
             let event = tokio::select! {
                 _ = terminate.recv() => Event::Shutdown,
                 _ = interrupt.recv() => Event::Shutdown,
@@ -159,6 +163,7 @@ impl Agent {
                 Some(call) = sources.call_queue.recv() => Event::Call(call),
                 Some(reply) = sources.scrape_queue.recv() => Event::Scrape(reply),
                 () = readable(self.events.as_ref()) => Event::Drops,
+                result = saved(self.saving.as_mut()) => Event::Saved(result),
             };
             if matches!(event, Event::Shutdown) {
                 return Ok(());
@@ -172,10 +177,22 @@ impl Agent {
             Event::Tick => self.tick(sources).await,
             Event::Expiry => self.expire(),
             Event::FileChanged(path) => {
-                self.read_lists(Some(&path), false);
+                // Several calls for one change are the rule: one reading does for them.
+                let mut paths = BTreeSet::from([path]);
+                while let Ok(path) = sources.change_queue.try_recv() {
+                    paths.insert(path);
+                }
+                paths.retain(|path| self.may_have_changed(path));
+                if paths.is_empty() {
+                    return;
+                }
+                for path in paths {
+                    self.read_lists(Some(&path), false);
+                }
                 // Its error is logged and shown in the status.
                 let _ = self.reconcile();
             }
+            Event::Saved(result) => self.saved(result),
             Event::Links => self.look_at_interfaces().await,
             Event::Drops => self.take_drops(),
             Event::Reload => {
@@ -206,6 +223,8 @@ impl Agent {
 
     async fn tick(&mut self, sources: &mut Sources) {
         self.verify().await;
+        // After a failure once a tick, not in a circle.
+        self.begin_saving();
         self.health.beat();
         // The loop got here: that is what the watchdog is to know.
         let _ = sd_notify::notify(&[NotifyState::Watchdog]);
@@ -226,9 +245,6 @@ impl Agent {
         }
         if self.apply_error.is_some() {
             let _ = self.reconcile();
-        }
-        if self.snapshot_error.is_some() {
-            self.save_snapshot(Timestamp::now());
         }
     }
 
@@ -276,6 +292,19 @@ impl Agent {
         for event in &taken {
             // Fails only if the followers just left.
             let _ = self.follow.send(drops::to_wire(event, &names));
+        }
+    }
+
+    /// Leaves the policy in force on disk.
+    async fn finish_saving(&mut self) {
+        if self.saving.is_some() {
+            let result = saved(self.saving.as_mut()).await;
+            self.saved(result);
+        }
+        self.begin_saving();
+        if self.saving.is_some() {
+            let result = saved(self.saving.as_mut()).await;
+            self.saved(result);
         }
     }
 
@@ -387,6 +416,17 @@ async fn readable(events: Option<&AsyncFd<crate::datapath::Events>>) {
             if let Ok(mut guard) = events.readable().await {
                 guard.clear_ready();
             }
+        }
+        None => pending().await,
+    }
+}
+
+async fn saved(
+    saving: Option<&mut JoinHandle<Result<(), SnapshotError>>>,
+) -> Result<(), SnapshotError> {
+    match saving {
+        Some(saving) => {
+            saving.await.unwrap_or_else(|error| Err(SnapshotError::Lost(error.to_string())))
         }
         None => pending().await,
     }

@@ -9,9 +9,9 @@ use std::{
 
 use jiff::Timestamp;
 use rtnetlink::Handle;
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, task::JoinHandle};
 
-use super::{lists::List, local::LocalSources};
+use super::{lists::List, local::LocalSources, reconcile::Stamp, snapshot::SnapshotError};
 use crate::{
     config::{Config, DatabaseConfig, ProviderConfig},
     control::wire::DropEvent,
@@ -45,8 +45,8 @@ pub(super) struct Agent {
     pub(super) ids: BTreeMap<String, u8>,
     /// Provider lists by database.
     pub(super) lists: BTreeMap<String, List>,
-    /// Modification of each provider's file when it was last read.
-    pub(super) stamps: BTreeMap<PathBuf, Option<(std::time::SystemTime, u64, u64)>>,
+    /// Each provider's file as it was just before it was last read.
+    pub(super) stamps: BTreeMap<PathBuf, Stamp>,
     pub(super) local: LocalSources,
     pub(super) slots: SlotTable,
     /// What is in force.
@@ -65,6 +65,10 @@ pub(super) struct Agent {
     pub(super) detached: bool,
     /// Why the last change was not carried out.
     pub(super) apply_error: Option<String>,
+    /// The policy in force is not on disk yet.
+    pub(super) unsaved: bool,
+    /// Writes the snapshot, beside the loop: a large one takes longer than a change may.
+    pub(super) saving: Option<JoinHandle<Result<(), SnapshotError>>>,
     /// Why the last snapshot was not written.
     pub(super) snapshot_error: Option<String>,
     /// What else is wrong and stays so until a restart.
@@ -119,6 +123,8 @@ impl Agent {
             exempt: Vec::new(),
             detached: false,
             apply_error: None,
+            unsaved: false,
+            saving: None,
             snapshot_error: None,
             standing: Vec::new(),
             events: None,

@@ -1,0 +1,17 @@
+//! What can go wrong around the agent, done to a real one: whatever was enforced stays so,
+//! and the agent says what is the matter.
+
+// More than the maps can hold.
+mod capacity;
+// Bad configurations, and modes that change in place.
+mod config;
+// Sources that end.
+mod expiry;
+// Bad, empty, shrunk, missing and overly generous lists.
+mod lists;
+// Damaged state files, full disks, directories that cannot be written.
+mod state;
+// Ending the agent, ending the protection, and a second agent.
+mod stopping;
+// Sources trusted by hand.
+mod trust;

@@ -1,0 +1,206 @@
+use std::{
+    fs::{self, File},
+    io::Write as _,
+};
+
+use dbfw_tests::{
+    agent::Host,
+    pair::{
+        FRIEND4, OTHER_PORT, Pair, STRANGER4, TRUSTED4, database, interfaces, list_state, listed,
+        metric,
+    },
+};
+use nix::sys::signal::Signal;
+
+const TRUSTED: &str = "10.77.0.2\n";
+
+fn started<'a>(pair: &'a Pair, list: &str, keys: &str) -> Host<'a> {
+    let mut host = Host::new(&pair.db);
+    host.replace("orders.list", list);
+    host.configure(&interfaces(), &listed(&host, keys));
+    host.start();
+    host
+}
+
+fn wait_for_state(host: &Host<'_>, state: &str) {
+    host.wait(&format!("the list to be {state}"), |host| list_state(host) == state);
+}
+
+fn error(host: &Host<'_>) -> String {
+    database(host)["provider"]["error"].as_str().unwrap_or_default().to_owned()
+}
+
+fn assert_answered(pair: &Pair, host: &Host<'_>, client: std::net::IpAddr) {
+    host.wait(&format!("{client} to be answered"), |_| pair.reaches(client));
+}
+
+fn assert_refused(pair: &Pair, host: &Host<'_>, client: std::net::IpAddr) {
+    assert!(!pair.reaches(client), "{client} was let in\n{}", host.log());
+}
+
+fn wait_refused(pair: &Pair, host: &Host<'_>, client: std::net::IpAddr) {
+    host.wait(&format!("{client} to be refused"), |_| !pair.reaches(client));
+}
+
+#[test]
+fn a_bad_list_leaves_the_last_good_one_in_force() {
+    let pair = Pair::new();
+    let host = started(&pair, TRUSTED, "");
+    host.replace("orders.list", "10.77.0.3\nnonsense\n10.77.0.9\n");
+    wait_for_state(&host, "stale");
+    assert!(error(&host).contains("orders.list:2: "), "file and line are told: {}", error(&host));
+    assert!(host.log().contains("orders.list:2: "), "{}", host.log());
+    let failures = "dbfw_sync_failures_total{cause=\"invalid\",database=\"orders\"}";
+    let reversed = "dbfw_sync_failures_total{database=\"orders\",cause=\"invalid\"}";
+    let failed = metric(&host, failures).or_else(|| metric(&host, reversed));
+    assert!(failed.is_some_and(|failed| failed >= 1.0), "failed syncs: {failed:?}");
+    assert_answered(&pair, &host, TRUSTED4);
+    assert_refused(&pair, &host, STRANGER4);
+    assert_refused(&pair, &host, FRIEND4);
+
+    host.replace("orders.list", "10.77.0.2\n10.77.0.3\n");
+    wait_for_state(&host, "ok");
+    assert_answered(&pair, &host, FRIEND4);
+    assert_refused(&pair, &host, STRANGER4);
+}
+
+#[test]
+fn an_empty_list_is_refused_until_confirmed_where_it_is_to_be_kept() {
+    let pair = Pair::new();
+    let host = started(&pair, TRUSTED, "on_empty = \"keep\"");
+    host.replace("orders.list", "# nobody\n");
+    wait_for_state(&host, "refused");
+    assert!(error(&host).contains("dbfw reload --confirm"), "{}", error(&host));
+    assert_answered(&pair, &host, TRUSTED4);
+    assert_eq!(host.dbfw(&["reload"]).status.code(), Some(1), "a reload alone confirms nothing");
+    assert_answered(&pair, &host, TRUSTED4);
+    assert_eq!(host.dbfw(&["reload", "--confirm"]).status.code(), Some(0));
+    assert_refused(&pair, &host, TRUSTED4);
+    assert!(pair.reaches_port(TRUSTED4, OTHER_PORT), "only the database is closed");
+}
+
+#[test]
+fn an_empty_list_closes_the_database_where_it_is_to() {
+    let pair = Pair::new();
+    let host = started(&pair, TRUSTED, "on_empty = \"close\"");
+    host.replace("orders.list", "");
+    wait_refused(&pair, &host, TRUSTED4);
+    assert_refused(&pair, &host, STRANGER4);
+    assert_eq!(list_state(&host), "ok");
+    assert!(pair.reaches_port(STRANGER4, OTHER_PORT), "only the database is closed");
+}
+
+#[test]
+fn an_empty_list_opens_the_database_where_it_is_to_and_a_later_one_closes_it() {
+    let pair = Pair::new();
+    let host = started(&pair, TRUSTED, "on_empty = \"open\"");
+    assert_refused(&pair, &host, STRANGER4);
+    host.replace("orders.list", "");
+    host.wait("the stranger to be let in", |_| pair.reaches(STRANGER4));
+    host.replace("orders.list", TRUSTED);
+    wait_refused(&pair, &host, STRANGER4);
+    assert_answered(&pair, &host, TRUSTED4);
+}
+
+#[test]
+fn a_list_that_shrinks_too_much_waits_for_a_human_word_about_that_list() {
+    let pair = Pair::new();
+    let host = started(&pair, "10.77.0.2\n10.77.0.3\n10.0.0.4\n10.0.0.5\n", "");
+    host.replace("orders.list", "10.77.0.2\n");
+    wait_for_state(&host, "refused");
+    assert!(error(&host).contains("max_shrink"), "{}", error(&host));
+    let guards = "dbfw_plan_refused_total{database=\"orders\",guard=\"max_shrink\"}";
+    let refused = metric(&host, guards);
+    assert!(refused.is_some_and(|refused| refused >= 1.0), "refused plans: {refused:?}");
+    assert_answered(&pair, &host, FRIEND4);
+
+    // Another list takes its place, unseen by agent and human: written through another name,
+    // with the same size and time.
+    let other_name = host.path("state").join("orders.list");
+    fs::hard_link(host.path("orders.list"), &other_name).expect("a second name");
+    host.signal(Signal::SIGSTOP);
+    let mut file = File::options().write(true).open(&other_name).expect("open the list");
+    let modified = file.metadata().and_then(|m| m.modified()).expect("its time");
+    file.write_all(b"10.77.0.9\n").expect("write the list");
+    file.set_modified(modified).expect("set its time");
+    host.signal(Signal::SIGCONT);
+    assert_eq!(host.dbfw(&["reload", "--confirm"]).status.code(), Some(1), "{}", host.log());
+    assert_refused(&pair, &host, STRANGER4);
+    assert_answered(&pair, &host, FRIEND4);
+
+    host.replace("orders.list", "10.77.0.2\n");
+    assert_eq!(host.dbfw(&["reload"]).status.code(), Some(1), "refused as before");
+    assert_eq!(host.dbfw(&["reload", "--confirm"]).status.code(), Some(0));
+    assert_answered(&pair, &host, TRUSTED4);
+    assert_refused(&pair, &host, FRIEND4);
+    assert_refused(&pair, &host, STRANGER4);
+    assert_eq!(list_state(&host), "ok");
+}
+
+#[test]
+fn a_list_cannot_open_the_database_to_everybody() {
+    let pair = Pair::new();
+    let host = started(&pair, TRUSTED, "");
+    for everybody in ["0.0.0.0/0", "0.0.0.0/1\n128.0.0.0/1", "0.0.0.0-255.255.255.255", "::/0"] {
+        host.replace("orders.list", &format!("10.77.0.2\n{everybody}\n"));
+        wait_for_state(&host, "refused");
+        assert!(error(&host).contains("allow_any"), "{everybody}: {}", error(&host));
+        assert_refused(&pair, &host, STRANGER4);
+        host.replace("orders.list", TRUSTED);
+        wait_for_state(&host, "ok");
+    }
+    host.replace("orders.list", "10.77.0.2\n0.0.0.0/0\n");
+    host.configure(&interfaces(), &listed(&host, "allow_any = true"));
+    assert_eq!(host.dbfw(&["reload"]).status.code(), Some(0));
+    assert_answered(&pair, &host, STRANGER4);
+}
+
+#[test]
+fn a_deleted_list_changes_nothing_and_is_followed_when_it_is_back() {
+    let pair = Pair::new();
+    let host = started(&pair, TRUSTED, "");
+    fs::remove_file(host.path("orders.list")).expect("delete the list");
+    wait_for_state(&host, "stale");
+    assert!(error(&host).contains("does not exist"), "{}", error(&host));
+    assert_answered(&pair, &host, TRUSTED4);
+    assert_refused(&pair, &host, FRIEND4);
+    host.replace("orders.list", "10.77.0.2\n10.77.0.3\n");
+    assert_answered(&pair, &host, FRIEND4);
+    assert_eq!(list_state(&host), "ok");
+}
+
+#[test]
+fn a_first_start_without_a_list_closes_the_database_and_nothing_else() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    host.configure(&interfaces(), &listed(&host, ""));
+    host.start();
+    assert_eq!(list_state(&host), "never");
+    assert!(error(&host).contains("does not exist"), "{}", error(&host));
+    assert_refused(&pair, &host, TRUSTED4);
+    assert!(pair.reaches_port(STRANGER4, OTHER_PORT), "only the database is closed");
+    host.replace("orders.list", TRUSTED);
+    assert_answered(&pair, &host, TRUSTED4);
+    assert_refused(&pair, &host, STRANGER4);
+}
+
+#[test]
+fn a_start_without_the_list_enforces_the_last_good_one() {
+    let pair = Pair::new();
+    let mut host = started(&pair, TRUSTED, "");
+    host.stop(Signal::SIGKILL);
+    fs::remove_file(host.path("orders.list")).expect("delete the list");
+    // As after a reboot: the snapshot is all there is.
+    assert_eq!(host.dbfw(&["detach", "--yes"]).status.code(), Some(0));
+    assert!(!host.pins().exists(), "detach removes the pins of an agent that is gone");
+    host.wait("the ports to be open", |_| pair.reaches(STRANGER4));
+    host.start();
+    assert_answered(&pair, &host, TRUSTED4);
+    assert_refused(&pair, &host, STRANGER4);
+    assert_eq!(list_state(&host), "stale");
+    // And once more, with the maps of the agent before.
+    host.stop(Signal::SIGKILL);
+    host.start();
+    assert_answered(&pair, &host, TRUSTED4);
+    assert_refused(&pair, &host, STRANGER4);
+}

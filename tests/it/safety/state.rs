@@ -1,0 +1,214 @@
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use dbfw_tests::{
+    agent::Host,
+    pair::{FRIEND4, Pair, STRANGER4, TRUSTED4, interfaces, listed, problems},
+};
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sys::signal::Signal,
+};
+
+/// TRUSTED4 by a list, FRIEND4 by the configuration.
+fn configured<'a>(pair: &'a Pair) -> Host<'a> {
+    let host = Host::new(&pair.db);
+    host.replace("orders.list", "10.77.0.2\n");
+    host.configure(
+        &interfaces(),
+        &listed(&host, "max_shrink = \"off\"\ntrusted_sources = [\"ip_addr:10.77.0.3\"]"),
+    );
+    host
+}
+
+fn assert_answered(pair: &Pair, host: &Host<'_>, client: IpAddr) {
+    host.wait(&format!("{client} to be answered"), |_| pair.reaches(client));
+}
+
+fn assert_refused(pair: &Pair, host: &Host<'_>, client: IpAddr) {
+    assert!(!pair.reaches(client), "{client} was let in\n{}", host.log());
+}
+
+/// What can happen to a file.
+fn damages(good: &[u8]) -> [(&'static str, Vec<u8>); 4] {
+    let mut flipped = good.to_vec();
+    // In the address 10.77.0.2, which is then another one.
+    let at = good.windows(9).position(|window| window == b"10.77.0.2").expect("the address");
+    flipped[at + 8] = b'9';
+    [
+        ("one character changed", flipped),
+        ("cut in the middle", good[..good.len() / 2].to_vec()),
+        ("empty", Vec::new()),
+        ("garbage", vec![0xff; 4096]),
+    ]
+}
+
+#[test]
+fn a_damaged_snapshot_is_set_aside_and_nothing_of_it_is_in_force() {
+    let pair = Pair::new();
+    let mut host = configured(&pair);
+    host.start();
+    assert_answered(&pair, &host, TRUSTED4);
+    host.stop(Signal::SIGTERM);
+    let (snapshot, aside) =
+        (host.path("state/snapshot.json"), host.path("state/snapshot.json.bad"));
+    let good = fs::read(&snapshot).expect("the snapshot");
+    fs::remove_file(host.path("orders.list")).expect("delete the list");
+    for (what, damaged) in damages(&good) {
+        host.dbfw(&["detach", "--yes"]);
+        fs::write(&snapshot, &damaged).expect("damage the snapshot");
+        host.start();
+        assert_answered(&pair, &host, FRIEND4);
+        assert_refused(&pair, &host, TRUSTED4);
+        assert_refused(&pair, &host, STRANGER4);
+        assert_eq!(fs::read(&aside).expect("it was set aside"), damaged, "{what}");
+        let told = problems(&host);
+        assert!(told.contains("snapshot.json.bad"), "{what}: the status names it: {told}");
+        assert!(host.log().contains("snapshot.json.bad"), "{what}: the log names it");
+        host.stop(Signal::SIGTERM);
+        fs::remove_file(&aside).expect("remove what was set aside");
+    }
+    // The good one would have been used.
+    fs::write(&snapshot, &good).expect("restore the snapshot");
+    host.start();
+    assert_answered(&pair, &host, TRUSTED4);
+}
+
+#[test]
+fn a_damaged_file_of_sources_trusted_by_hand_is_set_aside_and_nobody_of_it_trusted() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    host.configure(&interfaces(), "[[database]]\nname = \"orders\"\nports = [5432]\ntrusted_sources = [\"ip_addr:10.77.0.3\"]");
+    host.start();
+    let add = ["trust", "add", "ip_addr:10.77.0.2", "--database", "orders"];
+    assert_eq!(host.dbfw(&add).status.code(), Some(0), "{}", host.log());
+    host.stop(Signal::SIGTERM);
+    let (file, aside) = (host.path("state/trust.json"), host.path("state/trust.json.bad"));
+    let good = fs::read(&file).expect("the sources trusted by hand");
+    for (what, damaged) in damages(&good).into_iter().skip(1) {
+        fs::write(&file, &damaged).expect("damage the file");
+        host.start();
+        assert_answered(&pair, &host, FRIEND4);
+        assert_refused(&pair, &host, TRUSTED4);
+        assert_refused(&pair, &host, STRANGER4);
+        assert_eq!(fs::read(&aside).expect("it was set aside"), damaged, "{what}");
+        assert!(host.log().contains("trust.json.bad"), "{what}: the log names it");
+        let told = problems(&host);
+        assert!(told.contains("trust.json.bad"), "{what}: the status names it: {told}");
+        host.stop(Signal::SIGTERM);
+        fs::remove_file(&aside).expect("remove what was set aside");
+    }
+}
+
+/// A file system over a directory, for as long as this lives.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn tmpfs(path: &Path, options: &str) -> Self {
+        fs::create_dir_all(path).expect("a directory to mount on");
+        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), Some(options))
+            .unwrap_or_else(|error| panic!("cannot mount over {}: {error}", path.display()));
+        Self(path.to_owned())
+    }
+
+    fn read_only(path: &Path) -> Self {
+        let mounted = Self::tmpfs(path, "size=64k");
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        mount(None::<&str>, path, None::<&str>, flags, None::<&str>).expect("make it read-only");
+        mounted
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+/// Fills a file system to the last byte; removing the file makes room again.
+fn fill(directory: &Path) -> PathBuf {
+    let path = directory.join("ballast");
+    let mut file = File::create(&path).expect("make the ballast");
+    while file.write_all(&[0; 512]).is_ok() {}
+    path
+}
+
+#[test]
+fn a_full_disk_stops_neither_changes_nor_the_filter_and_is_told() {
+    let pair = Pair::new();
+    let mut host = configured(&pair);
+    let state = host.path("state");
+    let _mounted = Mounted::tmpfs(&state, "size=64k");
+    host.start();
+    assert_answered(&pair, &host, TRUSTED4);
+    let ballast = fill(&state);
+
+    host.replace("orders.list", "10.77.0.9\n");
+    host.wait("the change to be in force", |_| !pair.reaches(TRUSTED4));
+    assert_answered(&pair, &host, STRANGER4);
+    host.wait("the status to tell", |host| problems(host).contains("snapshot.json"));
+    assert!(host.log().contains("a restart would not know it"), "{}", host.log());
+
+    // What a restart would not know must not be in force.
+    let add = ["trust", "add", "ip_addr:10.77.0.2", "--database", "orders"];
+    let output = host.dbfw(&add);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot remember it"), "{output:?}");
+    assert_refused(&pair, &host, TRUSTED4);
+
+    // The old snapshot is whole, and with room the new one is written.
+    fs::remove_file(&ballast).expect("make room");
+    host.wait("the status to be good again", |host| problems(host).is_empty());
+    host.stop(Signal::SIGKILL);
+    fs::remove_file(host.path("orders.list")).expect("delete the list");
+    host.start();
+    assert_answered(&pair, &host, STRANGER4);
+    assert_refused(&pair, &host, TRUSTED4);
+    host.stop(Signal::SIGTERM);
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_written_is_told_and_the_filter_works() {
+    let pair = Pair::new();
+    let mut host = configured(&pair);
+    let _mounted = Mounted::read_only(&host.path("state"));
+    host.start();
+    assert_answered(&pair, &host, TRUSTED4);
+    assert_refused(&pair, &host, STRANGER4);
+    let told = problems(&host);
+    assert!(told.contains("cannot write the snapshot"), "{told}");
+    host.stop(Signal::SIGTERM);
+}
+
+#[test]
+fn a_run_directory_that_cannot_be_written_is_told_and_the_filter_works() {
+    let pair = Pair::new();
+    let mut host = configured(&pair);
+    let run = host.path("run");
+    let _mounted = Mounted::read_only(&run);
+    host.spawn();
+    host.wait_for_log("ready: ");
+    let log = host.log();
+    assert!(log.contains("there is no control socket"), "{log}");
+    assert!(log.contains(&run.display().to_string()), "it names the directory: {log}");
+    assert!(log.contains("Read-only file system"), "it says why: {log}");
+    assert_answered(&pair, &host, TRUSTED4);
+    assert_refused(&pair, &host, STRANGER4);
+    host.stop(Signal::SIGTERM);
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let pair = Pair::new();
+    let mut host = configured(&pair);
+    // A file is in the way.
+    fs::write(host.path("state"), "").expect("a file");
+    host.spawn();
+    assert_eq!(host.ended(), Some(1), "{}", host.log());
+    let state = host.path("state").display().to_string();
+    assert!(host.log().contains(&format!("cannot make {state}")), "{}", host.log());
+}
