@@ -1,6 +1,7 @@
 mod bad;
 mod good;
 mod hostile;
+mod whole;
 
 use std::{fs, path::PathBuf};
 

@@ -1,0 +1,127 @@
+//! Carrying out a change of policy: ports, sets and modes, in the order that disturbs nobody.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use dbfw_common::{
+    Counted, DATABASE_SLOTS, DATABASES, Database, Family, HOST, MAX_NAME, Mode, PORT_WORDS,
+    port_slot, stats_slot,
+};
+
+use super::{
+    DatabaseSlot, Datapath, Plan,
+    error::{DatapathError, map_io},
+    name_of, write,
+};
+
+/// What the kernel is to hold from now on.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// Rule slots to zero, because they are about to count for another rule.
+    pub fresh_rules: Vec<Range<u32>>,
+    /// How the sets change.
+    pub plan: Plan,
+    /// Every database.
+    pub databases: Vec<DatabaseSlot>,
+    /// `FLAG_*` of the host's slot.
+    pub flags: u32,
+}
+
+impl Datapath {
+    /// Carries out a change. The order keeps every packet's verdict the old or the new one:
+    /// ports that are protected no more go first, then the sets change, then modes, and
+    /// ports that become protected come last. On an error the sets and ports are as before.
+    pub fn apply(&mut self, change: &Change) -> Result<(), DatapathError> {
+        write::reset_rules(&mut self.maps, &change.fresh_rules)?;
+        for database in &change.databases {
+            let known = name_of(&self.maps.database(u32::from(database.id))?);
+            if known != database.name {
+                let first = stats_slot(u32::from(database.id), Family::V4, Counted::Allowed);
+                let end = stats_slot(u32::from(database.id) + 1, Family::V4, Counted::Allowed);
+                write::reset_counters(&mut self.maps, first..end)?;
+            }
+        }
+
+        let before: Vec<u64> = (0..PORT_WORDS).map(|word| self.ports.get(word)).collect();
+        let after = port_words(&change.databases);
+        for word in 0..PORT_WORDS {
+            let kept = still_protected(before[word as usize], after[word as usize]);
+            self.ports.set(word, kept);
+        }
+        if let Err(error) = self.sets.apply(&mut self.maps, &change.plan) {
+            for (word, ids) in before.iter().enumerate() {
+                self.ports.set(word as u32, *ids);
+            }
+            return Err(error);
+        }
+        self.write_databases(&change.databases, change.flags)?;
+        for (word, ids) in after.iter().enumerate() {
+            self.ports.set(word as u32, *ids);
+        }
+        Ok(())
+    }
+
+    fn write_databases(
+        &mut self,
+        databases: &[DatabaseSlot],
+        flags: u32,
+    ) -> Result<(), DatapathError> {
+        let strictest = databases.iter().map(|database| database.mode).max();
+        let mut slots = BTreeMap::from([(
+            HOST,
+            Database { mode: strictest.unwrap_or(Mode::Off) as u32, flags, name: [0; MAX_NAME] },
+        )]);
+        for database in databases {
+            let mut name = [0; MAX_NAME];
+            let bytes = database.name.as_bytes();
+            let len = bytes.len().min(MAX_NAME);
+            name[..len].copy_from_slice(&bytes[..len]);
+            slots.insert(
+                u32::from(database.id),
+                Database { mode: database.mode as u32, flags: 0, name },
+            );
+        }
+        let free = Database { mode: Mode::Off as u32, flags: 0, name: [0; MAX_NAME] };
+        for id in 0..DATABASE_SLOTS {
+            let wanted = slots.get(&id).copied().unwrap_or(free);
+            if self.maps.database(id)? != wanted {
+                self.maps.databases.set(id, wanted, 0).map_err(|error| {
+                    DatapathError::map(format!("write slot {id} of"), DATABASES, map_io(&error))
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn port_words(databases: &[DatabaseSlot]) -> Vec<u64> {
+    let mut words = vec![0u64; PORT_WORDS as usize];
+    for database in databases.iter().filter(|database| database.mode != Mode::Off) {
+        for port in &database.ports {
+            let (word, byte) = port_slot(port.udp, port.port);
+            words[word as usize] |= u64::from(database.id) << (byte * 8);
+        }
+    }
+    words
+}
+
+/// `before` without the bytes that are zero in `after`.
+fn still_protected(before: u64, after: u64) -> u64 {
+    let mut kept = before.to_le_bytes();
+    for (kept, after) in kept.iter_mut().zip(after.to_le_bytes()) {
+        if after == 0 {
+            *kept = 0;
+        }
+    }
+    u64::from_le_bytes(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_that_stay_are_kept_while_others_go() {
+        assert_eq!(still_protected(0x0201, 0x0003), 0x0001);
+        assert_eq!(still_protected(0, u64::MAX), 0);
+    }
+}

@@ -1,0 +1,225 @@
+//! The attachments of one agent: taken over, made, followed, let go.
+
+use std::{
+    fs,
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+};
+
+use dbfw_common::{EXEMPT, Exempt, MAX_EXEMPT};
+
+use super::{
+    AttachError, Attachment, BACKSTOP_PIN, Backstop, Datapath, Interface, LINK_PINS,
+    error::{DatapathError, map_io},
+    object::Programs,
+    pins, sys,
+};
+use crate::config::Attach;
+
+impl Datapath {
+    /// Takes over the links earlier agents pinned, under this ABI or another, by replacing
+    /// their programs in place. Returns what could not be taken over, in words.
+    pub fn adopt(&mut self, interfaces: &[Interface]) -> Result<Vec<String>, DatapathError> {
+        let mut problems = Vec::new();
+        let others = pins::other_directories(&self.pin_dir, self.abi)?;
+        for directory in
+            std::iter::once(pins::directory(&self.pin_dir, self.abi)).chain(others.clone())
+        {
+            for pin in pins::names(&directory, LINK_PINS)? {
+                let path = directory.join(&pin);
+                if pin == BACKSTOP_PIN {
+                    // Of another ABI: its lookup goes on until the new one is attached.
+                    continue;
+                }
+                let adopted = sys::obj_get(&path, false)
+                    .map_err(|error| error.to_string())
+                    .and_then(|link| Attachment::adopt(&self.programs, &pin, link, interfaces));
+                match adopted {
+                    Ok(Some(attachment)) if self.attachment(attachment.index).is_none() => {
+                        attachment.repair_pin(&self.pins)?;
+                        self.attachments.push(attachment);
+                    }
+                    // Its interface is gone, or already filtered.
+                    Ok(_) => pins::remove(&path)?,
+                    Err(error) => {
+                        problems.push(format!("{}: {error}; removed", path.display()));
+                        pins::remove(&path)?;
+                    }
+                }
+            }
+        }
+        self.superseded = others;
+        Ok(problems)
+    }
+
+    /// Removes the pins of other ABIs, once everything is attached under this one.
+    pub fn retire_others(&mut self) -> Result<(), DatapathError> {
+        for directory in std::mem::take(&mut self.superseded) {
+            for name in pins::names(&directory, "")? {
+                pins::remove(&directory.join(name))?;
+            }
+            fs::remove_dir(&directory)
+                .map_err(|error| DatapathError::pin("remove", &directory, error))?;
+        }
+        Ok(())
+    }
+
+    /// What is attached.
+    pub fn attachments(&self) -> &[Attachment] {
+        &self.attachments
+    }
+
+    /// The attachment of the interface with this index.
+    pub fn attachment(&self, index: u32) -> Option<&Attachment> {
+        self.attachments.iter().find(|attachment| attachment.index == index)
+    }
+
+    /// Attaches to an interface that has no attachment yet.
+    pub fn attach(&mut self, interface: &Interface, attach: Attach) -> Result<(), AttachError> {
+        let attachment = Attachment::create(&self.programs, &self.pins, interface, attach)?;
+        self.attachments.push(attachment);
+        Ok(())
+    }
+
+    /// Detaches from every interface `keep` does not want.
+    pub fn detach_others(
+        &mut self,
+        keep: impl Fn(&Attachment) -> bool,
+    ) -> Result<Vec<String>, DatapathError> {
+        let (kept, gone) = std::mem::take(&mut self.attachments).into_iter().partition(keep);
+        self.attachments = kept;
+        gone.into_iter()
+            .map(|attachment: Attachment| {
+                let name = attachment.interface.clone();
+                attachment.detach(&self.pins).map(|()| name)
+            })
+            .collect()
+    }
+
+    /// Follows the interfaces' names.
+    pub fn follow_names(&mut self, interfaces: &[Interface]) -> Result<(), DatapathError> {
+        let mut old = Vec::new();
+        for attachment in &mut self.attachments {
+            let named = interfaces.iter().find(|interface| interface.index == attachment.index);
+            if let Some(interface) = named
+                && interface.name != attachment.interface
+            {
+                old.push(attachment.rename(&self.pins, &interface.name)?);
+            }
+        }
+        // Interfaces may have swapped their names: no pin goes before all are renamed.
+        for pin in old {
+            self.remove_link_pin(&pin)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a link's pin, unless it is the pin of an attachment.
+    fn remove_link_pin(&self, pin: &str) -> Result<(), DatapathError> {
+        if self.attachments.iter().any(|attachment| attachment.pin() == pin) {
+            return Ok(());
+        }
+        self.pins.remove(pin)
+    }
+
+    /// Attaches the backstop, or takes over its pinned link.
+    pub fn attach_backstop(&mut self) -> Result<(), String> {
+        self.backstop = Some(Backstop::attach(&self.programs, &self.pins)?);
+        Ok(())
+    }
+
+    /// Detaches the backstop, attached by this process or pinned by an earlier one.
+    pub fn detach_backstop(&mut self) -> Result<(), DatapathError> {
+        match self.backstop.take() {
+            Some(backstop) => backstop.detach(&self.pins),
+            None => self.pins.remove(BACKSTOP_PIN),
+        }
+    }
+
+    /// Whether the backstop is attached, as far as this process did it.
+    pub fn has_backstop(&self) -> bool {
+        self.backstop.is_some()
+    }
+
+    /// Reads the backstop back from the kernel.
+    pub fn check_backstop(&self) -> Result<(), String> {
+        match &self.backstop {
+            Some(backstop) => backstop.check(&self.programs),
+            None => Err("the backstop is not attached".to_owned()),
+        }
+    }
+
+    /// Tells the backstop which interfaces it lets through; at most [`MAX_EXEMPT`].
+    pub fn set_exempt(&mut self, indexes: &[u32]) -> Result<(), DatapathError> {
+        let mut exempt = Exempt::default();
+        for (slot, index) in exempt.ifindex.iter_mut().zip(indexes.iter().take(MAX_EXEMPT)) {
+            *slot = *index;
+        }
+        self.maps
+            .exempt
+            .set(0, exempt, 0)
+            .map_err(|error| DatapathError::map("write", EXEMPT, map_io(&error)))
+    }
+
+    /// Reads every attachment back from the kernel and lets go of those that do not hold,
+    /// so that they can be made anew. Returns what was wrong, by interface.
+    pub fn check_attachments(&mut self) -> Vec<(String, String)> {
+        let lost = self.let_go(|attachment, programs| attachment.check(programs));
+        lost.into_iter().map(|(attachment, why)| (attachment.interface, why)).collect()
+    }
+
+    /// As [`Datapath::check_attachments`], and reads back that what is attached is still the
+    /// interface it was attached to. `interfaces` must have been listed after the last
+    /// attachment was made.
+    pub fn check_interfaces(&mut self, interfaces: &[Interface]) -> Vec<(Attachment, String)> {
+        self.let_go(|attachment, programs| attachment.check_interface(programs, interfaces))
+    }
+
+    fn let_go(
+        &mut self,
+        check: impl Fn(&Attachment, &Programs) -> Result<(), String>,
+    ) -> Vec<(Attachment, String)> {
+        let mut lost = Vec::new();
+        for attachment in std::mem::take(&mut self.attachments) {
+            match check(&attachment, &self.programs) {
+                Ok(()) => self.attachments.push(attachment),
+                Err(why) => lost.push((attachment, why)),
+            }
+        }
+        for (attachment, _) in &lost {
+            if let Err(error) = self.remove_link_pin(attachment.pin()) {
+                tracing::warn!(%error, "cannot remove the pin of a lost attachment");
+            }
+        }
+        lost
+    }
+
+    /// Detaches everything. The maps stay pinned, so that the counters do.
+    pub fn detach_all(&mut self) -> Result<(), DatapathError> {
+        self.detach_others(|_| false)?;
+        self.detach_backstop()
+    }
+}
+
+/// Detaches everything pinned below `pin_dir`, whoever pinned it, and removes every pin.
+/// Returns what was detached.
+pub fn detach_pinned(pin_dir: &Path) -> Result<Vec<String>, DatapathError> {
+    let mut detached = Vec::new();
+    for abi in pins::names(pin_dir, "v")? {
+        let directory = pin_dir.join(abi);
+        for name in pins::names(&directory, "")? {
+            let path = directory.join(&name);
+            if name.starts_with(LINK_PINS) {
+                let link: OwnedFd = sys::obj_get(&path, false)
+                    .map_err(|error| DatapathError::pin("open", &path, error))?;
+                // One that is attached no more cannot be detached: that is the goal.
+                let _ = sys::link_detach(link.as_fd());
+                detached.push(name.clone());
+            }
+            pins::remove(&path)?;
+        }
+        fs::remove_dir(&directory)
+            .map_err(|error| DatapathError::pin("remove", &directory, error))?;
+    }
+    Ok(detached)
+}
