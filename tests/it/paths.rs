@@ -403,3 +403,26 @@ fn jumbo_frames_are_filtered_by_native_xdp() {
         assert!(server.recv_from(&mut received).is_err(), "a stranger's datagram arrived");
     }
 }
+
+#[test]
+fn the_hook_follows_the_configuration_at_a_reload_and_at_a_start() {
+    let (db, client) = (Netns::new("db"), Netns::new("client"));
+    let line = Line::new((&db, "db0"), (&client, "cl0"), 1);
+    let mut host = Host::new(&db);
+    let _echo = Echo::start(&db, PORT);
+    for (round, mode) in ["native", "tcx", "generic", "native", "tcx"].into_iter().enumerate() {
+        let keys = format!("interfaces = [\"db0\"]\nattach = \"{mode}\"");
+        host.configure(&keys, &orders("5432", &[&line]));
+        match round {
+            0 => host.start(),
+            4 => {
+                host.stop(nix::sys::signal::Signal::SIGTERM);
+                host.start();
+            }
+            _ => reload(&host),
+        }
+        let status = wait_for_interface(&host, "db0");
+        assert_eq!(status["mode"], mode, "{}", host.log());
+        line.assert_answers(PORT, Served, Silent);
+    }
+}

@@ -87,15 +87,7 @@ impl Agent {
         self.config_ok = true;
         let names: Vec<String> =
             with_provider(&self.config).map(|(database, _)| database.name.clone()).collect();
-        self.lists.retain(|name, list| {
-            let provider = self
-                .config
-                .databases
-                .iter()
-                .find(|d| d.name == *name)
-                .and_then(|d| d.provider.as_ref());
-            provider.is_some_and(|p| crate::provider::provider_name(p) == list.provider)
-        });
+        self.lists.retain(|name, _| names.contains(name));
         self.sync.set_databases(names.iter().map(String::as_str));
         self.read_lists(None, confirm);
         let done = match self.reconcile() {
@@ -108,6 +100,7 @@ impl Agent {
         };
         self.detached = false;
         self.leave_others();
+        self.follow_attach();
         self.verify().await;
         Ok(self.reloaded(&done))
     }

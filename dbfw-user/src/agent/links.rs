@@ -112,6 +112,18 @@ impl Agent {
         }
     }
 
+    /// Attaches anew what is attached by a hook the configuration does not name any more.
+    pub(super) fn follow_attach(&mut self) {
+        let attach = self.config.agent.attach;
+        for interface in self.interfaces.clone() {
+            match self.datapath.change_mode(&interface, attach) {
+                Ok(true) => tracing::info!(interface = %interface.name, "attached by another hook"),
+                Ok(false) => {}
+                Err(error) => tracing::error!("{error}"),
+            }
+        }
+    }
+
     /// Tells the backstop which interfaces it lets through.
     pub(super) fn update_exempt(&mut self) {
         let patterns = &self.config.agent.exempt_interfaces;

@@ -65,11 +65,43 @@ impl List {
         Self { rules, last_success: Some(last_success), from_snapshot: true, ..Self::new(provider) }
     }
 
+    /// What an earlier agent left in the maps, where neither the list nor the snapshot can
+    /// be read: nothing enforced is lost by that.
+    pub(super) fn adopt(provider: String, prefixes: Vec<Prefix>) -> Self {
+        let origin = Origin::Provider(provider.clone());
+        let rules = prefixes
+            .into_iter()
+            .map(|prefix| Rule {
+                source: TrustedSource {
+                    kind: SourceType::IpAddr,
+                    value: prefix.to_string(),
+                    description: Some(
+                        "found in the maps at start, with no list to read".to_owned(),
+                    ),
+                    expires_at: None,
+                },
+                origin: origin.clone(),
+                prefixes: vec![prefix],
+            })
+            .collect();
+        Self { rules, from_snapshot: true, ..Self::new(provider) }
+    }
+
+    /// Follows the configuration to another provider: what is in force stays until the new
+    /// one's list is read and passes the guards.
+    pub(super) fn move_to(&mut self, provider: String) {
+        if self.provider != provider {
+            self.provider = provider;
+            self.from_snapshot = true;
+            self.refused = None;
+        }
+    }
+
     /// The state in a word, as `dbfw status` says it.
     pub(super) fn state(&self) -> &'static str {
         if self.refused.is_some() {
             "refused"
-        } else if self.last_success.is_none() {
+        } else if self.last_success.is_none() && self.rules.is_empty() {
             "never"
         } else if self.error.is_some() || self.from_snapshot {
             "stale"
@@ -131,6 +163,8 @@ impl List {
 
     /// Keeps what is in force; says why.
     pub(super) fn failed(&mut self, error: String) {
+        // A refusal is of a list that can be confirmed; this one cannot even be read.
+        self.refused = None;
         self.error = Some(error);
     }
 

@@ -13,7 +13,6 @@ use jiff::Timestamp;
 
 use super::{
     lists::{List, Offer},
-    snapshot::{DatabaseSnapshot, ListSnapshot, Snapshot, SnapshotError},
     state::{Agent, open_provider, with_provider},
 };
 use crate::{
@@ -52,6 +51,7 @@ impl Agent {
         let result = file.read();
         let list =
             self.lists.entry(database.name.clone()).or_insert_with(|| List::new(name.clone()));
+        list.move_to(name.clone());
         list.follow(database);
         let before = list.trouble();
         let now = Timestamp::now();
@@ -202,7 +202,7 @@ impl Agent {
             .collect()
     }
 
-    fn local_rules(&self, database: &str) -> impl Iterator<Item = Rule> {
+    pub(super) fn local_rules(&self, database: &str) -> impl Iterator<Item = Rule> {
         self.local
             .all()
             .iter()
@@ -214,69 +214,9 @@ impl Agent {
         let rules = self.policy.databases().iter().flat_map(|database| &database.rules);
         rules.filter_map(|rule| rule.source.expires_at).filter(|at| *at > now).min()
     }
-
-    /// Begins to write the policy in force to disk, unless that is under way already.
-    pub(super) fn begin_saving(&mut self) {
-        if self.unsaved && self.saving.is_none() {
-            self.unsaved = false;
-            let snapshot = self.snapshot();
-            let state_dir = self.config.agent.state_dir.clone();
-            self.saving = Some(tokio::task::spawn_blocking(move || snapshot.save(&state_dir)));
-        }
-    }
-
-    /// Takes note of what became of it. Failure is reported and changes nothing else.
-    pub(super) fn saved(&mut self, result: Result<(), SnapshotError>) {
-        self.saving = None;
-        self.snapshot_error = result.err().map(|error| error.to_string());
-        if let Some(error) = &self.snapshot_error {
-            self.unsaved = true;
-            tracing::error!("the policy is in force, but a restart would not know it: {error}");
-        }
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        let databases = self
-            .policy
-            .databases()
-            .iter()
-            .map(|database| DatabaseSnapshot {
-                name: database.name.clone(),
-                id: database.id,
-                rules: database.rules.clone(),
-                list: self.lists.get(&database.name).and_then(|list| {
-                    let provider = list.provider.clone();
-                    list.last_success.map(|last_success| ListSnapshot { provider, last_success })
-                }),
-            })
-            .collect();
-        Snapshot {
-            generation: self.generation,
-            written_at: Timestamp::now(),
-            slots: self.slots.clone(),
-            databases,
-        }
-    }
-
-    /// Takes over what the snapshot knows: counters, ids and the providers' last lists.
-    pub(super) fn restore(&mut self, snapshot: Snapshot) {
-        for (database, provider) in with_provider(&self.config) {
-            let (name, _) = open_provider(provider);
-            let Some(known) = snapshot.database(&database.name) else { continue };
-            let Some(list) = known.list.as_ref().filter(|list| list.provider == name) else {
-                continue;
-            };
-            let origin = Origin::Provider(name.clone());
-            let rules = known.rules.iter().filter(|rule| rule.origin == origin).cloned().collect();
-            self.sync.restore(&database.name, list.last_success);
-            self.lists.insert(database.name.clone(), List::restore(name, rules, list.last_success));
-        }
-        self.generation = snapshot.generation;
-        self.slots = snapshot.slots;
-    }
 }
 
-fn config_rules(database: &DatabaseConfig) -> impl Iterator<Item = Rule> {
+pub(super) fn config_rules(database: &DatabaseConfig) -> impl Iterator<Item = Rule> {
     database.trusted_sources.iter().filter_map(|source| rule(source.clone(), Origin::Config))
 }
 

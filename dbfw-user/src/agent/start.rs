@@ -1,26 +1,23 @@
-//! Starting, the loop, and stopping.
+//! Starting and stopping.
 
-use std::{collections::BTreeSet, future::pending, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
-use jiff::Timestamp;
 use rtnetlink::MulticastGroup;
 use sd_notify::NotifyState;
 use tokio::{
     io::unix::AsyncFd,
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot},
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, sleep},
 };
 
 use super::{
-    event::Event,
     files,
     local::LocalSources,
     privileges,
+    run::Sources,
     snapshot::{Snapshot, SnapshotError},
     state::{Agent, Parts, open_provider, with_provider},
 };
@@ -28,15 +25,10 @@ use crate::{
     config::Config,
     control::{listen, server},
     datapath::{Datapath, interfaces},
-    observe::{
-        drops::{self, Clock, Names},
-        http::{self, Probe},
-    },
+    observe::http::{self, Probe},
     provider::{self, Watcher},
 };
 
-/// How often protection is read back from the kernel.
-const TICK: Duration = Duration::from_secs(1);
 /// Requests waiting for the loop.
 const QUEUE: usize = 64;
 
@@ -85,6 +77,7 @@ pub(super) async fn start(config_path: PathBuf, config: Config) -> anyhow::Resul
 
     status("applying the policy");
     agent.read_lists(None, false);
+    agent.adopt_held();
     if let Err(error) = agent.reconcile() {
         anyhow::bail!(
             "the policy cannot be carried out: {error}. Nothing is attached or replaced; what an \
@@ -96,6 +89,7 @@ pub(super) async fn start(config_path: PathBuf, config: Config) -> anyhow::Resul
         tracing::warn!("a pinned link cannot be taken over: {problem}");
     }
     agent.leave_others();
+    agent.follow_attach();
     agent.verify().await;
     agent.datapath.retire_others()?;
 
@@ -127,200 +121,6 @@ pub(super) async fn start(config_path: PathBuf, config: Config) -> anyhow::Resul
     }
     tracing::info!("stopped; the filter goes on without the agent (dbfw detach ends it)");
     result
-}
-
-/// Where the loop's events come from.
-struct Sources {
-    links: mpsc::Receiver<()>,
-    call_queue: mpsc::Receiver<server::Call>,
-    scrape_queue: mpsc::Receiver<oneshot::Sender<String>>,
-    change_queue: mpsc::Receiver<PathBuf>,
-    changes: mpsc::Sender<PathBuf>,
-    watcher: Option<Watcher>,
-    said_ready: bool,
-}
-
-impl Agent {
-    async fn run(&mut self, mut sources: Sources) -> anyhow::Result<()> {
-        let mut hangup = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
-        let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            self.say_ready(&mut sources.said_ready);
-            if self.snapshot_error.is_none() {
-                self.begin_saving();
-            }
-            let event = tokio::select! {
-                _ = terminate.recv() => Event::Shutdown,
-                _ = interrupt.recv() => Event::Shutdown,
-                _ = hangup.recv() => Event::Reload,
-                Some(()) = sources.links.recv() => Event::Links,
-                Some(path) = sources.change_queue.recv() => Event::FileChanged(path),
-                () = until(self.next_expiry) => Event::Expiry,
-                _ = ticks.tick() => Event::Tick,
-                Some(call) = sources.call_queue.recv() => Event::Call(call),
-                Some(reply) = sources.scrape_queue.recv() => Event::Scrape(reply),
-                () = readable(self.events.as_ref()) => Event::Drops,
-                result = saved(self.saving.as_mut()) => Event::Saved(result),
-            };
-            if matches!(event, Event::Shutdown) {
-                return Ok(());
-            }
-            self.handle(event, &mut sources).await;
-        }
-    }
-
-    async fn handle(&mut self, event: Event, sources: &mut Sources) {
-        match event {
-            Event::Tick => self.tick(sources).await,
-            Event::Expiry => self.expire(),
-            Event::FileChanged(path) => {
-                // Several calls for one change are the rule: one reading does for them.
-                let mut paths = BTreeSet::from([path]);
-                while let Ok(path) = sources.change_queue.try_recv() {
-                    paths.insert(path);
-                }
-                paths.retain(|path| self.may_have_changed(path));
-                if paths.is_empty() {
-                    return;
-                }
-                for path in paths {
-                    self.read_lists(Some(&path), false);
-                }
-                // Its error is logged and shown in the status.
-                let _ = self.reconcile();
-            }
-            Event::Saved(result) => self.saved(result),
-            Event::Links => self.look_at_interfaces().await,
-            Event::Drops => self.take_drops(),
-            Event::Reload => {
-                let _ = sd_notify::notify(&[
-                    NotifyState::Reloading,
-                    NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Reloading),
-                ]);
-                if let Err(error) = self.reload(false).await {
-                    tracing::error!("{}", error.message);
-                }
-                let _ = sd_notify::notify(&[NotifyState::Ready]);
-                sources.watcher = watch_files(self, sources.changes.clone());
-            }
-            Event::Call(call) => {
-                let reloads = matches!(call.request, crate::control::wire::Request::Reload { .. });
-                self.answer(call).await;
-                if reloads {
-                    sources.watcher = watch_files(self, sources.changes.clone());
-                }
-            }
-            Event::Scrape(reply) => {
-                // Fails only if the client is gone.
-                let _ = reply.send(self.scrape());
-            }
-            Event::Shutdown => {}
-        }
-    }
-
-    async fn tick(&mut self, sources: &mut Sources) {
-        self.verify().await;
-        // After a failure once a tick, not in a circle.
-        self.begin_saving();
-        self.health.beat();
-        // The loop got here: that is what the watchdog is to know.
-        let _ = sd_notify::notify(&[NotifyState::Watchdog]);
-        for path in self.changed_files() {
-            self.read_lists(Some(&path), false);
-            let _ = self.reconcile();
-        }
-        if sources.watcher.is_none() {
-            sources.watcher = watch_files(self, sources.changes.clone());
-        }
-        self.refill_events();
-        #[cfg(feature = "bpf-log")]
-        self.datapath.flush_log();
-        self.measure_rates();
-        // A clock that was set may have passed an expiry without the timer noticing.
-        if self.next_expiry.is_some_and(|at| at <= Timestamp::now()) {
-            self.expire();
-        }
-        if self.apply_error.is_some() {
-            let _ = self.reconcile();
-        }
-    }
-
-    fn expire(&mut self) {
-        if let Err(error) = self.local.sweep(Timestamp::now()) {
-            tracing::warn!(%error, "cannot forget expired local sources; they are not in force");
-        }
-        let _ = self.reconcile();
-    }
-
-    fn refill_events(&mut self) {
-        if !std::mem::take(&mut self.events_seen) {
-            return;
-        }
-        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        let tokens = u64::from(self.config.agent.events_per_second).div_ceil(cpus as u64);
-        if let Err(error) = self.datapath.refill_events(tokens) {
-            tracing::warn!(%error, "cannot refill the budget of drop events");
-        }
-    }
-
-    fn take_drops(&mut self) {
-        let mut taken = Vec::new();
-        if let Some(events) = &mut self.events {
-            while let Some(event) = events.get_mut().next_event() {
-                taken.push(event);
-            }
-        }
-        if taken.is_empty() {
-            return;
-        }
-        self.events_seen = true;
-        for event in &taken {
-            self.top.add(event);
-        }
-        if self.follow.receiver_count() == 0 {
-            return;
-        }
-        let Ok(clock) = Clock::read() else { return };
-        let names = Names {
-            database: &|id| self.database_name(id),
-            interface: &|index| self.interface_name(index),
-            clock,
-        };
-        for event in &taken {
-            // Fails only if the followers just left.
-            let _ = self.follow.send(drops::to_wire(event, &names));
-        }
-    }
-
-    /// Leaves the policy in force on disk.
-    async fn finish_saving(&mut self) {
-        if self.saving.is_some() {
-            let result = saved(self.saving.as_mut()).await;
-            self.saved(result);
-        }
-        self.begin_saving();
-        if self.saving.is_some() {
-            let result = saved(self.saving.as_mut()).await;
-            self.saved(result);
-        }
-    }
-
-    /// Tells systemd, once, when protection was read back.
-    fn say_ready(&self, said: &mut bool) {
-        match self.protection() {
-            Ok(()) if !*said => {
-                *said = true;
-                self.health.beat();
-                tracing::info!("ready: every covered interface is protected");
-                let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("protecting")]);
-            }
-            Err(reason) if !*said => status(&format!("not protected: {reason}")),
-            _ => {}
-        }
-    }
 }
 
 fn load_snapshot(agent: &mut Agent) {
@@ -381,7 +181,7 @@ async fn serve_metrics(
 }
 
 /// Watches the providers' files; without a watch the loop looks at them every second.
-fn watch_files(agent: &Agent, changes: mpsc::Sender<PathBuf>) -> Option<Watcher> {
+pub(super) fn watch_files(agent: &Agent, changes: mpsc::Sender<PathBuf>) -> Option<Watcher> {
     let paths: Vec<PathBuf> =
         with_provider(&agent.config).map(|(_, provider)| open_provider(provider).1.path).collect();
     if paths.is_empty() {
@@ -400,43 +200,12 @@ fn watch_files(agent: &Agent, changes: mpsc::Sender<PathBuf>) -> Option<Watcher>
     }
 }
 
-async fn until(at: Option<Timestamp>) {
-    match at {
-        Some(at) => {
-            let left = at.duration_since(Timestamp::now());
-            sleep(left.try_into().unwrap_or(Duration::ZERO)).await;
-        }
-        None => pending().await,
-    }
-}
-
-async fn readable(events: Option<&AsyncFd<crate::datapath::Events>>) {
-    match events {
-        Some(events) => {
-            if let Ok(mut guard) = events.readable().await {
-                guard.clear_ready();
-            }
-        }
-        None => pending().await,
-    }
-}
-
-async fn saved(
-    saving: Option<&mut JoinHandle<Result<(), SnapshotError>>>,
-) -> Result<(), SnapshotError> {
-    match saving {
-        Some(saving) => {
-            saving.await.unwrap_or_else(|error| Err(SnapshotError::Lost(error.to_string())))
-        }
-        None => pending().await,
-    }
-}
-
 async fn until_stopped(mut stopped: tokio::sync::watch::Receiver<bool>) {
     // An error means that the sender is gone, which is the same.
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-fn status(text: &str) {
+/// Tells systemd what the agent is doing.
+pub(super) fn status(text: &str) {
     let _ = sd_notify::notify(&[NotifyState::Status(text)]);
 }

@@ -53,6 +53,15 @@ impl HookMode {
         }
     }
 
+    /// The configuration that allows this mode alone.
+    pub(super) const fn only(self) -> Attach {
+        match self {
+            Self::Native => Attach::Native,
+            Self::Tcx => Attach::Tcx,
+            Self::Generic => Attach::Generic,
+        }
+    }
+
     /// The program for it.
     pub const fn program(self, layer: Layer) -> &'static str {
         match (self, layer) {
@@ -331,7 +340,7 @@ fn pin_name(mode: HookMode, interface: &str) -> String {
     format!("{LINK_PINS}{}_{}", mode.as_str(), encode(interface))
 }
 
-fn modes(attach: Attach, layer: Layer) -> &'static [HookMode] {
+pub(super) fn modes(attach: Attach, layer: Layer) -> &'static [HookMode] {
     match (attach, layer) {
         (Attach::Native, _) => &[HookMode::Native],
         (Attach::Tcx, _) => &[HookMode::Tcx],

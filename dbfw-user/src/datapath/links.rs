@@ -10,6 +10,7 @@ use dbfw_common::{EXEMPT, Exempt, MAX_EXEMPT};
 
 use super::{
     AttachError, Attachment, BACKSTOP_PIN, Backstop, Datapath, Interface, LINK_PINS,
+    attach::modes,
     error::{DatapathError, map_io},
     object::Programs,
     pins, sys,
@@ -79,6 +80,44 @@ impl Datapath {
         let attachment = Attachment::create(&self.programs, &self.pins, interface, attach)?;
         self.attachments.push(attachment);
         Ok(())
+    }
+
+    /// Attaches by a hook that `attach` names where the present one is not among them; whether
+    /// that was so. TCX and XDP stand side by side for a moment; between the two modes of XDP,
+    /// which exclude each other, only the backstop filters for as long as a system call takes.
+    pub fn change_mode(
+        &mut self,
+        interface: &Interface,
+        attach: Attach,
+    ) -> Result<bool, AttachError> {
+        let Some(at) = self.attachments.iter().position(|known| {
+            known.index == interface.index && !modes(attach, known.layer).contains(&known.mode)
+        }) else {
+            return Ok(false);
+        };
+        match Attachment::create(&self.programs, &self.pins, interface, attach) {
+            Ok(fresh) => {
+                let old = std::mem::replace(&mut self.attachments[at], fresh);
+                self.drop_attachment(old);
+            }
+            Err(_) => {
+                let old = self.attachments.remove(at);
+                let was = old.mode;
+                self.drop_attachment(old);
+                if let Err(error) = self.attach(interface, attach) {
+                    // Rather the hook it had than none.
+                    self.attach(interface, was.only())?;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn drop_attachment(&self, attachment: Attachment) {
+        if let Err(error) = attachment.detach(&self.pins) {
+            tracing::warn!(%error, "cannot remove the pin of the hook that was left");
+        }
     }
 
     /// Detaches from every interface `keep` does not want.

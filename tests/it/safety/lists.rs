@@ -204,3 +204,28 @@ fn a_start_without_the_list_enforces_the_last_good_one() {
     assert_answered(&pair, &host, TRUSTED4);
     assert_refused(&pair, &host, STRANGER4);
 }
+
+#[test]
+fn another_provider_takes_over_when_its_list_is_good_and_no_sooner() {
+    let pair = Pair::new();
+    let mut host = started(&pair, TRUSTED, "");
+    assert_answered(&pair, &host, TRUSTED4);
+    let old = fs::read_to_string(host.path("dbfw.toml")).expect("the configuration");
+    host.replace("dbfw.toml", &old.replace("orders.list", "other.list"));
+    for start_anew in [false, true] {
+        if start_anew {
+            host.stop(Signal::SIGTERM);
+            host.start();
+        } else {
+            let output = host.dbfw(&["reload"]);
+            assert_eq!(output.status.code(), Some(1), "reload names the list that is missing");
+        }
+        wait_for_state(&host, "stale");
+        assert!(error(&host).contains("other.list"), "{}", error(&host));
+        assert_answered(&pair, &host, TRUSTED4);
+        assert_refused(&pair, &host, STRANGER4);
+    }
+    host.replace("other.list", "10.77.0.2\n10.77.0.3\n");
+    wait_for_state(&host, "ok");
+    assert_answered(&pair, &host, FRIEND4);
+}

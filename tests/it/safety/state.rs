@@ -212,3 +212,22 @@ fn a_directory_that_cannot_be_made_is_named() {
     let state = host.path("state").display().to_string();
     assert!(host.log().contains(&format!("cannot make {state}")), "{}", host.log());
 }
+
+#[test]
+fn without_a_snapshot_and_without_the_list_what_the_maps_hold_stays_in_force() {
+    let pair = Pair::new();
+    let mut host = configured(&pair);
+    host.start();
+    assert_answered(&pair, &host, TRUSTED4);
+    host.stop(Signal::SIGTERM);
+    fs::write(host.path("state/snapshot.json"), "{").expect("damage the snapshot");
+    fs::remove_file(host.path("orders.list")).expect("delete the list");
+    host.start();
+    assert_answered(&pair, &host, TRUSTED4);
+    assert_answered(&pair, &host, FRIEND4);
+    assert_refused(&pair, &host, STRANGER4);
+    assert!(host.log().contains("what the maps hold stays in force"), "{}", host.log());
+    assert!(problems(&host).contains("set aside"), "{}", problems(&host));
+    host.replace("orders.list", "10.77.0.9\n");
+    assert_answered(&pair, &host, STRANGER4);
+}
