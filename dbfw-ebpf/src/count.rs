@@ -6,8 +6,9 @@ use dbfw_common::{
 };
 
 use crate::{
+    hook::Packet,
     maps::{BUDGET, EVENTS, RULE_STATS, STATS, TRACE},
-    packet::{Headers, Packet},
+    packet::Headers,
     source::Source,
 };
 

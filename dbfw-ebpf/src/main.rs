@@ -5,6 +5,7 @@
 
 mod backstop;
 mod count;
+mod hook;
 mod maps;
 mod packet;
 mod source;

@@ -6,8 +6,9 @@ use dbfw_common::{FLAG_DROP_FRAGMENTS, HOST, Mode, Reason, Verdict, port_slot};
 
 use crate::{
     count,
+    hook::Packet,
     maps::{DATABASES, PORTS},
-    packet::{Headers, Packet, Step, walk},
+    packet::{Headers, Step, walk},
 };
 
 const UDP: u32 = 17;
