@@ -140,17 +140,34 @@ fn write_event(refusal: &Refusal, weight: u64) -> bool {
 /// One line for an event that was written: the budget bounds both.
 #[cfg(feature = "log")]
 fn log(refusal: &Refusal) {
-    let source = refusal.source.words[0];
-    aya_log_ebpf::info!(
-        // The macro wants the program's context and does nothing with it.
-        &(),
-        "database {} port {} from {:x}: reason {}, verdict {}",
-        refusal.database,
-        refusal.port,
-        u32::from_be(source),
-        refusal.reason as u32,
-        refusal.verdict as u32
-    );
+    let words = refusal.source.words.map(u32::from_be);
+    let (database, port) = (refusal.database, refusal.port);
+    let (reason, verdict) = (refusal.reason as u32, refusal.verdict as u32);
+    // The macro wants the program's context and does nothing with it.
+    let context = &();
+    match refusal.source.family {
+        Family::V4 => aya_log_ebpf::info!(
+            context,
+            "database {} port {} from {:i}: reason {}, verdict {}",
+            database,
+            port,
+            words[0],
+            reason,
+            verdict
+        ),
+        Family::V6 => aya_log_ebpf::info!(
+            context,
+            "database {} port {} from {:x} {:x} {:x} {:x}: reason {}, verdict {}",
+            database,
+            port,
+            words[0],
+            words[1],
+            words[2],
+            words[3],
+            reason,
+            verdict
+        ),
+    }
 }
 
 /// What a database in `mode` does with a packet it does not trust.
