@@ -11,6 +11,9 @@ use std::{
     fs,
     net::{IpAddr, UdpSocket},
     process::Output,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
 };
 
 use dbfw_tests::{
@@ -105,6 +108,22 @@ impl Net {
         });
     }
 
+    /// Does `work` while a stranger's datagrams are refused.
+    fn while_a_stranger_knocks<T>(&self, work: impl FnOnce() -> T) -> T {
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    self.datagrams(STRANGER, 1);
+                    thread::sleep(Duration::from_millis(50));
+                }
+            });
+            let result = work();
+            done.store(true, Ordering::Relaxed);
+            result
+        })
+    }
+
     /// Sends what the transcripts count, and waits until it is counted.
     fn fixed_traffic(&self, host: &Host<'_>) {
         self.datagrams(OFFICE, 3);
@@ -183,7 +202,8 @@ fn record(host: &Host<'_>, line: &str, output: &Output) -> String {
         .replace('\t', "→")
 }
 
-/// Columns two spaces apart.
+/// Columns two spaces apart, and a problem in one line: where it is wrapped depends on the
+/// length of the paths in it.
 fn narrow(text: &str) -> String {
     let line = |line: &str| {
         if line.contains('\t') {
@@ -194,7 +214,20 @@ fn narrow(text: &str) -> String {
             line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
         format!("{}{}\n", " ".repeat(indent), cells.join("  "))
     };
-    text.lines().map(line).collect()
+    let mut narrowed: String = text.lines().map(line).collect();
+    while let Some(at) = wrapped(&narrowed) {
+        narrowed.replace_range(at..at + 3, " ");
+    }
+    narrowed
+}
+
+/// Where a line that goes on with a problem begins, from the line break before it.
+fn wrapped(text: &str) -> Option<usize> {
+    let follows = |(at, _): &(usize, &str)| {
+        let problem = text[..*at].rsplit('\n').next().is_some_and(|line| line.starts_with("! "));
+        problem && !text[*at..].starts_with("\n  and ")
+    };
+    text.match_indices("\n  ").find(follows).map(|(at, _)| at)
 }
 
 fn version(host: &Host<'_>) -> String {

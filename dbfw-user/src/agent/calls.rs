@@ -8,7 +8,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::{
     local::LocalSource,
     reconcile::Reconciled,
-    state::{Agent, with_provider},
+    state::{Agent, MAX_DUMPS, with_provider},
 };
 use crate::{
     config,
@@ -124,10 +124,19 @@ impl Agent {
         Reloaded { generation: self.generation, added, removed, refused, failed }
     }
 
-    /// Streams the sets from another thread: a million entries must not stop the loop.
+    /// Streams the sets from another thread: a million entries must not stop the loop. The
+    /// thread ends with the dump, or as soon as the client is gone.
     fn dump(&self, call: Call) {
+        let Ok(permit) = Arc::clone(&self.dumps).try_acquire_owned() else {
+            let message = format!(
+                "the agent is busy: {MAX_DUMPS} dumps of the maps are under way; try again when \
+                 one is done"
+            );
+            return call.fail(ControlErrorKind::Failed, message);
+        };
         let reader = Arc::clone(&self.reader);
         tokio::task::spawn_blocking(move || {
+            let _permit = permit;
             let names = match reader.databases() {
                 Ok(databases) => databases,
                 Err(error) => return failed(call, &error),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::state::Agent;
 use crate::{
     config::Interfaces,
-    datapath::{Interface, Layer, interfaces},
+    datapath::{Interface, interfaces},
 };
 
 impl Agent {
@@ -46,7 +46,7 @@ impl Agent {
                     tracing::info!(
                         interface = %interface.name,
                         mode = attachment.mode.as_str(),
-                        detail = attachment.detail.as_deref().unwrap_or("-"),
+                        detail = attachment.detail.as_deref(),
                         "attached"
                     );
                 }
@@ -83,15 +83,7 @@ impl Agent {
 
     /// Whether the configuration names this interface.
     pub(super) fn covers(&self, interface: &Interface) -> bool {
-        if interface.layer.is_none() {
-            return false;
-        }
-        match &self.config.agent.interfaces {
-            Interfaces::Auto => interface.hardware && interface.layer == Some(Layer::Ethernet),
-            Interfaces::Matching(patterns) => {
-                patterns.iter().any(|pattern| pattern.matches(&interface.name))
-            }
-        }
+        interface.is_covered_by(&self.config.agent.interfaces)
     }
 
     /// Detaches from interfaces the configuration does not name any more.

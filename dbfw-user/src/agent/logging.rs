@@ -6,6 +6,9 @@ use tracing_subscriber::{
     EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
+/// Records that one trouble of many lines may make.
+const MAX_RECORDS: usize = 20;
+
 /// Sets up logging by `DBFW_LOG` (a filter; `RUST_LOG` if unset; default info) and
 /// `DBFW_LOG_FORMAT` (text, json or journald).
 pub(super) fn init() {
@@ -26,4 +29,28 @@ pub(super) fn init() {
     };
     // A second call, as in tests, keeps the first one's subscriber.
     let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+}
+
+/// A trouble as records of the log, one for a line, and how many more lines there are.
+pub(super) fn records(trouble: &str) -> Vec<String> {
+    let mut records: Vec<String> = trouble.lines().take(MAX_RECORDS).map(str::to_owned).collect();
+    match trouble.lines().count() - records.len() {
+        0 => {}
+        more => records.push(format!("and {more} more")),
+    }
+    records
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_trouble_is_cut_short() {
+        let trouble = |lines: usize| (1..=lines).map(|n| format!("line {n}\n")).collect::<String>();
+        assert_eq!(records("one"), ["one"]);
+        assert_eq!(records(&trouble(20)).last().unwrap(), "line 20");
+        let long = records(&trouble(1000));
+        assert_eq!((long.len(), long[20].as_str()), (21, "and 980 more"));
+    }
 }

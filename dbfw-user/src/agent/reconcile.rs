@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use super::{
     lists::{List, Offer},
+    logging,
     state::{Agent, open_provider, with_provider},
 };
 use crate::{
@@ -68,10 +69,12 @@ impl Agent {
                 Outcome::Failure(error.cause())
             }
         };
-        // One line when it changes, not one for every try.
+        // Told when it changes, not with every try.
         match (list.trouble(), before) {
             (Some(trouble), before) if before.as_ref() != Some(&trouble) => {
-                tracing::warn!(database = %database.name, provider = %name, "{trouble}");
+                for line in logging::records(&trouble) {
+                    tracing::warn!(database = %database.name, provider = %name, "{line}");
+                }
             }
             (None, Some(_)) => {
                 tracing::info!(database = %database.name, provider = %name, "the list is good again");

@@ -9,7 +9,10 @@ use std::{
 
 use jiff::Timestamp;
 use rtnetlink::Handle;
-use tokio::{sync::broadcast, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, broadcast},
+    task::JoinHandle,
+};
 
 use super::{lists::List, local::LocalSources, reconcile::Stamp, snapshot::SnapshotError};
 use crate::{
@@ -29,6 +32,8 @@ use crate::{
 const RATE_WINDOW: Duration = Duration::from_secs(10);
 /// Drop events a slow follower may fall behind before it misses some.
 const FOLLOW_BUFFER: usize = 1024;
+/// Dumps of the maps at once: each holds a thread for as long as its client reads.
+pub(super) const MAX_DUMPS: usize = 4;
 
 /// The agent's state; its loop is the only one to touch it.
 pub(super) struct Agent {
@@ -80,6 +85,8 @@ pub(super) struct Agent {
     pub(super) top: TopSources,
     pub(super) rates: RateMeter,
     pub(super) follow: broadcast::Sender<DropEvent>,
+    /// One permit for every dump of the maps under way.
+    pub(super) dumps: Arc<Semaphore>,
     pub(super) sync: SyncCounters,
     pub(super) health: Arc<Health>,
 }
@@ -132,6 +139,7 @@ impl Agent {
             top: TopSources::new(Timestamp::now()),
             rates: RateMeter::new(RATE_WINDOW),
             follow: broadcast::channel(FOLLOW_BUFFER).0,
+            dumps: Arc::new(Semaphore::new(MAX_DUMPS)),
             sync,
             health: Arc::new(Health::new()),
         }

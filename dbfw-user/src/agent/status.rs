@@ -47,6 +47,7 @@ impl Agent {
         Status {
             version: crate::version().to_owned(),
             protected,
+            protection: protected.into(),
             problems,
             agent: Some(self.agent_status()),
             interfaces: self.interface_status(),
@@ -89,7 +90,31 @@ impl Agent {
             healthy: false,
             detail: Some(error.clone()),
         });
-        attached.chain(failed).collect()
+        let mut known: Vec<InterfaceStatus> = attached.chain(failed).collect();
+        known.extend(self.absent_interfaces(&known));
+        known
+    }
+
+    /// Interfaces the configuration names that are neither attached nor tried.
+    fn absent_interfaces(&self, known: &[InterfaceStatus]) -> Vec<InterfaceStatus> {
+        let names = self.config.agent.interfaces.exact_names();
+        let absent = names.into_iter().filter(|name| known.iter().all(|row| row.name != *name));
+        let row = |name: &str| {
+            let here = self.interfaces.iter().find(|interface| interface.name == name);
+            let detail = match here {
+                None => "no such interface",
+                Some(interface) if interface.layer.is_none() => "no program fits this kind of link",
+                Some(_) => return None,
+            };
+            Some(InterfaceStatus {
+                name: name.to_owned(),
+                ifindex: here.map_or(0, |interface| interface.index),
+                mode: "none".to_owned(),
+                healthy: false,
+                detail: Some(detail.to_owned()),
+            })
+        };
+        absent.filter_map(row).collect()
     }
 
     fn backstop_status(&self) -> BackstopStatus {

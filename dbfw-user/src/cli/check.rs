@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
-use super::{context::Context, exit::Exit, offline, tell, warn};
+use super::{
+    context::Context,
+    exit::{Exit, is_broken_pipe},
+    offline, tell, warn,
+};
 use crate::{
-    config::{Attach, Config, Interfaces, ProviderConfig},
-    control::wire::{Checked, CheckedDatabase},
+    config::{Attach, Config, Interfaces, Problem, ProviderConfig},
+    control::wire::{Checked, CheckedDatabase, ConfigProblem, ConfigProblems},
 };
 
 pub(super) fn check(context: &Context) -> anyhow::Result<Exit> {
@@ -14,12 +18,27 @@ pub(super) fn check(context: &Context) -> anyhow::Result<Exit> {
         Err(problems) => {
             let style = anstyle::AnsiColor::Red.on_default().bold();
             problems.0.iter().for_each(|problem| tell("error", style, &problem.to_string()));
-            return Ok(Exit::BadConfig);
+            let problems = problems.0.iter().map(to_wire).collect();
+            return match context.show(&ConfigProblems { problems }) {
+                Err(error) if !is_broken_pipe(&error) => Err(error),
+                _ => Ok(Exit::BadConfig),
+            };
         }
     };
     config.warnings.iter().for_each(|problem| warn(&problem.to_string()));
     context.show(&checked(&config))?;
     Ok(Exit::Ok)
+}
+
+fn to_wire(problem: &Problem) -> ConfigProblem {
+    let said = |text: &String| (!text.is_empty()).then(|| text.clone());
+    ConfigProblem {
+        file: problem.file.display().to_string(),
+        line: problem.line,
+        key: said(&problem.key),
+        message: problem.message.clone(),
+        fix: said(&problem.fix),
+    }
 }
 
 fn checked(config: &Config) -> Checked {

@@ -55,6 +55,11 @@ impl Context {
         self.socket.clone().unwrap_or_else(|| self.agent_config().run_dir.join(SOCKET_NAME))
     }
 
+    /// Why something else than the agent was asked.
+    pub(super) fn no_agent(&self) -> String {
+        format!("no agent answers on {}", self.socket().display())
+    }
+
     /// Connects to the agent.
     pub(super) fn connect(&self) -> Result<Client, ClientError> {
         Client::connect(&self.socket()).inspect_err(|error| {

@@ -17,13 +17,20 @@ pub(super) fn follow(context: &Context) -> anyhow::Result<Exit> {
     let agent = context.connect()?;
     let mut printer = context.printer::<DropEvent>();
     let mut events = false;
-    agent.stream(&Request::Drops { follow: true, limit: 0 }, |value| {
+    let followed = agent.stream(&Request::Drops { follow: true, limit: 0 }, |value| {
         // The first document is the list of those before.
         if !std::mem::replace(&mut events, true) {
             return Ok(());
         }
         printer.item(&serde_json::from_value(value).map_err(ClientError::Garbled)?)?;
         printer.flush()
-    })?;
-    Ok(Exit::Ok)
+    });
+    match followed.map_err(anyhow::Error::downcast) {
+        Ok(()) => Ok(Exit::Ok),
+        Err(Ok(ClientError::CutShort { path, .. })) if events => {
+            Err(ClientError::WentAway { path }.into())
+        }
+        Err(Ok(error)) => Err(error.into()),
+        Err(Err(error)) => Err(error),
+    }
 }

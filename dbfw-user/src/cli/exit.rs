@@ -56,7 +56,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     if let Some(error) = cause.downcast_ref::<ClientError>() {
         return Some(match error {
-            ClientError::Unreachable { .. } => Exit::Unreachable,
+            ClientError::Unreachable { .. } | ClientError::WentAway { .. } => Exit::Unreachable,
             ClientError::NotPermitted { .. } => Exit::NotPermitted,
             ClientError::Refused(error) => match error.kind {
                 ControlErrorKind::NotPermitted => Exit::NotPermitted,
@@ -100,6 +100,7 @@ mod tests {
             (anyhow::Error::from(unreachable), Exit::Unreachable),
             (ClientError::NotPermitted { path: path() }.into(), Exit::NotPermitted),
             (ClientError::CutShort { path: path(), source: None }.into(), Exit::Failure),
+            (ClientError::WentAway { path: path() }.into(), Exit::Unreachable),
             (refused(ControlErrorKind::NotPermitted), Exit::NotPermitted),
             (refused(ControlErrorKind::BadConfig), Exit::BadConfig),
             (refused(ControlErrorKind::Invalid), Exit::Failure),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{context::Context, exit::Exit, note, offline, output::Explanations, warn};
 use crate::control::{
     client::ClientError,
-    wire::{Request, Status},
+    wire::{Protection, Request, Status},
 };
 
 pub(super) fn explain(
@@ -27,8 +27,11 @@ pub(super) fn explain(
         },
         |config| {
             let found = offline::explain(config, address, port)?;
-            note("the agent is not running; the pinned programs and maps were asked instead");
-            doubt(&offline::status(config)?);
+            note(&format!(
+                "{}; the pinned programs and maps were asked instead",
+                context.no_agent()
+            ));
+            doubt(&offline::status(config, &context.socket())?);
             Ok(found)
         },
     )?;
@@ -51,10 +54,10 @@ pub(super) fn as_on_the_wire(address: IpAddr) -> IpAddr {
 
 /// What a program decides means little where it is not attached.
 fn doubt(status: &Status) {
-    if !status.protected {
-        warn(
-            "this host is not protected (`dbfw status` says why): it is only what the programs \
-             would decide",
-        );
-    }
+    let doubt = match status.protection {
+        Protection::Yes => return,
+        Protection::No => "this host is not protected",
+        Protection::Unknown => "whether this host is protected is unknown",
+    };
+    warn(&format!("{doubt} (`dbfw status` says why): it is only what the programs would decide"));
 }

@@ -6,8 +6,6 @@ use crate::control::{
     wire::{Lookup, MapEntry, Request},
 };
 
-const FROM_PINS: &str = "the agent is not running; this is read from the pinned maps";
-
 pub(super) fn map(context: &Context, verb: MapVerb) -> anyhow::Result<Exit> {
     match verb {
         MapVerb::Dump => dump(context)?,
@@ -17,7 +15,7 @@ pub(super) fn map(context: &Context, verb: MapVerb) -> anyhow::Result<Exit> {
                 |agent| Ok(agent.call(&Request::MapLookup { address })?),
                 |config| {
                     let found = offline::map_lookup(config, address)?;
-                    note(FROM_PINS);
+                    from_pins(context);
                     Ok(found)
                 },
             )?;
@@ -39,8 +37,12 @@ fn dump(context: &Context) -> anyhow::Result<()> {
         |config| {
             let mut printer = context.printer::<MapEntry>();
             offline::map_dump(config, &mut |entry| printer.item(&entry))?;
-            note(FROM_PINS);
+            from_pins(context);
             printer.flush()
         },
     )
+}
+
+fn from_pins(context: &Context) {
+    note(&format!("{}; this is read from the pinned maps", context.no_agent()));
 }

@@ -8,7 +8,7 @@ pub(super) fn metrics(context: &Context) -> anyhow::Result<Exit> {
         |agent| Ok(agent.call(&Request::Metrics {})?),
         |config| {
             let text = offline::metrics(config)?;
-            note("the agent is not running; these are the metrics the pinned maps have");
+            note(&format!("{}; these are the metrics the pinned maps have", context.no_agent()));
             Ok(Text { text })
         },
     )?;

@@ -50,14 +50,14 @@ pub(super) fn doctor(path: &Path) -> Vec<Finding> {
             (config::agent_section(path), Vec::new(), first)
         }
     };
-    let foreign = observe::offline::foreign_xdp(&agent);
-    let found = observe::doctor::run(&agent, &databases, &|name| foreign.get(name).copied());
+    let links = observe::offline::links(&agent);
+    let found = observe::doctor::run(&agent, &databases, &links);
     std::iter::once(first).chain(found).collect()
 }
 
-/// What the pins say of the protection.
-pub(super) fn status(config: &AgentConfig) -> anyhow::Result<Status> {
-    observe::offline::status(config)
+/// What the pins say of the protection, when no agent answers on `socket`.
+pub(super) fn status(config: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
+    observe::offline::status(config, socket)
 }
 
 /// Hands every entry of the pinned maps to `each`.

@@ -7,7 +7,7 @@ pub(super) fn status(context: &Context) -> anyhow::Result<Exit> {
     let status: Status = context.ask_or_look(
         |agent| Ok(agent.call(&Request::Status {})?),
         // That there is no agent is part of the answer.
-        offline::status,
+        |config| offline::status(config, &context.socket()),
     )?;
     context.show(&status)?;
     Ok(if status.protected { Exit::Ok } else { Exit::Failure })

@@ -13,7 +13,7 @@ mod tests;
 mod text;
 mod validate;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
 use dbfw_common::Mode;
 use glob::Pattern;
@@ -70,6 +70,21 @@ pub enum Interfaces {
     Auto,
     /// Those whose name matches one of the globs.
     Matching(Vec<Pattern>),
+}
+
+impl Interfaces {
+    /// The names among them that are no globs: each is of one interface.
+    pub fn exact_names(&self) -> BTreeSet<&str> {
+        let patterns = match self {
+            Self::Auto => &[],
+            Self::Matching(patterns) => patterns.as_slice(),
+        };
+        patterns
+            .iter()
+            .map(Pattern::as_str)
+            .filter(|name| !name.contains(['*', '?', '[']))
+            .collect()
+    }
 }
 
 /// By which hook the programs attach.

@@ -19,7 +19,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens on the socket.
-    #[error("no agent answers (see `systemctl status dbfw`): cannot connect to {}", path.display())]
+    #[error("no agent answers on {} (see `systemctl status dbfw`)", path.display())]
     Unreachable {
         /// The socket.
         path: PathBuf,
@@ -49,6 +49,16 @@ pub enum ClientError {
         path: PathBuf,
         /// How it broke, if not by its end.
         source: Option<io::Error>,
+    },
+    /// The stream that was followed ended, which only an agent that stops does on its own.
+    #[error(
+        "the agent went away, or broke off the stream from {}: `systemctl status dbfw` tells \
+         which; what it enforced stays enforced",
+        path.display()
+    )]
+    WentAway {
+        /// The socket.
+        path: PathBuf,
     },
     /// The agent said something else than was asked for.
     #[error("the answer of the agent is not understood; is it of the version of this program?")]

@@ -109,18 +109,50 @@ pub enum ControlErrorKind {
 pub struct Status {
     /// Version of the program that answered.
     pub version: String,
-    /// Every covered interface and every database is enforced as configured.
+    /// Every covered interface and every database is enforced as configured: `protection`
+    /// is yes.
     pub protected: bool,
+    /// The same, where it can be told.
+    pub protection: Protection,
     /// What is wrong, in words, most serious first; empty when all is well.
     pub problems: Vec<String>,
     /// The running agent; absent when the answer was read from the pins.
     pub agent: Option<AgentStatus>,
-    /// Covered interfaces.
+    /// Covered interfaces; none where protection is unknown.
     pub interfaces: Vec<InterfaceStatus>,
-    /// The sk_lookup program; absent when it is off.
+    /// The sk_lookup program; absent when it is off, and where protection is unknown.
     pub backstop: Option<BackstopStatus>,
     /// Databases in the order of the configuration.
     pub databases: Vec<DatabaseStatus>,
+}
+
+/// Whether the host is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protection {
+    /// It was read back from the kernel.
+    Yes,
+    /// Something is not enforced as configured.
+    No,
+    /// No agent answers, and the reader may not look at what is attached.
+    Unknown,
+}
+
+impl Protection {
+    /// The name used in the documents.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "no",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl From<bool> for Protection {
+    fn from(protected: bool) -> Self {
+        if protected { Self::Yes } else { Self::No }
+    }
 }
 
 /// The running agent.
@@ -427,6 +459,28 @@ pub struct CheckedDatabase {
     pub sources: Vec<String>,
     /// Where more of them come from: "file:/etc/dbfw/orders.list".
     pub provider: Option<String>,
+}
+
+/// `dbfw check` of a bad configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConfigProblems {
+    /// Everything that is wrong, by file and line.
+    pub problems: Vec<ConfigProblem>,
+}
+
+/// One thing wrong in the configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConfigProblem {
+    /// The file.
+    pub file: String,
+    /// The line, from 1; absent: it concerns the whole file.
+    pub line: Option<usize>,
+    /// The key with its path, as in "database.orders.ports[0]"; absent: no key.
+    pub key: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it; absent: the message says it.
+    pub fix: Option<String>,
 }
 
 /// `dbfw doctor`.

@@ -16,7 +16,7 @@ use super::{
     error::DatapathError,
     interfaces::{Interface, Layer},
     object::Programs,
-    pins::{Pins, encode},
+    pins::{Pins, decode, encode},
     sys::{self, Attached},
 };
 use crate::config::Attach;
@@ -340,6 +340,16 @@ fn pin_name(mode: HookMode, interface: &str) -> String {
     format!("{LINK_PINS}{}_{}", mode.as_str(), encode(interface))
 }
 
+/// What a link is attached to, by its pin: an interface, or "backstop".
+pub(super) fn attached_to(pin: &str) -> String {
+    let interface =
+        HookMode::ALL.into_iter().find_map(|mode| pin.strip_prefix(&pin_name(mode, "")));
+    match interface {
+        Some(interface) => decode(interface),
+        None => pin.strip_prefix(LINK_PINS).unwrap_or(pin).to_owned(),
+    }
+}
+
 pub(super) fn modes(attach: Attach, layer: Layer) -> &'static [HookMode] {
     match (attach, layer) {
         (Attach::Native, _) => &[HookMode::Native],
@@ -382,5 +392,21 @@ fn program_name(id: u32) -> String {
     match name {
         Ok(info) if !info.name.is_empty() => format!("{id} ({})", info.name),
         _ => id.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pins_tell_what_is_attached() {
+        assert_eq!(attached_to(BACKSTOP_PIN), "backstop");
+        for mode in HookMode::ALL {
+            for interface in ["eth0", "eth0.100", "br-0_1"] {
+                assert_eq!(attached_to(&pin_name(mode, interface)), interface);
+            }
+        }
+        assert_eq!(attached_to("link_of_another_time"), "of_another_time");
     }
 }

@@ -4,6 +4,8 @@ use futures_util::TryStreamExt as _;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp};
 use rtnetlink::Handle;
 
+use crate::config::Interfaces;
+
 /// Which header a link's frames begin with: it decides which program fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
@@ -30,6 +32,19 @@ pub struct Interface {
     pub hardware: bool,
     /// Id of the XDP program attached to it; several modes at once are told as one.
     pub xdp_program: Option<u32>,
+}
+
+impl Interface {
+    /// Whether `interfaces` covers it: the one definition, for the agent and `dbfw doctor`.
+    pub fn is_covered_by(&self, interfaces: &Interfaces) -> bool {
+        match (interfaces, self.layer) {
+            (_, None) => false,
+            (Interfaces::Auto, Some(layer)) => self.hardware && layer == Layer::Ethernet,
+            (Interfaces::Matching(patterns), Some(_)) => {
+                patterns.iter().any(|pattern| pattern.matches(&self.name))
+            }
+        }
+    }
 }
 
 /// Every interface of the network namespace.
@@ -86,4 +101,38 @@ fn xdp_program(attributes: &[LinkXdp]) -> Option<u32> {
         }
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use glob::Pattern;
+
+    use super::*;
+
+    #[test]
+    fn which_interfaces_are_covered() {
+        let interface = |name: &str, layer, hardware| Interface {
+            name: name.to_owned(),
+            index: 2,
+            layer,
+            up: true,
+            mtu: 1500,
+            hardware,
+            xdp_program: None,
+        };
+        let matching =
+            Interfaces::Matching(["eth*", "wg0", "lo"].map(|p| Pattern::new(p).unwrap()).into());
+        for (name, layer, hardware, auto, named) in [
+            ("eth0", Some(Layer::Ethernet), true, true, true),
+            ("eth1", Some(Layer::Ethernet), false, false, true),
+            ("docker0", Some(Layer::Ethernet), false, false, false),
+            ("wg0", Some(Layer::Network), false, false, true),
+            ("wwan0", Some(Layer::Network), true, false, false),
+            ("lo", None, false, false, false),
+        ] {
+            let interface = interface(name, layer, hardware);
+            assert_eq!(interface.is_covered_by(&Interfaces::Auto), auto, "{name}");
+            assert_eq!(interface.is_covered_by(&matching), named, "{name}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use dbfw_common::{EXEMPT, Exempt, MAX_EXEMPT};
 
 use super::{
     AttachError, Attachment, BACKSTOP_PIN, Backstop, Datapath, Interface, LINK_PINS,
-    attach::modes,
+    attach::{attached_to, modes},
     error::{DatapathError, map_io},
     object::Programs,
     pins, sys,
@@ -241,7 +241,7 @@ impl Datapath {
 }
 
 /// Detaches everything pinned below `pin_dir`, whoever pinned it, and removes every pin.
-/// Returns what was detached.
+/// Returns what was detached: interfaces and "backstop".
 pub fn detach_pinned(pin_dir: &Path) -> Result<Vec<String>, DatapathError> {
     let mut detached = Vec::new();
     for abi in pins::names(pin_dir, "v")? {
@@ -253,7 +253,7 @@ pub fn detach_pinned(pin_dir: &Path) -> Result<Vec<String>, DatapathError> {
                     .map_err(|error| DatapathError::pin("open", &path, error))?;
                 // One that is attached no more cannot be detached: that is the goal.
                 let _ = sys::link_detach(link.as_fd());
-                detached.push(name.clone());
+                detached.push(attached_to(&name));
             }
             pins::remove(&path)?;
         }

@@ -147,6 +147,26 @@ pub(super) fn encode(interface: &str) -> String {
     encoded
 }
 
+/// The interface's name in an encoded one.
+pub(super) fn decode(encoded: &str) -> String {
+    let mut parts = encoded.split('%');
+    let mut name = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let escape = part.split_at_checked(2);
+        match escape.and_then(|(hex, rest)| Some((u8::from_str_radix(hex, 16).ok()?, rest))) {
+            Some((byte, rest)) => {
+                name.push(byte);
+                name.extend(rest.as_bytes());
+            }
+            None => {
+                name.push(b'%');
+                name.extend(part.as_bytes());
+            }
+        }
+    }
+    String::from_utf8_lossy(&name).into_owned()
+}
+
 /// Removes a pin; one that is not there is fine.
 pub(super) fn remove(path: &Path) -> Result<(), DatapathError> {
     match fs::remove_file(path) {
@@ -250,6 +270,10 @@ mod tests {
         assert_eq!(encode("eth0"), "eth0");
         assert_eq!(encode("eth0.100"), "eth0%2E100");
         assert_eq!(encode("wg%"), "wg%25");
+        for name in ["eth0", "eth0.100", "wg%", "%zz", "br-1_2", "größe"] {
+            assert_eq!(decode(&encode(name)), name);
+        }
+        assert_eq!(decode("a%zz%2"), "a%zz%2");
     }
 
     #[test]

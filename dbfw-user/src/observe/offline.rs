@@ -1,14 +1,12 @@
 //! What can be told without the agent: from the pins, and from the last snapshot for the
 //! names and reasons behind the prefixes.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, io, net::IpAddr, path::Path};
 
 use anyhow::Context as _;
 
 use super::{
+    doctor::Links,
     metrics::{self, InterfaceScrape, SyncCounters},
     status::{self, View},
 };
@@ -16,7 +14,8 @@ use crate::{
     agent::snapshot::Snapshot,
     config::AgentConfig,
     control::wire::{
-        BackstopStatus, Explanation, InterfaceStatus, Lookup, MapEntry, ProviderStatus, Status,
+        BackstopStatus, Explanation, InterfaceStatus, Lookup, MapEntry, Protection, ProviderStatus,
+        Status,
     },
     datapath::{self, DatapathError, HookMode, Layer, PinnedLink, Reader, interfaces},
     policy::{Policy, SlotTable},
@@ -61,13 +60,11 @@ impl Offline {
     }
 }
 
-/// `dbfw status`.
-pub fn status(agent: &AgentConfig) -> anyhow::Result<Status> {
+/// `dbfw status`, when no agent answers on `socket`.
+pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
     let offline = Offline::open(agent)?;
-    let mut problems = vec![
-        "the agent does not run: the list is not kept up to date (systemctl start dbfw)".to_owned(),
-    ];
-    let (interfaces, backstop, attached) = match offline.reader.links() {
+    let mut problems = vec![no_agent(agent, socket)];
+    let (interfaces, backstop, protection) = match offline.reader.links() {
         Ok(links) => {
             let names = interface_names()?;
             let interfaces: Vec<InterfaceStatus> = links
@@ -81,13 +78,16 @@ pub fn status(agent: &AgentConfig) -> anyhow::Result<Status> {
             if interfaces.is_empty() {
                 problems.insert(0, "nothing is attached: the ports are open".to_owned());
             }
-            (interfaces, backstop, attached)
+            (interfaces, backstop, Some(attached))
         }
-        Err(DatapathError::Pin { source, .. })
-            if source.kind() == std::io::ErrorKind::PermissionDenied =>
-        {
-            problems.push("only root sees without the agent what is attached".to_owned());
-            (Vec::new(), None, false)
+        Err(error) if is_denied(&error) => {
+            problems.insert(
+                0,
+                "without the agent only root can see what is attached; whatever is, goes on \
+                 filtering"
+                    .to_owned(),
+            );
+            (Vec::new(), None, None)
         }
         Err(error) => return Err(error.into()),
     };
@@ -104,19 +104,42 @@ pub fn status(agent: &AgentConfig) -> anyhow::Result<Status> {
                 state: "stale".to_owned(),
                 last_success: Some(list.last_success),
                 age_seconds: Some(status::age_seconds(list.last_success)),
-                error: Some("the agent does not run".to_owned()),
+                error: Some("no agent answers".to_owned()),
             })
         });
     }
+    let protection = protection
+        .map_or(Protection::Unknown, |attached| (attached && !databases.is_empty()).into());
     Ok(Status {
         version: crate::version().to_owned(),
-        protected: attached && !databases.is_empty(),
+        protected: protection == Protection::Yes,
+        protection,
         problems,
         agent: None,
         interfaces,
         backstop,
         databases,
     })
+}
+
+/// That no agent answers, and whether one runs all the same: who holds the lock of the pins
+/// is seen by everybody.
+fn no_agent(agent: &AgentConfig, socket: &Path) -> String {
+    let socket = socket.display();
+    match datapath::lock_holder(&agent.pin_dir) {
+        Some(pid) => {
+            format!("no agent answers on {socket}, but one runs (pid {pid}): is that its socket?")
+        }
+        None => format!(
+            "no agent answers on {socket}: the list is not kept up to date (systemctl start dbfw)"
+        ),
+    }
+}
+
+/// Whether it is the right to open a pin that is missing.
+fn is_denied(error: &DatapathError) -> bool {
+    matches!(error, DatapathError::Pin { source, .. }
+        if source.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// `dbfw map dump`.
@@ -144,7 +167,14 @@ pub fn explain(
     port: Option<u16>,
 ) -> anyhow::Result<Vec<Explanation>> {
     let offline = Offline::open(agent)?;
-    Ok(status::explain(&offline.view(), address, port)?)
+    status::explain(&offline.view(), address, port).map_err(|error| {
+        if is_denied(&error) {
+            let message = "only root may run the loaded program without the agent: sudo dbfw \
+                           explain, or start the agent";
+            return io::Error::new(io::ErrorKind::PermissionDenied, message).into();
+        }
+        error.into()
+    })
 }
 
 /// `dbfw metrics`.
@@ -172,11 +202,16 @@ pub fn metrics(agent: &AgentConfig) -> anyhow::Result<String> {
 
 /// `dbfw detach`.
 pub fn detach(agent: &AgentConfig) -> anyhow::Result<String> {
-    let detached = datapath::detach_pinned(&agent.pin_dir)?;
+    let mut detached = datapath::detach_pinned(&agent.pin_dir)?;
+    detached.sort_by_key(|name| name == "backstop");
     Ok(if detached.is_empty() {
         "Nothing was attached.".to_owned()
     } else {
-        format!("Detached {}: nothing is filtered any more.", detached.join(", "))
+        format!(
+            "Detached {}: nothing is filtered any more. The maps went with their pins, so the \
+             counters begin at zero when the agent starts again.",
+            detached.join(", ")
+        )
     })
 }
 
@@ -192,18 +227,15 @@ pub fn interface_list() -> anyhow::Result<Vec<interfaces::Interface>> {
     })
 }
 
-/// XDP programs that are not dbfw's, by interface.
-pub fn foreign_xdp(agent: &AgentConfig) -> BTreeMap<String, u32> {
-    let ours: BTreeSet<u32> = Reader::open(&agent.pin_dir)
-        .and_then(|reader| reader.links())
-        .map(|links| links.iter().filter(|link| link.ours).map(|link| link.program).collect())
-        .unwrap_or_default();
-    interface_list()
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|interface| Some((interface.name, interface.xdp_program?)))
-        .filter(|(_, program)| !ours.contains(program))
-        .collect()
+/// What `dbfw doctor` looks at.
+pub fn links(agent: &AgentConfig) -> Links {
+    let pinned = Reader::open(&agent.pin_dir).and_then(|reader| reader.links());
+    let ours = match pinned {
+        Ok(links) => Some(links.iter().filter(|link| link.ours).map(|link| link.program).collect()),
+        Err(error) if is_denied(&error) => None,
+        Err(_) => Some(BTreeSet::new()),
+    };
+    Links { interfaces: interface_list().map_err(|error| format!("{error:#}")), ours }
 }
 
 fn interface_names() -> anyhow::Result<Vec<(u32, String)>> {

@@ -67,6 +67,13 @@ fn reload_reads_everything_again() {
     fs::write(host.path("orders.list"), "10.77.0.2\nnonsense\n10.77.0.9/24\n")
         .expect("break the list");
     let broken = in_every_form(&host, "reload");
+    for line in [2, 3] {
+        let told = |record: &&str| record.contains(&format!("orders.list:{line}: "));
+        let log = host.log();
+        let records: Vec<_> = log.lines().filter(told).collect();
+        assert_eq!(records.len(), 1, "line {line} of the list, once:\n{log}");
+        assert!(records[0].contains(" WARN "), "a record of its own: {}", records[0]);
+    }
     host.replace("orders.list", "");
     let refused = in_every_form(&host, "reload");
     let confirmed = transcript(&host, &["reload --confirm", "reload"]);

@@ -11,7 +11,7 @@ use super::{Net, assert_exit, text};
 #[test]
 fn the_fields_of_every_document() {
     const CONTRACT: [(&str, &str, &str); 24] = [
-        ("status", "", "agent backstop databases interfaces problems protected version"),
+        ("status", "", "agent backstop databases interfaces problems protected protection version"),
         ("status", "/agent", "config_ok detached generation pid ready started_at"),
         ("status", "/backstop", "detail exempt healthy"),
         ("status", "/interfaces/0", "detail healthy ifindex mode name"),
@@ -75,6 +75,12 @@ fn the_fields_of_every_document() {
     }
     let detached = host.json(&["detach", "--yes"]).expect("JSON");
     assert_eq!(keys(&detached), BTreeSet::from(["text"]));
+
+    host.replace("dbfw.toml", "[agent\n");
+    let bad = host.json(&["check"]).expect("JSON");
+    assert_eq!(keys(&bad), BTreeSet::from(["problems"]));
+    let fields = "file fix key line message".split(' ').collect();
+    assert_eq!(keys(&bad["problems"][0]), fields, "check of a bad configuration");
 }
 
 fn keys(value: &Value) -> BTreeSet<&str> {

@@ -160,8 +160,12 @@ fn members_of_the_group_read() {
     for line in ["map dump", "map lookup 10.77.0.2", "metrics"] {
         let output = as_nobody(&net, &host, &gid, line);
         assert_exit(&output, 0, &format!("{line} as a member, from the pins"));
-        assert!(text(&output.stderr).contains("the agent is not running"), "{line}");
+        assert!(text(&output.stderr).contains("no agent answers on "), "{line}");
     }
+    let doctor = as_nobody(&net, &host, &gid, "doctor -o plain");
+    let found = text(&doctor.stdout);
+    let xdp = found.lines().find(|line| line.contains("\txdp db0\t")).expect("the check of db0");
+    assert!(xdp.starts_with("ok\t") && xdp.contains("whose it is only root can tell"), "{xdp}");
     let status = as_nobody(&net, &host, &gid, "status");
     assert_snapshot("member_offline_status", &record(&host, "status", &status));
     let explain = as_nobody(&net, &host, &gid, "explain 10.77.0.2 --port 5432");

@@ -1,5 +1,10 @@
 //! Readers when the agent is gone, and when everything is.
 
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
+
 use nix::sys::signal::Signal;
 
 use super::{Net, assert_exit, assert_snapshot, in_every_form, text, transcript};
@@ -19,17 +24,58 @@ fn the_pins_answer_when_the_agent_is_killed() {
         assert_eq!(text(&found.stdout), text(&expected.stdout), "{line} without the agent");
         assert_eq!(found.status.code(), expected.status.code(), "{line} without the agent");
         let said = text(&found.stderr);
-        assert!(said.contains("the agent is not running"), "{line} says: {said}");
+        assert!(said.contains("no agent answers on "), "{line} says: {said}");
     }
     let metrics = host.dbfw(&["metrics"]);
     assert_exit(&metrics, 0, "metrics without the agent");
-    assert!(text(&metrics.stderr).contains("the agent is not running"), "metrics says so");
+    assert!(text(&metrics.stderr).contains("no agent answers on "), "metrics says so");
     let dropped =
         "dbfw_dropped_packets_total{database=\"metering\",family=\"ipv4\",reason=\"untrusted\"} 4";
     assert!(text(&metrics.stdout).contains(dropped), "{}", text(&metrics.stdout));
 
     let only_the_agent = ["sources", "drops", "drops --follow", "trust list", "reload"];
     assert_snapshot("offline_needs_agent", &transcript(&host, &only_the_agent));
+}
+
+/// A wrong `--socket` does not make an agent that runs one that does not.
+#[test]
+fn a_wrong_socket_is_named() {
+    let net = Net::new();
+    let host = net.started();
+    let pid = host.pid();
+    let socket = host.path("other.sock").display().to_string();
+    let status = host.dbfw(&["status", "-o", "plain", "--socket", &socket]);
+    assert_exit(&status, 0, "status by the pins");
+    let said = text(&status.stdout);
+    let expected = format!("no agent answers on {socket}, but one runs (pid {pid})");
+    assert!(said.contains(&expected), "{said}");
+    let drops = host.dbfw(&["drops", "--socket", &socket]);
+    assert_exit(&drops, 69, "drops");
+    assert!(text(&drops.stderr).contains(&format!("no agent answers on {socket}")));
+}
+
+#[test]
+fn followers_are_told_that_the_agent_went_away() {
+    let net = Net::new();
+    let mut host = net.started();
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        let mut follower = host
+            .command(&["drops", "--follow", "-o", "plain"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("follow the drops");
+        let mut events = BufReader::new(follower.stdout.take().expect("a pipe"));
+        net.while_a_stranger_knocks(|| events.read_line(&mut String::new()))
+            .expect("the first refusal");
+        host.stop(signal);
+        std::io::copy(&mut events, &mut std::io::sink()).expect("the refusals until then");
+        let ended = follower.wait_with_output().expect("wait for the follower");
+        assert_exit(&ended, 69, &format!("drops --follow after {signal}"));
+        let said = text(&ended.stderr);
+        assert!(said.contains("the agent went away"), "{said}");
+        host.start();
+    }
 }
 
 #[test]

@@ -1,14 +1,12 @@
 //! The readers, with the agent running.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    os::unix::net::UnixStream,
     process::Stdio,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::Duration,
 };
 
-use dbfw_tests::{agent::Host, traffic};
+use dbfw_tests::{agent::Host, netns::veth, traffic};
 
 use super::{
     NEIGHBOR, Net, OFFICE, OFFICE6, STRANGER, assert_exit, assert_snapshot, in_every_form, text,
@@ -101,23 +99,89 @@ fn followed(net: &Net, host: &Host<'_>, form: &str, lines: usize) -> String {
         .stdout(Stdio::piped())
         .spawn()
         .expect("follow the drops");
-    let seen = AtomicBool::new(false);
-    let text = thread::scope(|scope| {
-        scope.spawn(|| {
-            // The follower is not there from the first one on.
-            while !seen.load(Ordering::Relaxed) {
-                net.datagrams(STRANGER, 1);
-                thread::sleep(Duration::from_millis(50));
-            }
-        });
-        let out = BufReader::new(follower.stdout.take().expect("a pipe"));
-        let text: Vec<_> = out.lines().take(lines).map_while(Result::ok).collect();
-        seen.store(true, Ordering::Relaxed);
-        text.join("\n").replace('\t', "→") + "\n"
-    });
+    let out = BufReader::new(follower.stdout.take().expect("a pipe"));
+    // The follower is not there from the first refusal on.
+    let text: Vec<_> =
+        net.while_a_stranger_knocks(|| out.lines().take(lines).map_while(Result::ok).collect());
+    let text = text.join("\n").replace('\t', "→") + "\n";
     follower.kill().expect("end the follower");
     follower.wait().expect("wait for the follower");
     text
+}
+
+/// Clients that do not read their dump cannot take every thread of the agent, and leave none
+/// behind when they go.
+#[test]
+fn dumps_at_once_are_few() {
+    let net = Net::new();
+    let mut host = net.host();
+    // More than the buffers on the way to a client hold.
+    let list: String =
+        (0..20_000).map(|n| format!("10.{}.{}.1\n", 80 + n / 256, n % 256)).collect();
+    host.replace("orders.list", &list);
+    host.start();
+    let mut clients: Vec<UnixStream> = Vec::new();
+    for _ in 0..4 {
+        let mut client = UnixStream::connect(host.path("run/dbfw.sock")).expect("the socket");
+        client.write_all(b"{\"verb\":\"map_dump\"}\n").expect("ask for a dump");
+        client.read_exact(&mut [0; 64]).expect("the dump begins");
+        clients.push(client);
+    }
+    let fifth = host.dbfw(&["map", "dump"]);
+    assert_exit(&fifth, 1, "a fifth dump");
+    assert_eq!(
+        text(&fifth.stderr),
+        "error: the agent is busy: 4 dumps of the maps are under way; try again when one is done\n"
+    );
+    drop(clients);
+    host.wait("the dumps to end with their clients", |host| {
+        let dump = host.dbfw(&["map", "dump", "-o", "plain"]);
+        dump.status.success() && text(&dump.stdout).lines().count() > 20_000
+    });
+}
+
+/// An interface that is configured by its name and not there shows as one that is not.
+#[test]
+fn an_interface_that_is_not_there_is_shown() {
+    let net = Net::new();
+    let mut host = net.host();
+    let databases = "[[database]]\nname = \"orders\"\nports = [5432]\n\
+                     trusted_sources = [\"ip_addr:10.77.0.2\"]\n";
+    host.configure("interfaces = [\"db0\", \"eth7\", \"eth7\", \"wg*\", \"lo\"]", databases);
+    host.start();
+    let status = host.json(&["status"]).expect("JSON");
+    let rows: Vec<_> = status["interfaces"]
+        .as_array()
+        .expect("interfaces")
+        .iter()
+        .map(|row| {
+            ["name", "mode", "detail"].map(|key| row[key].as_str().unwrap_or("-").to_owned())
+        })
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            ["db0", "native", "-"],
+            ["eth7", "none", "no such interface"],
+            ["lo", "none", "no program fits this kind of link"],
+        ]
+    );
+    assert_eq!(status["protected"], true, "nothing comes in where there is no interface");
+    let metrics = text(&host.dbfw(&["metrics"]).stdout);
+    for mode in ["native", "tcx", "generic"] {
+        let series = format!("dbfw_attached{{interface=\"eth7\",mode=\"{mode}\"}} 0");
+        let count = metrics.lines().filter(|line| *line == series).count();
+        assert_eq!(count, 1, "{series} in\n{metrics}");
+    }
+
+    veth((&net.database, "eth7"), (&net.client, "cl7"));
+    host.wait("the new interface to be attached", |host| {
+        let row = host.json(&["status"]).map(|status| status["interfaces"].clone());
+        row.and_then(|rows| {
+            Some(rows.as_array()?.iter().any(|row| row["name"] == "eth7" && row["healthy"] == true))
+        }) == Some(true)
+    });
+    assert!(!host.log().contains("detail="), "there is nothing to tell of: {}", host.log());
 }
 
 /// Every metric of the contract with its labels, from the start.

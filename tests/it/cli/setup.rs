@@ -101,6 +101,19 @@ fn doctor_says_what_to_do() {
     ] {
         assert!(checks.iter().any(|name| name == check), "no check {check} in {checks:?}");
     }
+    // By netlink: the files of /sys/class/net are another namespace's.
+    let found = host.json(&["doctor"]).expect("JSON");
+    let found = |check: &str| {
+        let findings = found["findings"].as_array().expect("findings");
+        let finding = findings.iter().find(|finding| finding["check"] == check);
+        let finding = finding.unwrap_or_else(|| panic!("no check {check}"));
+        (finding["state"].clone(), finding["detail"].clone())
+    };
+    assert_eq!(found("interfaces"), ("ok".into(), "covered: db0".into()));
+    assert_eq!(found("link db0"), ("ok".into(), "Ethernet".into()));
+    assert_eq!(found("mtu db0"), ("ok".into(), "1500; a virtual device".into()));
+    assert_eq!(found("bpf_jit").0, "ok");
+
     let table = text(&host.dbfw(&["doctor"]).stdout);
     assert!(table.starts_with("STATE"), "{table}");
     assert!(table.contains("To mend it:"), "nothing listens here, and that is told: {table}");

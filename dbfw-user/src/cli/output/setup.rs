@@ -8,7 +8,7 @@ use super::{
     table::{Cell, Table, left, right},
     words::{clean, dash, fields, maybe},
 };
-use crate::control::wire::{Checked, CheckedDatabase, Findings};
+use crate::control::wire::{Checked, CheckedDatabase, ConfigProblems, Findings};
 
 impl Render for Checked {
     fn table(&self, _now: Timestamp) -> String {
@@ -60,6 +60,28 @@ impl Render for Checked {
             ])
         };
         text.extend(self.databases.iter().map(record));
+        text
+    }
+}
+
+impl Render for ConfigProblems {
+    /// Nothing: people read them on standard error.
+    fn table(&self, _now: Timestamp) -> String {
+        String::new()
+    }
+
+    fn plain(&self) -> String {
+        let mut text = String::new();
+        for problem in &self.problems {
+            text.push_str(&fields([
+                "problem",
+                &problem.file,
+                &maybe(problem.line.as_ref()),
+                &maybe(problem.key.as_ref()),
+                &problem.message,
+                &maybe(problem.fix.as_ref()),
+            ]));
+        }
         text
     }
 }

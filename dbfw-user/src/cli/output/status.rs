@@ -9,7 +9,8 @@ use super::{
     words::{clean, count, cut, dash, fields, lasting, maybe, moment, rate, since, wrap},
 };
 use crate::control::wire::{
-    AgentStatus, BackstopStatus, DatabaseStatus, InterfaceStatus, ProviderStatus, Status,
+    AgentStatus, BackstopStatus, DatabaseStatus, InterfaceStatus, Protection, ProviderStatus,
+    Status,
 };
 
 /// Lines of a terminal that nobody made longer, less the prompt.
@@ -47,7 +48,7 @@ impl Render for Status {
     }
 
     fn plain(&self) -> String {
-        let mut text = fields(["protected", yes(self.protected), &self.version]);
+        let mut text = fields(["protected", self.protection.as_str(), &self.version]);
         for problem in &self.problems {
             text.push_str(&fields(["problem", problem]));
         }
@@ -112,10 +113,11 @@ fn yes(value: bool) -> &'static str {
 
 fn headline(status: &Status) -> String {
     let enforcing = status.databases.iter().any(|database| database.mode == "enforce");
-    let (word, style) = match (status.protected, enforcing) {
-        (true, true) => ("PROTECTED", GOOD),
-        (true, false) => ("NOTHING ENFORCED, as configured", FAIR),
-        (false, _) => ("NOT PROTECTED", BAD),
+    let (word, style) = match (status.protection, enforcing) {
+        (Protection::Yes, true) => ("PROTECTED", GOOD),
+        (Protection::Yes, false) => ("NOTHING ENFORCED, as configured", FAIR),
+        (Protection::No, _) => ("NOT PROTECTED", BAD),
+        (Protection::Unknown, _) => ("PROTECTION UNKNOWN: be root, or start the agent", FAIR),
     };
     let style = style.bold();
     format!("{style}{word}{style:#}  dbfw {}\n", clean(&status.version))
@@ -123,7 +125,7 @@ fn headline(status: &Status) -> String {
 
 fn agent_line(status: &Status, now: Timestamp) -> String {
     let Some(agent) = &status.agent else {
-        return "agent not running; this was read from the pinned maps\n".to_owned();
+        return "no agent answers; this was read from the pinned maps\n".to_owned();
     };
     let up = since(agent.started_at, now);
     let AgentStatus { pid, generation, .. } = agent;
@@ -176,6 +178,10 @@ fn footnote(status: &Status) -> String {
 
 /// The backstop is last, unless not all have room: then what is worst comes first.
 fn interface_rows(status: &Status, room: usize) -> Vec<[Cell; 3]> {
+    if status.protection == Protection::Unknown {
+        let unknown = |name: &str| [name.into(), dash().into(), Cell::styled("unknown", FAIR)];
+        return vec![unknown("interfaces"), unknown("backstop")];
+    }
     let mut interfaces: Vec<_> = status.interfaces.iter().collect();
     let crowded = interfaces.len() >= room;
     if crowded {

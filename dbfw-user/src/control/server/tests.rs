@@ -136,6 +136,23 @@ async fn the_agent_notices_that_the_client_went_away() {
     timeout(Duration::from_secs(2), call.reply.closed()).await.unwrap();
 }
 
+/// As the agent sends the entries of the maps: from a thread of its own, into a channel that
+/// is full while the client does not read.
+#[tokio::test]
+async fn a_dump_ends_when_the_client_went_away() {
+    let mut agent = agent();
+    let mut client = UnixStream::connect(&agent.path).await.unwrap();
+    client.write_all(b"{\"verb\":\"map_dump\"}\n").await.unwrap();
+    let call = agent.calls.recv().await.unwrap();
+    let dump = spawn_blocking(move || {
+        let entry = json!("x".repeat(1024));
+        while call.reply.blocking_send(Reply::Data(entry.clone())).is_ok() {}
+    });
+    client.read_exact(&mut [0; 64]).await.unwrap();
+    drop(client);
+    timeout(WRITE_TIMEOUT / 2, dump).await.expect("the dump goes on").unwrap();
+}
+
 #[tokio::test]
 async fn what_is_no_request_is_refused() {
     let agent = agent();

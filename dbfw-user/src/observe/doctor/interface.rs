@@ -1,15 +1,12 @@
-use std::path::{Path, PathBuf};
+use std::{collections::BTreeSet, path::Path};
 
-use super::{Finding, host::Host, kernel::unreadable};
-use crate::config::{AgentConfig, Attach, Interfaces};
+use super::{Finding, Links, host::Host};
+use crate::{
+    config::{AgentConfig, Attach, Interfaces},
+    datapath::{Interface, Layer},
+};
 
 const CLASS_NET: &str = "/sys/class/net";
-
-/// Link types (ARPHRD_*) whose frames begin with the IP header: none (tun, WireGuard), PPP,
-/// raw IP, and the IP tunnels.
-const WITHOUT_HEADER: [u32; 6] = [65534, 512, 519, 768, 769, 776];
-const ETHERNET: u32 = 1;
-const LOOPBACK: u32 = 772;
 
 /// Drivers that take a multi-buffer program, so that the MTU does not matter.
 const MULTI_BUFFER: [&str; 10] = [
@@ -38,123 +35,104 @@ const SINGLE_BUFFER: [(&str, u32); 8] = [
     ("vmxnet3", 3000),
 ];
 
-pub(super) fn check(
-    host: &Host,
-    agent: &AgentConfig,
-    foreign_xdp: &dyn Fn(&str) -> Option<u32>,
-) -> Vec<Finding> {
-    let (names, mut findings) = covered(host, &agent.interfaces);
-    for name in names {
-        let base = Path::new(CLASS_NET).join(&name);
-        findings.push(match number(host, base.join("type")) {
-            Ok(link_type) => layer(&name, link_type),
-            Err(finding) => finding.unwrap_or_else(|| vanished(&name)),
-        });
-        let driver = host.link_name(base.join("device/driver"));
-        match number(host, base.join("mtu")) {
-            Ok(bytes) => findings.push(mtu(&name, driver.as_deref(), bytes, agent.attach)),
-            Err(finding) => findings.extend(finding),
+pub(super) fn check(host: &Host, agent: &AgentConfig, links: &Links) -> Vec<Finding> {
+    let present = match &links.interfaces {
+        Ok(interfaces) => interfaces,
+        Err(error) => {
+            return vec![Finding::warn("interfaces", format!("not checked: {error}"), "ip link")];
         }
-        findings.extend(lro(&name, host.lro(&name)));
-        findings.push(other_xdp(&name, foreign_xdp(&name), agent.attach));
+    };
+    let mut findings = uncovered(present, &agent.interfaces);
+    let covered: Vec<&Interface> =
+        present.iter().filter(|interface| interface.is_covered_by(&agent.interfaces)).collect();
+    if !covered.is_empty() {
+        findings.push(Finding::ok("interfaces", format!("covered: {}", names(&covered))));
+    }
+    for interface in covered {
+        let name = &interface.name;
+        findings.push(layer(interface));
+        let driver = driver(host, interface);
+        findings.push(mtu(interface, driver.as_deref(), agent.attach));
+        findings.extend(lro(name, host.lro(name)));
+        findings.push(other_xdp(name, interface.xdp_program, links.ours.as_ref(), agent.attach));
     }
     findings
 }
 
-/// The interfaces the configuration covers, and what is wrong with that.
-fn covered(host: &Host, interfaces: &Interfaces) -> (Vec<String>, Vec<Finding>) {
-    let present: Vec<String> = host
-        .names(CLASS_NET)
-        .into_iter()
-        .filter(|name| {
-            let link_type = host.read(Path::new(CLASS_NET).join(name).join("type"));
-            link_type.is_ok_and(|link_type| link_type != LOOPBACK.to_string())
-        })
-        .collect();
-    match interfaces {
+/// What the configuration wants to cover and does not.
+fn uncovered(present: &[Interface], wanted: &Interfaces) -> Vec<Finding> {
+    let possible: Vec<&Interface> =
+        present.iter().filter(|interface| interface.layer.is_some()).collect();
+    let fix = || format!("set interfaces in [agent] to some of: {}", names(&possible));
+    let patterns = match wanted {
+        Interfaces::Auto if present.iter().any(|interface| interface.is_covered_by(wanted)) => {
+            return Vec::new();
+        }
         Interfaces::Auto => {
-            let hardware =
-                |name: &String| host.exists(Path::new(CLASS_NET).join(name).join("device"));
-            let names: Vec<String> =
-                present.iter().filter(|name| hardware(name)).cloned().collect();
-            let findings = if names.is_empty() {
-                vec![Finding::fail(
-                    "interfaces",
-                    "no interface has hardware behind it, so interfaces = \"auto\" covers none",
-                    format!("set interfaces in [agent] to some of: {}", present.join(", ")),
-                )]
-            } else {
-                vec![Finding::ok("interfaces", format!("covered: {}", names.join(", ")))]
-            };
-            (names, findings)
+            let detail =
+                "no interface has hardware behind it, so interfaces = \"auto\" covers none";
+            return vec![Finding::fail("interfaces", detail, fix())];
         }
-        Interfaces::Matching(patterns) => {
-            let names: Vec<String> = present
-                .iter()
-                .filter(|name| patterns.iter().any(|pattern| pattern.matches(name)))
-                .cloned()
-                .collect();
-            let mut findings: Vec<Finding> = patterns
-                .iter()
-                .filter(|pattern| !present.iter().any(|name| pattern.matches(name)))
-                .map(|pattern| {
-                    Finding::warn(
-                        "interfaces",
-                        format!("no interface matches {pattern:?} yet", pattern = pattern.as_str()),
-                        format!("set interfaces in [agent] to some of: {}", present.join(", ")),
-                    )
-                })
-                .collect();
-            if !names.is_empty() {
-                findings.push(Finding::ok("interfaces", format!("covered: {}", names.join(", "))));
-            }
-            (names, findings)
+        Interfaces::Matching(patterns) => patterns,
+    };
+    let unmatched = patterns
+        .iter()
+        .filter(|pattern| !present.iter().any(|interface| pattern.matches(&interface.name)))
+        .map(|pattern| {
+            let detail = format!("no interface matches {:?} yet", pattern.as_str());
+            Finding::warn("interfaces", detail, fix())
+        });
+    let unfit = wanted.exact_names().into_iter().filter_map(|name| {
+        let unfit = |interface: &&Interface| interface.name == name && interface.layer.is_none();
+        present.iter().find(unfit).map(layer)
+    });
+    unmatched.chain(unfit).collect()
+}
+
+fn names(interfaces: &[&Interface]) -> String {
+    let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
+    names.join(", ")
+}
+
+/// Its driver, by sysfs. That may be the one of another network namespace, where another
+/// interface has the name.
+fn driver(host: &Host, interface: &Interface) -> Option<String> {
+    let base = Path::new(CLASS_NET).join(&interface.name);
+    let index: u32 = host.read(base.join("ifindex")).ok()?.parse().ok()?;
+    if index != interface.index {
+        return None;
+    }
+    host.link_name(base.join("device/driver"))
+}
+
+fn layer(interface: &Interface) -> Finding {
+    let check = format!("link {}", interface.name);
+    match interface.layer {
+        Some(Layer::Ethernet) => Finding::ok(check, "Ethernet"),
+        Some(Layer::Network) => {
+            Finding::ok(check, "packets without an Ethernet header; the program for those is used")
         }
-    }
-}
-
-/// A number in a file of /sys; on failure what to report, if the interface is still there.
-fn number(host: &Host, path: PathBuf) -> Result<u32, Option<Finding>> {
-    match host.read(&path) {
-        Ok(text) => text.parse().map_err(|_| None),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(None),
-        Err(error) => Err(Some(unreadable("interfaces", &path.to_string_lossy(), &error))),
-    }
-}
-
-fn vanished(name: &str) -> Finding {
-    Finding::warn(
-        format!("link {name}"),
-        "the kernel does not tell its link type; it may have been removed just now",
-        format!("ip -d link show dev {name}"),
-    )
-}
-
-fn layer(name: &str, link_type: u32) -> Finding {
-    let check = format!("link {name}");
-    if link_type == ETHERNET {
-        Finding::ok(check, "Ethernet")
-    } else if WITHOUT_HEADER.contains(&link_type) {
-        Finding::ok(check, "packets without an Ethernet header; the program for those is used")
-    } else {
-        Finding::fail(
+        None => Finding::fail(
             check,
-            format!(
-                "dbfw has no program for links of type {link_type}: only the backstop judges it"
-            ),
+            "dbfw has no program for this kind of link: only the backstop judges it",
             "keep backstop = true and leave the interface out of interfaces in [agent]",
-        )
+        ),
     }
 }
 
-fn mtu(name: &str, driver: Option<&str>, bytes: u32, attach: Attach) -> Finding {
+fn mtu(interface: &Interface, driver: Option<&str>, attach: Attach) -> Finding {
+    let Interface { name, mtu: bytes, .. } = interface;
     let check = format!("mtu {name}");
     let Some(driver) = driver else {
-        return Finding::ok(check, format!("{bytes}; a virtual device"));
+        let detail = match interface.hardware {
+            true => format!("{bytes}; the driver cannot be told from this network namespace"),
+            false => format!("{bytes}; a virtual device"),
+        };
+        return Finding::ok(check, detail);
     };
     let limit = SINGLE_BUFFER.iter().find(|(known, _)| *known == driver).map(|(_, limit)| *limit);
     match limit {
-        Some(limit) if bytes > limit => {
+        Some(limit) if *bytes > limit => {
             let fix = format!("ip link set dev {name} mtu {limit}");
             let detail = format!(
                 "driver {driver} takes XDP programs only up to an MTU of about {limit}, and it \
@@ -194,9 +172,22 @@ fn lro(name: &str, on: Option<bool>) -> Option<Finding> {
     }
 }
 
-fn other_xdp(name: &str, program: Option<u32>, attach: Attach) -> Finding {
+/// `ours`: ids of dbfw's programs; `None`: this process may not know them.
+fn other_xdp(
+    name: &str,
+    program: Option<u32>,
+    ours: Option<&BTreeSet<u32>>,
+    attach: Attach,
+) -> Finding {
     let check = format!("xdp {name}");
-    let Some(id) = program else { return Finding::ok(check, "no other XDP program is attached") };
+    let id = match (program, ours) {
+        (Some(id), None) => {
+            let detail = format!("XDP program {id} is attached; whose it is only root can tell");
+            return Finding::ok(check, detail);
+        }
+        (Some(id), Some(ours)) if !ours.contains(&id) => id,
+        _ => return Finding::ok(check, "no other XDP program is attached"),
+    };
     let detail = format!("XDP program {id} of somebody else is attached");
     let fix = format!(
         "bpftool prog show id {id}; to remove it: ip link set dev {name} xdp off (its owner may \
@@ -215,8 +206,23 @@ fn other_xdp(name: &str, program: Option<u32>, attach: Attach) -> Finding {
 mod tests {
     use super::*;
 
+    fn interface(name: &str, layer: Option<Layer>, mtu: u32) -> Interface {
+        Interface {
+            name: name.to_owned(),
+            index: 2,
+            layer,
+            up: true,
+            mtu,
+            hardware: false,
+            xdp_program: None,
+        }
+    }
+
     #[test]
     fn mtu_and_driver() {
+        let checked = |driver, bytes, attach| {
+            mtu(&interface("eth0", Some(Layer::Ethernet), bytes), driver, attach)
+        };
         for (driver, bytes, attach, state) in [
             (Some("virtio_net"), 9000, Attach::Native, "ok"),
             (Some("ena"), 9001, Attach::Native, "fail"),
@@ -226,17 +232,19 @@ mod tests {
             (Some("r8169"), 9000, Attach::Auto, "ok"),
             (None, 65535, Attach::Auto, "ok"),
         ] {
-            assert_eq!(mtu("eth0", driver, bytes, attach).state, state, "{driver:?} {attach:?}");
+            assert_eq!(checked(driver, bytes, attach).state, state, "{driver:?} {attach:?}");
         }
-        let finding = mtu("eth0", Some("ena"), 9001, Attach::Auto);
+        let finding = checked(Some("ena"), 9001, Attach::Auto);
         assert_eq!(finding.fix.as_deref(), Some("ip link set dev eth0 mtu 3498"));
     }
 
     #[test]
-    fn link_types() {
-        assert_eq!(layer("eth0", 1).state, "ok");
-        assert_eq!(layer("wg0", 65534).state, "ok");
-        assert_eq!(layer("can0", 280).state, "fail");
+    fn kinds_of_link() {
+        for (kind, state) in
+            [(Some(Layer::Ethernet), "ok"), (Some(Layer::Network), "ok"), (None, "fail")]
+        {
+            assert_eq!(layer(&interface("x", kind, 1500)).state, state, "{kind:?}");
+        }
     }
 
     #[test]
@@ -245,9 +253,18 @@ mod tests {
         assert_eq!(lro("eth0", Some(false)).map(|finding| finding.state), Some("ok".into()));
         let finding = lro("eth0", Some(true)).unwrap();
         assert_eq!(finding.fix.as_deref(), Some("ethtool -K eth0 lro off"));
-        assert_eq!(other_xdp("eth0", None, Attach::Native).state, "ok");
-        assert_eq!(other_xdp("eth0", Some(7), Attach::Native).state, "fail");
-        assert_eq!(other_xdp("eth0", Some(7), Attach::Auto).state, "warn");
-        assert_eq!(other_xdp("eth0", Some(7), Attach::Tcx).state, "ok");
+        let ours = BTreeSet::from([8]);
+        for (program, attach, state) in [
+            (None, Attach::Native, "ok"),
+            (Some(8), Attach::Native, "ok"),
+            (Some(7), Attach::Native, "fail"),
+            (Some(7), Attach::Auto, "warn"),
+            (Some(7), Attach::Tcx, "ok"),
+        ] {
+            let finding = other_xdp("eth0", program, Some(&ours), attach);
+            assert_eq!(finding.state, state, "{finding:?}");
+        }
+        let finding = other_xdp("eth0", Some(8), None, Attach::Native);
+        assert_eq!(finding.state, "ok", "it may be ours: {finding:?}");
     }
 }

@@ -10,9 +10,23 @@ mod kernel;
 mod network;
 mod pins;
 
-use crate::config::{AgentConfig, DatabaseConfig};
-use crate::control::wire::Finding;
+use std::collections::BTreeSet;
+
+use crate::{
+    config::{AgentConfig, DatabaseConfig},
+    control::wire::Finding,
+    datapath::Interface,
+};
 use host::Host;
+
+/// The interfaces, and which of the programs on them are dbfw's.
+#[derive(Clone, Debug)]
+pub struct Links {
+    /// Of this network namespace, or why they cannot be listed.
+    pub interfaces: Result<Vec<Interface>, String>,
+    /// Ids of dbfw's attached programs; `None`: this process may not know.
+    pub ours: Option<BTreeSet<u32>>,
+}
 
 impl Finding {
     fn ok(check: impl Into<String>, detail: impl Into<String>) -> Self {
@@ -37,25 +51,20 @@ impl Finding {
     }
 }
 
-/// Checks this host. `foreign_xdp` tells the id of the XDP program on an interface, if one
-/// is attached and it is not dbfw's.
-pub fn run(
-    agent: &AgentConfig,
-    databases: &[DatabaseConfig],
-    foreign_xdp: &dyn Fn(&str) -> Option<u32>,
-) -> Vec<Finding> {
-    run_on(&Host::this(), agent, databases, foreign_xdp)
+/// Checks this host.
+pub fn run(agent: &AgentConfig, databases: &[DatabaseConfig], links: &Links) -> Vec<Finding> {
+    run_on(&Host::this(), agent, databases, links)
 }
 
 fn run_on(
     host: &Host,
     agent: &AgentConfig,
     databases: &[DatabaseConfig],
-    foreign_xdp: &dyn Fn(&str) -> Option<u32>,
+    links: &Links,
 ) -> Vec<Finding> {
     let mut findings = kernel::check(host, agent.attach);
     findings.extend(pins::check(host, &agent.pin_dir));
-    findings.extend(interface::check(host, agent, foreign_xdp));
+    findings.extend(interface::check(host, agent, links));
     findings.extend(network::check(host, databases));
     findings
 }

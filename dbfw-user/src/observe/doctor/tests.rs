@@ -5,7 +5,10 @@ use glob::Pattern;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::{Attach, Fragments, Interfaces, OnEmpty, Port};
+use crate::{
+    config::{Attach, Fragments, Interfaces, OnEmpty, Port},
+    datapath::Layer,
+};
 
 fn agent() -> AgentConfig {
     AgentConfig {
@@ -56,11 +59,7 @@ fn healthy() -> TempDir {
         ("proc/sys/net/core/bpf_jit_enable", "1\n"),
         ("proc/self/status", "Uid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\n"),
         ("sys/kernel/btf/vmlinux", ""),
-        ("sys/class/net/lo/type", "772\n"),
-        ("sys/class/net/eth0/type", "1\n"),
-        ("sys/class/net/eth0/mtu", "1500\n"),
-        ("sys/class/net/veth1/type", "1\n"),
-        ("sys/class/net/veth1/mtu", "1500\n"),
+        ("sys/class/net/eth0/ifindex", "2\n"),
         ("sys/class/net/bonding_masters", "\n"),
         ("proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n"),
         ("proc/sys/net/ipv4/ip_local_reserved_ports", "\n"),
@@ -76,6 +75,21 @@ fn healthy() -> TempDir {
     directory
 }
 
+fn link(name: &str, index: u32, layer: Option<Layer>, hardware: bool) -> Interface {
+    let (mtu, xdp_program) = (1500, None);
+    Interface { name: name.to_owned(), index, layer, up: true, mtu, hardware, xdp_program }
+}
+
+fn links() -> Links {
+    let ethernet = Some(Layer::Ethernet);
+    let interfaces = vec![
+        link("lo", 1, None, false),
+        link("eth0", 2, ethernet, true),
+        link("veth1", 3, ethernet, false),
+    ];
+    Links { interfaces: Ok(interfaces), ours: Some(BTreeSet::new()) }
+}
+
 fn find<'a>(findings: &'a [Finding], check: &str) -> &'a Finding {
     findings.iter().find(|finding| finding.check == check).unwrap_or_else(|| {
         panic!("no check {check} in {findings:#?}");
@@ -85,7 +99,7 @@ fn find<'a>(findings: &'a [Finding], check: &str) -> &'a Finding {
 #[test]
 fn a_healthy_host_has_nothing_but_the_missing_bpffs() {
     let directory = healthy();
-    let findings = run_on(&Host::at(directory.path()), &agent(), &[orders()], &|_| None);
+    let findings = run_on(&Host::at(directory.path()), &agent(), &[orders()], &links());
     let bad: Vec<_> = findings.iter().filter(|finding| finding.state != "ok").collect();
     assert_eq!(bad.len(), 1, "{bad:#?}");
     assert_eq!(bad[0].check, "bpffs");
@@ -111,7 +125,9 @@ fn an_ill_host_is_told_how_to_get_well() {
     config.interfaces =
         Interfaces::Matching(["veth*", "wg*"].map(|text| Pattern::new(text).unwrap()).into());
 
-    let findings = run_on(&Host::at(root), &config, &[orders()], &|_| Some(42));
+    let mut links = links();
+    links.interfaces.as_mut().unwrap()[2].xdp_program = Some(42);
+    let findings = run_on(&Host::at(root), &config, &[orders()], &links);
     for (check, state) in [
         ("kernel", "fail"),
         ("btf", "fail"),
@@ -135,14 +151,42 @@ fn an_ill_host_is_told_how_to_get_well() {
 #[test]
 fn an_empty_tree_is_reported_and_does_not_panic() {
     let directory = TempDir::new().unwrap();
-    let findings = run_on(&Host::at(directory.path()), &agent(), &[orders()], &|_| None);
+    let mut links = Links { interfaces: Ok(Vec::new()), ours: None };
+    let findings = run_on(&Host::at(directory.path()), &agent(), &[orders()], &links);
     assert_eq!(find(&findings, "kernel").fix.as_deref(), Some("sudo dbfw doctor"));
     assert_eq!(find(&findings, "interfaces").state, "fail");
+    links.interfaces = Err("no netlink here".to_owned());
+    let findings = run_on(&Host::at(directory.path()), &agent(), &[orders()], &links);
+    assert!(find(&findings, "interfaces").detail.contains("no netlink here"));
+}
+
+/// /proc/sys/net and /sys/class/net of another network namespace than the initial one.
+#[test]
+fn what_another_namespace_does_not_show_is_not_told() {
+    let directory = healthy();
+    fs::remove_file(directory.path().join("proc/sys/net/core/bpf_jit_enable")).unwrap();
+    write(directory.path(), "sys/class/net/eth0/ifindex", "7\n");
+    let findings = run_on(&Host::at(directory.path()), &agent(), &[orders()], &links());
+    for check in ["bpf_jit", "mtu eth0"] {
+        let finding = find(&findings, check);
+        assert_eq!(finding.state, "ok", "{finding:?}");
+        assert!(finding.detail.contains("told from this network namespace"), "{finding:?}");
+    }
+}
+
+#[test]
+fn an_interface_that_no_program_fits_is_named() {
+    let directory = healthy();
+    let mut config = agent();
+    config.interfaces = Interfaces::Matching(["lo", "*"].map(|p| Pattern::new(p).unwrap()).into());
+    let findings = run_on(&Host::at(directory.path()), &config, &[orders()], &links());
+    assert_eq!(find(&findings, "link lo").state, "fail");
+    assert_eq!(find(&findings, "interfaces").detail, "covered: eth0, veth1");
 }
 
 #[test]
 fn this_host_can_be_checked() {
-    let findings = run(&agent(), &[orders()], &|_| None);
+    let findings = run(&agent(), &[orders()], &links());
     assert!(["ok", "warn", "fail"].contains(&find(&findings, "kernel").state.as_str()));
     for finding in &findings {
         assert_eq!(finding.state == "ok", finding.fix.is_none(), "{finding:?}");

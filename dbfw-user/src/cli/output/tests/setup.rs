@@ -1,0 +1,162 @@
+use super::*;
+
+#[test]
+fn doctor() {
+    let finding = |check: &str, state: &str, detail: &str, fix: Option<&str>| Finding {
+        check: check.to_owned(),
+        state: state.to_owned(),
+        detail: detail.to_owned(),
+        fix: fix.map(str::to_owned),
+    };
+    let found = Findings {
+        findings: vec![
+            finding("kernel", "ok", "6.12.43, needs 6.1", None),
+            finding("ports", "warn", "5432 is an ephemeral port", Some("sysctl -w a=b")),
+            finding("bpffs", "fail", "not mounted", Some("mount -t bpf bpf /sys/fs/bpf")),
+        ],
+    };
+    insta::assert_snapshot!(table(&found), @"
+    STATE  CHECK   FOUND
+    ok     kernel  6.12.43, needs 6.1
+    warn   ports   5432 is an ephemeral port
+    fail   bpffs   not mounted
+
+    To mend it:
+      ports: sysctl -w a=b
+      bpffs: mount -t bpf bpf /sys/fs/bpf
+    ");
+    insta::assert_snapshot!(for_scripts(&found), @r#"
+    ok→kernel→6.12.43, needs 6.1→
+    warn→ports→5432 is an ephemeral port→sysctl -w a=b
+    fail→bpffs→not mounted→mount -t bpf bpf /sys/fs/bpf
+    {
+      "findings": [
+        {
+          "check": "kernel",
+          "state": "ok",
+          "detail": "6.12.43, needs 6.1",
+          "fix": null
+        },
+        {
+          "check": "ports",
+          "state": "warn",
+          "detail": "5432 is an ephemeral port",
+          "fix": "sysctl -w a=b"
+        },
+        {
+          "check": "bpffs",
+          "state": "fail",
+          "detail": "not mounted",
+          "fix": "mount -t bpf bpf /sys/fs/bpf"
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn check() {
+    let checked = Checked {
+        files: vec!["/etc/dbfw/dbfw.toml".to_owned(), "/etc/dbfw/conf.d/reports.toml".to_owned()],
+        interfaces: vec!["eth*".to_owned()],
+        attach: "auto".to_owned(),
+        backstop: true,
+        databases: vec![CheckedDatabase {
+            name: "orders".to_owned(),
+            ports: vec!["tcp/5432".to_owned(), "udp/1234".to_owned()],
+            mode: "enforce".to_owned(),
+            sources: vec!["ip_addr:10.10.0.0/16".to_owned()],
+            provider: Some("file:/etc/dbfw/orders.list".to_owned()),
+        }],
+        warnings: vec!["dbfw.toml:3: interfaces: nothing matches".to_owned()],
+    };
+    insta::assert_snapshot!(table(&checked), @"
+    The configuration is valid. It would be enforced so:
+      files       /etc/dbfw/dbfw.toml, /etc/dbfw/conf.d/reports.toml
+      interfaces  eth*
+      attach      auto
+      backstop    on
+
+    DATABASE  PORTS               MODE     SOURCES  PROVIDER
+    orders    tcp/5432, udp/1234  enforce        1  file:/etc/dbfw/orders.list
+    ");
+    insta::assert_snapshot!(for_scripts(&checked), @r#"
+    file→/etc/dbfw/dbfw.toml
+    file→/etc/dbfw/conf.d/reports.toml
+    agent→eth*→auto→on
+    database→orders→tcp/5432,udp/1234→enforce→ip_addr:10.10.0.0/16→file:/etc/dbfw/orders.list
+    {
+      "files": [
+        "/etc/dbfw/dbfw.toml",
+        "/etc/dbfw/conf.d/reports.toml"
+      ],
+      "interfaces": [
+        "eth*"
+      ],
+      "attach": "auto",
+      "backstop": true,
+      "databases": [
+        {
+          "name": "orders",
+          "ports": [
+            "tcp/5432",
+            "udp/1234"
+          ],
+          "mode": "enforce",
+          "sources": [
+            "ip_addr:10.10.0.0/16"
+          ],
+          "provider": "file:/etc/dbfw/orders.list"
+        }
+      ],
+      "warnings": [
+        "dbfw.toml:3: interfaces: nothing matches"
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn check_of_a_bad_configuration() {
+    let problems = ConfigProblems {
+        problems: vec![
+            ConfigProblem {
+                file: "/etc/dbfw/dbfw.toml".to_owned(),
+                line: Some(3),
+                key: Some("agent.attach".to_owned()),
+                message: "\"xdp\" is not an attach mode".to_owned(),
+                fix: Some("use \"auto\"".to_owned()),
+            },
+            ConfigProblem {
+                file: "/etc/dbfw/dbfw.toml".to_owned(),
+                line: None,
+                key: None,
+                message: "cannot be read".to_owned(),
+                fix: None,
+            },
+        ],
+    };
+    assert_eq!(table(&problems), "", "people read them on standard error");
+    insta::assert_snapshot!(for_scripts(&problems), @r#"
+    problem→/etc/dbfw/dbfw.toml→3→agent.attach→"xdp" is not an attach mode→use "auto"
+    problem→/etc/dbfw/dbfw.toml→→→cannot be read→
+    {
+      "problems": [
+        {
+          "file": "/etc/dbfw/dbfw.toml",
+          "line": 3,
+          "key": "agent.attach",
+          "message": "\"xdp\" is not an attach mode",
+          "fix": "use \"auto\""
+        },
+        {
+          "file": "/etc/dbfw/dbfw.toml",
+          "line": null,
+          "key": null,
+          "message": "cannot be read",
+          "fix": null
+        }
+      ]
+    }
+    "#);
+}

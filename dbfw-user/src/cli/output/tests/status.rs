@@ -1,0 +1,264 @@
+use super::*;
+
+fn status() -> Status {
+    Status {
+        version: "0.1.0".to_owned(),
+        protected: true,
+        protection: Protection::Yes,
+        problems: Vec::new(),
+        agent: Some(AgentStatus {
+            pid: 812,
+            started_at: at("08:48:00"),
+            ready: true,
+            detached: false,
+            generation: 41,
+            config_ok: true,
+        }),
+        interfaces: vec![InterfaceStatus {
+            name: "eth0".to_owned(),
+            ifindex: 2,
+            mode: "native".to_owned(),
+            healthy: true,
+            detail: None,
+        }],
+        backstop: Some(BackstopStatus {
+            healthy: true,
+            exempt: vec!["docker0".to_owned()],
+            detail: None,
+        }),
+        databases: vec![DatabaseStatus {
+            name: "orders".to_owned(),
+            ports: vec!["tcp/5432".to_owned(), "tcp/6432".to_owned()],
+            mode: "enforce".to_owned(),
+            sources: 3,
+            prefixes_ipv4: 12,
+            prefixes_ipv6: 1,
+            allowed_packets: 1_234_567,
+            dropped_packets: 40_321,
+            observed_packets: 0,
+            drops_per_second: Some(1204.0),
+            provider: Some(ProviderStatus {
+                name: "file:/etc/dbfw/orders.list".to_owned(),
+                state: "ok".to_owned(),
+                last_success: Some(at("11:59:48")),
+                age_seconds: Some(12),
+                error: None,
+            }),
+        }],
+    }
+}
+
+#[test]
+fn status_when_all_is_well() {
+    insta::assert_snapshot!(table(&status()), @"
+    PROTECTED  dbfw 0.1.0
+    agent pid 812, up 3h12m, policy 41
+
+    INTERFACE  MODE       STATE
+    eth0       native     ok
+    backstop   sk_lookup  ok, lets through docker0
+
+    DATABASE  PORTS      MODE     PREFIXES  LIST    ALLOWED  DROPPED     NOW
+    orders    5432,6432  enforce        13  ok 12s     1.2M    40.3k  1204/s
+    ");
+    insta::assert_snapshot!(for_scripts(&status()), @r#"
+    protected→yes→0.1.0
+    agent→812→2026-03-01T08:48:00Z→yes→no→41→yes
+    interface→eth0→2→native→yes→
+    backstop→yes→docker0→
+    database→orders→tcp/5432,tcp/6432→enforce→3→12→1→1234567→40321→0→1204.0→file:/etc/dbfw/orders.list→ok→12→
+    {
+      "version": "0.1.0",
+      "protected": true,
+      "protection": "yes",
+      "problems": [],
+      "agent": {
+        "pid": 812,
+        "started_at": "2026-03-01T08:48:00Z",
+        "ready": true,
+        "detached": false,
+        "generation": 41,
+        "config_ok": true
+      },
+      "interfaces": [
+        {
+          "name": "eth0",
+          "ifindex": 2,
+          "mode": "native",
+          "healthy": true,
+          "detail": null
+        }
+      ],
+      "backstop": {
+        "healthy": true,
+        "exempt": [
+          "docker0"
+        ],
+        "detail": null
+      },
+      "databases": [
+        {
+          "name": "orders",
+          "ports": [
+            "tcp/5432",
+            "tcp/6432"
+          ],
+          "mode": "enforce",
+          "sources": 3,
+          "prefixes_ipv4": 12,
+          "prefixes_ipv6": 1,
+          "allowed_packets": 1234567,
+          "dropped_packets": 40321,
+          "observed_packets": 0,
+          "drops_per_second": 1204.0,
+          "provider": {
+            "name": "file:/etc/dbfw/orders.list",
+            "state": "ok",
+            "last_success": "2026-03-01T11:59:48Z",
+            "age_seconds": 12,
+            "error": null
+          }
+        }
+      ]
+    }
+    "#);
+}
+
+/// Everything that can be wrong, and more of it than fits.
+fn crowded() -> Status {
+    let mut status = status();
+    (status.protected, status.protection) = (false, Protection::No);
+    let agent = status.agent.as_mut().unwrap();
+    (agent.ready, agent.config_ok) = (false, false);
+    status.problems = vec![
+        "eth1: nothing attached: the driver refuses XDP with an MTU of 9000 and TCX is taken by \
+         program 88 (cil_from_netdev); set attach = \"generic\" or ip link set eth1 mtu 3498, and \
+         then run dbfw reload"
+            .to_owned(),
+        "reports: file:/etc/dbfw/reports.list:7: not an address: 10.0.0\x1b[2J".to_owned(),
+    ];
+    status.problems.extend((2..9).map(|n| format!("eth{n}: gone")));
+    let down = InterfaceStatus {
+        name: "eth1".to_owned(),
+        ifindex: 3,
+        mode: "none".to_owned(),
+        healthy: false,
+        detail: Some("another program, cil_from_netdev (id 88), holds the hook of eth1".to_owned()),
+    };
+    status.interfaces.push(down);
+    status.interfaces.extend((2..9).map(|n| InterfaceStatus {
+        name: format!("eth{n}"),
+        ifindex: 0,
+        mode: "none".to_owned(),
+        healthy: false,
+        detail: None,
+    }));
+    status.backstop = None;
+    let mut observing = status.databases[0].clone();
+    observing.name = "reports-of-the-year-before-last".to_owned();
+    observing.mode = "observe".to_owned();
+    observing.observed_packets = 98_765;
+    observing.drops_per_second = None;
+    observing.provider.as_mut().unwrap().state = "stale".to_owned();
+    observing.provider.as_mut().unwrap().age_seconds = Some(200_000);
+    status.databases.push(observing.clone());
+    for n in 0..40 {
+        observing.name = format!("shard{n}");
+        observing.provider = None;
+        status.databases.push(observing.clone());
+    }
+    status
+}
+
+#[test]
+fn status_fits_the_screen() {
+    let shown = table(&crowded());
+    insta::assert_snapshot!(shown, @r#"
+    NOT PROTECTED  dbfw 0.1.0
+    agent pid 812, up 3h12m, policy 41, not ready, last reload failed
+    ! eth1: nothing attached: the driver refuses XDP with an MTU of 9000 and TCX is
+      taken by program 88 (cil_from_netdev); set attach = "generic" or ip link set …
+    ! reports: file:/etc/dbfw/reports.list:7: not an address: 10.0.0\u{1b}[2J
+    ! eth2: gone
+    ! eth3: gone
+      and 5 more: dbfw status --output plain
+    (n): packets let in by observe mode that enforce would have dropped
+
+    INTERFACE  MODE  STATE
+    backstop   -     off
+    eth1       none  not filtering: another program, cil_from_netdev (id 88), holds…
+    eth2       none  gone
+    eth3       none  gone
+    and 6 more: dbfw status --output plain
+
+    DATABASE     PORTS      MODE     PREFIXES  LIST         ALLOWED  DROPPED     NOW
+    orders       5432,6432  enforce        13  ok 12s          1.2M    40.3k  1204/s
+    reports-of…  5432,6432  observe        13  stale 2d07h     1.2M  (98.7k)       -
+    shard0       5432,6432  observe        13  config          1.2M  (98.7k)       -
+    shard1       5432,6432  observe        13  config          1.2M  (98.7k)       -
+    and 38 more: dbfw status --output plain
+    "#);
+    assert!(shown.lines().count() <= 23, "{} lines", shown.lines().count());
+    for line in shown.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+#[test]
+fn status_always_fits_the_screen() {
+    for problems in 0..9 {
+        for interfaces in 0..9 {
+            for databases in 1..42 {
+                let mut status = crowded();
+                status.problems.truncate(problems);
+                status.interfaces.truncate(interfaces);
+                status.databases.truncate(databases);
+                let lines = table(&status).lines().count();
+                assert!(lines <= 23, "{lines}: {problems} {interfaces} {databases}");
+            }
+        }
+    }
+}
+
+#[test]
+fn status_without_the_agent() {
+    let mut status = status();
+    status.agent = None;
+    status.databases[0].mode = "observe".to_owned();
+    status.databases[0].drops_per_second = None;
+    status.databases[0].provider = None;
+    insta::assert_snapshot!(table(&status), @"
+    NOTHING ENFORCED, as configured  dbfw 0.1.0
+    no agent answers; this was read from the pinned maps
+    (n): packets let in by observe mode that enforce would have dropped
+
+    INTERFACE  MODE       STATE
+    eth0       native     ok
+    backstop   sk_lookup  ok, lets through docker0
+
+    DATABASE  PORTS      MODE     PREFIXES  LIST    ALLOWED  DROPPED  NOW
+    orders    5432,6432  observe        13  config     1.2M      (0)    -
+    ");
+}
+
+#[test]
+fn status_that_cannot_be_told() {
+    let mut status = status();
+    (status.protected, status.protection) = (false, Protection::Unknown);
+    status.agent = None;
+    status.interfaces.clear();
+    status.backstop = None;
+    insta::assert_snapshot!(table(&status), @"
+    PROTECTION UNKNOWN: be root, or start the agent  dbfw 0.1.0
+    no agent answers; this was read from the pinned maps
+
+    INTERFACE   MODE  STATE
+    interfaces  -     unknown
+    backstop    -     unknown
+
+    DATABASE  PORTS      MODE     PREFIXES  LIST    ALLOWED  DROPPED     NOW
+    orders    5432,6432  enforce        13  ok 12s     1.2M    40.3k  1204/s
+    ");
+    assert_eq!(text(&status, Format::Plain).lines().next(), Some("protected\tunknown\t0.1.0"));
+    assert!(text(&status, Format::Json).contains(r#""protection": "unknown""#));
+}
