@@ -350,3 +350,24 @@ fn native_alone_waits_for_the_other_program_to_go() {
     let given = answer(&client, line.v4.trusted, SocketAddr::new(line.v4.server, PORT), PATIENCE);
     assert_eq!(given, Served);
 }
+
+#[test]
+fn an_interface_that_could_not_be_had_is_forgotten_with_the_configuration_that_named_it() {
+    let (db, client) = (Netns::new("db"), Netns::new("client"));
+    let line = Line::new((&db, "db0"), (&client, "cl0"), 1);
+    db.ip("tuntap add dev tun9 mode tun");
+    let mut host = Host::new(&db);
+    let database = format!(
+        "[[database]]\nname = \"orders\"\nports = [5432]\ntrusted_sources = [{}]",
+        line.trusted_sources()
+    );
+    let protected = |host: &Host<'_>, wanted: bool| {
+        host.json(&["status"]).is_some_and(|status| status["protected"] == wanted)
+    };
+    host.configure("interfaces = [\"db0\", \"tun9\"]\nattach = \"native\"", &database);
+    host.spawn();
+    host.wait("tun9 to be refused", |host| protected(host, false));
+    host.configure("interfaces = [\"db0\"]\nattach = \"native\"", &database);
+    host.wait("the reload to be taken", |host| host.dbfw(&["reload"]).status.success());
+    host.wait("db0 alone to be protected", |host| protected(host, true));
+}

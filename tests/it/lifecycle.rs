@@ -310,3 +310,27 @@ fn the_lists_of_this_test_are_what_they_should_be() {
         assert!(known.insert(list), "list {n} is not new");
     }
 }
+
+#[test]
+fn a_database_that_is_renamed_disturbs_nobody_and_lets_nobody_in() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    // Enough for a change of all of them to take many packets' time.
+    let many: String = (0..4_000).map(|n| format!("172.16.{}.{}\n", n / 250, n % 250)).collect();
+    host.replace("orders.list", &format!("{}{many}", list(0)));
+    configure(&host);
+    host.start();
+    let orders = fs::read_to_string(host.path("dbfw.toml")).expect("the configuration");
+    let shop = orders.replace("name = \"orders\"", "name = \"shop\"");
+    under_traffic(&pair, |_| {
+        for name in ["shop", "orders", "shop", "orders"] {
+            host.replace("dbfw.toml", if name == "shop" { &shop } else { &orders });
+            let output = host.dbfw(&["reload"]);
+            assert!(output.status.success(), "reload to {name}: {output:?}\n{}", host.log());
+            let names: Vec<String> = status(&host)
+                .map(|status| status.databases.into_iter().map(|database| database.name).collect())
+                .unwrap_or_default();
+            assert_eq!(names, [name]);
+        }
+    });
+}

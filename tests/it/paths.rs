@@ -9,6 +9,7 @@ use std::{
 
 use dbfw_tests::{
     agent::Host,
+    foreign::TcxPass,
     netns::{Netns, finish, veth},
     site::{
         Answer::{Refused, Served, Silent},
@@ -425,4 +426,34 @@ fn the_hook_follows_the_configuration_at_a_reload_and_at_a_start() {
         assert_eq!(status["mode"], mode, "{}", host.log());
         line.assert_answers(PORT, Served, Silent);
     }
+}
+
+#[test]
+fn a_program_attached_before_ours_lets_nobody_in() {
+    let (db, client) = (Netns::new("db"), Netns::new("client"));
+    let line = Line::new((&db, "db0"), (&client, "cl0"), 1);
+    let _echo = Echo::start(&db, PORT);
+    let _first = TcxPass::attach(&db, "db0");
+    let mut host = Host::new(&db);
+    let keys = "interfaces = [\"db0\"]\nattach = \"tcx\"\nbackstop = false";
+    host.configure(keys, &orders("5432", &[&line]));
+    host.start();
+    line.assert_answers(PORT, Served, Silent);
+}
+
+#[test]
+fn an_exemption_ends_with_the_configuration_that_said_so_also_over_a_restart() {
+    let (db, client) = (Netns::new("db"), Netns::new("client"));
+    let line = Line::new((&db, "db0"), (&client, "cl0"), 1);
+    let second = Line::new((&db, "wan0"), (&client, "cl1"), 2);
+    let _echo = Echo::start(&db, PORT);
+    let mut host = Host::new(&db);
+    let orders = orders("5432", &[&line, &second]);
+    host.configure("interfaces = [\"db0\"]\nexempt_interfaces = [\"wan0\"]", &orders);
+    host.start();
+    second.assert_answers(PORT, Served, Served);
+    host.stop(nix::sys::signal::Signal::SIGKILL);
+    host.configure("interfaces = [\"db0\"]", &orders);
+    host.start();
+    second.assert_answers(PORT, Served, Refused);
 }

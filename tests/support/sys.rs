@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
-use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_prog_type};
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_type};
 
 fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<()> {
     // SAFETY: the attribute union is initialised, and every address in it is of a buffer
@@ -61,22 +61,35 @@ pub(crate) fn time(
     Ok(unsafe { attr.test.duration })
 }
 
-/// Loads an XDP program that passes every packet: what a run costs without any of ours.
-pub(crate) fn load_empty_xdp() -> io::Result<OwnedFd> {
-    // mov r0, XDP_PASS; exit
-    let instructions: [u64; 2] = [0x0000_0002_0000_00b7, 0x95];
+/// Loads a program that returns `code` for every packet.
+pub(crate) fn load_constant(kind: bpf_prog_type, code: u32) -> io::Result<OwnedFd> {
+    // mov r0, code; exit
+    let instructions: [u64; 2] = [u64::from(code) << 32 | 0xb7, 0x95];
     let license = c"GPL";
     let mut attr = zeroed();
-    attr.__bindgen_anon_3.prog_type = bpf_prog_type::BPF_PROG_TYPE_XDP as u32;
+    attr.__bindgen_anon_3.prog_type = kind as u32;
     attr.__bindgen_anon_3.insn_cnt = instructions.len() as u32;
     attr.__bindgen_anon_3.insns = instructions.as_ptr() as u64;
     attr.__bindgen_anon_3.license = license.as_ptr() as u64;
+    new_fd(bpf_cmd::BPF_PROG_LOAD, &mut attr)
+}
+
+/// Attaches a program to the TCX ingress hook of an interface of this thread's namespace.
+pub(crate) fn attach_tcx(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
+    attr.link_create.__bindgen_anon_2.target_fd = ifindex;
+    attr.link_create.attach_type = bpf_attach_type::BPF_TCX_INGRESS as u32;
+    new_fd(bpf_cmd::BPF_LINK_CREATE, &mut attr)
+}
+
+fn new_fd(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
     // SAFETY: as in `bpf`; the call returns a descriptor that nobody else owns.
     unsafe {
         let fd = libc::syscall(
             libc::SYS_bpf,
-            bpf_cmd::BPF_PROG_LOAD as libc::c_long,
-            &raw mut attr,
+            command as libc::c_long,
+            &raw mut *attr,
             size_of::<bpf_attr>(),
         );
         if fd < 0 {

@@ -84,6 +84,7 @@ impl Agent {
             tracing::warn!("a changed directory or metrics_listen takes effect at the next start");
         }
         let before = std::mem::replace(&mut self.config, config);
+        let (lists, stamps) = (self.lists.clone(), self.stamps.clone());
         self.config_ok = true;
         let names: Vec<String> =
             with_provider(&self.config).map(|(database, _)| database.name.clone()).collect();
@@ -95,6 +96,7 @@ impl Agent {
             Err(error) => {
                 self.config = before;
                 self.config_ok = false;
+                (self.lists, self.stamps) = (lists, stamps);
                 return Err(ControlError { kind: ControlErrorKind::Failed, message: error });
             }
         };

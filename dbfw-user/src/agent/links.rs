@@ -13,8 +13,12 @@ impl Agent {
     /// they are up if the kernel told of them in time.
     pub(super) async fn look_at_interfaces(&mut self) {
         match interfaces::list(&self.netlink).await {
-            Ok(interfaces) => self.interfaces = interfaces,
+            Ok(interfaces) => {
+                self.interfaces = interfaces;
+                self.list_error = None;
+            }
             Err(error) => {
+                self.list_error = Some(format!("the interfaces cannot be listed: {error}"));
                 tracing::warn!(%error, "cannot list the interfaces");
                 for (interface, why) in self.datapath.check_attachments() {
                     tracing::error!(%interface, "the attachment was lost: {why}");
@@ -32,9 +36,13 @@ impl Agent {
                 self.attach(&interface);
             }
         }
-        let names: BTreeSet<&str> =
-            self.interfaces.iter().map(|interface| interface.name.as_str()).collect();
-        self.attach_errors.retain(|name, _| names.contains(name.as_str()));
+        let covered: BTreeSet<&str> = self
+            .interfaces
+            .iter()
+            .filter(|interface| interface.is_covered_by(&self.config.agent.interfaces))
+            .map(|interface| interface.name.as_str())
+            .collect();
+        self.attach_errors.retain(|name, _| covered.contains(name.as_str()));
         self.update_exempt();
     }
 
@@ -125,18 +133,18 @@ impl Agent {
             .filter(|interface| patterns.iter().any(|pattern| pattern.matches(&interface.name)))
             .map(|interface| interface.index)
             .collect();
-        if exempt.len() > dbfw_common::MAX_EXEMPT && exempt != self.exempt {
+        if self.exempt.as_ref() == Some(&exempt) {
+            return;
+        }
+        if exempt.len() > dbfw_common::MAX_EXEMPT {
             tracing::warn!(
                 matching = exempt.len(),
                 limit = dbfw_common::MAX_EXEMPT,
                 "more exempt interfaces than the backstop can hold: the rest is not exempt"
             );
         }
-        if exempt == self.exempt {
-            return;
-        }
         match self.datapath.set_exempt(&exempt) {
-            Ok(()) => self.exempt = exempt,
+            Ok(()) => self.exempt = Some(exempt),
             Err(error) => tracing::error!(%error, "cannot set the exempt interfaces"),
         }
     }
@@ -193,6 +201,32 @@ impl Agent {
         self.health.set_ready(self.protection());
     }
 
+    /// Interfaces that the configuration names and no program fits. One that is named and is
+    /// not there is no problem: nothing comes in by it, and it is attached when it comes.
+    fn unfit_interfaces(&self) -> impl Iterator<Item = String> {
+        let named = self.config.agent.interfaces.exact_names();
+        self.interfaces
+            .iter()
+            .filter(move |interface| {
+                interface.layer.is_none() && named.iter().any(|name| *name == interface.name)
+            })
+            .map(|interface| {
+                format!(
+                    "{}: no program fits this kind of link; take it out of agent.interfaces",
+                    interface.name
+                )
+            })
+    }
+
+    /// Removes what another ABI left pinned, once this one protects.
+    pub(super) fn retire_others(&mut self) {
+        if self.protection().is_ok()
+            && let Err(error) = self.datapath.retire_others()
+        {
+            tracing::warn!(%error, "cannot remove the pins of another version");
+        }
+    }
+
     /// Whether everything covered is enforced as configured; else the most serious reason.
     pub(super) fn protection(&self) -> Result<(), String> {
         self.protection_problems().into_iter().next().map_or(Ok(()), Err)
@@ -211,7 +245,9 @@ impl Agent {
         if let Err(error) = self.datapath.check_programs() {
             problems.push(error);
         }
+        problems.extend(self.list_error.clone());
         problems.extend(self.attach_errors.values().cloned());
+        problems.extend(self.unfit_interfaces());
         if self.datapath.attachments().is_empty() && self.attach_errors.is_empty() {
             problems.push(match &self.config.agent.interfaces {
                 Interfaces::Auto => {

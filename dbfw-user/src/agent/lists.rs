@@ -118,7 +118,7 @@ impl List {
     /// Follows a change of the configuration: what only `on_empty = "open"` let in goes when
     /// that is said no more.
     pub(super) fn follow(&mut self, database: &DatabaseConfig) {
-        if database.on_empty != OnEmpty::Open && self.rules == [self.everybody()] {
+        if database.on_empty != OnEmpty::Open && is_everybody(&self.rules) {
             self.rules.clear();
             self.last_success = None;
         }
@@ -192,7 +192,7 @@ impl List {
         Rule {
             source: TrustedSource {
                 kind: SourceType::IpAddr,
-                value: "0.0.0.0/0, ::/0".to_owned(),
+                value: EVERYBODY.to_owned(),
                 description: Some("the provider's list is empty and on_empty is open".to_owned()),
                 expires_at: None,
             },
@@ -215,7 +215,7 @@ impl List {
             return Ok(());
         }
         check_width(&new, database.allow_any)?;
-        if self.rules == [self.everybody()] {
+        if is_everybody(&self.rules) {
             // Any list is less than everybody, and the reason to let them in has gone.
             return Ok(());
         }
@@ -238,6 +238,15 @@ impl List {
             ),
         }
     }
+}
+
+/// Value of the one source that an empty list means with `on_empty = "open"`; no list can
+/// hold it, since it is no address.
+const EVERYBODY: &str = "0.0.0.0/0, ::/0";
+
+/// Whether this is what an empty list meant, whichever provider's it was.
+fn is_everybody(rules: &[Rule]) -> bool {
+    matches!(rules, [rule] if rule.source.value == EVERYBODY)
 }
 
 fn prefixes(rules: &[Rule]) -> Vec<Prefix> {

@@ -1,6 +1,6 @@
 //! The agent: the one loop that keeps the kernel equal to the policy.
 //!
-//! Everything that can change something is an [`event::Event`]; `reconcile` alone writes
+//! Everything that can change something is an event of one closed enum; `reconcile` alone writes
 //! maps. Nothing here stops the filter: pinned links go on without the agent.
 
 mod calls;

@@ -56,15 +56,11 @@ impl Agent {
         }
     }
 
-    /// Where a list could neither be read nor restored, keeps what the maps hold for its
-    /// database: an earlier agent enforced it.
+    /// Without a snapshot, takes what the maps hold as the lists in force: an earlier agent
+    /// enforced it, and what is read from now on has to pass the guards against it.
     pub(super) fn adopt_held(&mut self) {
         let mut adopted = Vec::new();
         for (database, provider) in with_provider(&self.config) {
-            let known = self.lists.get(&database.name);
-            if known.is_some_and(|list| list.last_success.is_some() || list.refused.is_some()) {
-                continue;
-            }
             let Some(id) = self.ids.get(&database.name) else { continue };
             let own: BTreeSet<Prefix> = config_rules(database)
                 .chain(self.local_rules(&database.name))
@@ -82,14 +78,12 @@ impl Agent {
             if prefixes.is_empty() {
                 continue;
             }
-            tracing::error!(
+            tracing::warn!(
                 database = %database.name,
                 prefixes = prefixes.len(),
-                "neither the list nor a snapshot can be read: what the maps hold stays in force"
+                "there is no snapshot: what the maps hold stays in force until the list is read"
             );
-            let mut list = List::adopt(open_provider(provider).0, prefixes);
-            list.error = known.and_then(|known| known.error.clone());
-            adopted.push((database.name.clone(), list));
+            adopted.push((database.name.clone(), List::adopt(open_provider(provider).0, prefixes)));
         }
         self.lists.extend(adopted);
     }

@@ -177,6 +177,9 @@ impl Agent {
             || ids != self.ids
             || self.slots != slots
             || policy.databases() != self.policy.databases();
+        if changed || self.sizes.is_empty() {
+            self.sizes = self.datapath.sizes();
+        }
         self.policy = policy;
         self.slots = slots;
         self.ids = ids;

@@ -96,14 +96,19 @@ impl Agent {
             Event::Links => self.look_at_interfaces().await,
             Event::Drops => self.take_drops(),
             Event::Reload => {
-                let _ = sd_notify::notify(&[
-                    NotifyState::Reloading,
-                    NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Reloading),
-                ]);
+                // Ready was said once protection held, and is not said for a reload before that.
+                if sources.said_ready {
+                    let _ = sd_notify::notify(&[
+                        NotifyState::Reloading,
+                        NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Reloading),
+                    ]);
+                }
                 if let Err(error) = self.reload(false).await {
                     tracing::error!("{}", error.message);
                 }
-                let _ = sd_notify::notify(&[NotifyState::Ready]);
+                if sources.said_ready {
+                    let _ = sd_notify::notify(&[NotifyState::Ready]);
+                }
                 sources.watcher = watch_files(self, sources.changes.clone());
             }
             Event::Call(call) => {
@@ -123,6 +128,7 @@ impl Agent {
 
     async fn tick(&mut self, sources: &mut Sources) {
         self.verify().await;
+        self.retire_others();
         // After a failure once a tick, not in a circle.
         self.begin_saving();
         self.health.beat();

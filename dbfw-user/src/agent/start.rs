@@ -73,11 +73,12 @@ pub(super) async fn start(config_path: PathBuf, config: Config) -> anyhow::Resul
         tracing::error!("{trouble}");
         agent.standing.push(trouble);
     }
-    load_snapshot(&mut agent);
+    if !load_snapshot(&mut agent) {
+        agent.adopt_held();
+    }
 
     status("applying the policy");
     agent.read_lists(None, false);
-    agent.adopt_held();
     if let Err(error) = agent.reconcile() {
         anyhow::bail!(
             "the policy cannot be carried out: {error}. Nothing is attached or replaced; what an \
@@ -91,7 +92,7 @@ pub(super) async fn start(config_path: PathBuf, config: Config) -> anyhow::Resul
     agent.leave_others();
     agent.follow_attach();
     agent.verify().await;
-    agent.datapath.retire_others()?;
+    agent.retire_others();
 
     let (calls, call_queue) = mpsc::channel(QUEUE);
     let (stop, stopped) = tokio::sync::watch::channel(false);
@@ -123,9 +124,13 @@ pub(super) async fn start(config_path: PathBuf, config: Config) -> anyhow::Resul
     result
 }
 
-fn load_snapshot(agent: &mut Agent) {
+/// Whether there was one that could be used.
+fn load_snapshot(agent: &mut Agent) -> bool {
     match Snapshot::load(&agent.config.agent.state_dir) {
-        Ok(snapshot) => agent.restore(snapshot),
+        Ok(snapshot) => {
+            agent.restore(snapshot);
+            return true;
+        }
         Err(SnapshotError::Missing(_)) => {}
         Err(error @ SnapshotError::Corrupt { .. }) => {
             let path = Snapshot::path(&agent.config.agent.state_dir);
@@ -142,6 +147,7 @@ fn load_snapshot(agent: &mut Agent) {
             agent.standing.push(error.to_string());
         }
     }
+    false
 }
 
 fn serve_control(

@@ -56,16 +56,21 @@ pub(super) struct Agent {
     pub(super) slots: SlotTable,
     /// What is in force.
     pub(super) policy: Policy,
+    /// Entries of each set.
+    pub(super) sizes: BTreeMap<&'static str, u64>,
     pub(super) generation: u64,
     /// When the next source in force expires.
     pub(super) next_expiry: Option<Timestamp>,
 
     /// Every interface of the namespace, as of the last look.
     pub(super) interfaces: Vec<Interface>,
+    /// Why the interfaces could not be listed.
+    pub(super) list_error: Option<String>,
     /// Why a covered interface is not attached, by name.
     pub(super) attach_errors: BTreeMap<String, String>,
     pub(super) backstop_error: Option<String>,
-    pub(super) exempt: Vec<u32>,
+    /// What the map holds; `None`: what an earlier agent left there.
+    pub(super) exempt: Option<Vec<u32>>,
     /// The operator detached everything.
     pub(super) detached: bool,
     /// Why the last change was not carried out.
@@ -122,12 +127,14 @@ impl Agent {
             local,
             slots: SlotTable::default(),
             policy: Policy::default(),
+            sizes: BTreeMap::new(),
             generation: 0,
             next_expiry: None,
             interfaces: Vec::new(),
+            list_error: None,
             attach_errors: BTreeMap::new(),
             backstop_error: None,
-            exempt: Vec::new(),
+            exempt: None,
             detached: false,
             apply_error: None,
             unsaved: false,

@@ -19,7 +19,14 @@ impl Agent {
             || HookMode::Native.program(Layer::Ethernet),
             |attachment| attachment.mode.program(attachment.layer),
         );
-        View { reader: &self.reader, policy: &self.policy, slots: &self.slots, program }
+        View {
+            reader: &self.reader,
+            policy: &self.policy,
+            slots: &self.slots,
+            program,
+            held: Some(self.datapath.held()),
+            sizes: Some(&self.sizes),
+        }
     }
 
     /// `dbfw status`.
@@ -28,7 +35,8 @@ impl Agent {
         let protected = problems.is_empty();
         if !self.config_ok {
             problems.push(
-                "the configuration on disk is bad; the last good one is in force: dbfw check"
+                "the last reload failed; the configuration before it is in force: dbfw check tells \
+                 whether the file is bad"
                     .to_owned(),
             );
         }
@@ -121,7 +129,12 @@ impl Agent {
         let error = self.datapath.check_backstop().err();
         BackstopStatus {
             healthy: error.is_none(),
-            exempt: self.exempt.iter().filter_map(|index| self.interface_name(*index)).collect(),
+            exempt: self
+                .exempt
+                .iter()
+                .flatten()
+                .filter_map(|index| self.interface_name(*index))
+                .collect(),
             detail: self.backstop_error.clone().or(error),
         }
     }

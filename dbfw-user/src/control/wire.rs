@@ -475,7 +475,7 @@ pub struct ConfigProblem {
     pub file: String,
     /// The line, from 1; absent: it concerns the whole file.
     pub line: Option<usize>,
-    /// The key with its path, as in "database.orders.ports[0]"; absent: no key.
+    /// The key with its path, as in `database.orders.ports[0]`; absent: no key.
     pub key: Option<String>,
     /// What is wrong.
     pub message: String,

@@ -12,6 +12,7 @@ use super::{
     error::{DatapathError, map_io},
     name_of, write,
 };
+use crate::policy::{diff, either};
 
 /// What the kernel is to hold from now on.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +30,9 @@ pub struct Change {
 impl Datapath {
     /// Carries out a change. The order keeps every packet's verdict the old or the new one:
     /// ports that are protected no more go first, then the sets change, then modes, and
-    /// ports that become protected come last. On an error the sets and ports are as before.
+    /// ports that become protected come last. Where a port goes from one database to another
+    /// (a new name is a new database), the sets hold what either may reach while it does. On
+    /// an error the sets and ports are as before.
     pub fn apply(&mut self, change: &Change) -> Result<(), DatapathError> {
         write::reset_rules(&mut self.maps, &change.fresh_rules)?;
         for database in &change.databases {
@@ -47,50 +50,87 @@ impl Datapath {
             let kept = still_protected(before[word as usize], after[word as usize]);
             self.ports.set(word, kept);
         }
-        if let Err(error) = self.sets.apply(&mut self.maps, &change.plan) {
+        let moving = self.moves_to_new_databases(&before, &after)?;
+        let desired = moving.then(|| change.plan.result(self.sets.held()));
+        let result = match &desired {
+            Some(desired) => {
+                let both = either(self.sets.held(), desired);
+                let plan = diff(self.sets.held(), &both);
+                self.sets.apply(&mut self.maps, &plan)
+            }
+            None => self.sets.apply(&mut self.maps, &change.plan),
+        };
+        if let Err(error) = result {
             for (word, ids) in before.iter().enumerate() {
                 self.ports.set(word as u32, *ids);
             }
             return Err(error);
         }
-        self.write_databases(&change.databases, change.flags)?;
+        // What ports still point at goes only after they do not.
+        let slots = database_slots(&change.databases, change.flags);
+        for (id, slot) in &slots {
+            self.write_database(*id, slot)?;
+        }
         for (word, ids) in after.iter().enumerate() {
             self.ports.set(word as u32, *ids);
+        }
+        let free = Database { mode: Mode::Off as u32, flags: 0, name: [0; MAX_NAME] };
+        for id in (0..DATABASE_SLOTS).filter(|id| !slots.contains_key(id)) {
+            self.write_database(id, &free)?;
+        }
+        if let Some(desired) = &desired {
+            let plan = diff(self.sets.held(), desired);
+            self.sets.apply(&mut self.maps, &plan)?;
         }
         Ok(())
     }
 
-    fn write_databases(
-        &mut self,
-        databases: &[DatabaseSlot],
-        flags: u32,
-    ) -> Result<(), DatapathError> {
-        let strictest = databases.iter().map(|database| database.mode).max();
-        let mut slots = BTreeMap::from([(
-            HOST,
-            Database { mode: strictest.unwrap_or(Mode::Off) as u32, flags, name: [0; MAX_NAME] },
-        )]);
-        for database in databases {
-            let mut name = [0; MAX_NAME];
-            let bytes = database.name.as_bytes();
-            let len = bytes.len().min(MAX_NAME);
-            name[..len].copy_from_slice(&bytes[..len]);
-            slots.insert(
-                u32::from(database.id),
-                Database { mode: database.mode as u32, flags: 0, name },
-            );
-        }
-        let free = Database { mode: Mode::Off as u32, flags: 0, name: [0; MAX_NAME] };
-        for id in 0..DATABASE_SLOTS {
-            let wanted = slots.get(&id).copied().unwrap_or(free);
-            if self.maps.database(id)? != wanted {
-                self.maps.databases.set(id, wanted, 0).map_err(|error| {
-                    DatapathError::map(format!("write slot {id} of"), DATABASES, map_io(&error))
-                })?;
+    /// Whether a port goes from one database to another, and only to ones the maps did not
+    /// know: nobody has their bits yet, so what both may reach lets nobody in by mistake.
+    fn moves_to_new_databases(&self, before: &[u64], after: &[u64]) -> Result<bool, DatapathError> {
+        let mut moves = false;
+        for (before, after) in before.iter().zip(after).filter(|(before, after)| before != after) {
+            for (old, new) in before.to_le_bytes().into_iter().zip(after.to_le_bytes()) {
+                if old == 0 || new == 0 || old == new {
+                    continue;
+                }
+                if !name_of(&self.maps.database(u32::from(new))?).is_empty() {
+                    return Ok(false);
+                }
+                moves = true;
             }
         }
-        Ok(())
+        Ok(moves)
     }
+
+    fn write_database(&mut self, id: u32, slot: &Database) -> Result<(), DatapathError> {
+        if self.maps.database(id)? == *slot {
+            return Ok(());
+        }
+        self.maps.databases.set(id, *slot, 0).map_err(|error| {
+            DatapathError::map(format!("write slot {id} of"), DATABASES, map_io(&error))
+        })
+    }
+}
+
+/// The slots of DATABASES that are in use.
+fn database_slots(databases: &[DatabaseSlot], flags: u32) -> BTreeMap<u32, Database> {
+    let strictest = databases.iter().map(|database| database.mode).max();
+    let mut slots = BTreeMap::from([(
+        HOST,
+        Database { mode: strictest.unwrap_or(Mode::Off) as u32, flags, name: [0; MAX_NAME] },
+    )]);
+    for database in databases {
+        let mut name = [0; MAX_NAME];
+        let bytes = database.name.as_bytes();
+        let len = bytes.len().min(MAX_NAME);
+        name[..len].copy_from_slice(&bytes[..len]);
+        slots.insert(
+            u32::from(database.id),
+            Database { mode: database.mode as u32, flags: 0, name },
+        );
+    }
+    slots
 }
 
 fn port_words(databases: &[DatabaseSlot]) -> Vec<u64> {

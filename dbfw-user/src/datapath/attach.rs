@@ -7,6 +7,7 @@ use std::{
         fd::{AsFd as _, AsRawFd as _, OwnedFd},
         unix::fs::MetadataExt as _,
     },
+    path::Path,
 };
 
 use aya_obj::generated::bpf_attach_type;
@@ -16,13 +17,15 @@ use super::{
     error::DatapathError,
     interfaces::{Interface, Layer},
     object::Programs,
-    pins::{Pins, decode, encode},
+    pins::{self, Pins, decode, encode},
     sys::{self, Attached},
 };
 use crate::config::Attach;
 
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+/// Without a program to stand before: before all of them.
+const BPF_F_BEFORE: u32 = 1 << 3;
 
 /// Pin of the backstop's link.
 pub(super) const BACKSTOP_PIN: &str = "link_backstop";
@@ -143,7 +146,8 @@ impl Attachment {
         let (attach_type, flags) = match mode {
             HookMode::Native => (bpf_attach_type::BPF_XDP, XDP_FLAGS_DRV_MODE),
             HookMode::Generic => (bpf_attach_type::BPF_XDP, XDP_FLAGS_SKB_MODE),
-            HookMode::Tcx => (bpf_attach_type::BPF_TCX_INGRESS, 0),
+            // First: a program before ours could let a packet in by itself.
+            HookMode::Tcx => (bpf_attach_type::BPF_TCX_INGRESS, BPF_F_BEFORE),
         };
         let link = sys::link_create(program.fd.as_fd(), interface.index, attach_type, flags)
             .map_err(|error| explain(&error, interface))?;
@@ -274,7 +278,8 @@ impl Backstop {
     /// pinned link.
     pub(super) fn attach(programs: &Programs, pins: &Pins) -> Result<Self, String> {
         let program = programs.get(PROGRAM_BACKSTOP).map_err(|error| error.to_string())?;
-        let namespace = File::open("/proc/self/ns/net").map_err(|error| error.to_string())?;
+        let namespace =
+            File::open("/proc/thread-self/ns/net").map_err(|error| error.to_string())?;
         if let Ok(link) = pins.link(BACKSTOP_PIN)
             && let Ok(info) = sys::link_info(link.as_fd())
             && info.attached == here(&namespace)
@@ -293,7 +298,8 @@ impl Backstop {
     /// Reads back that it holds.
     pub(super) fn check(&self, programs: &Programs) -> Result<(), String> {
         let info = sys::link_info(self.link.as_fd()).map_err(|error| error.to_string())?;
-        let namespace = File::open("/proc/self/ns/net").map_err(|error| error.to_string())?;
+        let namespace =
+            File::open("/proc/thread-self/ns/net").map_err(|error| error.to_string())?;
         if info.attached != here(&namespace) {
             return Err("the backstop was detached".to_owned());
         }
@@ -312,6 +318,28 @@ impl Backstop {
     pub(super) fn detach(self, pins: &Pins) -> Result<(), DatapathError> {
         detach(pins, BACKSTOP_PIN, &self.link)
     }
+}
+
+/// Refuses pins whose backstop is attached to another network namespace: taking over its
+/// links would open that one.
+pub(super) fn check_namespace(pin_dir: &Path) -> Result<(), DatapathError> {
+    let namespace = File::open("/proc/thread-self/ns/net").map_err(|error| {
+        DatapathError::pin("open", Path::new("/proc/thread-self/ns/net"), error)
+    })?;
+    for abi in pins::names(pin_dir, "v")? {
+        let path = pin_dir.join(abi).join(BACKSTOP_PIN);
+        let attached = sys::obj_get(&path, false).and_then(|fd| sys::link_info(fd.as_fd()));
+        match attached.map(|info| info.attached) {
+            // Inode 0: its namespace is gone.
+            Ok(attached @ Attached::NetworkNamespace { inode })
+                if inode != 0 && attached != here(&namespace) =>
+            {
+                return Err(DatapathError::OtherNamespace { path });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn here(namespace: &File) -> Attached {

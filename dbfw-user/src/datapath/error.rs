@@ -39,6 +39,15 @@ pub enum DatapathError {
         /// Its mode.
         mode: u32,
     },
+    /// The pins belong to another network namespace.
+    #[error(
+        "{} holds the filter of another network namespace: start dbfw there, or give this one \
+         an agent.pin_dir of its own", path.display()
+    )]
+    OtherNamespace {
+        /// The pinned backstop.
+        path: PathBuf,
+    },
     /// Another agent runs.
     #[error(
         "another dbfw agent{} already works on {}: stop it first (systemctl stop dbfw)",

@@ -83,6 +83,7 @@ impl Datapath {
     /// As [`Datapath::open`], for a given ABI number: how an upgrade across ABIs is tested.
     pub fn open_abi(pin_dir: &Path, abi: u32) -> Result<Self, DatapathError> {
         let pins = Pins::open(pin_dir, abi)?;
+        attach::check_namespace(pin_dir)?;
         let programs = object::load(&pins)?;
         let maps = Maps::open(&pins::directory(pin_dir, abi), false)?;
         let sets = Sets::read(&maps)?;
@@ -99,6 +100,11 @@ impl Datapath {
             backstop: None,
             superseded: Vec::new(),
         })
+    }
+
+    /// Entries of each set, by map name.
+    pub fn sizes(&self) -> BTreeMap<&'static str, u64> {
+        self.sets.sizes()
     }
 
     /// What the sets hold.

@@ -23,6 +23,9 @@ use super::{error::DatapathError, sys};
 pub const GROUP: &str = "dbfw";
 
 const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
+/// Ends the name of a pin that is about to replace another; no name of an interface is
+/// encoded to it.
+const FRESH: &str = "~new";
 const DIRECTORY_MODE: u32 = 0o750;
 const MAP_MODE: u32 = 0o640;
 const PRIVATE_MODE: u32 = 0o600;
@@ -47,6 +50,10 @@ impl Pins {
             make_directory(directory, group)?;
         }
         let lock = lock(pin_dir)?;
+        // What a crash left between pinning and renaming.
+        for leftover in names(&path, "")?.iter().filter(|name| name.ends_with(FRESH)) {
+            remove(&path.join(leftover))?;
+        }
         Ok(Self { path, group, lock })
     }
 
@@ -88,7 +95,7 @@ impl Pins {
     /// Pins a program or link, replacing what is pinned there in one step.
     pub(super) fn replace(&self, fd: BorrowedFd<'_>, name: &str) -> Result<(), DatapathError> {
         let path = self.path(name);
-        let fresh = self.path(&format!("{name}-new"));
+        let fresh = self.path(&format!("{name}{FRESH}"));
         remove(&fresh)?;
         sys::obj_pin(fd, &fresh).map_err(|error| DatapathError::pin("pin", &fresh, error))?;
         fs::set_permissions(&fresh, fs::Permissions::from_mode(PRIVATE_MODE))

@@ -181,19 +181,12 @@ impl Reader {
         self.maps.rule_counter(slot)
     }
 
-    /// Entries and capacity of every set, by map name.
-    pub fn capacity(&self) -> Result<BTreeMap<&'static str, (u64, u64)>, DatapathError> {
-        use dbfw_common::{HOSTS4, HOSTS6, MAX_HOSTS, MAX_NETS, NETS4, NETS6};
-        let mut sizes = BTreeMap::from([
-            (HOSTS4, (0, u64::from(MAX_HOSTS))),
-            (HOSTS6, (0, u64::from(MAX_HOSTS))),
-            (NETS4, (0, u64::from(MAX_NETS))),
-            (NETS6, (0, u64::from(MAX_NETS))),
-        ]);
+    /// Entries of each set, by map name, counted one by one.
+    pub fn sizes(&self) -> Result<BTreeMap<&'static str, u64>, DatapathError> {
+        use dbfw_common::{HOSTS4, HOSTS6, NETS4, NETS6};
+        let mut sizes = BTreeMap::from([(HOSTS4, 0), (HOSTS6, 0), (NETS4, 0), (NETS6, 0)]);
         self.for_each_entry(|map, _, _| {
-            if let Some((entries, _)) = sizes.get_mut(map) {
-                *entries += 1;
-            }
+            *sizes.entry(map).or_default() += 1;
             Ok::<(), DatapathError>(())
         })?;
         Ok(sizes)

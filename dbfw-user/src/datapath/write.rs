@@ -1,6 +1,11 @@
 //! Carrying out a plan on the sets: all of it or nothing.
 
-use std::{collections::BTreeSet, io, ops::Range, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    ops::Range,
+    time::Duration,
+};
 
 use aya::{
     maps::{MapError, PerCpuValues, lpm_trie::Key},
@@ -51,6 +56,22 @@ impl Sets {
         let sets = Self { held, overflow, front4, front6 };
         sets.fit_front();
         Ok(sets)
+    }
+
+    /// Entries of each set, by map name.
+    pub(super) fn sizes(&self) -> BTreeMap<&'static str, u64> {
+        let mut sizes = BTreeMap::from([(HOSTS4, 0), (HOSTS6, 0), (NETS4, 0), (NETS6, 0)]);
+        for prefix in self.held.keys() {
+            let in_hash = prefix.is_host() && !self.overflow.contains(prefix);
+            let map = match (prefix.is_v4(), in_hash) {
+                (true, true) => HOSTS4,
+                (true, false) => NETS4,
+                (false, true) => HOSTS6,
+                (false, false) => NETS6,
+            };
+            *sizes.entry(map).or_default() += 1;
+        }
+        sizes
     }
 
     /// What the maps hold.
@@ -143,7 +164,8 @@ impl Sets {
     }
 
     fn remove(&mut self, maps: &mut Maps, prefix: Prefix) -> Result<(), DatapathError> {
-        if prefix.is_host() && !self.overflow.contains(&prefix) {
+        // A kill between two writes can leave a host in both.
+        if prefix.is_host() {
             let (result, map) = if prefix.is_v4() {
                 (maps.hosts4.remove(&key4(prefix.addr())), HOSTS4)
             } else {
@@ -151,7 +173,8 @@ impl Sets {
             };
             ignore_missing(result)
                 .map_err(|error| DatapathError::map(format!("remove {prefix} from"), map, error))?;
-        } else {
+        }
+        if !prefix.is_host() || self.overflow.contains(&prefix) {
             remove_net(maps, prefix)?;
             self.overflow.remove(&prefix);
         }

@@ -17,7 +17,7 @@ use crate::{
         BackstopStatus, Explanation, InterfaceStatus, Lookup, MapEntry, Protection, ProviderStatus,
         Status,
     },
-    datapath::{self, DatapathError, HookMode, Layer, PinnedLink, Reader, interfaces},
+    datapath::{self, DatapathError, HookMode, Interface, Layer, PinnedLink, Reader, interfaces},
     policy::{Policy, SlotTable},
 };
 
@@ -56,6 +56,8 @@ impl Offline {
             policy: &self.policy,
             slots: &self.slots,
             program: mode.program(Layer::Ethernet),
+            held: None,
+            sizes: None,
         }
     }
 }
@@ -66,15 +68,18 @@ pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
     let mut problems = vec![no_agent(agent, socket)];
     let (interfaces, backstop, protection) = match offline.reader.links() {
         Ok(links) => {
-            let names = interface_names()?;
+            let here = interface_list()?;
             let interfaces: Vec<InterfaceStatus> = links
                 .iter()
                 .filter(|link| link.mode.is_some())
-                .map(|link| interface_status(link, &names))
+                .map(|link| interface_status(link, &here))
                 .collect();
             let backstop = links.iter().find(|link| link.mode.is_none()).map(backstop_status);
             let attached =
                 !interfaces.is_empty() && interfaces.iter().all(|interface| interface.healthy);
+            let missing = missing(agent, &here, &links);
+            let attached = attached && missing.is_empty();
+            problems.extend(missing);
             if interfaces.is_empty() {
                 problems.insert(0, "nothing is attached: the ports are open".to_owned());
             }
@@ -120,6 +125,21 @@ pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
         backstop,
         databases,
     })
+}
+
+/// What the configuration wants attached and is not.
+fn missing(agent: &AgentConfig, here: &[Interface], links: &[PinnedLink]) -> Vec<String> {
+    let mut missing: Vec<String> = here
+        .iter()
+        .filter(|interface| interface.is_covered_by(&agent.interfaces))
+        .filter(|interface| !links.iter().any(|link| link.ifindex == Some(interface.index)))
+        .map(|interface| format!("{}: nothing is attached", interface.name))
+        .collect();
+    let backstop = links.iter().find(|link| link.mode.is_none());
+    if agent.backstop && !backstop.is_some_and(|link| link.ours) {
+        missing.push("the backstop is not attached".to_owned());
+    }
+    missing
 }
 
 /// That no agent answers, and whether one runs all the same: who holds the lock of the pins
@@ -182,11 +202,11 @@ pub fn metrics(agent: &AgentConfig) -> anyhow::Result<String> {
     let offline = Offline::open(agent)?;
     let interfaces = match offline.reader.links() {
         Ok(links) => {
-            let names = interface_names()?;
+            let here = interface_list()?;
             links
                 .iter()
                 .filter(|link| link.mode.is_some())
-                .map(|link| interface_status(link, &names))
+                .map(|link| interface_status(link, &here))
                 .map(|interface| InterfaceScrape {
                     name: interface.name,
                     mode: interface.mode,
@@ -216,7 +236,7 @@ pub fn detach(agent: &AgentConfig) -> anyhow::Result<String> {
 }
 
 /// The interfaces of this namespace, for readers that have no runtime of their own.
-pub fn interface_list() -> anyhow::Result<Vec<interfaces::Interface>> {
+pub fn interface_list() -> anyhow::Result<Vec<Interface>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (connection, handle, _) = rtnetlink::new_connection()?;
@@ -238,22 +258,21 @@ pub fn links(agent: &AgentConfig) -> Links {
     Links { interfaces: interface_list().map_err(|error| format!("{error:#}")), ours }
 }
 
-fn interface_names() -> anyhow::Result<Vec<(u32, String)>> {
-    Ok(interface_list()?.into_iter().map(|interface| (interface.index, interface.name)).collect())
-}
-
-fn interface_status(link: &PinnedLink, names: &[(u32, String)]) -> InterfaceStatus {
+fn interface_status(link: &PinnedLink, here: &[Interface]) -> InterfaceStatus {
     let ifindex = link.ifindex.unwrap_or(0);
-    let name = names.iter().find(|(index, _)| *index == ifindex).map(|(_, name)| name.clone());
-    let detail = if ifindex == 0 {
-        Some("attached no more".to_owned())
-    } else if !link.ours {
-        Some(format!("program {} is attached, which is not ours", link.program))
-    } else {
-        None
+    let interface = here.iter().find(|interface| interface.index == ifindex);
+    let is_xdp = matches!(link.mode, Some(HookMode::Native | HookMode::Generic));
+    let detail = match interface {
+        _ if ifindex == 0 => Some("attached no more".to_owned()),
+        _ if !link.ours => Some(format!("program {} is attached, which is not ours", link.program)),
+        None => Some("the interface it is attached to is not here".to_owned()),
+        Some(interface) if is_xdp && interface.xdp_program != Some(link.program) => {
+            Some("another interface has its index now".to_owned())
+        }
+        Some(_) => None,
     };
     InterfaceStatus {
-        name: name.unwrap_or_else(|| link.pin.clone()),
+        name: interface.map_or_else(|| link.pin.clone(), |interface| interface.name.clone()),
         ifindex,
         mode: link.mode.map_or("none", HookMode::as_str).to_owned(),
         healthy: detail.is_none(),

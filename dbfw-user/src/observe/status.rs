@@ -6,7 +6,9 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use dbfw_common::{Entry, Family, HOST, MAPS, Mode, Reason, RuleCounter, Verdict};
+use dbfw_common::{
+    Entry, Family, HOST, HOSTS4, HOSTS6, MAX_HOSTS, MAX_NETS, Reason, RuleCounter, Verdict,
+};
 use jiff::Timestamp;
 
 use super::{
@@ -19,7 +21,7 @@ use crate::{
         CoveringSource, DatabaseStatus, Explanation, Lookup, MapEntry, SourceStatus, Sources,
     },
     datapath::{DatabaseSlot, DatapathError, Reader, Totals},
-    policy::{Policy, RuleKey, SlotTable},
+    policy::{Entries, Policy, RuleKey, SlotTable},
     source::Prefix,
 };
 
@@ -34,6 +36,10 @@ pub struct View<'a> {
     pub slots: &'a SlotTable,
     /// The program `explain` runs.
     pub program: &'static str,
+    /// What the maps hold, where that is known without going through them.
+    pub held: Option<&'a Entries>,
+    /// Entries of each set, likewise.
+    pub sizes: Option<&'a BTreeMap<&'static str, u64>>,
 }
 
 /// Packets one database dropped so far, whatever the reason.
@@ -131,7 +137,7 @@ pub fn lookup(view: &View<'_>, address: IpAddr) -> Result<Lookup, DatapathError>
     let entry = match found {
         Some((map, entry)) => {
             let databases = view.reader.databases()?;
-            longest(view.reader, address)?.map(|prefix| map_entry(map, prefix, entry, &databases))
+            longest(view, address)?.map(|prefix| map_entry(map, prefix, entry, &databases))
         }
         None => None,
     };
@@ -139,10 +145,15 @@ pub fn lookup(view: &View<'_>, address: IpAddr) -> Result<Lookup, DatapathError>
 }
 
 /// The longest prefix in the maps that covers `address`. A trie tells a match's value but
-/// not its length, so this goes through all entries, once.
-fn longest(reader: &Reader, address: IpAddr) -> Result<Option<Prefix>, DatapathError> {
+/// not its length, so without the agent's own copy this goes through all entries, once.
+fn longest(view: &View<'_>, address: IpAddr) -> Result<Option<Prefix>, DatapathError> {
+    if let Some(held) = view.held {
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let covering = (0..=bits).rev().map(|len| Prefix::new(address, len));
+        return Ok(covering.into_iter().find(|prefix| held.contains_key(prefix)));
+    }
     let mut longest: Option<Prefix> = None;
-    reader.for_each_entry(|_, prefix, _| {
+    view.reader.for_each_entry(|_, prefix, _| {
         if prefix.contains(address) && longest.is_none_or(|known| known.len() < prefix.len()) {
             longest = Some(prefix);
         }
@@ -173,7 +184,7 @@ pub fn explain(
             .flat_map(|database| database.ports.iter().map(move |p| (*p, Some(database))))
             .collect(),
     };
-    let prefix = longest(view.reader, address)?;
+    let prefix = longest(view, address)?;
     protected
         .into_iter()
         .map(|(port, database)| explain_one(view, address, port, database, prefix))
@@ -313,20 +324,27 @@ fn read_counters(view: &View<'_>) -> Result<Counters, DatapathError> {
             prefixes: Family::ALL.map(|family| view.policy.prefixes(database.id, family)),
         })
         .collect();
-    let capacity = view.reader.capacity()?;
-    let maps = MAPS
-        .into_iter()
-        .filter_map(|map| {
-            let &(entries, max_entries) = capacity.get(map)?;
-            Some(MapFill { map: map.to_owned(), entries, max_entries })
+    let counted;
+    let sizes = match view.sizes {
+        Some(sizes) => sizes,
+        None => {
+            counted = view.reader.sizes()?;
+            &counted
+        }
+    };
+    let maps = sizes
+        .iter()
+        .map(|(map, entries)| MapFill {
+            map: (*map).to_owned(),
+            entries: *entries,
+            max_entries: u64::from(if matches!(*map, HOSTS4 | HOSTS6) {
+                MAX_HOSTS
+            } else {
+                MAX_NETS
+            }),
         })
         .collect();
     Ok((packets, prefixes, maps))
-}
-
-/// Whether a database's mode lets strangers in: for words in the status.
-pub fn is_observing(database: &DatabaseSlot) -> bool {
-    database.mode != Mode::Enforce
 }
 
 /// When a policy without an agent was written, for its age.

@@ -77,7 +77,38 @@ pub fn diff(current: &Entries, desired: &Entries) -> Plan {
     Plan { writes, removals }
 }
 
+/// Entries by which every address may reach what it may reach by `old` or by `new`. Those
+/// that are not as in `new` count for no rule.
+pub fn either(old: &Entries, new: &Entries) -> Entries {
+    let mut entries = new.clone();
+    for prefix in old.keys().chain(new.keys()) {
+        let mask = |entries| longest(entries, *prefix).map_or(0, |entry: &Entry| entry.mask());
+        let both = mask(old) | mask(new);
+        if new.get(prefix).is_none_or(|entry| entry.mask() != both) {
+            entries.insert(*prefix, Entry::new(both, 0));
+        }
+    }
+    entries
+}
+
+/// The entry of the longest prefix that covers `prefix`.
+fn longest(entries: &Entries, prefix: Prefix) -> Option<&Entry> {
+    (0..=prefix.len()).rev().find_map(|len| entries.get(&Prefix::new(prefix.addr(), len)))
+}
+
 impl Plan {
+    /// What stands after it was carried out on `current`.
+    pub fn result(&self, current: &Entries) -> Entries {
+        let mut entries = current.clone();
+        for step in self.steps() {
+            match step {
+                Step::Write(prefix, entry) => entries.insert(prefix, entry),
+                Step::Remove(prefix) => entries.remove(&prefix),
+            };
+        }
+        entries
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -3,8 +3,8 @@ use std::fs;
 use dbfw_tests::{
     agent::Host,
     pair::{
-        Pair, STRANGER4, STRANGER6, TRUSTED4, TRUSTED6, database, interfaces, metric, orders,
-        problems,
+        Pair, STRANGER4, STRANGER6, TRUSTED4, TRUSTED6, database, interfaces, listed, metric,
+        orders, problems,
     },
 };
 use nix::sys::signal::Signal;
@@ -45,7 +45,7 @@ fn a_bad_configuration_at_reload_leaves_the_old_one_in_force() {
         }
     }
     assert_eq!(metric(&host, RELOAD_METRIC), Some(0.0));
-    assert!(problems(&host).contains("the configuration on disk is bad"), "{}", problems(&host));
+    assert!(problems(&host).contains("the last reload failed"), "{}", problems(&host));
     assert_unchanged(&pair, &host);
 
     host.signal(Signal::SIGHUP);
@@ -111,4 +111,30 @@ fn a_mode_changes_in_place() {
     assert_unchanged(&pair, &host);
     assert!(count(&host, "dropped_packets") > dropped, "the counters went on");
     assert!(!host.log().contains("was lost"), "nothing was attached anew: {}", host.log());
+}
+
+#[test]
+fn a_reload_that_fails_half_way_leaves_the_lists_in_force() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    host.replace("orders.list", "10.77.0.2\n");
+    host.configure(&interfaces(), &listed(&host, ""));
+    host.start();
+    assert!(pair.reaches(TRUSTED4));
+    // Nothing can be written to it any more, as when memory has run out.
+    let nets = host.pins().join("NETS4");
+    let frozen = std::process::Command::new("bpftool")
+        .args(["map", "freeze", "pinned"])
+        .arg(&nets)
+        .output()
+        .expect("run bpftool");
+    assert!(frozen.status.success(), "{frozen:?}");
+    host.configure(&interfaces(), &orders("trusted_sources = [\"ip_addr:192.0.2.0/24\"]"));
+    assert_eq!(host.dbfw(&["reload"]).status.code(), Some(1), "{}", host.log());
+    let reads = |host: &Host<'_>| host.json(&["status"]).map(|s| s["agent"]["generation"].clone());
+    let before = reads(&host);
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert_eq!(reads(&host), before, "ticks change nothing");
+    assert!(pair.reaches(TRUSTED4), "the list that was in force still is\n{}", host.log());
+    assert!(!pair.reaches(STRANGER4));
 }

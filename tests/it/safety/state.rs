@@ -231,3 +231,18 @@ fn without_a_snapshot_and_without_the_list_what_the_maps_hold_stays_in_force() {
     host.replace("orders.list", "10.77.0.9\n");
     assert_answered(&pair, &host, STRANGER4);
 }
+
+#[test]
+fn without_a_snapshot_an_empty_list_is_refused_as_with_one() {
+    let pair = Pair::new();
+    let mut host = configured(&pair);
+    host.start();
+    assert_answered(&pair, &host, TRUSTED4);
+    host.stop(Signal::SIGTERM);
+    fs::remove_file(host.path("state/snapshot.json")).expect("remove the snapshot");
+    host.replace("orders.list", "");
+    host.start();
+    assert!(problems(&host).contains("empty list"), "{}", problems(&host));
+    assert_answered(&pair, &host, TRUSTED4);
+    assert_refused(&pair, &host, STRANGER4);
+}

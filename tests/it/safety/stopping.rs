@@ -1,6 +1,6 @@
 use dbfw_tests::{
     agent::Host,
-    pair::{Pair, STRANGER4, STRANGER6, TRUSTED4, interfaces, orders, problems},
+    pair::{INTERFACE, Pair, STRANGER4, STRANGER6, TRUSTED4, interfaces, orders, problems},
 };
 use nix::sys::signal::Signal;
 
@@ -83,4 +83,21 @@ fn only_detach_opens_the_ports_and_a_reload_closes_them_again() {
     host.wait("the ports to be open", |_| pair.reaches(STRANGER4));
     host.start();
     assert_filtered(&pair, &host);
+}
+
+#[test]
+fn an_agent_in_another_namespace_leaves_the_pins_of_the_first_alone() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    host.configure(&interfaces(), &orders("trusted_sources = [\"ip_addr:10.77.0.2\"]"));
+    host.start();
+    host.stop(Signal::SIGKILL);
+    let mut other = Host::new(&pair.clients);
+    let config = std::fs::read_to_string(host.path("dbfw.toml")).expect("the configuration");
+    other.replace("dbfw.toml", &config.replace(INTERFACE, "cl0"));
+    other.spawn();
+    assert_eq!(other.ended(), Some(1), "{}", other.log());
+    assert!(other.log().contains("another network namespace"), "{}", other.log());
+    assert!(pair.reaches(TRUSTED4));
+    assert!(!pair.reaches(STRANGER4), "the filter of the first namespace goes on");
 }

@@ -24,6 +24,7 @@ use std::{
 };
 
 use aya::maps::{MapData, PerCpuArray};
+use aya_obj::generated::bpf_prog_type;
 use dbfw_common::{Family, Reason, TRACE, Trace, Verdict};
 
 use super::{
@@ -112,7 +113,8 @@ pub struct EmptyXdp(OwnedFd);
 impl EmptyXdp {
     /// Loads it.
     pub fn load() -> Self {
-        Self(sys::load_empty_xdp().expect("load an empty program"))
+        let program = sys::load_constant(bpf_prog_type::BPF_PROG_TYPE_XDP, XDP_PASS);
+        Self(program.expect("load an empty program"))
     }
 
     /// As [`Kernel::time`].

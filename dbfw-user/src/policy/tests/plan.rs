@@ -4,7 +4,7 @@ use dbfw_common::Entry;
 use proptest::{collection::btree_map, prelude::*};
 
 use super::support::{any_prefix, apply, databases, edges, verdict};
-use crate::policy::{Entries, Policy, SlotTable, Step, diff};
+use crate::policy::{Entries, Policy, SlotTable, Step, diff, either};
 
 fn entries() -> impl Strategy<Value = Entries> {
     let entry = (1u64..8, 0u32..3).prop_map(|(mask, rules)| Entry::new(mask, rules));
@@ -67,6 +67,15 @@ proptest! {
             inverses.push(step.inverse(now.get(&step.prefix()).copied()));
             apply(&mut now, step);
             check_way(&now, &current, inverses.iter().rev().copied())?;
+        }
+    }
+
+    #[test]
+    fn either_is_the_union_of_both((old, new) in change()) {
+        prop_assert_eq!(diff(&old, &new).result(&old), new.clone());
+        let both = either(&old, &new);
+        for addr in edges(old.keys().chain(new.keys())) {
+            prop_assert_eq!(verdict(&both, addr), verdict(&old, addr) | verdict(&new, addr));
         }
     }
 
