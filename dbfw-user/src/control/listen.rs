@@ -54,8 +54,8 @@ pub enum ListenError {
     },
 }
 
-/// Listens on `run_dir/dbfw.sock`, mode 0660 and group dbfw, or 0600 where there is no
-/// such group. A socket that an earlier agent left behind is replaced, one that somebody
+/// Listens on `run_dir/dbfw.sock`, mode 0660 and group dbfw, or the owner's own group where
+/// there is no such group. A socket that an earlier agent left behind is replaced, one that somebody
 /// answers on is not. Must be called within a tokio runtime.
 pub fn bind(run_dir: &Path) -> Result<UnixListener, ListenError> {
     match Group::from_name(GROUP) {
@@ -119,15 +119,15 @@ fn listening(path: &Path) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// Opens the socket at `path` to the group, or leaves it to its owner alone.
+/// Opens the socket at `path` to its group, which is `group` if there is one to give it to.
 fn hand_over(path: &Path, group: Option<Gid>) -> Result<(), ListenError> {
     let failed = |action: &'static str, source: io::Error| ListenError::Io {
         action,
         path: path.to_owned(),
         source,
     };
-    let Some(gid) = group else { return Ok(()) };
-    match chown(path, None, Some(gid.as_raw())) {
+    let given = group.map_or(Ok(()), |gid| chown(path, None, Some(gid.as_raw())));
+    match given {
         Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o660))
             .map_err(|e| failed("set the mode of", e)),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -193,10 +193,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_the_group_only_the_owner() {
+    async fn without_the_group_it_has_the_owners() {
         let dir = tempfile::tempdir().unwrap();
         let _listener = bind_for(dir.path(), None).unwrap();
-        assert_eq!(mode(&dir.path().join(SOCKET_NAME)), 0o600);
+        let socket = dir.path().join(SOCKET_NAME);
+        assert_eq!(mode(&socket), 0o660);
+        assert_eq!(fs::metadata(&socket).unwrap().gid(), getgid().as_raw());
     }
 
     #[tokio::test]
