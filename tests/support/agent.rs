@@ -6,7 +6,10 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -19,6 +22,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::netns::Netns;
+
+const BPFFS: &str = "/sys/fs/bpf";
+/// Every pin directory is called `<PREFIX><pid>-<number>`.
+const PREFIX: &str = "dbfw-test-";
 
 /// The binary under test; `cargo xtask test` sets the variable.
 pub fn binary() -> PathBuf {
@@ -42,9 +49,10 @@ impl<'a> Host<'a> {
     /// A host without a configuration; nothing runs yet.
     pub fn new(netns: &'a Netns) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
+        static LEFTOVERS: Once = Once::new();
+        LEFTOVERS.call_once(remove_leftovers);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let pin_dir =
-            PathBuf::from(format!("/sys/fs/bpf/dbfw-test-{}-{number}", std::process::id()));
+        let pin_dir = Path::new(BPFFS).join(format!("{PREFIX}{}-{number}", std::process::id()));
         let files = TempDir::with_prefix("dbfw-test-").expect("a directory for the agent's files");
         Self { netns, files, pin_dir, agent: None }
     }
@@ -221,6 +229,17 @@ impl Drop for Host<'_> {
             let _ = agent.wait();
         }
         remove_pins(&self.pin_dir);
+    }
+}
+
+/// Removes the pin directories of test processes that were killed.
+fn remove_leftovers() {
+    for entry in fs::read_dir(BPFFS).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            remove_pins(&entry.path());
+        }
     }
 }
 
