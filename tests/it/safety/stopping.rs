@@ -101,3 +101,16 @@ fn an_agent_in_another_namespace_leaves_the_pins_of_the_first_alone() {
     assert!(pair.reaches(TRUSTED4));
     assert!(!pair.reaches(STRANGER4), "the filter of the first namespace goes on");
 }
+
+#[test]
+fn without_the_agent_a_backstop_that_is_gone_is_no_protection() {
+    let pair = Pair::new();
+    let mut host = started(&pair);
+    host.stop(Signal::SIGTERM);
+    let status = |host: &Host<'_>| host.json(&["status"]).expect("the pins answer");
+    assert_eq!(status(&host)["protected"], true);
+    std::fs::remove_file(host.pins().join("link_backstop")).expect("detach the backstop");
+    assert_eq!(status(&host)["protected"], false);
+    assert!(problems(&host).contains("the backstop is not attached"), "{}", problems(&host));
+    assert_eq!(host.dbfw(&["status"]).status.code(), Some(1));
+}
