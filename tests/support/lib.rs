@@ -13,6 +13,7 @@ pub mod packets;
 pub mod pair;
 pub mod policy;
 pub mod postgres;
+pub mod provider_server;
 pub mod site;
 pub mod stack;
 pub mod steady;

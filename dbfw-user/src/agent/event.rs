@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use tokio::sync::oneshot;
 
-use super::snapshot::SnapshotError;
-use crate::control::server::Call;
+use super::{remote::Account, snapshot::SnapshotError};
+use crate::{control::server::Call, provider::worker::Report};
 
 /// One reason to look again.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(super) enum Event {
     Expiry,
     /// A provider's file may have changed.
     FileChanged(PathBuf),
+    /// A task that asks the outside learned something.
+    Learned(Account, Vec<Report>),
     /// Interfaces came, went or changed.
     Links,
     /// The kernel wrote drop events.

@@ -48,7 +48,8 @@ pub(super) fn set_aside(path: &Path) -> io::Result<std::path::PathBuf> {
     Ok(aside)
 }
 
-fn give_to_group(path: &Path) {
+/// Gives a file to the group that may read it.
+pub(super) fn give_to_group(path: &Path) {
     if let Some(group) = Group::from_name(GROUP).ok().flatten()
         && let Err(error) = chown(path, None, Some(group.gid))
     {

@@ -3,23 +3,36 @@
 //! Everything that can change something is an event of one closed enum; `reconcile` alone writes
 //! maps. Nothing here stops the filter: pinned links go on without the agent.
 
+mod audit;
 mod calls;
+mod compose;
+mod connections;
+mod enforced;
 mod event;
 mod files;
+mod history;
 mod links;
 mod lists;
 mod local;
 mod logging;
 mod persist;
 mod privileges;
+mod notes;
+mod origins;
 mod reconcile;
+mod reload;
+mod remote;
 mod run;
+mod seen;
+mod settle;
 pub mod snapshot;
 mod start;
 mod state;
 mod status;
+mod suggest;
+mod trust;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 
@@ -33,5 +46,8 @@ pub fn run(config_path: PathBuf) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(start::start(config_path, config))
+    let result = runtime.block_on(start::start(config_path, config));
+    // A name that is being looked up must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
 }

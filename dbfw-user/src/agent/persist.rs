@@ -1,22 +1,37 @@
 //! What survives a restart: the snapshot, written beside the loop, and what the maps hold.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 
 use super::{
+    enforced::{Enforced, is_everybody},
     lists::List,
-    reconcile::config_rules,
     snapshot::{DatabaseSnapshot, ListSnapshot, Snapshot, SnapshotError},
-    state::{Agent, open_provider, with_provider},
+    state::{Agent, synced},
 };
-use crate::source::{Origin, Prefix, Rule};
+use crate::{
+    provider::provider_name,
+    resolve,
+    source::{Origin, Prefix, Rule, TrustedSource},
+};
+
+/// How often the snapshot is written only because what it holds was confirmed: what a restart
+/// takes for its age is wrong by no more.
+const CONFIRM: Duration = Duration::from_secs(300);
 
 impl Agent {
     /// Begins to write the policy in force to disk, unless that is under way already.
     pub(super) fn begin_saving(&mut self) {
+        self.unsaved |= self.ages_changed && self.saved_at.elapsed() >= CONFIRM;
         if self.unsaved && self.saving.is_none() {
             self.unsaved = false;
+            self.ages_changed = false;
+            self.saved_at = Instant::now();
             let snapshot = self.snapshot();
             let state_dir = self.config.agent.state_dir.clone();
             self.saving = Some(tokio::task::spawn_blocking(move || snapshot.save(&state_dir)));
@@ -42,10 +57,7 @@ impl Agent {
                 name: database.name.clone(),
                 id: database.id,
                 rules: database.rules.clone(),
-                list: self.lists.get(&database.name).and_then(|list| {
-                    let provider = list.provider.clone();
-                    list.last_success.map(|last_success| ListSnapshot { provider, last_success })
-                }),
+                list: self.listed_since(&database.name),
             })
             .collect();
         Snapshot {
@@ -53,19 +65,30 @@ impl Agent {
             written_at: Timestamp::now(),
             slots: self.slots.clone(),
             databases,
+            answers: self.cache.store(),
         }
     }
 
-    /// Without a snapshot, takes what the maps hold as the lists in force: an earlier agent
+    fn listed_since(&self, database: &str) -> Option<ListSnapshot> {
+        let last_success = self.enforced.get(database)?.accepted_at?;
+        let provider = self.lists.get(database)?.provider.to_string();
+        Some(ListSnapshot { provider, last_success })
+    }
+
+    /// Without a snapshot, takes what the maps hold as what is in force: an earlier agent
     /// enforced it, and what is read from now on has to pass the guards against it.
     pub(super) fn adopt_held(&mut self) {
-        let mut adopted = Vec::new();
-        for (database, provider) in with_provider(&self.config) {
-            let Some(id) = self.ids.get(&database.name) else { continue };
-            let own: BTreeSet<Prefix> = config_rules(database)
-                .chain(self.local_rules(&database.name))
-                .flat_map(|rule| rule.prefixes)
-                .collect();
+        let names: Vec<String> = synced(&self.config).map(str::to_owned).collect();
+        for name in names {
+            let Some(id) = self.ids.get(&name) else { continue };
+            let databases = &self.config.databases;
+            let Some(database) = databases.iter().find(|database| database.name == name) else {
+                continue;
+            };
+            let local = self.local.all().iter().filter(|local| local.database == name);
+            let written = local.map(|local| &local.source).chain(&database.trusted_sources);
+            let own: BTreeSet<Prefix> =
+                written.filter_map(resolve::literal).flatten().collect();
             let prefixes: Vec<Prefix> = self
                 .datapath
                 .held()
@@ -79,28 +102,44 @@ impl Agent {
                 continue;
             }
             tracing::warn!(
-                database = %database.name,
+                database = %name,
                 prefixes = prefixes.len(),
                 "there is no snapshot: what the maps hold stays in force until the list is read"
             );
-            adopted.push((database.name.clone(), List::adopt(open_provider(provider).0, prefixes)));
+            let origin = match &database.provider {
+                Some(provider) => Origin::Provider(provider_name(provider).into()),
+                None => Origin::Config,
+            };
+            self.enforced.insert(name, Enforced::adopt(&origin, prefixes));
         }
-        self.lists.extend(adopted);
     }
 
-    /// Takes over what the snapshot knows: counters, ids and the providers' last lists.
+    /// Takes over what the snapshot knows: counters, ids, what was in force and why.
     pub(super) fn restore(&mut self, snapshot: Snapshot) {
-        for (database, provider) in with_provider(&self.config) {
-            let (name, _) = open_provider(provider);
+        for database in &self.config.databases {
             let Some(known) = snapshot.database(&database.name) else { continue };
-            let Some(list) = &known.list else { continue };
-            let listed = |rule: &&Rule| matches!(rule.origin, Origin::Provider(_));
-            let rules = known.rules.iter().filter(listed).cloned().collect();
-            self.sync.restore(&database.name, list.last_success);
-            let mut restored = List::restore(list.provider.clone(), rules, list.last_success);
-            restored.move_to(name);
-            self.lists.insert(database.name.clone(), restored);
+            let is_guarded = |rule: &&Rule| {
+                matches!(rule.origin, Origin::Provider(_)) || resolve::literal(&rule.source).is_none()
+            };
+            let guarded: Vec<Rule> = known.rules.iter().filter(is_guarded).cloned().collect();
+            let accepted_at = known.list.as_ref().map(|list| list.last_success);
+            if let Some(list) = &known.list
+                && database.provider.is_some()
+            {
+                let listed = |rule: &&Rule| matches!(rule.origin, Origin::Provider(_));
+                let sources: Vec<Arc<TrustedSource>> = guarded
+                    .iter()
+                    .filter(listed)
+                    .filter(|rule| !is_everybody(rule))
+                    .map(|rule| Arc::clone(&rule.source))
+                    .collect();
+                self.sync.restore(&database.name, list.last_success);
+                let restored = List::restore(list.provider.clone(), sources, list.last_success);
+                self.lists.insert(database.name.clone(), restored);
+            }
+            self.enforced.insert(database.name.clone(), Enforced::restore(guarded, accepted_at));
         }
+        self.cache.restore(snapshot.answers, Timestamp::now());
         self.generation = snapshot.generation;
         self.slots = snapshot.slots;
     }

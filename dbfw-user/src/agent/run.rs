@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     event::Event,
+    remote::Account,
     snapshot::SnapshotError,
     start::{status, watch_files},
     state::Agent,
@@ -23,7 +24,7 @@ use crate::{
     control::server,
     datapath::Events,
     observe::drops::{self, Clock, Names},
-    provider::Watcher,
+    provider::{Watcher, worker::Report},
 };
 
 /// How often protection is read back from the kernel.
@@ -58,6 +59,9 @@ impl Agent {
                 _ = hangup.recv() => Event::Reload,
                 Some(()) = sources.links.recv() => Event::Links,
                 Some(path) = sources.change_queue.recv() => Event::FileChanged(path),
+                Some((account, reports)) = self.remote.reports.recv() => {
+                    Event::Learned(account, reports)
+                }
                 () = until(self.next_expiry) => Event::Expiry,
                 _ = ticks.tick() => Event::Tick,
                 Some(call) = sources.call_queue.recv() => Event::Call(call),
@@ -87,11 +91,13 @@ impl Agent {
                     return;
                 }
                 for path in paths {
-                    self.read_lists(Some(&path), false);
+                    self.read_lists(Some(&path), &BTreeSet::new());
                 }
+                self.follow_demand();
                 // Its error is logged and shown in the status.
                 let _ = self.reconcile();
             }
+            Event::Learned(account, reports) => self.take_reports(account, reports),
             Event::Saved(result) => self.saved(result),
             Event::Links => self.look_at_interfaces().await,
             Event::Drops => self.take_drops(),
@@ -103,7 +109,7 @@ impl Agent {
                         NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Reloading),
                     ]);
                 }
-                if let Err(error) = self.reload(false).await {
+                if let Err(error) = self.reload(&BTreeSet::new(), "SIGHUP").await {
                     tracing::error!("{}", error.message);
                 }
                 if sources.said_ready {
@@ -135,9 +141,14 @@ impl Agent {
         // The loop got here: that is what the watchdog is to know.
         let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         for path in self.changed_files() {
-            self.read_lists(Some(&path), false);
+            self.read_lists(Some(&path), &BTreeSet::new());
+            self.follow_demand();
             let _ = self.reconcile();
         }
+        if self.age() {
+            let _ = self.reconcile();
+        }
+        self.keep_refused_sources();
         if sources.watcher.is_none() {
             sources.watcher = watch_files(self, sources.changes.clone());
         }
@@ -154,10 +165,25 @@ impl Agent {
         }
     }
 
+    /// Takes in what was learned, all that is waiting in one go: one change for the kernel.
+    fn take_reports(&mut self, account: Account, reports: Vec<Report>) {
+        let mut changed = self.learn(account, reports);
+        while let Ok((account, reports)) = self.remote.reports.try_recv() {
+            changed |= self.learn(account, reports);
+        }
+        if changed {
+            self.follow_demand();
+            // Its error is logged and shown in the status.
+            let _ = self.reconcile();
+        }
+    }
+
     fn expire(&mut self) {
         if let Err(error) = self.local.sweep(Timestamp::now()) {
             tracing::warn!(%error, "cannot forget expired local sources; they are not in force");
         }
+        self.settle_all(&BTreeSet::new());
+        self.follow_demand();
         let _ = self.reconcile();
     }
 
@@ -183,8 +209,13 @@ impl Agent {
             return;
         }
         self.events_seen = true;
-        for event in &taken {
-            self.top.add(event);
+        if let Ok(clock) = Clock::read() {
+            for event in &taken {
+                self.top.add(event);
+                if let Some(database) = self.database_name(event.database.into()) {
+                    self.refused_sources.add(&database, event, &clock);
+                }
+            }
         }
         if self.follow.receiver_count() == 0 {
             return;

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::files;
 use crate::{
     policy::{DatabasePolicy, SlotTable},
+    resolve::Stored,
     source::Rule,
 };
 
@@ -29,6 +30,9 @@ pub struct Snapshot {
     pub slots: SlotTable,
     /// Every database.
     pub databases: Vec<DatabaseSnapshot>,
+    /// What every source that had to be asked for resolved to.
+    #[serde(default)]
+    pub answers: Vec<Stored>,
 }
 
 /// One database of a [`Snapshot`].
@@ -173,9 +177,14 @@ mod tests {
             databases: vec![DatabaseSnapshot {
                 name: "orders".to_owned(),
                 id: 1,
-                rules: vec![Rule { source, origin: Origin::Config, prefixes }],
+                rules: vec![Rule {
+                    source: source.into(),
+                    origin: Origin::Config,
+                    prefixes: prefixes.into(),
+                }],
                 list: None,
             }],
+            answers: vec![],
         }
     }
 

@@ -1,6 +1,6 @@
 //! Starting and stopping.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
@@ -15,11 +15,13 @@ use tokio::{
 
 use super::{
     files,
+    history::History,
     local::LocalSources,
     privileges,
     run::Sources,
+    seen,
     snapshot::{Snapshot, SnapshotError},
-    state::{Agent, Parts, open_provider, with_provider},
+    state::{Agent, Parts, file_of, with_provider},
 };
 use crate::{
     config::Config,
@@ -63,8 +65,19 @@ pub(super) async fn start(config_path: PathBuf, config: Config) -> anyhow::Resul
     let (local, trouble) = LocalSources::load(&config.agent.state_dir);
     let reader = datapath.reader()?;
     let events = datapath.events()?;
-    let mut agent =
-        Agent::new(Parts { config_path, config, netlink, datapath, reader, ids, local });
+    let history = History::new(&config.agent.state_dir);
+    let refused_sources = seen::load(&config.agent.state_dir);
+    let mut agent = Agent::new(Parts {
+        config_path,
+        config,
+        netlink,
+        datapath,
+        reader,
+        ids,
+        local,
+        history,
+        refused_sources,
+    });
     agent.interfaces.clone_from(&found);
     // SAFETY: `Events` owns its descriptor, the same one for as long as it lives.
     let events = unsafe { AsyncFd::register(events) };
@@ -78,7 +91,8 @@ pub(super) async fn start(config_path: PathBuf, config: Config) -> anyhow::Resul
     }
 
     status("applying the policy");
-    agent.read_lists(None, false);
+    agent.read_lists(None, &BTreeSet::new());
+    agent.settle_all(&BTreeSet::new());
     if let Err(error) = agent.reconcile() {
         anyhow::bail!(
             "the policy cannot be carried out: {error}. Nothing is attached or replaced; what an \
@@ -103,6 +117,7 @@ pub(super) async fn start(config_path: PathBuf, config: Config) -> anyhow::Resul
     let (changes, change_queue) = mpsc::channel(QUEUE);
     let watcher = watch_files(&agent, changes.clone());
     privileges::drop_capabilities();
+    agent.history.start();
 
     let sources = Sources {
         links,
@@ -113,10 +128,12 @@ pub(super) async fn start(config_path: PathBuf, config: Config) -> anyhow::Resul
         watcher,
         said_ready: false,
     };
+    agent.follow_demand();
     let result = agent.run(sources).await;
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     let _ = stop.send(true);
     agent.finish_saving().await;
+    agent.save_refused_sources();
     for server in servers {
         let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
     }
@@ -189,7 +206,7 @@ async fn serve_metrics(
 /// Watches the providers' files; without a watch the loop looks at them every second.
 pub(super) fn watch_files(agent: &Agent, changes: mpsc::Sender<PathBuf>) -> Option<Watcher> {
     let paths: Vec<PathBuf> =
-        with_provider(&agent.config).map(|(_, provider)| open_provider(provider).1.path).collect();
+        with_provider(&agent.config).filter_map(|(_, p)| Some(file_of(p)?.path)).collect();
     if paths.is_empty() {
         return None;
     }

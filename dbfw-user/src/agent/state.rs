@@ -1,7 +1,7 @@
 //! What the loop knows.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -14,7 +14,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{lists::List, local::LocalSources, reconcile::Stamp, snapshot::SnapshotError};
+use super::{
+    enforced::Enforced, history::History, lists::List, local::LocalSources,
+    remote::{Account, Remote}, settle::Stamp, snapshot::SnapshotError,
+};
 use crate::{
     config::{Config, DatabaseConfig, ProviderConfig},
     control::wire::DropEvent,
@@ -23,9 +26,11 @@ use crate::{
         drops::{RateMeter, TopSources},
         http::Health,
         metrics::SyncCounters,
+        refused::RefusedSources,
     },
     policy::{Policy, SlotTable},
-    provider::{FileProvider, provider_name},
+    provider::FileProvider,
+    resolve::{Cache, Limits},
 };
 
 /// Over how long `dbfw status` averages drops.
@@ -52,6 +57,24 @@ pub(super) struct Agent {
     pub(super) lists: BTreeMap<String, List>,
     /// Each provider's file as it was just before it was last read.
     pub(super) stamps: BTreeMap<PathBuf, Stamp>,
+    /// What sources that have to be asked for last resolved to.
+    pub(super) cache: Cache,
+    /// What is in force of lists and sources, by database.
+    pub(super) enforced: BTreeMap<String, Enforced>,
+    /// The tasks that ask.
+    pub(super) remote: Remote,
+    /// Lists that `max_stale` has ended, by database.
+    pub(super) lapsed: BTreeSet<String>,
+    /// What was last logged to be the matter with a list, by database.
+    pub(super) told: BTreeMap<String, String>,
+    /// Something was confirmed since the snapshot was written.
+    pub(super) ages_changed: bool,
+    /// When the snapshot was last begun.
+    pub(super) saved_at: Instant,
+    pub(super) history: History,
+    /// Sources that were or would have been refused.
+    pub(super) refused_sources: RefusedSources,
+    pub(super) refused_saved_at: Instant,
     pub(super) local: LocalSources,
     pub(super) slots: SlotTable,
     /// What is in force.
@@ -105,14 +128,27 @@ pub(super) struct Parts {
     pub(super) reader: Reader,
     pub(super) ids: BTreeMap<String, u8>,
     pub(super) local: LocalSources,
+    pub(super) history: History,
+    pub(super) refused_sources: RefusedSources,
 }
 
 impl Agent {
     /// An agent that has read nothing and changed nothing yet.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { config_path, config, netlink, datapath, reader, ids, local } = parts;
+        let Parts {
+            config_path,
+            config,
+            netlink,
+            datapath,
+            reader,
+            ids,
+            local,
+            history,
+            refused_sources,
+        } = parts;
+        let cache = Cache::new(limits(&config));
         let mut sync = SyncCounters::default();
-        sync.set_databases(with_provider(&config).map(|(database, _)| database.name.as_str()));
+        sync.set_databases(synced(&config));
         Self {
             config_path,
             config,
@@ -124,6 +160,16 @@ impl Agent {
             ids,
             lists: BTreeMap::new(),
             stamps: BTreeMap::new(),
+            cache,
+            enforced: BTreeMap::new(),
+            remote: Remote::new(),
+            lapsed: BTreeSet::new(),
+            told: BTreeMap::new(),
+            ages_changed: false,
+            saved_at: Instant::now(),
+            history,
+            refused_sources,
+            refused_saved_at: Instant::now(),
             local,
             slots: SlotTable::default(),
             policy: Policy::default(),
@@ -187,11 +233,24 @@ pub(super) fn with_provider(
         .filter_map(|database| database.provider.as_ref().map(|provider| (database, provider)))
 }
 
-/// The provider of a database's list, by name and as something to read.
-pub(super) fn open_provider(provider: &ProviderConfig) -> (String, FileProvider) {
+/// Names of the databases whose trusted sources have to be read or asked for.
+pub(super) fn synced(config: &Config) -> impl Iterator<Item = &str> {
+    let asks = |database: &&DatabaseConfig| {
+        database.provider.is_some()
+            || database.trusted_sources.iter().any(|source| Account::of(source.kind).is_some())
+    };
+    config.databases.iter().filter(asks).map(|database| database.name.as_str())
+}
+
+/// The list of a provider as a file, if it is one.
+pub(super) fn file_of(provider: &ProviderConfig) -> Option<FileProvider> {
     match provider {
-        ProviderConfig::File { path } => {
-            (provider_name(provider), FileProvider { path: path.clone() })
-        }
+        ProviderConfig::File { path } => Some(FileProvider { path: path.clone() }),
+        ProviderConfig::DigitalOcean { .. } | ProviderConfig::Aptible { .. } => None,
     }
+}
+
+/// How long what is not confirmed is trusted.
+pub(super) fn limits(config: &Config) -> Limits {
+    Limits { gone_after: config.agent.gone_after, max_stale: config.agent.max_stale }
 }

@@ -1,10 +1,8 @@
 //! What the agent tells of itself.
 
-use jiff::Timestamp;
-
-use super::{lists::List, state::Agent};
+use super::state::Agent;
 use crate::{
-    control::wire::{AgentStatus, BackstopStatus, InterfaceStatus, ProviderStatus, Status},
+    control::wire::{AgentStatus, BackstopStatus, InterfaceStatus, Status},
     datapath::{HookMode, Layer},
     observe::{
         metrics::{self, InterfaceScrape},
@@ -40,9 +38,10 @@ impl Agent {
                     .to_owned(),
             );
         }
-        for (name, list) in &self.lists {
-            problems.extend(list.trouble().map(|trouble| format!("{name}: {trouble}")));
+        for database in &self.config.databases {
+            problems.extend(self.database_problems(database));
         }
+        problems.extend(self.history.trouble());
         problems.extend(self.snapshot_error.clone());
         problems.extend(self.standing.iter().cloned());
         let databases = match status::databases(&self.view()) {
@@ -60,12 +59,13 @@ impl Agent {
             agent: Some(self.agent_status()),
             interfaces: self.interface_status(),
             backstop: self.config.agent.backstop.then(|| self.backstop_status()),
+            accounts: self.account_status(),
             databases: databases
                 .into_iter()
                 .map(|mut database| {
                     database.drops_per_second =
                         self.rates.per_second(&database.name, std::time::Instant::now());
-                    database.provider = self.lists.get(&database.name).map(provider_status);
+                    self.add_sources(&mut database);
                     database
                 })
                 .collect(),
@@ -150,19 +150,10 @@ impl Agent {
                 attached: interface.healthy,
             })
             .collect();
-        let scrape = status::scrape(&self.view(), interfaces, self.sync.clone(), self.config_ok);
+        let mut scrape =
+            status::scrape(&self.view(), interfaces, self.sync.clone(), self.config_ok);
+        scrape.providers = self.provider_scrape();
+        scrape.sources = self.source_scrape();
         metrics::render(&scrape).unwrap_or_default()
-    }
-}
-
-fn provider_status(list: &List) -> ProviderStatus {
-    ProviderStatus {
-        name: list.provider.clone(),
-        state: list.state().to_owned(),
-        last_success: list.last_success,
-        age_seconds: list
-            .last_success
-            .map(|at| Timestamp::now().duration_since(at).as_secs().try_into().unwrap_or(0)),
-        error: list.trouble(),
     }
 }

@@ -107,6 +107,27 @@ pub(super) enum Verb {
         )]
         limit: NonZeroUsize,
     },
+    /// Propose what to trust, from the sources that were refused.
+    ///
+    /// The fewest trusted sources that would let in everyone who was refused. Many of them may
+    /// be strangers: look at each before you trust it. `--output plain` prints lines for the
+    /// configuration.
+    Suggest {
+        /// For this database alone [default: for each].
+        #[arg(long, short, value_name = "NAME")]
+        database: Option<String>,
+    },
+    /// Show what changed who may connect, and who asked for it.
+    ///
+    /// Reads the audit log in the agent's state_dir, the newest entry last.
+    Audit {
+        /// Only what is not longer ago, as in 1h or 7d.
+        #[arg(long, value_name = "DURATION", value_parser = lifetime)]
+        since: Option<Lifetime>,
+        /// Show at most this many entries.
+        #[arg(long, short = 'n', value_name = "N", default_value = "20")]
+        limit: NonZeroUsize,
+    },
     /// Show what the kernel's maps hold.
     Map {
         #[command(subcommand)]
@@ -129,9 +150,9 @@ pub(super) enum Verb {
     /// Exit status 1 if a list could not be read or a guard refused a change, 78 if the
     /// configuration is bad; what was enforced before then stays.
     Reload {
-        /// Let through the changes that a guard refused.
-        #[arg(long)]
-        confirm: bool,
+        /// Let through the refused plans with these ids, or all that are refused now.
+        #[arg(long, value_name = "ID", num_args = 0.., value_parser = plan_id)]
+        confirm: Option<Vec<String>>,
     },
     /// Trust sources by hand, for a while.
     Trust {
@@ -177,7 +198,7 @@ pub(super) enum MapVerb {
 pub(super) enum TrustVerb {
     /// Trust a source until it expires or is removed.
     Add {
-        /// The source, as in ip_addr:203.0.113.7.
+        /// The source, as in ip_addr:203.0.113.7 or tag:backend.
         source: TrustedSource,
         /// The database that is to trust it.
         #[arg(long, short, value_name = "NAME")]
@@ -201,9 +222,21 @@ pub(super) enum TrustVerb {
     List,
 }
 
+/// The id of a plan, as `dbfw status` shows it.
+fn plan_id(text: &str) -> Result<String, String> {
+    let is_id = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match is_id {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err("an id has eight hexadecimal digits; dbfw status shows it".to_owned()),
+    }
+}
+
 /// The verbs as `dbfw help` groups them.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("See what is enforced", &["status", "sources", "explain", "drops", "map", "metrics"]),
+    (
+        "See what is enforced",
+        &["status", "sources", "explain", "drops", "suggest", "audit", "map", "metrics"],
+    ),
     ("Change it", &["reload", "trust", "detach"]),
     ("Set it up", &["check", "doctor", "run"]),
     ("Shell and manual", &["completions", "man", "help"]),

@@ -8,8 +8,9 @@ use super::{
     offline, tell, warn,
 };
 use crate::{
-    config::{Attach, Config, Interfaces, Problem, ProviderConfig},
+    config::{Attach, Config, Interfaces, Problem},
     control::wire::{Checked, CheckedDatabase, ConfigProblem, ConfigProblems},
+    provider::provider_name,
 };
 
 pub(super) fn check(context: &Context) -> anyhow::Result<Exit> {
@@ -65,9 +66,7 @@ fn checked(config: &Config) -> Checked {
                 ports: database.ports.iter().map(ToString::to_string).collect(),
                 mode: database.mode.as_str().to_owned(),
                 sources: database.trusted_sources.iter().map(ToString::to_string).collect(),
-                provider: database.provider.as_ref().map(|provider| match provider {
-                    ProviderConfig::File { path: file } => format!("file:{}", path(file)),
-                }),
+                provider: database.provider.as_ref().map(provider_name),
             })
             .collect(),
         warnings: config.warnings.iter().map(ToString::to_string).collect(),

@@ -1,6 +1,8 @@
 //! How long, as people write it.
 
-use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::config::duration::parse_duration;
 
 /// A positive length of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,12 +17,7 @@ impl Lifetime {
 
 /// Parses "2h", "90 minutes", "1d12h"; a day has 24 hours, a week seven days.
 pub(super) fn lifetime(text: &str) -> Result<Lifetime, String> {
-    let span: Span = text.parse().map_err(|_| "write it like 2h or 1d12h".to_owned())?;
-    if span.get_months() != 0 || span.get_years() != 0 {
-        return Err("months and years differ in length; write days".to_owned());
-    }
-    let duration =
-        span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
+    let duration = parse_duration(text).map_err(|error| error.to_string())?;
     match duration.is_positive() {
         true => Ok(Lifetime(duration)),
         false => Err("it must be longer than nothing".to_owned()),

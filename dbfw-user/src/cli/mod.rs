@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error.
 
 mod args;
+mod audit;
 mod check;
 mod completions;
 mod context;
@@ -21,6 +22,7 @@ mod reload;
 mod run;
 mod sources;
 mod status;
+mod suggest;
 mod trust;
 
 use std::{io::Write as _, process::ExitCode};
@@ -78,6 +80,8 @@ fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Run => run::run(context),
         Verb::Check => check::check(context),
         Verb::Reload { confirm } => reload::reload(context, confirm),
+        Verb::Suggest { database } => suggest::suggest(context, database),
+        Verb::Audit { since, limit } => audit::audit(context, since, limit.get()),
         Verb::Trust { verb } => trust::trust(context, verb),
         Verb::Detach { yes } => detach::detach(context, yes),
         Verb::Completions { shell } => completions::completions(shell),
@@ -96,8 +100,10 @@ fn causes(error: &anyhow::Error) -> String {
     })
 }
 
-/// Says something on standard error, where a failure to say it has nowhere to go.
+/// Says something on standard error, where a failure to say it has nowhere to go. Some of it
+/// may be somebody else's text.
 fn tell(label: &str, style: Style, text: &str) {
+    let text = text.split('\n').map(output::clean).collect::<Vec<_>>().join("\n");
     let _ = writeln!(anstream::stderr(), "{style}{label}:{style:#} {text}");
 }
 

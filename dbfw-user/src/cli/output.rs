@@ -5,9 +5,15 @@
 //! they are not wanted.
 
 mod answers;
+mod audit;
 mod lists;
+mod refused;
+#[cfg(test)]
+pub(super) mod samples;
 mod setup;
+mod sources;
 mod status;
+mod suggest;
 mod table;
 mod words;
 
@@ -17,6 +23,7 @@ use serde::Serialize;
 use super::args::Format;
 
 pub(super) use answers::Explanations;
+pub(super) use words::clean;
 
 /// A document that can be shown. Every text ends with a newline, or is empty.
 pub(super) trait Render: Serialize {

@@ -1,11 +1,141 @@
 //! `dbfw reload`.
 
-use super::{context::Context, exit::Exit};
-use crate::control::wire::{Reloaded, Request};
+use super::{context::Context, exit::Exit, note, warn};
+use crate::control::wire::{RefusedPlan, Reloaded, Request, Status};
 
-pub(super) fn reload(context: &Context, confirm: bool) -> anyhow::Result<Exit> {
-    let reloaded: Reloaded = context.call(&Request::Reload { confirm })?;
+pub(super) fn reload(context: &Context, confirm: Option<Vec<String>>) -> anyhow::Result<Exit> {
+    let plans = match confirm {
+        Some(named) => {
+            let choice = choose(&context.call(&Request::Status {})?, named);
+            choice.notes.iter().for_each(|text| note(text));
+            choice.warnings.iter().for_each(|text| warn(text));
+            choice.plans
+        }
+        None => Vec::new(),
+    };
+    let reloaded: Reloaded =
+        context.call(&Request::Reload { confirm: !plans.is_empty(), plans })?;
     context.show(&reloaded)?;
     let done = reloaded.refused.is_empty() && reloaded.failed.is_empty();
     Ok(if done { Exit::Ok } else { Exit::Failure })
+}
+
+/// Which plans to confirm, and what to tell about them.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Choice {
+    plans: Vec<String>,
+    notes: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// The plans that are named, or else all that are refused now and can be confirmed. What else
+/// a list may say by the time it is read again is not confirmed: the agent sees to that.
+fn choose(status: &Status, named: Vec<String>) -> Choice {
+    let mut choice = Choice::default();
+    let refused = status
+        .databases
+        .iter()
+        .filter_map(|database| Some((database.name.as_str(), database.refused.as_ref()?)));
+    let all = named.is_empty();
+    let mut unknown = named.clone();
+    for (database, plan) in refused {
+        if !all && !named.contains(&plan.id) {
+            continue;
+        }
+        unknown.retain(|id| *id != plan.id);
+        if plan.command.is_empty() {
+            let RefusedPlan { id, message, .. } = plan;
+            choice.warnings.push(format!("plan {id} of {database} cannot be confirmed: {message}"));
+        } else {
+            choice.notes.push(told(database, plan));
+            if !choice.plans.contains(&plan.id) {
+                choice.plans.push(plan.id.clone());
+            }
+        }
+    }
+    for id in unknown {
+        choice
+            .warnings
+            .push(format!("no plan {id} is refused now; dbfw status shows those that are"));
+        // The list may be refused again by the time it is read.
+        choice.plans.push(id);
+    }
+    if choice.plans.is_empty() {
+        choice.notes.push("there is nothing to confirm; everything is read again".to_owned());
+    }
+    choice
+}
+
+fn told(database: &str, plan: &RefusedPlan) -> String {
+    let RefusedPlan { id, lost_total, connections_total, .. } = plan;
+    let prefixes = if *lost_total == 1 { "prefix goes" } else { "prefixes go" };
+    let connections = match (&plan.connections_error, connections_total) {
+        (Some(error), _) => format!("which connections are cut is not known ({error})"),
+        (None, 0) => "no live connection is cut".to_owned(),
+        (None, 1) => "1 live connection is cut".to_owned(),
+        (None, many) => format!("{many} live connections are cut"),
+    };
+    format!("confirming plan {id} of {database}: {lost_total} {prefixes}, {connections}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::samples;
+
+    fn plans(choice: &Choice) -> Vec<&str> {
+        choice.plans.iter().map(String::as_str).collect()
+    }
+
+    fn status() -> Status {
+        let mut status = samples::status();
+        let mut orders = status.databases[0].clone();
+        orders.refused = Some(samples::refused());
+        let mut wide = orders.clone();
+        wide.name = "reports".to_owned();
+        wide.refused = Some(RefusedPlan {
+            id: "00000002".to_owned(),
+            command: String::new(),
+            message: "0.0.0.0/0 is wider than /8".to_owned(),
+            ..samples::refused()
+        });
+        let mut calm = orders.clone();
+        (calm.name, calm.refused) = ("calm".to_owned(), None);
+        status.databases = vec![orders, wide, calm];
+        status
+    }
+
+    #[test]
+    fn all_that_can_be_confirmed() {
+        let choice = choose(&status(), Vec::new());
+        assert_eq!(plans(&choice), ["1a2b3c4d"]);
+        assert_eq!(
+            choice.notes,
+            ["confirming plan 1a2b3c4d of orders: 60 prefixes go, 3 live connections are cut"]
+        );
+        assert_eq!(
+            choice.warnings,
+            ["plan 00000002 of reports cannot be confirmed: 0.0.0.0/0 is wider than /8"]
+        );
+    }
+
+    #[test]
+    fn those_that_are_named_and_no_others() {
+        let choice = choose(&status(), vec!["deadbeef".to_owned()]);
+        assert_eq!(plans(&choice), ["deadbeef"]);
+        assert_eq!(choice.notes, [""; 0]);
+        assert_eq!(
+            choice.warnings,
+            ["no plan deadbeef is refused now; dbfw status shows those that are"]
+        );
+        let choice = choose(&status(), vec!["1a2b3c4d".to_owned()]);
+        assert_eq!((plans(&choice), choice.warnings.len()), (vec!["1a2b3c4d"], 0));
+    }
+
+    #[test]
+    fn nothing_to_confirm_is_said() {
+        let choice = choose(&samples::status(), Vec::new());
+        assert_eq!(plans(&choice), [""; 0]);
+        assert_eq!(choice.notes, ["there is nothing to confirm; everything is read again"]);
+    }
 }

@@ -5,39 +5,100 @@ use jiff::Timestamp;
 
 use super::{args::TrustVerb, context::Context, exit::Exit, note, warn};
 use crate::{
-    control::wire::{Request, TrustList},
-    source::TrustedSource,
+    control::wire::{Request, SourceStatus, Sources, TrustList},
+    source::{Origin, TrustedSource},
 };
 
 pub(super) fn trust(context: &Context, verb: TrustVerb) -> anyhow::Result<Exit> {
-    let (request, done) = match verb {
-        TrustVerb::List => (Request::TrustList {}, None),
+    match verb {
+        TrustVerb::List => context.show(&context.call::<TrustList>(&Request::TrustList {})?)?,
         TrustVerb::Rm { source, database } => {
             let source = source.to_string();
-            (Request::TrustRemove { database, source }, Some("trusted no more"))
+            let list: TrustList = context.call(&Request::TrustRemove { database, source })?;
+            note("trusted no more");
+            context.show(&list)?;
         }
         TrustVerb::Add { source, database, lifetime, why } => {
             if is_everyone(&source) {
                 warn(&format!("{source} opens {database} to everyone"));
             }
-            let source = source.to_string();
             let expires_at = lifetime
                 .map(|lifetime| {
                     lifetime.after(Timestamp::now()).context("--for ends after the year 9999")
                 })
                 .transpose()?;
-            (Request::TrustAdd { database, source, expires_at, why }, Some("trusted from now on"))
+            let request = Request::TrustAdd {
+                database: database.clone(),
+                source: source.to_string(),
+                expires_at,
+                why,
+            };
+            let list: TrustList = context.call(&request)?;
+            match source.literal_prefixes() {
+                Some(_) => note("trusted from now on"),
+                None => note(&resolved(&context.call(&Request::Sources {})?, &database, &source)),
+            }
+            context.show(&list)?;
         }
-    };
-    let list: TrustList = context.call(&request)?;
-    if let Some(done) = done {
-        note(done);
     }
-    context.show(&list)?;
     Ok(Exit::Ok)
 }
 
 fn is_everyone(source: &TrustedSource) -> bool {
     let prefixes = source.literal_prefixes().and_then(Result::ok).unwrap_or_default();
     prefixes.iter().any(|prefix| prefix.len() == 0)
+}
+
+/// What a source that was just added stands for by now.
+fn resolved(sources: &Sources, database: &str, source: &TrustedSource) -> String {
+    let (text, origin) = (source.to_string(), Origin::Local.to_string());
+    let is_it = |known: &&SourceStatus| {
+        known.database == database && known.source == text && known.origin == origin
+    };
+    match sources.sources.iter().find(is_it) {
+        Some(known) if !known.prefixes.is_empty() => {
+            let more = if known.prefixes.len() > 3 { ", …" } else { "" };
+            let first: Vec<_> = known.prefixes.iter().take(3).cloned().collect();
+            format!("trusted from now on: {}{more}", first.join(", "))
+        }
+        Some(known) if known.state != "pending" => {
+            let why = known.error.clone().or_else(|| {
+                known.unresolved.first().map(|part| format!("{}: {}", part.part, part.why))
+            });
+            let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+            format!("it stands for no address yet{why}; dbfw sources shows when it does")
+        }
+        _ => "being resolved; dbfw sources shows when it is in force".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::samples;
+
+    #[test]
+    fn what_a_new_source_stands_for() {
+        let source: TrustedSource = "tag:backend".parse().unwrap();
+        let mut status = samples::source("tag:backend");
+        let other = SourceStatus { database: "reports".to_owned(), ..status.clone() };
+        let said = |status: &SourceStatus| {
+            let sources = Sources { sources: vec![other.clone(), status.clone()] };
+            resolved(&sources, "orders", &source)
+        };
+        let waiting = "being resolved; dbfw sources shows when it is in force";
+        assert_eq!(said(&status), waiting, "config trusts it too, and that is another rule");
+        status.origin = "local".to_owned();
+        assert_eq!(said(&status), "trusted from now on: 10.0.0.1/32");
+        status.prefixes = (1..9).map(|n| format!("10.0.0.{n}/32")).collect();
+        assert_eq!(said(&status), "trusted from now on: 10.0.0.1/32, 10.0.0.2/32, 10.0.0.3/32, …");
+        status.prefixes.clear();
+        status.state = "pending".to_owned();
+        assert_eq!(said(&status), waiting);
+        (status.state, status.error) = ("stale".to_owned(), Some("no answer".to_owned()));
+        assert_eq!(
+            said(&status),
+            "it stands for no address yet (no answer); dbfw sources shows when it does"
+        );
+    }
 }

@@ -3,13 +3,15 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use glob::Pattern;
 
 use super::{
     AgentConfig, Attach, Fragments, Interfaces,
-    read::{Table, Value},
+    duration::shown,
+    read::{Table, Value, replace},
     report::{Place, Report},
     text::quoted,
 };
@@ -32,6 +34,8 @@ impl Default for AgentConfig {
             run_dir: PathBuf::from("/run/dbfw"),
             pin_dir: PathBuf::from("/sys/fs/bpf/dbfw"),
             events_per_second: 1000,
+            gone_after: Duration::from_secs(120),
+            max_stale: None,
         }
     }
 }
@@ -41,6 +45,7 @@ impl Default for AgentConfig {
 pub(super) struct Agent {
     pub(super) config: AgentConfig,
     metrics_place: Option<Place>,
+    max_stale_place: Option<Place>,
 }
 
 impl Agent {
@@ -91,11 +96,24 @@ impl Agent {
             let number = value.integer(0..=100_000, "a possible rate", report);
             replace(&mut config.events_per_second, number);
         }
+        if let Some(value) = table.take("gone_after") {
+            let range = Duration::ZERO..=Duration::from_secs(86_400);
+            replace(&mut config.gone_after, value.duration(range, "a possible delay", report));
+        }
+        if let Some(value) = table.take("max_stale") {
+            replace(&mut config.max_stale, max_stale(&value, report));
+            self.max_stale_place = Some(value.place());
+        }
         table.finish(report);
     }
 
-    /// Warns about what is in force in the end.
-    pub(super) fn warn(&self, report: &mut Report) {
+    /// Warns about what is in force in the end. `polls` are the tables whose lists and sources
+    /// can become stale, and how often each asks.
+    pub(super) fn warn<'t>(
+        &self,
+        polls: impl Iterator<Item = (&'t str, Duration)>,
+        report: &mut Report,
+    ) {
         if let (Some(address), Some(place)) = (self.config.metrics_listen, &self.metrics_place)
             && !address.ip().to_canonical().is_loopback()
         {
@@ -105,12 +123,18 @@ impl Agent {
                 "use 127.0.0.1, or see to it that only the scraper gets there",
             );
         }
-    }
-}
-
-fn replace<T>(setting: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *setting = value;
+        if let (Some(max_stale), Some(place)) = (self.config.max_stale, &self.max_stale_place) {
+            for (table, poll) in polls.filter(|(_, poll)| *poll * 2 > max_stale) {
+                report.warning(
+                    place,
+                    format!(
+                        "one request that fails cuts off everybody: {table} asks every {}",
+                        shown(poll)
+                    ),
+                    "make it several times that, or \"off\"",
+                );
+            }
+        }
     }
 }
 
@@ -185,4 +209,14 @@ fn metrics_listen(value: &Value<'_>, report: &mut Report) -> Option<Option<Socke
             None
         }
     }
+}
+
+/// `Some(None)` is "off".
+fn max_stale(value: &Value<'_>, report: &mut Report) -> Option<Option<Duration>> {
+    const DAY: Duration = Duration::from_secs(86_400);
+    if value.get().as_str() == Some("off") {
+        return Some(None);
+    }
+    let range = Duration::from_secs(1)..=365 * DAY;
+    value.duration(range, "\"off\" or a possible age", report).map(Some)
 }

@@ -4,18 +4,18 @@ use dbfw_common::{MAX_NAME, Mode};
 use toml::de::DeValue;
 
 use super::{
-    DatabaseConfig, OnEmpty, Port, ProviderConfig,
-    read::Value,
+    DatabaseConfig, MinPrefix, OnEmpty, Port,
+    provider::read_provider,
+    read::{Value, replace},
     report::{Place, Report},
     sources::read_sources,
-    text::{nearest, quoted},
+    text::quoted,
 };
 
 const PORT_FIX: &str = "use 1 to 65535";
 const PORTS_FIX: &str = "write ports = [5432]";
 const NAME_FIX: &str = r#"add name = "orders""#;
 const SHRINK_FIX: &str = r#"write "1%" to "100%", or "off" for no limit"#;
-const PROVIDER_FIX: &str = r#"write { kind = "file", path = "/etc/dbfw/orders.list" }"#;
 
 /// A database as far as it could be read, with what the checks across databases need.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(super) struct Draft {
     pub(super) ports: Vec<Place>,
     /// Where each of `config.trusted_sources` is.
     pub(super) sources: Vec<Place>,
+    /// Where `config.provider` is, if anything is there.
+    pub(super) provider: Option<Place>,
 }
 
 /// One element of the array `database`.
@@ -52,11 +54,13 @@ pub(super) fn read_database(value: Value<'_>, report: &mut Report) -> Option<Dra
             on_empty: OnEmpty::Keep,
             max_shrink: 50,
             allow_any: false,
+            min_prefix: MinPrefix::default(),
         },
         place: value.place(),
         name: None,
         ports: Vec::new(),
         sources: Vec::new(),
+        provider: None,
     };
     let config = &mut draft.config;
 
@@ -80,7 +84,8 @@ pub(super) fn read_database(value: Value<'_>, report: &mut Report) -> Option<Dra
         });
     }
     if let Some(value) = table.take("provider") {
-        config.provider = provider(&value, report);
+        config.provider = read_provider(&value, report);
+        draft.provider = Some(value.place());
     }
     if let Some(value) = table.take("on_empty") {
         const WORDS: [(&str, OnEmpty); 3] =
@@ -93,6 +98,9 @@ pub(super) fn read_database(value: Value<'_>, report: &mut Report) -> Option<Dra
     }
     if let Some(value) = table.take("allow_any") {
         config.allow_any = value.boolean(report).unwrap_or(config.allow_any);
+    }
+    if let Some(value) = table.take("min_prefix") {
+        read_min_prefix(&mut config.min_prefix, &value, report);
     }
     table.finish(report);
     Some(draft)
@@ -185,7 +193,7 @@ fn parse_port(written: &str) -> Option<Port> {
 }
 
 /// The standard parser would also take "+1".
-fn is_digits(text: &str) -> bool {
+pub(super) fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
@@ -205,33 +213,14 @@ fn max_shrink(value: &Value<'_>, report: &mut Report) -> Option<u8> {
     percent
 }
 
-fn provider(value: &Value<'_>, report: &mut Report) -> Option<ProviderConfig> {
-    let mut table = value.table(PROVIDER_FIX, report)?;
-    let kind = table.require("kind", r#"add kind = "file""#, report)?;
-    match kind.string(r#"use "file""#, report)? {
-        "file" => {
-            let path = table.require("path", r#"add path = "/etc/dbfw/orders.list""#, report);
-            table.finish(report);
-            let path = path?.path("/etc/dbfw/orders.list", report)?;
-            Some(ProviderConfig::File { path })
-        }
-        // Its other keys belong to a provider that cannot be used: nothing to say about them.
-        "digitalocean" => {
-            report.problem(
-                &kind.place(),
-                r#""digitalocean" needs the DigitalOcean provider, which this version does not have"#,
-                r#"use kind = "file" with a list of addresses"#,
-            );
-            None
-        }
-        other => {
-            let fix = match nearest(other, &["file"]) {
-                Some(near) => format!("did you mean {near:?}?"),
-                None => r#"use "file""#.to_owned(),
-            };
-            let message = format!("{} is not a kind of provider", quoted(other));
-            report.problem(&kind.place(), message, fix);
-            None
+fn read_min_prefix(min: &mut MinPrefix, value: &Value<'_>, report: &mut Report) {
+    let Some(mut table) = value.table("write { ipv4 = 8, ipv6 = 19 }", report) else { return };
+    for (name, longest, setting) in [("ipv4", 32, &mut min.ipv4), ("ipv6", 128, &mut min.ipv6)] {
+        if let Some(value) = table.take(name) {
+            // Length 0 is everybody: that word is allow_any.
+            let length = value.integer(1..=longest, "the length of a prefix", report);
+            replace(setting, length.and_then(|length| u8::try_from(length).ok()));
         }
     }
+    table.finish(report);
 }

@@ -8,45 +8,77 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    AgentConfig, Config,
+    AgentConfig, Config, FeedsConfig,
     agent::Agent,
+    aptible::Aptible,
     database::{Draft, read_database},
+    digitalocean::DigitalOcean,
+    dns::Dns,
     open::{OpenError, read_file},
     problem::Problems,
-    read::Document,
+    read::{Document, Table},
     report::{Place, Report},
-    validate::{check_databases, warn_sources},
+    validate::{Providers, check_databases, check_providers, warn_sources},
 };
+use crate::source::SourceType;
 
 /// Largest configuration file in bytes.
 const MAX_FILE: u64 = 16 << 20;
 
+/// What the files have said so far.
+#[derive(Debug, Default)]
+struct Sections {
+    agent: Agent,
+    digitalocean: DigitalOcean,
+    aptible: Aptible,
+    feeds: FeedsConfig,
+    dns: Dns,
+    databases: Vec<Draft>,
+}
+
 /// Reads the configuration in `path` and in `conf.d/*.toml` beside it.
 ///
-/// Drop-ins are read in the order of their names. What one says of `[agent]` replaces what
+/// Drop-ins are read in the order of their names. What one says in a table replaces what
 /// came before; its databases are added.
 pub fn load(path: &Path) -> Result<Config, Problems> {
     let mut report = Report::default();
-    let mut agent = Agent::default();
-    let mut drafts = Vec::new();
+    let mut sections = Sections::default();
     let mut files = Vec::new();
     let mut complete = true;
 
     let mut paths = vec![path.to_path_buf()];
     paths.extend(drop_ins(path, &mut report));
     for file in paths {
-        match read_one(&file, file == path, &mut agent, &mut drafts, &mut report) {
+        match read_one(&file, file == path, &mut sections, &mut report) {
             Some(()) => files.push(file),
             None => complete = false,
         }
     }
+    let Sections { agent, digitalocean, aptible, feeds, dns, databases: drafts } = sections;
     // A file that could not be read may have had the databases.
     if drafts.is_empty() && complete && report.is_clean() {
         let fix = "add one that begins with [[database]]";
         report.problem(&Place::file(path), "protects no database", fix);
     }
     check_databases(&drafts, &mut report);
-    agent.warn(&mut report);
+    // Or the tables that they need.
+    if complete {
+        let here = Providers { digitalocean: digitalocean.present, aptible: aptible.present };
+        check_providers(&drafts, here, &feeds.http, &mut report);
+    }
+    let digitalocean = digitalocean.finish(&mut report);
+    let aptible = aptible.finish(&mut report);
+    let dns = dns.finish(&mut report);
+    let feed = drafts
+        .iter()
+        .flat_map(|draft| &draft.config.trusted_sources)
+        .find(|source| source.kind == SourceType::Feed);
+    let polls = [
+        digitalocean.as_ref().map(|config| ("[digitalocean]", config.poll)),
+        aptible.as_ref().map(|config| ("[aptible]", config.poll)),
+        feed.map(|_| ("[feeds]", feeds.poll)),
+    ];
+    agent.warn(polls.into_iter().flatten(), &mut report);
     let now = Timestamp::now();
     for draft in &drafts {
         warn_sources(draft, now, &mut report);
@@ -56,6 +88,10 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
     Ok(Config {
         agent: agent.config,
         databases: drafts.into_iter().map(|draft| draft.config).collect(),
+        digitalocean,
+        aptible,
+        feeds,
+        dns,
         files,
         warnings,
     })
@@ -107,8 +143,7 @@ fn drop_ins(main: &Path, report: &mut Report) -> Vec<PathBuf> {
 fn read_one(
     file: &Path,
     is_main: bool,
-    agent: &mut Agent,
-    drafts: &mut Vec<Draft>,
+    sections: &mut Sections,
     report: &mut Report,
 ) -> Option<()> {
     let content = read_file(file, MAX_FILE)
@@ -120,22 +155,34 @@ fn read_one(
     let document = Document::parse(file, text, report)?;
     let mut root = document.root();
 
-    if let Some(value) = root.take("agent")
-        && let Some(table) = value.table("begin it with [agent]", report)
-    {
-        agent.read(table, report);
+    if let Some(table) = section(&mut root, "agent", report) {
+        sections.agent.read(table, report);
     }
     if let Some(value) = root.take("database")
         && let Some(elements) = value.array("begin each database with [[database]]", report)
     {
-        drafts.extend(elements.filter_map(|element| read_database(element, report)));
+        let drafts = elements.filter_map(|element| read_database(element, report));
+        sections.databases.extend(drafts);
     }
-    if let Some(value) = root.take("digitalocean") {
-        let message = "needs the DigitalOcean provider, which this version does not have";
-        report.problem(&value.place(), message, "remove this table");
+    if let Some(table) = section(&mut root, "digitalocean", report) {
+        sections.digitalocean.read(table, report);
+    }
+    if let Some(table) = section(&mut root, "aptible", report) {
+        sections.aptible.read(table, report);
+    }
+    if let Some(table) = section(&mut root, "feeds", report) {
+        sections.feeds.read(table, report);
+    }
+    if let Some(table) = section(&mut root, "dns", report) {
+        sections.dns.read(table, report);
     }
     root.finish(report);
     Some(())
+}
+
+/// The table of that name, if there is one.
+fn section<'d>(root: &mut Table<'d>, name: &'static str, report: &mut Report) -> Option<Table<'d>> {
+    root.take(name)?.table(&format!("begin it with [{name}]"), report)
 }
 
 /// The text of a file; `None` with a problem if it is none.

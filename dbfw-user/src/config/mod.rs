@@ -1,10 +1,18 @@
 //! The configuration: file shapes, and the validated form the agent works with.
 
 mod agent;
+mod aptible;
 mod database;
+mod digitalocean;
+mod dns;
+pub(crate) mod duration;
+mod feeds;
+pub(crate) mod http;
 mod load;
 pub(crate) mod open;
 mod problem;
+mod provider;
+mod providers;
 pub(crate) mod read;
 pub(crate) mod report;
 pub(crate) mod sources;
@@ -13,7 +21,7 @@ mod tests;
 mod text;
 mod validate;
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 use dbfw_common::Mode;
 use glob::Pattern;
@@ -22,6 +30,10 @@ use serde::{Deserialize, Serialize};
 pub(crate) use load::utf8;
 pub use load::{agent_section, load};
 pub use problem::{Problem, Problems};
+pub use providers::{
+    AddressKinds, AptibleConfig, DigitalOceanConfig, DnsConfig, FeedsConfig, HttpConfig,
+    RequestLimits, TokenSource,
+};
 
 use crate::source::TrustedSource;
 
@@ -32,6 +44,14 @@ pub struct Config {
     pub agent: AgentConfig,
     /// The databases, in the order of the files; names and ports are unique.
     pub databases: Vec<DatabaseConfig>,
+    /// `[digitalocean]`, if it is there; it is if anything in the configuration needs it.
+    pub digitalocean: Option<DigitalOceanConfig>,
+    /// `[aptible]`, if it is there; it is if anything in the configuration needs it.
+    pub aptible: Option<AptibleConfig>,
+    /// `[feeds]`.
+    pub feeds: FeedsConfig,
+    /// `[dns]`.
+    pub dns: DnsConfig,
     /// The files it was read from, in the order they were read.
     pub files: Vec<PathBuf>,
     /// What is legal but probably not meant, for the log and `dbfw check`.
@@ -61,6 +81,11 @@ pub struct AgentConfig {
     pub pin_dir: PathBuf,
     /// Drop events a second over all CPUs.
     pub events_per_second: u32,
+    /// For how long a provider has to say, poll after poll, that something is gone before its
+    /// prefixes go.
+    pub gone_after: Duration,
+    /// How old what cannot be refreshed may become and stay trusted; `None`: any age.
+    pub max_stale: Option<Duration>,
 }
 
 /// Which interfaces are protected.
@@ -129,8 +154,27 @@ pub struct DatabaseConfig {
     /// Percent of its prefixes a change of the provider's list may lose without a human
     /// word; 100: no limit.
     pub max_shrink: u8,
-    /// Whether the provider may name a prefix wider than the limit (/8, /19 for IPv6).
+    /// Whether providers, feeds and names may stand for a prefix wider than `min_prefix`.
     pub allow_any: bool,
+    /// The shortest prefix they may stand for.
+    pub min_prefix: MinPrefix,
+}
+
+/// The shortest prefix that a list may hold without a human word, by family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MinPrefix {
+    /// 1 to 32.
+    pub ipv4: u8,
+    /// 1 to 128.
+    pub ipv6: u8,
+}
+
+impl Default for MinPrefix {
+    /// 10.0.0.0/8 is a common private network, and hardly anybody holds more; registries
+    /// allocate IPv6 prefixes wider than /19 to hardly anybody.
+    fn default() -> Self {
+        Self { ipv4: 8, ipv6: 19 }
+    }
 }
 
 /// A protected port. As text "tcp/5432".
@@ -161,6 +205,16 @@ pub enum ProviderConfig {
     File {
         /// Absolute.
         path: PathBuf,
+    },
+    /// The trusted sources of a DigitalOcean database cluster.
+    DigitalOcean {
+        /// The cluster's UUID, in lower case.
+        cluster: String,
+    },
+    /// The `ip_whitelist` of an Aptible endpoint.
+    Aptible {
+        /// The endpoint's id (a vhost in the API).
+        vhost: u64,
     },
 }
 

@@ -67,7 +67,14 @@ impl<'d> Document<'d> {
 
     /// Its top level.
     pub(crate) fn root(&'d self) -> Table<'d> {
-        Table { doc: self, table: &self.root, offset: 0, key: String::new(), known: Vec::new() }
+        Table {
+            doc: self,
+            table: &self.root,
+            offset: 0,
+            key: String::new(),
+            known: Vec::new(),
+            refused: Vec::new(),
+        }
     }
 
     fn line(&self, offset: usize) -> usize {
@@ -101,6 +108,7 @@ pub(crate) struct Table<'d> {
     offset: usize,
     key: String,
     known: Vec<&'static str>,
+    refused: Vec<&'static str>,
 }
 
 impl<'d> Table<'d> {
@@ -112,6 +120,14 @@ impl<'d> Table<'d> {
             return None;
         }
         Some(Value::new(self.doc, value, join(&self.key, name)))
+    }
+
+    /// The value of a key that must not be there, for the caller to say why: it is not
+    /// reported as unknown, nor listed among those that are known.
+    pub(crate) fn refuse(&mut self, name: &'static str) -> Option<Value<'d>> {
+        let value = self.take(name);
+        self.refused.extend(self.known.pop());
+        value
     }
 
     /// The value of a key that must be there.
@@ -142,7 +158,7 @@ impl<'d> Table<'d> {
     pub(crate) fn finish(self, report: &mut Report) {
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
-            if self.known.contains(&name) {
+            if self.known.contains(&name) || self.refused.contains(&name) {
                 continue;
             }
             let place = Place {
@@ -251,6 +267,7 @@ impl<'d> Value<'d> {
             offset: self.offset,
             key: self.key.clone(),
             known: Vec::new(),
+            refused: Vec::new(),
         })
     }
 
@@ -304,6 +321,13 @@ impl<'d> Value<'d> {
         };
         report.problem(&self.place(), format!("{} {message}", quoted(written)), fix);
         None
+    }
+}
+
+/// Sets what could be read: what could not keeps its value, and was reported.
+pub(super) fn replace<T>(setting: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *setting = value;
     }
 }
 

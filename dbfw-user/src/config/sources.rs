@@ -5,8 +5,8 @@ use toml::de::DeValue;
 
 use super::{
     read::{Table, Value},
-    report::Report,
-    text::{nearest, quoted, shortened},
+    report::{Place, Report},
+    text::quoted,
 };
 use crate::source::{GrammarError, SourceType, TrustedSource};
 
@@ -30,11 +30,10 @@ pub(crate) fn read_sources(
 
 fn read_source(value: &Value<'_>, report: &mut Report) -> Option<TrustedSource> {
     match value.get() {
-        DeValue::String(written) => parse_source(written)
-            .map_err(|Bad { message, fix }| {
-                report.problem(&value.place(), message, fix);
-            })
-            .ok(),
+        DeValue::String(written) => match written.parse() {
+            Ok(source) => Some(source),
+            Err(error) => bad(&error, &value.place(), report),
+        },
         DeValue::Table(_) => read_table(value.table(EXAMPLE, report)?, report),
         _ => {
             value.mismatch("a string or a table", EXAMPLE, report);
@@ -43,56 +42,10 @@ fn read_source(value: &Value<'_>, report: &mut Report) -> Option<TrustedSource> 
     }
 }
 
-/// Why text is no trusted source.
-#[derive(Debug)]
-pub(crate) struct Bad {
-    pub(crate) message: String,
-    pub(crate) fix: String,
-}
-
-/// A trusted source written as `type:value`.
-pub(crate) fn parse_source(written: &str) -> Result<TrustedSource, Bad> {
-    let source = written.parse().map_err(|error| bad_grammar(&error))?;
-    resolvable(source)
-}
-
-/// A trusted source that is checked and that this version can resolve.
-pub(crate) fn checked(source: TrustedSource) -> Result<TrustedSource, Bad> {
-    source.check().map_err(|error| bad_grammar(&error))?;
-    resolvable(source)
-}
-
-fn resolvable(source: TrustedSource) -> Result<TrustedSource, Bad> {
-    match needs(source.kind) {
-        None => Ok(source),
-        Some(provider) => Err(Bad {
-            message: format!(
-                "{} needs the {provider} provider, which this version does not have",
-                shortened(&source.to_string())
-            ),
-            fix: "list its addresses as ip_addr sources".to_owned(),
-        }),
-    }
-}
-
-/// The provider that resolves a kind of source and that this version lacks.
-fn needs(kind: SourceType) -> Option<&'static str> {
-    match kind {
-        SourceType::IpAddr => None,
-        SourceType::Droplet | SourceType::K8s | SourceType::Tag | SourceType::App => {
-            Some("DigitalOcean")
-        }
-    }
-}
-
-/// The grammar's errors say what to do behind the last "; ".
-fn bad_grammar(error: &GrammarError) -> Bad {
-    let text = error.to_string();
-    let (message, fix) = match text.rsplit_once("; ") {
-        Some((message, fix)) => (message, fix),
-        None => (text.as_str(), "write an address, a CIDR or a range"),
-    };
-    Bad { message: message.to_owned(), fix: fix.to_owned() }
+fn bad<T>(error: &GrammarError, place: &Place, report: &mut Report) -> Option<T> {
+    let (message, fix) = error.parts();
+    report.problem(place, message, fix);
+    None
 }
 
 fn read_table(mut table: Table<'_>, report: &mut Report) -> Option<TrustedSource> {
@@ -111,9 +64,9 @@ fn read_table(mut table: Table<'_>, report: &mut Report) -> Option<TrustedSource
         description: description.flatten(),
         expires_at: None,
     };
-    let source = checked(source)
-        .map_err(|Bad { message, fix }| report.problem(&place, message, fix))
-        .ok()?;
+    if let Err(error) = source.check() {
+        return bad(&error, &place, report);
+    }
     // A bad expiry must not make a source that never expires.
     match expires_at {
         Some(None) => None,
@@ -122,18 +75,8 @@ fn read_table(mut table: Table<'_>, report: &mut Report) -> Option<TrustedSource
 }
 
 fn source_type(value: &Value<'_>, report: &mut Report) -> Option<SourceType> {
-    let fix = r#"use "ip_addr""#;
-    let written = value.string(fix, report)?;
-    let kind = written.parse().ok();
-    if kind.is_none() {
-        let fix = match nearest(written, &SourceType::ALL.map(SourceType::as_str)) {
-            Some(near) => format!("did you mean {near:?}?"),
-            None => fix.to_owned(),
-        };
-        let message = format!("{} is not a type of trusted source", quoted(written));
-        report.problem(&value.place(), message, fix);
-    }
-    kind
+    let words = SourceType::ALL.map(|kind| (kind.as_str(), kind));
+    value.word(&words, "a type of trusted source", report)
 }
 
 fn description(value: &Value<'_>, report: &mut Report) -> Option<String> {

@@ -1,6 +1,9 @@
 mod bad;
+mod docs;
+mod doubtful;
 mod good;
 mod hostile;
+mod outside;
 mod whole;
 
 use std::{fs, path::PathBuf};

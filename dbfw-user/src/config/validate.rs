@@ -6,11 +6,13 @@ use dbfw_common::MAX_DATABASES;
 use jiff::Timestamp;
 
 use super::{
+    HttpConfig, ProviderConfig,
     database::Draft,
+    http::{APTIBLE_TOKEN, DIGITALOCEAN_TOKEN},
     report::{Place, Report},
     text::shortened,
 };
-use crate::source::{Prefix, SourceType, TrustedSource};
+use crate::source::{FeedValue, Location, Prefix, SourceType, TrustedSource};
 
 /// Checks names and ports against each other.
 pub(super) fn check_databases(drafts: &[Draft], report: &mut Report) {
@@ -58,6 +60,74 @@ pub(super) fn check_databases(drafts: &[Draft], report: &mut Report) {
     }
 }
 
+/// Which providers have a table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Providers {
+    pub(super) digitalocean: bool,
+    pub(super) aptible: bool,
+}
+
+/// Checks that whatever has to be asked for can be asked for.
+pub(super) fn check_providers(
+    drafts: &[Draft],
+    here: Providers,
+    feeds: &HttpConfig,
+    report: &mut Report,
+) {
+    for draft in drafts {
+        if let (Some(provider), Some(place)) = (&draft.config.provider, &draft.provider) {
+            let (there, what, table, token_file) = match provider {
+                ProviderConfig::File { .. } => continue,
+                ProviderConfig::DigitalOcean { .. } => {
+                    (here.digitalocean, "the list of a cluster", "digitalocean", DIGITALOCEAN_TOKEN)
+                }
+                ProviderConfig::Aptible { .. } => {
+                    (here.aptible, "the list of an endpoint", "aptible", APTIBLE_TOKEN)
+                }
+            };
+            if !there {
+                missing(place, what, table, token_file, report);
+            }
+        }
+        for (source, place) in draft.config.trusted_sources.iter().zip(&draft.sources) {
+            match source.kind {
+                SourceType::IpAddr | SourceType::Dns => {}
+                SourceType::Feed => check_feed(source, place, feeds, report),
+                SourceType::Droplet
+                | SourceType::K8s
+                | SourceType::Tag
+                | SourceType::App
+                | SourceType::Vpc => {
+                    if !here.digitalocean {
+                        let shown = shortened(&source.to_string());
+                        missing(place, &shown, "digitalocean", DIGITALOCEAN_TOKEN, report);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn missing(place: &Place, what: &str, table: &str, token_file: &str, report: &mut Report) {
+    report.problem(
+        place,
+        format!("{what} needs the table [{table}], which is missing"),
+        format!("write [{table}] with token_file = {token_file:?}"),
+    );
+}
+
+fn check_feed(source: &TrustedSource, place: &Place, feeds: &HttpConfig, report: &mut Report) {
+    let Ok(FeedValue { location: Location::Url(url), .. }) = source.value.parse() else { return };
+    if !feeds.may_ask(&url) {
+        let host = url.host_str().unwrap_or_default();
+        report.problem(
+            place,
+            format!("{} would be fetched without TLS", shortened(&source.to_string())),
+            format!("use https, or write [feeds] with allow_http = [{host:?}]"),
+        );
+    }
+}
+
 /// Warns about a database's sources.
 pub(super) fn warn_sources(draft: &Draft, now: Timestamp, report: &mut Report) {
     let config = &draft.config;
@@ -98,9 +168,13 @@ pub(super) fn warn_sources(draft: &Draft, now: Timestamp, report: &mut Report) {
 }
 
 /// Equal for sources that mean the same, however they are written.
-fn identity(source: &TrustedSource) -> (SourceType, Vec<Prefix>, &str) {
+fn identity(source: &TrustedSource) -> (SourceType, Vec<Prefix>, String) {
     let prefixes = prefixes(source);
-    let text = if prefixes.is_empty() { source.value.as_str() } else { "" };
+    let text = match source.kind {
+        SourceType::IpAddr => String::new(),
+        SourceType::Dns => source.value.trim_end_matches('.').to_ascii_lowercase(),
+        _ => source.value.clone(),
+    };
     (source.kind, prefixes, text)
 }
 

@@ -124,6 +124,7 @@ pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
         interfaces,
         backstop,
         databases,
+        accounts: Vec::new(),
     })
 }
 

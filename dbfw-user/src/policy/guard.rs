@@ -7,13 +7,6 @@ use crate::source::Prefix;
 /// Prefixes a [`Refusal`] names at most.
 const MAX_NAMED: usize = 20;
 
-/// Shortest IPv4 prefix a list may name: 10.0.0.0/8 is a common private network, and hardly
-/// anybody holds more.
-const MIN_LEN4: u8 = 8;
-
-/// Shortest IPv6 prefix a list may name: registries allocate wider ones to hardly anybody.
-const MIN_LEN6: u8 = 19;
-
 /// How many prefixes of the shortest length a list may hold all in all, by address. A pair of
 /// /1s or every /8 is "everybody" too; 16 blocks of /8 are a sixteenth of IPv4.
 const MAX_WIDEST: u128 = 16;
@@ -79,8 +72,8 @@ pub fn check_shrink(old: &[Prefix], new: &[Prefix], max_shrink_percent: u8) -> R
         );
         return Err(Refusal::new(Guard::OnEmpty, old.into_iter().collect(), message));
     }
-    let held = union(new);
-    let lost: Vec<_> = old.iter().filter(|prefix| !holds(&held, prefix)).copied().collect();
+    let old = Vec::from_iter(old);
+    let lost = lost(&old, new);
     // In u128 no product overflows.
     if lost.len() as u128 * 100 <= old.len() as u128 * u128::from(max_shrink_percent) {
         return Ok(());
@@ -96,31 +89,45 @@ pub fn check_shrink(old: &[Prefix], new: &[Prefix], max_shrink_percent: u8) -> R
     Err(Refusal::new(Guard::MaxShrink, lost, message))
 }
 
-/// Refuses a list that holds a prefix wider than /8 (IPv6: /19), or in all pieces together
-/// more addresses than 16 of those.
-pub fn check_width(prefixes: &[Prefix], allow_any: bool) -> Result<(), Refusal> {
+/// The prefixes of `old` of which `new` does not hold each address, in whatever pieces.
+pub fn lost(old: &[Prefix], new: &[Prefix]) -> Vec<Prefix> {
+    let held = union(new);
+    old.iter().filter(|prefix| !holds(&held, prefix)).copied().collect()
+}
+
+/// Refuses a list that holds a prefix shorter than `min_len` (IPv4, IPv6), or in all pieces
+/// together more addresses than 16 of those.
+pub fn check_width(
+    prefixes: &[Prefix],
+    allow_any: bool,
+    min_len: [u8; 2],
+) -> Result<(), Refusal> {
     if allow_any {
         return Ok(());
     }
     let wide: BTreeSet<_> =
-        prefixes.iter().filter(|prefix| prefix.len() < min_len(prefix)).copied().collect();
+        prefixes.iter().filter(|prefix| prefix.len() < min_len[prefix.family() as usize]).copied().collect();
     if !wide.is_empty() {
         let wide: Vec<_> = wide.into_iter().collect();
         let message = format!(
-            "the new list holds {} wider than /{MIN_LEN4} (IPv6: /{MIN_LEN6}), which no list may \
-             unasked: {}. The list in force stays; if it is meant, set allow_any = true for the \
-             database",
+            "the new list holds {} wider than /{} (IPv6: /{}), which no list may unasked: {}. The \
+             list in force stays; if it is meant, set allow_any = true for the database",
             count(wide.len(), "prefix", "prefixes"),
+            min_len[0],
+            min_len[1],
             named(&wide),
         );
         return Err(Refusal::new(Guard::AllowAny, wide, message));
     }
-    for (v4, name, min_len, bits) in [(true, "IPv4", MIN_LEN4, 32), (false, "IPv6", MIN_LEN6, 128)]
+    for (v4, name, min_len, bits) in
+        [(true, "IPv4", min_len[0], 32), (false, "IPv6", min_len[1], 128)]
     {
         let family: BTreeSet<_> =
             prefixes.iter().filter(|prefix| prefix.is_v4() == v4).copied().collect();
         let family = Vec::from_iter(family);
-        let limit = MAX_WIDEST << (bits - u32::from(min_len));
+        // With a shortest length of 4 bits or fewer that is everybody.
+        let limit = MAX_WIDEST.checked_shl(bits - u32::from(min_len)).filter(|limit| *limit > 0);
+        let limit = limit.unwrap_or(u128::MAX);
         // All of IPv6 is one address more than the type holds, so the sum saturates.
         let addresses = union(&family).iter().map(Span::addresses).fold(0, u128::saturating_add);
         if addresses > limit {
@@ -184,10 +191,6 @@ fn holds(union: &[Span], prefix: &Prefix) -> bool {
     let span = Span::of(prefix);
     let after = union.partition_point(|held| (held.v4, held.first) <= (span.v4, span.first));
     union[..after].last().is_some_and(|held| held.v4 == span.v4 && span.last <= held.last)
-}
-
-fn min_len(prefix: &Prefix) -> u8 {
-    if prefix.is_v4() { MIN_LEN4 } else { MIN_LEN6 }
 }
 
 fn count(number: usize, one: &str, many: &str) -> String {

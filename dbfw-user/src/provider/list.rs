@@ -1,8 +1,11 @@
 //! A list of trusted sources as text. Pure.
 //!
 //! Plain: one source a line, an address, a CIDR, a range or `type:value`; `#` begins a
-//! comment, and one behind a source becomes its description. A file whose name ends in
-//! `.toml` has `trusted_sources = […]` as the configuration writes it.
+//! comment, and one behind a source becomes its description. Behind `feed:` only a `#` after
+//! white space does: in a URL it begins the selector. A file whose name ends in `.toml` has
+//! `trusted_sources = […]` as the configuration writes it.
+//!
+//! Whether there is a provider that can resolve a source is not known here.
 
 use std::path::Path;
 
@@ -11,17 +14,17 @@ use crate::{
         Problems,
         read::Document,
         report::{Place, Report},
-        sources::{Bad, checked, parse_source, read_sources},
+        sources::read_sources,
         utf8,
     },
-    source::{SourceType, TrustedSource},
+    source::{GrammarError, SourceType, TrustedSource},
 };
 
 /// Sources a list may have.
 pub const MAX_ENTRIES: usize = 2_000_000;
 
-/// Bytes a line of a plain list may have.
-pub const MAX_LINE: usize = 1024;
+/// Bytes a line of a plain list may have: room for the longest feed URL and a comment.
+pub const MAX_LINE: usize = 4096;
 
 /// The sources in `text`, the content of `file`. A single problem rejects all of it.
 pub fn parse(file: &Path, text: &[u8]) -> Result<Vec<TrustedSource>, Problems> {
@@ -80,6 +83,19 @@ fn too_many(place: &Place, report: &mut Report) {
     );
 }
 
+/// Why a line has no source, and what to do about it.
+struct Bad {
+    message: String,
+    fix: String,
+}
+
+impl From<GrammarError> for Bad {
+    fn from(error: GrammarError) -> Self {
+        let (message, fix) = error.parts();
+        Self { message, fix }
+    }
+}
+
 /// The source of a line; `None` if it has none.
 fn parse_line(line: &[u8]) -> Result<Option<TrustedSource>, Bad> {
     let bad = |message: &str, fix: &str| Bad { message: message.to_owned(), fix: fix.to_owned() };
@@ -93,10 +109,8 @@ fn parse_line(line: &[u8]) -> Result<Option<TrustedSource>, Bad> {
     if let Some(c) = line.chars().find(|c| c.is_control() && *c != '\t') {
         return Err(bad(&format!("has the control character {c:?}"), "remove it"));
     }
-    let (entry, comment) = match line.split_once('#') {
-        Some((entry, comment)) => (entry.trim(), comment.trim()),
-        None => (line.trim(), ""),
-    };
+    let (entry, comment) = split_comment(line);
+    let (entry, comment) = (entry.trim(), comment.trim());
     if entry.is_empty() {
         return Ok(None);
     }
@@ -105,197 +119,34 @@ fn parse_line(line: &[u8]) -> Result<Option<TrustedSource>, Bad> {
     Ok(Some(TrustedSource { description, ..source }))
 }
 
-fn parse_entry(entry: &str) -> Result<TrustedSource, Bad> {
+/// What stands before a comment, and the comment.
+fn split_comment(line: &str) -> (&str, &str) {
+    let is_feed = line.trim_start().starts_with("feed:");
+    let begins = |(at, _): &(usize, &str)| !is_feed || line[..*at].ends_with([' ', '\t']);
+    match line.match_indices('#').find(begins) {
+        Some((at, sign)) => (&line[..at], &line[at + sign.len()..]),
+        None => (line, ""),
+    }
+}
+
+fn parse_entry(entry: &str) -> Result<TrustedSource, GrammarError> {
     let head = entry.split_once(':').map(|(head, _)| head);
     if head.is_some_and(|head| head.parse::<SourceType>().is_ok()) {
-        return parse_source(entry);
+        return entry.parse();
     }
-    let bare = checked(TrustedSource {
+    let bare = TrustedSource {
         kind: SourceType::IpAddr,
         value: entry.to_owned(),
         description: None,
         expires_at: None,
-    });
-    // An IPv6 address has colons too: only what cannot be a group of one is a type.
-    match head {
-        Some(head) if bare.is_err() && head.bytes().any(|byte| !byte.is_ascii_hexdigit()) => {
-            parse_source(entry)
-        }
-        _ => bare,
+    };
+    match (bare.check(), head) {
+        (Ok(()), _) => Ok(bare),
+        // An IPv6 address has colons too: only what cannot be a group of one is a type.
+        (Err(_), Some(head)) if head.bytes().any(|byte| !byte.is_ascii_hexdigit()) => entry.parse(),
+        (Err(error), _) => Err(error),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plain(text: impl AsRef<[u8]>) -> Result<Vec<TrustedSource>, Vec<String>> {
-        read("l", text)
-    }
-
-    fn toml(text: impl AsRef<[u8]>) -> Result<Vec<TrustedSource>, Vec<String>> {
-        read("l.toml", text)
-    }
-
-    fn read(file: &str, text: impl AsRef<[u8]>) -> Result<Vec<TrustedSource>, Vec<String>> {
-        parse(Path::new(file), text.as_ref())
-            .map_err(|problems| problems.0.iter().map(ToString::to_string).collect())
-    }
-
-    fn shown(sources: &[TrustedSource]) -> Vec<String> {
-        sources
-            .iter()
-            .map(|source| match &source.description {
-                Some(description) => format!("{source} # {description}"),
-                None => source.to_string(),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn reads_plain_lists() {
-        let text = "\u{feff}# office\r\n\
-                    10.0.0.1\r\n\
-                    \r\n\
-                    \t10.1.0.0/16   # the VPC\r\n\
-                    10.2.0.1-10.2.0.9 #range\n\
-                    10.2.1.1 - 10.2.1.9\n\
-                    ip_addr:192.0.2.1# CI # runner\n\
-                    2001:db8::/32\n\
-                    ip_addr:2001:db8::1\n\
-                    ::1 #\n\
-                    0.0.0.0/0";
-        assert_eq!(
-            shown(&plain(text).unwrap()),
-            [
-                "ip_addr:10.0.0.1",
-                "ip_addr:10.1.0.0/16 # the VPC",
-                "ip_addr:10.2.0.1-10.2.0.9 # range",
-                "ip_addr:10.2.1.1 - 10.2.1.9",
-                "ip_addr:192.0.2.1 # CI # runner",
-                "ip_addr:2001:db8::/32",
-                "ip_addr:2001:db8::1",
-                "ip_addr:::1",
-                "ip_addr:0.0.0.0/0",
-            ]
-        );
-        for empty in ["", "\n", "# nothing\n\n", "\u{feff}"] {
-            assert_eq!(plain(empty), Ok(Vec::new()), "{empty:?}");
-        }
-    }
-
-    #[test]
-    fn reports_every_bad_line() {
-        let text = b"10.0.0.1\n10.0.0.5/24\nnonsense\ntag:backend\n2001:db8::zz\n\
-                     host:db.example\n10.0.0.1\0\n\xff\xfe\na\rb\nip_addr:\n10.0.0.1 10.0.0.2\n";
-        assert_eq!(
-            plain(text).unwrap_err(),
-            [
-                "l:2: ip_addr: 10.0.0.5/24 has host bits set: write 10.0.0.0/24, or 10.0.0.5 for \
-                 the one address",
-                "l:3: ip_addr: \"nonsense\" is not an IPv4 or IPv6 address: write an address, a \
-                 CIDR or a range",
-                "l:4: tag:backend needs the DigitalOcean provider, which this version does not \
-                 have: list its addresses as ip_addr sources",
-                "l:5: ip_addr: \"2001:db8::zz\" is not an IPv4 or IPv6 address: write an address, \
-                 a CIDR or a range",
-                "l:6: unknown type \"host\": the types are ip_addr, droplet, k8s, tag, app",
-                "l:7: has the control character '\\0': remove it",
-                "l:8: not UTF-8: save the file as UTF-8",
-                "l:9: has the control character '\\r': remove it",
-                "l:10: ip_addr: the value is empty: write an address, a CIDR or a range after \
-                 ip_addr:",
-                "l:11: ip_addr: \"10.0.0.1 10.0.0.2\" is not an IPv4 or IPv6 address: write an \
-                 address, a CIDR or a range",
-            ]
-        );
-    }
-
-    #[test]
-    fn lines_have_a_limit() {
-        let longest = format!("10.0.0.1 #{}", "x".repeat(MAX_LINE - 10));
-        assert_eq!(longest.len(), MAX_LINE);
-        assert!(plain(format!("{longest}\r\n{longest}")).is_ok());
-        assert_eq!(
-            plain(format!("10.0.0.2\n{longest}x\n")).unwrap_err(),
-            ["l:2: the line has 1025 bytes, more than 1024: write one source a line"]
-        );
-    }
-
-    #[test]
-    fn entries_have_a_limit() {
-        let text = "10.0.0.1\n".repeat(MAX_ENTRIES + 1);
-        assert_eq!(
-            plain(text).unwrap_err(),
-            ["l:2000001: more than 2000000 sources: summarise addresses as CIDRs, or split the \
-                 list"]
-        );
-    }
-
-    #[test]
-    fn a_file_that_is_no_list_does_not_flood() {
-        let problems = plain("x\n".repeat(5000)).unwrap_err();
-        assert_eq!(problems.len(), 1001);
-        assert!(problems[999].starts_with("l:1000: "));
-        assert_eq!(problems[1000], "l: 4000 more problems: mend these first");
-    }
-
-    #[test]
-    fn reads_toml_lists() {
-        let text = "\u{feff}trusted_sources = [\r\n\
-                    \x20 \"ip_addr:10.0.0.0/8\",\r\n\
-                    \x20 { type = \"ip_addr\", value = \"192.0.2.7\", description = \"CI\", \
-                    expires_at = 2026-12-01T00:00:00Z },\r\n]\r\n";
-        let sources = toml(text).unwrap();
-        assert_eq!(shown(&sources), ["ip_addr:10.0.0.0/8", "ip_addr:192.0.2.7 # CI"]);
-        assert_eq!(sources[1].expires_at, Some("2026-12-01T00:00:00Z".parse().unwrap()));
-        assert_eq!(toml("trusted_sources = []"), Ok(Vec::new()));
-        let tables = "[[trusted_sources]]\ntype = \"ip_addr\"\nvalue = \"10.0.0.1\"\n";
-        assert_eq!(shown(&toml(tables).unwrap()), ["ip_addr:10.0.0.1"]);
-    }
-
-    #[test]
-    fn reports_everything_wrong_in_toml() {
-        let text = "trusted_source = []\ntrusted_sources = [\n  \"10.0.0.1\",\n  7,\n  \
-                    { type = \"ip_addr\" },\n  \"tag:a\",\n]\n";
-        assert_eq!(
-            toml(text).unwrap_err(),
-            [
-                "l.toml:1: trusted_source: unknown key: did you mean \"trusted_sources\"?",
-                "l.toml:3: trusted_sources[0]: 10.0.0.1 has no type: write ip_addr:10.0.0.1",
-                "l.toml:4: trusted_sources[1]: must be a string or a table, not an integer: write \
-                 \"ip_addr:10.0.0.0/8\" or { type = \"ip_addr\", value = \"10.0.0.0/8\" }",
-                "l.toml:5: trusted_sources[2].value: is missing: add value = \"10.0.0.0/8\"",
-                "l.toml:6: trusted_sources[3]: tag:a needs the DigitalOcean provider, which this \
-                 version does not have: list its addresses as ip_addr sources",
-            ]
-        );
-        assert_eq!(
-            toml("").unwrap_err(),
-            ["l.toml:1: trusted_sources: is missing: add trusted_sources = \
-                 [\"ip_addr:10.0.0.0/8\"], or [] for none"]
-        );
-        assert_eq!(
-            toml(b"a = 1\n\xff").unwrap_err(),
-            ["l.toml:2: not UTF-8: save the file as UTF-8"]
-        );
-        assert!(toml("trusted_sources = [\n").unwrap_err()[0].starts_with("l.toml:1: not valid"));
-    }
-
-    #[test]
-    fn nothing_makes_it_panic() {
-        let text = "10.0.0.1-10.0.0.9 # x\nip_addr:2001:db8::/32\r\n\u{fc}:1\n";
-        for file in ["l", "l.toml"] {
-            for end in 0..=text.len() {
-                let _ = read(file, &text.as_bytes()[..end]);
-            }
-            for at in 0..text.len() {
-                for byte in 0..=255 {
-                    let mut text = text.as_bytes().to_vec();
-                    text[at] = byte;
-                    let _ = read(file, text);
-                }
-            }
-        }
-    }
-}
+mod tests;

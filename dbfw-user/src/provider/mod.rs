@@ -1,10 +1,20 @@
 //! Where lists of trusted sources come from. One file a provider.
 
+pub mod aptible;
+pub mod backoff;
+pub mod budget;
+pub mod digitalocean;
 pub mod file;
+pub mod http;
+pub mod inventory;
 pub mod list;
+pub mod rounds;
+pub mod secret;
+pub mod stats;
 mod watch;
+pub mod worker;
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 pub use file::FileProvider;
 pub use watch::{Watcher, watch};
@@ -68,14 +78,40 @@ pub enum ProviderError {
     },
 }
 
-/// Kinds of [`ProviderError`], as metrics count them.
+/// Why something could not be asked of the outside, or the answer not be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct FetchError {
+    /// What kind of failure.
+    pub cause: Cause,
+    /// What failed (provider, resource, field), why, and what to do. Never a secret.
+    pub message: String,
+    /// How long the provider asks to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+/// Kinds of [`ProviderError`] and [`FetchError`], as metrics count them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
-    /// The list does not exist.
+    /// The list or resource does not exist.
     NotFound,
-    /// It may not be read.
+    /// It may not be read: file permissions, or 403.
     Permission,
-    /// It was read and is wrong.
+    /// The provider does not take the token, or there is none (401).
+    Unauthorized,
+    /// The provider or the agent's own budget allows no more requests (429).
+    RateLimited,
+    /// The provider failed (5xx).
+    Server,
+    /// No answer, or no whole answer, in time.
+    Timeout,
+    /// No connection, or it broke: DNS, refused, reset.
+    Connect,
+    /// The certificate is not to be trusted, or TLS failed otherwise.
+    Tls,
+    /// The answer sends dbfw elsewhere.
+    Redirect,
+    /// It was read and is wrong: not JSON, a field of another type, a page missing.
     Invalid,
     /// It is larger than the limits.
     TooLarge,
@@ -85,18 +121,44 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 5] =
-        [Self::NotFound, Self::Permission, Self::Invalid, Self::TooLarge, Self::Io];
+    pub const ALL: [Self; 12] = [
+        Self::NotFound,
+        Self::Permission,
+        Self::Unauthorized,
+        Self::RateLimited,
+        Self::Server,
+        Self::Timeout,
+        Self::Connect,
+        Self::Tls,
+        Self::Redirect,
+        Self::Invalid,
+        Self::TooLarge,
+        Self::Io,
+    ];
 
     /// Value of the label `cause`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
             Self::Permission => "permission",
+            Self::Unauthorized => "unauthorized",
+            Self::RateLimited => "rate_limited",
+            Self::Server => "server",
+            Self::Timeout => "timeout",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Redirect => "redirect",
             Self::Invalid => "invalid",
             Self::TooLarge => "too_large",
             Self::Io => "io",
         }
+    }
+}
+
+impl FetchError {
+    /// A failure without a wish when to come again.
+    pub fn new(cause: Cause, message: impl Into<String>) -> Self {
+        Self { cause, message: message.into(), retry_after: None }
     }
 }
 
@@ -125,5 +187,7 @@ impl ProviderError {
 pub fn provider_name(provider: &ProviderConfig) -> String {
     match provider {
         ProviderConfig::File { path } => format!("file:{}", path.display()),
+        ProviderConfig::DigitalOcean { cluster } => format!("digitalocean:{cluster}"),
+        ProviderConfig::Aptible { vhost } => format!("aptible:{vhost}"),
     }
 }

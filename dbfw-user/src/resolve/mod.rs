@@ -1,37 +1,69 @@
-//! From a trusted source to its prefixes.
+//! From a trusted source to its prefixes. What a type needs to be asked elsewhere comes as an
+//! [`Outcome`] into the [`Cache`], which alone decides what stays trusted.
 
-use crate::source::{GrammarError, Prefix, SourceType, TrustedSource};
+pub mod app;
+mod cache;
+mod damper;
+pub mod dns;
+pub mod droplet;
+pub mod feed;
+pub mod k8s;
+pub mod tag;
+pub mod vpc;
 
-/// A source that could not be resolved.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ResolveError {
-    /// The value is wrong.
-    #[error("{source_text}: {error}")]
-    Value {
-        /// The source, `type:value`.
-        source_text: String,
-        /// What is wrong.
-        error: GrammarError,
-    },
-    /// No resolver knows this type.
-    #[error("{0} needs the DigitalOcean provider, which this version does not have")]
-    NoResolver(TrustedSource),
+use std::{collections::BTreeMap, time::Duration};
+
+pub use cache::{Cache, Limits, Resolution, SourceState, Stored};
+pub use damper::Damper;
+
+use crate::{
+    provider::FetchError,
+    source::{Prefix, TrustedSource},
+};
+
+/// What became of asking for one source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was answered.
+    Answer(Answer),
+    /// The answer is the same as the last one.
+    Unchanged,
+    /// There was no answer, or no usable one: what the last one gave stays.
+    Failed(FetchError),
+    /// The provider says that there is no such thing (404).
+    Gone(String),
 }
 
-/// The prefixes of a source: canonical, sorted, no duplicates.
-pub fn resolve(source: &TrustedSource) -> Result<Vec<Prefix>, ResolveError> {
-    match source.kind {
-        SourceType::IpAddr => match source.literal_prefixes() {
-            Some(Ok(mut prefixes)) => {
-                prefixes.sort_unstable();
-                prefixes.dedup();
-                Ok(prefixes)
-            }
-            Some(Err(error)) => Err(ResolveError::Value { source_text: source.to_string(), error }),
-            None => Err(ResolveError::NoResolver(source.clone())),
-        },
-        SourceType::Droplet | SourceType::K8s | SourceType::Tag | SourceType::App => {
-            Err(ResolveError::NoResolver(source.clone()))
-        }
-    }
+/// A complete answer: what is not in it does not belong to the source any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// By what the source consists of ("droplet 123", "node pool-a-x1", "AAAA"). None at
+    /// all: the source exists and is empty.
+    pub parts: BTreeMap<String, Part>,
+    /// The request that was answered, for people: "GET /v2/droplets?tag_name=backend".
+    pub from: String,
+    /// How long an address stays after it vanished from the answer.
+    pub grace: Duration,
+    /// What is probably not meant, for status and log.
+    pub notes: Vec<String>,
+}
+
+/// One part of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Its prefixes, in any order.
+    Prefixes(Vec<Prefix>),
+    /// It could not be asked for: it keeps what it had.
+    Failed(FetchError),
+    /// It is gone, or has no address, and why: "is still being created".
+    Empty(String),
+}
+
+/// The prefixes a source's own text names: canonical, sorted, no duplicates; `None` if they
+/// have to be asked for. The text was checked when it was read.
+pub fn literal(source: &TrustedSource) -> Option<Vec<Prefix>> {
+    let mut prefixes = source.literal_prefixes()?.unwrap_or_default();
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    Some(prefixes)
 }

@@ -3,14 +3,23 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    Prefix, PrefixError, SourceType, TrustedSource,
+    FeedError, FeedValue, Prefix, PrefixError, SourceType, TrustedSource, check_name,
     prefix::{parse_address, shown},
     range_prefixes,
 };
 
 impl SourceType {
     /// Every type.
-    pub const ALL: [Self; 5] = [Self::IpAddr, Self::Droplet, Self::K8s, Self::Tag, Self::App];
+    pub const ALL: [Self; 8] = [
+        Self::IpAddr,
+        Self::Droplet,
+        Self::K8s,
+        Self::Tag,
+        Self::App,
+        Self::Vpc,
+        Self::Feed,
+        Self::Dns,
+    ];
 
     /// The name used in the configuration and on the command line.
     pub const fn as_str(self) -> &'static str {
@@ -20,6 +29,9 @@ impl SourceType {
             Self::K8s => "k8s",
             Self::Tag => "tag",
             Self::App => "app",
+            Self::Vpc => "vpc",
+            Self::Feed => "feed",
+            Self::Dns => "dns",
         }
     }
 }
@@ -42,23 +54,52 @@ impl FromStr for SourceType {
 }
 
 impl TrustedSource {
-    /// Whether the value is one its type takes. A value of `ip_addr` must parse; of the
-    /// others only the shape is known here.
+    /// Whether the value is one its type takes. Whether there is such a thing is for the
+    /// provider to say.
     pub fn check(&self) -> Result<(), GrammarError> {
-        if self.value.is_empty() {
-            return Err(GrammarError::Empty { kind: self.kind });
+        let Self { kind, value, .. } = self;
+        let kind = *kind;
+        if value.is_empty() {
+            return Err(GrammarError::Empty { kind });
         }
-        if self.value.trim() != self.value || self.value.chars().any(char::is_control) {
-            return Err(GrammarError::Untidy { kind: self.kind, value: shown(&self.value) });
+        if value.trim() != value || value.chars().any(char::is_control) {
+            return Err(GrammarError::Untidy { kind, value: shown(value) });
         }
-        self.literal_prefixes().map_or(Ok(()), |prefixes| prefixes.map(|_| ()))
+        let (good, form) = match kind {
+            SourceType::IpAddr => {
+                return literal(value).map(drop).map_err(GrammarError::Address);
+            }
+            SourceType::Feed => {
+                return value.parse::<FeedValue>().map(drop).map_err(GrammarError::Feed);
+            }
+            SourceType::Dns => return check_name(value).map_err(GrammarError::Name),
+            SourceType::Droplet => {
+                (is_droplet(value), "a droplet's id; write the number, as in droplet:3164494")
+            }
+            SourceType::Tag => {
+                (is_tag(value), "a tag; use at most 255 letters, digits, ':', '_' and '-'")
+            }
+            SourceType::K8s | SourceType::App | SourceType::Vpc => {
+                (is_id(value), "an id; use at most 64 letters, digits and '-'")
+            }
+        };
+        match good {
+            true => Ok(()),
+            false => Err(GrammarError::Value { kind, value: shown(value), form }),
+        }
     }
 
     /// The prefixes the value itself names; `None` if its type needs a resolver.
     pub fn literal_prefixes(&self) -> Option<Result<Vec<Prefix>, GrammarError>> {
         match self.kind {
             SourceType::IpAddr => Some(literal(&self.value).map_err(GrammarError::Address)),
-            SourceType::Droplet | SourceType::K8s | SourceType::Tag | SourceType::App => None,
+            SourceType::Droplet
+            | SourceType::K8s
+            | SourceType::Tag
+            | SourceType::App
+            | SourceType::Vpc
+            | SourceType::Feed
+            | SourceType::Dns => None,
         }
     }
 }
@@ -124,9 +165,63 @@ pub enum GrammarError {
         /// What was written.
         value: String,
     },
+    /// A value that nothing of its type can have.
+    #[error("{kind}: {value:?} is not {form}")]
+    Value {
+        /// Its type.
+        kind: SourceType,
+        /// What was written.
+        value: String,
+        /// What it is not, and how to write it.
+        form: &'static str,
+    },
     /// An `ip_addr` that is no address, CIDR or range.
     #[error("ip_addr: {0}")]
     Address(PrefixError),
+    /// A `feed` that is no URL and no path, or selects nothing.
+    #[error("feed: {0}")]
+    Feed(FeedError),
+    /// A `dns` that is no host name: why not.
+    #[error("dns: {0}")]
+    Name(String),
+}
+
+impl GrammarError {
+    /// What is wrong, and what to do about it.
+    pub fn parts(&self) -> (String, String) {
+        let text = self.to_string();
+        // The messages themselves say what to do behind the last "; ", where they do.
+        match text.rsplit_once("; ") {
+            Some((message, fix)) => (message.to_owned(), fix.to_owned()),
+            None => (text, self.general_fix().to_owned()),
+        }
+    }
+
+    fn general_fix(&self) -> &'static str {
+        match self {
+            Self::Feed(_) => "write an https URL or an absolute path",
+            Self::Name(_) => "write a host name",
+            _ => "write an address, a CIDR or a range",
+        }
+    }
+}
+
+/// A number as DigitalOcean counts droplets: the same one is never written in two ways.
+fn is_droplet(value: &str) -> bool {
+    value.bytes().all(|byte| byte.is_ascii_digit())
+        && !value.starts_with('0')
+        && value.parse::<u64>().is_ok()
+}
+
+/// An id may end up in the path of a request: nothing that has a meaning there.
+fn is_id(value: &str) -> bool {
+    value.len() <= 64 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// What DigitalOcean lets a tag be called.
+fn is_tag(value: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'_' | b'-');
+    value.len() <= 255 && value.bytes().all(allowed)
 }
 
 /// `10.0.0.1`, `10.0.0.0/24` or `10.0.0.1-10.0.0.9`.
@@ -155,96 +250,11 @@ fn expected(kind: SourceType) -> &'static str {
         SourceType::K8s => "write the cluster's id after k8s:",
         SourceType::Tag => "write the tag's name after tag:",
         SourceType::App => "write the app's id after app:",
+        SourceType::Vpc => "write the VPC network's id after vpc:",
+        SourceType::Feed => "write an https URL or an absolute path after feed:",
+        SourceType::Dns => "write a host name after dns:",
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn error(text: &str) -> String {
-        text.parse::<TrustedSource>().unwrap_err().to_string()
-    }
-
-    fn prefixes(text: &str) -> String {
-        let source: TrustedSource = text.parse().unwrap();
-        let prefixes = source.literal_prefixes().unwrap().unwrap();
-        prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn what_parses() {
-        assert_eq!(prefixes("ip_addr:10.0.0.1"), "10.0.0.1/32");
-        assert_eq!(prefixes("ip_addr:10.0.0.0/24"), "10.0.0.0/24");
-        assert_eq!(prefixes("ip_addr:2001:db8::/32"), "2001:db8::/32");
-        assert_eq!(prefixes("ip_addr:::1"), "::1/128");
-        assert_eq!(prefixes("ip_addr:10.0.0.0-10.0.0.4"), "10.0.0.0/30 10.0.0.4/32");
-        assert_eq!(prefixes("ip_addr:2001:db8:: - 2001:db8::1"), "2001:db8::/127");
-        for text in ["tag:backend", "droplet:123", "k8s:a-b-c", "app:x", "tag:env:prod"] {
-            let source: TrustedSource = text.parse().unwrap();
-            assert_eq!(source.to_string(), text);
-            assert_eq!(source.literal_prefixes(), None);
-        }
-    }
-
-    #[test]
-    fn what_does_not() {
-        let types = "ip_addr, droplet, k8s, tag, app";
-        for (text, message) in [
-            ("10.0.0.0/8", "10.0.0.0/8 has no type; write ip_addr:10.0.0.0/8"),
-            ("10.0.0.1/8", "10.0.0.1/8 has no type; write ip_addr:10.0.0.1/8"),
-            ("2001:db8::1", "2001:db8::1 has no type; write ip_addr:2001:db8::1"),
-            ("::1", "::1 has no type; write ip_addr:::1"),
-            ("10.0.0.1-10.0.0.9", "10.0.0.1-10.0.0.9 has no type; write ip_addr:10.0.0.1-10.0.0.9"),
-            (
-                "backend",
-                &format!("\"backend\" has no type; write type:value, where type is one of {types}"),
-            ),
-            ("ip:10.0.0.1", &format!("unknown type \"ip\"; the types are {types}")),
-            (" tag:x", &format!("unknown type \" tag\"; the types are {types}")),
-            ("", &format!("\"\" has no type; write type:value, where type is one of {types}")),
-            ("tag:", "tag: the value is empty; write the tag's name after tag:"),
-            (
-                "tag: x",
-                "tag: \" x\" has white space around it or control characters in it; remove them",
-            ),
-            (
-                "tag:a\tb",
-                "tag: \"a\\tb\" has white space around it or control characters in it; remove them",
-            ),
-            ("ip_addr:db1", "ip_addr: \"db1\" is not an IPv4 or IPv6 address"),
-            ("ip_addr:10.0.0.1-9", "ip_addr: \"9\" is not an IPv4 or IPv6 address"),
-            (
-                "ip_addr:10.0.0.5/24",
-                "ip_addr: 10.0.0.5/24 has host bits set; write 10.0.0.0/24, or 10.0.0.5 for the \
-                 one address",
-            ),
-            (
-                "ip_addr:10.0.0.0/24-10.0.1.0/24",
-                "ip_addr: \"10.0.0.0/24\" is not an IPv4 or IPv6 address",
-            ),
-        ] {
-            assert_eq!(error(text), message, "{text}");
-        }
-    }
-
-    #[test]
-    fn type_names_are_those_of_serde() {
-        for kind in SourceType::ALL {
-            let json = serde_json::to_string(&kind).unwrap();
-            assert_eq!(json, format!("\"{kind}\""));
-            assert_eq!(kind.as_str().parse(), Ok(kind));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn text_round_trip(text in "(ip_addr|tag|app):[0-9a-f:./ -]{0,16}|\\PC{0,24}") {
-            if let Ok(source) = text.parse::<TrustedSource>() {
-                prop_assert_eq!(source.to_string(), text);
-            }
-        }
-    }
-}
+mod tests;

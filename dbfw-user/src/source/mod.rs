@@ -1,13 +1,17 @@
 //! Trusted sources: their grammar, and where each came from. Pure.
 
+mod dns_name;
+mod feed;
 mod grammar;
 mod prefix;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use dns_name::check_name;
+pub use feed::{Column, FeedError, FeedValue, Location, Selector};
 pub use grammar::GrammarError;
 pub use prefix::{Prefix, PrefixError, range_prefixes};
 
@@ -26,6 +30,13 @@ pub enum SourceType {
     Tag,
     /// An App Platform app, by id.
     App,
+    /// A DigitalOcean VPC network, by id: its whole range. DigitalOcean's own lists cannot
+    /// name one.
+    Vpc,
+    /// A list at an https URL or in a local file; behind `#` what of it to take.
+    Feed,
+    /// A host name: its A and AAAA records.
+    Dns,
 }
 
 /// One rule: who may connect.
@@ -44,6 +55,17 @@ pub struct TrustedSource {
     pub expires_at: Option<Timestamp>,
 }
 
+/// What of a trusted source decides its prefixes: equal keys are resolved once, whoever
+/// names them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SourceKey {
+    /// What `value` names.
+    #[serde(rename = "type")]
+    pub kind: SourceType,
+    /// As written.
+    pub value: String,
+}
+
 /// Where a trusted source came from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -51,20 +73,34 @@ pub enum Origin {
     /// The configuration.
     Config,
     /// A provider's list; the text names it ("file:/etc/dbfw/orders.list").
-    Provider(String),
+    Provider(Arc<str>),
     /// `dbfw trust add`.
     Local,
 }
 
-/// A trusted source with the prefixes it resolved to.
+/// A trusted source with the prefixes it resolved to. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// The source.
-    pub source: TrustedSource,
+    pub source: Arc<TrustedSource>,
     /// Where it came from.
     pub origin: Origin,
-    /// What it resolved to: canonical, no duplicates.
-    pub prefixes: Vec<Prefix>,
+    /// What it resolved to: canonical, sorted, no duplicates.
+    pub prefixes: Arc<[Prefix]>,
+}
+
+impl TrustedSource {
+    /// What of it decides its prefixes.
+    pub fn key(&self) -> SourceKey {
+        SourceKey { kind: self.kind, value: self.value.clone() }
+    }
+}
+
+impl fmt::Display for SourceKey {
+    /// The short form, `type:value`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind, self.value)
+    }
 }
 
 impl fmt::Display for TrustedSource {

@@ -4,6 +4,7 @@
 mod bpffs;
 mod ebpf;
 mod host;
+mod pydo;
 mod tools;
 
 use anyhow::{Result, bail};
@@ -21,6 +22,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     println!("setup: {}", host.name);
     let mut missing = tools::ensure(&host)?;
     missing.extend(tools::ensure_components());
+    missing.extend(pydo::ensure(&host)?);
     missing.extend(ebpf::ensure(&host)?);
     if missing.is_empty() {
         println!("setup: all is there");

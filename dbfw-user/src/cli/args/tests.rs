@@ -44,6 +44,8 @@ fn help_of_the_program() {
       sources      List every trusted source, its prefixes and its last use
       explain      Say what happens to packets from an address, and why
       drops        List the sources that were refused, most packets first
+      suggest      Propose what to trust, from the sources that were refused
+      audit        Show what changed who may connect, and who asked for it
       map          Show what the kernel's maps hold
       metrics      Print the metrics in the Prometheus text format
 
@@ -112,7 +114,7 @@ fn help_of_a_verb() {
     Usage: dbfw trust add [OPTIONS] --database <NAME> <SOURCE>
 
     Arguments:
-      <SOURCE>  The source, as in ip_addr:203.0.113.7
+      <SOURCE>  The source, as in ip_addr:203.0.113.7 or tag:backend
 
     Options:
           --config <PATH>    Main configuration file; drop-ins are read from conf.d
@@ -161,7 +163,14 @@ fn what_the_design_promises_parses() {
         "dbfw drops -n 5 --color never",
         "dbfw trust rm ip_addr:203.0.113.7 --database orders",
         "dbfw trust list",
+        "dbfw reload",
         "dbfw reload --confirm",
+        "dbfw reload --confirm 1a2b3c4d 00000002 --output json",
+        "dbfw suggest",
+        "dbfw suggest --database orders -o plain",
+        "dbfw audit --since 7d -n 5",
+        "dbfw trust add tag:backend --database orders --for 1h",
+        "dbfw trust add dns:db.example.com --database orders",
         "dbfw detach --yes --socket /run/other.sock",
         "dbfw doctor",
         "dbfw metrics",
@@ -187,6 +196,11 @@ fn what_the_design_promises_parses() {
         "dbfw trust add ip_addr:203.0.113.7 --database orders --for 0s",
         "dbfw trust add ip_addr:203.0.113.7 --database orders --for soon",
         "dbfw completions tcsh",
+        "dbfw reload 1a2b3c4d",
+        "dbfw reload --confirm 1a2b3c4",
+        "dbfw reload --confirm 1a2b3c4g",
+        "dbfw audit --since yesterday",
+        "dbfw audit -n 0",
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
     }
@@ -217,6 +231,19 @@ fn trust_add_takes_what_the_design_shows() {
     let start = jiff::Timestamp::UNIX_EPOCH;
     assert_eq!(lifetime.unwrap().after(start).unwrap().as_second(), 7200);
     assert_eq!(why.as_deref(), Some("incident 42"));
+}
+
+#[test]
+fn a_confirmation_names_plans_or_means_all() {
+    let confirm = |line: &str| match parse(line).unwrap().verb {
+        Verb::Reload { confirm } => confirm,
+        _ => panic!("another verb"),
+    };
+    assert_eq!(confirm("dbfw reload"), None);
+    assert_eq!(confirm("dbfw reload --confirm"), Some(Vec::new()));
+    let both = ["1a2b3c4d".to_owned(), "0000000f".to_owned()];
+    assert_eq!(confirm("dbfw reload --confirm 1A2B3C4D 0000000f"), Some(both.to_vec()));
+    assert_eq!(confirm("dbfw reload --confirm 1a2b3c4d --confirm 0000000f"), Some(both.to_vec()));
 }
 
 #[test]

@@ -173,7 +173,13 @@ impl Render for Reloaded {
             text.push_str("What these lists held before stays in force.\n");
         }
         if !self.refused.is_empty() {
-            text.push_str("`dbfw reload --confirm` lets the refused changes through.\n");
+            text.push_str(
+                "`dbfw status` shows what would be lost; `dbfw reload --confirm` lets the refused \
+                 changes through.\n",
+            );
+        }
+        for pending in &self.pending {
+            text.push_str(&format!("Being resolved: {}\n", clean(pending)));
         }
         text
     }
@@ -183,6 +189,7 @@ impl Render for Reloaded {
         let mut text = format!("policy\t{generation}\t{added}\t{removed}\n");
         self.refused.iter().for_each(|refusal| text.push_str(&fields(["refused", refusal])));
         self.failed.iter().for_each(|failure| text.push_str(&fields(["failed", failure])));
+        self.pending.iter().for_each(|pending| text.push_str(&fields(["pending", pending])));
         text
     }
 }

@@ -1,75 +1,18 @@
-//! Documents that are lists.
+//! What happened to packets, and what the maps hold.
 
-use anstyle::Style;
 use jiff::Timestamp;
 
 use super::{
     Item, Render,
-    table::{Cell, Stream, Table, left, right},
-    words::{ago, count, dash, ending, fields, maybe, moment, number_of},
+    table::{Stream, Table, left, right},
+    words::{ago, count, fields, moment},
 };
-use crate::control::wire::{DropEvent, DropSource, Drops, MapEntry, Sources, TrustList};
-
-fn or_dash(text: Option<&String>) -> Cell {
-    text.map_or_else(|| dash().into(), Cell::from)
-}
+use crate::control::wire::{DropEvent, DropSource, Drops, MapEntry};
 
 fn port_text(port: u16) -> String {
     match port {
         0 => "unread".to_owned(),
         port => port.to_string(),
-    }
-}
-
-impl Render for Sources {
-    fn table(&self, now: Timestamp) -> String {
-        if self.sources.is_empty() {
-            return "No source is trusted.\n".to_owned();
-        }
-        let mut table = Table::new([
-            left("DATABASE"),
-            left("SOURCE"),
-            left("ORIGIN"),
-            left("PREFIXES"),
-            right("PACKETS"),
-            left("LAST USED"),
-            left("EXPIRES"),
-            left("DESCRIPTION"),
-        ]);
-        for source in &self.sources {
-            let prefixes = match source.prefixes.as_slice() {
-                [] => "none".to_owned(),
-                [one] => one.clone(),
-                many => number_of(many.len() as u64, "prefix", "prefixes"),
-            };
-            table.row([
-                (&source.database).into(),
-                (&source.source).into(),
-                (&source.origin).into(),
-                prefixes.into(),
-                count(source.packets).into(),
-                ago(source.last_hit, now).into(),
-                ending(source.expires_at, now).into(),
-                or_dash(source.description.as_ref()),
-            ]);
-        }
-        table.render()
-    }
-
-    fn plain(&self) -> String {
-        let record = |source: &crate::control::wire::SourceStatus| {
-            fields([
-                &source.database,
-                &source.source,
-                &source.origin,
-                &source.prefixes.join(","),
-                &source.packets.to_string(),
-                &moment(source.last_hit),
-                &moment(source.expires_at),
-                &maybe(source.description.as_ref()),
-            ])
-        };
-        self.sources.iter().map(record).collect()
     }
 }
 
@@ -190,47 +133,5 @@ impl Render for MapEntry {
 impl Item for MapEntry {
     fn header() -> String {
         ENTRIES.header()
-    }
-}
-
-impl Render for TrustList {
-    fn table(&self, now: Timestamp) -> String {
-        if self.sources.is_empty() {
-            return "No source is trusted by hand.\n".to_owned();
-        }
-        let mut table = Table::new([
-            left("DATABASE"),
-            left("SOURCE"),
-            left("ADDED"),
-            left("EXPIRES"),
-            left("WHY"),
-        ]);
-        for source in &self.sources {
-            let expires = match source.expires_at {
-                None => Cell::styled("never", Style::new()),
-                some => ending(some, now).into(),
-            };
-            table.row([
-                (&source.database).into(),
-                (&source.source).into(),
-                ago(Some(source.added_at), now).into(),
-                expires,
-                or_dash(source.why.as_ref()),
-            ]);
-        }
-        table.render()
-    }
-
-    fn plain(&self) -> String {
-        let record = |source: &crate::control::wire::LocalSource| {
-            fields([
-                &source.database,
-                &source.source,
-                &moment(Some(source.added_at)),
-                &moment(source.expires_at),
-                &maybe(source.why.as_ref()),
-            ])
-        };
-        self.sources.iter().map(record).collect()
     }
 }

@@ -1,22 +1,25 @@
 //! `dbfw status`, on one screen.
 
+mod records;
+mod tables;
+
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
 use super::{
-    Render,
-    table::{Cell, SCREEN, Table, left, right},
-    words::{clean, count, cut, dash, fields, lasting, maybe, moment, rate, since, wrap},
+    Render, refused,
+    table::SCREEN,
+    words::{clean, cut, lasting, number_of, since, wrap},
 };
-use crate::control::wire::{
-    AgentStatus, BackstopStatus, DatabaseStatus, InterfaceStatus, Protection, ProviderStatus,
-    Status,
-};
+use crate::control::wire::{AccountStatus, AgentStatus, DatabaseStatus, Protection, Status};
+use tables::{database_table, interface_rows, interface_table};
 
 /// Lines of a terminal that nobody made longer, less the prompt.
 const LINES: usize = 23;
 /// Lines that are always there: headline, agent, two blank lines, two headers.
 const FIXED: usize = 6;
+/// Lines for who is asked over the network.
+const ACCOUNT_LINES: usize = 2;
 /// Lines of problems, and of one problem.
 const PROBLEM_LINES: usize = 6;
 const LINES_A_PROBLEM: usize = 2;
@@ -32,7 +35,8 @@ impl Render for Status {
         let mut text = headline(self);
         text.push_str(&agent_line(self, now));
         let before = text.lines().count();
-        text.push_str(&problems(&self.problems));
+        text.push_str(&accounts_line(&self.accounts));
+        text.push_str(&problems(self));
         text.push_str(&footnote(self));
         let used = text.lines().count() - before;
 
@@ -44,71 +48,14 @@ impl Render for Status {
         text.push_str(&interface_table(interfaces, for_interfaces));
         text.push('\n');
         text.push_str(&database_table(&self.databases, room.saturating_sub(shown).max(2)));
+        // The one thing that may take more than a screen: it is to be read before it is confirmed.
+        text.push_str(&refused::paragraphs(&self.databases));
         text
     }
 
     fn plain(&self) -> String {
-        let mut text = fields(["protected", self.protection.as_str(), &self.version]);
-        for problem in &self.problems {
-            text.push_str(&fields(["problem", problem]));
-        }
-        if let Some(agent) = &self.agent {
-            text.push_str(&fields([
-                "agent",
-                &agent.pid.to_string(),
-                &moment(Some(agent.started_at)),
-                yes(agent.ready),
-                yes(agent.detached),
-                &agent.generation.to_string(),
-                yes(agent.config_ok),
-            ]));
-        }
-        for interface in &self.interfaces {
-            text.push_str(&fields([
-                "interface",
-                &interface.name,
-                &interface.ifindex.to_string(),
-                &interface.mode,
-                yes(interface.healthy),
-                &maybe(interface.detail.as_ref()),
-            ]));
-        }
-        if let Some(backstop) = &self.backstop {
-            text.push_str(&fields([
-                "backstop",
-                yes(backstop.healthy),
-                &backstop.exempt.join(","),
-                &maybe(backstop.detail.as_ref()),
-            ]));
-        }
-        self.databases.iter().for_each(|database| text.push_str(&database_fields(database)));
-        text
+        records::plain(self)
     }
-}
-
-fn database_fields(database: &DatabaseStatus) -> String {
-    let provider = database.provider.as_ref();
-    fields([
-        "database",
-        &database.name,
-        &database.ports.join(","),
-        &database.mode,
-        &database.sources.to_string(),
-        &database.prefixes_ipv4.to_string(),
-        &database.prefixes_ipv6.to_string(),
-        &database.allowed_packets.to_string(),
-        &database.dropped_packets.to_string(),
-        &database.observed_packets.to_string(),
-        &database.drops_per_second.map(|rate| format!("{rate:.1}")).unwrap_or_default(),
-        provider.map_or("", |provider| &provider.name),
-        provider.map_or("", |provider| &provider.state),
-        &maybe(provider.and_then(|provider| provider.age_seconds.as_ref())),
-        &maybe(provider.and_then(|provider| provider.error.as_ref())),
-    ])
-}
-
-fn yes(value: bool) -> &'static str {
-    if value { "yes" } else { "no" }
 }
 
 fn headline(status: &Status) -> String {
@@ -143,10 +90,46 @@ fn agent_line(status: &Status, now: Timestamp) -> String {
     text
 }
 
-fn problems(problems: &[String]) -> String {
+/// Who is asked over the network and how often, with what may still be asked.
+fn accounts_line(accounts: &[AccountStatus]) -> String {
+    if accounts.is_empty() {
+        return String::new();
+    }
+    let told: Vec<_> = accounts.iter().map(account).collect();
+    let mut lines = wrap(&format!("asks {}", told.join(", ")), SCREEN);
+    if lines.len() > ACCOUNT_LINES {
+        let rest = lines.split_off(ACCOUNT_LINES - 1).join(" ");
+        lines.push(cut(&rest, SCREEN));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn account(account: &AccountStatus) -> String {
+    // Saturates: the field comes from a document.
+    let mut text = format!("{} every {}", account.name, lasting(account.interval_seconds as u64));
+    if account.error.is_some() {
+        text.push_str(" and fails");
+    }
+    if let (Some(hour), Some(minute)) = (account.budget_hour_left, account.budget_minute_left) {
+        text.push_str(&format!(" ({hour}/h and {minute}/min left)"));
+    }
+    text
+}
+
+fn problems(status: &Status) -> String {
+    let accounts = status.accounts.iter().filter_map(|account| {
+        account.error.as_ref().map(|error| (FAIR, format!("{}: {error}", account.name)))
+    });
+    let problems: Vec<(Style, String)> = status
+        .problems
+        .iter()
+        .map(|problem| (BAD, problem.clone()))
+        .chain(status.databases.iter().filter_map(source_trouble).map(|trouble| (FAIR, trouble)))
+        .chain(accounts.filter(|(_, error)| !status.problems.contains(error)))
+        .collect();
     let mut text = String::new();
     let mut lines = 0;
-    for (i, problem) in problems.iter().enumerate() {
+    for (i, (style, problem)) in problems.iter().enumerate() {
         let mut wrapped = wrap(problem, SCREEN - 2);
         if wrapped.len() > LINES_A_PROBLEM {
             let rest = wrapped.split_off(LINES_A_PROBLEM - 1).join(" ");
@@ -162,10 +145,24 @@ fn problems(problems: &[String]) -> String {
         lines += wrapped.len();
         for (k, line) in wrapped.iter().enumerate() {
             let mark = if k == 0 { "!" } else { " " };
-            text.push_str(&format!("{BAD}{mark}{BAD:#} {line}\n"));
+            text.push_str(&format!("{style}{mark}{style:#} {line}\n"));
         }
     }
     text
+}
+
+/// How many sources of a database are not as they should be.
+fn source_trouble(database: &DatabaseStatus) -> Option<String> {
+    let sources = |n: usize| number_of(n as u64, "source", "sources");
+    let oldest =
+        database.oldest_age_seconds.map(|age| format!(" (oldest answer {} old)", lasting(age)));
+    let stale = (database.stale_sources > 0).then(|| {
+        format!("{} not refreshed{}", sources(database.stale_sources), oldest.unwrap_or_default())
+    });
+    let unresolved = (database.unresolved_sources > 0)
+        .then(|| format!("{} without an address", sources(database.unresolved_sources)));
+    let told: Vec<String> = [stale, unresolved].into_iter().flatten().collect();
+    (!told.is_empty()).then(|| format!("{}: {}: dbfw sources", database.name, told.join(", ")))
 }
 
 /// What the numbers in brackets are, if there are any.
@@ -173,126 +170,5 @@ fn footnote(status: &Status) -> String {
     match status.databases.iter().any(|database| database.mode == "observe") {
         true => "(n): packets let in by observe mode that enforce would have dropped\n".to_owned(),
         false => String::new(),
-    }
-}
-
-/// The backstop is last, unless not all have room: then what is worst comes first.
-fn interface_rows(status: &Status, room: usize) -> Vec<[Cell; 3]> {
-    if status.protection == Protection::Unknown {
-        let unknown = |name: &str| [name.into(), dash().into(), Cell::styled("unknown", FAIR)];
-        return vec![unknown("interfaces"), unknown("backstop")];
-    }
-    let mut interfaces: Vec<_> = status.interfaces.iter().collect();
-    let crowded = interfaces.len() >= room;
-    if crowded {
-        interfaces.sort_by_key(|interface| interface.healthy);
-    }
-    let mut rows: Vec<_> = interfaces.into_iter().map(interface_row).collect();
-    let place = if crowded { 0 } else { rows.len() };
-    rows.insert(place, backstop_row(status.backstop.as_ref()));
-    rows
-}
-
-fn backstop_row(backstop: Option<&BackstopStatus>) -> [Cell; 3] {
-    let Some(backstop) = backstop else {
-        return ["backstop".into(), dash().into(), Cell::styled("off", FAIR)];
-    };
-    let state = match (backstop.healthy, &backstop.detail, backstop.exempt.as_slice()) {
-        (true, None, exempt @ [_, ..]) => {
-            Cell::styled(&format!("ok, lets through {}", exempt.join(", ")), GOOD)
-        }
-        (healthy, detail, _) => health(healthy, detail.as_deref()),
-    };
-    ["backstop".into(), "sk_lookup".into(), state]
-}
-
-fn interface_row(interface: &InterfaceStatus) -> [Cell; 3] {
-    let detail = interface.detail.as_deref();
-    let state = match (interface.ifindex, detail) {
-        (0, None) => Cell::styled("gone", BAD),
-        _ => health(interface.healthy, detail),
-    };
-    [interface.name.as_str().into(), interface.mode.as_str().into(), state]
-}
-
-fn health(healthy: bool, detail: Option<&str>) -> Cell {
-    match (healthy, detail) {
-        (true, None) => Cell::styled("ok", GOOD),
-        (true, Some(detail)) => Cell::styled(&format!("ok, {detail}"), FAIR),
-        (false, None) => Cell::styled("not filtering", BAD),
-        (false, Some(detail)) => Cell::styled(&format!("not filtering: {detail}"), BAD),
-    }
-}
-
-fn interface_table(rows: Vec<[Cell; 3]>, room: usize) -> String {
-    let mut table = Table::new([left("INTERFACE"), left("MODE"), left("STATE")]);
-    let more = overflow(rows.len(), room);
-    let shown = rows.len() - more;
-    rows.into_iter().take(shown).for_each(|row| table.row(row));
-    table.fit(&[2, 0]);
-    table.render() + &left_out(more)
-}
-
-/// How many rows have no place if one line is kept to say so.
-fn overflow(rows: usize, room: usize) -> usize {
-    if rows <= room { 0 } else { rows - room.saturating_sub(1) }
-}
-
-fn left_out(more: usize) -> String {
-    match more {
-        0 => String::new(),
-        more => format!("and {more} more: dbfw status --output plain\n"),
-    }
-}
-
-fn database_table(databases: &[DatabaseStatus], room: usize) -> String {
-    let mut table = Table::new([
-        left("DATABASE"),
-        left("PORTS"),
-        left("MODE"),
-        right("PREFIXES"),
-        left("LIST"),
-        right("ALLOWED"),
-        right("DROPPED"),
-        right("NOW"),
-    ]);
-    let more = overflow(databases.len(), room);
-    for database in &databases[..databases.len() - more] {
-        let ports: Vec<_> =
-            database.ports.iter().map(|port| port.strip_prefix("tcp/").unwrap_or(port)).collect();
-        let dropped = match database.mode.as_str() {
-            "observe" => format!("({})", count(database.observed_packets)),
-            _ => count(database.dropped_packets),
-        };
-        let mode = match database.mode.as_str() {
-            "enforce" => database.mode.as_str().into(),
-            mode => Cell::styled(mode, FAIR),
-        };
-        table.row([
-            database.name.as_str().into(),
-            ports.join(",").into(),
-            mode,
-            count(database.prefixes_ipv4.saturating_add(database.prefixes_ipv6)).into(),
-            list(database.provider.as_ref()),
-            count(database.allowed_packets).into(),
-            dropped.into(),
-            rate(database.drops_per_second).into(),
-        ]);
-    }
-    table.fit(&[0, 1]);
-    table.render() + &left_out(more)
-}
-
-/// How the list is and how old.
-fn list(provider: Option<&ProviderStatus>) -> Cell {
-    let Some(provider) = provider else { return "config".into() };
-    let style = match provider.state.as_str() {
-        "ok" => Style::new(),
-        "stale" => FAIR,
-        _ => BAD,
-    };
-    match provider.age_seconds {
-        Some(age) => Cell::styled(&format!("{} {}", provider.state, lasting(age)), style),
-        None => Cell::styled(&provider.state, style),
     }
 }

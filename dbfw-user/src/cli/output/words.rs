@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 /// The text without control characters: it may come from a provider, and must neither
 /// break a line nor steer the terminal.
-pub(super) fn clean(text: &str) -> String {
+pub(in super::super) fn clean(text: &str) -> String {
     if !text.chars().any(char::is_control) {
         return text.to_owned();
     }

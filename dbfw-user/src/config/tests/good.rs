@@ -4,7 +4,7 @@ use dbfw_common::Mode;
 
 use super::{super::*, Dir};
 
-/// The example of the contract, with the provider this version has.
+/// Every key there is.
 pub(super) const FULL: &str = r#"[agent]
 interfaces     = ["eth0", "enp*"]
 attach         = "native"
@@ -16,6 +16,42 @@ state_dir      = "/state"
 run_dir        = "/run/x"
 pin_dir        = "/sys/fs/bpf/x"
 events_per_second = 0
+gone_after     = "0s"
+max_stale      = "7d12h"
+
+[digitalocean]
+token_file  = "/etc/dbfw/do-token"
+api_url     = "https://API.example:8443/"
+poll        = "500ms"
+timeout     = "1m30s"
+ca_file     = "/etc/dbfw/ca.pem"
+allow_http  = ["API.internal", "192.0.2.1", "2001:DB8::1", "[2001:db8::2]"]
+addresses   = ["v6", "private"]
+pod_subnets = true
+requests_per_hour   = 2500
+requests_per_minute = 100
+
+[aptible]
+token_file = "/etc/dbfw/aptible-token"
+api_url    = "http://127.0.0.1:8080"
+poll       = "1h"
+timeout    = "100ms"
+ca_file    = "/ca"
+allow_http = []
+
+[feeds]
+poll       = "24h"
+max_bytes  = 1_000
+timeout    = "5m"
+ca_file    = "/ca"
+allow_http = ["feeds.internal"]
+
+[dns]
+servers = ["192.0.2.53", "192.0.2.54:5353", "2001:db8::53", "[2001:db8::54]", "[2001:db8::55]:5353"]
+timeout = "2s"
+grace   = "0s"
+min_ttl = "100ms"
+max_ttl = "24h"
 
 [[database]]
 name  = "orders"
@@ -38,6 +74,33 @@ ports = [6379]
 max_shrink = "off"
 provider.kind = "file"
 provider.path = "/etc/dbfw/cache.toml"
+min_prefix = { ipv6 = 32 }
+
+[[database]]
+name  = "users"
+ports = [5433]
+trusted_sources = [
+  "droplet:3164494",
+  "tag:env:prod_1",
+  "k8s:bd5f5959-5e1e-4205-a714-a914373942af",
+  { type = "app", value = "4f6c71e2-1e90-4762-9fee-6cc4a0a9f2cf" },
+  "vpc:5a4981aa-9653-4bd1-bef5-d6bff52042e4",
+  "feed:https://ip-ranges.amazonaws.com/ip-ranges.json#$.prefixes[?@.service=='EC2' && @.region=='eu-central-1'].ip_prefix",
+  "feed:http://feeds.internal/list.csv#csv:network",
+  "dns:Build.example.com.",
+]
+provider   = { kind = "digitalocean", cluster = "9CC10173-e9ea-4176-9dbc-a4cee4c4ff30" }
+min_prefix = { ipv4 = 16, ipv6 = 48 }
+
+[[database]]
+name     = "logs"
+ports    = [5434]
+provider = { kind = "aptible", vhost = 123 }
+
+[[database]]
+name     = "audit"
+ports    = [5435]
+provider = { kind = "aptible", vhost = "18446744073709551615" }
 "#;
 
 /// The shortest that says nothing doubtful.
@@ -72,9 +135,13 @@ fn every_key_is_read() {
             run_dir: "/run/x".into(),
             pin_dir: "/sys/fs/bpf/x".into(),
             events_per_second: 0,
+            gone_after: Duration::ZERO,
+            max_stale: Some(Duration::from_secs(180 * 3600)),
         }
     );
-    let [orders, cache] = &config.databases[..] else { panic!("{:?}", config.databases) };
+    let [orders, cache, users, logs, audit] = &config.databases[..] else {
+        panic!("{:?}", config.databases)
+    };
     assert_eq!(orders.name, "orders");
     let ports: Vec<String> = orders.ports.iter().map(ToString::to_string).collect();
     assert_eq!(ports, ["tcp/5432", "tcp/6432", "tcp/7432", "udp/5432"]);
@@ -100,6 +167,16 @@ fn every_key_is_read() {
     assert_eq!((cache.name.as_str(), cache.max_shrink), ("cache.1_a-b", 100));
     let path = PathBuf::from("/etc/dbfw/cache.toml");
     assert_eq!(cache.provider, Some(ProviderConfig::File { path }));
+    assert_eq!(cache.min_prefix, MinPrefix { ipv4: 8, ipv6: 32 });
+    let sources: Vec<String> = users.trusted_sources.iter().map(ToString::to_string).collect();
+    assert_eq!(sources.len(), 8);
+    assert_eq!(sources[1], "tag:env:prod_1");
+    assert_eq!(sources[7], "dns:Build.example.com.");
+    let cluster = "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30".to_owned();
+    assert_eq!(users.provider, Some(ProviderConfig::DigitalOcean { cluster }));
+    assert_eq!(users.min_prefix, MinPrefix { ipv4: 16, ipv6: 48 });
+    assert_eq!(logs.provider, Some(ProviderConfig::Aptible { vhost: 123 }));
+    assert_eq!(audit.provider, Some(ProviderConfig::Aptible { vhost: u64::MAX }));
     assert_eq!(config.files, [dir.path("dbfw.toml")]);
     assert_eq!(dir.warnings(), [""; 0]);
 }
@@ -121,11 +198,15 @@ fn defaults() {
             run_dir: "/run/dbfw".into(),
             pin_dir: "/sys/fs/bpf/dbfw".into(),
             events_per_second: 1000,
+            gone_after: Duration::from_secs(120),
+            max_stale: None,
         }
     );
     let database = &config.databases[0];
     assert_eq!((database.mode, database.on_empty), (Mode::Enforce, OnEmpty::Keep));
     assert_eq!((database.max_shrink, database.allow_any), (50, false));
+    assert_eq!(database.min_prefix, MinPrefix { ipv4: 8, ipv6: 19 });
+    assert_eq!((config.digitalocean, config.aptible), (None, None));
     assert_eq!(database.provider, None);
     assert_eq!(config.warnings, []);
 }
@@ -164,48 +245,6 @@ fn the_databases_may_all_be_in_drop_ins() {
     let dir = Dir::new("");
     dir.write("conf.d/a.toml", SHORT);
     assert_eq!(dir.load().unwrap().databases.len(), 1);
-}
-
-#[test]
-fn what_is_doubtful_is_a_warning() {
-    let dir = Dir::new(
-        r#"[agent]
-metrics_listen = "0.0.0.0:9787"
-
-[[database]]
-name = "closed"
-ports = [1]
-
-[[database]]
-name = "orders"
-ports = [2]
-trusted_sources = [
-  "ip_addr:10.0.0.0/8",
-  { type = "ip_addr", value = "10.0.0.0-10.255.255.255" },
-  "ip_addr:::/0",
-  { type = "ip_addr", value = "10.0.0.1", expires_at = 2020-01-01T00:00:00Z },
-]
-"#,
-    );
-    assert_eq!(
-        dir.warnings(),
-        [
-            "@/dbfw.toml:2: agent.metrics_listen: whoever reaches 0.0.0.0:9787 can read the \
-             metrics, without a password: use 127.0.0.1, or see to it that only the scraper gets \
-             there",
-            "@/dbfw.toml:4: database.closed: has neither trusted_sources nor a provider: nobody \
-             may connect: add trusted_sources = [\"ip_addr:10.0.0.0/8\"]",
-            "@/dbfw.toml:13: database.orders.trusted_sources[1]: ip_addr:10.0.0.0-10.255.255.255 \
-             is listed already (@/dbfw.toml:12): remove one",
-            "@/dbfw.toml:14: database.orders.trusted_sources[2]: ip_addr:::/0 opens the database \
-             to everyone: list only the networks that need it",
-            "@/dbfw.toml:15: database.orders.trusted_sources[3]: ip_addr:10.0.0.1 expired at \
-             2020-01-01T00:00:00Z: it is not trusted: remove it, or move expires_at",
-        ]
-    );
-    // Only what is in force in the end counts.
-    dir.write("conf.d/a.toml", "agent.metrics_listen = \"127.0.0.1:1\"");
-    assert_eq!(dir.warnings().len(), 4);
 }
 
 #[test]

@@ -101,12 +101,15 @@ fn messages_stay_short_and_on_one_line() {
          events_per_second = {} }}\n[[database]]\nname = \"{long}\"\nports = [\"{long}\"]\n\
          max_shrink = \"{long}\"\nprovider.kind = \"{long}\"\n\
          trusted_sources = [\"{long}\", \"tag:{}\", {{ type = \"{long}\", value = \"{long}\", \
-         description = \"{long}\", expires_at = \"{long}\" }}]\n",
+         description = \"{long}\", expires_at = \"{long}\" }}, \"feed:{long}\", \
+         \"dns:{long}\"]\n[digitalocean]\ntoken_file = \"{long}\"\ntoken = \"{long}\"\n\
+         api_url = \"{long}\"\npoll = \"{long}\"\ntimeout = \"{long}\"\nca_file = \"{long}\"\n\
+         allow_http = [\"{long}\"]\naddresses = [\"{long}\"]\n[dns]\nservers = [\"{long}\"]\n",
         "9".repeat(1 << 16),
         "x".repeat(1 << 16),
     ));
     let problems = dir.load().unwrap_err();
-    assert_eq!(problems.len(), 15, "{problems:#?}");
+    assert_eq!(problems.len(), 26, "{problems:#?}");
     for problem in problems {
         assert!(problem.starts_with("@/dbfw.toml:"), "{problem}");
         assert!(problem.len() < 500, "{problem}");

@@ -23,8 +23,13 @@ const WHOLE: &[(&str, &[&str])] = &[
     ("agent = 1\n", &[":1: agent: must be a table, not an integer: begin it with [agent]"]),
     (
         "[digitalocean]\ntoken_file = \"/etc/dbfw/do-token\"\n",
+        &[": protects no database: add one that begins with [[database]]"],
+    ),
+    (
+        "[digital-ocean]\n[dsn]\n",
         &[
-            ":1: digitalocean: needs the DigitalOcean provider, which this version does not have: remove this table",
+            r#":1: digital-ocean: unknown key: did you mean "digitalocean"?"#,
+            r#":2: dsn: unknown key: did you mean "dns"?"#,
         ],
     ),
     (
@@ -122,7 +127,7 @@ const WHOLE: &[(&str, &[&str])] = &[
             ":3: database.a.ports[0]: 70000 is not a port: use 1 to 65535",
             r#":4: database.a.mode: "x" is not a mode: use "enforce", "observe" or "off""#,
             r#":5: database.a.max_shrink: must be a string, not an integer: write "1%" to "100%", or "off" for no limit"#,
-            ":6: database.a.extra: unknown key: remove it (known here: name, ports, mode, trusted_sources, provider, on_empty, max_shrink, allow_any)",
+            ":6: database.a.extra: unknown key: remove it (known here: name, ports, mode, trusted_sources, provider, on_empty, max_shrink, allow_any, min_prefix)",
             r#":9: agent.attach: must be a string, not an integer: use "auto", "native", "tcx" or "generic""#,
         ],
     ),

@@ -1,4 +1,4 @@
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 use dbfw_common::Mode;
 use glob::Pattern;
@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    config::{Attach, Fragments, Interfaces, OnEmpty, Port},
+    config::{Attach, Fragments, Interfaces, MinPrefix, OnEmpty, Port},
     datapath::Layer,
 };
 
@@ -22,6 +22,8 @@ fn agent() -> AgentConfig {
         run_dir: "/run/dbfw".into(),
         pin_dir: "/sys/fs/bpf/dbfw".into(),
         events_per_second: 1000,
+        gone_after: Duration::from_secs(120),
+        max_stale: None,
     }
 }
 
@@ -35,6 +37,7 @@ fn orders() -> DatabaseConfig {
         on_empty: OnEmpty::Keep,
         max_shrink: 50,
         allow_any: false,
+        min_prefix: MinPrefix::default(),
     }
 }
 

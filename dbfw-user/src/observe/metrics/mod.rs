@@ -16,6 +16,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use crate::provider::stats::StatsSnapshot;
+
 pub use catalogue::{Kind, Metric, catalogue, catalogue_table};
 pub use sync::{BUCKETS, DatabaseSync, Durations, Outcome, SyncCounters};
 
@@ -50,6 +52,39 @@ pub struct Scrape {
     pub sync: SyncCounters,
     /// Whether the last reload of the configuration succeeded.
     pub reload_ok: bool,
+    /// How the trusted sources of every database are.
+    pub sources: Vec<SourceScrape>,
+    /// Who is asked over the network.
+    pub providers: Vec<ProviderScrape>,
+    /// Entries of the audit log that could not be written.
+    pub audit_errors: u64,
+}
+
+/// How the trusted sources of one database are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourceScrape {
+    /// Its name.
+    pub database: String,
+    /// Sources that could not be refreshed.
+    pub stale: u64,
+    /// Sources that stand for no address, though they should.
+    pub unresolved: u64,
+    /// Seconds since the source that waits longest for an answer had its last good one; 0 if
+    /// none was asked for.
+    pub oldest_age_seconds: f64,
+    /// A guard refuses a change of them.
+    pub refused: bool,
+}
+
+/// One account of a provider, or another service that is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProviderScrape {
+    /// digitalocean, aptible, feeds, dns.
+    pub name: String,
+    /// Its counters.
+    pub stats: StatsSnapshot,
+    /// It has a request budget.
+    pub limits_known: bool,
 }
 
 /// One covered interface.
@@ -155,6 +190,9 @@ pub(crate) struct Samples<'a> {
 
 impl Samples<'_> {
     fn counter(&mut self, values: &[&str], count: u64) -> fmt::Result {
+        if self.labels.is_empty() {
+            return self.family.encode_counter::<NoLabelSet, _, u64>(&count, None);
+        }
         let labels = self.pairs(values);
         self.family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)
     }

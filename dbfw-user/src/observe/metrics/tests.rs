@@ -4,7 +4,10 @@ use dbfw_common::{Counted, Counter, Family, Reason};
 use jiff::Timestamp;
 
 use super::*;
-use crate::{policy::Guard, provider::Cause};
+use crate::{
+    policy::Guard,
+    provider::{Cause, stats::StatsSnapshot},
+};
 
 const DOCS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md"));
 
@@ -37,6 +40,34 @@ fn scrape() -> Scrape {
         maps: vec![MapFill { map: "NETS4".into(), entries: 2, max_entries: 4_194_304 }],
         sync,
         reload_ok: true,
+        sources: vec![SourceScrape {
+            database: "orders".into(),
+            stale: 2,
+            unresolved: 1,
+            oldest_age_seconds: 90.5,
+            refused: true,
+        }],
+        providers: vec![
+            ProviderScrape {
+                name: "digitalocean".into(),
+                stats: StatsSnapshot {
+                    requests: 41,
+                    failures: Cause::ALL.map(|cause| u64::from(cause == Cause::Timeout) * 3),
+                    left_hour: 4959,
+                    left_minute: 249,
+                    limit_hour: 5000,
+                    limit_minute: 250,
+                    interval: Duration::from_millis(15_250),
+                },
+                limits_known: true,
+            },
+            ProviderScrape {
+                name: "dns".into(),
+                stats: StatsSnapshot::default(),
+                limits_known: false,
+            },
+        ],
+        audit_errors: 4,
     }
 }
 
@@ -74,6 +105,28 @@ fn counters_carry_the_contracts_names_and_labels() {
 }
 
 #[test]
+fn sources_and_providers_are_told_by_name() {
+    let text = render(&scrape()).unwrap();
+    for line in [
+        r#"dbfw_stale_sources{database="orders"} 2"#,
+        r#"dbfw_unresolved_sources{database="orders"} 1"#,
+        r#"dbfw_oldest_source_age_seconds{database="orders"} 90.5"#,
+        r#"dbfw_refused_plans{database="orders"} 1"#,
+        r#"dbfw_provider_requests_total{provider="digitalocean"} 41"#,
+        r#"dbfw_provider_request_failures_total{provider="digitalocean",cause="timeout"} 3"#,
+        r#"dbfw_provider_request_failures_total{provider="digitalocean",cause="tls"} 0"#,
+        r#"dbfw_provider_budget_requests{provider="digitalocean",window="hour"} 5000"#,
+        r#"dbfw_provider_budget_left_requests{provider="digitalocean",window="minute"} 249"#,
+        r#"dbfw_provider_poll_interval_seconds{provider="digitalocean"} 15.25"#,
+        r#"dbfw_provider_requests_total{provider="dns"} 0"#,
+        "dbfw_audit_errors_total 4",
+    ] {
+        has(&text, line);
+    }
+    assert!(!text.contains(r#"provider="dns",window"#), "it has no budget");
+}
+
+#[test]
 fn every_label_set_exists_before_anything_happened() {
     let mut sync = SyncCounters::default();
     sync.set_databases(["orders"]);
@@ -100,13 +153,14 @@ fn every_label_set_exists_before_anything_happened() {
             }
         }
     }
-    for cause in ["not_found", "permission", "invalid", "too_large", "io"] {
+    for cause in Cause::ALL.map(Cause::as_str) {
         has(&text, &format!(r#"dbfw_sync_failures_total{{database="orders",cause="{cause}"}} 0"#));
     }
     for guard in ["max_shrink", "on_empty", "allow_any"] {
         has(&text, &format!(r#"dbfw_plan_refused_total{{database="orders",guard="{guard}"}} 0"#));
     }
     has(&text, r#"dbfw_sync_total{database="orders"} 0"#);
+    has(&text, "dbfw_audit_errors_total 0");
     has(&text, r#"dbfw_sync_duration_seconds_bucket{le="+Inf"} 0"#);
     has(&text, r#"dbfw_last_successful_sync_timestamp_seconds{database="orders"} 0.0"#);
     has(&text, "dbfw_up 0");
@@ -151,12 +205,10 @@ fn what_is_written_is_what_the_catalogue_says() {
             }
         })
         .collect();
-    let promised: BTreeSet<String> = catalogue()
-        .iter()
-        .map(|metric| format!("{} {}", metric.name, metric.kind.as_str()))
-        .collect();
+    let promised: BTreeSet<String> =
+        catalogue().map(|metric| format!("{} {}", metric.name, metric.kind.as_str())).collect();
     assert_eq!(written, promised);
-    assert_eq!(promised.len(), 17);
+    assert_eq!(promised.len(), 27);
     for metric in catalogue() {
         assert!(!metric.help.contains(['"', '\\', '\n', '|']), "{}", metric.name);
     }
@@ -169,8 +221,7 @@ fn the_documentation_names_every_metric_and_no_other() {
         "docs/metrics.md must contain this table:\n{}",
         catalogue_table()
     );
-    let mut known: BTreeSet<String> =
-        catalogue().iter().map(|metric| metric.name.to_owned()).collect();
+    let mut known: BTreeSet<String> = catalogue().map(|metric| metric.name.to_owned()).collect();
     for suffix in ["_bucket", "_sum", "_count"] {
         known.insert(format!("dbfw_sync_duration_seconds{suffix}"));
     }

@@ -94,20 +94,20 @@ fn everybody_is_refused_in_every_form() {
         &eights(10..27),
         &format!("{} 200.0.0.0", eights(10..26)),
     ] {
-        let refusal = check_width(&list(text), false).unwrap_err();
+        let refusal = check_width(&list(text), false, [8, 19]).unwrap_err();
         assert_eq!(refusal.guard, Guard::AllowAny);
         assert!(refusal.message.contains("allow_any = true"), "{text}: {refusal}");
-        assert_eq!(check_width(&list(text), true), Ok(()));
+        assert_eq!(check_width(&list(text), true, [8, 19]), Ok(()));
     }
     let every19: Vec<_> =
         (0..1u128 << 19).map(|n| Prefix::new(IpAddr::V6((n << 109).into()), 19)).collect();
-    assert!(check_width(&every19, false).is_err());
+    assert!(check_width(&every19, false, [8, 19]).is_err());
     for text in ["", "10.0.0.0/8 172.16.0.0/12 2001:db8::/32 2000::/19", &eights(10..26)] {
-        assert_eq!(check_width(&list(text), false), Ok(()));
+        assert_eq!(check_width(&list(text), false, [8, 19]), Ok(()));
     }
     // What overlaps counts once.
     let nested = format!("{} 10.0.0.0/9 10.1.0.0/16 25.255.255.255", eights(10..26));
-    assert_eq!(check_width(&list(&nested), false), Ok(()));
+    assert_eq!(check_width(&list(&nested), false, [8, 19]), Ok(()));
 }
 
 proptest! {
@@ -148,6 +148,6 @@ proptest! {
                 first >> 20..=last >> 20
             })
             .collect();
-        prop_assert_eq!(check_width(&prefixes, false).is_ok(), blocks.len() <= 16 * 16);
+        prop_assert_eq!(check_width(&prefixes, false, [8, 19]).is_ok(), blocks.len() <= 16 * 16);
     }
 }

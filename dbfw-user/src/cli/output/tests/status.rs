@@ -1,52 +1,7 @@
-use super::*;
-
-fn status() -> Status {
-    Status {
-        version: "0.1.0".to_owned(),
-        protected: true,
-        protection: Protection::Yes,
-        problems: Vec::new(),
-        agent: Some(AgentStatus {
-            pid: 812,
-            started_at: at("08:48:00"),
-            ready: true,
-            detached: false,
-            generation: 41,
-            config_ok: true,
-        }),
-        interfaces: vec![InterfaceStatus {
-            name: "eth0".to_owned(),
-            ifindex: 2,
-            mode: "native".to_owned(),
-            healthy: true,
-            detail: None,
-        }],
-        backstop: Some(BackstopStatus {
-            healthy: true,
-            exempt: vec!["docker0".to_owned()],
-            detail: None,
-        }),
-        databases: vec![DatabaseStatus {
-            name: "orders".to_owned(),
-            ports: vec!["tcp/5432".to_owned(), "tcp/6432".to_owned()],
-            mode: "enforce".to_owned(),
-            sources: 3,
-            prefixes_ipv4: 12,
-            prefixes_ipv6: 1,
-            allowed_packets: 1_234_567,
-            dropped_packets: 40_321,
-            observed_packets: 0,
-            drops_per_second: Some(1204.0),
-            provider: Some(ProviderStatus {
-                name: "file:/etc/dbfw/orders.list".to_owned(),
-                state: "ok".to_owned(),
-                last_success: Some(at("11:59:48")),
-                age_seconds: Some(12),
-                error: None,
-            }),
-        }],
-    }
-}
+use super::{
+    samples::{account, status},
+    *,
+};
 
 #[test]
 fn status_when_all_is_well() {
@@ -66,7 +21,7 @@ fn status_when_all_is_well() {
     agent→812→2026-03-01T08:48:00Z→yes→no→41→yes
     interface→eth0→2→native→yes→
     backstop→yes→docker0→
-    database→orders→tcp/5432,tcp/6432→enforce→3→12→1→1234567→40321→0→1204.0→file:/etc/dbfw/orders.list→ok→12→
+    database→orders→tcp/5432,tcp/6432→enforce→3→12→1→1234567→40321→0→1204.0→file:/etc/dbfw/orders.list→ok→12→→0→0→7
     {
       "version": "0.1.0",
       "protected": true,
@@ -117,9 +72,14 @@ fn status_when_all_is_well() {
             "last_success": "2026-03-01T11:59:48Z",
             "age_seconds": 12,
             "error": null
-          }
+          },
+          "refused": null,
+          "stale_sources": 0,
+          "unresolved_sources": 0,
+          "oldest_age_seconds": 7
         }
-      ]
+      ],
+      "accounts": []
     }
     "#);
 }
@@ -213,6 +173,7 @@ fn status_always_fits_the_screen() {
                 status.problems.truncate(problems);
                 status.interfaces.truncate(interfaces);
                 status.databases.truncate(databases);
+                status.accounts = ["digitalocean", "aptible", "feeds", "dns"].map(account).into();
                 let lines = table(&status).lines().count();
                 assert!(lines <= 23, "{lines}: {problems} {interfaces} {databases}");
             }

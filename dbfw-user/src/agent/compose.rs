@@ -1,0 +1,176 @@
+//! From lists and resolutions to what would be in force, and what has to be asked for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use super::{
+    enforced::{Candidate, ListPart, everybody},
+    lists::List,
+    remote::Account,
+    state::{Agent, with_provider},
+};
+use crate::{
+    config::{DatabaseConfig, OnEmpty, ProviderConfig},
+    provider::{provider_name, worker::Demand},
+    resolve,
+    source::{Origin, Rule, SourceKey, SourceType, TrustedSource},
+};
+
+impl Agent {
+    /// What would be in force for a database if no guard minded.
+    pub(super) fn compose(&self, database: &DatabaseConfig, now: Timestamp) -> Candidate {
+        let mut candidate = Candidate::default();
+        for source in &database.trusted_sources {
+            self.add(&mut candidate, Arc::new(source.clone()), Origin::Config, now);
+        }
+        if let Some(provider) = &database.provider {
+            candidate.list = self.add_list(&mut candidate, database, provider, now);
+        }
+        for local in self.local.all().iter().filter(|local| local.database == database.name) {
+            self.add(&mut candidate, Arc::new(local.source.clone()), Origin::Local, now);
+        }
+        candidate
+    }
+
+    fn add_list(
+        &self,
+        candidate: &mut Candidate,
+        database: &DatabaseConfig,
+        provider: &ProviderConfig,
+        now: Timestamp,
+    ) -> ListPart {
+        let list = self.lists.get(&database.name);
+        let Some((list, sources)) = list.and_then(|list| Some((list, list.sources.as_ref()?)))
+        else {
+            return ListPart::Unread;
+        };
+        let origin = Origin::Provider(Arc::clone(&list.provider));
+        if list.is_lapsed(self.config.agent.max_stale, now) {
+            let listed = self.enforced.get(&database.name);
+            let rules = listed.into_iter().flat_map(|enforced| enforced.guarded());
+            let rules = rules.filter(|rule| matches!(rule.origin, Origin::Provider(_)));
+            candidate.lapsed.extend(rules.flat_map(|rule| rule.prefixes.iter().copied()));
+            return ListPart::Lapsed;
+        }
+        if list.is_gone {
+            return ListPart::Gone;
+        }
+        let read_at = list.read_at.unwrap_or(now);
+        if sources.is_empty() {
+            if database.on_empty == OnEmpty::Open {
+                candidate.guarded.push(everybody(provider_name(provider).into()));
+            }
+            return ListPart::Empty(read_at);
+        }
+        for source in sources {
+            self.add(candidate, Arc::clone(source), origin.clone(), now);
+        }
+        ListPart::Read(read_at)
+    }
+
+    fn add(
+        &self,
+        candidate: &mut Candidate,
+        source: Arc<TrustedSource>,
+        origin: Origin,
+        now: Timestamp,
+    ) {
+        if let Some(prefixes) = resolve::literal(&source) {
+            let target = match origin {
+                Origin::Provider(_) => &mut candidate.guarded,
+                Origin::Config | Origin::Local => &mut candidate.plain,
+            };
+            return target.push(Rule { source, origin, prefixes: prefixes.into() });
+        }
+        let resolution = self.cache.resolution(&source.key());
+        if source.expires_at.is_none_or(|at| at > now) {
+            candidate.pending |= !resolution.known && self.can_ask(source.kind);
+            candidate.unanswered |= resolution.never_answered;
+        }
+        candidate.lapsed.extend(resolution.lapsed.iter().copied());
+        candidate.guarded.push(Rule { source, origin, prefixes: resolution.prefixes });
+    }
+
+    /// Every source that is written anywhere and not expired.
+    pub(super) fn written(&self, now: Timestamp) -> impl Iterator<Item = &TrustedSource> {
+        let databases = &self.config.databases;
+        let config = databases.iter().flat_map(|database| &database.trusted_sources);
+        let listed = self.lists.values().filter_map(|list| list.sources.as_ref()).flatten();
+        let local = self.local.all().iter().map(|local| &local.source);
+        let live = move |source: &&TrustedSource| source.expires_at.is_none_or(|at| at > now);
+        config.chain(listed.map(|source| &**source)).chain(local).filter(live)
+    }
+
+    /// Whether there is somebody to ask for sources of this type.
+    pub(super) fn can_ask(&self, kind: SourceType) -> bool {
+        Account::of(kind) != Some(Account::DigitalOcean) || self.config.digitalocean.is_some()
+    }
+
+    /// What each account is to be asked for.
+    pub(super) fn demands(&self, now: Timestamp) -> BTreeMap<Account, Demand> {
+        let mut demands: BTreeMap<Account, Demand> = BTreeMap::new();
+        for (_, provider) in with_provider(&self.config) {
+            let account = match provider {
+                ProviderConfig::File { .. } => continue,
+                ProviderConfig::DigitalOcean { .. } => Account::DigitalOcean,
+                ProviderConfig::Aptible { .. } => Account::Aptible,
+            };
+            demands.entry(account).or_default().lists.insert(provider_name(provider));
+        }
+        for source in self.written(now) {
+            let account = match Account::of(source.kind) {
+                Some(account) => account,
+                None if self.config.digitalocean.is_some() && may_be_a_network(source) => {
+                    Account::DigitalOcean
+                }
+                None => continue,
+            };
+            demands.entry(account).or_default().sources.insert(source.key());
+        }
+        demands
+    }
+
+    /// Asks for what is wanted now, and forgets what is not.
+    pub(super) fn follow_demand(&mut self) {
+        let demands = self.demands(Timestamp::now());
+        let wanted: BTreeSet<SourceKey> =
+            demands.values().flat_map(|demand| demand.sources.iter().cloned()).collect();
+        self.cache.retain(&wanted);
+        self.remote.follow(&self.config, &demands);
+    }
+
+    /// The databases that an account has a word in.
+    pub(super) fn databases_of(&self, account: Account) -> Vec<String> {
+        let asks = |list: &List| {
+            let sources = list.sources.iter().flatten();
+            sources.map(|source| source.kind).any(|kind| Account::of(kind) == Some(account))
+        };
+        let concerns = |database: &&DatabaseConfig| {
+            let provider = match &database.provider {
+                Some(ProviderConfig::DigitalOcean { .. }) => Some(Account::DigitalOcean),
+                Some(ProviderConfig::Aptible { .. }) => Some(Account::Aptible),
+                Some(ProviderConfig::File { .. }) | None => None,
+            };
+            let mut written = database.trusted_sources.iter();
+            let mut local = self.local.all().iter().filter(|l| l.database == database.name);
+            provider == Some(account)
+                || written.any(|source| Account::of(source.kind) == Some(account))
+                || local.any(|local| Account::of(local.source.kind) == Some(account))
+                || self.lists.get(&database.name).is_some_and(asks)
+        };
+        self.config.databases.iter().filter(concerns).map(|d| d.name.clone()).collect()
+    }
+}
+
+/// Whether an address could be a private network's, typed without its mask.
+fn may_be_a_network(source: &TrustedSource) -> bool {
+    source.kind == SourceType::IpAddr
+        && source
+            .value
+            .parse::<std::net::Ipv4Addr>()
+            .is_ok_and(|address| address.is_private() && address.octets()[3] == 0)
+}

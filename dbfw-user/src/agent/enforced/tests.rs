@@ -1,0 +1,231 @@
+use dbfw_common::Mode;
+
+use super::*;
+use crate::{
+    config::{MinPrefix, ProviderConfig},
+    source::SourceKey,
+};
+
+fn database(on_empty: OnEmpty) -> DatabaseConfig {
+    DatabaseConfig {
+        name: "orders".to_owned(),
+        ports: vec![],
+        mode: Mode::Enforce,
+        trusted_sources: vec![],
+        provider: Some(ProviderConfig::File { path: "/orders.list".into() }),
+        on_empty,
+        max_shrink: 50,
+        allow_any: false,
+        min_prefix: MinPrefix::default(),
+    }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn rule(text: &str, origin: &Origin, prefixes: &[&str]) -> Rule {
+    let SourceKey { kind, value } = text.parse::<TrustedSource>().unwrap().key();
+    let source = TrustedSource { kind, value, description: None, expires_at: None };
+    let prefixes = prefixes.iter().map(|text| text.parse().unwrap()).collect();
+    Rule { source: source.into(), origin: origin.clone(), prefixes }
+}
+
+fn provider() -> Origin {
+    Origin::Provider("file:/orders.list".into())
+}
+
+fn listed(values: &[&str]) -> Candidate {
+    let list = if values.is_empty() { ListPart::Empty(at(0)) } else { ListPart::Read(at(0)) };
+    let rules = values.iter().map(|value| rule(&format!("ip_addr:{value}"), &provider(), &[value]));
+    Candidate { guarded: rules.collect(), list, ..Candidate::default() }
+}
+
+fn opened() -> Candidate {
+    Candidate { guarded: vec![everybody("file:/orders.list".into())], ..listed(&[]) }
+}
+
+fn resolved(rules: &[(&str, &[&str])]) -> Candidate {
+    let rules = rules.iter().map(|(text, prefixes)| rule(text, &Origin::Config, prefixes));
+    Candidate { guarded: rules.collect(), ..Candidate::default() }
+}
+
+const NONE: &BTreeSet<String> = &BTreeSet::new();
+const ACCEPTED: Offer = Offer::Accepted { confirmed: None };
+
+fn refused(guard: Guard) -> Offer {
+    Offer::Refused { guard, new: true }
+}
+
+fn trusted(enforced: &Enforced) -> Vec<String> {
+    prefixes(enforced.rules()).iter().map(ToString::to_string).collect()
+}
+
+fn plan(enforced: &Enforced) -> BTreeSet<String> {
+    enforced.refused.iter().map(|refused| refused.id.clone()).collect()
+}
+
+#[test]
+fn an_empty_list_is_confirmed_once() {
+    let database = database(OnEmpty::Keep);
+    let mut enforced = Enforced::default();
+    let empty = || listed(&[]);
+    let guard = Guard::OnEmpty;
+    assert_eq!(enforced.offer(&database, empty(), NONE, at(0)), refused(guard), "none to keep");
+    assert_eq!(enforced.offer(&database, listed(&["10.0.0.1"]), NONE, at(0)), ACCEPTED);
+    assert_eq!(enforced.offer(&database, empty(), NONE, at(0)), refused(guard));
+    let again = Offer::Refused { guard, new: false };
+    assert_eq!(enforced.offer(&database, empty(), NONE, at(0)), again);
+    let plan = plan(&enforced);
+    let accepted = enforced.offer(&database, empty(), &plan, at(0));
+    assert!(matches!(accepted, Offer::Accepted { confirmed: Some(_) }));
+    assert_eq!(enforced.offer(&database, empty(), NONE, at(0)), Offer::Unchanged);
+    assert!(enforced.refused.is_none());
+}
+
+#[test]
+fn a_confirmation_lets_one_plan_through_and_no_other() {
+    let database = database(OnEmpty::Keep);
+    let mut enforced = Enforced::default();
+    enforced.offer(&database, listed(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]), NONE, at(0));
+    let (one, other) = (|| listed(&["10.0.0.1"]), || listed(&["10.0.0.2"]));
+    let guard = Guard::MaxShrink;
+    assert_eq!(enforced.offer(&database, one(), NONE, at(0)), refused(guard));
+    let seen = plan(&enforced);
+    let message = enforced.refused.as_ref().map(|refused| refused.message.clone()).unwrap();
+    let command = format!("dbfw reload --confirm {}", seen.first().unwrap());
+    assert!(message.contains(&command), "{message}");
+    assert_eq!(enforced.offer(&database, other(), &seen, at(0)), refused(guard), "not the one seen");
+    assert_eq!(trusted(&enforced).len(), 3);
+    assert!(matches!(enforced.offer(&database, one(), &seen, at(0)), Offer::Accepted { .. }));
+    assert_eq!(trusted(&enforced), ["10.0.0.1/32"]);
+}
+
+#[test]
+fn an_empty_list_means_what_the_configuration_says() {
+    for (on_empty, empty, expected, rules) in [
+        (OnEmpty::Keep, listed(&[]), refused(Guard::OnEmpty), 1),
+        (OnEmpty::Close, listed(&[]), ACCEPTED, 0),
+        (OnEmpty::Open, opened(), ACCEPTED, 2),
+    ] {
+        let database = database(on_empty);
+        let mut enforced = Enforced::default();
+        enforced.offer(&database, listed(&["10.0.0.1"]), NONE, at(0));
+        assert_eq!(enforced.offer(&database, empty, NONE, at(0)), expected);
+        assert_eq!(trusted(&enforced).len(), rules);
+    }
+}
+
+#[test]
+fn a_list_that_is_gone_never_opens() {
+    for on_empty in [OnEmpty::Keep, OnEmpty::Open, OnEmpty::Close] {
+        let database = database(on_empty);
+        let mut enforced = Enforced::default();
+        enforced.offer(&database, listed(&["10.0.0.1"]), NONE, at(0));
+        let gone = Candidate { list: ListPart::Gone, ..Candidate::default() };
+        enforced.offer(&database, gone, NONE, at(0));
+        let expected: &[&str] =
+            if on_empty == OnEmpty::Close { &[] } else { &["10.0.0.1/32"] };
+        assert_eq!(trusted(&enforced), expected);
+    }
+}
+
+#[test]
+fn open_ends_with_a_list_or_with_the_word_that_said_so() {
+    let open = database(OnEmpty::Open);
+    let mut enforced = Enforced::default();
+    assert_eq!(enforced.offer(&open, opened(), NONE, at(0)), ACCEPTED);
+    let mut other = enforced.clone();
+    assert_eq!(enforced.offer(&open, listed(&["10.0.0.1"]), NONE, at(0)), ACCEPTED);
+    assert_eq!(trusted(&enforced), ["10.0.0.1/32"]);
+    let keep = database(OnEmpty::Keep);
+    assert_eq!(other.offer(&keep, listed(&[]), NONE, at(0)), refused(Guard::OnEmpty));
+    assert!(trusted(&other).is_empty());
+}
+
+#[test]
+fn nobody_but_the_configuration_lets_in_everybody() {
+    let mut database = database(OnEmpty::Keep);
+    let mut enforced = Enforced::default();
+    for wide in ["0.0.0.0/0", "::/0", "10.0.0.0/7"] {
+        let any = || listed(&[wide]);
+        assert_eq!(enforced.offer(&database, any(), NONE, at(0)), refused(Guard::AllowAny));
+        let seen = plan(&enforced);
+        let again = enforced.offer(&database, any(), &seen, at(0));
+        assert_eq!(again, Offer::Refused { guard: Guard::AllowAny, new: false }, "not by hand");
+        assert!(trusted(&enforced).is_empty());
+    }
+    database.min_prefix.ipv4 = 7;
+    assert_eq!(enforced.offer(&database, listed(&["10.0.0.0/7"]), NONE, at(0)), ACCEPTED);
+    database.allow_any = true;
+    assert_eq!(enforced.offer(&database, listed(&["0.0.0.0/0"]), NONE, at(0)), ACCEPTED);
+}
+
+#[test]
+fn what_the_operator_writes_waits_for_no_guard() {
+    let database = database(OnEmpty::Keep);
+    let mut enforced = Enforced::default();
+    let full = || resolved(&[("tag:a", &["10.0.0.1", "10.0.0.2", "10.0.0.3"])]);
+    assert_eq!(enforced.offer(&database, full(), NONE, at(0)), ACCEPTED);
+    let mut shrunk =
+        resolved(&[("tag:a", &["10.0.0.1"]), ("tag:b", &["10.9.0.1"]), ("dns:x.y", &["8.0.0.0/6"])]);
+    shrunk.plain.push(rule("ip_addr:10.7.0.0/16", &Origin::Local, &["10.7.0.0/16"]));
+    assert_eq!(enforced.offer(&database, shrunk, NONE, at(0)), refused(Guard::AllowAny));
+    let kept = ["10.0.0.1/32", "10.0.0.2/32", "10.0.0.3/32"];
+    let plus: Vec<&str> = kept.into_iter().chain(["10.7.0.0/16", "10.9.0.1/32"]).collect();
+    assert_eq!(trusted(&enforced), plus, "not the one that is too wide");
+    assert_eq!(enforced.offer(&database, Candidate::default(), NONE, at(0)), ACCEPTED);
+    assert!(trusted(&enforced).is_empty(), "taken out of the configuration");
+}
+
+#[test]
+fn what_replaces_something_is_waited_for() {
+    let database = database(OnEmpty::Keep);
+    let mut enforced = Enforced::default();
+    enforced.offer(&database, listed(&["10.0.0.1", "10.0.0.2"]), NONE, at(0));
+    let replaced = |pending, prefixes: &[&str]| {
+        let mut candidate = listed(&["10.0.0.1"]);
+        candidate.guarded.push(rule("tag:new", &provider(), prefixes));
+        Candidate { pending, ..candidate }
+    };
+    assert_eq!(enforced.offer(&database, replaced(true, &[]), NONE, at(1)), ACCEPTED);
+    assert_eq!(trusted(&enforced), ["10.0.0.1/32", "10.0.0.2/32"]);
+    assert!(enforced.is_waiting());
+    assert_eq!(enforced.offer(&database, replaced(false, &["10.0.0.3"]), NONE, at(2)), ACCEPTED);
+    assert_eq!(trusted(&enforced), ["10.0.0.1/32", "10.0.0.3/32"]);
+    enforced.offer(&database, replaced(true, &[]), NONE, at(10));
+    assert_eq!(trusted(&enforced), ["10.0.0.1/32", "10.0.0.3/32"]);
+    enforced.offer(&database, replaced(true, &[]), NONE, at(40));
+    assert_eq!(trusted(&enforced), ["10.0.0.1/32"], "but not for ever");
+}
+
+#[test]
+fn what_was_found_in_the_maps_stays_until_everything_is_known() {
+    let database = database(OnEmpty::Keep);
+    let found = ["10.0.0.1/32", "10.0.0.2/32"].map(|text| text.parse().unwrap()).to_vec();
+    let mut enforced = Enforced::adopt(&provider(), found);
+    let unread = || Candidate { list: ListPart::Unread, ..Candidate::default() };
+    enforced.offer(&database, unread(), NONE, at(0));
+    assert_eq!(trusted(&enforced), ["10.0.0.1/32", "10.0.0.2/32"]);
+    let half = |unanswered| {
+        let mut candidate = listed(&["10.0.0.1"]);
+        candidate.guarded.push(rule("tag:a", &provider(), &[]));
+        Candidate { unanswered, ..candidate }
+    };
+    enforced.offer(&database, half(true), NONE, at(1));
+    assert_eq!(trusted(&enforced), ["10.0.0.1/32", "10.0.0.2/32"]);
+    enforced.offer(&database, half(false), NONE, at(2));
+    assert_eq!(trusted(&enforced), ["10.0.0.1/32"]);
+}
+
+#[test]
+fn max_stale_is_the_operators_word() {
+    let mut database = database(OnEmpty::Keep);
+    database.max_shrink = 0;
+    let mut enforced = Enforced::default();
+    enforced.offer(&database, listed(&["10.0.0.1"]), NONE, at(0));
+    let lapsed = vec!["10.0.0.1/32".parse().unwrap()];
+    let candidate = Candidate { list: ListPart::Lapsed, lapsed, ..Candidate::default() };
+    assert_eq!(enforced.offer(&database, candidate, NONE, at(1)), ACCEPTED);
+    assert!(trusted(&enforced).is_empty());
+}

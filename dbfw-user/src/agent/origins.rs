@@ -1,0 +1,245 @@
+//! How the sources of the policy are: for `dbfw status`, `dbfw sources` and the metrics.
+
+use std::{net::IpAddr, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{
+    connections::{self, Connection},
+    enforced::Refused,
+    remote::Account,
+    state::Agent,
+};
+use crate::{
+    config::DatabaseConfig,
+    control::wire::{AccountStatus, DatabaseStatus, LiveConnection, ProviderStatus, RefusedPlan},
+    observe::{
+        metrics::{ProviderScrape, SourceScrape},
+        status::SourceDetail,
+    },
+    policy::Guard,
+    source::{Prefix, SourceKey},
+};
+
+/// Prefixes and connections a refused plan names.
+const MAX_SHOWN: usize = 20;
+
+/// How a database's sources are, counted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    stale: usize,
+    unresolved: usize,
+    oldest: Option<Duration>,
+}
+
+impl Agent {
+    /// How a source that has to be asked for is; `None`: it is an address.
+    pub(super) fn detail(&self, key: &SourceKey) -> Option<SourceDetail> {
+        let state = self.cache.state(key);
+        if Account::of(key.kind).is_none() {
+            let noted = !state.notes.is_empty();
+            return noted.then(|| SourceDetail { notes: state.notes, ..literal() });
+        }
+        if !self.can_ask(key.kind) {
+            let error = "write [digitalocean] with a token_file in the configuration".to_owned();
+            return Some(SourceDetail { state: "unresolvable", error: Some(error), ..literal() });
+        }
+        Some(SourceDetail {
+            state: state.state,
+            resolved_from: state.from,
+            age_seconds: state.answered_at.map(|at| age(at).as_secs()),
+            unresolved: state.unresolved,
+            error: state.error.map(|error| error.message),
+            notes: state.notes,
+        })
+    }
+
+    /// What is the matter with the sources of a database, in words.
+    pub(super) fn database_problems(&self, database: &DatabaseConfig) -> Vec<String> {
+        let name = &database.name;
+        let mut problems: Vec<String> = Vec::new();
+        problems.extend(self.trouble(name).map(|trouble| format!("{name}: {trouble}")));
+        let tally = self.tally(name);
+        if tally.stale + tally.unresolved > 0 {
+            let told = |count: usize, what: &str| {
+                let noun = if count == 1 { "source" } else { "sources" };
+                (count > 0).then(|| format!("{count} {noun} {what}"))
+            };
+            let parts: Vec<String> =
+                [told(tally.stale, "could not be confirmed"), told(tally.unresolved, "without an address")]
+                    .into_iter()
+                    .flatten()
+                    .collect();
+            problems.push(format!("{name}: {}: dbfw sources tells which and why", parts.join(", ")));
+        }
+        if let Some(list) = self.lists.get(name) {
+            problems.extend(list.problems.iter().map(|problem| format!("{name}: {problem}")));
+        }
+        problems
+    }
+
+    fn tally(&self, database: &str) -> Tally {
+        let mut tally = Tally::default();
+        let databases = self.policy.databases().iter();
+        let rules = databases.filter(|policy| policy.name == database).flat_map(|d| &d.rules);
+        for rule in rules.filter(|rule| Account::of(rule.source.kind).is_some()) {
+            let state = self.cache.state(&rule.source.key());
+            match state.state {
+                "stale" | "gone" | "expired" => tally.stale += 1,
+                "unresolvable" => tally.unresolved += 1,
+                _ => {}
+            }
+            let old = state.answered_at.map(age);
+            tally.oldest = tally.oldest.max(old);
+        }
+        let list = self.lists.get(database).and_then(|list| list.read_at).map(age);
+        tally.oldest = tally.oldest.max(list);
+        tally
+    }
+
+    /// Fills in what the agent alone knows of a database.
+    pub(super) fn add_sources(&self, status: &mut DatabaseStatus) {
+        let Some(database) = self.config.databases.iter().find(|d| d.name == status.name) else {
+            return;
+        };
+        let tally = self.tally(&status.name);
+        status.stale_sources = tally.stale;
+        status.unresolved_sources = tally.unresolved;
+        status.oldest_age_seconds = tally.oldest.map(|age| age.as_secs());
+        status.provider = self.provider_status(database);
+        let refused = self.enforced.get(&status.name).and_then(|e| e.refused.as_ref());
+        status.refused = refused.map(|refused| self.refused_plan(database, refused));
+    }
+
+    fn provider_status(&self, database: &DatabaseConfig) -> Option<ProviderStatus> {
+        let name = crate::provider::provider_name(database.provider.as_ref()?);
+        let list = self.lists.get(&database.name);
+        let enforced = self.enforced.get(&database.name);
+        let last_success = enforced.and_then(|enforced| enforced.accepted_at);
+        let state = if enforced.is_some_and(|enforced| enforced.refused.is_some()) {
+            "refused"
+        } else if last_success.is_none() && enforced.is_none_or(|e| e.guarded().is_empty()) {
+            "never"
+        } else if list.is_none_or(|list| list.error.is_some() || list.from_snapshot)
+            || last_success.is_none()
+        {
+            "stale"
+        } else {
+            "ok"
+        };
+        Some(ProviderStatus {
+            name,
+            state: state.to_owned(),
+            last_success,
+            age_seconds: last_success.map(|at| age(at).as_secs()),
+            error: self.trouble(&database.name),
+        })
+    }
+
+    fn refused_plan(&self, database: &DatabaseConfig, refused: &Refused) -> RefusedPlan {
+        let (connections, connections_error) = match self.cut_connections(database, refused) {
+            Ok(connections) => (connections, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let shown = connections.iter().take(MAX_SHOWN).map(|(connection, prefix)| LiveConnection {
+            peer: connection.peer.to_string(),
+            port: connection.local_port,
+            source_prefix: prefix.to_string(),
+        });
+        RefusedPlan {
+            id: refused.id.clone(),
+            guard: refused.guard.as_str().to_owned(),
+            message: refused.message.clone(),
+            lost: refused.lost.iter().take(MAX_SHOWN).map(ToString::to_string).collect(),
+            lost_total: refused.lost.len(),
+            connections: shown.collect(),
+            connections_total: connections.len(),
+            connections_error,
+            command: match refused.guard {
+                Guard::AllowAny => String::new(),
+                Guard::MaxShrink | Guard::OnEmpty => format!("dbfw reload --confirm {}", refused.id),
+            },
+        }
+    }
+
+    /// Live connections to a database that a refused plan would cut.
+    pub(super) fn cut_connections(
+        &self,
+        database: &DatabaseConfig,
+        refused: &Refused,
+    ) -> Result<Vec<(Connection, Prefix)>, String> {
+        if refused.lost.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ports = database.ports.iter().filter(|port| !port.udp).map(|port| port.port).collect();
+        let live = connections::established(&ports).map_err(|error| error.to_string())?;
+        let enforced = self.enforced.get(&database.name);
+        let written = enforced.into_iter().flat_map(|enforced| enforced.plain_prefixes());
+        let kept: Vec<Prefix> = refused.kept.iter().chain(written).copied().collect();
+        let is_kept = |address: IpAddr| kept.iter().any(|prefix| prefix.contains(address));
+        let cut = connections::cut(&live, &refused.lost, is_kept).into_iter();
+        Ok(cut.map(|cut| (*cut.connection, cut.prefix)).collect())
+    }
+
+    /// Every account that is asked.
+    pub(super) fn account_status(&self) -> Vec<AccountStatus> {
+        let status = |(account, stats, round): (Account, &crate::provider::stats::Stats, _)| {
+            let stats = stats.snapshot();
+            let limited = account == Account::DigitalOcean;
+            AccountStatus {
+                name: account.as_str().to_owned(),
+                requests: stats.requests,
+                failures: stats.failures.iter().sum(),
+                budget_hour_left: limited.then_some(stats.left_hour),
+                budget_minute_left: limited.then_some(stats.left_minute),
+                interval_seconds: stats.interval.as_secs_f64(),
+                last_round_seconds: Option::<Duration>::map(round, |round| round.as_secs_f64()),
+                error: None,
+            }
+        };
+        self.remote.accounts().map(status).collect()
+    }
+
+    /// Requests, for the metrics.
+    pub(super) fn provider_scrape(&self) -> Vec<ProviderScrape> {
+        let scrape = |(account, stats, _): (Account, &crate::provider::stats::Stats, _)| {
+            ProviderScrape {
+                name: account.as_str().to_owned(),
+                stats: stats.snapshot(),
+                limits_known: account == Account::DigitalOcean,
+            }
+        };
+        self.remote.accounts().map(scrape).collect()
+    }
+
+    /// How sources are, for the metrics.
+    pub(super) fn source_scrape(&self) -> Vec<SourceScrape> {
+        let scrape = |database: &DatabaseConfig| {
+            let tally = self.tally(&database.name);
+            let enforced = self.enforced.get(&database.name);
+            SourceScrape {
+                database: database.name.clone(),
+                stale: tally.stale as u64,
+                unresolved: tally.unresolved as u64,
+                oldest_age_seconds: tally.oldest.map_or(0.0, |age| age.as_secs_f64()),
+                refused: enforced.is_some_and(|enforced| enforced.refused.is_some()),
+            }
+        };
+        self.config.databases.iter().map(scrape).collect()
+    }
+}
+
+fn literal() -> SourceDetail {
+    SourceDetail {
+        state: "literal",
+        resolved_from: None,
+        age_seconds: None,
+        unresolved: Vec::new(),
+        error: None,
+        notes: Vec::new(),
+    }
+}
+
+fn age(at: Timestamp) -> Duration {
+    Timestamp::now().duration_since(at).try_into().unwrap_or_default()
+}

@@ -1,0 +1,125 @@
+//! `dbfw reload` and SIGHUP.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::{
+    audit::Kind,
+    reconcile::Reconciled,
+    remote::Account,
+    state::{Agent, limits, synced, with_provider},
+};
+use crate::{
+    config,
+    control::wire::{ControlError, ControlErrorKind, Reloaded},
+};
+
+impl Agent {
+    /// Reads the configuration again and puts it in force, with the refused plans in
+    /// `confirmed`; a bad one changes nothing.
+    pub(super) async fn reload(
+        &mut self,
+        confirmed: &BTreeSet<String>,
+        by: &str,
+    ) -> Result<Reloaded, ControlError> {
+        let config = match config::load(&self.config_path) {
+            Ok(config) => config,
+            Err(problems) => {
+                self.config_ok = false;
+                self.note(Kind::ReloadFailed, by, "the configuration is bad");
+                return Err(ControlError {
+                    kind: ControlErrorKind::BadConfig,
+                    message: format!("the configuration is bad, the last one stands:\n{problems}"),
+                });
+            }
+        };
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let (old, new) = (&self.config.agent, &config.agent);
+        if (&old.state_dir, &old.run_dir, &old.pin_dir, old.metrics_listen)
+            != (&new.state_dir, &new.run_dir, &new.pin_dir, new.metrics_listen)
+        {
+            tracing::warn!("a changed directory or metrics_listen takes effect at the next start");
+        }
+        let before = std::mem::replace(&mut self.config, config);
+        let (lists, stamps) = (self.lists.clone(), self.stamps.clone());
+        let (enforced, cache) = (self.enforced.clone(), self.cache.clone());
+        self.config_ok = true;
+        self.follow_config();
+        self.read_lists(None, confirmed);
+        self.settle_all(confirmed);
+        let done = match self.reconcile() {
+            Ok(done) => done,
+            Err(error) => {
+                self.config = before;
+                self.config_ok = false;
+                (self.lists, self.stamps) = (lists, stamps);
+                (self.enforced, self.cache) = (enforced, cache);
+                self.note(Kind::ReloadFailed, by, &error);
+                return Err(ControlError { kind: ControlErrorKind::Failed, message: error });
+            }
+        };
+        self.detached = false;
+        self.note(Kind::Reloaded, by, "");
+        self.follow_demand();
+        self.remote.poll();
+        self.leave_others();
+        self.follow_attach();
+        self.verify().await;
+        Ok(self.reloaded(&done))
+    }
+
+    /// Forgets what the configuration does not name any more.
+    fn follow_config(&mut self) {
+        let has_provider: BTreeSet<String> =
+            with_provider(&self.config).map(|(database, _)| database.name.clone()).collect();
+        self.lists.retain(|name, _| has_provider.contains(name));
+        let databases = &self.config.databases;
+        self.enforced.retain(|name, _| databases.iter().any(|database| database.name == *name));
+        self.sync.set_databases(synced(&self.config));
+        self.cache.set_limits(limits(&self.config));
+        // A provider that was replaced has nothing more to say.
+        for database in databases.clone() {
+            self.list_of(&database);
+        }
+    }
+
+    /// The plans a confirmation is about: those it names, else those that are refused now.
+    pub(super) fn plans_meant(&self, plans: Vec<String>) -> BTreeSet<String> {
+        if !plans.is_empty() {
+            return plans.into_iter().collect();
+        }
+        let refused = self.enforced.values().filter_map(|enforced| enforced.refused.as_ref());
+        refused.map(|refused| refused.id.clone()).collect()
+    }
+
+    fn reloaded(&self, done: &Reconciled) -> Reloaded {
+        let refused = self
+            .enforced
+            .iter()
+            .filter_map(|(name, enforced)| {
+                let refused = enforced.refused.as_ref()?;
+                Some(format!("{name} ({}): {}", refused.guard.as_str(), refused.message))
+            })
+            .collect();
+        let failed = self
+            .lists
+            .iter()
+            .filter_map(|(name, list)| {
+                list.error.as_ref().map(|(_, error)| format!("{name}: {error}"))
+            })
+            .collect();
+        let now = Timestamp::now();
+        let pending: BTreeSet<String> = self
+            .written(now)
+            .filter(|source| Account::of(source.kind).is_some())
+            .filter(|source| !self.cache.resolution(&source.key()).known)
+            .map(ToString::to_string)
+            .collect();
+        let (added, removed) = (done.added, done.removed);
+        let pending = pending.into_iter().collect();
+        Reloaded { generation: self.generation, added, removed, refused, failed, pending }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a guard refuses, in full: whoever is to confirm it must see what would be lost.
+
+use anstyle::{AnsiColor, Style};
+
+use super::{
+    table::SCREEN,
+    words::{clean, fields, number_of, wrap},
+};
+use crate::control::wire::{DatabaseStatus, LiveConnection, RefusedPlan};
+
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const BOLD: Style = Style::new().bold();
+
+/// A paragraph for every refused plan.
+pub(super) fn paragraphs(databases: &[DatabaseStatus]) -> String {
+    let refused =
+        databases.iter().filter_map(|database| Some((database, database.refused.as_ref()?)));
+    refused.map(|(database, plan)| paragraph(&database.name, plan)).collect()
+}
+
+fn paragraph(database: &str, plan: &RefusedPlan) -> String {
+    let (database, guard, id) = (clean(database), clean(&plan.guard), clean(&plan.id));
+    let mut text = format!(
+        "\n{BAD}REFUSED{BAD:#} by {guard}: a change of {database}, plan {BOLD}{id}{BOLD:#}\n"
+    );
+    indented(&mut text, &plan.message);
+    if plan.lost_total > 0 {
+        let prefixes = number_of(plan.lost_total as u64, "prefix", "prefixes");
+        text.push_str(&format!("  {prefixes} would go:\n"));
+        let mut names = plan.lost.join(", ");
+        names.push_str(&more(plan.lost_total, plan.lost.len()));
+        for line in wrap(&names, SCREEN - 4) {
+            text.push_str(&format!("    {line}\n"));
+        }
+    }
+    text.push_str(&connections(plan));
+    if plan.command.is_empty() {
+        indented(&mut text, "No confirmation lets it through.");
+    } else {
+        text.push_str(&format!("  If it is meant: {BOLD}{}{BOLD:#}\n", clean(&plan.command)));
+    }
+    text
+}
+
+fn connections(plan: &RefusedPlan) -> String {
+    if let Some(error) = &plan.connections_error {
+        let mut text = String::new();
+        indented(&mut text, &format!("Which live connections would be cut is not known: {error}"));
+        return text;
+    }
+    if plan.connections_total == 0 {
+        return "  No live connection would be cut.\n".to_owned();
+    }
+    let count = number_of(plan.connections_total as u64, "live connection", "live connections");
+    let mut text = format!("  {count} would be cut:\n");
+    for LiveConnection { peer, port, source_prefix } in &plan.connections {
+        let (peer, prefix) = (clean(peer), clean(source_prefix));
+        text.push_str(&format!("    {peer} to port {port}, let in by {prefix}\n"));
+    }
+    let more = more(plan.connections_total, plan.connections.len());
+    if !more.is_empty() {
+        text.push_str(&format!("   {more}\n"));
+    }
+    text
+}
+
+fn more(total: usize, shown: usize) -> String {
+    match total.saturating_sub(shown) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    }
+}
+
+fn indented(text: &mut String, words: &str) {
+    for line in wrap(words, SCREEN - 2) {
+        text.push_str(&format!("  {line}\n"));
+    }
+}
+
+/// A record for the plan, each prefix and each connection.
+pub(super) fn records(database: &DatabaseStatus) -> String {
+    let Some(plan) = &database.refused else { return String::new() };
+    let (name, id) = (&database.name, &plan.id);
+    let mut text = fields([
+        "refused",
+        name,
+        id,
+        &plan.guard,
+        &plan.lost_total.to_string(),
+        &plan.connections_total.to_string(),
+        &plan.command,
+        &plan.message,
+        plan.connections_error.as_deref().unwrap_or_default(),
+    ]);
+    for prefix in &plan.lost {
+        text.push_str(&fields(["lost", name, id, prefix]));
+    }
+    for LiveConnection { peer, port, source_prefix } in &plan.connections {
+        text.push_str(&fields(["cut", name, id, peer, &port.to_string(), source_prefix]));
+    }
+    text
+}

@@ -1,0 +1,127 @@
+//! Documents for tests.
+
+use jiff::Timestamp;
+
+use crate::control::wire::{
+    AccountStatus, AgentStatus, BackstopStatus, DatabaseStatus, InterfaceStatus, LiveConnection,
+    Protection, ProviderStatus, RefusedPlan, SourceStatus, Status,
+};
+
+/// The moment the documents are rendered at.
+pub(in super::super) const NOW: &str = "2026-03-01T12:00:00Z";
+
+/// A time of that day.
+pub(in super::super) fn at(time: &str) -> Timestamp {
+    format!("2026-03-01T{time}Z").parse().unwrap()
+}
+
+/// Of a host where all is well.
+pub(in super::super) fn status() -> Status {
+    Status {
+        version: "0.1.0".to_owned(),
+        protected: true,
+        protection: Protection::Yes,
+        problems: Vec::new(),
+        agent: Some(AgentStatus {
+            pid: 812,
+            started_at: at("08:48:00"),
+            ready: true,
+            detached: false,
+            generation: 41,
+            config_ok: true,
+        }),
+        interfaces: vec![InterfaceStatus {
+            name: "eth0".to_owned(),
+            ifindex: 2,
+            mode: "native".to_owned(),
+            healthy: true,
+            detail: None,
+        }],
+        backstop: Some(BackstopStatus {
+            healthy: true,
+            exempt: vec!["docker0".to_owned()],
+            detail: None,
+        }),
+        databases: vec![DatabaseStatus {
+            name: "orders".to_owned(),
+            ports: vec!["tcp/5432".to_owned(), "tcp/6432".to_owned()],
+            mode: "enforce".to_owned(),
+            sources: 3,
+            prefixes_ipv4: 12,
+            prefixes_ipv6: 1,
+            allowed_packets: 1_234_567,
+            dropped_packets: 40_321,
+            observed_packets: 0,
+            drops_per_second: Some(1204.0),
+            provider: Some(ProviderStatus {
+                name: "file:/etc/dbfw/orders.list".to_owned(),
+                state: "ok".to_owned(),
+                last_success: Some(at("11:59:48")),
+                age_seconds: Some(12),
+                error: None,
+            }),
+            refused: None,
+            stale_sources: 0,
+            unresolved_sources: 0,
+            oldest_age_seconds: Some(7),
+        }],
+        accounts: Vec::new(),
+    }
+}
+
+/// One that a guard refuses.
+pub(in super::super) fn refused() -> RefusedPlan {
+    RefusedPlan {
+        id: "1a2b3c4d".to_owned(),
+        guard: "max_shrink".to_owned(),
+        message: "the new list loses 60 of 100 prefixes in force, more than max_shrink = \"50%\" \
+                  allows"
+            .to_owned(),
+        lost: (1..=20).map(|n| format!("10.0.0.{n}/32")).collect(),
+        lost_total: 60,
+        connections: (1..=2)
+            .map(|n| LiveConnection {
+                peer: format!("10.0.0.{n}:40312"),
+                port: 5432,
+                source_prefix: format!("10.0.0.{n}/32"),
+            })
+            .collect(),
+        connections_total: 3,
+        connections_error: None,
+        command: "dbfw reload --confirm 1a2b3c4d".to_owned(),
+    }
+}
+
+/// One that is asked over the network.
+pub(in super::super) fn account(name: &str) -> AccountStatus {
+    AccountStatus {
+        name: name.to_owned(),
+        requests: 41,
+        failures: 3,
+        budget_hour_left: None,
+        budget_minute_left: None,
+        interval_seconds: 15.25,
+        last_round_seconds: Some(0.4),
+        error: None,
+    }
+}
+
+/// One of the configuration, as it should be.
+pub(in super::super) fn source(text: &str) -> SourceStatus {
+    SourceStatus {
+        database: "orders".to_owned(),
+        source: text.to_owned(),
+        origin: "config".to_owned(),
+        description: None,
+        expires_at: None,
+        prefixes: vec!["10.0.0.1/32".to_owned()],
+        packets: 0,
+        last_hit: None,
+        state: "ok".to_owned(),
+        resolved_from: Some("GET /v2/droplets?tag_name=backend".to_owned()),
+        age_seconds: Some(7),
+        unresolved: Vec::new(),
+        error: None,
+        notes: Vec::new(),
+    }
+}

@@ -1,0 +1,226 @@
+//! What is trusted, and what of it does not resolve.
+
+use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
+
+use super::{
+    Render,
+    table::{Cell, SCREEN, Table, left, right},
+    words::{ago, clean, count, dash, ending, fields, lasting, maybe, moment, number_of, wrap},
+};
+use crate::control::wire::{LocalSource, SourceStatus, Sources, TrustList};
+
+/// Sources that are told one by one below the table.
+const MAX_BLOCKS: usize = 50;
+
+/// Parts of one source that are told one by one.
+const MAX_PARTS: usize = 5;
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const FAIR: Style = AnsiColor::Yellow.on_default();
+const BAD: Style = AnsiColor::Red.on_default();
+
+impl Render for Sources {
+    fn table(&self, now: Timestamp) -> String {
+        if self.sources.is_empty() {
+            return "No source is trusted.\n".to_owned();
+        }
+        let mut table = Table::new([
+            left("DATABASE"),
+            left("SOURCE"),
+            left("STATE"),
+            right("AGE"),
+            left("PREFIXES"),
+            right("PACKETS"),
+            left("LAST USED"),
+            left("EXPIRES"),
+            left("ORIGIN"),
+            left("DESCRIPTION"),
+        ]);
+        for source in &self.sources {
+            table.row([
+                (&source.database).into(),
+                (&source.source).into(),
+                state(source),
+                source.age_seconds.map_or_else(dash, lasting).into(),
+                prefixes(source).into(),
+                count(source.packets).into(),
+                ago(source.last_hit, now).into(),
+                ending(source.expires_at, now).into(),
+                (&source.origin).into(),
+                source.description.clone().unwrap_or_else(dash).into(),
+            ]);
+        }
+        let mut text = table.render();
+        let mut troubles = Blocks::default();
+        let mut notes = Blocks::default();
+        for source in &self.sources {
+            if let Some(trouble) = trouble(source) {
+                troubles.add(source, trouble);
+            }
+            if !source.notes.is_empty() {
+                notes.add(source, (String::new(), source.notes.clone()));
+            }
+        }
+        text.push_str(&troubles.text("Does not resolve, or not wholly", BAD));
+        text.push_str(&notes.text("Probably not meant", FAIR));
+        text
+    }
+
+    fn plain(&self) -> String {
+        let record = |source: &SourceStatus| {
+            let parts: Vec<_> = source
+                .unresolved
+                .iter()
+                .map(|unresolved| format!("{}: {}", unresolved.part, unresolved.why))
+                .collect();
+            fields([
+                &source.database,
+                &source.source,
+                &source.origin,
+                &source.prefixes.join(","),
+                &source.packets.to_string(),
+                &moment(source.last_hit),
+                &moment(source.expires_at),
+                &maybe(source.description.as_ref()),
+                &source.state,
+                &maybe(source.age_seconds.as_ref()),
+                &maybe(source.resolved_from.as_ref()),
+                &maybe(source.error.as_ref()),
+                &parts.join("; "),
+                &source.notes.join("; "),
+            ])
+        };
+        self.sources.iter().map(record).collect()
+    }
+}
+
+fn prefixes(source: &SourceStatus) -> String {
+    match source.prefixes.as_slice() {
+        [] => "none".to_owned(),
+        [one] => one.clone(),
+        many => number_of(many.len() as u64, "prefix", "prefixes"),
+    }
+}
+
+fn state(source: &SourceStatus) -> Cell {
+    let style = match source.state.as_str() {
+        "ok" if source.unresolved.is_empty() => GOOD,
+        "literal" => Style::new(),
+        "ok" | "pending" | "stale" => FAIR,
+        _ => BAD,
+    };
+    Cell::styled(&source.state, style)
+}
+
+/// What is wrong with a source, in a word and at length; `None` if nothing is.
+fn trouble(source: &SourceStatus) -> Option<(String, Vec<String>)> {
+    let in_force = match source.prefixes.len() {
+        0 => "stands for no address".to_owned(),
+        1 => "1 prefix in force".to_owned(),
+        many => format!("{} in force", number_of(many as u64, "prefix", "prefixes")),
+    };
+    let is_wanting =
+        matches!(source.state.as_str(), "stale" | "gone" | "unresolvable" | "pending" | "expired");
+    if !is_wanting && source.unresolved.is_empty() && source.error.is_none() {
+        return None;
+    }
+    let mut why: Vec<String> = source.error.iter().cloned().collect();
+    why.extend(
+        source.unresolved.iter().take(MAX_PARTS).map(|part| format!("{}: {}", part.part, part.why)),
+    );
+    if let Some(more @ 1..) = source.unresolved.len().checked_sub(MAX_PARTS) {
+        why.push(format!("and {more} more: dbfw sources --output json"));
+    }
+    Some((format!("{}, {in_force}", source.state), why))
+}
+
+/// What is told below the table: once, however many databases it is about.
+#[derive(Debug, Default)]
+struct Blocks<'a>(Vec<Block<'a>>);
+
+#[derive(Debug)]
+struct Block<'a> {
+    source: &'a str,
+    databases: Vec<&'a str>,
+    /// The state in a word, and the lines below.
+    said: (String, Vec<String>),
+}
+
+impl<'a> Blocks<'a> {
+    fn add(&mut self, source: &'a SourceStatus, said: (String, Vec<String>)) {
+        let known = self.0.iter_mut().find(|b| b.source == source.source && b.said == said);
+        match known {
+            Some(block) if block.databases.contains(&source.database.as_str()) => {}
+            Some(block) => block.databases.push(&source.database),
+            None => self.0.push(Block {
+                source: &source.source,
+                databases: vec![&source.database],
+                said,
+            }),
+        }
+    }
+
+    fn text(&self, title: &str, style: Style) -> String {
+        if self.0.is_empty() {
+            return String::new();
+        }
+        let mut text = format!("\n{style}{title}:{style:#}\n");
+        for Block { source, databases, said: (state, lines) } in self.0.iter().take(MAX_BLOCKS) {
+            text.push_str(&format!("  {} of {}", clean(source), clean(&databases.join(", "))));
+            if !state.is_empty() {
+                text.push_str(&format!(": {}", clean(state)));
+            }
+            text.push('\n');
+            for line in lines.iter().flat_map(|line| wrap(line, SCREEN - 4)) {
+                text.push_str(&format!("    {line}\n"));
+            }
+        }
+        if let Some(more @ 1..) = self.0.len().checked_sub(MAX_BLOCKS) {
+            text.push_str(&format!("  and {more} more: dbfw sources --output json\n"));
+        }
+        text
+    }
+}
+
+impl Render for TrustList {
+    fn table(&self, now: Timestamp) -> String {
+        if self.sources.is_empty() {
+            return "No source is trusted by hand.\n".to_owned();
+        }
+        let mut table = Table::new([
+            left("DATABASE"),
+            left("SOURCE"),
+            left("ADDED"),
+            left("EXPIRES"),
+            left("WHY"),
+        ]);
+        for source in &self.sources {
+            let expires = match source.expires_at {
+                None => Cell::styled("never", Style::new()),
+                some => ending(some, now).into(),
+            };
+            table.row([
+                (&source.database).into(),
+                (&source.source).into(),
+                ago(Some(source.added_at), now).into(),
+                expires,
+                source.why.clone().unwrap_or_else(dash).into(),
+            ]);
+        }
+        table.render()
+    }
+
+    fn plain(&self) -> String {
+        let record = |source: &LocalSource| {
+            fields([
+                &source.database,
+                &source.source,
+                &moment(Some(source.added_at)),
+                &moment(source.expires_at),
+                &maybe(source.why.as_ref()),
+            ])
+        };
+        self.sources.iter().map(record).collect()
+    }
+}

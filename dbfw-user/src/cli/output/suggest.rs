@@ -1,0 +1,95 @@
+//! `dbfw suggest`.
+
+use jiff::Timestamp;
+
+use super::{
+    Render,
+    table::{Table, left, right},
+    words::{clean, count, number_of},
+};
+use crate::control::wire::{Suggestion, Suggestions};
+
+/// Refused addresses that the table names.
+const MAX_NAMED: usize = 2;
+
+impl Render for Suggestions {
+    fn table(&self, _now: Timestamp) -> String {
+        if self.suggestions.is_empty() {
+            return nothing(self) + "\n";
+        }
+        let mut table = Table::new([
+            left("DATABASE"),
+            left("TRUST"),
+            right("REFUSED"),
+            right("OTHERS"),
+            right("PACKETS"),
+            left("ADDRESSES"),
+            left("WHAT IS KNOWN"),
+        ]);
+        for one in &self.suggestions {
+            table.row([
+                (&one.database).into(),
+                (&one.source).into(),
+                one.covers.len().to_string().into(),
+                count(one.others).into(),
+                format!("~{}", count(one.packets)).into(),
+                named(&one.covers).into(),
+                (&one.why).into(),
+            ]);
+        }
+        format!(
+            "{}\n{} refused and not trusted since. Look at each before you trust it:\n`dbfw suggest \
+             --output plain` prints lines for the configuration.\n",
+            table.render(),
+            number_of(self.observed as u64, "address was", "addresses were"),
+        )
+    }
+
+    /// TOML for the configuration.
+    fn plain(&self) -> String {
+        if self.suggestions.is_empty() {
+            return format!("# {}\n", nothing(self));
+        }
+        let mut text = String::new();
+        for of in self.suggestions.chunk_by(|a, b| a.database == b.database) {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            let database = of.first().map_or("", |one| &one.database);
+            text.push_str(&format!("# For the database {}:\n", quoted(database)));
+            text.push_str("trusted_sources = [\n");
+            text.extend(of.iter().map(line));
+            text.push_str("]\n");
+        }
+        text
+    }
+}
+
+fn nothing(suggestions: &Suggestions) -> String {
+    match suggestions.since {
+        Some(since) => format!("Everybody who was refused since {since:.0} is trusted by now."),
+        None => "Nobody was refused for not being trusted.".to_owned(),
+    }
+}
+
+fn named(addresses: &[String]) -> String {
+    let first = addresses.iter().take(MAX_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match addresses.len().saturating_sub(MAX_NAMED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
+fn line(one: &Suggestion) -> String {
+    let others = match one.others {
+        0 => String::new(),
+        others => format!(", {}", number_of(others, "other address", "other addresses")),
+    };
+    let refused = number_of(one.covers.len() as u64, "refused address", "refused addresses");
+    format!("  {},  # {refused}{others}: {}\n", quoted(&one.source), clean(&one.why))
+}
+
+/// A TOML string: JSON's escapes are among TOML's, and control characters are left to neither.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(clean(text)).to_string()
+}

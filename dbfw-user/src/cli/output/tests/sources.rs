@@ -1,0 +1,182 @@
+use super::{samples::source, *};
+
+/// A source of each kind of trouble, and one without.
+fn troubled() -> Sources {
+    let mut tag = source("tag:backend");
+    tag.state = "stale".to_owned();
+    tag.prefixes = (1..=12).map(|n| format!("10.0.0.{n}/32")).collect();
+    (tag.packets, tag.last_hit, tag.age_seconds) = (12_345, Some(at("11:59:58")), Some(7_380));
+    tag.error = Some(
+        "DigitalOcean: GET /v2/droplets?tag_name=backend: 401 Unauthorized: the token is not \
+         valid: put a new one into /etc/dbfw/do-token"
+            .to_owned(),
+    );
+    let again = SourceStatus { database: "reports".to_owned(), ..tag.clone() };
+    let mut cluster = source("k8s:3f1c");
+    cluster.unresolved = (1..=7)
+        .map(|n| Unresolved {
+            part: format!("node pool-a-{n}"),
+            why: "is still being created".to_owned(),
+        })
+        .collect();
+    cluster.prefixes = vec!["10.0.1.1/32".to_owned(), "10.0.1.2/31".to_owned()];
+    let mut app = source("app:9b2d");
+    (app.state, app.prefixes) = ("unresolvable".to_owned(), Vec::new());
+    app.unresolved = vec![Unresolved {
+        part: "app 9b2d".to_owned(),
+        why: "has neither dedicated addresses nor VPC egress\u{1b}[2J".to_owned(),
+    }];
+    app.description = Some("CI\trunners".to_owned());
+    app.expires_at = Some(at("14:00:00"));
+    let mut name = source("dns:db.example.com");
+    (name.state, name.prefixes) = ("pending".to_owned(), Vec::new());
+    (name.age_seconds, name.resolved_from) = (None, None);
+    let mut address = source("ip_addr:10.110.0.0");
+    (address.state, address.age_seconds) = ("literal".to_owned(), None);
+    (address.prefixes, address.resolved_from) = (vec!["10.110.0.0/32".to_owned()], None);
+    address.notes = vec![
+        "is the address of the network default-fra1: its range is \
+                          10.110.0.0/20"
+            .to_owned(),
+    ];
+    Sources { sources: vec![source("droplet:7"), tag, again, cluster, app, name, address] }
+}
+
+#[test]
+fn sources_and_what_does_not_resolve() {
+    insta::assert_snapshot!(table(&troubled()), @r"
+    DATABASE  SOURCE              STATE           AGE  PREFIXES       PACKETS  LAST USED  EXPIRES   ORIGIN  DESCRIPTION
+    orders    droplet:7           ok               7s  10.0.0.1/32          0  -          -         config  -
+    orders    tag:backend         stale         2h03m  12 prefixes      12.3k  2s ago     -         config  -
+    reports   tag:backend         stale         2h03m  12 prefixes      12.3k  2s ago     -         config  -
+    orders    k8s:3f1c            ok               7s  2 prefixes           0  -          -         config  -
+    orders    app:9b2d            unresolvable     7s  none                 0  -          in 2h00m  config  CI\trunners
+    orders    dns:db.example.com  pending           -  none                 0  -          -         config  -
+    orders    ip_addr:10.110.0.0  literal           -  10.110.0.0/32        0  -          -         config  -
+
+    Does not resolve, or not wholly:
+      tag:backend of orders, reports: stale, 12 prefixes in force
+        DigitalOcean: GET /v2/droplets?tag_name=backend: 401 Unauthorized: the token
+        is not valid: put a new one into /etc/dbfw/do-token
+      k8s:3f1c of orders: ok, 2 prefixes in force
+        node pool-a-1: is still being created
+        node pool-a-2: is still being created
+        node pool-a-3: is still being created
+        node pool-a-4: is still being created
+        node pool-a-5: is still being created
+        and 2 more: dbfw sources --output json
+      app:9b2d of orders: unresolvable, stands for no address
+        app 9b2d: has neither dedicated addresses nor VPC egress\u{1b}[2J
+      dns:db.example.com of orders: pending, stands for no address
+
+    Probably not meant:
+      ip_addr:10.110.0.0 of orders
+        is the address of the network default-fra1: its range is 10.110.0.0/20
+    ");
+    insta::assert_snapshot!(text(&troubled(), Format::Plain).replace('\t', "→"), @r"
+    orders→droplet:7→config→10.0.0.1/32→0→→→→ok→7→GET /v2/droplets?tag_name=backend→→→
+    orders→tag:backend→config→10.0.0.1/32,10.0.0.2/32,10.0.0.3/32,10.0.0.4/32,10.0.0.5/32,10.0.0.6/32,10.0.0.7/32,10.0.0.8/32,10.0.0.9/32,10.0.0.10/32,10.0.0.11/32,10.0.0.12/32→12345→2026-03-01T11:59:58Z→→→stale→7380→GET /v2/droplets?tag_name=backend→DigitalOcean: GET /v2/droplets?tag_name=backend: 401 Unauthorized: the token is not valid: put a new one into /etc/dbfw/do-token→→
+    reports→tag:backend→config→10.0.0.1/32,10.0.0.2/32,10.0.0.3/32,10.0.0.4/32,10.0.0.5/32,10.0.0.6/32,10.0.0.7/32,10.0.0.8/32,10.0.0.9/32,10.0.0.10/32,10.0.0.11/32,10.0.0.12/32→12345→2026-03-01T11:59:58Z→→→stale→7380→GET /v2/droplets?tag_name=backend→DigitalOcean: GET /v2/droplets?tag_name=backend: 401 Unauthorized: the token is not valid: put a new one into /etc/dbfw/do-token→→
+    orders→k8s:3f1c→config→10.0.1.1/32,10.0.1.2/31→0→→→→ok→7→GET /v2/droplets?tag_name=backend→→node pool-a-1: is still being created; node pool-a-2: is still being created; node pool-a-3: is still being created; node pool-a-4: is still being created; node pool-a-5: is still being created; node pool-a-6: is still being created; node pool-a-7: is still being created→
+    orders→app:9b2d→config→→0→→2026-03-01T14:00:00Z→CI\trunners→unresolvable→7→GET /v2/droplets?tag_name=backend→→app 9b2d: has neither dedicated addresses nor VPC egress\u{1b}[2J→
+    orders→dns:db.example.com→config→→0→→→→pending→→→→→
+    orders→ip_addr:10.110.0.0→config→10.110.0.0/32→0→→→→literal→→→→→is the address of the network default-fra1: its range is 10.110.0.0/20
+    ");
+    insta::assert_snapshot!(table(&Sources { sources: Vec::new() }), @"No source is trusted.");
+}
+
+#[test]
+fn all_is_well_and_nothing_is_said_below() {
+    let fine = Sources { sources: vec![source("droplet:7")] };
+    insta::assert_snapshot!(table(&fine), @"
+    DATABASE  SOURCE     STATE  AGE  PREFIXES     PACKETS  LAST USED  EXPIRES  ORIGIN  DESCRIPTION
+    orders    droplet:7  ok      7s  10.0.0.1/32        0  -          -        config  -
+    ");
+    insta::assert_snapshot!(text(&fine, Format::Json), @r#"
+    {
+      "sources": [
+        {
+          "database": "orders",
+          "source": "droplet:7",
+          "origin": "config",
+          "description": null,
+          "expires_at": null,
+          "prefixes": [
+            "10.0.0.1/32"
+          ],
+          "packets": 0,
+          "last_hit": null,
+          "state": "ok",
+          "resolved_from": "GET /v2/droplets?tag_name=backend",
+          "age_seconds": 7,
+          "unresolved": [],
+          "error": null,
+          "notes": []
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn more_trouble_than_anybody_reads_is_counted() {
+    let one = |n: usize| {
+        let mut status = source(&format!("droplet:{n}"));
+        status.state = "pending".to_owned();
+        status
+    };
+    let shown = table(&Sources { sources: (1..=60).map(one).collect() });
+    let below = shown.lines().skip(61).collect::<Vec<_>>();
+    assert_eq!(below.len(), 53, "a blank line, a title, 50 sources and the rest");
+    assert_eq!(below[52], "  and 10 more: dbfw sources --output json");
+}
+
+#[test]
+fn trust() {
+    let list = TrustList {
+        sources: vec![
+            LocalSource {
+                database: "orders".to_owned(),
+                source: "ip_addr:203.0.113.7".to_owned(),
+                why: Some("incident 42".to_owned()),
+                added_at: at("11:58:00"),
+                expires_at: Some(at("13:58:00")),
+            },
+            LocalSource {
+                database: "orders".to_owned(),
+                source: "ip_addr:2001:db8::/64".to_owned(),
+                why: None,
+                added_at: at("00:00:00"),
+                expires_at: None,
+            },
+        ],
+    };
+    insta::assert_snapshot!(table(&list), @"
+    DATABASE  SOURCE                 ADDED       EXPIRES   WHY
+    orders    ip_addr:203.0.113.7    2m00s ago   in 1h58m  incident 42
+    orders    ip_addr:2001:db8::/64  12h00m ago  never     -
+    ");
+    insta::assert_snapshot!(for_scripts(&list), @r#"
+    orders→ip_addr:203.0.113.7→2026-03-01T11:58:00Z→2026-03-01T13:58:00Z→incident 42
+    orders→ip_addr:2001:db8::/64→2026-03-01T00:00:00Z→→
+    {
+      "sources": [
+        {
+          "database": "orders",
+          "source": "ip_addr:203.0.113.7",
+          "why": "incident 42",
+          "added_at": "2026-03-01T11:58:00Z",
+          "expires_at": "2026-03-01T13:58:00Z"
+        },
+        {
+          "database": "orders",
+          "source": "ip_addr:2001:db8::/64",
+          "why": null,
+          "added_at": "2026-03-01T00:00:00Z",
+          "expires_at": null
+        }
+      ]
+    }
+    "#);
+    insta::assert_snapshot!(table(&TrustList { sources: Vec::new() }), @"No source is trusted by hand.");
+}

@@ -1,0 +1,49 @@
+//! `[aptible]`.
+
+use std::time::Duration;
+
+use super::{
+    AptibleConfig,
+    http::{APTIBLE_TOKEN, Api},
+    read::Table,
+    report::Report,
+};
+
+/// `[aptible]` of all files: a later file's value replaces an earlier one's.
+#[derive(Debug)]
+pub(super) struct Aptible {
+    /// Whether any file has the table, be it right or wrong.
+    pub(super) present: bool,
+    api: Api,
+}
+
+impl Default for Aptible {
+    fn default() -> Self {
+        let api = Api::new(
+            "https://api.aptible.com",
+            "aptible-token",
+            APTIBLE_TOKEN,
+            Duration::from_secs(60),
+        );
+        Self { present: false, api }
+    }
+}
+
+impl Aptible {
+    /// Takes over what one file says.
+    pub(super) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
+        self.present = true;
+        self.api.read(&mut table, report);
+        table.finish(report);
+    }
+
+    /// What is in force in the end; `None`: no file has it.
+    pub(super) fn finish(self, report: &mut Report) -> Option<AptibleConfig> {
+        if !self.present {
+            return None;
+        }
+        let api_url = self.api.finish(report)?;
+        let Api { token, http, poll, .. } = self.api;
+        Some(AptibleConfig { api_url, token, http, poll })
+    }
+}

@@ -1,0 +1,106 @@
+//! `[dns]`.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use super::{
+    DnsConfig,
+    duration::shown,
+    read::{Table, Value, replace},
+    report::{Place, Report},
+    text::quoted,
+};
+
+const SERVERS_FIX: &str = r#"write ["192.0.2.53"], or ["[2001:db8::53]:5353"] with a port"#;
+
+/// The port of DNS.
+const PORT: u16 = 53;
+
+/// `[dns]` of all files: a later file's value replaces an earlier one's.
+#[derive(Debug, Default)]
+pub(super) struct Dns {
+    config: DnsConfig,
+    /// Where the last of `min_ttl` and `max_ttl` is.
+    ttl_place: Option<Place>,
+}
+
+impl Dns {
+    /// Takes over what one file says.
+    pub(super) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
+        let config = &mut self.config;
+        if let Some(value) = table.take("servers") {
+            replace(&mut config.servers, servers(&value, report));
+        }
+        if let Some(value) = table.take("timeout") {
+            replace(&mut config.timeout, value.timeout(report));
+        }
+        if let Some(value) = table.take("grace") {
+            let range = Duration::ZERO..=Duration::from_secs(86_400);
+            replace(&mut config.grace, value.duration(range, "a possible grace", report));
+        }
+        for (name, setting) in [("min_ttl", &mut config.min_ttl), ("max_ttl", &mut config.max_ttl)]
+        {
+            if let Some(value) = table.take(name) {
+                let range = Duration::from_millis(100)..=Duration::from_secs(86_400);
+                replace(setting, value.duration(range, "a possible TTL", report));
+                self.ttl_place = Some(value.place());
+            }
+        }
+        table.finish(report);
+    }
+
+    /// What is in force in the end.
+    pub(super) fn finish(self, report: &mut Report) -> DnsConfig {
+        let DnsConfig { min_ttl, max_ttl, .. } = self.config;
+        if let Some(place) = self.ttl_place.filter(|_| min_ttl > max_ttl) {
+            report.problem(
+                &place,
+                format!("min_ttl {} is longer than max_ttl {}", shown(min_ttl), shown(max_ttl)),
+                "make min_ttl the smaller one",
+            );
+        }
+        self.config
+    }
+}
+
+fn servers(value: &Value<'_>, report: &mut Report) -> Option<Vec<SocketAddr>> {
+    let elements = value.array(SERVERS_FIX, report)?;
+    if elements.len() == 0 {
+        let fix = "remove the key to ask the servers of /etc/resolv.conf";
+        report.problem(&value.place(), "lists no server", fix);
+        return None;
+    }
+    let mut servers = Vec::new();
+    let mut good = true;
+    for element in elements {
+        match server(&element, report) {
+            Some(server) if servers.contains(&server) => {
+                let message = format!("{server} is listed twice");
+                report.problem(&element.place(), message, "remove one");
+                good = false;
+            }
+            Some(server) => servers.push(server),
+            None => good = false,
+        }
+    }
+    good.then_some(servers)
+}
+
+fn server(value: &Value<'_>, report: &mut Report) -> Option<SocketAddr> {
+    let written = value.string(SERVERS_FIX, report)?;
+    let unbracketed = written.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = |text: &str| text.parse::<IpAddr>().ok().map(|ip| SocketAddr::from((ip, PORT)));
+    let server = written
+        .parse()
+        .ok()
+        .or_else(|| address(written))
+        .or_else(|| unbracketed.filter(|text| text.contains(':')).and_then(address))
+        .filter(|server| server.port() != 0 && !server.ip().is_unspecified());
+    if server.is_none() {
+        let message = format!("{} is not the address of a server", quoted(written));
+        report.problem(&value.place(), message, SERVERS_FIX);
+    }
+    server
+}

@@ -1,0 +1,209 @@
+//! The keys about HTTP that several tables have.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use url::{Host, Url};
+
+use super::{
+    HttpConfig, TokenSource,
+    read::{Table, Value, replace},
+    report::{Place, Report},
+    text::quoted,
+};
+
+const HOSTS_FIX: &str = r#"write ["api.internal"]"#;
+
+/// Where a token may be, for the problems.
+pub(super) const DIGITALOCEAN_TOKEN: &str = "/etc/dbfw/do-token";
+pub(super) const APTIBLE_TOKEN: &str = "/etc/dbfw/aptible-token";
+
+/// Who waits longer than this for a revoked source does not poll.
+const LONGEST_POLL: Duration = Duration::from_secs(3600);
+
+/// What an API that takes a token and its table have in common.
+#[derive(Debug)]
+pub(super) struct Api {
+    default_url: &'static str,
+    /// For the problems.
+    token_file: &'static str,
+    url: Option<(Url, Place)>,
+    pub(super) token: TokenSource,
+    pub(super) http: HttpConfig,
+    pub(super) poll: Duration,
+}
+
+impl Api {
+    /// An API whose token is by default the systemd credential of that name.
+    pub(super) fn new(
+        default_url: &'static str,
+        credential: &str,
+        token_file: &'static str,
+        poll: Duration,
+    ) -> Self {
+        Self {
+            default_url,
+            token_file,
+            url: None,
+            token: TokenSource::Credential(credential.to_owned()),
+            http: HttpConfig::default(),
+            poll,
+        }
+    }
+
+    /// Takes over what one file says.
+    pub(super) fn read(&mut self, table: &mut Table<'_>, report: &mut Report) {
+        if let Some(value) = table.take("token_file")
+            && let Some(path) = token_file(&value, self.token_file, report)
+        {
+            self.token = TokenSource::File(path);
+        }
+        // The key somebody writes who looks for a place for the token itself.
+        if let Some(value) = table.refuse("token") {
+            let fix = format!(
+                "write it to a file with mode 0600 and add token_file = {:?}; make a new \
+                 token if others could read this file",
+                self.token_file
+            );
+            report.problem(&value.place(), "a token does not belong in the configuration", fix);
+        }
+        if let Some(value) = table.take("api_url")
+            && let Some(url) = api_url(&value, self.default_url, report)
+        {
+            self.url = Some((url, value.place()));
+        }
+        if let Some(value) = table.take("poll") {
+            replace(&mut self.poll, value.interval(LONGEST_POLL, report));
+        }
+        read_http(&mut self.http, table, report);
+    }
+
+    /// Checks what is in force in the end against each other; the URL.
+    pub(super) fn finish(&self, report: &mut Report) -> Option<Url> {
+        let Some((url, place)) = &self.url else { return Url::parse(self.default_url).ok() };
+        let host = url.host_str().unwrap_or_default();
+        if !self.http.may_ask(url) {
+            report.problem(
+                place,
+                format!("{host} would be sent the token without TLS"),
+                format!("begin it with https://, or add allow_http = [{host:?}]"),
+            );
+        } else if url.scheme() == "http" && !is_loopback(url) {
+            report.warning(
+                place,
+                "whoever is on the way to it can read the token",
+                "use https, with ca_file if it has a certificate of your own",
+            );
+        }
+        Some(url.clone())
+    }
+}
+
+/// `timeout`, `ca_file` and `allow_http`.
+pub(super) fn read_http(http: &mut HttpConfig, table: &mut Table<'_>, report: &mut Report) {
+    if let Some(value) = table.take("timeout") {
+        replace(&mut http.timeout, value.timeout(report));
+    }
+    if let Some(value) = table.take("ca_file")
+        && let Some(path) = value.path("/etc/dbfw/ca.pem", report)
+    {
+        http.ca_file = Some(path);
+    }
+    if let Some(value) = table.take("allow_http") {
+        replace(&mut http.allow_http, hosts(&value, report));
+    }
+}
+
+impl HttpConfig {
+    /// Whether `url` may be asked: by TLS, or without it on loopback and where `allow_http`
+    /// says so.
+    pub fn may_ask(&self, url: &Url) -> bool {
+        match url.scheme() {
+            "https" => true,
+            "http" => {
+                let named = |host: &str| self.allow_http.iter().any(|allowed| allowed == host);
+                is_loopback(url) || url.host_str().is_some_and(named)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether what is asked for stays on this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// As [`Value::path`], but without showing what was written: it may be the token.
+fn token_file(value: &Value<'_>, example: &str, report: &mut Report) -> Option<PathBuf> {
+    let written = value.string(&format!("write {example:?}"), report)?;
+    if written.starts_with('/') && !written.contains('\0') {
+        return Some(PathBuf::from(written));
+    }
+    report.problem(
+        &value.place(),
+        "is not an absolute path",
+        format!("name a file that holds the token, as in {example:?}"),
+    );
+    None
+}
+
+/// The address of an API. It is not shown either: it may have a password in it.
+fn api_url(value: &Value<'_>, example: &str, report: &mut Report) -> Option<Url> {
+    let fix = format!("write {example:?}");
+    let written = value.string(&fix, report)?;
+    let problem = match Url::parse(written) {
+        Err(error) => format!("is not a URL ({error})"),
+        Ok(url) => match api_url_problem(&url) {
+            None => return Some(url),
+            Some(problem) => problem.to_owned(),
+        },
+    };
+    report.problem(&value.place(), problem, fix);
+    None
+}
+
+fn api_url_problem(url: &Url) -> Option<&'static str> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Some("begins neither with https:// nor with http://");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Some("has a user name or a password in it");
+    }
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        return Some("has something behind the host");
+    }
+    None
+}
+
+/// Host names and addresses as [`Url::host_str`] writes them.
+fn hosts(value: &Value<'_>, report: &mut Report) -> Option<Vec<String>> {
+    // In two steps: collecting into an Option would stop at the first problem.
+    let hosts: Vec<_> =
+        value.array(HOSTS_FIX, report)?.map(|element| host(&element, report)).collect();
+    hosts.into_iter().collect()
+}
+
+fn host(value: &Value<'_>, report: &mut Report) -> Option<String> {
+    let written = value.string(HOSTS_FIX, report)?;
+    let host = match written.parse::<IpAddr>() {
+        Ok(IpAddr::V6(address)) => Some(Host::Ipv6(address)),
+        _ => Host::parse(written).ok(),
+    };
+    let plain = |name: &str| {
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    };
+    let host = host.filter(|host| match host {
+        Host::Domain(name) => plain(name),
+        Host::Ipv4(_) | Host::Ipv6(_) => true,
+    });
+    if host.is_none() {
+        let message = format!("{} is not a host name", quoted(written));
+        report.problem(&value.place(), message, "write only the name, as in \"api.internal\"");
+    }
+    host.map(|host| host.to_string())
+}

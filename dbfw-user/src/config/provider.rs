@@ -1,0 +1,89 @@
+//! `provider = { … }` of a database.
+
+use toml::de::DeValue;
+
+use super::{
+    ProviderConfig,
+    database::is_digits,
+    read::{Table, Value},
+    report::Report,
+    text::{quoted, shortened},
+};
+
+const FIX: &str = r#"write { kind = "file", path = "/etc/dbfw/orders.list" }"#;
+const CLUSTER_FIX: &str = r#"write the cluster's id, as in "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30""#;
+const VHOST_FIX: &str = "write the endpoint's id, a number, as in 123";
+
+/// The provider that the table names.
+pub(super) fn read_provider(value: &Value<'_>, report: &mut Report) -> Option<ProviderConfig> {
+    #[derive(Clone, Copy)]
+    enum Kind {
+        File,
+        DigitalOcean,
+        Aptible,
+    }
+    const WORDS: [(&str, Kind); 3] =
+        [("file", Kind::File), ("digitalocean", Kind::DigitalOcean), ("aptible", Kind::Aptible)];
+
+    let mut table = value.table(FIX, report)?;
+    let kind = table.require("kind", r#"add kind = "file""#, report)?;
+    let provider = match kind.word(&WORDS, "a kind of provider", report)? {
+        Kind::File => file(&mut table, report),
+        Kind::DigitalOcean => digitalocean(&mut table, report),
+        Kind::Aptible => aptible(&mut table, report),
+    };
+    table.finish(report);
+    provider
+}
+
+fn file(table: &mut Table<'_>, report: &mut Report) -> Option<ProviderConfig> {
+    const PATH: &str = "/etc/dbfw/orders.list";
+    let path = table.require("path", &format!("add path = {PATH:?}"), report)?;
+    Some(ProviderConfig::File { path: path.path(PATH, report)? })
+}
+
+fn digitalocean(table: &mut Table<'_>, report: &mut Report) -> Option<ProviderConfig> {
+    let fix = r#"add cluster = "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30""#;
+    let value = table.require("cluster", fix, report)?;
+    let written = value.string(CLUSTER_FIX, report)?;
+    if !is_uuid(written) {
+        let message = format!("{} is not the id of a cluster", quoted(written));
+        report.problem(&value.place(), message, CLUSTER_FIX);
+        return None;
+    }
+    // One cluster has one name, however it is written.
+    Some(ProviderConfig::DigitalOcean { cluster: written.to_ascii_lowercase() })
+}
+
+fn aptible(table: &mut Table<'_>, report: &mut Report) -> Option<ProviderConfig> {
+    let value = table.require("vhost", "add vhost = 123", report)?;
+    let (written, number) = match value.get() {
+        DeValue::Integer(written) => {
+            let number = u64::from_str_radix(written.as_str(), written.radix()).ok();
+            (shortened(&written.to_string()), number)
+        }
+        DeValue::String(written) => {
+            let number = is_digits(written).then(|| written.parse().ok()).flatten();
+            (quoted(written), number)
+        }
+        _ => {
+            value.mismatch("an integer or a string", VHOST_FIX, report);
+            return None;
+        }
+    };
+    let vhost = number.filter(|number| *number > 0);
+    if vhost.is_none() {
+        let message = format!("{written} is not the id of an endpoint");
+        report.problem(&value.place(), message, VHOST_FIX);
+    }
+    vhost.map(|vhost| ProviderConfig::Aptible { vhost })
+}
+
+/// 8-4-4-4-12 hexadecimal digits.
+fn is_uuid(text: &str) -> bool {
+    let groups = text.split('-').map(|group| {
+        let hexadecimal = group.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if hexadecimal { group.len() } else { 0 }
+    });
+    groups.eq([8, 4, 4, 4, 12])
+}

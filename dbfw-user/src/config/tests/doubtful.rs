@@ -1,0 +1,77 @@
+//! What is legal but hardly meant.
+
+use super::{Dir, good::SHORT};
+
+#[test]
+fn what_is_doubtful_is_a_warning() {
+    let dir = Dir::new(
+        r#"[agent]
+metrics_listen = "0.0.0.0:9787"
+
+[[database]]
+name = "closed"
+ports = [1]
+
+[[database]]
+name = "orders"
+ports = [2]
+trusted_sources = [
+  "ip_addr:10.0.0.0/8",
+  { type = "ip_addr", value = "10.0.0.0-10.255.255.255" },
+  "ip_addr:::/0",
+  { type = "ip_addr", value = "10.0.0.1", expires_at = 2020-01-01T00:00:00Z },
+]
+"#,
+    );
+    assert_eq!(
+        dir.warnings(),
+        [
+            "@/dbfw.toml:2: agent.metrics_listen: whoever reaches 0.0.0.0:9787 can read the \
+             metrics, without a password: use 127.0.0.1, or see to it that only the scraper gets \
+             there",
+            "@/dbfw.toml:4: database.closed: has neither trusted_sources nor a provider: nobody \
+             may connect: add trusted_sources = [\"ip_addr:10.0.0.0/8\"]",
+            "@/dbfw.toml:13: database.orders.trusted_sources[1]: ip_addr:10.0.0.0-10.255.255.255 \
+             is listed already (@/dbfw.toml:12): remove one",
+            "@/dbfw.toml:14: database.orders.trusted_sources[2]: ip_addr:::/0 opens the database \
+             to everyone: list only the networks that need it",
+            "@/dbfw.toml:15: database.orders.trusted_sources[3]: ip_addr:10.0.0.1 expired at \
+             2020-01-01T00:00:00Z: it is not trusted: remove it, or move expires_at",
+        ]
+    );
+    // Only what is in force in the end counts.
+    dir.write("conf.d/a.toml", "agent.metrics_listen = \"127.0.0.1:1\"");
+    assert_eq!(dir.warnings().len(), 4);
+}
+
+#[test]
+fn a_max_stale_that_allows_no_second_try_is_a_warning() {
+    let text = |max_stale: &str| {
+        let text = SHORT.replace("ip_addr:10.0.0.0/8", "feed:/a");
+        format!("agent.max_stale = \"{max_stale}\"\n[digitalocean]\n[aptible]\n{text}")
+    };
+    assert_eq!(
+        Dir::new(text("29s")).warnings(),
+        [
+            "@/dbfw.toml:1: agent.max_stale: one request that fails cuts off everybody: [aptible] \
+             asks every 1m: make it several times that, or \"off\"",
+            "@/dbfw.toml:1: agent.max_stale: one request that fails cuts off everybody: \
+             [digitalocean] asks every 15s: make it several times that, or \"off\"",
+            "@/dbfw.toml:1: agent.max_stale: one request that fails cuts off everybody: [feeds] \
+             asks every 5m: make it several times that, or \"off\"",
+        ]
+    );
+    for enough in ["10m", "off"] {
+        assert_eq!(Dir::new(text(enough)).warnings(), [""; 0]);
+    }
+}
+
+#[test]
+fn one_name_in_two_spellings_is_listed_twice() {
+    let sources = r#"["dns:DB.example", "dns:db.example.", "dns:db.example.org"]"#;
+    assert_eq!(
+        Dir::new(SHORT.replace(r#"["ip_addr:10.0.0.0/8"]"#, sources)).warnings(),
+        ["@/dbfw.toml:4: database.a.trusted_sources[1]: dns:db.example. is listed already \
+          (@/dbfw.toml:4): remove one"]
+    );
+}

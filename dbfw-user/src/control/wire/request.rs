@@ -1,0 +1,116 @@
+//! What is asked, and the lines of an answer.
+
+use std::{fmt, net::IpAddr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// One [`super::Status`].
+    Status {},
+    /// One [`super::Sources`].
+    Sources {},
+    /// Many [`super::MapEntry`], then the end.
+    MapDump {},
+    /// One [`super::Lookup`].
+    MapLookup { address: IpAddr },
+    /// One [`super::Explanation`] for every database and port asked about.
+    Explain { address: IpAddr, port: Option<u16> },
+    /// One [`super::Drops`]; with `follow` then many [`super::DropEvent`] until the client goes.
+    Drops { follow: bool, limit: usize },
+    /// One [`super::Text`]: the metrics in the Prometheus text format.
+    Metrics {},
+    /// One [`super::TrustList`].
+    TrustList {},
+    /// Root only. One [`super::TrustList`] with what was added.
+    TrustAdd {
+        database: String,
+        source: String,
+        expires_at: Option<Timestamp>,
+        why: Option<String>,
+    },
+    /// Root only. One [`super::TrustList`] with what was removed.
+    TrustRemove { database: String, source: String },
+    /// Root only. One [`super::Reloaded`].
+    Reload {
+        /// Lets refused changes through.
+        confirm: bool,
+        /// Which: [`super::RefusedPlan::id`] of those that a human saw, and no others.
+        #[serde(default)]
+        plans: Vec<String>,
+    },
+    /// One [`super::Suggestions`].
+    Suggest {
+        /// For this database alone.
+        database: Option<String>,
+    },
+    /// Root only. One [`super::Text`].
+    Detach {},
+}
+
+impl Request {
+    /// Whether it changes what is enforced or trusted, which only root may do.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Status {}
+            | Self::Sources {}
+            | Self::MapDump {}
+            | Self::MapLookup { .. }
+            | Self::Explain { .. }
+            | Self::Drops { .. }
+            | Self::Metrics {}
+            | Self::TrustList {}
+            | Self::Suggest { .. } => false,
+            Self::TrustAdd { .. }
+            | Self::TrustRemove { .. }
+            | Self::Reload { .. }
+            | Self::Detach {} => true,
+        }
+    }
+}
+
+/// A line of the answer: any number of `data`, then `end`, or `error` and nothing more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// A document of the request's type.
+    Data(serde_json::Value),
+    /// Nothing more follows.
+    End {},
+    /// It was not done.
+    Error(ControlError),
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ControlError {
+    /// What kind of failure, for the exit code.
+    pub kind: ControlErrorKind,
+    /// What happened and what to do next.
+    pub message: String,
+}
+
+impl fmt::Display for ControlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ControlError {}
+
+/// Kinds of [`ControlError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlErrorKind {
+    /// The request could not be read, or names something that does not exist.
+    Invalid,
+    /// The peer may not do this.
+    NotPermitted,
+    /// The new configuration is bad; the old one stands.
+    BadConfig,
+    /// It was tried and failed.
+    Failed,
+}

@@ -1,0 +1,214 @@
+//! `dbfw status`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// `dbfw status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the program that answered.
+    pub version: String,
+    /// Every covered interface and every database is enforced as configured: `protection`
+    /// is yes.
+    pub protected: bool,
+    /// The same, where it can be told.
+    pub protection: Protection,
+    /// What is wrong, in words, most serious first; empty when all is well.
+    pub problems: Vec<String>,
+    /// The running agent; absent when the answer was read from the pins.
+    pub agent: Option<AgentStatus>,
+    /// Covered interfaces; none where protection is unknown.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// The sk_lookup program; absent when it is off, and where protection is unknown.
+    pub backstop: Option<BackstopStatus>,
+    /// Databases in the order of the configuration.
+    pub databases: Vec<DatabaseStatus>,
+    /// Who is asked over the network for lists and sources.
+    #[serde(default)]
+    pub accounts: Vec<AccountStatus>,
+}
+
+/// Whether the host is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protection {
+    /// It was read back from the kernel.
+    Yes,
+    /// Something is not enforced as configured.
+    No,
+    /// No agent answers, and the reader may not look at what is attached.
+    Unknown,
+}
+
+impl Protection {
+    /// The name used in the documents.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "no",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl From<bool> for Protection {
+    fn from(protected: bool) -> Self {
+        if protected { Self::Yes } else { Self::No }
+    }
+}
+
+/// The running agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// Process id.
+    pub pid: u32,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Protection was read back from the kernel within the last seconds.
+    pub ready: bool,
+    /// The operator detached the programs; `dbfw reload` attaches them again.
+    pub detached: bool,
+    /// Number of the policy in force; it grows with every change.
+    pub generation: u64,
+    /// Whether the last reload of the configuration succeeded.
+    pub config_ok: bool,
+}
+
+/// One covered interface.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Name.
+    pub name: String,
+    /// Its index; 0: it is gone.
+    pub ifindex: u32,
+    /// native, tcx, generic; none if nothing is attached.
+    pub mode: String,
+    /// Read back from the kernel: our program, with our maps.
+    pub healthy: bool,
+    /// What is wrong, if anything.
+    pub detail: Option<String>,
+}
+
+/// The backstop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackstopStatus {
+    /// Read back from the kernel: our program, with our maps.
+    pub healthy: bool,
+    /// Interfaces it lets through.
+    pub exempt: Vec<String>,
+    /// What is wrong, if anything.
+    pub detail: Option<String>,
+}
+
+/// One database.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatabaseStatus {
+    /// Name.
+    pub name: String,
+    /// "tcp/5432".
+    pub ports: Vec<String>,
+    /// off, observe, enforce.
+    pub mode: String,
+    /// Trusted sources in force.
+    pub sources: usize,
+    /// IPv4 prefixes in force.
+    pub prefixes_ipv4: u64,
+    /// IPv6 prefixes in force.
+    pub prefixes_ipv6: u64,
+    /// Packets let in since the maps were made.
+    pub allowed_packets: u64,
+    /// Packets dropped since the maps were made.
+    pub dropped_packets: u64,
+    /// Packets that observe mode let through.
+    pub observed_packets: u64,
+    /// Drops a second over the last seconds; absent without an agent.
+    pub drops_per_second: Option<f64>,
+    /// The provider of its list, if it has one.
+    pub provider: Option<ProviderStatus>,
+    /// The change of its trusted sources that a guard refuses, if there is one.
+    #[serde(default)]
+    pub refused: Option<RefusedPlan>,
+    /// Sources that could not be refreshed: what they last resolved to stays in force.
+    #[serde(default)]
+    pub stale_sources: usize,
+    /// Sources that stand for no address, though they should.
+    #[serde(default)]
+    pub unresolved_sources: usize,
+    /// Seconds since the source that waits longest for an answer had its last good one;
+    /// absent: none was asked for.
+    #[serde(default)]
+    pub oldest_age_seconds: Option<u64>,
+}
+
+/// Where a database's list comes from, and how it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProviderStatus {
+    /// "file:/etc/dbfw/orders.list".
+    pub name: String,
+    /// ok, stale (the last try failed, or the list is from the snapshot), refused (by a
+    /// guard), never (no list yet).
+    pub state: String,
+    /// When the list in force was read.
+    pub last_success: Option<Timestamp>,
+    /// Seconds since then.
+    pub age_seconds: Option<u64>,
+    /// Why the last try failed or was refused, and what to do.
+    pub error: Option<String>,
+}
+
+/// A change that a guard refuses. What it would change stays in force.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RefusedPlan {
+    /// Eight hexadecimal digits of its content: who confirms it names it.
+    pub id: String,
+    /// max_shrink, on_empty, allow_any.
+    pub guard: String,
+    /// Why, and what to do.
+    pub message: String,
+    /// The prefixes it would take away; the first 20.
+    pub lost: Vec<String>,
+    /// How many there are.
+    pub lost_total: usize,
+    /// The connections it would cut; the first 20.
+    pub connections: Vec<LiveConnection>,
+    /// How many there are.
+    pub connections_total: usize,
+    /// Why they are not known.
+    #[serde(default)]
+    pub connections_error: Option<String>,
+    /// What lets it through, "dbfw reload --confirm 1a2b3c4d"; empty: only a change of the
+    /// configuration does.
+    pub command: String,
+}
+
+/// An open TCP connection to a protected port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveConnection {
+    /// The other end, "10.0.0.1:40312".
+    pub peer: String,
+    /// The protected port.
+    pub port: u16,
+    /// The prefix that lets it in now.
+    pub source_prefix: String,
+}
+
+/// An account of a provider, or another service that is asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccountStatus {
+    /// digitalocean, aptible, feeds, dns.
+    pub name: String,
+    /// Requests since the agent started.
+    pub requests: u64,
+    /// What was asked for and not learned, likewise.
+    pub failures: u64,
+    /// Requests left in this hour; absent: there is no limit.
+    pub budget_hour_left: Option<u32>,
+    /// Requests left in this minute; absent: there is no limit.
+    pub budget_minute_left: Option<u32>,
+    /// Planned seconds from the beginning of a round to that of the next.
+    pub interval_seconds: f64,
+    /// How long the last round took; absent: none has ended.
+    pub last_round_seconds: Option<f64>,
+    /// Why the last round failed, where it did.
+    pub error: Option<String>,
+}

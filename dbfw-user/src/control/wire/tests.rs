@@ -1,0 +1,47 @@
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn read<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+/// What programs of the first version wrote is still read.
+#[test]
+fn documents_without_the_later_fields_are_read() {
+    let request: Request = read(json!({"verb": "reload", "confirm": true}));
+    assert_eq!(request, Request::Reload { confirm: true, plans: Vec::new() });
+    let reloaded: Reloaded =
+        read(json!({"generation": 1, "added": 0, "removed": 0, "refused": []}));
+    assert_eq!((reloaded.failed.len(), reloaded.pending.len()), (0, 0));
+    let source: SourceStatus = read(json!({
+        "database": "orders", "source": "ip_addr:10.0.0.1", "origin": "config",
+        "description": null, "expires_at": null, "prefixes": ["10.0.0.1/32"], "packets": 0,
+        "last_hit": null,
+    }));
+    assert_eq!((source.state.as_str(), source.unresolved.len()), ("", 0));
+    let status: Status = read(json!({
+        "version": "0.1.0", "protected": true, "protection": "yes", "problems": [],
+        "agent": null, "interfaces": [], "backstop": null, "databases": [{
+            "name": "orders", "ports": ["tcp/5432"], "mode": "enforce", "sources": 1,
+            "prefixes_ipv4": 1, "prefixes_ipv6": 0, "allowed_packets": 0, "dropped_packets": 0,
+            "observed_packets": 0, "drops_per_second": null, "provider": null,
+        }],
+    }));
+    assert_eq!(status.databases[0].refused, None);
+    assert_eq!((status.databases[0].stale_sources, status.accounts.len()), (0, 0));
+}
+
+#[test]
+fn only_what_changes_something_is_roots_alone() {
+    let reads = ["status", "sources", "map_dump", "metrics", "trust_list"];
+    for verb in reads {
+        assert!(!read::<Request>(json!({ "verb": verb })).changes(), "{verb}");
+    }
+    assert!(!read::<Request>(json!({"verb": "suggest", "database": "orders"})).changes());
+    let plans = json!({"verb": "reload", "confirm": true, "plans": ["1a2b3c4d"]});
+    assert!(read::<Request>(plans).changes());
+    let misspelt = json!({"verb": "reload", "confirm": true, "plan": ["1a2b3c4d"]});
+    assert!(serde_json::from_value::<Request>(misspelt).is_err());
+}

@@ -1,0 +1,143 @@
+//! The program, the packets, and the maps.
+
+use std::fmt;
+
+use dbfw_common::{Counter, Family, Reason};
+
+use super::{
+    super::{MODES, PacketCounters, Samples, Scrape},
+    Kind, Metric,
+};
+
+const BY_FAMILY: &[&str] = &["database", "family"];
+const BY_REASON: &[&str] = &["database", "family", "reason"];
+const BY_MAP: &[&str] = &["map"];
+
+pub(super) const METRICS: &[Metric] = &[
+    Metric {
+        name: "dbfw_build_info",
+        kind: Kind::Info,
+        labels: &["version", "revision"],
+        help: "Always 1; the labels say which build is running.",
+        samples: |scrape, out| out.info(&[&scrape.version, &scrape.revision]),
+    },
+    Metric {
+        name: "dbfw_up",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "1 if the BPF maps could be read for this scrape, else 0.",
+        samples: |scrape, out| out.gauge(&[], u64::from(scrape.up)),
+    },
+    Metric {
+        name: "dbfw_attached",
+        kind: Kind::Gauge,
+        labels: &["interface", "mode"],
+        help: "1 if the program was read back from the kernel as attached to the interface in \
+               this mode (native, tcx, generic), else 0.",
+        samples: |scrape, out| {
+            scrape.interfaces.iter().try_for_each(|interface| {
+                MODES.iter().try_for_each(|mode| {
+                    let attached = interface.attached && interface.mode == *mode;
+                    out.gauge(&[&interface.name, mode], u64::from(attached))
+                })
+            })
+        },
+    },
+    Metric {
+        name: "dbfw_allowed_packets_total",
+        kind: Kind::Counter,
+        labels: BY_FAMILY,
+        help: "Packets to a protected port that were let in because their source is trusted.",
+        samples: |scrape, out| allowed(scrape, out, |counter| counter.packets),
+    },
+    Metric {
+        name: "dbfw_allowed_bytes_total",
+        kind: Kind::Counter,
+        labels: BY_FAMILY,
+        help: "Bytes of the packets that were let in, counted from the first byte of the frame.",
+        samples: |scrape, out| allowed(scrape, out, |counter| counter.bytes),
+    },
+    Metric {
+        name: "dbfw_dropped_packets_total",
+        kind: Kind::Counter,
+        labels: BY_REASON,
+        help: "Packets dropped, by reason.",
+        samples: |scrape, out| {
+            by_reason(scrape, out, |packets| &packets.dropped, |counter| counter.packets)
+        },
+    },
+    Metric {
+        name: "dbfw_dropped_bytes_total",
+        kind: Kind::Counter,
+        labels: BY_REASON,
+        help: "Bytes of the packets dropped, by reason, counted from the first byte of the frame.",
+        samples: |scrape, out| {
+            by_reason(scrape, out, |packets| &packets.dropped, |counter| counter.bytes)
+        },
+    },
+    Metric {
+        name: "dbfw_observed_drops_total",
+        kind: Kind::Counter,
+        labels: BY_REASON,
+        help: "Packets that observe mode let in and enforce mode would have dropped, by reason.",
+        samples: |scrape, out| {
+            by_reason(scrape, out, |packets| &packets.observed, |counter| counter.packets)
+        },
+    },
+    Metric {
+        name: "dbfw_prefixes",
+        kind: Kind::Gauge,
+        labels: BY_FAMILY,
+        help: "Prefixes that may connect to the database.",
+        samples: |scrape, out| {
+            scrape.prefixes.iter().try_for_each(|of| {
+                Family::ALL.iter().zip(of.prefixes).try_for_each(|(family, prefixes)| {
+                    out.gauge(&[&of.database, family.as_str()], prefixes)
+                })
+            })
+        },
+    },
+    Metric {
+        name: "dbfw_map_entries",
+        kind: Kind::Gauge,
+        labels: BY_MAP,
+        help: "Entries in the BPF map.",
+        samples: |scrape, out| {
+            scrape.maps.iter().try_for_each(|fill| out.gauge(&[&fill.map], fill.entries))
+        },
+    },
+    Metric {
+        name: "dbfw_map_max_entries",
+        kind: Kind::Gauge,
+        labels: BY_MAP,
+        help: "Entries the BPF map can hold.",
+        samples: |scrape, out| {
+            scrape.maps.iter().try_for_each(|fill| out.gauge(&[&fill.map], fill.max_entries))
+        },
+    },
+];
+
+fn allowed(scrape: &Scrape, out: &mut Samples<'_>, value: fn(&Counter) -> u64) -> fmt::Result {
+    scrape.packets.iter().try_for_each(|packets| {
+        Family::ALL.iter().zip(&packets.allowed).try_for_each(|(family, counter)| {
+            out.counter(&[&packets.database, family.as_str()], value(counter))
+        })
+    })
+}
+
+type ByReason = [[Counter; Reason::DROPS.len()]; Family::ALL.len()];
+
+fn by_reason(
+    scrape: &Scrape,
+    out: &mut Samples<'_>,
+    counters: fn(&PacketCounters) -> &ByReason,
+    value: fn(&Counter) -> u64,
+) -> fmt::Result {
+    scrape.packets.iter().try_for_each(|packets| {
+        Family::ALL.iter().zip(counters(packets)).try_for_each(|(family, reasons)| {
+            Reason::DROPS.iter().zip(reasons).try_for_each(|(reason, counter)| {
+                out.counter(&[&packets.database, family.as_str(), reason.as_str()], value(counter))
+            })
+        })
+    })
+}

@@ -1,0 +1,197 @@
+//! Where the policy comes from: syncs, sources, providers, the configuration.
+
+use std::fmt;
+
+use super::{
+    super::{Samples, Scrape, SourceScrape},
+    Kind, Metric,
+};
+use crate::{
+    policy::Guard,
+    provider::{Cause, stats::StatsSnapshot},
+};
+
+const BY_DATABASE: &[&str] = &["database"];
+const BY_PROVIDER: &[&str] = &["provider"];
+const BY_WINDOW: &[&str] = &["provider", "window"];
+
+/// Values of the label `window`.
+const WINDOWS: [&str; 2] = ["hour", "minute"];
+
+pub(super) const METRICS: &[Metric] = &[
+    Metric {
+        name: "dbfw_sync_total",
+        kind: Kind::Counter,
+        labels: BY_DATABASE,
+        help: "Syncs with the provider of the database, whatever became of them.",
+        samples: |scrape, out| {
+            scrape.sync.databases().try_for_each(|(name, sync)| out.counter(&[name], sync.total))
+        },
+    },
+    Metric {
+        name: "dbfw_sync_failures_total",
+        kind: Kind::Counter,
+        labels: &["database", "cause"],
+        help: "Syncs that failed, by cause; the last good list stays in force.",
+        samples: |scrape, out| {
+            scrape.sync.databases().try_for_each(|(name, sync)| {
+                Cause::ALL.iter().try_for_each(|cause| {
+                    out.counter(&[name, cause.as_str()], sync.failures(*cause))
+                })
+            })
+        },
+    },
+    Metric {
+        name: "dbfw_sync_duration_seconds",
+        kind: Kind::Histogram,
+        labels: &[],
+        help: "Seconds from the start of a sync to its end, all databases together.",
+        samples: |scrape, out| out.histogram(scrape.sync.durations()),
+    },
+    Metric {
+        name: "dbfw_last_successful_sync_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: BY_DATABASE,
+        help: "Unix time in seconds of the last successful sync; 0 if there was none.",
+        samples: |scrape, out| {
+            scrape.sync.databases().try_for_each(|(name, sync)| {
+                let seconds = sync.last_success.map_or(0.0, |at| at.as_duration().as_secs_f64());
+                out.seconds(&[name], seconds)
+            })
+        },
+    },
+    Metric {
+        name: "dbfw_plan_refused_total",
+        kind: Kind::Counter,
+        labels: &["database", "guard"],
+        help: "Changes a guard refused to carry out without a human word, by guard.",
+        samples: |scrape, out| {
+            scrape.sync.databases().try_for_each(|(name, sync)| {
+                Guard::ALL.iter().try_for_each(|guard| {
+                    out.counter(&[name, guard.as_str()], sync.refused(*guard))
+                })
+            })
+        },
+    },
+    Metric {
+        name: "dbfw_stale_sources",
+        kind: Kind::Gauge,
+        labels: BY_DATABASE,
+        help: "Trusted sources that could not be refreshed; what they last resolved to stays in \
+               force.",
+        samples: |scrape, out| by_source(scrape, out, |of| of.stale),
+    },
+    Metric {
+        name: "dbfw_unresolved_sources",
+        kind: Kind::Gauge,
+        labels: BY_DATABASE,
+        help: "Trusted sources that stand for no address, though they should.",
+        samples: |scrape, out| by_source(scrape, out, |of| of.unresolved),
+    },
+    Metric {
+        name: "dbfw_oldest_source_age_seconds",
+        kind: Kind::Gauge,
+        labels: BY_DATABASE,
+        help: "Seconds since the last good answer about the trusted source that waits longest for \
+               one; 0 if none was asked for.",
+        samples: |scrape, out| {
+            scrape
+                .sources
+                .iter()
+                .try_for_each(|of| out.seconds(&[&of.database], of.oldest_age_seconds))
+        },
+    },
+    Metric {
+        name: "dbfw_refused_plans",
+        kind: Kind::Gauge,
+        labels: BY_DATABASE,
+        help: "1 while a guard refuses a change of the trusted sources, else 0.",
+        samples: |scrape, out| by_source(scrape, out, |of| u64::from(of.refused)),
+    },
+    Metric {
+        name: "dbfw_provider_requests_total",
+        kind: Kind::Counter,
+        labels: BY_PROVIDER,
+        help: "Requests made to the provider.",
+        samples: |scrape, out| {
+            scrape.providers.iter().try_for_each(|of| out.counter(&[&of.name], of.stats.requests))
+        },
+    },
+    Metric {
+        name: "dbfw_provider_request_failures_total",
+        kind: Kind::Counter,
+        labels: &["provider", "cause"],
+        help: "What was asked of the provider and not learned, by cause.",
+        samples: |scrape, out| {
+            scrape.providers.iter().try_for_each(|of| {
+                Cause::ALL.iter().zip(of.stats.failures).try_for_each(|(cause, failures)| {
+                    out.counter(&[&of.name, cause.as_str()], failures)
+                })
+            })
+        },
+    },
+    Metric {
+        name: "dbfw_provider_budget_requests",
+        kind: Kind::Gauge,
+        labels: BY_WINDOW,
+        help: "Requests that may be made in any hour or minute.",
+        samples: |scrape, out| {
+            by_window(scrape, out, |stats| [stats.limit_hour, stats.limit_minute])
+        },
+    },
+    Metric {
+        name: "dbfw_provider_budget_left_requests",
+        kind: Kind::Gauge,
+        labels: BY_WINDOW,
+        help: "Requests that may still be made in the hour or minute up to now.",
+        samples: |scrape, out| by_window(scrape, out, |stats| [stats.left_hour, stats.left_minute]),
+    },
+    Metric {
+        name: "dbfw_provider_poll_interval_seconds",
+        kind: Kind::Gauge,
+        labels: BY_PROVIDER,
+        help: "Planned seconds between the beginnings of two rounds of requests; longer than \
+               configured where the budget or failures ask for it.",
+        samples: |scrape, out| {
+            scrape
+                .providers
+                .iter()
+                .try_for_each(|of| out.seconds(&[&of.name], of.stats.interval.as_secs_f64()))
+        },
+    },
+    Metric {
+        name: "dbfw_config_last_reload_successful",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "1 if the last reload of the configuration succeeded, else 0.",
+        samples: |scrape, out| out.gauge(&[], u64::from(scrape.reload_ok)),
+    },
+    Metric {
+        name: "dbfw_audit_errors_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Entries that could not be written to the audit log.",
+        samples: |scrape, out| out.counter(&[], scrape.audit_errors),
+    },
+];
+
+fn by_source(
+    scrape: &Scrape,
+    out: &mut Samples<'_>,
+    value: fn(&SourceScrape) -> u64,
+) -> fmt::Result {
+    scrape.sources.iter().try_for_each(|of| out.gauge(&[&of.database], value(of)))
+}
+
+fn by_window(
+    scrape: &Scrape,
+    out: &mut Samples<'_>,
+    values: fn(&StatsSnapshot) -> [u32; WINDOWS.len()],
+) -> fmt::Result {
+    scrape.providers.iter().filter(|of| of.limits_known).try_for_each(|of| {
+        WINDOWS
+            .iter()
+            .zip(values(&of.stats))
+            .try_for_each(|(window, requests)| out.gauge(&[&of.name, window], requests.into()))
+    })
+}

@@ -1,0 +1,246 @@
+//! Who was refused, over days: what `dbfw suggest` proposes to trust.
+//!
+//! Pure: times and texts are handed in. The memory is bounded, and what it forgets first is
+//! what was seen once: see [`RefusedSources`].
+
+mod door;
+mod file;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+};
+
+use dbfw_common::{Event, HOST, Reason};
+use jiff::{SignedDuration, Timestamp};
+
+use super::drops::{self, Clock};
+use door::Door;
+
+pub use file::FormatError;
+
+/// Sources remembered at most, of all databases together.
+pub const CAPACITY: usize = 4096;
+
+/// How long a source is remembered after it was last refused.
+const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+const MINUTES_A_DAY: i64 = 24 * 60;
+
+/// Ports remembered of one source.
+const MAX_PORTS: usize = 16;
+
+/// A refused source.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused<'a> {
+    /// The database it wanted.
+    pub database: &'a str,
+    /// Its address.
+    pub source: IpAddr,
+    /// First event.
+    pub first_seen: Timestamp,
+    /// Last event.
+    pub last_seen: Timestamp,
+    /// Packets, estimated from the sampled events.
+    pub packets: u64,
+    /// The ports it wanted; the first 16.
+    pub ports: &'a BTreeSet<u16>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Key {
+    /// Index into `databases`.
+    database: u16,
+    source: IpAddr,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    first: Timestamp,
+    last: Timestamp,
+    packets: u64,
+    /// Different minutes in which it was refused, halved for every day of silence but the first.
+    minutes: u32,
+    ports: BTreeSet<u16>,
+}
+
+impl Seen {
+    fn worth(&self, key: Key) -> Worth {
+        Worth { minutes: self.minutes, last: minute(self.last), key }
+    }
+}
+
+/// What is forgotten first is least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Worth {
+    minutes: u32,
+    /// The minute of the last refusal.
+    last: i64,
+    key: Key,
+}
+
+/// The sources refused for no other reason than that nobody trusts them, in observe mode and
+/// in enforce mode.
+///
+/// While there is room, everybody is remembered. A full memory takes in a newcomer only when
+/// it is refused in a second, later minute, and then forgets whoever was refused in the fewest
+/// different minutes, of those the one longest not seen. A flood of random sources is refused
+/// once each and so displaces nobody, however many packets it has; what keeps coming stays.
+/// Minutes lose half their worth with every day of silence but the first, so that last week's
+/// scanners make room, and after 30 days a source is forgotten.
+#[derive(Clone, Debug, Default)]
+pub struct RefusedSources {
+    databases: Vec<String>,
+    seen: HashMap<Key, Seen>,
+    by_worth: BTreeSet<Worth>,
+    door: Door,
+    /// The day minutes last lost worth.
+    aged_on: i64,
+    dirty: bool,
+}
+
+impl RefusedSources {
+    /// Takes note of an event of a database.
+    pub fn add(&mut self, database: &str, event: &Event, clock: &Clock) {
+        let untrusted = [Reason::Untrusted as u8, Reason::Backstop as u8];
+        let source = drops::source(event);
+        // Only what trusting its source would let in; and no text names a mapped address.
+        if !untrusted.contains(&event.reason)
+            || u32::from(event.database) == HOST
+            || source != source.to_canonical()
+        {
+            return;
+        }
+        let now = clock.at(event.time);
+        self.age(now);
+        let key = Key { database: self.database(database), source };
+        let mut seen = match self.seen.remove(&key) {
+            Some(seen) => {
+                self.by_worth.remove(&seen.worth(key));
+                seen
+            }
+            None => {
+                let Some(minutes) = self.admit(key, now) else { return };
+                let ports = BTreeSet::new();
+                Seen { first: now, last: now, packets: 0, minutes, ports }
+            }
+        };
+        if minute(now) > minute(seen.last) {
+            seen.minutes = seen.minutes.saturating_add(1);
+        }
+        seen.last = seen.last.max(now);
+        seen.packets = seen.packets.saturating_add(event.weight);
+        if seen.ports.len() < MAX_PORTS && event.port != 0 {
+            seen.ports.insert(event.port);
+        }
+        self.keep(key, seen);
+        self.dirty = true;
+    }
+
+    /// In how many minutes a newcomer was refused; `None` if it is not let in yet.
+    fn admit(&mut self, key: Key, now: Timestamp) -> Option<u32> {
+        if self.seen.len() < CAPACITY {
+            return Some(1);
+        }
+        if !self.door.knock(&key, minute(now)) {
+            return None;
+        }
+        if let Some(weakest) = self.by_worth.pop_first() {
+            self.seen.remove(&weakest.key);
+        }
+        Some(2)
+    }
+
+    fn keep(&mut self, key: Key, seen: Seen) {
+        self.by_worth.insert(seen.worth(key));
+        self.seen.insert(key, seen);
+    }
+
+    fn database(&mut self, name: &str) -> u16 {
+        let known = self.databases.iter().position(|known| known == name);
+        let index = known.unwrap_or_else(|| {
+            self.databases.push(name.to_owned());
+            self.databases.len() - 1
+        });
+        // There are at most 64 at a time; what is configured no more is forgotten.
+        u16::try_from(index).unwrap_or(u16::MAX)
+    }
+
+    /// Once a day: forgets what is old, and halves the worth of who was silent.
+    fn age(&mut self, now: Timestamp) {
+        let today = minute(now) / MINUTES_A_DAY;
+        if today <= self.aged_on {
+            return;
+        }
+        let first_time = std::mem::replace(&mut self.aged_on, today) == 0;
+        self.seen.retain(|_, seen| now.duration_since(seen.last) < KEPT);
+        for seen in self.seen.values_mut().filter(|_| !first_time) {
+            // Who comes once a day loses nothing.
+            if minute(seen.last) / MINUTES_A_DAY + 1 < today {
+                seen.minutes = (seen.minutes / 2).max(1);
+            }
+        }
+        self.by_worth = self.seen.iter().map(|(key, seen)| seen.worth(*key)).collect();
+    }
+
+    /// Forgets what databases refused that are not among `names`.
+    pub fn retain_databases<'n>(&mut self, names: impl IntoIterator<Item = &'n str>) {
+        let names: BTreeSet<&str> = names.into_iter().collect();
+        if self.databases.iter().all(|known| names.contains(known.as_str())) {
+            return;
+        }
+        let before = std::mem::take(self);
+        self.aged_on = before.aged_on;
+        for (key, seen) in before.seen {
+            let database = before.databases.get(usize::from(key.database));
+            if let Some(name) = database.filter(|name| names.contains(name.as_str())) {
+                let key = Key { database: self.database(name), source: key.source };
+                self.keep(key, seen);
+            }
+        }
+        self.dirty = true;
+    }
+
+    /// When the first of those remembered was first refused.
+    pub fn since(&self) -> Option<Timestamp> {
+        self.seen.values().map(|seen| seen.first).min()
+    }
+
+    /// Every one of them, by database and address.
+    pub fn all(&self) -> impl Iterator<Item = Refused<'_>> {
+        let sorted: BTreeMap<(&str, IpAddr), &Seen> = self
+            .seen
+            .iter()
+            .filter_map(|(key, seen)| {
+                let database = self.databases.get(usize::from(key.database))?;
+                Some(((database.as_str(), key.source), seen))
+            })
+            .collect();
+        sorted.into_iter().map(|((database, source), seen)| Refused {
+            database,
+            source,
+            first_seen: seen.first,
+            last_seen: seen.last,
+            packets: seen.packets,
+            ports: &seen.ports,
+        })
+    }
+
+    /// Whether there is something that [`RefusedSources::to_json`] was not asked for since
+    /// [`RefusedSources::clean`].
+    pub fn dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// What there is now is on disk.
+    pub fn clean(&mut self) {
+        self.dirty = false;
+    }
+}
+
+fn minute(at: Timestamp) -> i64 {
+    at.as_second().div_euclid(60)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,47 @@
+use std::hash::{BuildHasher as _, RandomState};
+
+use super::Key;
+
+/// Places of the door: 512 KiB.
+const PLACES: usize = 1 << 16;
+
+/// How long a knock is remembered at most.
+const MINUTES: u32 = 24 * 60;
+
+/// A place: 40 bits of the source's hash above 24 bits of the minute, counted from the day the
+/// door was made.
+type Place = u64;
+
+/// Remembers who was turned away and when, by hash alone: each place has the last one whose
+/// hash leads there. The hash has a random key, so nobody can choose whom to push out.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Door {
+    hasher: RandomState,
+    /// Empty until somebody is turned away.
+    places: Vec<Place>,
+    /// Minute 0 of the places.
+    epoch: i64,
+}
+
+impl Door {
+    /// Whether the source was here in an earlier minute, not longer ago than a day. If not, it
+    /// is remembered.
+    pub(super) fn knock(&mut self, key: &Key, minute: i64) -> bool {
+        if self.places.is_empty() {
+            self.places = vec![0; PLACES];
+            // Places hold 0 until somebody was there; no source comes in minute 0.
+            self.epoch = minute.saturating_sub(1);
+        }
+        // 24 bits are 31 years of minutes.
+        let minute = u32::try_from(minute - self.epoch).unwrap_or(0) & 0xff_ffff;
+        let hash = self.hasher.hash_one(key);
+        let mark = hash >> 24;
+        let Some(place) = self.places.get_mut(hash as usize % PLACES) else { return false };
+        let before = (*place & 0xff_ffff) as u32;
+        if *place >> 24 != mark || before == 0 || minute.saturating_sub(before) > MINUTES {
+            *place = mark << 24 | u64::from(minute);
+            return false;
+        }
+        minute > before
+    }
+}

@@ -1,0 +1,220 @@
+use dbfw_common::{Family, Verdict};
+
+use super::*;
+
+const MINUTE: u64 = 60;
+const DAY: u64 = 24 * 60 * MINUTE;
+
+/// The kernel's clock shows seconds since this moment.
+fn clock() -> Clock {
+    Clock::new("2026-03-01T00:00:00Z".parse().unwrap(), 0)
+}
+
+fn at(seconds: u64) -> Timestamp {
+    clock().at(seconds * 1_000_000_000)
+}
+
+fn event(source: &str, seconds: u64) -> Event {
+    let mut octets = [0; 16];
+    let family = match source.parse().unwrap() {
+        IpAddr::V4(v4) => {
+            octets[..4].copy_from_slice(&v4.octets());
+            Family::V4
+        }
+        IpAddr::V6(v6) => {
+            octets = v6.octets();
+            Family::V6
+        }
+    };
+    let mut words = [0; 4];
+    for (word, bytes) in words.iter_mut().zip(octets.chunks_exact(4)) {
+        *word = u32::from_ne_bytes(bytes.try_into().unwrap());
+    }
+    Event {
+        time: seconds * 1_000_000_000,
+        weight: 3,
+        source: words,
+        ifindex: 2,
+        bytes: 74,
+        port: 5432,
+        database: 1,
+        reason: Reason::Untrusted as u8,
+        verdict: Verdict::Drop as u8,
+        family: family as u8,
+        protocol: 6,
+        reserved: 0,
+    }
+}
+
+fn add(refused: &mut RefusedSources, source: &str, seconds: u64) {
+    refused.add("orders", &event(source, seconds), &clock());
+}
+
+/// The `n`th of many addresses.
+fn nth(n: u32) -> String {
+    std::net::Ipv4Addr::from(0x0a00_0000 + n).to_string()
+}
+
+fn knows(refused: &RefusedSources, source: &str) -> bool {
+    refused.all().any(|seen| seen.source.to_string() == source)
+}
+
+fn check(refused: &RefusedSources) {
+    assert!(refused.seen.len() <= CAPACITY);
+    let worth: BTreeSet<_> = refused.seen.iter().map(|(key, seen)| seen.worth(*key)).collect();
+    assert_eq!(worth, refused.by_worth);
+}
+
+#[test]
+fn an_observed_source_is_remembered_as_a_dropped_one_is() {
+    let mut refused = RefusedSources::default();
+    assert!(!refused.dirty() && refused.since().is_none());
+    add(&mut refused, "2001:db8::7", 30);
+    let mut observed = event("2001:db8::7", 50);
+    observed.verdict = Verdict::Observe as u8;
+    (observed.reason, observed.port) = (Reason::Backstop as u8, 6432);
+    refused.add("orders", &observed, &clock());
+    refused.add("reports", &event("2001:db8::7", 40), &clock());
+    let all: Vec<_> = refused.all().collect();
+    assert_eq!(all.len(), 2);
+    assert_eq!((all[0].database, all[0].packets), ("orders", 6));
+    assert_eq!((all[0].first_seen, all[0].last_seen), (at(30), at(50)));
+    assert_eq!(Vec::from_iter(all[0].ports.iter().copied()), [5432, 6432]);
+    assert_eq!((all[1].database, all[1].packets), ("reports", 3));
+    assert_eq!(refused.since(), Some(at(30)));
+    assert!(refused.dirty());
+    check(&refused);
+}
+
+#[test]
+fn what_no_trusted_source_would_let_in_is_left_out() {
+    let mut refused = RefusedSources::default();
+    for reason in Reason::ALL {
+        let mut event = event("10.0.0.1", 1);
+        event.reason = reason as u8;
+        event.database = if reason == Reason::Untrusted { HOST as u8 } else { 1 };
+        if reason != Reason::Backstop {
+            refused.add("orders", &event, &clock());
+        }
+    }
+    add(&mut refused, "::ffff:10.0.0.1", 1);
+    assert_eq!(refused.all().count(), 0);
+    assert!(!refused.dirty());
+}
+
+#[test]
+fn a_flood_of_strangers_pushes_out_nobody_who_keeps_coming() {
+    let mut refused = RefusedSources::default();
+    let regular = |n: usize| format!("192.0.2.{n}");
+    for minute in 0..3 {
+        (0..200).for_each(|n| add(&mut refused, &regular(n), minute * MINUTE));
+    }
+    // Two hours of random sources, among them one that comes back every five minutes.
+    for n in 0..24_000 {
+        let second = 3 * MINUTE + u64::from(n) * 3 / 10;
+        add(&mut refused, &nth(n), second);
+        if n % 1000 == 0 {
+            add(&mut refused, "198.51.100.1", second);
+        }
+    }
+    check(&refused);
+    assert_eq!(refused.seen.len(), CAPACITY);
+    assert!((0..200).all(|n| knows(&refused, &regular(n))));
+    assert!(knows(&refused, "198.51.100.1"), "a newcomer that comes back is taken in");
+    assert!(refused.all().filter(|seen| seen.packets == 3).count() >= CAPACITY - 202);
+}
+
+#[test]
+fn a_full_memory_takes_in_who_returns_in_a_later_minute() {
+    let mut refused = RefusedSources::default();
+    (0..CAPACITY as u32).for_each(|n| add(&mut refused, &nth(n), 0));
+    for second in [61, 65, 100, 119] {
+        add(&mut refused, "192.0.2.1", second);
+    }
+    assert!(!knows(&refused, "192.0.2.1"), "one minute is one visit");
+    add(&mut refused, "192.0.2.1", 121);
+    assert!(knows(&refused, "192.0.2.1"));
+    // A day is too long between two visits.
+    add(&mut refused, "192.0.2.2", 130);
+    add(&mut refused, "192.0.2.2", 130 + DAY + 2 * MINUTE);
+    assert!(!knows(&refused, "192.0.2.2"));
+    check(&refused);
+}
+
+#[test]
+fn silence_makes_room() {
+    let mut refused = RefusedSources::default();
+    add(&mut refused, "203.0.113.1", 0);
+    for minute in 0..8 {
+        (0..CAPACITY as u32 - 1).for_each(|n| add(&mut refused, &nth(n), minute * MINUTE));
+    }
+    let worth = |refused: &RefusedSources| refused.by_worth.last().map(|worth| worth.minutes);
+    assert_eq!(worth(&refused), Some(8));
+    for day in 2..5 {
+        add(&mut refused, "203.0.113.1", day * DAY);
+    }
+    assert_eq!(refused.by_worth.first().map(|worth| worth.minutes), Some(1));
+    assert_eq!(worth(&refused), Some(4), "the one that went on coming");
+    assert_eq!(refused.seen.len(), CAPACITY);
+    add(&mut refused, "203.0.113.1", 31 * DAY);
+    assert_eq!(refused.seen.len(), 1, "after 30 days they are forgotten");
+    check(&refused);
+}
+
+#[test]
+fn it_survives_a_restart() {
+    let mut refused = RefusedSources::default();
+    for (source, second) in [("10.0.0.1", 0), ("10.0.0.1", 70), ("2001:db8::7", 5)] {
+        add(&mut refused, source, second);
+    }
+    refused.add("reports", &event("10.0.0.1", 9), &clock());
+    let text = refused.to_json().unwrap();
+    refused.clean();
+    assert!(!refused.dirty());
+    let mut read = RefusedSources::from_json(&text).unwrap();
+    check(&read);
+    assert!(!read.dirty());
+    assert_eq!(read.to_json().unwrap(), text);
+    add(&mut read, "10.0.0.1", 130);
+    let seen = read.all().next().unwrap();
+    assert_eq!((seen.packets, seen.first_seen), (9, at(0)));
+    assert_eq!(read.by_worth.last().map(|worth| worth.minutes), Some(3));
+}
+
+#[test]
+fn a_damaged_file_is_an_error_and_a_huge_one_bounded() {
+    let mut refused = RefusedSources::default();
+    add(&mut refused, "10.0.0.1", 0);
+    let text = refused.to_json().unwrap();
+    (0..text.len()).for_each(|end| assert!(RefusedSources::from_json(&text[..end]).is_err()));
+    let newer = String::from_utf8(text.clone()).unwrap().replace("\"format\":1", "\"format\":2");
+    let error = RefusedSources::from_json(newer.as_bytes()).unwrap_err().to_string();
+    assert_eq!(error, "it has format 2, this version reads 1");
+    let mut document: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let one = document["sources"][0].clone();
+    let many = (0..5000).map(|n| {
+        let mut source = one.clone();
+        source["source"] = nth(n / 2).into();
+        source["ports"] = (1..100).collect();
+        source
+    });
+    document["sources"] = many.collect();
+    let read = RefusedSources::from_json(document.to_string().as_bytes()).unwrap();
+    check(&read);
+    assert_eq!(read.seen.len(), 2048);
+    assert!(read.all().all(|seen| seen.ports.len() == MAX_PORTS));
+}
+
+#[test]
+fn databases_that_are_gone_are_forgotten() {
+    let mut refused = RefusedSources::default();
+    add(&mut refused, "10.0.0.1", 0);
+    refused.add("reports", &event("10.0.0.2", 9), &clock());
+    refused.clean();
+    refused.retain_databases(["orders", "reports"]);
+    assert!(!refused.dirty());
+    refused.retain_databases(["reports", "new"]);
+    let left: Vec<_> = refused.all().map(|seen| (seen.database, seen.source)).collect();
+    assert_eq!(left, [("reports", "10.0.0.2".parse().unwrap())]);
+    check(&refused);
+}

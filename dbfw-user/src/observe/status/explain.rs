@@ -1,0 +1,155 @@
+//! `dbfw explain` and `dbfw map lookup`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use dbfw_common::{Reason, Verdict};
+
+use super::{View, map_entry};
+use crate::{
+    config::Port,
+    control::wire::{CoveringSource, Explanation, Lookup},
+    datapath::{DatabaseSlot, DatapathError},
+    source::Prefix,
+};
+
+/// `dbfw map lookup`: by the maps alone.
+pub fn lookup(view: &View<'_>, address: IpAddr) -> Result<Lookup, DatapathError> {
+    let found = view.reader.lookup(address)?;
+    let entry = match found {
+        Some((map, entry)) => {
+            let databases = view.reader.databases()?;
+            longest(view, address)?.map(|prefix| map_entry(map, prefix, entry, &databases))
+        }
+        None => None,
+    };
+    Ok(Lookup { address, front: view.reader.front(address)?, entry })
+}
+
+/// The longest prefix in the maps that covers `address`. A trie tells a match's value but
+/// not its length, so without the agent's own copy this goes through all entries, once.
+fn longest(view: &View<'_>, address: IpAddr) -> Result<Option<Prefix>, DatapathError> {
+    if let Some(held) = view.held {
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let covering = (0..=bits).rev().map(|len| Prefix::new(address, len));
+        return Ok(covering.into_iter().find(|prefix| held.contains_key(prefix)));
+    }
+    let mut longest: Option<Prefix> = None;
+    view.reader.for_each_entry(|_, prefix, _| {
+        if prefix.contains(address) && longest.is_none_or(|known| known.len() < prefix.len()) {
+            longest = Some(prefix);
+        }
+        Ok::<(), DatapathError>(())
+    })?;
+    Ok(longest)
+}
+
+/// `dbfw explain`: what the loaded program decides for `address`, for one port or for every
+/// protected one, and which sources of the policy cover it.
+pub fn explain(
+    view: &View<'_>,
+    address: IpAddr,
+    port: Option<u16>,
+) -> Result<Vec<Explanation>, DatapathError> {
+    let databases = view.reader.databases()?;
+    let protected: Vec<(Port, Option<&DatabaseSlot>)> = match port {
+        Some(number) => {
+            let known: Vec<_> = databases
+                .iter()
+                .flat_map(|database| database.ports.iter().map(move |p| (*p, Some(database))))
+                .filter(|(known, _)| known.port == number)
+                .collect();
+            if known.is_empty() { vec![(Port { udp: false, port: number }, None)] } else { known }
+        }
+        None => databases
+            .iter()
+            .flat_map(|database| database.ports.iter().map(move |p| (*p, Some(database))))
+            .collect(),
+    };
+    let prefix = longest(view, address)?;
+    protected
+        .into_iter()
+        .map(|(port, database)| explain_one(view, address, port, database, prefix))
+        .collect()
+}
+
+fn explain_one(
+    view: &View<'_>,
+    address: IpAddr,
+    port: Port,
+    database: Option<&DatabaseSlot>,
+    prefix: Option<Prefix>,
+) -> Result<Explanation, DatapathError> {
+    let ethernet =
+        !matches!(view.program, dbfw_common::PROGRAM_XDP_L3 | dbfw_common::PROGRAM_TCX_L3);
+    let outcome = view.reader.test_run(view.program, &packet(address, port, ethernet))?;
+    let verdict = Verdict::from_u8(outcome.trace.verdict).unwrap_or(if outcome.passes {
+        Verdict::Pass
+    } else {
+        Verdict::Drop
+    });
+    let reason = Reason::from_u8(outcome.trace.reason).map_or("unknown", Reason::as_str);
+    let sources = view
+        .policy
+        .covering(address)
+        .into_iter()
+        .filter(|covering| database.is_some_and(|database| database.id == covering.rule.database))
+        .filter_map(|covering| {
+            let (_, rule) = view.policy.rule(covering.rule)?;
+            Some(CoveringSource {
+                source: rule.source.to_string(),
+                prefix: covering.prefix.to_string(),
+                origin: rule.origin.to_string(),
+                description: rule.source.description.clone(),
+                expires_at: rule.source.expires_at,
+            })
+        })
+        .collect();
+    Ok(Explanation {
+        address,
+        port: port.to_string(),
+        database: database.map(|database| database.name.clone()),
+        mode: database.map(|database| database.mode.as_str().to_owned()),
+        verdict: verdict.as_str().to_owned(),
+        reason: reason.to_owned(),
+        program: view.program.to_owned(),
+        prefix: prefix.map(|prefix| prefix.to_string()),
+        sources,
+    })
+}
+
+/// A TCP SYN or a UDP datagram from `source` to `port`, padded as on a wire.
+fn packet(source: IpAddr, port: Port, ethernet: bool) -> Vec<u8> {
+    let protocol = if port.udp { 17 } else { 6 };
+    let mut transport = vec![0; 20];
+    transport[..2].copy_from_slice(&49152u16.to_be_bytes());
+    transport[2..4].copy_from_slice(&port.port.to_be_bytes());
+    if port.udp {
+        transport[4..6].copy_from_slice(&20u16.to_be_bytes());
+    } else {
+        // Header length of five words, SYN.
+        transport[12..14].copy_from_slice(&[0x50, 0x02]);
+    }
+    let mut packet = Vec::new();
+    match source {
+        IpAddr::V4(source) => {
+            if ethernet {
+                packet.extend([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00]);
+            }
+            packet.extend([0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, protocol, 0, 0]);
+            packet.extend(source.octets());
+            // TEST-NET-1 (RFC 5737): the programs do not look at the destination.
+            packet.extend(Ipv4Addr::new(192, 0, 2, 1).octets());
+        }
+        IpAddr::V6(source) => {
+            if ethernet {
+                packet.extend([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd]);
+            }
+            packet.extend([0x60, 0, 0, 0, 0, 20, protocol, 64]);
+            packet.extend(source.octets());
+            packet.extend(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).octets());
+        }
+    }
+    packet.extend(transport);
+    packet.resize(packet.len().max(60), 0);
+    packet
+}

@@ -1,0 +1,104 @@
+//! What the maps and a policy say together: the documents of the readers, the same whether
+//! the agent answers or the command line reads the pins.
+
+mod explain;
+mod scrape;
+mod sources;
+
+use std::collections::BTreeMap;
+
+use dbfw_common::{Entry, Family};
+use jiff::Timestamp;
+
+pub use explain::{explain, lookup};
+pub use scrape::scrape;
+pub use sources::{SourceDetail, sources};
+
+use crate::{
+    config::Port,
+    control::wire::{DatabaseStatus, MapEntry},
+    datapath::{DatabaseSlot, DatapathError, Reader, Totals},
+    policy::{Entries, Policy, SlotTable},
+    source::Prefix,
+};
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The maps.
+    pub reader: &'a Reader,
+    /// The policy in force.
+    pub policy: &'a Policy,
+    /// Which counters belong to which rules.
+    pub slots: &'a SlotTable,
+    /// The program `explain` runs.
+    pub program: &'static str,
+    /// What the maps hold, where that is known without going through them.
+    pub held: Option<&'a Entries>,
+    /// Entries of each set, likewise.
+    pub sizes: Option<&'a BTreeMap<&'static str, u64>>,
+}
+
+/// Packets one database dropped so far, whatever the reason.
+pub fn dropped_packets(reader: &Reader, id: u8) -> Result<u64, DatapathError> {
+    Family::ALL.into_iter().try_fold(0, |sum, family| {
+        let totals = reader.totals(id, family)?;
+        Ok(sum + totals.dropped.iter().map(|counter| counter.packets).sum::<u64>())
+    })
+}
+
+/// Every database, without what only a running agent knows.
+pub fn databases(view: &View<'_>) -> Result<Vec<DatabaseStatus>, DatapathError> {
+    view.reader
+        .databases()?
+        .into_iter()
+        .map(|database| {
+            let totals: Vec<Totals> = Family::ALL
+                .into_iter()
+                .map(|family| view.reader.totals(database.id, family))
+                .collect::<Result<_, _>>()?;
+            let packets = |pick: fn(&Totals) -> u64| totals.iter().map(pick).sum();
+            Ok(DatabaseStatus {
+                ports: database.ports.iter().map(Port::to_string).collect(),
+                mode: database.mode.as_str().to_owned(),
+                sources: rules_of(view.policy, database.id),
+                prefixes_ipv4: view.policy.prefixes(database.id, Family::V4),
+                prefixes_ipv6: view.policy.prefixes(database.id, Family::V6),
+                allowed_packets: packets(|totals| totals.allowed.packets),
+                dropped_packets: packets(|t| t.dropped.iter().map(|c| c.packets).sum()),
+                observed_packets: packets(|t| t.observed.iter().map(|c| c.packets).sum()),
+                drops_per_second: None,
+                provider: None,
+                refused: None,
+                stale_sources: 0,
+                unresolved_sources: 0,
+                oldest_age_seconds: None,
+                name: database.name,
+            })
+        })
+        .collect()
+}
+
+fn rules_of(policy: &Policy, id: u8) -> usize {
+    policy.databases().iter().find(|database| database.id == id).map_or(0, |d| d.rules.len())
+}
+
+/// A line of `dbfw map dump`.
+pub fn map_entry(map: &str, prefix: Prefix, entry: Entry, databases: &[DatabaseSlot]) -> MapEntry {
+    let mask = entry.mask();
+    MapEntry {
+        map: map.to_owned(),
+        prefix: prefix.to_string(),
+        databases: databases
+            .iter()
+            .filter(|database| mask >> (database.id - 1) & 1 != 0)
+            .map(|database| database.name.clone())
+            .collect(),
+        rules: entry.rules,
+    }
+}
+
+/// When a policy without an agent was written, for its age.
+pub fn age_seconds(written_at: Timestamp) -> u64 {
+    Timestamp::now().duration_since(written_at).as_secs().try_into().unwrap_or(0)
+}

@@ -1,0 +1,148 @@
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+};
+
+use crate::{
+    provider::inventory::Inventory,
+    source::{Prefix, SourceKey, SourceType},
+};
+
+/// An inventory by address and by group; nothing depends on its order.
+pub(super) struct Index<'i> {
+    machines: BTreeMap<&'i SourceKey, Machine<'i>>,
+    /// By what would trust them with others: tags and clusters.
+    groups: BTreeMap<&'i SourceKey, BTreeSet<&'i SourceKey>>,
+    networks: BTreeMap<&'i SourceKey, Network<'i>>,
+    hosts: HashMap<IpAddr, &'i SourceKey>,
+    /// The few that are more than an address.
+    ranges: BTreeSet<(Prefix, &'i SourceKey)>,
+}
+
+struct Machine<'i> {
+    name: &'i str,
+    groups: BTreeSet<&'i SourceKey>,
+    prefixes: Vec<Prefix>,
+}
+
+struct Network<'i> {
+    name: &'i str,
+    ranges: BTreeSet<Prefix>,
+}
+
+impl<'i> Index<'i> {
+    pub(super) fn new(inventory: &'i Inventory) -> Self {
+        let mut index = Self {
+            machines: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            hosts: HashMap::new(),
+            ranges: BTreeSet::new(),
+        };
+        for machine in &inventory.machines {
+            let key = &machine.key;
+            for group in &machine.groups {
+                index.groups.entry(group).or_default().insert(key);
+            }
+            for prefix in &machine.prefixes {
+                if prefix.is_host() {
+                    // Of two that claim an address the first by key has it.
+                    let owner = index.hosts.entry(prefix.addr()).or_insert(key);
+                    *owner = key.min(owner);
+                } else {
+                    index.ranges.insert((*prefix, key));
+                }
+            }
+            let known = index.machines.entry(key).or_insert(Machine {
+                name: &machine.name,
+                groups: BTreeSet::new(),
+                prefixes: Vec::new(),
+            });
+            known.name = known.name.min(machine.name.as_str());
+            known.groups.extend(&machine.groups);
+            known.prefixes.extend(&machine.prefixes);
+        }
+        for network in &inventory.networks {
+            let known = index
+                .networks
+                .entry(&network.key)
+                .or_insert(Network { name: &network.name, ranges: BTreeSet::new() });
+            known.name = known.name.min(network.name.as_str());
+            known.ranges.insert(network.range);
+        }
+        for machine in index.machines.values_mut() {
+            machine.prefixes.sort_unstable();
+            machine.prefixes.dedup();
+        }
+        index
+    }
+
+    /// Who has an address.
+    pub(super) fn machine(&self, address: IpAddr) -> Option<&'i SourceKey> {
+        let ranges = || {
+            let around = self.ranges.iter().filter(|(range, _)| range.contains(address));
+            around.max_by_key(|(range, _)| range.len()).map(|(_, key)| *key)
+        };
+        self.hosts.get(&address).copied().or_else(ranges)
+    }
+
+    /// The narrowest network an address is in.
+    pub(super) fn network(&self, address: IpAddr) -> Option<&'i SourceKey> {
+        let ranges = self
+            .networks
+            .iter()
+            .flat_map(|(key, network)| network.ranges.iter().map(move |range| (range, *key)));
+        let around = ranges.filter(|(range, _)| range.contains(address));
+        around.max_by_key(|(range, _)| range.len()).map(|(_, key)| key)
+    }
+
+    /// The cluster a machine is a node of.
+    pub(super) fn cluster(&self, machine: &SourceKey) -> Option<&'i SourceKey> {
+        self.groups_of(machine, SourceType::K8s).next()
+    }
+
+    /// The tags of a machine.
+    pub(super) fn tags(&self, machine: &SourceKey) -> impl Iterator<Item = &'i SourceKey> {
+        self.groups_of(machine, SourceType::Tag)
+    }
+
+    fn groups_of(
+        &self,
+        machine: &SourceKey,
+        kind: SourceType,
+    ) -> impl Iterator<Item = &'i SourceKey> {
+        let groups = self.machines.get(machine).map(|machine| &machine.groups);
+        groups.into_iter().flatten().copied().filter(move |group| group.kind == kind)
+    }
+
+    /// Whether a machine is of a group.
+    pub(super) fn is_in(&self, machine: &SourceKey, group: &SourceKey) -> bool {
+        self.groups.get(group).is_some_and(|members| members.contains(machine))
+    }
+
+    /// The machines of a group.
+    pub(super) fn members(&self, group: &SourceKey) -> Vec<&'i SourceKey> {
+        self.groups.get(group).into_iter().flatten().copied().collect()
+    }
+
+    /// What a machine has.
+    pub(super) fn prefixes(&self, machine: &SourceKey) -> &[Prefix] {
+        self.machines.get(machine).map_or(&[], |machine| &machine.prefixes)
+    }
+
+    /// What a group or a network has.
+    pub(super) fn group_prefixes(&self, key: &SourceKey) -> Vec<Prefix> {
+        let ranges = self.networks.get(key).into_iter().flat_map(|network| &network.ranges);
+        let members = self.members(key);
+        let of_members = members.iter().flat_map(|machine| self.prefixes(machine));
+        let all: BTreeSet<Prefix> = ranges.chain(of_members).copied().collect();
+        all.into_iter().collect()
+    }
+
+    /// For people; the key itself where there is no name.
+    pub(super) fn name<'n>(&'n self, key: &'n SourceKey) -> &'n str {
+        let machine = self.machines.get(key).map(|machine| machine.name);
+        let name = machine.or_else(|| self.networks.get(key).map(|network| network.name));
+        name.filter(|name| !name.is_empty()).unwrap_or(&key.value)
+    }
+}

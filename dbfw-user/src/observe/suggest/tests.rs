@@ -1,0 +1,174 @@
+mod properties;
+
+use super::*;
+use crate::{
+    observe::drops::Clock,
+    provider::inventory::{Machine, Network},
+};
+
+fn key(text: &str) -> SourceKey {
+    text.parse::<crate::source::TrustedSource>().unwrap().key()
+}
+
+fn machine(id: u32, name: &str, groups: &[&str], addresses: &[&str]) -> Machine {
+    Machine {
+        name: name.to_owned(),
+        key: key(&format!("droplet:{id}")),
+        groups: groups.iter().map(|group| key(group)).collect(),
+        prefixes: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+    }
+}
+
+fn network(source: &str, name: &str, range: &str) -> Network {
+    Network { name: name.to_owned(), key: key(source), range: range.parse().unwrap() }
+}
+
+/// Each address was refused once, with one packet.
+fn suggestions(addresses: &[&str], inventory: &Inventory) -> Vec<String> {
+    let observed = addresses.iter().map(|address| (address.parse().unwrap(), 1)).collect();
+    of_database("orders", &observed, &Index::new(inventory))
+        .into_iter()
+        .map(|found| {
+            format!("{} +{} [{}] {}", found.source, found.others, found.covers.join(" "), found.why)
+        })
+        .collect()
+}
+
+#[test]
+fn nothing_known_is_written_as_addresses() {
+    let found = suggestions(
+        &["10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.7", "10.0.0.9", "203.0.113.7", "2001:db8::1"],
+        &Inventory::default(),
+    );
+    assert_eq!(
+        found,
+        [
+            "ip_addr:10.0.0.4/30 +0 [10.0.0.4 10.0.0.5 10.0.0.6 10.0.0.7] nothing known has these \
+             addresses",
+            "ip_addr:10.0.0.9 +0 [10.0.0.9] nothing known has this address",
+            "ip_addr:203.0.113.7 +0 [203.0.113.7] public, and nothing known has it: make sure \
+             whose it is",
+            "ip_addr:2001:db8::1 +0 [2001:db8::1] public, and nothing known has it: make sure \
+             whose it is",
+        ]
+    );
+    assert_eq!(suggestions(&[], &Inventory::default()), [""; 0]);
+}
+
+#[test]
+fn a_machine_is_named_and_a_tag_where_it_fits() {
+    let inventory = Inventory {
+        machines: vec![
+            machine(1, "web-1", &["tag:web", "tag:all"], &["10.0.0.1", "203.0.113.1"]),
+            machine(2, "web-2", &["tag:web", "tag:all"], &["10.0.0.2", "203.0.113.2"]),
+            machine(3, "web-3", &["tag:web", "tag:all"], &["10.0.0.3"]),
+            machine(4, "etl", &["tag:all"], &["10.0.0.4"]),
+            machine(5, "old", &["tag:all", "tag:old"], &["10.0.0.5"]),
+            machine(6, "x", &["tag:all", "tag:old"], &["10.0.0.6"]),
+        ],
+        networks: Vec::new(),
+    };
+    assert_eq!(
+        suggestions(&["10.0.0.1", "203.0.113.1", "10.0.0.2", "10.0.0.5"], &inventory),
+        ["tag:all +4 [10.0.0.1 10.0.0.2 10.0.0.5 203.0.113.1] 3 of its 6 machines were refused; \
+             it would also let in etl, web-3, x",]
+    );
+    assert_eq!(
+        suggestions(&["10.0.0.1", "10.0.0.2", "10.0.0.4"], &inventory),
+        ["tag:all +5 [10.0.0.1 10.0.0.2 10.0.0.4] 3 of its 6 machines were refused; it would \
+             also let in old, web-3, x",],
+        "as many strangers as were refused may come with it",
+    );
+    assert_eq!(
+        suggestions(&["10.0.0.1", "10.0.0.2"], &inventory),
+        ["tag:web +3 [10.0.0.1 10.0.0.2] 2 of its 3 machines were refused; it would also let in \
+             web-3",],
+        "four strangers for two are too many",
+    );
+    assert_eq!(suggestions(&["10.0.0.1"], &inventory), ["droplet:1 +1 [10.0.0.1] web-1"]);
+    assert_eq!(
+        suggestions(&["10.0.0.1", "10.0.0.5"], &inventory),
+        ["droplet:1 +1 [10.0.0.1] web-1", "droplet:5 +0 [10.0.0.5] old"],
+        "tag:all would let in four more",
+    );
+}
+
+#[test]
+fn a_node_stands_for_its_cluster() {
+    let inventory = Inventory {
+        machines: vec![
+            machine(1, "pool-a", &["k8s:c1", "tag:k8s"], &["10.0.0.1"]),
+            machine(2, "pool-b", &["k8s:c1", "tag:k8s"], &["10.0.0.2"]),
+            machine(3, "pool-c", &["k8s:c1", "tag:k8s"], &["10.0.0.3"]),
+        ],
+        networks: vec![network("k8s:c1", "pods", "10.244.0.0/16")],
+    };
+    assert_eq!(
+        suggestions(&["10.0.0.2", "10.244.3.7"], &inventory),
+        ["k8s:c1 +65537 [10.0.0.2 10.244.3.7] 1 of its 3 nodes were refused; it would also let \
+             in pool-a, pool-c",]
+    );
+    assert_eq!(
+        suggestions(&["10.244.3.7", "10.244.3.8"], &inventory),
+        ["k8s:c1 +65537 [10.244.3.7 10.244.3.8] 2 addresses of its network were refused"]
+    );
+}
+
+#[test]
+fn a_network_is_proposed_for_many_without_a_name() {
+    let inventory = Inventory {
+        machines: vec![machine(1, "web-1", &[], &["10.0.0.1", "203.0.113.1"])],
+        networks: vec![
+            network("vpc:wide", "all", "10.0.0.0/8"),
+            network("vpc:a", "default-fra1", "10.0.0.0/24"),
+        ],
+    };
+    assert_eq!(
+        suggestions(&["10.0.0.1", "10.0.0.7", "10.0.0.9"], &inventory),
+        [
+            "droplet:1 +1 [10.0.0.1] web-1",
+            "ip_addr:10.0.0.7 +0 [10.0.0.7] nothing known has this address",
+            "ip_addr:10.0.0.9 +0 [10.0.0.9] nothing known has this address",
+        ]
+    );
+    assert_eq!(
+        suggestions(&["10.0.0.1", "10.0.0.7", "10.0.0.9", "10.0.0.200"], &inventory),
+        ["vpc:a +252 [10.0.0.1 10.0.0.7 10.0.0.9 10.0.0.200] 3 addresses of default-fra1 that no \
+             known machine has",],
+        "the droplet is in it too",
+    );
+}
+
+#[test]
+fn what_is_trusted_by_now_and_other_databases_are_left_out() {
+    let mut refused = RefusedSources::default();
+    let clock = Clock::new("2026-03-01T12:00:00Z".parse().unwrap(), 0);
+    for (database, last) in [("orders", 1), ("orders", 2), ("reports", 3)] {
+        let event = dbfw_common::Event {
+            time: 0,
+            weight: 5,
+            source: [u32::from_ne_bytes([10, 0, 0, last]), 0, 0, 0],
+            ifindex: 2,
+            bytes: 74,
+            port: 5432,
+            database: 1,
+            reason: dbfw_common::Reason::Untrusted as u8,
+            verdict: dbfw_common::Verdict::Observe as u8,
+            family: 0,
+            protocol: 6,
+            reserved: 0,
+        };
+        refused.add(database, &event, &clock);
+    }
+    let none = Inventory::default();
+    let trusted =
+        |database: &str, address: IpAddr| database == "orders" && address.to_string() == "10.0.0.1";
+    let all = suggest(&refused, None, &none, &trusted);
+    let sources: Vec<_> =
+        all.suggestions.iter().map(|found| (found.database.as_str(), &*found.source)).collect();
+    assert_eq!(sources, [("orders", "ip_addr:10.0.0.2"), ("reports", "ip_addr:10.0.0.3")]);
+    assert_eq!((all.observed, all.suggestions[0].packets), (2, 5));
+    assert_eq!(all.since, Some("2026-03-01T12:00:00Z".parse().unwrap()));
+    let one = suggest(&refused, Some("reports"), &none, &trusted);
+    assert_eq!((one.observed, one.suggestions.len()), (1, 1));
+}

@@ -1,0 +1,255 @@
+//! Aptible: the `ip_whitelist` of a database endpoint (a "vhost" in the API).
+//!
+//! Of the API, by its clients:
+//! - `GET /vhosts/{id}` with `Authorization: Bearer …` answers with a HAL document
+//!   (`application/hal+json`; aptible/go-deploy, `aptible/client.go`).
+//! - `ip_whitelist` is an array of strings and always there (aptible/aptible-api-go,
+//!   `model_vhost.go`: among the required properties, and decoded by Go's rules, which take
+//!   null for an empty array; aptible/app-ui, `src/deploy/endpoint/index.ts`: `string[]`).
+//! - Empty, it means all traffic (aptible/aptible-cli, `resource_formatter.rb`: "all
+//!   traffic"). Here it is an empty list, and the agent's `on_empty` says what that means.
+//! - IPv4 addresses and CIDRs, at most 50 (aptible.com/docs, "IP filtering").
+//! - Errors are `{"code": 404, "error": "not_found", "message": "…"}`; 404 means that the
+//!   endpoint is deleted, 401 that the token is wrong (aptible/go-deploy,
+//!   `aptible/endpoints.go`).
+
+mod document;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, ready},
+};
+use secrecy::SecretString;
+use url::Url;
+
+use self::document::{Document, Rules, rules};
+use super::{
+    Cause, FetchError,
+    backoff::Backoff,
+    http::{HttpClient, Options, Redirects, Validators, clean},
+    rounds::{self, Task, Wanted, jittered},
+    secret::Token,
+    stats::Stats,
+    worker::{Demand, ListOutcome, Mailbox, Report},
+};
+use crate::config::AptibleConfig;
+
+/// Bytes an answer may have; a document of an endpoint has some thousand.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Characters of somebody's text that an error repeats.
+const MAX_SHOWN: usize = 80;
+
+/// What the names of Aptible's lists begin with.
+const PREFIX: &str = "aptible:";
+
+/// Keeps the lists of endpoints fresh.
+#[derive(Debug)]
+pub struct Aptible {
+    config: AptibleConfig,
+    stats: Arc<Stats>,
+    token: Token,
+    client: Option<HttpClient>,
+    endpoints: BTreeMap<Key, Endpoint>,
+    /// The token's file changed at a look, and was not read since.
+    renewed: bool,
+}
+
+/// The name of a list, and the id in it.
+type Key = (String, u64);
+
+#[derive(Debug, Default)]
+struct Endpoint {
+    /// The last answer, and by what the server tells that it is still the same.
+    last: Option<(Rules, Validators)>,
+    backoff: Backoff,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    List(Rules, Validators),
+    NotModified,
+    Gone(String),
+    Failed(FetchError),
+}
+
+impl Aptible {
+    /// Lists that were not asked for yet.
+    pub fn new(config: AptibleConfig, stats: Arc<Stats>) -> Self {
+        stats.interval(config.poll);
+        let token = Token::new(config.token.clone());
+        Self { config, stats, token, client: None, endpoints: BTreeMap::new(), renewed: false }
+    }
+
+    /// Works until the other end of the mailbox is gone.
+    pub async fn run(self, mailbox: Mailbox) {
+        rounds::run(self, mailbox).await;
+    }
+
+    /// Built when it is needed: a file of certificate authorities may still come.
+    fn client(&mut self) -> Result<HttpClient, FetchError> {
+        if let Some(client) = &self.client {
+            return Ok(client.clone());
+        }
+        let client = HttpClient::new(&self.config.http, Redirects::Refuse)?;
+        Ok(self.client.insert(client).clone())
+    }
+
+    /// What a request needs. A token that cannot be read is a failure like any other.
+    fn prepare(&mut self, vhost: u64) -> Result<Request, FetchError> {
+        let what = format!("Aptible: GET /vhosts/{vhost}");
+        let named = |error: FetchError| FetchError { message: format!("{what}: {error}"), ..error };
+        let token = self.token.read().map_err(named)?;
+        self.renewed = false;
+        let client = self.client().map_err(named)?;
+        let url = self.config.api_url.join(&format!("/vhosts/{vhost}")).map_err(|error| {
+            let text = format!("{what}: no URL of it can be made, {error}: correct api_url");
+            FetchError::new(Cause::Invalid, text)
+        })?;
+        self.stats.request();
+        Ok(Request { client, token, url, what, vhost })
+    }
+}
+
+impl Task for Aptible {
+    type Key = Key;
+    type Reply = Reply;
+
+    fn want(&mut self, demand: &Demand) -> Wanted<Key> {
+        let mut wanted = Wanted::default();
+        for name in &demand.lists {
+            match name.strip_prefix(PREFIX).map(str::parse) {
+                Some(Ok(vhost)) => {
+                    wanted.all.insert((name.clone(), vhost));
+                }
+                Some(Err(_)) => {
+                    let shown = clean(name, MAX_SHOWN);
+                    let text = format!("{shown}: not the id of an endpoint: write its number");
+                    wanted.reports.push(Report::List {
+                        provider: name.clone(),
+                        outcome: ListOutcome::Failed(FetchError::new(Cause::Invalid, text)),
+                    });
+                }
+                None => {}
+            }
+        }
+        self.endpoints.retain(|key, _| wanted.all.contains(key));
+        for key in &wanted.all {
+            self.endpoints.entry(key.clone()).or_default();
+        }
+        wanted
+    }
+
+    fn ask(&mut self, key: &Key) -> BoxFuture<'static, Reply> {
+        let last = self.endpoints.get(key).and_then(|endpoint| endpoint.last.as_ref());
+        let validators = last.map(|(_, validators)| validators.clone());
+        match self.prepare(key.1) {
+            Ok(request) => {
+                async move { request.send(validators).await.unwrap_or_else(Reply::Failed) }.boxed()
+            }
+            Err(error) => ready(Reply::Failed(error)).boxed(),
+        }
+    }
+
+    fn heard(&mut self, key: &Key, reply: Reply) -> (Vec<Report>, Duration) {
+        let endpoint = self.endpoints.entry(key.clone()).or_default();
+        let outcome = endpoint.outcome(reply);
+        let wait = match &outcome {
+            ListOutcome::Failed(error) => {
+                self.stats.failure(error.cause);
+                endpoint.backoff.failed(self.config.poll, error.cause, error.retry_after)
+            }
+            _ => {
+                endpoint.backoff.succeeded();
+                jittered(self.config.poll)
+            }
+        };
+        (vec![Report::List { provider: key.0.clone(), outcome }], wait)
+    }
+
+    fn hurry(&mut self) {
+        for endpoint in self.endpoints.values_mut() {
+            endpoint.backoff.succeeded();
+        }
+    }
+
+    /// A token that was renewed is tried at once.
+    fn look(&mut self) -> Option<BoxFuture<'static, BTreeSet<Key>>> {
+        let renewed = self.token.changed();
+        // Once: a file that cannot be read counts as changed until it can.
+        let due = if renewed && !self.renewed {
+            self.endpoints.keys().cloned().collect()
+        } else {
+            BTreeSet::new()
+        };
+        self.renewed = renewed;
+        Some(ready(due).boxed())
+    }
+}
+
+impl Endpoint {
+    fn outcome(&mut self, reply: Reply) -> ListOutcome {
+        match reply {
+            Reply::Failed(error) => ListOutcome::Failed(error),
+            Reply::NotModified => ListOutcome::Unchanged,
+            Reply::Gone(why) => {
+                self.last = None;
+                ListOutcome::Gone(why)
+            }
+            Reply::List(rules, validators) => {
+                let is_same = self.last.as_ref().is_some_and(|(last, _)| *last == rules);
+                let Rules { sources, problems } = rules.clone();
+                self.last = Some((rules, validators));
+                if is_same {
+                    return ListOutcome::Unchanged;
+                }
+                ListOutcome::List { sources, problems }
+            }
+        }
+    }
+}
+
+/// What a request needs.
+#[derive(Debug)]
+struct Request {
+    client: HttpClient,
+    token: SecretString,
+    url: Url,
+    /// Names it in errors.
+    what: String,
+    vhost: u64,
+}
+
+impl Request {
+    async fn send(self, validators: Option<Validators>) -> Result<Reply, FetchError> {
+        let Self { client, token, url, what, vhost } = self;
+        let options = Options {
+            bearer: Some(&token),
+            accept: "application/hal+json, application/json",
+            max_bytes: MAX_BYTES,
+            validators: validators.as_ref(),
+        };
+        let response = client.get(&url, &what, options).await?.success(&what)?;
+        match response.status {
+            200 => {
+                let document: Document = response.json(&what)?;
+                Ok(Reply::List(rules(document, vhost, &what)?, response.validators))
+            }
+            304 if validators.is_some() => Ok(Reply::NotModified),
+            404 => Ok(Reply::Gone(format!("{what}: there is no such endpoint (404)"))),
+            status => Err(FetchError::new(
+                Cause::Invalid,
+                format!("{what}: answered {status}, not a document: check api_url"),
+            )),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Finding out what a round wants to know, by the cheapest requests that tell it.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+
+use super::{
+    Account,
+    api::lock,
+    facts::{Droplets, Facts, Listed, Missed},
+    listing::Listing,
+    lists::Asked,
+    plan::{self, Count, Known, Want, Way},
+    resource::Resource,
+    session::Session,
+    wire::{Droplet, Vpc},
+};
+
+/// What of [`Known`] is about one kind of thing.
+type Part = fn(&mut Known) -> &mut Count;
+
+/// The filter of the list that GPU droplets are in; the default list leaves them out.
+pub(crate) const GPUS: (&str, &str) = ("type", "gpus");
+
+impl Account {
+    /// Finds out about things of one kind.
+    pub(crate) async fn gather<R: Resource>(
+        &self,
+        session: &Session<'_>,
+        ids: &BTreeSet<R::Id>,
+        count: Part,
+    ) -> Facts<R> {
+        let mut facts = Facts::default();
+        if !ids.is_empty() {
+            facts.list = self.list_if_cheaper(session, ids.len() as u64, count).await;
+        }
+        if facts.list.is_none() {
+            self.singles(session, ids, &mut facts).await;
+        }
+        facts
+    }
+
+    /// Finds out about droplets and tags.
+    pub(crate) async fn droplets(&self, session: &Session<'_>, want: &Want) -> Droplets {
+        let each = want.each_droplet(&lock(&self.known));
+        let gpus =
+            async { if want.tags.is_empty() { None } else { Some(self.gpus(session).await) } };
+        let rest = async {
+            let mut droplets = Droplets::default();
+            if each > 0 {
+                let count: Part = |known| &mut known.droplets;
+                droplets.facts.list = self.list_if_cheaper(session, each, count).await;
+            }
+            if droplets.facts.list.is_none() {
+                let tags = join_all(want.tags.iter().map(|tag| self.tag(session, tag)));
+                let singles = self.singles(session, &want.droplets, &mut droplets.facts);
+                let (tags, ()) = tokio::join!(tags, singles);
+                droplets.tags = want.tags.iter().cloned().zip(tags).collect();
+            }
+            droplets
+        };
+        let (gpus, mut droplets) = tokio::join!(gpus, rest);
+        droplets.gpus = gpus;
+        droplets.gpus_before = lock(&self.gpus).clone();
+        self.gpus_if_needed(session, &mut droplets, &want.droplets).await;
+        let mut known = lock(&self.known);
+        for tag in &want.tags {
+            if let Ok(tagged) = droplets.tagged(tag) {
+                known.tags.insert(tag.clone(), tagged.droplets.len() as u64);
+            }
+        }
+        droplets
+    }
+
+    /// Finds out about nodes' droplets, those that no answer told of yet.
+    pub(crate) async fn nodes(
+        &self,
+        session: &Session<'_>,
+        droplets: &mut Droplets,
+        ids: &BTreeSet<u64>,
+    ) {
+        let missing: BTreeSet<u64> =
+            ids.iter().copied().filter(|id| !droplets.knows(*id)).collect();
+        if !missing.is_empty() {
+            let count: Part = |known| &mut known.droplets;
+            droplets.facts.list = self.list_if_cheaper(session, missing.len() as u64, count).await;
+            if droplets.facts.list.is_none() {
+                self.singles(session, &missing, &mut droplets.facts).await;
+            }
+        }
+        self.gpus_if_needed(session, droplets, ids).await;
+    }
+
+    /// The VPC networks, for comparing addresses with them; at most once an hour.
+    pub(crate) async fn networks(
+        &self,
+        session: Option<&Session<'_>>,
+        facts: &Facts<Vpc>,
+    ) -> Option<Arc<Listing<Vpc>>> {
+        let now = Timestamp::now();
+        if let Some(Ok(list)) = &facts.list {
+            lock(&self.networks).set(list, now);
+        }
+        let due = lock(&self.networks).is_due(now);
+        if let (true, Some(session)) = (due, session) {
+            match session.whole_list::<Vpc>(None).await {
+                Ok(list) => lock(&self.networks).set(&list, now),
+                Err(_) => lock(&self.networks).put_off(now),
+            }
+        }
+        lock(&self.networks).list.clone()
+    }
+
+    /// The whole list, if that costs less than `each` single requests.
+    async fn list_if_cheaper<R: Resource>(
+        &self,
+        session: &Session<'_>,
+        each: u64,
+        count: Part,
+    ) -> Listed<R> {
+        let now = Timestamp::now();
+        let way = plan::way(each, count(&mut lock(&self.known)).get(now));
+        if way == Way::Each {
+            return None;
+        }
+        let goes_on = |total| way == Way::List || plan::goes_on(each, total);
+        let (total, listed) = match session.list::<R>(None, goes_on).await {
+            Ok(Asked::Whole(list)) => (list.len(), Some(Ok(list))),
+            Ok(Asked::Declined(total)) => (total, None),
+            Err(missed) => return Some(Err(missed)),
+        };
+        count(&mut lock(&self.known)).set(total, now);
+        listed
+    }
+
+    async fn singles<R: Resource>(
+        &self,
+        session: &Session<'_>,
+        ids: &BTreeSet<R::Id>,
+        facts: &mut Facts<R>,
+    ) {
+        let ones = join_all(ids.iter().map(|id| session.one::<R>(id))).await;
+        facts.ones.extend(ids.iter().cloned().zip(ones));
+    }
+
+    async fn tag(&self, session: &Session<'_>, tag: &str) -> Result<Arc<Listing<Droplet>>, Missed> {
+        session.whole_list(Some(("tag_name", tag))).await
+    }
+
+    async fn gpus(&self, session: &Session<'_>) -> Result<Arc<Listing<Droplet>>, Missed> {
+        let list = session.whole_list(Some(GPUS)).await?;
+        *lock(&self.gpus) = Some(Arc::clone(&list));
+        Ok(list)
+    }
+
+    async fn gpus_if_needed(
+        &self,
+        session: &Session<'_>,
+        droplets: &mut Droplets,
+        ids: &BTreeSet<u64>,
+    ) {
+        if ids.iter().any(|id| droplets.needs_gpus(*id)) {
+            droplets.gpus = Some(self.gpus(session).await);
+        }
+    }
+}

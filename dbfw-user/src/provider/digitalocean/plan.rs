@@ -1,0 +1,177 @@
+//! Which requests a round needs. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use super::listing::pages;
+use crate::{
+    provider::{Cause, FetchError, http::clean, worker::Demand},
+    source::{Prefix, SourceKey, SourceType, TrustedSource},
+};
+
+/// So many things of a kind are asked for one by one without a thought.
+const FEW: u64 = 2;
+
+/// How long a count that no request confirmed is believed.
+const COUNT_LIFE: Duration = Duration::from_secs(3600);
+
+/// What a round is to find out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Want {
+    pub(crate) droplets: BTreeSet<u64>,
+    pub(crate) tags: BTreeSet<String>,
+    pub(crate) clusters: BTreeSet<String>,
+    pub(crate) apps: BTreeSet<String>,
+    pub(crate) vpcs: BTreeSet<String>,
+    /// Whether addresses are to be compared with the VPC networks.
+    pub(crate) addresses: bool,
+}
+
+/// How things of a kind are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// One request each.
+    Each,
+    /// The whole list.
+    List,
+    /// The first page of the list, which tells how many there are, and then either.
+    Probe,
+}
+
+/// What earlier answers said about how much there is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) droplets: Count,
+    pub(crate) gpus: Count,
+    pub(crate) clusters: Count,
+    pub(crate) apps: Count,
+    pub(crate) vpcs: Count,
+    /// Droplets with a tag.
+    pub(crate) tags: BTreeMap<String, u64>,
+    /// Nodes of a cluster.
+    pub(crate) nodes: BTreeMap<String, u64>,
+}
+
+/// How many there are of something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count(Option<(u64, Timestamp)>);
+
+impl Count {
+    pub(crate) fn set(&mut self, count: u64, now: Timestamp) {
+        self.0 = Some((count, now));
+    }
+
+    pub(crate) fn get(self, now: Timestamp) -> Option<u64> {
+        let (count, at) = self.0?;
+        let age = Duration::try_from(now.duration_since(at)).ok()?;
+        (age < COUNT_LIFE).then_some(count)
+    }
+}
+
+/// The cheaper way, in requests: `each` of them, or a list of `total` things.
+pub(crate) fn way(each: u64, total: Option<u64>) -> Way {
+    if each <= FEW {
+        return Way::Each;
+    }
+    match total {
+        None => Way::Probe,
+        Some(total) if pages(total) < each => Way::List,
+        Some(_) => Way::Each,
+    }
+}
+
+/// Whether to go on with a list whose first page was read anyway.
+pub(crate) fn goes_on(each: u64, total: Option<u64>) -> bool {
+    total.is_none_or(|total| pages(total) - 1 <= each)
+}
+
+impl Known {
+    /// Forgets tags and clusters that are not wanted any more.
+    pub(crate) fn retain(&mut self, demand: &Demand) {
+        let want = Want::of(&demand.sources);
+        self.tags.retain(|tag, _| want.tags.contains(tag));
+        self.nodes.retain(|id, _| want.clusters.contains(id));
+    }
+}
+
+impl Want {
+    /// What these sources take; others are nobody's business here.
+    pub(crate) fn of<'a>(keys: impl IntoIterator<Item = &'a SourceKey>) -> Self {
+        let mut want = Self::default();
+        for key in keys {
+            // Of a key that names nothing, `check` says why.
+            match (key.kind, id(key)) {
+                (SourceType::Droplet, Ok(_)) => want.droplets.extend(droplet_id(key)),
+                (SourceType::Tag, Ok(_)) => want.tags.extend([key.value.clone()]),
+                (SourceType::K8s, Ok(id)) => want.clusters.extend([id]),
+                (SourceType::App, Ok(id)) => want.apps.extend([id]),
+                (SourceType::Vpc, Ok(id)) => want.vpcs.extend([id]),
+                (SourceType::IpAddr, _) => want.addresses |= address(key).is_ok(),
+                _ => {}
+            }
+        }
+        want
+    }
+
+    /// Requests for droplets and tags one by one, with those for the nodes that the clusters
+    /// had last time.
+    pub(crate) fn each_droplet(&self, known: &Known) -> u64 {
+        let of_tag = |tag| pages(known.tags.get(tag).copied().unwrap_or(0));
+        let of_cluster = |id| known.nodes.get(id).copied().unwrap_or(0);
+        self.droplets.len() as u64
+            + self.tags.iter().map(of_tag).sum::<u64>()
+            + self.clusters.iter().map(of_cluster).sum::<u64>()
+    }
+}
+
+/// Whether a key names something that can be asked for. A list's rules and the configuration
+/// were checked when they were read; this is what keeps a request's path what it should be.
+///
+/// # Errors
+/// [`Cause::Invalid`]: its value can be none of its type.
+pub(crate) fn check(key: &SourceKey) -> Result<(), FetchError> {
+    let source = TrustedSource {
+        kind: key.kind,
+        value: key.value.clone(),
+        description: None,
+        expires_at: None,
+    };
+    source.check().map_err(|error| unusable(&error.to_string()))
+}
+
+/// A droplet's id.
+pub(crate) fn droplet_id(key: &SourceKey) -> Result<u64, FetchError> {
+    check(key)?;
+    key.value.parse().map_err(|_| unusable("a droplet's id is a number"))
+}
+
+/// A droplet's id in an answer: a number in its only form.
+pub(crate) fn parse_droplet_id(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|id: &u64| id.to_string() == text)
+}
+
+/// An id as answers have it: in small letters.
+pub(crate) fn id(key: &SourceKey) -> Result<String, FetchError> {
+    check(key).map(|()| key.value.to_ascii_lowercase())
+}
+
+/// A single address.
+pub(crate) fn address(key: &SourceKey) -> Result<IpAddr, FetchError> {
+    let prefix: Option<Prefix> = key.value.parse().ok().filter(Prefix::is_host);
+    prefix.map(|prefix| prefix.addr()).ok_or_else(|| {
+        let value = clean(&key.value, 80);
+        unusable(&format!("{}: {value:?} is not a single address", key.kind))
+    })
+}
+
+fn unusable(why: &str) -> FetchError {
+    FetchError::new(Cause::Invalid, format!("DigitalOcean: {why}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,273 @@
+//! One round: everything wanted is asked for, and reported on.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+
+use super::{
+    Account,
+    api::lock,
+    facts::{Droplets, Facts, Missed},
+    memo::Memo,
+    plan::{self, Want},
+    rules,
+    session::{Course, Request, Session},
+    wire::{App, Cluster, Firewall, Vpc},
+};
+use crate::{
+    provider::{
+        Cause, FetchError,
+        worker::{Demand, ListOutcome, Report},
+    },
+    resolve::{Outcome, app, droplet, k8s, tag, vpc},
+    source::{SourceKey, SourceType},
+};
+
+/// Before the id in a list's name.
+const PREFIX: &str = "digitalocean:";
+
+/// Bytes the rules of a cluster may have: at most a few hundred are legal.
+const MAX_RULES: u64 = 8 << 20;
+
+/// Reports in a batch.
+const BATCH: usize = 256;
+
+/// Asks for all of `demand`. Reports go out as they become known.
+pub(crate) async fn run(
+    account: &Account,
+    demand: &Demand,
+    careful: bool,
+    reports: &mpsc::Sender<Vec<Report>>,
+) -> Course {
+    if *demand == Demand::default() {
+        return Course { answered: true, ..Course::default() };
+    }
+    let round = Round { account, demand, reports };
+    match account.api.session(careful) {
+        Ok(session) => {
+            tokio::join!(round.lists(&session), round.sources(&session));
+            session.course()
+        }
+        Err(error) => {
+            round.fail(&error).await;
+            Course { broken: Some(error.clone()), failure: Some(error), ..Course::default() }
+        }
+    }
+}
+
+struct Round<'a> {
+    account: &'a Account,
+    demand: &'a Demand,
+    reports: &'a mpsc::Sender<Vec<Report>>,
+}
+
+impl Round<'_> {
+    async fn lists(&self, session: &Session<'_>) {
+        join_all(self.demand.lists.iter().map(|provider| self.list(session, provider))).await;
+    }
+
+    async fn list(&self, session: &Session<'_>, provider: &str) {
+        let answer = match request(provider) {
+            Ok(request) => session.get::<Firewall>(&request).await,
+            Err(error) => Err(Missed::Failed(error)),
+        };
+        let outcome = {
+            let mut memo = lock(&self.account.memo);
+            if answer.is_err() {
+                memo.list_failed(provider);
+            }
+            match answer {
+                Ok(rules) => {
+                    memo.list(provider, rules.print, || rules::outcome(provider, &rules.value))
+                }
+                Err(Missed::Gone(message)) => ListOutcome::Gone(message),
+                Err(Missed::Failed(error)) => ListOutcome::Failed(error),
+            }
+        };
+        self.send(vec![Report::List { provider: provider.to_owned(), outcome }]).await;
+    }
+
+    async fn sources(&self, session: &Session<'_>) {
+        let want = Want::of(&self.demand.sources);
+        let apps = async {
+            let apps = self.account.gather(session, &want.apps, |known| &mut known.apps).await;
+            self.report(SourceType::App, |key, memo| of_app(key, memo, &apps)).await;
+        };
+        let vpcs = async {
+            let vpcs = self.account.gather(session, &want.vpcs, |known| &mut known.vpcs).await;
+            self.report(SourceType::Vpc, |key, memo| of_vpc(key, memo, &vpcs)).await;
+            self.addresses(Some(session), &want, &vpcs).await;
+        };
+        let machines = async {
+            let clusters =
+                self.account.gather(session, &want.clusters, |known| &mut known.clusters);
+            let droplets = async {
+                let droplets = self.account.droplets(session, &want).await;
+                self.report(SourceType::Droplet, |key, memo| self.of_droplet(key, memo, &droplets))
+                    .await;
+                self.report(SourceType::Tag, |key, memo| self.of_tag(key, memo, &droplets)).await;
+                droplets
+            };
+            let (clusters, mut droplets) = tokio::join!(clusters, droplets);
+            let nodes = self.nodes(&want, &clusters);
+            self.account.nodes(session, &mut droplets, &nodes).await;
+            self.report(SourceType::K8s, |key, memo| {
+                self.of_cluster(key, memo, &clusters, &droplets)
+            })
+            .await;
+        };
+        tokio::join!(apps, vpcs, machines);
+    }
+
+    /// The droplets of all clusters that are wanted and were found.
+    fn nodes(&self, want: &Want, clusters: &Facts<Cluster>) -> BTreeSet<u64> {
+        let mut all = BTreeSet::new();
+        for id in &want.clusters {
+            let found = clusters.find(id).found.ok();
+            if let Some(nodes) = found.and_then(|cluster| k8s::droplets(cluster).ok()) {
+                lock(&self.account.known).nodes.insert(id.clone(), nodes.len() as u64);
+                all.extend(nodes);
+            }
+        }
+        all
+    }
+
+    /// An address is itself, whoever answers; networks are only for the note.
+    async fn addresses(&self, session: Option<&Session<'_>>, want: &Want, vpcs: &Facts<Vpc>) {
+        let networks = match want.addresses {
+            true => self.account.networks(session, vpcs).await,
+            false => None,
+        };
+        self.report(SourceType::IpAddr, |key, memo| {
+            let address = match plan::address(key) {
+                Ok(address) => address,
+                Err(error) => return memo.source(key, None, || Outcome::Failed(error)),
+            };
+            let (from, print) = match &networks {
+                Some(list) => (list.from.as_str(), list.print),
+                None => ("its own text", 0),
+            };
+            let known = networks.iter().flat_map(|list| list.iter());
+            memo.source(key, Some(print), || Outcome::Answer(vpc::address(address, known, from)))
+        })
+        .await;
+    }
+
+    fn of_droplet(&self, key: &SourceKey, memo: &mut Memo, droplets: &Droplets) -> Outcome {
+        let id = match plan::droplet_id(key) {
+            Ok(id) => id,
+            Err(error) => return memo.source(key, None, || Outcome::Failed(error)),
+        };
+        let sighting = droplets.find(id);
+        let kinds = self.account.api.config.addresses;
+        memo.source(key, sighting.mark(), || droplet::outcome(id, sighting, kinds))
+    }
+
+    fn of_tag(&self, key: &SourceKey, memo: &mut Memo, droplets: &Droplets) -> Outcome {
+        if let Err(error) = plan::check(key) {
+            return memo.source(key, None, || Outcome::Failed(error));
+        }
+        let tagged = droplets.tagged(&key.value);
+        let print = tagged.as_ref().ok().and_then(|tagged| tagged.print);
+        let kinds = self.account.api.config.addresses;
+        memo.source(key, print, || tag::outcome(&key.value, tagged, kinds))
+    }
+
+    fn of_cluster(
+        &self,
+        key: &SourceKey,
+        memo: &mut Memo,
+        clusters: &Facts<Cluster>,
+        droplets: &Droplets,
+    ) -> Outcome {
+        let id = match plan::id(key) {
+            Ok(id) => id,
+            Err(error) => return memo.source(key, None, || Outcome::Failed(error)),
+        };
+        let sighting = clusters.find(&id);
+        let print = sighting.mark().and_then(|print| {
+            let nodes = k8s::droplets(sighting.found.as_ref().ok()?).ok()?;
+            droplets.mark(print, &nodes)
+        });
+        let config = &self.account.api.config;
+        let options = k8s::Options { kinds: config.addresses, pod_subnets: config.pod_subnets };
+        memo.source(key, print, || k8s::outcome(sighting, |id| droplets.find(id), options))
+    }
+
+    /// Nothing can be asked.
+    async fn fail(&self, error: &FetchError) {
+        let about = |what: &dyn std::fmt::Display| FetchError {
+            message: format!("DigitalOcean: {what}: not asked, because {}", error.message),
+            ..error.clone()
+        };
+        let failed = self.demand.lists.iter().map(|provider| {
+            lock(&self.account.memo).list_failed(provider);
+            let outcome = ListOutcome::Failed(about(&provider));
+            Report::List { provider: provider.clone(), outcome }
+        });
+        self.send(failed.collect()).await;
+        for kind in SourceType::ALL.into_iter().filter(|kind| *kind != SourceType::IpAddr) {
+            let outcome = |key: &SourceKey, memo: &mut Memo| {
+                memo.source(key, None, || Outcome::Failed(about(key)))
+            };
+            self.report(kind, outcome).await;
+        }
+        self.addresses(None, &Want::of(&self.demand.sources), &Facts::default()).await;
+    }
+
+    /// Reports on every wanted source of a kind.
+    async fn report(&self, kind: SourceType, outcome: impl Fn(&SourceKey, &mut Memo) -> Outcome) {
+        let keys: Vec<_> = self.demand.sources.iter().filter(|key| key.kind == kind).collect();
+        for keys in keys.chunks(BATCH) {
+            let report = |key: &&SourceKey| {
+                let outcome = outcome(key, &mut lock(&self.account.memo));
+                Report::Source { key: (*key).clone(), outcome }
+            };
+            self.send(keys.iter().map(report).collect()).await;
+        }
+    }
+
+    /// An agent that does not listen any more has ended, and ends this task next.
+    async fn send(&self, reports: Vec<Report>) {
+        if !reports.is_empty() {
+            let _ = self.reports.send(reports).await;
+        }
+    }
+}
+
+fn of_app(key: &SourceKey, memo: &mut Memo, apps: &Facts<App>) -> Outcome {
+    match plan::id(key) {
+        Ok(id) => {
+            let sighting = apps.find(&id);
+            memo.source(key, sighting.mark(), || app::outcome(sighting))
+        }
+        Err(error) => memo.source(key, None, || Outcome::Failed(error)),
+    }
+}
+
+fn of_vpc(key: &SourceKey, memo: &mut Memo, vpcs: &Facts<Vpc>) -> Outcome {
+    match plan::id(key) {
+        Ok(id) => {
+            let sighting = vpcs.find(&id);
+            memo.source(key, sighting.mark(), || vpc::outcome(sighting))
+        }
+        Err(error) => memo.source(key, None, || Outcome::Failed(error)),
+    }
+}
+
+/// The request for a list, by its name.
+fn request(provider: &str) -> Result<Request, FetchError> {
+    let in_uuid = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let uuid = provider.strip_prefix(PREFIX).filter(|id| !id.is_empty() && id.chars().all(in_uuid));
+    let uuid = uuid.ok_or_else(|| {
+        FetchError::new(
+            Cause::Invalid,
+            format!(
+                "DigitalOcean: {provider:?} names no database cluster: take its UUID from the \
+                 control panel"
+            ),
+        )
+    })?;
+    Ok(Request { path: format!("/v2/databases/{uuid}/firewall"), max_bytes: MAX_RULES })
+}

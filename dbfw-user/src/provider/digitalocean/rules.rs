@@ -1,0 +1,80 @@
+//! The rules of a database cluster as trusted sources. Pure.
+
+use std::collections::HashMap;
+
+use super::wire::{Firewall, FirewallRule};
+use crate::{
+    provider::{http::clean, worker::ListOutcome},
+    source::{SourceKey, SourceType, TrustedSource},
+};
+
+/// Characters of a description that are kept.
+const MAX_DESCRIPTION: usize = 255;
+
+/// Problems that are told one by one.
+const MAX_PROBLEMS: usize = 100;
+
+/// Types that DigitalOcean's lists have. A list that names others would have dbfw ask
+/// whomever the list wants.
+const TYPES: [SourceType; 5] =
+    [SourceType::IpAddr, SourceType::Droplet, SourceType::K8s, SourceType::Tag, SourceType::App];
+
+/// The rules that mean something here, each once; the others as problems.
+pub(crate) fn outcome(provider: &str, firewall: &Firewall) -> ListOutcome {
+    let mut sources: Vec<TrustedSource> = Vec::new();
+    let mut known: HashMap<SourceKey, usize> = HashMap::new();
+    let mut problems = Vec::new();
+    let mut untold = 0_usize;
+    for (at, rule) in firewall.rules.iter().enumerate() {
+        match source(rule) {
+            Ok(source) => match known.get(&source.key()).and_then(|at| sources.get_mut(*at)) {
+                Some(first) => first.description = first.description.take().or(source.description),
+                None => {
+                    known.insert(source.key(), sources.len());
+                    sources.push(source);
+                }
+            },
+            Err(problem) if problems.len() < MAX_PROBLEMS => {
+                let uuid = match rule.uuid.as_str() {
+                    "" => String::new(),
+                    uuid => format!(" ({})", clean(uuid, 80)),
+                };
+                problems.push(format!("{provider}: rules[{at}]{uuid}: {problem}"));
+            }
+            Err(_) => untold += 1,
+        }
+    }
+    if untold > 0 {
+        problems.push(format!("{provider}: {untold} more rules that cannot be used"));
+    }
+    ListOutcome::List { sources, problems }
+}
+
+fn source(rule: &FirewallRule) -> Result<TrustedSource, String> {
+    let Some(kind) = rule.kind.parse().ok().filter(|kind| TYPES.contains(kind)) else {
+        let names = TYPES.map(SourceType::as_str).join(", ");
+        return Err(format!(
+            "type: {:?} is none that dbfw takes from this list; it takes {names}",
+            clean(&rule.kind, 80)
+        ));
+    };
+    let source = TrustedSource {
+        kind,
+        value: rule.value.clone(),
+        description: rule.description.as_deref().and_then(description),
+        expires_at: None,
+    };
+    match source.check() {
+        Ok(()) => Ok(source),
+        Err(error) => Err(format!("value: {}", clean(&error.to_string(), 300))),
+    }
+}
+
+/// A description without control characters, cut where it is overlong.
+fn description(text: &str) -> Option<String> {
+    let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_DESCRIPTION).collect();
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! What a server says in its headers about how often it may be asked.
+
+use std::time::Duration;
+
+use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
+use reqwest::header::HeaderMap;
+
+/// More than anybody has reason to ask for; times to come stay within what clocks can hold.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// Of `ratelimit-limit`, `ratelimit-remaining`, `ratelimit-reset` and `retry-after`; what is
+/// not there or makes no sense is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests in the server's window.
+    pub limit: Option<u32>,
+    /// Requests left in it.
+    pub remaining: Option<u32>,
+    /// When the oldest request leaves it.
+    pub reset: Option<Timestamp>,
+    /// How long the server asks to be left alone; a day at most.
+    pub retry_after: Option<Duration>,
+}
+
+impl Rate {
+    /// How long to leave the server alone, by `retry-after`, or by the reset once nothing is
+    /// left, a day at most; `None` if it does not ask for it.
+    pub fn wait(&self, now: Timestamp) -> Option<Duration> {
+        self.retry_after.or_else(|| match (self.remaining, self.reset) {
+            (Some(0), Some(reset)) => Some(until(now, reset)),
+            _ => None,
+        })
+    }
+
+    /// From an answer that came `now`.
+    pub(super) fn read(headers: &HeaderMap, now: Timestamp) -> Self {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+        let number = |name| text(name).and_then(|value| value.parse().ok());
+        Self {
+            limit: number("ratelimit-limit"),
+            remaining: number("ratelimit-remaining"),
+            reset: text("ratelimit-reset")
+                .and_then(|value| value.parse().ok())
+                .and_then(|seconds| Timestamp::from_second(seconds).ok()),
+            retry_after: text("retry-after").and_then(|value| retry_after(value, now)),
+        }
+    }
+}
+
+/// Seconds, or a date (RFC 9110 10.2.3).
+fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    if value.bytes().all(|byte| byte.is_ascii_digit()) {
+        let seconds = value.parse().ok()?;
+        return Some(Duration::from_secs(seconds).min(LONGEST));
+    }
+    Some(until(now, DateTimeParser::new().parse_timestamp(value).ok()?))
+}
+
+/// None at all if the time has passed.
+fn until(now: Timestamp, time: Timestamp) -> Duration {
+    Duration::try_from(time.duration_since(now)).unwrap_or_default().min(LONGEST)
+}

@@ -1,0 +1,217 @@
+use super::*;
+
+fn plain(text: impl AsRef<[u8]>) -> Result<Vec<TrustedSource>, Vec<String>> {
+    read("l", text)
+}
+
+fn toml(text: impl AsRef<[u8]>) -> Result<Vec<TrustedSource>, Vec<String>> {
+    read("l.toml", text)
+}
+
+fn read(file: &str, text: impl AsRef<[u8]>) -> Result<Vec<TrustedSource>, Vec<String>> {
+    parse(Path::new(file), text.as_ref())
+        .map_err(|problems| problems.0.iter().map(ToString::to_string).collect())
+}
+
+fn shown(sources: &[TrustedSource]) -> Vec<String> {
+    sources
+        .iter()
+        .map(|source| match &source.description {
+            Some(description) => format!("{source} # {description}"),
+            None => source.to_string(),
+        })
+        .collect()
+}
+
+#[test]
+fn reads_plain_lists() {
+    let text = "\u{feff}# office\r\n\
+                10.0.0.1\r\n\
+                \r\n\
+                \t10.1.0.0/16   # the VPC\r\n\
+                10.2.0.1-10.2.0.9 #range\n\
+                10.2.1.1 - 10.2.1.9\n\
+                ip_addr:192.0.2.1# CI # runner\n\
+                2001:db8::/32\n\
+                ip_addr:2001:db8::1\n\
+                ::1 #\n\
+                0.0.0.0/0";
+    assert_eq!(
+        shown(&plain(text).unwrap()),
+        [
+            "ip_addr:10.0.0.1",
+            "ip_addr:10.1.0.0/16 # the VPC",
+            "ip_addr:10.2.0.1-10.2.0.9 # range",
+            "ip_addr:10.2.1.1 - 10.2.1.9",
+            "ip_addr:192.0.2.1 # CI # runner",
+            "ip_addr:2001:db8::/32",
+            "ip_addr:2001:db8::1",
+            "ip_addr:::1",
+            "ip_addr:0.0.0.0/0",
+        ]
+    );
+    for empty in ["", "\n", "# nothing\n\n", "\u{feff}"] {
+        assert_eq!(plain(empty), Ok(Vec::new()), "{empty:?}");
+    }
+}
+
+#[test]
+fn every_type_may_be_listed() {
+    let text = "droplet:3164494 # web\ntag:env:prod\nk8s:bd5f-59\napp:4f6c # shop\n\
+                vpc:5a49\ndns:db.example.com # the office\n";
+    assert_eq!(
+        shown(&plain(text).unwrap()),
+        [
+            "droplet:3164494 # web",
+            "tag:env:prod",
+            "k8s:bd5f-59",
+            "app:4f6c # shop",
+            "vpc:5a49",
+            "dns:db.example.com # the office",
+        ]
+    );
+}
+
+#[test]
+fn in_a_feed_a_comment_begins_behind_white_space() {
+    let text = "feed:https://a.example/list\n\
+                feed:https://a.example/list # plain\n\
+                \t feed:https://a.example/list#csv:network# part of the name\n\
+                feed:https://a.example/list#csv:2\t# a column # of two\n\
+                feed:/lists/ec2.json#$.prefixes[?@.a=='x' && @.b=='y'].ip # EC2\n\
+                # feed:/not/this\n";
+    assert_eq!(
+        shown(&plain(text).unwrap()),
+        [
+            "feed:https://a.example/list",
+            "feed:https://a.example/list # plain",
+            "feed:https://a.example/list#csv:network# part of the name",
+            "feed:https://a.example/list#csv:2 # a column # of two",
+            "feed:/lists/ec2.json#$.prefixes[?@.a=='x' && @.b=='y'].ip # EC2",
+        ]
+    );
+    assert_eq!(
+        plain("feed: # nothing\nfeed:/a#\nfeed:/a# b\n").unwrap_err(),
+        [
+            "l:1: feed: the value is empty: write an https URL or an absolute path after feed:",
+            "l:2: feed: nothing after '#': write #$… or #csv:…, or leave '#' out for a plain list",
+            "l:3: feed: the selector \" b\" is of no known form: write #$… (a JSONPath) or #csv:… \
+             (a column)",
+        ]
+    );
+    // The longest feed has room.
+    let longest = format!("feed:/{}", "x".repeat(2047));
+    assert_eq!(shown(&plain(format!("{longest} # x\n")).unwrap()), [format!("{longest} # x")]);
+}
+
+#[test]
+fn reports_every_bad_line() {
+    let text = b"10.0.0.1\n10.0.0.5/24\nnonsense\ntag:back end\n2001:db8::zz\n\
+                 host:db.example\n10.0.0.1\0\n\xff\xfe\na\rb\nip_addr:\n10.0.0.1 10.0.0.2\n";
+    assert_eq!(
+        plain(text).unwrap_err(),
+        [
+            "l:2: ip_addr: 10.0.0.5/24 has host bits set: write 10.0.0.0/24, or 10.0.0.5 for \
+             the one address",
+            "l:3: ip_addr: \"nonsense\" is not an IPv4 or IPv6 address: write an address, a \
+             CIDR or a range",
+            "l:4: tag: \"back end\" is not a tag: use at most 255 letters, digits, ':', '_' and '-'",
+            "l:5: ip_addr: \"2001:db8::zz\" is not an IPv4 or IPv6 address: write an address, \
+             a CIDR or a range",
+            "l:6: unknown type \"host\": the types are ip_addr, droplet, k8s, tag, app, vpc, \
+             feed, dns",
+            "l:7: has the control character '\\0': remove it",
+            "l:8: not UTF-8: save the file as UTF-8",
+            "l:9: has the control character '\\r': remove it",
+            "l:10: ip_addr: the value is empty: write an address, a CIDR or a range after \
+             ip_addr:",
+            "l:11: ip_addr: \"10.0.0.1 10.0.0.2\" is not an IPv4 or IPv6 address: write an \
+             address, a CIDR or a range",
+        ]
+    );
+}
+
+#[test]
+fn lines_have_a_limit() {
+    let longest = format!("10.0.0.1 #{}", "x".repeat(MAX_LINE - 10));
+    assert_eq!(longest.len(), MAX_LINE);
+    assert!(plain(format!("{longest}\r\n{longest}")).is_ok());
+    assert_eq!(
+        plain(format!("10.0.0.2\n{longest}x\n")).unwrap_err(),
+        ["l:2: the line has 4097 bytes, more than 4096: write one source a line"]
+    );
+}
+
+#[test]
+fn entries_have_a_limit() {
+    let text = "10.0.0.1\n".repeat(MAX_ENTRIES + 1);
+    assert_eq!(
+        plain(text).unwrap_err(),
+        ["l:2000001: more than 2000000 sources: summarise addresses as CIDRs, or split the \
+             list"]
+    );
+}
+
+#[test]
+fn a_file_that_is_no_list_does_not_flood() {
+    let problems = plain("x\n".repeat(5000)).unwrap_err();
+    assert_eq!(problems.len(), 1001);
+    assert!(problems[999].starts_with("l:1000: "));
+    assert_eq!(problems[1000], "l: 4000 more problems: mend these first");
+}
+
+#[test]
+fn reads_toml_lists() {
+    let text = "\u{feff}trusted_sources = [\r\n\
+                \x20 \"ip_addr:10.0.0.0/8\",\r\n\
+                \x20 { type = \"ip_addr\", value = \"192.0.2.7\", description = \"CI\", \
+                expires_at = 2026-12-01T00:00:00Z },\r\n]\r\n";
+    let sources = toml(text).unwrap();
+    assert_eq!(shown(&sources), ["ip_addr:10.0.0.0/8", "ip_addr:192.0.2.7 # CI"]);
+    assert_eq!(sources[1].expires_at, Some("2026-12-01T00:00:00Z".parse().unwrap()));
+    assert_eq!(toml("trusted_sources = []"), Ok(Vec::new()));
+    let tables = "[[trusted_sources]]\ntype = \"ip_addr\"\nvalue = \"10.0.0.1\"\n";
+    assert_eq!(shown(&toml(tables).unwrap()), ["ip_addr:10.0.0.1"]);
+}
+
+#[test]
+fn reports_everything_wrong_in_toml() {
+    let text = "trusted_source = []\ntrusted_sources = [\n  \"10.0.0.1\",\n  7,\n  \
+                { type = \"ip_addr\" },\n  \"tag:a b\",\n]\n";
+    assert_eq!(
+        toml(text).unwrap_err(),
+        [
+            "l.toml:1: trusted_source: unknown key: did you mean \"trusted_sources\"?",
+            "l.toml:3: trusted_sources[0]: 10.0.0.1 has no type: write ip_addr:10.0.0.1",
+            "l.toml:4: trusted_sources[1]: must be a string or a table, not an integer: write \
+             \"ip_addr:10.0.0.0/8\" or { type = \"ip_addr\", value = \"10.0.0.0/8\" }",
+            "l.toml:5: trusted_sources[2].value: is missing: add value = \"10.0.0.0/8\"",
+            "l.toml:6: trusted_sources[3]: tag: \"a b\" is not a tag: use at most 255 letters, \
+             digits, ':', '_' and '-'",
+        ]
+    );
+    assert_eq!(
+        toml("").unwrap_err(),
+        ["l.toml:1: trusted_sources: is missing: add trusted_sources = \
+             [\"ip_addr:10.0.0.0/8\"], or [] for none"]
+    );
+    assert_eq!(toml(b"a = 1\n\xff").unwrap_err(), ["l.toml:2: not UTF-8: save the file as UTF-8"]);
+    assert!(toml("trusted_sources = [\n").unwrap_err()[0].starts_with("l.toml:1: not valid"));
+}
+
+#[test]
+fn nothing_makes_it_panic() {
+    let text = "10.0.0.1-10.0.0.9 # x\nip_addr:2001:db8::/32\r\n\u{fc}:1\n";
+    for file in ["l", "l.toml"] {
+        for end in 0..=text.len() {
+            let _ = read(file, &text.as_bytes()[..end]);
+        }
+        for at in 0..text.len() {
+            for byte in 0..=255 {
+                let mut text = text.as_bytes().to_vec();
+                text[at] = byte;
+                let _ = read(file, text);
+            }
+        }
+    }
+}

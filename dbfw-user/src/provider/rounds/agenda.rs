@@ -1,0 +1,184 @@
+//! What is due when. Pure: the time comes in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::time::Instant;
+
+/// Keys, each with the time it is due.
+#[derive(Debug)]
+pub(super) struct Agenda<K> {
+    entries: BTreeMap<K, Entry>,
+    /// How often something was asked for.
+    asked: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    due: Instant,
+    /// The number of the request that is under way.
+    asking: Option<u64>,
+    /// That request may have begun before what makes the key due happened.
+    again: bool,
+}
+
+impl<K> Default for Agenda<K> {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), asked: 0 }
+    }
+}
+
+impl<K: Ord + Clone> Agenda<K> {
+    /// Exactly these are wanted; those that were not are due now.
+    pub(super) fn want(&mut self, keys: BTreeSet<K>, now: Instant) {
+        self.entries.retain(|key, _| keys.contains(key));
+        for key in keys {
+            self.entries.entry(key).or_insert(Entry { due: now, asking: None, again: false });
+        }
+    }
+
+    /// These are due now, and what is being asked for is asked for once more.
+    pub(super) fn hurry(&mut self, keys: &BTreeSet<K>, now: Instant) {
+        for key in keys {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.hurry(now);
+            }
+        }
+    }
+
+    /// All are due now.
+    pub(super) fn hurry_all(&mut self, now: Instant) {
+        for entry in self.entries.values_mut() {
+            entry.hurry(now);
+        }
+    }
+
+    /// Up to `room` keys that are due, the longest due first, each with the number of the
+    /// request that is now to be made for it.
+    pub(super) fn take(&mut self, now: Instant, room: usize) -> Vec<(K, u64)> {
+        let mut due: Vec<(Instant, &K)> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.asking.is_none() && entry.due <= now)
+            .map(|(key, entry)| (entry.due, key))
+            .collect();
+        due.sort_unstable();
+        let keys: Vec<K> = due.into_iter().take(room).map(|(_, key)| key.clone()).collect();
+        let mut taken = Vec::with_capacity(keys.len());
+        for key in keys {
+            if let Some(entry) = self.entries.get_mut(&key) {
+                self.asked += 1;
+                entry.asking = Some(self.asked);
+                taken.push((key, self.asked));
+            }
+        }
+        taken
+    }
+
+    /// Whether the answer to this request is still waited for.
+    pub(super) fn is_asked(&self, key: &K, number: u64) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.asking == Some(number))
+    }
+
+    /// A key was answered and is due again at `due`.
+    pub(super) fn done(&mut self, key: &K, due: Instant) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.asking = None;
+            if !std::mem::take(&mut entry.again) {
+                entry.due = due;
+            }
+        }
+    }
+
+    /// When the next key is due that is not being asked for.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.entries.values().filter(|entry| entry.asking.is_none()).map(|entry| entry.due).min()
+    }
+}
+
+impl Entry {
+    fn hurry(&mut self, now: Instant) {
+        self.due = self.due.min(now);
+        self.again |= self.asking.is_some();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const LATER: Duration = Duration::from_secs(60);
+
+    fn set(keys: &[&'static str]) -> BTreeSet<&'static str> {
+        keys.iter().copied().collect()
+    }
+
+    fn keys(taken: &[(&'static str, u64)]) -> Vec<&'static str> {
+        taken.iter().map(|(key, _)| *key).collect()
+    }
+
+    #[test]
+    fn what_is_new_is_due_at_once_and_alone() {
+        let now = Instant::now();
+        let mut agenda = Agenda::default();
+        assert_eq!(agenda.next_due(), None);
+        agenda.want(set(&["a", "b"]), now);
+        assert_eq!(keys(&agenda.take(now, 16)), ["a", "b"]);
+        assert_eq!(agenda.take(now, 16), []);
+        agenda.done(&"a", now + LATER);
+        agenda.done(&"b", now + LATER * 2);
+        assert_eq!(agenda.next_due(), Some(now + LATER));
+
+        agenda.want(set(&["a", "b", "c"]), now);
+        assert_eq!(keys(&agenda.take(now, 16)), ["c"]);
+        assert_eq!(keys(&agenda.take(now + LATER, 16)), ["a"]);
+        agenda.want(set(&["b"]), now);
+        assert_eq!(keys(&agenda.take(now + LATER * 9, 16)), ["b"]);
+        assert_eq!(agenda.next_due(), None);
+    }
+
+    #[test]
+    fn the_longest_due_comes_first() {
+        let now = Instant::now();
+        let mut agenda = Agenda::default();
+        agenda.want(set(&["a", "b", "c"]), now);
+        assert_eq!(keys(&agenda.take(now, 2)), ["a", "b"]);
+        agenda.done(&"a", now + LATER);
+        agenda.done(&"b", now + LATER / 2);
+        assert_eq!(keys(&agenda.take(now + LATER, 1)), ["c"]);
+        assert_eq!(keys(&agenda.take(now + LATER, 1)), ["b"]);
+        assert_eq!(keys(&agenda.take(now + LATER, 0)), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn what_is_hurried_while_it_is_asked_is_asked_again() {
+        let now = Instant::now();
+        let mut agenda = Agenda::default();
+        agenda.want(set(&["a", "b"]), now);
+        agenda.take(now, 16);
+        agenda.done(&"b", now + LATER);
+        agenda.hurry(&set(&["a", "gone"]), now);
+        assert_eq!(agenda.take(now, 16), []);
+        agenda.done(&"a", now + LATER);
+        assert_eq!(keys(&agenda.take(now, 16)), ["a"]);
+        agenda.done(&"a", now + LATER);
+        assert_eq!(agenda.take(now, 16), []);
+        agenda.hurry_all(now);
+        assert_eq!(keys(&agenda.take(now, 16)), ["a", "b"]);
+    }
+
+    #[test]
+    fn an_answer_to_what_was_dropped_meanwhile_is_not_waited_for() {
+        let now = Instant::now();
+        let mut agenda = Agenda::default();
+        agenda.want(set(&["a"]), now);
+        let (_, first) = agenda.take(now, 16)[0];
+        assert!(agenda.is_asked(&"a", first));
+        agenda.want(set(&[]), now);
+        assert!(!agenda.is_asked(&"a", first));
+        agenda.want(set(&["a"]), now);
+        let (_, second) = agenda.take(now, 16)[0];
+        assert!(!agenda.is_asked(&"a", first) && agenda.is_asked(&"a", second));
+    }
+}

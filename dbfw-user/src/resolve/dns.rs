@@ -1,0 +1,139 @@
+//! `dns:` sources: the addresses of a host name.
+//!
+//! A name is fully qualified, whatever resolv.conf searches; the hosts file is not read.
+//! Nothing is cached beyond asking again when the TTL is over.
+
+mod client;
+mod judge;
+mod resolvers;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, join, ready},
+};
+
+use self::{
+    client::Family,
+    judge::{Found, judge},
+    resolvers::Resolvers,
+};
+use super::{Outcome, Part};
+use crate::{
+    config::DnsConfig,
+    provider::{
+        Cause, FetchError,
+        backoff::Backoff,
+        rounds::{self, Task, Wanted},
+        stats::Stats,
+        worker::{Demand, Mailbox, Report},
+    },
+    source::{SourceKey, SourceType, check_name},
+};
+
+/// Keeps the addresses of host names fresh.
+#[derive(Debug)]
+pub struct Names {
+    config: DnsConfig,
+    stats: Arc<Stats>,
+    resolvers: Resolvers,
+    names: BTreeMap<SourceKey, Backoff>,
+}
+
+impl Names {
+    /// Names that were not asked for yet.
+    pub fn new(config: DnsConfig, stats: Arc<Stats>) -> Self {
+        let resolvers = Resolvers::new(&config);
+        Self::with(config, stats, resolvers)
+    }
+
+    fn with(config: DnsConfig, stats: Arc<Stats>, resolvers: Resolvers) -> Self {
+        Self { config, stats, resolvers, names: BTreeMap::new() }
+    }
+
+    /// Works until the other end of the mailbox is gone.
+    pub async fn run(self, mailbox: Mailbox) {
+        rounds::run(self, mailbox).await;
+    }
+}
+
+impl Task for Names {
+    type Key = SourceKey;
+    type Reply = (Found, Found);
+
+    fn want(&mut self, demand: &Demand) -> Wanted<SourceKey> {
+        let mut wanted = Wanted::default();
+        for key in demand.sources.iter().filter(|key| key.kind == SourceType::Dns) {
+            match check_name(&key.value) {
+                Ok(()) => {
+                    wanted.all.insert(key.clone());
+                }
+                Err(error) => {
+                    let error = FetchError::new(Cause::Invalid, format!("dns: {error}"));
+                    let outcome = Outcome::Failed(error);
+                    wanted.reports.push(Report::Source { key: key.clone(), outcome });
+                }
+            }
+        }
+        self.names.retain(|key, _| wanted.all.contains(key));
+        wanted
+    }
+
+    fn ask(&mut self, key: &SourceKey) -> BoxFuture<'static, (Found, Found)> {
+        for _ in Family::BOTH {
+            self.stats.request();
+        }
+        match self.resolvers.client() {
+            Ok(client) => {
+                let name = key.value.clone();
+                async move {
+                    let [v4, v6] = Family::BOTH.map(|family| client.ask(&name, family));
+                    join(v4, v6).await
+                }
+                .boxed()
+            }
+            Err(error) => ready((Found::Failed(error.clone()), Found::Failed(error))).boxed(),
+        }
+    }
+
+    fn heard(&mut self, key: &SourceKey, (v4, v6): (Found, Found)) -> (Vec<Report>, Duration) {
+        let (outcome, next) = judge(&key.value, v4, v6, &self.config);
+        match &outcome {
+            Outcome::Failed(error) => self.stats.failure(error.cause),
+            Outcome::Answer(answer) => {
+                for part in answer.parts.values() {
+                    if let Part::Failed(error) = part {
+                        self.stats.failure(error.cause);
+                    }
+                }
+            }
+            Outcome::Unchanged | Outcome::Gone(_) => {}
+        }
+        let backoff = self.names.entry(key.clone()).or_default();
+        let backed_off = match next.failure {
+            Some(cause) => Some(backoff.failed(self.config.min_ttl, cause, None)),
+            None => {
+                backoff.succeeded();
+                None
+            }
+        };
+        let wait = backed_off.into_iter().chain(next.ttl).min().unwrap_or(self.config.min_ttl);
+        (vec![Report::Source { key: key.clone(), outcome }], wait)
+    }
+
+    fn hurry(&mut self) {
+        self.names.clear();
+    }
+
+    /// resolv.conf is looked at whenever it is used.
+    fn look(&mut self) -> Option<BoxFuture<'static, BTreeSet<SourceKey>>> {
+        None
+    }
+}

@@ -1,0 +1,262 @@
+//! The value of a `feed` source: where the list is, and what of it to take. Pure.
+//!
+//! `<https URL or absolute path>[#<selector>]`. The selector is the fragment of the URL, so it
+//! is never sent; as in any fragment, `%20` stands for a space.
+
+use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
+
+use serde_json_path::JsonPath;
+use url::Url;
+
+use super::prefix::shown;
+
+/// Characters of a whole value.
+const MAX_VALUE: usize = 2048;
+
+/// Brackets and parentheses inside one another in a JSONPath: its parser takes twice as long
+/// for every level.
+const MAX_NESTING: usize = 8;
+
+/// What a `feed` source names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FeedValue {
+    /// Where the document is.
+    pub location: Location,
+    /// What of the document is the list.
+    pub selector: Selector,
+}
+
+/// Where a feed's document is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Location {
+    /// http or https, without user and fragment. Whether http may be used there is for the
+    /// fetch to decide.
+    Url(Url),
+    /// Absolute.
+    Path(PathBuf),
+}
+
+/// What of a document is the list.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Selector {
+    /// All of it: one address, CIDR or range a line.
+    Plain,
+    /// What a JSONPath (RFC 9535) selects, as written; it parses.
+    Json(String),
+    /// A column of a table.
+    Csv(Column),
+}
+
+/// A column of a CSV table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Column {
+    /// By its name in the first line.
+    Name(String),
+    /// By its number, from 1; every line is an entry.
+    Number(NonZeroUsize),
+}
+
+/// Why a text is not the value of a `feed` source.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FeedError {
+    /// Longer than any feed's address.
+    #[error("the value has {found} characters, more than {MAX_VALUE}; use a shorter URL")]
+    TooLong {
+        /// How many it has.
+        found: usize,
+    },
+    /// Neither a URL nor an absolute path.
+    #[error("{text:?} is neither a URL nor an absolute path; write https://… or /…")]
+    Location {
+        /// What was written.
+        text: String,
+    },
+    /// A URL of another scheme.
+    #[error("{scheme}: is not a scheme that is fetched; write https://…, or /… for a local file")]
+    Scheme {
+        /// Its scheme.
+        scheme: String,
+    },
+    /// Something that begins like a URL and is none.
+    #[error("{text:?} is not a URL: {reason}; write https://host/path")]
+    Url {
+        /// What was written.
+        text: String,
+        /// What the parser says.
+        reason: url::ParseError,
+    },
+    /// User or password in the URL: every reader of the status would see them.
+    #[error("the URL holds a user or a password, which are shown to everybody; leave them out")]
+    UserInfo,
+    /// A fragment that selects nothing.
+    #[error("nothing after '#'; write #$… or #csv:…, or leave '#' out for a plain list")]
+    NoSelector,
+    /// A fragment of no known form.
+    #[error(
+        "the selector {text:?} is of no known form; write #$… (a JSONPath) or #csv:… (a column)"
+    )]
+    Selector {
+        /// What was written.
+        text: String,
+    },
+    /// The fragment's percent-encoding is not text.
+    #[error("the selector {text:?} is not text once its %-codes are decoded; encode it as UTF-8")]
+    Encoding {
+        /// What was written.
+        text: String,
+    },
+    /// A JSONPath that does not parse.
+    #[error("the JSONPath {path:?} is not valid: {reason}; write one as in RFC 9535")]
+    JsonPath {
+        /// What was written.
+        path: String,
+        /// What the parser says.
+        reason: String,
+    },
+    /// `csv:` without a column.
+    #[error("csv: names no column; write csv:network (its name) or csv:2 (its number)")]
+    NoColumn,
+    /// `csv:0`, or a number no table has.
+    #[error("csv:{text} is no column; columns are counted from 1")]
+    ColumnNumber {
+        /// What was written.
+        text: String,
+    },
+}
+
+impl FromStr for FeedValue {
+    type Err = FeedError;
+
+    fn from_str(text: &str) -> Result<Self, FeedError> {
+        let found = text.chars().count();
+        if found > MAX_VALUE {
+            return Err(FeedError::TooLong { found });
+        }
+        let (location, selector) = match text.split_once('#') {
+            Some((location, selector)) => (location, Some(selector)),
+            None => (text, None),
+        };
+        let location = location.parse()?;
+        let selector = selector.map_or(Ok(Selector::Plain), str::parse)?;
+        Ok(Self { location, selector })
+    }
+}
+
+impl FromStr for Location {
+    type Err = FeedError;
+
+    fn from_str(text: &str) -> Result<Self, FeedError> {
+        if text.starts_with('/') {
+            return match text.contains(char::is_control) {
+                true => Err(FeedError::Location { text: shown(text) }),
+                false => Ok(Self::Path(text.into())),
+            };
+        }
+        let url = Url::parse(text).map_err(|reason| match reason {
+            url::ParseError::RelativeUrlWithoutBase => FeedError::Location { text: shown(text) },
+            reason => FeedError::Url { text: shown(text), reason },
+        })?;
+        if !matches!(url.scheme(), "https" | "http") {
+            return Err(FeedError::Scheme { scheme: shown(url.scheme()) });
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(FeedError::UserInfo);
+        }
+        Ok(Self::Url(url))
+    }
+}
+
+impl FromStr for Selector {
+    type Err = FeedError;
+
+    /// The text behind the '#'.
+    fn from_str(text: &str) -> Result<Self, FeedError> {
+        let text = percent_decoded(text)
+            .filter(|decoded| !decoded.contains(char::is_control))
+            .ok_or_else(|| FeedError::Encoding { text: shown(text) })?;
+        if text.is_empty() {
+            return Err(FeedError::NoSelector);
+        }
+        if text.starts_with('$') {
+            return check_json_path(&text).map(|()| Self::Json(text));
+        }
+        match text.strip_prefix("csv:") {
+            Some(column) => column.parse().map(Self::Csv),
+            None => Err(FeedError::Selector { text: shown(&text) }),
+        }
+    }
+}
+
+impl FromStr for Column {
+    type Err = FeedError;
+
+    fn from_str(text: &str) -> Result<Self, FeedError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(FeedError::NoColumn);
+        }
+        if text.bytes().any(|byte| !byte.is_ascii_digit()) {
+            return Ok(Self::Name(text.to_owned()));
+        }
+        let number = text.parse().map_err(|_| FeedError::ColumnNumber { text: shown(text) })?;
+        Ok(Self::Number(number))
+    }
+}
+
+/// Whether a text is a JSONPath, and one that does not take long to parse.
+fn check_json_path(text: &str) -> Result<(), FeedError> {
+    let bad = |reason: String| FeedError::JsonPath { path: shown(text), reason };
+    if nesting(text) > MAX_NESTING {
+        return Err(bad(format!("more than {MAX_NESTING} brackets inside one another")));
+    }
+    JsonPath::parse(text).map(|_| ()).map_err(|error| bad(error.to_string()))
+}
+
+/// How many brackets and parentheses are open at once, outside quotes.
+fn nesting(path: &str) -> usize {
+    let (mut quote, mut open, mut deepest) = (None, 0_usize, 0);
+    let mut chars = path.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' if quote.is_some() => {
+                chars.next();
+            }
+            '\'' | '"' if quote.is_none() => quote = Some(c),
+            _ if quote == Some(c) => quote = None,
+            '[' | '(' if quote.is_none() => open += 1,
+            ']' | ')' if quote.is_none() => open = open.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(open);
+    }
+    deepest
+}
+
+/// The text with its `%xx` replaced; a '%' before anything else stays. `None`: not UTF-8.
+fn percent_decoded(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        match (bytes[at], bytes.get(at + 1..at + 3).and_then(hex_byte)) {
+            (b'%', Some(byte)) => {
+                decoded.push(byte);
+                at += 3;
+            }
+            (byte, _) => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(decoded).ok()
+}
+
+fn hex_byte(digits: &[u8]) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let [high, low] = *digits else { return None };
+    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn error(text: &str) -> String {
+    text.parse::<TrustedSource>().unwrap_err().to_string()
+}
+
+fn prefixes(text: &str) -> String {
+    let source: TrustedSource = text.parse().unwrap();
+    let prefixes = source.literal_prefixes().unwrap().unwrap();
+    prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_parses() {
+    assert_eq!(prefixes("ip_addr:10.0.0.1"), "10.0.0.1/32");
+    assert_eq!(prefixes("ip_addr:10.0.0.0/24"), "10.0.0.0/24");
+    assert_eq!(prefixes("ip_addr:2001:db8::/32"), "2001:db8::/32");
+    assert_eq!(prefixes("ip_addr:::1"), "::1/128");
+    assert_eq!(prefixes("ip_addr:10.0.0.0-10.0.0.4"), "10.0.0.0/30 10.0.0.4/32");
+    assert_eq!(prefixes("ip_addr:2001:db8:: - 2001:db8::1"), "2001:db8::/127");
+    for text in [
+        "tag:backend",
+        "tag:env:prod_1-A",
+        "droplet:123",
+        "droplet:18446744073709551615",
+        "k8s:a-b-c",
+        "app:X",
+        "vpc:5a4981aa-9653-4bd1-bef5-d6bff52042e4",
+        "feed:https://a.example/x.json#$.a[?@.b == 'c; d'].e",
+        "feed:/lists/office",
+        "dns:DB.example.com.",
+    ] {
+        let source: TrustedSource = text.parse().unwrap();
+        assert_eq!(source.to_string(), text);
+        assert_eq!(source.literal_prefixes(), None);
+    }
+}
+
+#[test]
+fn what_does_not() {
+    let types = "ip_addr, droplet, k8s, tag, app, vpc, feed, dns";
+    for (text, message) in [
+        ("10.0.0.0/8", "10.0.0.0/8 has no type; write ip_addr:10.0.0.0/8"),
+        ("10.0.0.1/8", "10.0.0.1/8 has no type; write ip_addr:10.0.0.1/8"),
+        ("2001:db8::1", "2001:db8::1 has no type; write ip_addr:2001:db8::1"),
+        ("::1", "::1 has no type; write ip_addr:::1"),
+        ("10.0.0.1-10.0.0.9", "10.0.0.1-10.0.0.9 has no type; write ip_addr:10.0.0.1-10.0.0.9"),
+        (
+            "backend",
+            &format!("\"backend\" has no type; write type:value, where type is one of {types}"),
+        ),
+        ("ip:10.0.0.1", &format!("unknown type \"ip\"; the types are {types}")),
+        (" tag:x", &format!("unknown type \" tag\"; the types are {types}")),
+        ("", &format!("\"\" has no type; write type:value, where type is one of {types}")),
+        ("tag:", "tag: the value is empty; write the tag's name after tag:"),
+        (
+            "tag: x",
+            "tag: \" x\" has white space around it or control characters in it; remove them",
+        ),
+        (
+            "tag:a\tb",
+            "tag: \"a\\tb\" has white space around it or control characters in it; remove them",
+        ),
+        ("ip_addr:db1", "ip_addr: \"db1\" is not an IPv4 or IPv6 address"),
+        ("ip_addr:10.0.0.1-9", "ip_addr: \"9\" is not an IPv4 or IPv6 address"),
+        (
+            "ip_addr:10.0.0.5/24",
+            "ip_addr: 10.0.0.5/24 has host bits set; write 10.0.0.0/24, or 10.0.0.5 for the \
+             one address",
+        ),
+        (
+            "droplet:0",
+            "droplet: \"0\" is not a droplet's id; write the number, as in droplet:3164494",
+        ),
+        ("tag:a.b", "tag: \"a.b\" is not a tag; use at most 255 letters, digits, ':', '_' and '-'"),
+        ("vpc:a_b", "vpc: \"a_b\" is not an id; use at most 64 letters, digits and '-'"),
+        ("feed:x", "feed: \"x\" is neither a URL nor an absolute path; write https://… or /…"),
+        ("dns:a..b", "dns: \"a..b\" has an empty label; write a host name"),
+        (
+            "ip_addr:10.0.0.0/24-10.0.1.0/24",
+            "ip_addr: \"10.0.0.0/24\" is not an IPv4 or IPv6 address",
+        ),
+    ] {
+        assert_eq!(error(text), message, "{text}");
+    }
+}
+
+#[test]
+fn lengths() {
+    for (kind, most) in [("tag", 255), ("k8s", 64), ("app", 64), ("vpc", 64), ("droplet", 19)] {
+        let text = |length| format!("{kind}:{}", "1".repeat(length));
+        assert!(text(most).parse::<TrustedSource>().is_ok(), "{kind}");
+        let beyond = if kind == "droplet" { 21 } else { most + 1 };
+        assert!(text(beyond).parse::<TrustedSource>().is_err(), "{kind}");
+    }
+}
+
+#[test]
+fn every_error_says_what_to_do() {
+    for (text, message, fix) in [
+        (
+            "tag:a; b",
+            "tag: \"a; b\" is not a tag",
+            "use at most 255 letters, digits, ':', '_' and '-'",
+        ),
+        (
+            "ip_addr:db1",
+            "ip_addr: \"db1\" is not an IPv4 or IPv6 address",
+            "write an address, a CIDR or a range",
+        ),
+        (
+            &format!("dns:{}", "a.".repeat(200)),
+            "dns: the name has 399 characters, more than 253",
+            "write a host name",
+        ),
+    ] {
+        let parts = text.parse::<TrustedSource>().unwrap_err().parts();
+        assert_eq!(parts, (message.to_owned(), fix.to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn type_names_are_those_of_serde() {
+    for kind in SourceType::ALL {
+        let json = serde_json::to_string(&kind).unwrap();
+        assert_eq!(json, format!("\"{kind}\""));
+        assert_eq!(kind.as_str().parse(), Ok(kind));
+    }
+}
+
+proptest! {
+    #[test]
+    fn text_round_trip(text in "(ip_addr|tag|app|droplet|vpc|feed|dns):[0-9a-f:./# -]{0,16}|\\PC{0,24}") {
+        if let Ok(source) = text.parse::<TrustedSource>() {
+            prop_assert_eq!(source.to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The audit log: every change of policy, with what came in and what went out.
+
+use dbfw_tests::{
+    agent::Host,
+    pair::{Pair, STRANGER4, TRUSTED4, database, orders},
+    provider_server::Server,
+};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::{
+    common::{server, wait},
+    readers::{
+        agent_keys, audited, digitalocean, guarded_cluster, source, texts, wait_let_in,
+        wait_list, wait_prefixes, wait_state,
+    },
+};
+
+const CLUSTER: &str = "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30";
+const FOUR: [&str; 4] =
+    ["ip_addr:10.77.0.2", "ip_addr:10.77.0.3", "ip_addr:10.0.0.4", "ip_addr:10.0.0.5"];
+
+fn started<'a>(pair: &'a Pair, server: &Server) -> Host<'a> {
+    server.account(|account| {
+        account.add_database_as(CLUSTER, "orders", &FOUR);
+        account.add_droplet("spare", &["spare"], &["10.77.0.9", "198.51.100.9"]);
+    });
+    let mut host = Host::new(&pair.db);
+    let database = orders(&guarded_cluster(CLUSTER));
+    host.configure(&agent_keys(""), &format!("{}\n{database}", digitalocean(server, "")));
+    host.start();
+    wait_let_in(&host, pair, TRUSTED4);
+    host
+}
+
+/// Source, prefixes in and prefixes out of every entry of a kind, sorted.
+fn counts(host: &Host<'_>, kind: &str) -> Vec<(String, u64, u64)> {
+    let mut counts: Vec<_> = audited(host, kind).iter().map(count).collect();
+    counts.sort_unstable();
+    counts
+}
+
+fn count(entry: &Value) -> (String, u64, u64) {
+    let number = |key: &str| entry[key].as_u64().expect("a number");
+    let source = entry["source"].as_str().unwrap_or_default().to_owned();
+    (source, number("prefixes_in"), number("prefixes_out"))
+}
+
+fn rows(rows: &[(&str, u64, u64)]) -> Vec<(String, u64, u64)> {
+    let mut rows: Vec<_> = rows.iter().map(|(s, i, o)| ((*s).to_owned(), *i, *o)).collect();
+    rows.sort_unstable();
+    rows
+}
+
+/// Waits for these entries of a kind, and asserts that there are no others.
+fn wait_counts(host: &Host<'_>, kind: &str, expected: &[(&str, u64, u64)]) {
+    let expected = rows(expected);
+    wait(host, &format!("{kind} entries"), || counts(host, kind).len() >= expected.len());
+    assert_eq!(counts(host, kind), expected, "{kind}");
+}
+
+#[test]
+fn every_change_is_written_down_with_its_counts() {
+    let pair = Pair::new();
+    let server = server(&pair.db);
+    let host = started(&pair, &server);
+    let listed = FOUR.map(|rule| (rule, 1, 0));
+    wait_counts(&host, "applied", &listed);
+    let origin = format!("digitalocean:{CLUSTER}");
+    for entry in audited(&host, "applied") {
+        assert_eq!((&entry["origin"], &entry["database"]), (&origin.as_str().into(), &"orders".into()));
+    }
+
+    let add = ["trust", "add", "tag:spare", "--database", "orders", "--for", "3s", "--why", "42"];
+    assert_eq!(host.dbfw(&add).status.code(), Some(0), "{}", host.log());
+    wait_prefixes(&host, "tag:spare", &["10.77.0.9/32", "198.51.100.9/32"]);
+    let added = audited(&host, "trust_added");
+    assert_eq!(added.len(), 1, "{added:?}");
+    let told = ["source", "why", "by", "database"].map(|key| added[0][key].as_str());
+    assert_eq!(told, ["tag:spare", "42", "uid 0", "orders"].map(Some));
+    wait_counts(&host, "expired", &[("tag:spare", 0, 2)]);
+    let mut applied = listed.to_vec();
+    applied.push(("tag:spare", 2, 0));
+    wait_counts(&host, "applied", &applied);
+
+    server.account(|account| account.rules_mut(CLUSTER).truncate(1));
+    wait_list(&host, "refused");
+    wait_counts(&host, "refused", &[("", 0, 3)]);
+    let refused = audited(&host, "refused").remove(0);
+    let plan = database(&host)["refused"]["id"].as_str().expect("an id").to_owned();
+    assert_eq!((&refused["guard"], &refused["plan"]), (&"max_shrink".into(), &plan.as_str().into()));
+    let mut lost = texts(&refused["removed"]);
+    lost.sort_unstable();
+    assert_eq!(lost, ["10.0.0.4/32", "10.0.0.5/32", "10.77.0.3/32"]);
+
+    assert_eq!(host.dbfw(&["reload", "--confirm", &plan]).status.code(), Some(0));
+    applied.extend(FOUR[1..].iter().map(|rule| (*rule, 0, 1)));
+    wait_counts(&host, "applied", &applied);
+    let confirmed = audited(&host, "confirmed");
+    assert_eq!(confirmed.len(), 1, "{confirmed:?}");
+    assert_eq!(confirmed[0]["plan"], plan.as_str());
+    assert_eq!(audited(&host, "refused").len(), 1, "said once, not with every poll");
+}
+
+#[test]
+fn a_restart_changes_nothing_and_says_so() {
+    let pair = Pair::new();
+    let server = server(&pair.db);
+    let mut host = started(&pair, &server);
+    let listed = FOUR.map(|rule| (rule, 1, 0));
+    wait_counts(&host, "applied", &listed);
+    wait_list(&host, "ok");
+    host.stop(Signal::SIGTERM);
+    host.start();
+    wait_list(&host, "ok");
+    wait(&host, "two starts", || audited(&host, "started").len() == 2);
+    assert_eq!(counts(&host, "applied"), rows(&listed));
+}
+
+#[test]
+fn what_ended_while_the_agent_was_down_is_written_down() {
+    let pair = Pair::new();
+    let server = server(&pair.db);
+    let mut host = started(&pair, &server);
+    let add = ["trust", "add", "tag:spare", "--database", "orders", "--for", "3s"];
+    assert_eq!(host.dbfw(&add).status.code(), Some(0), "{}", host.log());
+    wait_prefixes(&host, "tag:spare", &["10.77.0.9/32", "198.51.100.9/32"]);
+    host.stop(Signal::SIGTERM);
+    wait(&host, "the end of the source", || {
+        let list = std::fs::read_to_string(host.path("state").join("trust.json"));
+        let list: Value = serde_json::from_str(&list.unwrap_or_default()).unwrap_or_default();
+        let at = list[0]["source"]["expires_at"].as_str().map(str::parse::<jiff::Timestamp>);
+        at.is_some_and(|at| at.expect("a time") < jiff::Timestamp::now())
+    });
+    host.start();
+    wait_list(&host, "ok");
+    assert!(!pair.reaches(STRANGER4));
+    wait_counts(&host, "expired", &[("tag:spare", 0, 2)]);
+    assert!(source(&host, "tag:spare").is_null());
+    wait_state(&host, FOUR[0], "literal");
+}
