@@ -25,6 +25,10 @@ mod paths;
 mod policy;
 // A real PostgreSQL and real clients.
 mod postgres;
+// The tests' own DigitalOcean is what it says it is; the real client pydo against it.
+mod provider_server;
+// The agent against DigitalOcean, Aptible, feeds and DNS, and every way they can fail.
+mod providers;
 // What somebody removed, replaced or detached, and how it comes back.
 mod repair;
 // Bad input and bad luck: nothing enforced is lost.

@@ -136,10 +136,11 @@ impl Agent {
 
     /// Asks for what is wanted now, and forgets what is not.
     pub(super) fn follow_demand(&mut self) {
-        let demands = self.demands(Timestamp::now());
+        let now = Timestamp::now();
+        let demands = self.demands(now);
         let wanted: BTreeSet<SourceKey> =
             demands.values().flat_map(|demand| demand.sources.iter().cloned()).collect();
-        self.cache.retain(&wanted);
+        self.cache.retain(&wanted, now);
         self.remote.follow(&self.config, &demands);
     }
 

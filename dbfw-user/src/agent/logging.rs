@@ -9,6 +9,9 @@ use tracing_subscriber::{
 /// Records that one trouble of many lines may make.
 const MAX_RECORDS: usize = 20;
 
+/// What a resolver has to say of a failure comes with the source it was about.
+const DEFAULT: &str = "info,hickory_resolver=off,hickory_net=off,hickory_proto=off";
+
 /// Sets up logging by `DBFW_LOG` (a filter; `RUST_LOG` if unset; default info) and
 /// `DBFW_LOG_FORMAT` (text, json or journald).
 pub(super) fn init() {
@@ -16,7 +19,7 @@ pub(super) fn init() {
         .or_else(|_| std::env::var("RUST_LOG"))
         .ok()
         .and_then(|text| EnvFilter::try_new(text).ok())
-        .unwrap_or_else(|| EnvFilter::new("info"));
+        .unwrap_or_else(|| EnvFilter::new(DEFAULT));
     let format = std::env::var("DBFW_LOG_FORMAT").unwrap_or_default();
     let wants_journal =
         format == "journald" || (format.is_empty() && std::env::var_os("JOURNAL_STREAM").is_some());

@@ -21,7 +21,10 @@ use super::{
 use crate::{
     config::DatabaseConfig,
     observe::metrics::Outcome,
-    provider::{Cause, FileProvider, provider_name, worker::Report},
+    provider::{
+        Cause, FileProvider, provider_name,
+        worker::{ListOutcome, Report},
+    },
 };
 
 impl Agent {
@@ -34,13 +37,22 @@ impl Agent {
         for report in reports {
             match report {
                 Report::List { provider, outcome } => {
+                    if matches!(outcome, ListOutcome::List { .. }) {
+                        self.known_lists.insert(provider.clone(), outcome.clone());
+                    }
                     let databases: Vec<DatabaseConfig> = with_provider(&self.config)
                         .filter(|(_, config)| provider_name(config) == provider)
                         .map(|(database, _)| database.clone())
                         .collect();
                     for database in databases {
+                        let known = self.known_lists.get(&provider).cloned();
                         let Some(list) = self.list_of(&database) else { continue };
-                        changed |= list.accept(outcome.clone(), gone_after, now);
+                        // Unchanged since another database, or this one by another name, got it.
+                        let outcome = match (&outcome, known) {
+                            (ListOutcome::Unchanged, Some(known)) if list.sources.is_none() => known,
+                            _ => outcome.clone(),
+                        };
+                        changed |= list.accept(outcome, gone_after, now);
                     }
                 }
                 Report::Source { key, outcome } => {

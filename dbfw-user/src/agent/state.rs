@@ -29,7 +29,7 @@ use crate::{
         refused::RefusedSources,
     },
     policy::{Policy, SlotTable},
-    provider::FileProvider,
+    provider::{FileProvider, worker::ListOutcome},
     resolve::{Cache, Limits},
 };
 
@@ -65,6 +65,8 @@ pub(super) struct Agent {
     pub(super) remote: Remote,
     /// Lists that `max_stale` has ended, by database.
     pub(super) lapsed: BTreeSet<String>,
+    /// The last list of every provider that is asked for one, by the provider's name.
+    pub(super) known_lists: BTreeMap<String, ListOutcome>,
     /// What was last logged to be the matter with a list, by database.
     pub(super) told: BTreeMap<String, String>,
     /// Something was confirmed since the snapshot was written.
@@ -164,6 +166,7 @@ impl Agent {
             enforced: BTreeMap::new(),
             remote: Remote::new(),
             lapsed: BTreeSet::new(),
+            known_lists: BTreeMap::new(),
             told: BTreeMap::new(),
             ages_changed: false,
             saved_at: Instant::now(),

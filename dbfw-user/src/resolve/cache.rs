@@ -19,6 +19,9 @@ use crate::{
     source::{Prefix, SourceKey},
 };
 
+/// How long a source is remembered that nobody wants.
+const UNWANTED: Duration = Duration::from_secs(60);
+
 /// How long the cache trusts what is not confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -93,6 +96,7 @@ struct Entry {
     /// Since when every answer says that it is gone or empty, and what it says.
     gone: Option<(Timestamp, String)>,
     asked: bool,
+    unwanted_since: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug)]
@@ -130,6 +134,10 @@ impl Cache {
     pub fn accept(&mut self, key: &SourceKey, outcome: Outcome, now: Timestamp) -> bool {
         let limits = self.limits;
         let entry = self.entries.entry(key.clone()).or_default();
+        if outcome == Outcome::Unchanged && entry.answered_at.is_none() {
+            // The same as an answer that is not known here says nothing.
+            return false;
+        }
         entry.asked = true;
         match outcome {
             Outcome::Answer(answer) => entry.answer(answer, limits, now),
@@ -157,9 +165,17 @@ impl Cache {
         changed
     }
 
-    /// Forgets every source that nobody wants any more.
-    pub fn retain(&mut self, wanted: &BTreeSet<SourceKey>) {
-        self.entries.retain(|key, _| wanted.contains(key));
+    /// Forgets every source that nobody has wanted for a minute: who is asked may not have
+    /// noticed that it was not wanted, and say next that nothing changed.
+    pub fn retain(&mut self, wanted: &BTreeSet<SourceKey>, now: Timestamp) {
+        self.entries.retain(|key, entry| {
+            if wanted.contains(key) {
+                entry.unwanted_since = None;
+                return true;
+            }
+            let since = *entry.unwanted_since.get_or_insert(now);
+            !is_over(since, UNWANTED, now)
+        });
     }
 
     /// What a source stands for.

@@ -154,6 +154,8 @@ impl FromStr for Location {
         }
         let url = Url::parse(text).map_err(|reason| match reason {
             url::ParseError::RelativeUrlWithoutBase => FeedError::Location { text: shown(text) },
+            // What stands before an @ may be a password.
+            _ if text.contains('@') => FeedError::UserInfo,
             reason => FeedError::Url { text: shown(text), reason },
         })?;
         if !matches!(url.scheme(), "https" | "http") {

@@ -90,7 +90,7 @@ fn a_droplet_that_is_tagged_and_untagged() {
         let web = account.add_droplet("web", &["backend"], &["10.77.0.2"]);
         (web, account.add_droplet("spare", &[], &["10.77.0.3", "fd77::2"]))
     });
-    let host = started(&pair, &server, &["tag:backend"]);
+    let host = started(&pair, &server, &["tag:backend", "ip_addr:10.0.0.4"]);
     wait_let_in(&host, &pair, TRUSTED4);
     assert_refused(&host, &pair, FRIEND4);
 

@@ -32,13 +32,16 @@ pub(crate) struct Sighting<'a, R> {
 /// A whole list, if it was asked for.
 pub(crate) type Listed<R> = Option<Result<Arc<Listing<R>>, Missed>>;
 
+/// What became of asking for one thing.
+pub(crate) type One<R> = Result<Arc<Fetched<<R as Resource>::One>>, Missed>;
+
 /// What is known of things of one kind.
 #[derive(Debug)]
 pub(crate) struct Facts<R: Resource> {
     /// All of them.
     pub(crate) list: Listed<R>,
     /// Those that were asked for one by one.
-    pub(crate) ones: BTreeMap<R::Id, Result<Arc<Fetched<R::One>>, Missed>>,
+    pub(crate) ones: BTreeMap<R::Id, One<R>>,
 }
 
 /// What is known of droplets.

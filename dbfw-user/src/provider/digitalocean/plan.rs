@@ -47,7 +47,6 @@ pub(crate) enum Way {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     pub(crate) droplets: Count,
-    pub(crate) gpus: Count,
     pub(crate) clusters: Count,
     pub(crate) apps: Count,
     pub(crate) vpcs: Count,

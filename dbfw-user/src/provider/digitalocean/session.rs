@@ -164,15 +164,12 @@ impl<'a> Session<'a> {
             }
         }
         let etag = response.validators.etag.take();
-        let (value, print) = match last {
-            Some(last) if last.print == XxHash3_128::oneshot(&response.body) => {
-                let print = last.print;
-                (last, print)
-            }
-            _ => {
-                let print = XxHash3_128::oneshot(&response.body);
+        let print = XxHash3_128::oneshot(&response.body);
+        let value = match last.filter(|last| last.print == print) {
+            Some(last) => last,
+            None => {
                 let value = parse(response, what.to_owned()).await.map_err(Missed::Failed)?;
-                (Arc::new(Fetched { value, print }), print)
+                Arc::new(Fetched { value, print })
             }
         };
         self.api.keep(&request.path, print, etag, &value);

@@ -129,3 +129,18 @@ fn what_is_stored_comes_back() {
     again.accept(&key(), answer(&[("a", &["fails"]), ("b", &["10.0.0.3"])]), at(60));
     assert_eq!(now_trusted(&again), ["10.0.0.1/32", "10.0.0.3/32"]);
 }
+
+#[test]
+fn what_was_unwanted_for_a_moment_is_still_known() {
+    let mut cache = cache(None);
+    cache.accept(&key(), answer(&[("a", &["10.0.0.1"])]), at(0));
+    cache.retain(&BTreeSet::new(), at(1));
+    cache.retain(&BTreeSet::from([key()]), at(2));
+    assert!(!cache.accept(&key(), Outcome::Unchanged, at(3)));
+    assert_eq!(now_trusted(&cache), ["10.0.0.1/32"]);
+    cache.retain(&BTreeSet::new(), at(4));
+    cache.retain(&BTreeSet::new(), at(64));
+    assert!(!cache.resolution(&key()).known);
+    assert!(!cache.accept(&key(), Outcome::Unchanged, at(65)));
+    assert_eq!(cache.state(&key()).state, "pending", "unchanged from what?");
+}
