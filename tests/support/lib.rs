@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod btf;
 pub mod corpus;
+pub mod dns_server;
 pub mod foreign;
 pub mod kernel;
 pub mod model;

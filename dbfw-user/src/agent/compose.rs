@@ -113,6 +113,10 @@ impl Agent {
     /// What each account is to be asked for.
     pub(super) fn demands(&self, now: Timestamp) -> BTreeMap<Account, Demand> {
         let mut demands: BTreeMap<Account, Demand> = BTreeMap::new();
+        if self.config.digitalocean.is_some() {
+            // Also with nothing to resolve: what it holds is asked for by `dbfw suggest`.
+            demands.entry(Account::DigitalOcean).or_default();
+        }
         for (_, provider) in with_provider(&self.config) {
             let account = match provider {
                 ProviderConfig::File { .. } => continue,

@@ -78,24 +78,42 @@ pub(super) fn cut<'a>(
     lost: &[Prefix],
     kept: impl Fn(IpAddr) -> bool,
 ) -> Vec<Cut<'a>> {
-    let prefixes: HashSet<&Prefix> = lost.iter().collect();
-    let mut lengths = [BTreeSet::new(), BTreeSet::new()];
-    for prefix in lost {
-        lengths[prefix.family() as usize].insert(prefix.len());
-    }
-    let longest = |address: IpAddr| {
-        let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
-        let covering = lengths[family as usize].iter().rev().map(|len| Prefix::new(address, *len));
-        covering.into_iter().find(|prefix| prefixes.contains(prefix))
-    };
+    let lost = Prefixes::new(lost);
     connections
         .iter()
         .filter(|connection| !connection.peer.ip().is_loopback())
         .filter_map(|connection| {
-            let prefix = longest(connection.peer.ip())?;
+            let prefix = lost.longest(connection.peer.ip())?;
             (!kept(connection.peer.ip())).then_some(Cut { connection, prefix })
         })
         .collect()
+}
+
+/// Prefixes to look addresses up in, in a time that does not depend on how many there are.
+#[derive(Clone, Debug)]
+pub(super) struct Prefixes {
+    all: HashSet<Prefix>,
+    /// The lengths they have, by family.
+    lengths: [BTreeSet<u8>; Family::ALL.len()],
+}
+
+impl Prefixes {
+    /// Those of a list.
+    pub(super) fn new(prefixes: &[Prefix]) -> Self {
+        let mut lengths: [BTreeSet<u8>; Family::ALL.len()] = Default::default();
+        for prefix in prefixes {
+            lengths[prefix.family() as usize].insert(prefix.len());
+        }
+        Self { all: prefixes.iter().copied().collect(), lengths }
+    }
+
+    /// The longest that an address is in.
+    pub(super) fn longest(&self, address: IpAddr) -> Option<Prefix> {
+        let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
+        let mut around =
+            self.lengths[family as usize].iter().rev().map(|len| Prefix::new(address, *len));
+        around.find(|prefix| self.all.contains(prefix))
+    }
 }
 
 fn dump(family: u8, local_port: u16, mut each: impl FnMut(Connection)) -> io::Result<()> {

@@ -157,8 +157,8 @@ impl Enforced {
         self.follow(database, &candidate);
         self.wait(&mut candidate, now);
         let mut by_hand = None;
-        if let Err(refusal) = self.guard(database, &candidate) {
-            let id = plan_id(&candidate.guarded);
+        if let Err(refusal) = self.guard(database, &candidate, now) {
+            let id = plan_id(&database.name, &candidate.guarded);
             // What lets in everybody is a matter of the configuration, not of a plan.
             if refusal.guard == Guard::AllowAny || !confirmed.contains(&id) {
                 return self.refuse(database, candidate, refusal, id);
@@ -205,7 +205,8 @@ impl Enforced {
             };
             candidate.guarded.extend(self.guarded.iter().filter(kept).cloned());
         }
-        if !candidate.pending {
+        // What a guard keeps out must not come in by waiting.
+        if !candidate.pending || self.refused.is_some() {
             self.waiting_since = None;
             return;
         }
@@ -219,7 +220,12 @@ impl Enforced {
         keep(&written, &mut candidate.plain);
     }
 
-    fn guard(&self, database: &DatabaseConfig, candidate: &Candidate) -> Result<(), Refusal> {
+    fn guard(
+        &self,
+        database: &DatabaseConfig,
+        candidate: &Candidate,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
         let listed = candidate.guarded.iter().any(is_listed);
         let was_listed = self.guarded.iter().any(is_listed);
         match candidate.list {
@@ -234,8 +240,10 @@ impl Enforced {
             _ => {}
         }
         let opened = candidate.guarded.iter().any(is_everybody);
-        let named: Vec<&Rule> = candidate.guarded.iter().filter(|rule| !is_everybody(rule)).collect();
-        let new = prefixes(named.iter().copied());
+        // What has expired is in force neither before nor afterwards.
+        let is_live = |rule: &&Rule| rule.source.expires_at.is_none_or(|at| at > now);
+        let named = candidate.guarded.iter().filter(|rule| !is_everybody(rule));
+        let new = prefixes(named.filter(is_live));
         check_width(&new, database.allow_any, min_len(database))?;
         // Any list is less than everybody, and the reason to let them in has gone.
         if opened || self.guarded.iter().any(is_everybody) {
@@ -245,7 +253,8 @@ impl Enforced {
         // Where the configuration says that an empty list closes, it may.
         let closes = database.on_empty == OnEmpty::Close
             && matches!(candidate.list, ListPart::Empty(_) | ListPart::Gone);
-        let mut old = prefixes(self.guarded.iter().filter(|rule| !(closes && is_listed(rule))));
+        let in_force = self.guarded.iter().filter(is_live);
+        let mut old = prefixes(in_force.filter(|rule| !(closes && is_listed(rule))));
         old.retain(|prefix| !lapsed.contains(prefix));
         if new.is_empty() && (database.on_empty == OnEmpty::Close || old.is_empty()) {
             return Ok(());
@@ -269,14 +278,11 @@ impl Enforced {
             }
         };
         // What the operator wrote does not wait for what the provider said.
-        let known: BTreeSet<_> =
-            self.guarded.iter().map(|rule| (rule.source.key(), rule.origin.clone())).collect();
-        let added = candidate.guarded.into_iter().filter(|rule| {
-            !matches!(rule.origin, Origin::Provider(_))
-                && !known.contains(&(rule.source.key(), rule.origin.clone()))
+        let written = candidate.guarded.into_iter().filter(|rule| {
+            !is_listed(rule)
                 && check_width(&rule.prefixes, database.allow_any, min_len(database)).is_ok()
         });
-        self.guarded.extend(added);
+        keep(&Vec::from_iter(written), &mut self.guarded);
         self.plain = candidate.plain;
         let guard = refusal.guard;
         let message = match guard {
@@ -341,7 +347,8 @@ fn min_len(database: &DatabaseConfig) -> [u8; 2] {
     [database.min_prefix.ipv4, database.min_prefix.ipv6]
 }
 
-fn is_listed(rule: &Rule) -> bool {
+/// Whether it is of the provider's list.
+pub(super) fn is_listed(rule: &Rule) -> bool {
     matches!(rule.origin, Origin::Provider(_))
 }
 
@@ -351,8 +358,11 @@ fn is_adopted(rule: &Rule) -> bool {
 
 /// Adds to `new` what of `old` it does not hold: rules, or prefixes of rules.
 fn keep(old: &[Rule], new: &mut Vec<Rule>) {
-    let places: HashMap<_, usize> =
-        new.iter().enumerate().map(|(at, rule)| ((rule.source.clone(), rule.origin.clone()), at)).collect();
+    let places: HashMap<_, usize> = new
+        .iter()
+        .enumerate()
+        .map(|(at, rule)| ((rule.source.clone(), rule.origin.clone()), at))
+        .collect();
     for rule in old {
         match places.get(&(rule.source.clone(), rule.origin.clone())) {
             Some(at) if new[*at].prefixes != rule.prefixes => {
@@ -371,9 +381,12 @@ fn prefixes<'r>(rules: impl Iterator<Item = &'r Rule>) -> Vec<Prefix> {
     prefixes
 }
 
-fn plan_id(rules: &[Rule]) -> String {
+fn plan_id(database: &str, rules: &[Rule]) -> String {
     let mut digest = Sha256::new();
-    for rule in rules {
+    digest.update(database);
+    digest.update([0]);
+    // What somebody adds by hand meanwhile makes no other plan of it.
+    for rule in rules.iter().filter(|rule| rule.origin != Origin::Local) {
         digest.update(rule.source.to_string());
         digest.update([0]);
         digest.update(rule.source.expires_at.map(|at| at.to_string()).unwrap_or_default());

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
     thread::JoinHandle,
@@ -28,6 +29,7 @@ pub(super) struct History {
     waiting: Option<(PathBuf, Receiver<Vec<Entry>>)>,
     writer: Option<JoinHandle<()>>,
     trouble: Arc<Mutex<Option<String>>>,
+    errors: Arc<AtomicU64>,
 }
 
 impl History {
@@ -39,6 +41,7 @@ impl History {
             waiting: Some((state_dir.to_owned(), entries)),
             writer: None,
             trouble: Arc::default(),
+            errors: Arc::default(),
         }
     }
 
@@ -46,11 +49,17 @@ impl History {
     /// they were dropped.
     pub(super) fn start(&mut self) {
         let Some((state_dir, entries)) = self.waiting.take() else { return };
-        let trouble = Arc::clone(&self.trouble);
+        let (trouble, errors) = (Arc::clone(&self.trouble), Arc::clone(&self.errors));
         self.writer = Some(std::thread::spawn(move || {
             let mut log = AuditLog::open(&state_dir);
             for batch in entries {
-                let failed = batch.iter().find_map(|entry| log.record(entry).err());
+                let mut failed = None;
+                for entry in &batch {
+                    if let Err(error) = log.record(entry) {
+                        errors.fetch_add(1, Ordering::Relaxed);
+                        failed = Some(error);
+                    }
+                }
                 if let Ok(mut trouble) = trouble.lock() {
                     *trouble =
                         failed.map(|error| format!("the audit log cannot be written: {error}"));
@@ -65,6 +74,11 @@ impl History {
             // Fails only if the writer panicked; its thread has said so.
             let _ = sender.send(entries);
         }
+    }
+
+    /// Entries that could not be written.
+    pub(super) fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
     }
 
     /// Why the last entries were not written.
@@ -171,7 +185,12 @@ mod tests {
         let line = |change: SourceChange| {
             let key: Option<SourceKey> = change.source.map(|(source, _)| source.key());
             let source = key.map_or_else(|| "rest".to_owned(), |key| key.to_string());
-            format!("{} {source} +{} -{}", change.database, change.added.len(), change.removed.len())
+            format!(
+                "{} {source} +{} -{}",
+                change.database,
+                change.added.len(),
+                change.removed.len()
+            )
         };
         let mut lines: Vec<String> = changes(old, new).into_iter().map(line).collect();
         lines.sort_unstable();
@@ -181,11 +200,17 @@ mod tests {
     #[test]
     fn tells_what_came_and_went_by_source() {
         let old = [
-            policy("a", vec![rule("tag:x", &["10.0.0.1", "10.0.0.2"]), rule("tag:y", &["10.0.0.9"])]),
+            policy(
+                "a",
+                vec![rule("tag:x", &["10.0.0.1", "10.0.0.2"]), rule("tag:y", &["10.0.0.9"])],
+            ),
             policy("b", vec![rule("ip_addr:10.1.0.0/16", &["10.1.0.0/16"])]),
         ];
         let new = [policy("a", vec![rule("tag:x", &["10.0.0.2", "10.0.0.3", "10.0.0.4"])])];
-        assert_eq!(told(&old, &new), ["a tag:x +2 -1", "a tag:y +0 -1", "b ip_addr:10.1.0.0/16 +0 -1"]);
+        assert_eq!(
+            told(&old, &new),
+            ["a tag:x +2 -1", "a tag:y +0 -1", "b ip_addr:10.1.0.0/16 +0 -1"]
+        );
         assert_eq!(told(&new, &new), [""; 0]);
     }
 

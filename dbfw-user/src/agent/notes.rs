@@ -9,20 +9,13 @@ use super::{
     local::LocalSource,
     state::Agent,
 };
-use crate::{
-    config::DatabaseConfig,
-    policy::DatabasePolicy,
-};
+use crate::{config::DatabaseConfig, policy::DatabasePolicy};
 
 impl Agent {
     /// Notes something that concerns no database.
     pub(super) fn note(&self, kind: Kind, by: &str, message: &str) {
         let message = Some(message).filter(|message| !message.is_empty()).map(str::to_owned);
-        self.history.record(vec![Entry {
-            by: Some(by.to_owned()),
-            message,
-            ..self.entry(kind)
-        }]);
+        self.history.record(vec![Entry { by: Some(by.to_owned()), message, ..self.entry(kind) }]);
     }
 
     /// Notes what somebody did by hand.

@@ -6,12 +6,12 @@ use jiff::Timestamp;
 
 use super::{
     connections::{self, Connection},
-    enforced::Refused,
+    enforced::{Refused, is_listed},
     remote::Account,
-    state::Agent,
+    state::{Agent, with_provider},
 };
 use crate::{
-    config::DatabaseConfig,
+    config::{DatabaseConfig, ProviderConfig},
     control::wire::{AccountStatus, DatabaseStatus, LiveConnection, ProviderStatus, RefusedPlan},
     observe::{
         metrics::{ProviderScrape, SourceScrape},
@@ -65,12 +65,15 @@ impl Agent {
                 let noun = if count == 1 { "source" } else { "sources" };
                 (count > 0).then(|| format!("{count} {noun} {what}"))
             };
-            let parts: Vec<String> =
-                [told(tally.stale, "could not be confirmed"), told(tally.unresolved, "without an address")]
-                    .into_iter()
-                    .flatten()
-                    .collect();
-            problems.push(format!("{name}: {}: dbfw sources tells which and why", parts.join(", ")));
+            let parts: Vec<String> = [
+                told(tally.stale, "could not be confirmed"),
+                told(tally.unresolved, "without an address"),
+            ]
+            .into_iter()
+            .flatten()
+            .collect();
+            problems
+                .push(format!("{name}: {}: dbfw sources tells which and why", parts.join(", ")));
         }
         if let Some(list) = self.lists.get(name) {
             problems.extend(list.problems.iter().map(|problem| format!("{name}: {problem}")));
@@ -118,7 +121,9 @@ impl Agent {
         let last_success = enforced.and_then(|enforced| enforced.accepted_at);
         let state = if enforced.is_some_and(|enforced| enforced.refused.is_some()) {
             "refused"
-        } else if last_success.is_none() && enforced.is_none_or(|e| e.guarded().is_empty()) {
+        } else if last_success.is_none()
+            && enforced.is_none_or(|e| !e.guarded().iter().any(is_listed))
+        {
             "never"
         } else if list.is_none_or(|list| list.error.is_some() || list.from_snapshot)
             || last_success.is_none()
@@ -157,7 +162,9 @@ impl Agent {
             connections_error,
             command: match refused.guard {
                 Guard::AllowAny => String::new(),
-                Guard::MaxShrink | Guard::OnEmpty => format!("dbfw reload --confirm {}", refused.id),
+                Guard::MaxShrink | Guard::OnEmpty => {
+                    format!("dbfw reload --confirm {}", refused.id)
+                }
             },
         }
     }
@@ -176,9 +183,28 @@ impl Agent {
         let enforced = self.enforced.get(&database.name);
         let written = enforced.into_iter().flat_map(|enforced| enforced.plain_prefixes());
         let kept: Vec<Prefix> = refused.kept.iter().chain(written).copied().collect();
-        let is_kept = |address: IpAddr| kept.iter().any(|prefix| prefix.contains(address));
+        let kept = connections::Prefixes::new(&kept);
+        let is_kept = |address: IpAddr| kept.longest(address).is_some();
         let cut = connections::cut(&live, &refused.lost, is_kept).into_iter();
         Ok(cut.map(|cut| (*cut.connection, cut.prefix)).collect())
+    }
+
+    /// What keeps an account from answering, if none of what is asked of it was answered.
+    fn account_error(&self, account: Account) -> Option<String> {
+        let now = Timestamp::now();
+        let asked = self.written(now).filter(|source| Account::of(source.kind) == Some(account));
+        let listed = with_provider(&self.config).filter(|(_, provider)| {
+            matches!(
+                (provider, account),
+                (ProviderConfig::DigitalOcean { .. }, Account::DigitalOcean)
+                    | (ProviderConfig::Aptible { .. }, Account::Aptible)
+            )
+        });
+        let lists = listed.filter_map(|(database, _)| self.lists.get(&database.name));
+        let of_lists = lists.map(|list| list.error.as_ref().map(|(_, error)| error.clone()));
+        let of_sources = asked.map(|source| self.cache.trouble(&source.key()).map(str::to_owned));
+        let mut troubles: Vec<Option<String>> = of_lists.chain(of_sources).collect();
+        if troubles.iter().any(Option::is_none) { None } else { troubles.pop().flatten() }
     }
 
     /// Every account that is asked.
@@ -194,7 +220,7 @@ impl Agent {
                 budget_minute_left: limited.then_some(stats.left_minute),
                 interval_seconds: stats.interval.as_secs_f64(),
                 last_round_seconds: Option::<Duration>::map(round, |round| round.as_secs_f64()),
-                error: None,
+                error: self.account_error(account),
             }
         };
         self.remote.accounts().map(status).collect()
@@ -202,13 +228,12 @@ impl Agent {
 
     /// Requests, for the metrics.
     pub(super) fn provider_scrape(&self) -> Vec<ProviderScrape> {
-        let scrape = |(account, stats, _): (Account, &crate::provider::stats::Stats, _)| {
-            ProviderScrape {
+        let scrape =
+            |(account, stats, _): (Account, &crate::provider::stats::Stats, _)| ProviderScrape {
                 name: account.as_str().to_owned(),
                 stats: stats.snapshot(),
                 limits_known: account == Account::DigitalOcean,
-            }
-        };
+            };
         self.remote.accounts().map(scrape).collect()
     }
 

@@ -15,6 +15,7 @@ use super::{
     state::{Agent, synced},
 };
 use crate::{
+    policy::Policy,
     provider::provider_name,
     resolve,
     source::{Origin, Prefix, Rule, TrustedSource},
@@ -87,8 +88,7 @@ impl Agent {
             };
             let local = self.local.all().iter().filter(|local| local.database == name);
             let written = local.map(|local| &local.source).chain(&database.trusted_sources);
-            let own: BTreeSet<Prefix> =
-                written.filter_map(resolve::literal).flatten().collect();
+            let own: BTreeSet<Prefix> = written.filter_map(resolve::literal).flatten().collect();
             let prefixes: Vec<Prefix> = self
                 .datapath
                 .held()
@@ -119,7 +119,8 @@ impl Agent {
         for database in &self.config.databases {
             let Some(known) = snapshot.database(&database.name) else { continue };
             let is_guarded = |rule: &&Rule| {
-                matches!(rule.origin, Origin::Provider(_)) || resolve::literal(&rule.source).is_none()
+                matches!(rule.origin, Origin::Provider(_))
+                    || resolve::literal(&rule.source).is_none()
             };
             let guarded: Vec<Rule> = known.rules.iter().filter(is_guarded).cloned().collect();
             let accepted_at = known.list.as_ref().map(|list| list.last_success);
@@ -139,6 +140,8 @@ impl Agent {
             }
             self.enforced.insert(database.name.clone(), Enforced::restore(guarded, accepted_at));
         }
+        // What the audit log compares the first policy with.
+        self.policy = Policy::build(&snapshot.policies());
         self.cache.restore(snapshot.answers, Timestamp::now());
         self.generation = snapshot.generation;
         self.slots = snapshot.slots;

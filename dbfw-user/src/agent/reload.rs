@@ -79,6 +79,7 @@ impl Agent {
         let databases = &self.config.databases;
         self.enforced.retain(|name, _| databases.iter().any(|database| database.name == *name));
         self.sync.set_databases(synced(&self.config));
+        self.refused_sources.retain_databases(databases.iter().map(|d| d.name.as_str()));
         self.cache.set_limits(limits(&self.config));
         // A provider that was replaced has nothing more to say.
         for database in databases.clone() {

@@ -25,7 +25,11 @@ use crate::{
         Cause, FileProvider, provider_name,
         worker::{ListOutcome, Report},
     },
+    source::SourceKey,
 };
+
+/// Sources of one batch that the log names.
+const MAX_TOLD: usize = 10;
 
 impl Agent {
     /// Takes in what the tasks learned. The kernel follows with [`Agent::reconcile`] if this
@@ -34,6 +38,7 @@ impl Agent {
         let now = Timestamp::now();
         let gone_after = self.config.agent.gone_after;
         let mut changed = false;
+        let mut told = 0;
         for report in reports {
             match report {
                 Report::List { provider, outcome } => {
@@ -49,7 +54,9 @@ impl Agent {
                         let Some(list) = self.list_of(&database) else { continue };
                         // Unchanged since another database, or this one by another name, got it.
                         let outcome = match (&outcome, known) {
-                            (ListOutcome::Unchanged, Some(known)) if list.sources.is_none() => known,
+                            (ListOutcome::Unchanged, Some(known)) if list.sources.is_none() => {
+                                known
+                            }
                             _ => outcome.clone(),
                         };
                         changed |= list.accept(outcome, gone_after, now);
@@ -57,7 +64,9 @@ impl Agent {
                 }
                 Report::Source { key, outcome } => {
                     let was_known = self.cache.resolution(&key).known;
+                    let trouble = self.cache.trouble(&key).map(str::to_owned);
                     changed |= self.cache.accept(&key, outcome, now) | !was_known;
+                    self.tell_source(&key, trouble.as_deref(), &mut told);
                 }
                 Report::Round { took } => {
                     self.remote.round(account, took);
@@ -70,12 +79,29 @@ impl Agent {
                 }
             }
         }
+        if told > MAX_TOLD {
+            tracing::warn!("and {} more: dbfw sources has them all", told - MAX_TOLD);
+        }
         if changed {
             for database in self.databases_of(account) {
                 self.settle(&database, &BTreeSet::new());
             }
         }
         changed
+    }
+
+    /// Says in the log what is the matter with a source, when that begins or ends.
+    fn tell_source(&self, key: &SourceKey, before: Option<&str>, told: &mut usize) {
+        let now = self.cache.trouble(key);
+        if before.is_some() == now.is_some() {
+            return;
+        }
+        *told += 1;
+        match now {
+            _ if *told > MAX_TOLD => {}
+            Some(trouble) => tracing::warn!(source = %key, "{trouble}"),
+            None => tracing::info!(source = %key, "the source is good again"),
+        }
     }
 
     /// Lets time pass for what ages: whether the kernel has to follow.
@@ -169,7 +195,8 @@ impl Agent {
 
     /// What is in force is as fresh as the list it came from, if the list is what is in force.
     fn confirm(&mut self, database: &str) {
-        let read_at = self.lists.get(database).filter(|l| l.error.is_none()).and_then(|l| l.read_at);
+        let read_at =
+            self.lists.get(database).filter(|l| l.error.is_none()).and_then(|l| l.read_at);
         if let Some((enforced, read_at)) = self.enforced.get_mut(database).zip(read_at)
             && enforced.refused.is_none()
             && enforced.accepted_at.is_some()

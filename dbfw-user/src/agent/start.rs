@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::{
+    audit::Kind,
     files,
     history::History,
     local::LocalSources,
@@ -118,6 +119,7 @@ pub(super) async fn start(config_path: PathBuf, config: Config) -> anyhow::Resul
     let watcher = watch_files(&agent, changes.clone());
     privileges::drop_capabilities();
     agent.history.start();
+    agent.note(Kind::Started, "agent", crate::version());
 
     let sources = Sources {
         links,

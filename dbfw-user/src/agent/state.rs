@@ -15,8 +15,13 @@ use tokio::{
 };
 
 use super::{
-    enforced::Enforced, history::History, lists::List, local::LocalSources,
-    remote::{Account, Remote}, settle::Stamp, snapshot::SnapshotError,
+    enforced::Enforced,
+    history::History,
+    lists::List,
+    local::LocalSources,
+    remote::{Account, Remote},
+    settle::Stamp,
+    snapshot::SnapshotError,
 };
 use crate::{
     config::{Config, DatabaseConfig, ProviderConfig},

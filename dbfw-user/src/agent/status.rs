@@ -154,6 +154,7 @@ impl Agent {
             status::scrape(&self.view(), interfaces, self.sync.clone(), self.config_ok);
         scrape.providers = self.provider_scrape();
         scrape.sources = self.source_scrape();
+        scrape.audit_errors = self.history.errors();
         metrics::render(&scrape).unwrap_or_default()
     }
 }

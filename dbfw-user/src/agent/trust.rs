@@ -75,7 +75,11 @@ impl Agent {
     }
 
     fn known_database(&self, name: &str) -> Result<(), (ControlErrorKind, String)> {
-        if self.ids.contains_key(name) { Ok(()) } else { Err(invalid(unknown_database(&self.ids, name))) }
+        if self.ids.contains_key(name) {
+            Ok(())
+        } else {
+            Err(invalid(unknown_database(&self.ids, name)))
+        }
     }
 }
 

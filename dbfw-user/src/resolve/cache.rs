@@ -195,7 +195,23 @@ impl Cache {
             PartState::Failed { error, .. } => Some(error.cause),
             PartState::Good | PartState::Empty { .. } => None,
         };
-        entry.error.as_ref().map(|error| error.cause).or_else(|| entry.parts.values().find_map(part))
+        entry
+            .error
+            .as_ref()
+            .map(|error| error.cause)
+            .or_else(|| entry.parts.values().find_map(part))
+    }
+
+    /// What is the matter with a source, in words; `None`: nothing.
+    pub fn trouble(&self, key: &SourceKey) -> Option<&str> {
+        let entry = self.entries.get(key)?;
+        let mut failed = entry.parts.values().filter_map(|part| match &part.state {
+            PartState::Failed { error, .. } => Some(error.message.as_str()),
+            PartState::Good | PartState::Empty { .. } => None,
+        });
+        let gone = entry.gone.as_ref().map(|(_, why)| why.as_str());
+        let error = entry.error.as_ref().map(|error| error.message.as_str());
+        error.or(gone).or_else(|| failed.next())
     }
 
     /// How a source is.
@@ -326,8 +342,12 @@ impl Entry {
             self.damper.update(&self.prefixes, &current, self.grace, now)
         } else {
             // Nothing that is held may outlive max_stale.
-            let rest: Vec<Prefix> =
-                self.prefixes.iter().filter(|p| lapsed.binary_search(p).is_err()).copied().collect();
+            let rest: Vec<Prefix> = self
+                .prefixes
+                .iter()
+                .filter(|p| lapsed.binary_search(p).is_err())
+                .copied()
+                .collect();
             self.damper.update(&rest, &current, self.grace, now)
         };
         let changed = *held != *self.prefixes || *lapsed != *self.lapsed;

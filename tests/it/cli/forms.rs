@@ -11,22 +11,28 @@ use super::{Net, assert_exit, text};
 #[test]
 fn the_fields_of_every_document() {
     const CONTRACT: [(&str, &str, &str); 24] = [
-        ("status", "", "agent backstop databases interfaces problems protected protection version"),
+        (
+            "status",
+            "",
+            "accounts agent backstop databases interfaces problems protected protection version",
+        ),
         ("status", "/agent", "config_ok detached generation pid ready started_at"),
         ("status", "/backstop", "detail exempt healthy"),
         ("status", "/interfaces/0", "detail healthy ifindex mode name"),
         (
             "status",
             "/databases/0",
-            "allowed_packets dropped_packets drops_per_second mode name observed_packets ports \
-             prefixes_ipv4 prefixes_ipv6 provider sources",
+            "allowed_packets dropped_packets drops_per_second mode name observed_packets \
+             oldest_age_seconds ports prefixes_ipv4 prefixes_ipv6 provider refused sources \
+             stale_sources unresolved_sources",
         ),
         ("status", "/databases/0/provider", "age_seconds error last_success name state"),
         ("sources", "", "sources"),
         (
             "sources",
             "/sources/0",
-            "database description expires_at last_hit origin packets prefixes source",
+            "age_seconds database description error expires_at last_hit notes origin packets \
+             prefixes resolved_from source state unresolved",
         ),
         ("map lookup 10.77.0.2", "", "address entry front"),
         ("map lookup 10.77.0.2", "/entry", "databases map prefix rules"),
@@ -50,7 +56,7 @@ fn the_fields_of_every_document() {
         ),
         ("trust list", "", "sources"),
         ("trust list", "/sources/0", "added_at database expires_at source why"),
-        ("reload", "", "added failed generation refused removed"),
+        ("reload", "", "added failed generation pending refused removed"),
         ("check", "", "attach backstop databases files interfaces warnings"),
         ("check", "/databases/0", "mode name ports provider sources"),
         ("doctor", "", "findings"),

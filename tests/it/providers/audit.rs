@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::{
     common::{server, wait},
     readers::{
-        agent_keys, audited, digitalocean, guarded_cluster, source, texts, wait_let_in,
-        wait_list, wait_prefixes, wait_state,
+        agent_keys, audited, digitalocean, guarded_cluster, source, texts, wait_let_in, wait_list,
+        wait_prefixes, wait_state,
     },
 };
 
@@ -68,7 +68,10 @@ fn every_change_is_written_down_with_its_counts() {
     wait_counts(&host, "applied", &listed);
     let origin = format!("digitalocean:{CLUSTER}");
     for entry in audited(&host, "applied") {
-        assert_eq!((&entry["origin"], &entry["database"]), (&origin.as_str().into(), &"orders".into()));
+        assert_eq!(
+            (&entry["origin"], &entry["database"]),
+            (&origin.as_str().into(), &"orders".into())
+        );
     }
 
     let add = ["trust", "add", "tag:spare", "--database", "orders", "--for", "3s", "--why", "42"];
@@ -88,7 +91,10 @@ fn every_change_is_written_down_with_its_counts() {
     wait_counts(&host, "refused", &[("", 0, 3)]);
     let refused = audited(&host, "refused").remove(0);
     let plan = database(&host)["refused"]["id"].as_str().expect("an id").to_owned();
-    assert_eq!((&refused["guard"], &refused["plan"]), (&"max_shrink".into(), &plan.as_str().into()));
+    assert_eq!(
+        (&refused["guard"], &refused["plan"]),
+        (&"max_shrink".into(), &plan.as_str().into())
+    );
     let mut lost = texts(&refused["removed"]);
     lost.sort_unstable();
     assert_eq!(lost, ["10.0.0.4/32", "10.0.0.5/32", "10.77.0.3/32"]);
@@ -103,7 +109,7 @@ fn every_change_is_written_down_with_its_counts() {
 }
 
 #[test]
-fn a_restart_changes_nothing_and_says_so() {
+fn a_restart_that_changes_nothing_writes_nothing_down() {
     let pair = Pair::new();
     let server = server(&pair.db);
     let mut host = started(&pair, &server);
@@ -113,8 +119,25 @@ fn a_restart_changes_nothing_and_says_so() {
     host.stop(Signal::SIGTERM);
     host.start();
     wait_list(&host, "ok");
-    wait(&host, "two starts", || audited(&host, "started").len() == 2);
-    assert_eq!(counts(&host, "applied"), rows(&listed));
+    // A change, so that whatever the start had to say has been written.
+    server.account(|account| account.add_rule(CLUSTER, "ip_addr", "10.0.0.6"));
+    let mut applied = listed.to_vec();
+    applied.push(("ip_addr:10.0.0.6", 1, 0));
+    wait(&host, "the change", || {
+        counts(&host, "applied").contains(&("ip_addr:10.0.0.6".to_owned(), 1, 0))
+    });
+    assert_eq!(counts(&host, "applied"), rows(&applied));
+}
+
+#[test]
+fn every_start_is_written_down() {
+    let pair = Pair::new();
+    let server = server(&pair.db);
+    let mut host = started(&pair, &server);
+    wait(&host, "the start", || audited(&host, "started").len() == 1);
+    host.stop(Signal::SIGTERM);
+    host.start();
+    wait(&host, "the second start", || audited(&host, "started").len() == 2);
 }
 
 #[test]

@@ -208,7 +208,7 @@ fn how_wide_a_prefix_may_be_is_configured() {
 }
 
 #[test]
-fn what_a_vpc_or_a_feed_stands_for_is_not_let_in_as_everybody() {
+fn what_a_network_stands_for_is_not_let_in_as_everybody() {
     let pair = Pair::new();
     let server = server(&pair.db);
     let vpc = server.account(|account| account.add_vpc("wide", "0.0.0.0/1"));
@@ -253,7 +253,7 @@ fn the_operator_adds_while_a_plan_is_refused() {
 fn the_operator_adds_a_tag_while_a_plan_is_refused() {
     let pair = Pair::new();
     let server = server(&pair.db);
-    let spare = server.account(|account| account.add_droplet("s", &["spare"], &["10.77.0.9"]));
+    server.account(|account| account.add_droplet("s", &["spare"], &["10.77.0.9"]));
     let host = started(&pair, &server, &FOUR[..], "");
     set_rules(&server, &["ip_addr:10.0.0.4"]);
     wait_plan(&host, &Value::Null);
@@ -265,5 +265,5 @@ fn the_operator_adds_a_tag_while_a_plan_is_refused() {
     wait_list(&host, "refused");
     assert_let_in(&host, &pair, TRUSTED4);
     assert_let_in(&host, &pair, FRIEND4);
-    assert_eq!(source(&host, "tag:spare")["state"], "ok", "droplet {spare}");
+    assert_eq!(source(&host, "tag:spare")["state"], "ok");
 }

@@ -16,8 +16,8 @@ use nix::sys::signal::Signal;
 use super::{
     common::{Kernel, server, wait},
     readers::{
-        agent_keys, assert_let_in, assert_refused, cluster, digitalocean, prefixes, source,
-        wait_cut, wait_let_in, wait_list, wait_prefixes, wait_state,
+        agent_keys, assert_let_in, assert_refused, cluster, digitalocean, guarded_cluster,
+        prefixes, source, texts, wait_cut, wait_let_in, wait_list, wait_prefixes, wait_state,
     },
 };
 
@@ -98,6 +98,41 @@ fn a_restart_without_the_api_enforces_the_snapshot() {
     assert!(success(&host) > down);
     server.account(|account| account.add_rule(CLUSTER, "ip_addr", "10.77.0.9"));
     wait_let_in(&host, &pair, STRANGER4);
+}
+
+#[test]
+fn what_changed_while_the_agent_was_down_passes_the_guards() {
+    let pair = Pair::new();
+    let server = server(&pair.db);
+    let mut host = configured(&pair, &server, "");
+    let guarded = orders(&format!(
+        "{}trusted_sources = [\"tag:backend\"]\nmax_shrink = \"10%\"",
+        guarded_cluster(CLUSTER)
+    ));
+    host.configure(&agent_keys(""), &format!("{}\n{guarded}", digitalocean(&server, "")));
+    learn(&mut host, &pair);
+    crash(&mut host, &pair);
+    server.account(|account| {
+        account.rules_mut(CLUSTER).clear();
+        account.add_rule(CLUSTER, "ip_addr", "10.77.0.9");
+    });
+    host.start();
+    wait_list(&host, "refused");
+    let plan = database(&host)["refused"].take();
+    assert_eq!(texts(&plan["lost"]), ["10.77.0.2/32"], "{plan}");
+    // Another crash forgets the refusal and comes to the same.
+    host.stop(Signal::SIGKILL);
+    host.start();
+    wait_list(&host, "refused");
+    assert_eq!(database(&host)["refused"]["id"], plan["id"]);
+    assert_let_in(&host, &pair, TRUSTED4);
+    assert_let_in(&host, &pair, FRIEND4);
+    assert_refused(&host, &pair, STRANGER4);
+    let id = plan["id"].as_str().expect("an id");
+    assert_eq!(host.dbfw(&["reload", "--confirm", id]).status.code(), Some(0), "{}", host.log());
+    wait_cut(&host, &pair, TRUSTED4);
+    assert_let_in(&host, &pair, STRANGER4);
+    assert_let_in(&host, &pair, FRIEND4);
 }
 
 #[test]

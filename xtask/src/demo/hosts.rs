@@ -23,8 +23,12 @@ pub(super) const APP6: Host = Host { name: "app6", addresses: &["2001:db8::10/64
 pub(super) const STRANGER: Host =
     Host { name: "stranger", addresses: &["192.0.2.66/24", "2001:db8::66/64"] };
 
+/// The provider.
+pub(super) const API: Host = Host { name: "api", addresses: &["192.0.2.80/24"] };
+pub(super) const WORKER: Host = Host { name: "worker", addresses: &["192.0.2.20/24"] };
+
 /// Every namespace of the demo.
-pub(super) const ALL: [Host; 5] = [SWITCH, DB, APP4, APP6, STRANGER];
+pub(super) const ALL: [Host; 7] = [SWITCH, DB, APP4, APP6, STRANGER, API, WORKER];
 
 /// A host: a namespace with an interface `eth0`.
 #[derive(Clone, Copy, Debug)]
@@ -66,14 +70,15 @@ impl Host {
         })
     }
 
+    /// Its addresses, without their prefix lengths.
+    pub(super) fn plain_addresses(&self) -> Vec<&'static str> {
+        let plain = |address: &&'static str| address.split('/').next().unwrap_or(address);
+        self.addresses.iter().map(plain).collect()
+    }
+
     /// Its addresses, for the reader.
     pub(super) fn describe(&self) -> String {
-        let addresses: Vec<&str> = self
-            .addresses
-            .iter()
-            .map(|address| address.split_once('/').map_or(*address, |(address, _)| address))
-            .collect();
-        addresses.join(", ")
+        self.plain_addresses().join(", ")
     }
 
     fn ip(&self, arguments: &str) -> Result<()> {
@@ -83,15 +88,17 @@ impl Host {
     }
 }
 
-/// Makes the hosts and joins them.
+/// Makes the switch.
 pub(super) fn build() -> Result<()> {
-    for host in ALL {
-        let mut command = super::command("ip");
-        program::succeed(command.args(["netns", "add", &host.namespace()]))?;
-    }
+    add(SWITCH)?;
     SWITCH.ip("link add br0 type bridge")?;
-    SWITCH.ip("link set br0 up")?;
-    for host in [DB, APP4, APP6, STRANGER] {
+    SWITCH.ip("link set br0 up")
+}
+
+/// Makes hosts and joins them to the switch.
+pub(super) fn join(hosts: &[Host]) -> Result<()> {
+    for host in hosts {
+        add(*host)?;
         let port = host.name;
         host.ip(&format!("link add eth0 type veth peer name {port} netns {}", SWITCH.namespace()))?;
         SWITCH.ip(&format!("link set {port} master br0 up"))?;
@@ -104,6 +111,11 @@ pub(super) fn build() -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn add(host: Host) -> Result<()> {
+    let mut command = super::command("ip");
+    program::succeed(command.args(["netns", "add", &host.namespace()])).map(drop)
 }
 
 /// Whether any host is there.

@@ -38,6 +38,25 @@ pub(super) struct Client {
     threads: Vec<JoinHandle<io::Result<()>>>,
 }
 
+/// A connection that was cut.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    /// From what set it off to the sending of the first query that has no answer.
+    pub(super) took: Duration,
+    /// Between that query and the last one that has an answer.
+    pub(super) gap: Duration,
+    /// The machine is so busy that queries from before were still waiting: `took` is to the
+    /// last answer instead, which is not before the cut.
+    pub(super) was_busy: bool,
+}
+
+impl Cut {
+    /// To what the time was taken.
+    pub(super) const fn until(&self) -> &'static str {
+        if self.was_busy { "last answer (this machine is busy)" } else { "first query unanswered" }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     answered: AtomicUsize,
@@ -72,9 +91,9 @@ impl Client {
         self.shared.answered.load(Ordering::Relaxed)
     }
 
-    /// Waits until no answer comes any more, stops sending, and returns when the first query
-    /// that has none was sent, and how long after the last that has one.
-    pub(super) fn await_cut(&mut self) -> Result<(Instant, Duration)> {
+    /// Waits until no answer comes any more and stops sending. `began` is when what is to cut
+    /// the connection was set off.
+    pub(super) fn await_cut(&mut self, began: Instant) -> Result<Cut> {
         let mut answered = self.answered();
         let mut last = Instant::now();
         signals::wait("the open connection to be cut", PATIENCE, || {
@@ -88,9 +107,15 @@ impl Client {
         self.shared.hold.store(true, Ordering::Relaxed);
         self.sent();
         let first = *self.sent.get(answered).context("the client fell silent, not the database")?;
-        let last = answered.checked_sub(1).and_then(|index| self.sent.get(index));
-        let last = *last.context("no query was ever answered")?;
-        Ok((first, first.saturating_duration_since(last)))
+        let before = answered.checked_sub(1).and_then(|index| self.sent.get(index));
+        let before = *before.context("no query was ever answered")?;
+        let gap = first.saturating_duration_since(before);
+        let after = |at: Instant| at.checked_duration_since(began);
+        match (after(first), after(last)) {
+            (Some(took), _) => Ok(Cut { took, gap, was_busy: false }),
+            (None, Some(took)) => Ok(Cut { took, gap, was_busy: true }),
+            (None, None) => bail!("the connection was cut before anything was changed"),
+        }
     }
 
     /// Waits until every query sent is answered.

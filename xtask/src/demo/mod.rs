@@ -1,7 +1,9 @@
 //! `cargo xtask demo`: a real PostgreSQL protected by dbfw, shown step by step on network
-//! namespaces that stand for hosts. Also a test: a step that does not show what it should
-//! ends it with an error.
+//! namespaces that stand for hosts, first with a list in a file, then with one from a
+//! provider's API. Also a test: a step that does not show what it should ends it with an error.
 
+mod api;
+mod droplets;
 mod hosts;
 mod measure;
 mod process;
@@ -12,20 +14,18 @@ mod signals;
 mod site;
 mod story;
 
-use std::{
-    ffi::OsString,
-    os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{os::unix::process::CommandExt as _, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, bail};
+use program::Built;
 use site::Site;
 
 use crate::{artifact, cmd, setup};
 
-/// Names a `dbfw` to show instead of one built from this tree; setup is left out then.
+/// Name a `dbfw` and a `dbfw-provider-server` to show instead of those built from this tree;
+/// with both, setup is left out.
 const BINARY: &str = "DBFW_BIN";
+const SERVER: &str = "DBFW_PROVIDER_SERVER";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Options {
@@ -59,37 +59,45 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     if options.clean {
         return if cmd::is_root() { clean() } else { again_as_root(args, None) };
     }
-    let dbfw = match std::env::var_os(BINARY) {
-        Some(path) => named_binary(&path)?,
-        None => {
-            setup::run(&[])?;
-            println!("demo: building dbfw (the development profile, which is quicker to build)");
-            artifact::dbfw(&[])?
-        }
-    };
+    let built = built()?;
     if !cmd::is_root() {
-        return again_as_root(args, Some(&dbfw));
+        return again_as_root(args, Some(&built));
     }
     setup::ensure_bpffs()?;
-    perform(options, dbfw)
+    perform(options, built)
 }
 
-fn named_binary(path: &OsString) -> Result<PathBuf> {
-    let path = std::path::absolute(path).with_context(|| format!("{BINARY} is not a path"))?;
-    if !cmd::is_executable(&path) {
-        bail!("{BINARY} names {}, which is not a program: build it, or unset it", path.display());
+/// The programs that are shown: those named, and the others built.
+fn built() -> Result<Built> {
+    let (dbfw, api) = (named_binary(BINARY)?, named_binary(SERVER)?);
+    if dbfw.is_none() || api.is_none() {
+        setup::run(&[])?;
+        println!("demo: building dbfw (the development profile, which is quicker to build)");
     }
-    Ok(path)
+    Ok(Built {
+        dbfw: dbfw.map_or_else(|| artifact::dbfw(&[]), Ok)?,
+        api: api.map_or_else(artifact::provider_server, Ok)?,
+    })
+}
+
+fn named_binary(variable: &str) -> Result<Option<PathBuf>> {
+    let Some(path) = std::env::var_os(variable) else { return Ok(None) };
+    let path = std::path::absolute(path).with_context(|| format!("{variable} is not a path"))?;
+    if !cmd::is_executable(&path) {
+        bail!("{variable} names {}, which is not a program: build it, or unset it", path.display());
+    }
+    Ok(Some(path))
 }
 
 /// Becomes sudo, which runs this task again. Root needs no toolchain then: setup and build
 /// are done.
-fn again_as_root(args: &[String], dbfw: Option<&Path>) -> Result<()> {
+fn again_as_root(args: &[String], built: Option<&Built>) -> Result<()> {
     let this = std::env::current_exe().context("cannot tell where xtask is")?;
     let mut command = cmd::as_root("env")?;
     command.arg(format!("PATH={}", cmd::path_with_sbin()));
-    if let Some(dbfw) = dbfw {
+    if let Some(Built { dbfw, api }) = built {
         command.arg(format!("{BINARY}={}", dbfw.display()));
+        command.arg(format!("{SERVER}={}", api.display()));
     }
     command.arg(this).arg("demo").args(args);
     println!("sudo     the demo needs root: {}", cmd::show(&command));
@@ -106,8 +114,8 @@ fn clean() -> Result<()> {
     Ok(())
 }
 
-fn perform(options: Options, dbfw: PathBuf) -> Result<()> {
-    let programs = program::Programs::find(dbfw)?;
+fn perform(options: Options, built: Built) -> Result<()> {
+    let programs = program::Programs::find(built)?;
     signals::install()?;
     let mut site = Site::claim()?;
     if site.is_kept() {

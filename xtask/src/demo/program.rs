@@ -20,17 +20,27 @@ use crate::{cmd, setup};
 /// No command of the demo takes longer, except on a machine that is overwhelmed.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// The programs of this tree.
+#[derive(Clone, Debug)]
+pub(super) struct Built {
+    pub(super) dbfw: PathBuf,
+    /// The provider.
+    pub(super) api: PathBuf,
+}
+
 /// Where the programs are that are not in everybody's PATH.
 #[derive(Debug)]
 pub(super) struct Programs {
     pub(super) dbfw: PathBuf,
+    /// The provider.
+    pub(super) api: PathBuf,
     pub(super) psql: PathBuf,
     pub(super) postgres: PathBuf,
     pub(super) initdb: PathBuf,
 }
 
 impl Programs {
-    pub(super) fn find(dbfw: PathBuf) -> Result<Self> {
+    pub(super) fn find(built: Built) -> Result<Self> {
         let find = |name| {
             setup::find_program(name)
                 .with_context(|| format!("{name} is not installed: run `cargo xtask setup`"))
@@ -39,7 +49,8 @@ impl Programs {
         // Of the same version, where several are installed.
         let beside = postgres.with_file_name("initdb");
         let initdb = if cmd::is_executable(&beside) { beside } else { find("initdb")? };
-        Ok(Self { dbfw, psql: find("psql")?, postgres, initdb })
+        let Built { dbfw, api } = built;
+        Ok(Self { dbfw, api, psql: find("psql")?, postgres, initdb })
     }
 }
 

@@ -14,7 +14,8 @@ use nix::unistd::User;
 use serde_json::Value;
 
 use super::{
-    hosts::{self, APP4, DB},
+    api::{self, CLUSTER},
+    hosts::{self, API, APP4, DB},
     program::{self, Done, Programs},
     signals,
     site::{PINS, Site},
@@ -74,8 +75,29 @@ fn append(path: &Path, text: &str) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Writes the agent's configuration, and returns it.
+/// Writes the agent's configuration for a list in a file, and returns it.
 pub(super) fn configure(site: &Site) -> Result<String> {
+    let list = site.path("orders.list");
+    write_config(site, "", &format!("kind = \"file\", path = \"{}\"", list.display()))
+}
+
+/// The same for a list at DigitalOcean.
+pub(super) fn configure_api(site: &Site) -> Result<String> {
+    let account = format!(
+        "[digitalocean]\n\
+         api_url = \"https://{}\"\n\
+         ca_file = \"{}\"\n\
+         token_file = \"{}\"\n\
+         poll = \"1s\"\n\
+         requests_per_hour = 20000\n",
+        API.describe(),
+        site.path("tls/ca.pem").display(),
+        site.path("do-token").display(),
+    );
+    write_config(site, &account, &format!("kind = \"digitalocean\", cluster = \"{CLUSTER}\""))
+}
+
+fn write_config(site: &Site, account: &str, provider: &str) -> Result<String> {
     let text = format!(
         "[agent]\n\
          interfaces = [\"eth0\"]\n\
@@ -83,13 +105,12 @@ pub(super) fn configure(site: &Site) -> Result<String> {
          state_dir = \"{}\"\n\
          run_dir = \"{}\"\n\
          pin_dir = \"{PINS}\"\n\
-         [[database]]\n\
+         {account}[[database]]\n\
          name = \"orders\"\n\
          ports = [5432]\n\
-         provider = {{ kind = \"file\", path = \"{}\" }}\n",
+         provider = {{ {provider} }}\n",
         site.path("state").display(),
         site.path("run").display(),
-        site.path("orders.list").display(),
     );
     let path = site.path("dbfw.toml");
     fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -132,7 +153,12 @@ pub(super) fn dbfw(site: &Site, programs: &Programs, words: &[&str]) -> Result<D
 
 /// `dbfw status` for programs; null while there is nothing to tell.
 pub(super) fn status(site: &Site, programs: &Programs) -> Result<Value> {
-    let done = dbfw(site, programs, &["status", "--output", "json"])?;
+    json(site, programs, "status")
+}
+
+/// What a `dbfw` command tells programs; null while there is nothing to tell.
+pub(super) fn json(site: &Site, programs: &Programs, command: &str) -> Result<Value> {
+    let done = dbfw(site, programs, &[command, "--output", "json"])?;
     Ok(serde_json::from_str(&done.stdout).unwrap_or_default())
 }
 
@@ -155,7 +181,7 @@ pub(super) fn sum_of_dropped(metrics: &str) -> u64 {
 /// The ends of the servers' logs.
 pub(super) fn last_words(site: &Site) -> String {
     let mut text = String::new();
-    for name in ["agent", POSTGRES] {
+    for name in ["agent", POSTGRES, API.name] {
         let log = fs::read_to_string(site.path(&format!("{name}.log"))).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
@@ -188,7 +214,9 @@ pub(super) fn guide(site: &Site, programs: &Programs) -> String {
          Run a query as app4:\n\
          \x20 nsenter --net={} {} 'host=192.0.2.1 user=postgres connect_timeout=2' \
          -c 'select count(*) from orders'\n\
-         Trust or distrust a source: edit {}\n\
+         Trust or distrust a source, as the account at the provider does:\n\
+         \x20 echo 'rule add orders ip_addr 192.0.2.66' > {}\n\
+         \x20 (help, and what it answers, is in {})\n\
          The agent's log: {}\n\
          A shell on each host:\n\
          {enter}\
@@ -197,7 +225,8 @@ pub(super) fn guide(site: &Site, programs: &Programs) -> String {
         DB.path().display(),
         APP4.path().display(),
         programs.psql.display(),
-        site.path("orders.list").display(),
+        api::pipe(site).display(),
+        site.path("api.log").display(),
         site.path("agent.log").display(),
     )
 }

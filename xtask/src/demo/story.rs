@@ -1,4 +1,5 @@
-//! What the demo shows, step by step, and what each step must show.
+//! What the demo shows, step by step, and what each step must show: the first act, and the
+//! way through both.
 
 use std::{
     net::SocketAddr,
@@ -16,8 +17,8 @@ use super::{
     site::Site,
 };
 
-const SERVER4: &str = "192.0.2.1";
-const SERVER6: &str = "2001:db8::1";
+pub(super) const SERVER4: &str = "192.0.2.1";
+pub(super) const SERVER6: &str = "2001:db8::1";
 
 const LIST: &str = "\
 # Who may reach orders: one address, range or prefix a line.
@@ -57,6 +58,7 @@ pub(super) fn tell(site: &mut Site, programs: &Programs) -> Result<()> {
     drop(client);
     let before = story.crash().context("step 10")?;
     let after = story.scrape(before).context("step 11")?;
+    let delays = story.second_act()?;
 
     screen::line("What was shown\n")?;
     say(&format!(
@@ -67,11 +69,19 @@ pub(super) fn tell(site: &mut Site, programs: &Programs) -> Result<()> {
          source added back: file renamed to first answered packet  {}\n\
          the open connection goes on, nothing lost, after          {}\n\
          agent killed: still filtering, counters kept              yes, {before} drops and then {after}\n\
+         droplet tagged to first answered packet, at poll = 1s     {}\n\
+         tag taken away to first dropped packet                    {}\n\
+         API down: nobody cut, nobody let in                       {:.1} s\n\
+         API back to first answered packet of a droplet tagged     {}\n\
          all of it took                                            {:.0} s",
         milliseconds(ready),
         milliseconds(cut),
         milliseconds(back),
         milliseconds(goes_on),
+        milliseconds(delays.tagged),
+        milliseconds(delays.untagged),
+        delays.outage.as_secs_f64(),
+        milliseconds(delays.recovered),
         began.elapsed().as_secs_f64(),
     ))
 }
@@ -94,10 +104,10 @@ fn introduce(programs: &Programs) -> Result<()> {
     ))
 }
 
-struct Story<'a> {
-    site: &'a mut Site,
-    programs: &'a Programs,
-    server: SocketAddr,
+pub(super) struct Story<'a> {
+    pub(super) site: &'a mut Site,
+    pub(super) programs: &'a Programs,
+    pub(super) server: SocketAddr,
 }
 
 impl Story<'_> {
@@ -105,6 +115,7 @@ impl Story<'_> {
         step(1, "Four hosts on one network, and PostgreSQL on the first")?;
         self.site.make_directory()?;
         hosts::build()?;
+        hosts::join(&[DB, APP4, APP6, STRANGER])?;
         servers::start_postgres(self.site, self.programs)?;
         let roles = [
             (DB, "PostgreSQL on port 5432, with a table of 1000 orders"),
@@ -186,22 +197,20 @@ impl Story<'_> {
         say("Now a list without app4 is renamed over the old one:")?;
         let began = servers::replace_list(self.site, &list_without_app4())?;
         command(DB.name, &["mv", "orders.list.new", "orders.list"])?;
-        let (cut, gap) = client.await_cut()?;
-        let took = cut
-            .checked_duration_since(began)
-            .context("the connection was cut before the list was changed")?;
-        say(&format!("The first packet is dropped {} later.", milliseconds(took)))?;
+        let cut = client.await_cut(began)?;
+        say(&format!("The first packet is dropped {} later.", milliseconds(cut.took)))?;
         let unanswered = client.sent().saturating_sub(client.answered());
         let dropped = servers::dropped(self.site, self.programs)?.saturating_sub(before);
         ensure!(dropped > 0, "the connection fell silent and no drop was counted");
         say(&format!(
-            "Measured at the client: from just before the rename to the sending of the first\n\
-             query that got no answer, {} after the last that did. Of the\n\
+            "Measured at the client: from just before the rename to the {}.\n\
+             The first query without an answer was sent {} after the last that got an answer. Of the\n\
              {unanswered} queries from there on, sent during a second, none was answered;\n\
              {dropped} packets were dropped and counted.",
-            milliseconds(gap),
+            cut.until(),
+            milliseconds(cut.gap),
         ))?;
-        Ok(took)
+        Ok(cut.took)
     }
 
     fn return_of_the_source(&mut self, client: &mut Client) -> Result<(Duration, Duration)> {
@@ -261,7 +270,7 @@ impl Story<'_> {
         Ok(after)
     }
 
-    fn query_works(&self, host: Host, server: &str) -> Result<()> {
+    pub(super) fn query_works(&self, host: Host, server: &str) -> Result<()> {
         let done = self.query(host, server)?;
         if !done.status.success() {
             bail!("{} cannot run a query, and should", host.name);
@@ -269,7 +278,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    fn query_times_out(&self, host: Host, server: &str) -> Result<()> {
+    pub(super) fn query_times_out(&self, host: Host, server: &str) -> Result<()> {
         let done = self.query(host, server)?;
         if done.status.success() {
             bail!("{} ran a query, and should not", host.name);
@@ -288,7 +297,7 @@ impl Story<'_> {
     }
 
     /// Runs and shows a `dbfw` command.
-    fn show(&self, words: &[&str]) -> Result<Done> {
+    pub(super) fn show(&self, words: &[&str]) -> Result<Done> {
         command(DB.name, &[&["dbfw"], words].concat())?;
         let done = servers::dbfw(self.site, self.programs, words)?;
         output(&format!("{}{}", done.stdout, done.stderr))?;

@@ -95,7 +95,11 @@ fn a_confirmation_lets_one_plan_through_and_no_other() {
     let message = enforced.refused.as_ref().map(|refused| refused.message.clone()).unwrap();
     let command = format!("dbfw reload --confirm {}", seen.first().unwrap());
     assert!(message.contains(&command), "{message}");
-    assert_eq!(enforced.offer(&database, other(), &seen, at(0)), refused(guard), "not the one seen");
+    assert_eq!(
+        enforced.offer(&database, other(), &seen, at(0)),
+        refused(guard),
+        "not the one seen"
+    );
     assert_eq!(trusted(&enforced).len(), 3);
     assert!(matches!(enforced.offer(&database, one(), &seen, at(0)), Offer::Accepted { .. }));
     assert_eq!(trusted(&enforced), ["10.0.0.1/32"]);
@@ -124,8 +128,7 @@ fn a_list_that_is_gone_never_opens() {
         enforced.offer(&database, listed(&["10.0.0.1"]), NONE, at(0));
         let gone = Candidate { list: ListPart::Gone, ..Candidate::default() };
         enforced.offer(&database, gone, NONE, at(0));
-        let expected: &[&str] =
-            if on_empty == OnEmpty::Close { &[] } else { &["10.0.0.1/32"] };
+        let expected: &[&str] = if on_empty == OnEmpty::Close { &[] } else { &["10.0.0.1/32"] };
         assert_eq!(trusted(&enforced), expected);
     }
 }
@@ -167,8 +170,11 @@ fn what_the_operator_writes_waits_for_no_guard() {
     let mut enforced = Enforced::default();
     let full = || resolved(&[("tag:a", &["10.0.0.1", "10.0.0.2", "10.0.0.3"])]);
     assert_eq!(enforced.offer(&database, full(), NONE, at(0)), ACCEPTED);
-    let mut shrunk =
-        resolved(&[("tag:a", &["10.0.0.1"]), ("tag:b", &["10.9.0.1"]), ("dns:x.y", &["8.0.0.0/6"])]);
+    let mut shrunk = resolved(&[
+        ("tag:a", &["10.0.0.1"]),
+        ("tag:b", &["10.9.0.1"]),
+        ("dns:x.y", &["8.0.0.0/6"]),
+    ]);
     shrunk.plain.push(rule("ip_addr:10.7.0.0/16", &Origin::Local, &["10.7.0.0/16"]));
     assert_eq!(enforced.offer(&database, shrunk, NONE, at(0)), refused(Guard::AllowAny));
     let kept = ["10.0.0.1/32", "10.0.0.2/32", "10.0.0.3/32"];

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use super::{
     Render, refused,
     table::SCREEN,
-    words::{clean, cut, lasting, number_of, since, wrap},
+    words::{clean, cut, lasting, since, wrap},
 };
-use crate::control::wire::{AccountStatus, AgentStatus, DatabaseStatus, Protection, Status};
+use crate::control::wire::{AccountStatus, AgentStatus, Protection, Status};
 use tables::{database_table, interface_rows, interface_table};
 
 /// Lines of a terminal that nobody made longer, less the prompt.
@@ -124,7 +124,6 @@ fn problems(status: &Status) -> String {
         .problems
         .iter()
         .map(|problem| (BAD, problem.clone()))
-        .chain(status.databases.iter().filter_map(source_trouble).map(|trouble| (FAIR, trouble)))
         .chain(accounts.filter(|(_, error)| !status.problems.contains(error)))
         .collect();
     let mut text = String::new();
@@ -149,20 +148,6 @@ fn problems(status: &Status) -> String {
         }
     }
     text
-}
-
-/// How many sources of a database are not as they should be.
-fn source_trouble(database: &DatabaseStatus) -> Option<String> {
-    let sources = |n: usize| number_of(n as u64, "source", "sources");
-    let oldest =
-        database.oldest_age_seconds.map(|age| format!(" (oldest answer {} old)", lasting(age)));
-    let stale = (database.stale_sources > 0).then(|| {
-        format!("{} not refreshed{}", sources(database.stale_sources), oldest.unwrap_or_default())
-    });
-    let unresolved = (database.unresolved_sources > 0)
-        .then(|| format!("{} without an address", sources(database.unresolved_sources)));
-    let told: Vec<String> = [stale, unresolved].into_iter().flatten().collect();
-    (!told.is_empty()).then(|| format!("{}: {}: dbfw sources", database.name, told.join(", ")))
 }
 
 /// What the numbers in brackets are, if there are any.

@@ -120,11 +120,12 @@ impl Account {
         count: Part,
     ) -> Listed<R> {
         let now = Timestamp::now();
-        let way = plan::way(each, count(&mut lock(&self.known)).get(now));
+        let most = u64::from(self.api.config.limits.per_minute) * 4 / 5;
+        let way = plan::way(each, count(&mut lock(&self.known)).get(now), most);
         if way == Way::Each {
             return None;
         }
-        let goes_on = |total| way == Way::List || plan::goes_on(each, total);
+        let goes_on = |total| way == Way::List || plan::goes_on(each, total, most);
         let (total, listed) = match session.list::<R>(None, goes_on).await {
             Ok(Asked::Whole(list)) => (list.len(), Some(Ok(list))),
             Ok(Asked::Declined(total)) => (total, None),

@@ -72,21 +72,22 @@ impl Count {
     }
 }
 
-/// The cheaper way, in requests: `each` of them, or a list of `total` things.
-pub(crate) fn way(each: u64, total: Option<u64>) -> Way {
+/// The cheaper way, in requests: `each` of them, or a list of `total` things. No list takes
+/// more than `most`: it would end where the budget of a minute does, round after round.
+pub(crate) fn way(each: u64, total: Option<u64>, most: u64) -> Way {
     if each <= FEW {
         return Way::Each;
     }
-    match total {
+    match total.map(pages) {
         None => Way::Probe,
-        Some(total) if pages(total) < each => Way::List,
+        Some(pages) if pages < each && pages <= most => Way::List,
         Some(_) => Way::Each,
     }
 }
 
 /// Whether to go on with a list whose first page was read anyway.
-pub(crate) fn goes_on(each: u64, total: Option<u64>) -> bool {
-    total.is_none_or(|total| pages(total) - 1 <= each)
+pub(crate) fn goes_on(each: u64, total: Option<u64>, most: u64) -> bool {
+    total.map(pages).is_none_or(|pages| pages - 1 <= each && pages <= most)
 }
 
 impl Known {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::session::Course;
-use crate::provider::{Cause, backoff::Backoff, rounds::jittered};
+use crate::provider::{Cause, FetchError, backoff::Backoff, rounds::jittered};
 
 /// The times of rounds.
 #[derive(Debug)]
@@ -50,10 +50,16 @@ impl Schedule {
     }
 
     /// A round ended; the next one begins `interval` after it began, sooner or later by a
-    /// tenth, or later if all of it failed.
+    /// tenth, or later if all of it failed or the server wants to be left alone.
     pub(crate) fn ended(&mut self, course: &Course, interval: Duration, now: Instant) {
-        let failed =
-            course.broken.as_ref().or(course.failure.as_ref().filter(|_| !course.answered));
+        let is_refusal = |error: &&FetchError| {
+            matches!(error.cause, Cause::Unauthorized | Cause::RateLimited)
+                || error.retry_after.is_some()
+        };
+        let failed = match course.answered {
+            true => course.broken.as_ref().filter(is_refusal),
+            false => course.broken.as_ref().or(course.failure.as_ref()),
+        };
         self.careful =
             failed.is_some_and(|e| matches!(e.cause, Cause::Unauthorized | Cause::RateLimited));
         let next = match failed {
@@ -77,7 +83,6 @@ fn far(now: Instant) -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::FetchError;
 
     const POLL: Duration = Duration::from_secs(10);
 
@@ -128,6 +133,14 @@ mod tests {
             ..Course::default()
         };
         assert!(wait(&mut schedule, &broken, POLL) >= POLL * 10);
+        // A few slow resources do not put off the others.
+        let broken = Course {
+            answered: true,
+            broken: failed(Cause::Timeout, None).failure,
+            ..Course::default()
+        };
+        assert!(wait(&mut schedule, &broken, POLL) <= POLL.mul_f64(1.1));
+        assert!(!schedule.is_careful());
     }
 
     #[test]

@@ -105,8 +105,6 @@ fn status_of_who_is_asked() {
     agent pid 812, up 3h12m, policy 41
     asks digitalocean every 15s (4959/h and 249/min left), dns every 15s, feeds
     every 5m00s and fails
-    ! orders: 2 sources not refreshed (oldest answer 2h03m old), 1 source without an
-      address: dbfw sources
     ! feeds: https://example.com/list: no answer within 10 s
 
     INTERFACE  MODE       STATE
