@@ -16,6 +16,11 @@ pub(crate) fn bench() -> Result<PathBuf> {
     build("dbfw-tests", "dbfw-bench", &["--release"])
 }
 
+/// Builds the tests' own DigitalOcean, and says where it is.
+pub(crate) fn provider_server() -> Result<PathBuf> {
+    build("dbfw-tests", "dbfw-provider-server", &[])
+}
+
 fn build(package: &str, binary: &str, options: &[&str]) -> Result<PathBuf> {
     let mut command = cmd::cargo();
     command

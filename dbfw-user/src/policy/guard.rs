@@ -97,16 +97,15 @@ pub fn lost(old: &[Prefix], new: &[Prefix]) -> Vec<Prefix> {
 
 /// Refuses a list that holds a prefix shorter than `min_len` (IPv4, IPv6), or in all pieces
 /// together more addresses than 16 of those.
-pub fn check_width(
-    prefixes: &[Prefix],
-    allow_any: bool,
-    min_len: [u8; 2],
-) -> Result<(), Refusal> {
+pub fn check_width(prefixes: &[Prefix], allow_any: bool, min_len: [u8; 2]) -> Result<(), Refusal> {
     if allow_any {
         return Ok(());
     }
-    let wide: BTreeSet<_> =
-        prefixes.iter().filter(|prefix| prefix.len() < min_len[prefix.family() as usize]).copied().collect();
+    let wide: BTreeSet<_> = prefixes
+        .iter()
+        .filter(|prefix| prefix.len() < min_len[prefix.family() as usize])
+        .copied()
+        .collect();
     if !wide.is_empty() {
         let wide: Vec<_> = wide.into_iter().collect();
         let message = format!(

@@ -40,7 +40,7 @@ pub struct Budget {
 enum Told {
     /// So many are left, others than dbfw included, until the oldest one expires.
     Left { left: u32, until: Timestamp },
-    /// None for now (429).
+    /// None at this moment (429).
     Refused { until: Timestamp },
     /// That time is over, and one request is on its way to find out.
     Probing { until: Timestamp },
@@ -109,6 +109,8 @@ impl Budget {
         let now = self.advance(now);
         let reset = rate.reset.and_then(|reset| between(now, reset)).unwrap_or(UNSAID);
         let refused = (status == 429).then(|| {
+            // With requests left, the reset is not what it waits for.
+            let reset = if rate.remaining.is_some_and(|left| left > 0) { UNSAID } else { reset };
             let wait = rate.retry_after.map_or(reset.max(PROBE), |wait| wait.max(SLACK));
             after(now, wait.min(HOUR))
         });

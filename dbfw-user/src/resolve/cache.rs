@@ -38,7 +38,7 @@ pub struct Cache {
     entries: BTreeMap<SourceKey, Entry>,
 }
 
-/// What a source stands for now.
+/// What a source stands for at present.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolution {
     /// Sorted, no duplicates.
@@ -259,10 +259,25 @@ impl Entry {
         }
         (self.error, self.gone) = (None, None);
         let good_at = self.answered_at;
+        let is_empty = answer.parts.values().all(|part| match part {
+            Part::Prefixes(prefixes) => prefixes.is_empty(),
+            Part::Failed(_) => false,
+            Part::Empty(_) => true,
+        });
         let mut before = std::mem::take(&mut self.parts);
         for (name, part) in answer.parts {
             let old = before.remove(&name);
             self.parts.insert(name, merge(old, part, good_at, limits, now));
+        }
+        if is_empty {
+            // All of it vanished at once: as with a list that is empty, that has to last.
+            let why = "is in the answer no more";
+            for (name, old) in before {
+                let part = merge(Some(old), Part::Empty(why.to_owned()), good_at, limits, now);
+                if !part.prefixes.is_empty() {
+                    self.parts.insert(name, part);
+                }
+            }
         }
         self.answered_at = Some(now);
     }

@@ -122,8 +122,3 @@ impl Kernel {
         *self.bits.get(database).unwrap_or_else(|| panic!("no database {database} in the maps"))
     }
 }
-
-/// Prefixes as [`Kernel::trusted`] gives them.
-pub(crate) fn set(prefixes: &[&str]) -> BTreeSet<String> {
-    prefixes.iter().map(|prefix| (*prefix).to_owned()).collect()
-}

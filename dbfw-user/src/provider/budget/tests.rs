@@ -167,10 +167,10 @@ fn a_clock_that_is_set_back_neither_gives_nor_blocks() {
 #[test]
 fn the_ends_of_time_do_not_panic() {
     let mut budget = Budget::new(LIMITS);
-    for now in [Timestamp::MAX, Timestamp::MIN, Timestamp::MAX, Timestamp::MIN] {
-        assert!(drain(&mut budget, now) <= 250);
-        budget.heard(now, 429, &left(0, Some(Timestamp::MAX)));
-        budget.left(now);
+    for at in [Timestamp::MAX, Timestamp::MIN, Timestamp::MAX, Timestamp::MIN] {
+        assert!(drain(&mut budget, at) <= 250);
+        budget.heard(at, 429, &left(0, Some(Timestamp::MAX)));
+        budget.left(at);
     }
 }
 

@@ -144,3 +144,15 @@ fn what_was_unwanted_for_a_moment_is_still_known() {
     assert!(!cache.accept(&key(), Outcome::Unchanged, at(65)));
     assert_eq!(cache.state(&key()).state, "pending", "unchanged from what?");
 }
+
+#[test]
+fn parts_that_all_vanish_for_an_empty_one_go_after_a_while() {
+    let mut cache = cache(None);
+    cache.accept(&key(), answer(&[("IPs", &["10.0.0.1"])]), at(0));
+    let nothing = || answer(&[("app", &["empty"])]);
+    assert!(!cache.accept(&key(), nothing(), at(10)));
+    assert!(!cache.accept(&key(), Outcome::Unchanged, at(129)));
+    assert!(cache.accept(&key(), Outcome::Unchanged, at(130)));
+    assert!(!cache.accept(&key(), nothing(), at(140)));
+    assert_eq!(now_trusted(&cache), [""; 0]);
+}

@@ -5,15 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dbfw_tests::{
     pair::{FRIEND4, OTHER_PORT, PORT},
-    provider_server::{Account, Resource, Server},
+    provider_server::{Account, On, Resource, Server},
 };
 use serde_json::json;
 
 use super::super::common;
-use super::CLIENT;
+use super::{CLIENT, table::Setting};
 
 /// How the agent asks, and how often: quick, but not so that it only asks.
-const HTTP: &str = "poll = \"150ms\"\ntimeout = \"700ms\"";
+const HTTP: &str = "poll = \"250ms\"\ntimeout = \"700ms\"";
+
+/// The same where an answer has hundreds of machines.
+const HTTP_LONG: &str = "poll = \"600ms\"\ntimeout = \"5s\"";
+
+/// Machines that fill the first page.
+const FILLERS: usize = 205;
 
 /// Aptible's number of the list.
 const VHOST: u64 = 123;
@@ -21,14 +27,15 @@ const VHOST: u64 = 123;
 /// What is asked for, and what it stands for.
 #[derive(Debug)]
 pub(super) struct Estate {
-    target: Resource,
+    setting: Setting,
     /// The list's provider, as the configuration has it.
     provider: String,
     sources: Vec<String>,
     /// Prefixes by source, of what the target's answers are about.
     subject: BTreeMap<String, BTreeSet<String>>,
     rest: BTreeSet<String>,
-    /// The uuid of the other database.
+    /// The uuids of the database and of the other one.
+    orders: String,
     ledger: String,
     /// Machines, apps and networks so far.
     made: u8,
@@ -36,13 +43,14 @@ pub(super) struct Estate {
 
 impl Estate {
     /// Fills the account of a server. The client's address is the subject's.
-    pub(super) fn new(server: &Server, target: Resource) -> Self {
+    pub(super) fn new(server: &Server, setting: Setting) -> Self {
         let mut estate = Self {
-            target,
+            setting,
             provider: String::new(),
             sources: Vec::new(),
             subject: BTreeMap::new(),
             rest: BTreeSet::new(),
+            orders: String::new(),
             ledger: String::new(),
             made: 0,
         };
@@ -54,13 +62,24 @@ impl Estate {
     fn fill(&mut self, account: &mut Account, url: &str) {
         self.ledger = account.add_database("ledger", &["ip_addr:192.0.2.250"]);
         self.lists(account);
-        let count = match self.target {
+        let fillers = if self.setting.is_long { FILLERS } else { 0 };
+        // The subject is on the second page.
+        for _ in 0..fillers {
+            match self.setting.target {
+                Resource::GpuDroplets => account.add_gpu_droplet("filler", &[], &[]),
+                Resource::TaggedDroplets => account.add_droplet("filler", &["backend"], &[]),
+                _ => account.add_droplet("filler", &[], &[]),
+            };
+        }
+        let count = match self.setting.target {
             Resource::Droplets | Resource::Clusters | Resource::Apps | Resource::Vpcs => 3,
             _ => 1,
         };
         let is_whole = count > 1;
         // More than two droplets, tags and nodes would be asked for as one list.
-        match self.target {
+        match self.setting.target {
+            Resource::TaggedDroplets if self.setting.is_long => self.tag(account, "backend", false),
+            Resource::GpuDroplets if self.setting.is_long => self.tag(account, "training", true),
             Resource::TaggedDroplets | Resource::GpuDroplets => {
                 self.tag(account, "backend", false);
                 self.tag(account, "training", true);
@@ -86,7 +105,7 @@ impl Estate {
         self.rest.insert(format!("{FRIEND4}/32"));
         let list = [format!("ip_addr:{CLIENT}"), "ip_addr:198.51.100.64/28".to_owned()];
         let prefixes = [format!("{CLIENT}/32"), "198.51.100.64/28".to_owned()];
-        match self.target {
+        match self.setting.target {
             Resource::Vhost => {
                 let values = list.iter().filter_map(|rule| rule.strip_prefix("ip_addr:"));
                 account.vhosts.insert(VHOST, values.map(str::to_owned).collect());
@@ -94,13 +113,13 @@ impl Estate {
                 self.subject.insert("the list".to_owned(), prefixes.into());
             }
             Resource::Firewall => {
-                let uuid = account.add_database("orders", &[&list[0], &list[1]]);
-                self.provider = digitalocean(&uuid);
+                self.orders = account.add_database("orders", &[&list[0], &list[1]]);
+                self.provider = digitalocean(&self.orders);
                 self.subject.insert("the list".to_owned(), prefixes.into());
             }
             _ => {
-                let uuid = account.add_database("orders", &[&list[1]]);
-                self.provider = digitalocean(&uuid);
+                self.orders = account.add_database("orders", &[&list[1]]);
+                self.provider = digitalocean(&self.orders);
                 self.rest.insert("198.51.100.64/28".to_owned());
             }
         }
@@ -119,6 +138,10 @@ impl Estate {
             true => account.add_gpu_droplet("trainer", &[tag], &refs(&addresses)),
             false => account.add_droplet("backend", &[tag], &refs(&addresses)),
         };
+        // Those that fill pages may have it too.
+        let machines = account.droplets.iter().chain(&account.gpu_droplets);
+        let tagged = machines.filter(|machine| machine.tags.iter().any(|known| known == tag));
+        let addresses = tagged.flat_map(|machine| account.addresses_of(machine.id)).collect();
         self.machine_source(format!("tag:{tag}"), addresses, target);
     }
 
@@ -136,7 +159,7 @@ impl Estate {
         let dedicated = format!("198.51.100.{number}");
         let id = account.add_app("app", &[&dedicated], &[&egress]);
         let prefixes = BTreeSet::from([format!("{egress}/32"), format!("{dedicated}/32")]);
-        let mine = matches!(self.target, Resource::App | Resource::Apps);
+        let mine = matches!(self.setting.target, Resource::App | Resource::Apps);
         self.source(format!("app:{id}"), prefixes, mine);
     }
 
@@ -147,7 +170,7 @@ impl Estate {
             _ => "10.77.0.16/28".to_owned(),
         };
         let id = account.add_vpc("net", &range);
-        let mine = matches!(self.target, Resource::Vpc | Resource::Vpcs);
+        let mine = matches!(self.setting.target, Resource::Vpc | Resource::Vpcs);
         self.source(format!("vpc:{id}"), [range].into(), mine);
     }
 
@@ -156,32 +179,32 @@ impl Estate {
         let body = json!({ "addresses": ["203.0.113.0/28", address] });
         account.set_feed("office", "application/json", body.to_string());
         let prefixes = BTreeSet::from(["203.0.113.0/28".to_owned(), format!("{address}/32")]);
-        let mine = self.target == Resource::Feed;
+        let mine = self.setting.target == Resource::Feed;
         self.source(format!("feed:{url}/feed/office#$.addresses[*]"), prefixes, mine);
     }
 
     /// Addresses of a machine; of the first that is a subject, the client's.
-    fn machine(&mut self, targets: &[Resource]) -> [String; 3] {
+    fn machine(&mut self, targets: &[Resource]) -> Vec<String> {
         let number = self.number();
-        [
+        vec![
             self.first(targets, format!("10.201.0.{number}")),
             format!("198.18.201.{number}"),
             format!("2001:db8:201::{number:x}"),
         ]
     }
 
-    fn machine_source(&mut self, source: String, addresses: [String; 3], kind: Resource) {
+    fn machine_source(&mut self, source: String, addresses: Vec<String>, kind: Resource) {
         let prefix = |address: String| match address.contains(':') {
             true => format!("{address}/128"),
             false => format!("{address}/32"),
         };
-        let mine = match self.target {
+        let mine = match self.setting.target {
             // All machines are in it, but for those with GPUs.
             Resource::Droplets => true,
             Resource::Clusters => kind == Resource::Cluster,
             target => kind == target,
         };
-        self.source(source, addresses.map(prefix).into(), mine);
+        self.source(source, addresses.into_iter().map(prefix).collect(), mine);
     }
 
     fn source(&mut self, source: String, prefixes: BTreeSet<String>, mine: bool) {
@@ -194,7 +217,7 @@ impl Estate {
 
     /// The client's address for the first subject, else this one.
     fn first(&self, targets: &[Resource], other: String) -> String {
-        let is_first = targets.contains(&self.target) && self.subject.is_empty();
+        let is_first = targets.contains(&self.setting.target) && self.subject.is_empty();
         if is_first { CLIENT.to_string() } else { other }
     }
 
@@ -204,23 +227,35 @@ impl Estate {
     }
 
     /// Everything but the `[agent]` table.
-    pub(super) fn config(&self, server: &Server, on_empty: &str) -> String {
-        let aptible = match self.target {
-            Resource::Vhost => common::aptible(server, HTTP),
+    pub(super) fn config(&self, server: &Server) -> String {
+        let http = if self.setting.is_long { HTTP_LONG } else { HTTP };
+        let aptible = match self.setting.target {
+            Resource::Vhost => common::aptible(server, http),
             _ => String::new(),
         };
         let sources: Vec<String> = self.sources.iter().map(|s| format!("\"{s}\"")).collect();
         format!(
             "{}{aptible}{}[[database]]\nname = \"orders\"\nports = [{PORT}]\nprovider = {}\n\
-             trusted_sources = [{}]\nmax_shrink = \"off\"\non_empty = \"{on_empty}\"\n\
+             trusted_sources = [{}]\nmax_shrink = \"off\"\non_empty = \"{}\"\n\
              [[database]]\nname = \"ledger\"\nports = [{OTHER_PORT}]\nprovider = {}\n\
              max_shrink = \"off\"\n",
-            common::digitalocean(server, HTTP),
-            common::feeds(server, &format!("{HTTP}\nmax_bytes = 1048576")),
+            common::digitalocean(server, http),
+            common::feeds(server, &format!("{http}\nmax_bytes = 1048576")),
             self.provider,
             sources.join(", "),
+            self.setting.on_empty,
             digitalocean(&self.ledger),
         )
+    }
+
+    /// The requests for the target.
+    pub(super) fn requests(&self) -> On {
+        let on = On::resource(self.setting.target);
+        match self.setting.target {
+            Resource::Firewall => on.below(&format!("/v2/databases/{}/", self.orders)),
+            Resource::TaggedDroplets => on.query("tag_name", "backend"),
+            _ => on,
+        }
     }
 
     /// What the target's answers are about: prefixes by source. A list of rules is one.

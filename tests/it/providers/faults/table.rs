@@ -21,11 +21,28 @@ pub(super) const TARGETS: [Resource; 13] = [
     Resource::Vpcs,
 ];
 
+/// Lists that may have more than one page.
+pub(super) const LONG: [Resource; 3] =
+    [Resource::Droplets, Resource::TaggedDroplets, Resource::GpuDroplets];
+
+/// In what something goes wrong.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting {
+    /// The kind of answer.
+    pub(super) target: Resource,
+    /// Whether it takes more than one page.
+    pub(super) is_long: bool,
+    /// As the configuration has it.
+    pub(super) on_empty: &'static str,
+}
+
 /// Something that is wrong for a while.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Trouble {
     /// With the answers about one kind of thing.
     Answer(Fault),
+    /// With every second page of a list.
+    SecondPage(Fault),
     /// With the certificate.
     Certificate(Certificate),
     /// Nobody listens.
@@ -46,30 +63,60 @@ pub(super) enum Effect {
 }
 
 /// Everything that can go wrong with one kind of answer. `elsewhere` is another server's URL.
-pub(super) fn troubles(target: Resource, elsewhere: &str) -> Vec<Trouble> {
+pub(super) fn troubles(setting: Setting, elsewhere: &str) -> Vec<Trouble> {
+    if setting.is_long {
+        return troubles_of_pages(elsewhere);
+    }
     let faults = Fault::samples(elsewhere).into_iter();
-    let faults = faults.filter(|fault| fault.applies_to(target)).map(|fault| match fault {
-        // What waits is no shorter for a whole second.
+    let faults = faults.filter(|fault| fault.applies_to(setting.target)).map(|fault| match fault {
         Fault::RateLimited(Some(_)) => Fault::RateLimited(Some(Duration::from_secs(1))),
         fault => fault,
     });
     let certificates = [Certificate::Expired, Certificate::WrongName, Certificate::UnknownCa];
-    let mut troubles: Vec<Trouble> = faults
+    faults
         .map(Trouble::Answer)
         .chain(certificates.map(Trouble::Certificate))
         .chain([Trouble::Down])
-        .collect();
-    // What takes longest is last.
-    troubles.sort_by_key(|trouble| *trouble == Trouble::Answer(Fault::RateLimited(None)));
-    troubles
+        .collect()
 }
 
-/// What a trouble with the answers about `target` may come to, with this `on_empty`.
-pub(super) fn effect(target: Resource, trouble: &Trouble, on_empty: &str) -> Effect {
+/// What only lists of several pages show.
+fn troubles_of_pages(elsewhere: &str) -> Vec<Trouble> {
+    let lists = [
+        Fault::MissingPage { page: 2, empty: false },
+        Fault::MissingPage { page: 2, empty: true },
+        Fault::EndlessNext,
+        Fault::NextTo(elsewhere.to_owned()),
+        Fault::Duplicates,
+        Fault::Contradictory,
+    ];
+    let second = [
+        Fault::Status(404),
+        Fault::Status(500),
+        Fault::ResetMidBody,
+        Fault::TruncatedJson,
+        Fault::Html200,
+        Fault::WrongType,
+        Fault::NullLists,
+        Fault::EmptyList,
+        Fault::RedirectTo(elsewhere.to_owned()),
+    ];
+    let lists = lists.into_iter().map(Trouble::Answer);
+    lists.chain(second.into_iter().map(Trouble::SecondPage)).collect()
+}
+
+/// What a trouble may come to.
+pub(super) fn effect(setting: Setting, trouble: &Trouble) -> Effect {
     use Effect::{Goes, Guarded, Harmless, Kept};
+    let Setting { target, on_empty, .. } = setting;
     let is_list_of_rules = matches!(target, Resource::Firewall | Resource::Vhost);
     let fault = match trouble {
         Trouble::Answer(fault) => fault,
+        // A page of a list that exists is not gone, and the list is not empty.
+        Trouble::SecondPage(Fault::Status(404) | Fault::NullLists | Fault::EmptyList) => {
+            return Kept(&["invalid"]);
+        }
+        Trouble::SecondPage(fault) => fault,
         Trouble::Certificate(_) => return Kept(&["tls"]),
         Trouble::Down => return Kept(&["connect"]),
     };
@@ -116,29 +163,48 @@ impl Trouble {
     pub(super) fn spares_others(&self) -> bool {
         match self {
             Self::Answer(fault) => !matches!(fault, Fault::Status(401) | Fault::RateLimited(_)),
+            Self::SecondPage(_) => true,
             Self::Certificate(_) | Self::Down => false,
         }
     }
 
+    /// Whether something is said not to exist.
+    pub(super) fn is_not_found(&self) -> bool {
+        match self {
+            Self::Answer(fault) | Self::SecondPage(fault) => {
+                matches!(fault, Fault::Status(404) | Fault::MissingPage { empty: false, .. })
+            }
+            Self::Certificate(_) | Self::Down => false,
+        }
+    }
+
+    /// Whether the agent takes its time after it.
+    pub(super) fn is_long(&self) -> bool {
+        *self == Self::Answer(Fault::RateLimited(None))
+    }
+
     /// What the agent says of it, in part: one of these.
     pub(super) fn words(&self) -> &'static [&'static str] {
-        match self {
-            Self::Answer(Fault::Status(401)) => &["answered 401"],
-            Self::Answer(Fault::Status(403)) => &["answered 403"],
-            Self::Answer(Fault::Status(404)) => &["404"],
-            Self::Answer(Fault::Status(500)) => &["answered 500"],
-            Self::Answer(Fault::Status(502)) => &["answered 502"],
-            Self::Answer(Fault::Status(503)) => &["answered 503"],
+        let fault = match self {
+            Self::Answer(fault) | Self::SecondPage(fault) => fault,
+            Self::Certificate(_) => return &["certificate"],
+            Self::Down => return &["no connection"],
+        };
+        match fault {
+            Fault::Status(401) => &["answered 401"],
+            Fault::Status(403) => &["answered 403"],
+            Fault::Status(404) => &["404"],
+            Fault::Status(500) => &["answered 500"],
+            Fault::Status(502) => &["answered 502"],
+            Fault::Status(503) => &["answered 503"],
             // The first time what was answered, then that it was answered.
-            Self::Answer(Fault::RateLimited(_)) => &["answered 429", "the request budget"],
-            Self::Answer(Fault::Hang | Fault::Drip) => &["no whole answer"],
-            Self::Answer(Fault::ResetMidBody | Fault::CloseMidBody) => &["broke"],
-            Self::Answer(Fault::Html200) => &["HTML"],
-            Self::Answer(Fault::HugeBody(_)) => &["more than", "no whole answer"],
-            Self::Answer(Fault::RedirectTo(_)) => &["redirected"],
-            Self::Certificate(_) => &["certificate"],
-            Self::Down => &["no connection"],
-            Self::Answer(_) => &[""],
+            Fault::RateLimited(_) => &["answered 429", "the request budget"],
+            Fault::Hang | Fault::Drip => &["no whole answer"],
+            Fault::ResetMidBody | Fault::CloseMidBody => &["broke"],
+            Fault::Html200 => &["HTML"],
+            Fault::HugeBody(_) => &["more than", "no whole answer"],
+            Fault::RedirectTo(_) => &["redirected"],
+            _ => &[""],
         }
     }
 
@@ -152,6 +218,7 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answer(fault) => fault.fmt(f),
+            Self::SecondPage(fault) => write!(f, "page 2: {fault}"),
             Self::Certificate(certificate) => write!(f, "certificate:{}", certificate.name()),
             Self::Down => write!(f, "down"),
         }

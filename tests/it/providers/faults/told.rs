@@ -1,6 +1,6 @@
 //! What the agent says of itself, and that the token is nowhere in it.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use dbfw_tests::agent::Host;
 use serde_json::Value;
@@ -10,6 +10,10 @@ use serde_json::Value;
 pub(super) struct Told {
     token: String,
 }
+
+/// What status told.
+#[derive(Debug)]
+pub(super) struct Status(Value);
 
 /// Counters at one moment.
 #[derive(Debug)]
@@ -26,26 +30,17 @@ impl Told {
         Counters(self.say(host, &["metrics"]))
     }
 
-    /// `dbfw sources`, every row of a database with this source.
-    pub(super) fn source(&self, host: &Host<'_>, source: &str) -> Value {
-        let all = self.json(host, "sources");
-        let rows = all["sources"].as_array().cloned().unwrap_or_default();
-        let is_it = |row: &Value| row["source"] == source && row["database"] == "orders";
-        rows.into_iter().find(is_it).unwrap_or_default()
+    /// What `dbfw sources` tells of the database orders, by source.
+    pub(super) fn sources(&self, host: &Host<'_>) -> BTreeMap<String, Value> {
+        let mut all = self.json(host, "sources");
+        let rows = all["sources"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        let rows = rows.into_iter().filter(|row| row["database"] == "orders");
+        rows.map(|row| (row["source"].as_str().unwrap_or_default().to_owned(), row)).collect()
     }
 
-    /// What `dbfw status` tells of a database.
-    pub(super) fn database(&self, host: &Host<'_>, name: &str) -> Value {
-        let status = self.json(host, "status");
-        let rows = status["databases"].as_array().cloned().unwrap_or_default();
-        rows.into_iter().find(|row| row["name"] == name).unwrap_or_default()
-    }
-
-    /// The problems of `dbfw status`, one a line.
-    pub(super) fn problems(&self, host: &Host<'_>) -> String {
-        let status = self.json(host, "status");
-        let problems = status["problems"].as_array().into_iter().flatten();
-        problems.filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
+    /// `dbfw status`.
+    pub(super) fn status(&self, host: &Host<'_>) -> Status {
+        Status(self.json(host, "status"))
     }
 
     /// Looks for the token in whatever the agent and its readers wrote.
@@ -94,6 +89,20 @@ impl Told {
             assert!(!text.contains(&self.token), "the token is in what dbfw {words:?} says");
         }
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+impl Status {
+    /// The row of the database orders.
+    pub(super) fn orders(&self) -> &Value {
+        let rows = self.0["databases"].as_array().into_iter().flatten();
+        rows.into_iter().find(|row| row["name"] == "orders").unwrap_or(&Value::Null)
+    }
+
+    /// Whether a problem of the database orders is told.
+    pub(super) fn has_a_problem(&self) -> bool {
+        let problems = self.0["problems"].as_array().into_iter().flatten();
+        problems.filter_map(Value::as_str).any(|problem| problem.starts_with("orders: "))
     }
 }
 
