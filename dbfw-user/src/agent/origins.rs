@@ -8,7 +8,7 @@ use super::{
     connections::{self, Connection},
     enforced::{Refused, is_listed},
     remote::Account,
-    state::{Agent, with_provider},
+    state::{Agent, file_of, with_provider},
 };
 use crate::{
     config::{DatabaseConfig, ProviderConfig},
@@ -95,7 +95,11 @@ impl Agent {
             let old = state.answered_at.map(age);
             tally.oldest = tally.oldest.max(old);
         }
-        let list = self.lists.get(database).and_then(|list| list.read_at).map(age);
+        // A file is looked at all the time: when it was read last says nothing.
+        let asked = with_provider(&self.config)
+            .any(|(config, provider)| config.name == database && file_of(provider).is_none());
+        let list = self.lists.get(database).filter(|_| asked);
+        let list = list.and_then(|list| list.read_at).map(age);
         tally.oldest = tally.oldest.max(list);
         tally
     }
