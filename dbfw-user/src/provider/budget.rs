@@ -110,7 +110,7 @@ impl Budget {
         let reset = rate.reset.and_then(|reset| between(now, reset)).unwrap_or(UNSAID);
         let refused = (status == 429).then(|| {
             // With requests left, the reset is not what it waits for.
-            let reset = if rate.remaining.is_some_and(|left| left > 0) { UNSAID } else { reset };
+            let reset = if rate.remaining.is_some_and(|left| left > 0) { PROBE } else { reset };
             let wait = rate.retry_after.map_or(reset.max(PROBE), |wait| wait.max(SLACK));
             after(now, wait.min(HOUR))
         });

@@ -464,4 +464,6 @@ fn is_over(since: Timestamp, limit: Duration, now: Timestamp) -> bool {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
