@@ -464,6 +464,4 @@ fn is_over(since: Timestamp, limit: Duration, now: Timestamp) -> bool {
 }
 
 #[cfg(test)]
-mod properties;
-#[cfg(test)]
 mod tests;

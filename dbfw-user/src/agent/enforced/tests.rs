@@ -1,6 +1,3 @@
-mod found;
-mod properties;
-
 use dbfw_common::Mode;
 
 use super::*;
