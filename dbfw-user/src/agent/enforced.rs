@@ -228,6 +228,12 @@ impl Enforced {
     ) -> Result<(), Refusal> {
         let listed = candidate.guarded.iter().any(is_listed);
         let was_listed = self.guarded.iter().any(is_listed);
+        // What has expired is in force neither before nor afterwards.
+        let is_live = |rule: &&Rule| rule.source.expires_at.is_none_or(|at| at > now);
+        let named = candidate.guarded.iter().filter(|rule| !is_everybody(rule));
+        let new = prefixes(named.filter(is_live));
+        // First: no confirmation of another guard's refusal may pass by this one.
+        check_width(&new, database.allow_any, min_len(database))?;
         match candidate.list {
             // An empty list in force: it was confirmed, or empty was fine then.
             ListPart::Empty(_) | ListPart::Gone if !was_listed && self.accepted_at.is_some() => {}
@@ -240,11 +246,6 @@ impl Enforced {
             _ => {}
         }
         let opened = candidate.guarded.iter().any(is_everybody);
-        // What has expired is in force neither before nor afterwards.
-        let is_live = |rule: &&Rule| rule.source.expires_at.is_none_or(|at| at > now);
-        let named = candidate.guarded.iter().filter(|rule| !is_everybody(rule));
-        let new = prefixes(named.filter(is_live));
-        check_width(&new, database.allow_any, min_len(database))?;
         // Any list is less than everybody, and the reason to let them in has gone.
         if opened || self.guarded.iter().any(is_everybody) {
             return Ok(());
