@@ -3,18 +3,17 @@
 //! What the operator wrote as an address counts at once. What a provider or a resolver says
 //! is guarded: it counts as a whole or not at all.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+mod rules;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
 
+use self::rules::{ADOPTED, is_adopted, is_live, keep, min_len, plan_id, prefixes};
+pub(super) use self::rules::{everybody, is_everybody, is_listed};
 use crate::{
     config::{DatabaseConfig, OnEmpty},
-    policy::{Guard, Refusal, check_shrink, check_width},
+    policy::{Guard, Refusal, check_shrink, check_width, narrowest},
     source::{Origin, Prefix, Rule, SourceType, TrustedSource},
 };
 
@@ -33,6 +32,9 @@ pub(super) struct Enforced {
     pub(super) accepted_at: Option<Timestamp>,
     /// What a guard keeps out.
     pub(super) refused: Option<Refused>,
+    /// What a loss was measured by when it was first refused. What came in since makes the loss
+    /// no smaller.
+    measure: Option<BTreeSet<Prefix>>,
     waiting_since: Option<Timestamp>,
 }
 
@@ -154,32 +156,42 @@ impl Enforced {
         confirmed: &BTreeSet<String>,
         now: Timestamp,
     ) -> Offer {
-        self.follow(database, &candidate);
+        let taken_out = self.follow(database, &candidate);
+        self.keep_unknown(&mut candidate);
+        let asked = candidate.pending.then(|| candidate.guarded.clone());
         self.wait(&mut candidate, now);
         let mut by_hand = None;
-        if let Err(refusal) = self.guard(database, &candidate, now) {
+        if let Err(mut refusal) = self.guard(database, &candidate, now) {
+            if let Some(asked) = asked {
+                // A plan is what somebody can confirm: without what is kept only by waiting.
+                candidate.guarded = asked;
+                refusal = self.guard(database, &candidate, now).err().unwrap_or(refusal);
+            }
             let id = plan_id(&database.name, &candidate.guarded);
             // What lets in everybody is a matter of the configuration, not of a plan.
             if refusal.guard == Guard::AllowAny || !confirmed.contains(&id) {
-                return self.refuse(database, candidate, refusal, id);
+                return self.refuse(database, candidate, refusal, id, now);
             }
             by_hand = Some(id);
         }
         self.refused = None;
+        self.measure = None;
         match candidate.list {
             ListPart::Read(at) | ListPart::Empty(at) => self.accepted_at = Some(at),
             ListPart::Gone => self.accepted_at = Some(now),
             ListPart::None | ListPart::Unread | ListPart::Lapsed => {}
         }
-        if self.plain == candidate.plain && self.guarded == candidate.guarded {
+        if !taken_out && self.plain == candidate.plain && self.guarded == candidate.guarded {
             return Offer::Unchanged;
         }
         (self.plain, self.guarded) = (candidate.plain, candidate.guarded);
         Offer::Accepted { confirmed: by_hand }
     }
 
-    /// Takes out what the operator has taken out: that needs no guard.
-    fn follow(&mut self, database: &DatabaseConfig, candidate: &Candidate) {
+    /// Takes out what the operator has taken out, or permits no more: that needs no guard.
+    /// Whether anything was.
+    fn follow(&mut self, database: &DatabaseConfig, candidate: &Candidate) -> bool {
+        let before = self.guarded.len();
         let wanted: BTreeSet<_> =
             candidate.guarded.iter().map(|rule| (rule.source.key(), &rule.origin)).collect();
         self.guarded.retain(|rule| match &rule.origin {
@@ -192,21 +204,42 @@ impl Enforced {
             self.guarded.retain(|rule| !is_everybody(rule));
             self.accepted_at = None;
         }
+        self.narrow(database) || self.guarded.len() != before
     }
 
-    /// Makes the candidate keep what is in force where what would replace it is not known
-    /// yet.
-    fn wait(&mut self, candidate: &mut Candidate, now: Timestamp) {
-        let adopted = candidate.pending || candidate.unanswered;
-        if adopted || candidate.list == ListPart::Unread {
-            let kept = |rule: &&Rule| match rule.origin {
-                Origin::Provider(_) if candidate.list == ListPart::Unread => true,
-                _ => adopted && is_adopted(rule),
-            };
-            candidate.guarded.extend(self.guarded.iter().filter(kept).cloned());
+    /// Takes out what is wider than the configuration permits now; whether anything was.
+    fn narrow(&mut self, database: &DatabaseConfig) -> bool {
+        let named = || self.guarded.iter().filter(|rule| !is_everybody(rule));
+        let all = prefixes(named());
+        if check_width(&all, database.allow_any, min_len(database)).is_ok() {
+            return false;
         }
-        // What a guard keeps out must not come in by waiting.
-        if !candidate.pending || self.refused.is_some() {
+        let kept = narrowest(&all, min_len(database));
+        for rule in self.guarded.iter_mut().filter(|rule| !is_everybody(rule)) {
+            let stays = |prefix: &&Prefix| kept.contains(prefix);
+            rule.prefixes = rule.prefixes.iter().filter(stays).copied().collect();
+        }
+        self.guarded.retain(|rule| !rule.prefixes.is_empty() || !is_listed(rule));
+        true
+    }
+
+    /// Makes the candidate keep what is in force of what nobody answered for.
+    fn keep_unknown(&self, candidate: &mut Candidate) {
+        let adopted = candidate.pending || candidate.unanswered;
+        if !adopted && candidate.list != ListPart::Unread {
+            return;
+        }
+        let kept = |rule: &&Rule| match rule.origin {
+            Origin::Provider(_) if candidate.list == ListPart::Unread => true,
+            _ => adopted && is_adopted(rule),
+        };
+        let kept: Vec<Rule> = self.guarded.iter().filter(kept).cloned().collect();
+        candidate.guarded.extend(kept);
+    }
+
+    /// Makes the candidate keep what is in force while what may replace it is not known yet.
+    fn wait(&mut self, candidate: &mut Candidate, now: Timestamp) {
+        if !candidate.pending {
             self.waiting_since = None;
             return;
         }
@@ -214,7 +247,10 @@ impl Enforced {
         if Duration::try_from(now.duration_since(since)).is_ok_and(|waited| waited >= PATIENCE) {
             return;
         }
-        keep(&self.guarded, &mut candidate.guarded);
+        // What a guard keeps out must not come in by waiting.
+        if self.refused.is_none() {
+            keep(&self.guarded, &mut candidate.guarded);
+        }
         let written: Vec<Rule> =
             self.plain.iter().filter(|rule| rule.origin == Origin::Config).cloned().collect();
         keep(&written, &mut candidate.plain);
@@ -228,10 +264,8 @@ impl Enforced {
     ) -> Result<(), Refusal> {
         let listed = candidate.guarded.iter().any(is_listed);
         let was_listed = self.guarded.iter().any(is_listed);
-        // What has expired is in force neither before nor afterwards.
-        let is_live = |rule: &&Rule| rule.source.expires_at.is_none_or(|at| at > now);
         let named = candidate.guarded.iter().filter(|rule| !is_everybody(rule));
-        let new = prefixes(named.filter(is_live));
+        let new = prefixes(named.filter(|rule| is_live(rule, now)));
         // First: no confirmation of another guard's refusal may pass by this one.
         check_width(&new, database.allow_any, min_len(database))?;
         match candidate.list {
@@ -250,17 +284,30 @@ impl Enforced {
         if opened || self.guarded.iter().any(is_everybody) {
             return Ok(());
         }
+        let old = self.losable(database, candidate, now);
+        if new.is_empty() && (database.on_empty == OnEmpty::Close || old.is_empty()) {
+            return Ok(());
+        }
+        let measured = |prefix: &&Prefix| self.measure.as_ref().is_none_or(|m| m.contains(prefix));
+        let counted = old.iter().filter(measured).count();
+        check_shrink(&old, counted, &new, database.max_shrink)
+    }
+
+    /// What is in force and not meant to go: the prefixes whose loss is a loss.
+    fn losable(
+        &self,
+        database: &DatabaseConfig,
+        candidate: &Candidate,
+        now: Timestamp,
+    ) -> Vec<Prefix> {
         let lapsed: BTreeSet<&Prefix> = candidate.lapsed.iter().collect();
         // Where the configuration says that an empty list closes, it may.
         let closes = database.on_empty == OnEmpty::Close
             && matches!(candidate.list, ListPart::Empty(_) | ListPart::Gone);
-        let in_force = self.guarded.iter().filter(is_live);
+        let in_force = self.guarded.iter().filter(|rule| is_live(rule, now));
         let mut old = prefixes(in_force.filter(|rule| !(closes && is_listed(rule))));
         old.retain(|prefix| !lapsed.contains(prefix));
-        if new.is_empty() && (database.on_empty == OnEmpty::Close || old.is_empty()) {
-            return Ok(());
-        }
-        check_shrink(&old, &new, database.max_shrink)
+        old
     }
 
     fn refuse(
@@ -269,6 +316,7 @@ impl Enforced {
         candidate: Candidate,
         refusal: Refusal,
         id: String,
+        now: Timestamp,
     ) -> Offer {
         let new = self.refused.as_ref().is_none_or(|refused| refused.id != id);
         let kept = prefixes(candidate.guarded.iter());
@@ -278,12 +326,23 @@ impl Enforced {
                 crate::policy::lost(&prefixes(self.guarded.iter()), &kept)
             }
         };
+        if refusal.guard == Guard::MaxShrink {
+            let mut losable = self.losable(database, &candidate, now);
+            losable.retain(|p| self.measure.as_ref().is_none_or(|measure| measure.contains(p)));
+            self.measure = Some(losable.into_iter().collect());
+        }
         // What the operator wrote does not wait for what the provider said.
-        let written = candidate.guarded.into_iter().filter(|rule| {
-            !is_listed(rule)
-                && check_width(&rule.prefixes, database.allow_any, min_len(database)).is_ok()
-        });
-        keep(&Vec::from_iter(written), &mut self.guarded);
+        let permits = |prefixes: &[Prefix]| {
+            check_width(prefixes, database.allow_any, min_len(database)).is_ok()
+        };
+        let written = candidate.guarded.into_iter();
+        let written = written.filter(|rule| !is_listed(rule) && permits(&rule.prefixes));
+        let mut with_written = self.guarded.clone();
+        keep(&Vec::from_iter(written), &mut with_written);
+        let is_open = self.guarded.iter().any(is_everybody);
+        if is_open || permits(&prefixes(with_written.iter())) {
+            self.guarded = with_written;
+        }
         self.plain = candidate.plain;
         let guard = refusal.guard;
         let message = match guard {
@@ -316,88 +375,6 @@ impl Enforced {
             ),
         }
     }
-}
-
-/// Description of what was found in the maps.
-const ADOPTED: &str = "found in the maps at start, with no list to read";
-
-/// Value of the one source that an empty list means with `on_empty = "open"`; no list can
-/// hold it, since it is no address.
-const EVERYBODY: &str = "0.0.0.0/0, ::/0";
-
-/// What an empty list means with `on_empty = "open"`.
-pub(super) fn everybody(provider: Arc<str>) -> Rule {
-    Rule {
-        source: Arc::new(TrustedSource {
-            kind: SourceType::IpAddr,
-            value: EVERYBODY.to_owned(),
-            description: Some("the provider's list is empty and on_empty is open".to_owned()),
-            expires_at: None,
-        }),
-        origin: Origin::Provider(provider),
-        prefixes: [Prefix::ANY4, Prefix::ANY6].into(),
-    }
-}
-
-/// Whether this is what an empty list meant, whichever provider's it was.
-pub(super) fn is_everybody(rule: &Rule) -> bool {
-    rule.source.value == EVERYBODY
-}
-
-fn min_len(database: &DatabaseConfig) -> [u8; 2] {
-    [database.min_prefix.ipv4, database.min_prefix.ipv6]
-}
-
-/// Whether it is of the provider's list.
-pub(super) fn is_listed(rule: &Rule) -> bool {
-    matches!(rule.origin, Origin::Provider(_))
-}
-
-fn is_adopted(rule: &Rule) -> bool {
-    rule.source.description.as_deref() == Some(ADOPTED)
-}
-
-/// Adds to `new` what of `old` it does not hold: rules, or prefixes of rules.
-fn keep(old: &[Rule], new: &mut Vec<Rule>) {
-    let places: HashMap<_, usize> = new
-        .iter()
-        .enumerate()
-        .map(|(at, rule)| ((rule.source.clone(), rule.origin.clone()), at))
-        .collect();
-    for rule in old {
-        match places.get(&(rule.source.clone(), rule.origin.clone())) {
-            Some(at) if new[*at].prefixes != rule.prefixes => {
-                new[*at].prefixes = prefixes([&new[*at], rule].into_iter()).into();
-            }
-            Some(_) => {}
-            None => new.push(rule.clone()),
-        }
-    }
-}
-
-fn prefixes<'r>(rules: impl Iterator<Item = &'r Rule>) -> Vec<Prefix> {
-    let mut prefixes: Vec<Prefix> = rules.flat_map(|rule| rule.prefixes.iter().copied()).collect();
-    prefixes.sort_unstable();
-    prefixes.dedup();
-    prefixes
-}
-
-fn plan_id(database: &str, rules: &[Rule]) -> String {
-    let mut digest = Sha256::new();
-    digest.update(database);
-    digest.update([0]);
-    // What somebody adds by hand meanwhile makes no other plan of it.
-    for rule in rules.iter().filter(|rule| rule.origin != Origin::Local) {
-        digest.update(rule.source.to_string());
-        digest.update([0]);
-        digest.update(rule.source.expires_at.map(|at| at.to_string()).unwrap_or_default());
-        digest.update([0]);
-        for prefix in rule.prefixes.iter() {
-            digest.update(prefix.to_string());
-            digest.update([0]);
-        }
-    }
-    digest.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

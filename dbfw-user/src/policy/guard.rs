@@ -58,11 +58,17 @@ pub struct Refusal {
 
 /// Refuses a list that loses more than `max_shrink_percent` of the prefixes in force, or all
 /// of them. A prefix is lost unless the new list holds each of its addresses, in whatever
-/// pieces.
+/// pieces. The share is of `counted` prefixes: all of `old`, or those that were in force before
+/// it was refused first.
 ///
 /// At 100 percent a list may lose any number but not become empty: whoever has set `on_empty`
 /// to allow that does not ask about an empty list.
-pub fn check_shrink(old: &[Prefix], new: &[Prefix], max_shrink_percent: u8) -> Result<(), Refusal> {
+pub fn check_shrink(
+    old: &[Prefix],
+    counted: usize,
+    new: &[Prefix],
+    max_shrink_percent: u8,
+) -> Result<(), Refusal> {
     let old: BTreeSet<_> = old.iter().copied().collect();
     if new.is_empty() && !old.is_empty() {
         let message = format!(
@@ -75,7 +81,7 @@ pub fn check_shrink(old: &[Prefix], new: &[Prefix], max_shrink_percent: u8) -> R
     let old = Vec::from_iter(old);
     let lost = lost(&old, new);
     // In u128 no product overflows.
-    if lost.len() as u128 * 100 <= old.len() as u128 * u128::from(max_shrink_percent) {
+    if lost.len() as u128 * 100 <= counted as u128 * u128::from(max_shrink_percent) {
         return Ok(());
     }
     let message = format!(
@@ -83,7 +89,7 @@ pub fn check_shrink(old: &[Prefix], new: &[Prefix], max_shrink_percent: u8) -> R
          allows: {}. The list in force stays; if the loss is meant, run `dbfw reload --confirm` \
          or raise max_shrink",
         lost.len(),
-        count(old.len(), "prefix", "prefixes"),
+        count(counted, "prefix", "prefixes"),
         named(&lost),
     );
     Err(Refusal::new(Guard::MaxShrink, lost, message))
@@ -124,9 +130,7 @@ pub fn check_width(prefixes: &[Prefix], allow_any: bool, min_len: [u8; 2]) -> Re
         let family: BTreeSet<_> =
             prefixes.iter().filter(|prefix| prefix.is_v4() == v4).copied().collect();
         let family = Vec::from_iter(family);
-        // With a shortest length of 4 bits or fewer that is everybody.
-        let limit = MAX_WIDEST.checked_shl(bits - u32::from(min_len)).filter(|limit| *limit > 0);
-        let limit = limit.unwrap_or(u128::MAX);
+        let limit = most(min_len, bits);
         // All of IPv6 is one address more than the type holds, so the sum saturates.
         let addresses = union(&family).iter().map(Span::addresses).fold(0, u128::saturating_add);
         if addresses > limit {
@@ -140,6 +144,29 @@ pub fn check_width(prefixes: &[Prefix], allow_any: bool, min_len: [u8; 2]) -> Re
         }
     }
     Ok(())
+}
+
+/// What of `prefixes` may stay where [`check_width`] refuses all of them together: none shorter
+/// than `min_len`, and the longest first until their addresses are as many as may be.
+pub fn narrowest(prefixes: &[Prefix], min_len: [u8; 2]) -> BTreeSet<Prefix> {
+    let permitted = |prefix: &&Prefix| prefix.len() >= min_len[prefix.family() as usize];
+    let mut sorted: Vec<Prefix> = prefixes.iter().filter(permitted).copied().collect();
+    sorted.sort_unstable_by_key(|prefix| (std::cmp::Reverse(prefix.len()), *prefix));
+    let mut room = [most(min_len[0], 32), most(min_len[1], 128)];
+    let mut fits = |prefix: &Prefix| {
+        let room = &mut room[prefix.family() as usize];
+        let rest = room.checked_sub(Span::of(prefix).addresses());
+        *room = rest.unwrap_or(0);
+        rest.is_some()
+    };
+    sorted.into_iter().filter(|prefix| fits(prefix)).collect()
+}
+
+/// Addresses of a family of so many bits that no list may exceed unasked.
+fn most(min_len: u8, bits: u32) -> u128 {
+    // With a shortest length of 4 bits or fewer that is everybody.
+    let limit = MAX_WIDEST.checked_shl(bits - u32::from(min_len)).filter(|limit| *limit > 0);
+    limit.unwrap_or(u128::MAX)
 }
 
 impl Refusal {

@@ -14,11 +14,11 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Also how far times may go backwards before it counts as a clock that was set.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// Once the server leaves nothing, one request in so long finds out how things are. Resets are
-/// a second apart where others use the token as well.
+/// Once the server leaves nothing, one request in so long finds out how things are, also after
+/// a 429 that names no wait. Resets are a second apart where others use the token as well.
 const PROBE: Duration = Duration::from_secs(10);
 
-/// Wait after a 429 that names none, and how long a `remaining` without a reset counts.
+/// How long a `remaining` without a reset counts.
 const UNSAID: Duration = MINUTE;
 
 /// The requests of a token over the last hour, and what the server says about them.
@@ -107,11 +107,12 @@ impl Budget {
     /// What the server said with an answer of this status.
     pub fn heard(&mut self, now: Timestamp, status: u16, rate: &Rate) {
         let now = self.advance(now);
-        let reset = rate.reset.and_then(|reset| between(now, reset)).unwrap_or(UNSAID);
+        let reset = rate.reset.and_then(|reset| between(now, reset));
         let refused = (status == 429).then(|| {
             // With requests left, the reset is not what it waits for.
-            let reset = if rate.remaining.is_some_and(|left| left > 0) { PROBE } else { reset };
-            let wait = rate.retry_after.map_or(reset.max(PROBE), |wait| wait.max(SLACK));
+            let reset = reset.filter(|_| rate.remaining.is_none_or(|left| left == 0));
+            let wait = reset.unwrap_or_default().max(PROBE);
+            let wait = rate.retry_after.map_or(wait, |wait| wait.max(SLACK));
             after(now, wait.min(HOUR))
         });
         self.told = match (self.told, refused) {
@@ -124,7 +125,8 @@ impl Budget {
             (told, None) => match rate.remaining {
                 Some(left) => {
                     let least = if left == 0 { PROBE } else { Duration::ZERO };
-                    Some(Told::Left { left, until: after(now, reset.clamp(least, HOUR)) })
+                    let reset = reset.unwrap_or(UNSAID).clamp(least, HOUR);
+                    Some(Told::Left { left, until: after(now, reset) })
                 }
                 None => told.filter(|told| matches!(told, Told::Left { .. })),
             },

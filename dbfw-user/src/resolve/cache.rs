@@ -4,6 +4,8 @@
 //! what a complete answer no longer holds goes at once (or after its grace), and what cannot
 //! be refreshed goes after `max_stale`.
 
+mod entry;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -13,7 +15,8 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Damper, Outcome, Part};
+use self::entry::{Entry, PartEntry, PartState, is_over};
+use super::Outcome;
 use crate::{
     provider::{Cause, FetchError},
     source::{Prefix, SourceKey},
@@ -79,44 +82,18 @@ pub struct Stored {
     pub from: String,
     /// Prefixes by part.
     pub parts: BTreeMap<String, Vec<Prefix>>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Entry {
-    parts: BTreeMap<String, PartEntry>,
-    /// All parts' prefixes, and those that are held though they vanished.
-    prefixes: Arc<[Prefix]>,
-    lapsed: Arc<[Prefix]>,
-    damper: Damper<Prefix>,
-    grace: Duration,
-    answered_at: Option<Timestamp>,
-    from: String,
-    notes: Vec<String>,
-    error: Option<FetchError>,
-    /// Since when every answer says that it is gone or empty, and what it says.
-    gone: Option<(Timestamp, String)>,
-    asked: bool,
-    unwanted_since: Option<Timestamp>,
-}
-
-#[derive(Clone, Debug)]
-struct PartEntry {
-    prefixes: Vec<Prefix>,
-    state: PartState,
-}
-
-#[derive(Clone, Debug)]
-enum PartState {
-    Good,
-    /// Not confirmed since.
-    Failed {
-        error: FetchError,
-        good_at: Option<Timestamp>,
-    },
-    Empty {
-        why: String,
-        since: Timestamp,
-    },
+    /// When an answer last had each part.
+    #[serde(default)]
+    pub good_at: BTreeMap<String, Timestamp>,
+    /// Parts that `max_stale` took away.
+    #[serde(default)]
+    pub lapsed: BTreeSet<String>,
+    /// How long an address stays after it vanished.
+    #[serde(default)]
+    pub grace: Duration,
+    /// What vanished and is held, and until when.
+    #[serde(default)]
+    pub held: Vec<(Prefix, Timestamp)>,
 }
 
 impl Cache {
@@ -143,10 +120,11 @@ impl Cache {
             Outcome::Answer(answer) => entry.answer(answer, limits, now),
             Outcome::Unchanged if entry.is_settled() => {
                 entry.answered_at = Some(now);
+                entry.parts.values_mut().for_each(|part| part.good_at = Some(now));
                 return false;
             }
             Outcome::Unchanged => entry.repeat(limits, now),
-            Outcome::Failed(error) => entry.fail(error, now),
+            Outcome::Failed(error) => entry.fail(error),
             Outcome::Gone(why) => entry.gone(why, limits, now),
         }
         entry.settle(limits, now)
@@ -234,6 +212,19 @@ impl Cache {
                     .iter()
                     .map(|(name, part)| (name.clone(), part.prefixes.clone()))
                     .collect(),
+                good_at: entry
+                    .parts
+                    .iter()
+                    .filter_map(|(name, part)| Some((name.clone(), part.good_at?)))
+                    .collect(),
+                lapsed: entry
+                    .parts
+                    .iter()
+                    .filter(|(_, part)| part.lapsed)
+                    .map(|(name, _)| name.clone())
+                    .collect(),
+                grace: entry.grace,
+                held: entry.damper.held().map(|(prefix, until)| (*prefix, until)).collect(),
             })
         };
         self.entries.iter().filter_map(stored).collect()
@@ -241,227 +232,28 @@ impl Cache {
 
     /// Takes over what an earlier run knew.
     pub fn restore(&mut self, stored: Vec<Stored>, now: Timestamp) {
-        for Stored { key, answered_at, from, parts } in stored {
-            let mut entry = Entry { answered_at: Some(answered_at), from, ..Entry::default() };
-            let part = |(name, prefixes)| (name, PartEntry { prefixes, state: PartState::Good });
+        for Stored { key, answered_at, from, parts, good_at, lapsed, grace, held } in stored {
+            let mut entry =
+                Entry { answered_at: Some(answered_at), from, grace, ..Entry::default() };
+            let part = |(name, prefixes): (String, _)| {
+                let good_at = Some(good_at.get(&name).copied().unwrap_or(answered_at));
+                let lapsed = lapsed.contains(&name);
+                (name, PartEntry { prefixes, good_at, lapsed, state: PartState::Good })
+            };
             entry.parts = parts.into_iter().map(part).collect();
+            let mut before: Vec<Prefix> = held.iter().map(|(prefix, _)| *prefix).collect();
+            before.sort_unstable();
+            entry.prefixes = before.into();
+            for (prefix, until) in held {
+                entry.damper.hold(prefix, until, now);
+            }
             entry.settle(self.limits, now);
             self.entries.insert(key, entry);
         }
     }
 }
 
-impl Entry {
-    fn answer(&mut self, answer: Answer, limits: Limits, now: Timestamp) {
-        (self.from, self.notes, self.grace) = (answer.from, answer.notes, answer.grace);
-        if answer.parts.is_empty() {
-            return self.gone("the answer is complete and empty".to_owned(), limits, now);
-        }
-        (self.error, self.gone) = (None, None);
-        let good_at = self.answered_at;
-        let is_empty = answer.parts.values().all(|part| match part {
-            Part::Prefixes(prefixes) => prefixes.is_empty(),
-            Part::Failed(_) => false,
-            Part::Empty(_) => true,
-        });
-        let mut before = std::mem::take(&mut self.parts);
-        for (name, part) in answer.parts {
-            let old = before.remove(&name);
-            self.parts.insert(name, merge(old, part, good_at, limits, now));
-        }
-        if is_empty {
-            // All of it vanished at once: as with a list that is empty, that has to last.
-            let why = "is in the answer no more";
-            for (name, old) in before {
-                let part = merge(Some(old), Part::Empty(why.to_owned()), good_at, limits, now);
-                if !part.prefixes.is_empty() {
-                    self.parts.insert(name, part);
-                }
-            }
-        }
-        self.answered_at = Some(now);
-    }
-
-    /// The last answer, given again.
-    fn repeat(&mut self, limits: Limits, now: Timestamp) {
-        self.error = None;
-        if let Some((_, why)) = self.gone.clone() {
-            return self.gone(why, limits, now);
-        }
-        for part in self.parts.values_mut() {
-            if let PartState::Empty { since, .. } = &part.state
-                && is_over(*since, limits.gone_after, now)
-            {
-                part.prefixes.clear();
-            }
-        }
-        self.answered_at = Some(now);
-    }
-
-    fn fail(&mut self, error: FetchError, now: Timestamp) {
-        self.error = Some(error);
-        // Gone is believed of consecutive answers only.
-        self.gone = None;
-        for part in self.parts.values_mut() {
-            if let PartState::Empty { since, .. } = &mut part.state {
-                *since = now;
-            }
-        }
-    }
-
-    /// Whether the last answer said nothing that time could change.
-    fn is_settled(&self) -> bool {
-        self.error.is_none()
-            && self.gone.is_none()
-            && self.answered_at.is_some()
-            && self.damper.next_release().is_none()
-            && self.parts.values().all(|part| matches!(part.state, PartState::Good))
-    }
-
-    fn is_failing(&self) -> bool {
-        let failed = |part: &PartEntry| matches!(part.state, PartState::Failed { .. });
-        self.error.is_some() || self.parts.values().any(failed)
-    }
-
-    fn gone(&mut self, why: String, limits: Limits, now: Timestamp) {
-        self.error = None;
-        let since = self.gone.as_ref().map_or(now, |(since, _)| *since);
-        self.gone = Some((since, why));
-        if is_over(since, limits.gone_after, now) {
-            self.parts.clear();
-            self.answered_at = Some(now);
-        }
-    }
-
-    /// Brings `prefixes` up to date; whether they changed.
-    fn settle(&mut self, limits: Limits, now: Timestamp) -> bool {
-        let is_lapsed = |good_at: Option<Timestamp>| {
-            limits.max_stale.zip(good_at).is_some_and(|(max, at)| is_over(at, max, now))
-        };
-        let all_lapsed = self.error.is_some() && is_lapsed(self.answered_at);
-        let (mut current, mut lapsed) = (Vec::new(), Vec::new());
-        for part in self.parts.values() {
-            let part_lapsed = match &part.state {
-                PartState::Failed { good_at, .. } => is_lapsed(*good_at),
-                PartState::Good | PartState::Empty { .. } => false,
-            };
-            let target = if all_lapsed || part_lapsed { &mut lapsed } else { &mut current };
-            target.extend_from_slice(&part.prefixes);
-        }
-        for list in [&mut current, &mut lapsed] {
-            list.sort_unstable();
-            list.dedup();
-        }
-        lapsed.retain(|prefix| current.binary_search(prefix).is_err());
-        let held = if lapsed.is_empty() {
-            self.damper.update(&self.prefixes, &current, self.grace, now)
-        } else {
-            // Nothing that is held may outlive max_stale.
-            let rest: Vec<Prefix> = self
-                .prefixes
-                .iter()
-                .filter(|p| lapsed.binary_search(p).is_err())
-                .copied()
-                .collect();
-            self.damper.update(&rest, &current, self.grace, now)
-        };
-        let changed = *held != *self.prefixes || *lapsed != *self.lapsed;
-        if changed {
-            (self.prefixes, self.lapsed) = (held.into(), lapsed.into());
-        }
-        changed
-    }
-
-    fn state(&self) -> SourceState {
-        let mut unresolved = Vec::new();
-        let mut failed = false;
-        for (name, part) in &self.parts {
-            match &part.state {
-                PartState::Good => {}
-                PartState::Failed { error, .. } => {
-                    failed = true;
-                    unresolved.push((name.clone(), error.message.clone()));
-                }
-                PartState::Empty { why, .. } => unresolved.push((name.clone(), why.clone())),
-            }
-        }
-        if let Some((_, why)) = &self.gone {
-            unresolved.push(("the whole".to_owned(), why.clone()));
-        }
-        let state = if !self.asked && self.answered_at.is_none() {
-            "pending"
-        } else if !self.lapsed.is_empty() {
-            "expired"
-        } else if self.gone.is_some() && !self.prefixes.is_empty() {
-            "gone"
-        } else if self.error.is_some() || failed || !self.asked {
-            "stale"
-        } else if self.prefixes.is_empty() {
-            "unresolvable"
-        } else {
-            "ok"
-        };
-        SourceState {
-            state,
-            from: Some(self.from.clone()).filter(|from| !from.is_empty()),
-            answered_at: self.answered_at,
-            unresolved,
-            error: self.error.clone(),
-            notes: self.notes.clone(),
-        }
-    }
-}
-
-fn merge(
-    old: Option<PartEntry>,
-    part: Part,
-    answered_at: Option<Timestamp>,
-    limits: Limits,
-    now: Timestamp,
-) -> PartEntry {
-    let (prefixes, before) = match old {
-        Some(old) => (old.prefixes, Some(old.state)),
-        None => (Vec::new(), None),
-    };
-    match part {
-        Part::Prefixes(mut prefixes) if !prefixes.is_empty() => {
-            prefixes.sort_unstable();
-            prefixes.dedup();
-            PartEntry { prefixes, state: PartState::Good }
-        }
-        Part::Failed(error) => {
-            let good_at = match before {
-                Some(PartState::Failed { good_at, .. }) => good_at,
-                Some(_) => answered_at,
-                None => None,
-            };
-            PartEntry { prefixes, state: PartState::Failed { error, good_at } }
-        }
-        Part::Empty(why) => empty(prefixes, before, why, limits, now),
-        Part::Prefixes(_) => empty(prefixes, before, "has no address".to_owned(), limits, now),
-    }
-}
-
-fn empty(
-    mut prefixes: Vec<Prefix>,
-    before: Option<PartState>,
-    why: String,
-    limits: Limits,
-    now: Timestamp,
-) -> PartEntry {
-    let since = match before {
-        Some(PartState::Empty { since, .. }) => since,
-        _ => now,
-    };
-    if is_over(since, limits.gone_after, now) {
-        prefixes.clear();
-    }
-    PartEntry { prefixes, state: PartState::Empty { why, since } }
-}
-
-fn is_over(since: Timestamp, limit: Duration, now: Timestamp) -> bool {
-    Duration::try_from(now.duration_since(since)).is_ok_and(|passed| passed >= limit)
-}
-
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

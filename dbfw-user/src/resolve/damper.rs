@@ -49,6 +49,8 @@ impl<T: Ord + Clone> Damper<T> {
         grace: Duration,
         now: Timestamp,
     ) -> Vec<T> {
+        // What is missing still counts until its release is heeded below.
+        self.absent.retain(|_, a| a.missing || now.duration_since(a.since) < WINDOW);
         for (item, absence) in &mut self.absent {
             if absence.missing && answer.binary_search(item).is_ok() {
                 absence.missing = false;
@@ -75,6 +77,18 @@ impl<T: Ord + Clone> Damper<T> {
         self.forget(now);
         counts.sort_unstable();
         counts
+    }
+
+    /// What is held, and until when.
+    pub fn held(&self) -> impl Iterator<Item = (&T, Timestamp)> {
+        let missing = self.absent.iter().filter(|(_, absence)| absence.missing);
+        missing.filter_map(|(item, absence)| Some((item, absence.held_until?)))
+    }
+
+    /// Holds an item that vanished in an earlier run.
+    pub fn hold(&mut self, item: T, until: Timestamp, now: Timestamp) {
+        let absence = Absence { since: now, returns: 0, held_until: Some(until), missing: true };
+        self.absent.insert(item, absence);
     }
 
     /// When the next held item stops counting.

@@ -1,3 +1,6 @@
+mod found;
+mod properties;
+
 use dbfw_common::Mode;
 
 use super::*;

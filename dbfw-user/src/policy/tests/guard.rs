@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::support::prefix;
 use crate::{
-    policy::{Guard, check_shrink, check_width},
+    policy::{self, Guard, Refusal, check_width},
     source::Prefix,
 };
 
@@ -23,6 +23,11 @@ fn small() -> impl Strategy<Value = Prefix> {
 fn addresses(prefix: &Prefix) -> BTreeSet<u128> {
     let (first, last) = prefix.bounds();
     (first..=last).collect()
+}
+
+fn check_shrink(old: &[Prefix], new: &[Prefix], percent: u8) -> Result<(), Refusal> {
+    let counted = BTreeSet::from_iter(old).len();
+    policy::check_shrink(old, counted, new, percent)
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! Finding out what a round wants to know, by the cheapest requests that tell it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    sync::Arc,
+};
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -53,10 +57,9 @@ impl Account {
                 droplets.facts.list = self.list_if_cheaper(session, each, count).await;
             }
             if droplets.facts.list.is_none() {
-                let tags = join_all(want.tags.iter().map(|tag| self.tag(session, tag)));
+                let tags = self.each("tags", &want.tags, |tag| self.tag(session, tag));
                 let singles = self.singles(session, &want.droplets, &mut droplets.facts);
-                let (tags, ()) = tokio::join!(tags, singles);
-                droplets.tags = want.tags.iter().cloned().zip(tags).collect();
+                (droplets.tags, ()) = tokio::join!(tags, singles);
             }
             droplets
         };
@@ -141,8 +144,20 @@ impl Account {
         ids: &BTreeSet<R::Id>,
         facts: &mut Facts<R>,
     ) {
-        let ones = join_all(ids.iter().map(|id| session.one::<R>(id))).await;
-        facts.ones.extend(ids.iter().cloned().zip(ones));
+        facts.ones.extend(self.each(R::PATH, ids, |id| session.one::<R>(id)).await);
+    }
+
+    /// Asks for each, first for those that the last round did not come to.
+    async fn each<'k, K: Ord + Clone + Display, T, F: Future<Output = Result<T, Missed>>>(
+        &self,
+        kind: &'static str,
+        keys: &'k BTreeSet<K>,
+        ask: impl Fn(&'k K) -> F,
+    ) -> BTreeMap<K, Result<T, Missed>> {
+        let order = lock(&self.wheel).order(kind, keys);
+        let answers = join_all(order.iter().copied().map(ask)).await;
+        lock(&self.wheel).came(kind, order.iter().zip(&answers));
+        order.into_iter().cloned().zip(answers).collect()
     }
 
     async fn tag(&self, session: &Session<'_>, tag: &str) -> Result<Arc<Listing<Droplet>>, Missed> {

@@ -20,6 +20,7 @@ mod session;
 mod stock;
 #[cfg(test)]
 pub(crate) mod tests;
+mod wheel;
 pub mod wire;
 
 use std::{
@@ -39,6 +40,7 @@ use self::{
     plan::Known,
     schedule::Schedule,
     session::Course,
+    wheel::Wheel,
     wire::{Droplet, Vpc},
 };
 use super::{
@@ -66,6 +68,7 @@ struct Account {
     /// The GPU droplets, when they could last be listed.
     gpus: Mutex<Option<Arc<Listing<Droplet>>>>,
     networks: Mutex<Networks>,
+    wheel: Mutex<Wheel>,
 }
 
 /// The VPC networks that addresses are compared with.
@@ -95,6 +98,7 @@ impl DigitalOcean {
             memo: Mutex::default(),
             gpus: Mutex::default(),
             networks: Mutex::default(),
+            wheel: Mutex::default(),
         };
         Self { account }
     }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::future::join_all;
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, join_all},
+};
 use tokio::sync::mpsc;
 
 use super::{
@@ -46,8 +49,12 @@ pub(crate) async fn run(
     let round = Round { account, demand, reports };
     match account.api.session(careful) {
         Ok(session) => {
-            tokio::join!(round.lists(&session), round.sources(&session));
-            session.course()
+            round.all(&session).await;
+            let course = session.course();
+            if course.broken.as_ref().is_some_and(|error| error.cause == Cause::RateLimited) {
+                lock(&account.wheel).turn();
+            }
+            course
         }
         Err(error) => {
             round.fail(&error).await;
@@ -63,6 +70,19 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
+    async fn all(&self, session: &Session<'_>) {
+        let want = Want::of(&self.demand.sources);
+        let mut kinds: [BoxFuture<'_, ()>; 4] = [
+            self.lists(session).boxed(),
+            self.apps(session, &want).boxed(),
+            self.vpcs(session, &want).boxed(),
+            self.machines(session, &want).boxed(),
+        ];
+        let first = lock(&self.account.wheel).short() % kinds.len();
+        kinds.rotate_left(first);
+        join_all(kinds).await;
+    }
+
     async fn lists(&self, session: &Session<'_>) {
         join_all(self.demand.lists.iter().map(|provider| self.list(session, provider))).await;
     }
@@ -88,36 +108,37 @@ impl Round<'_> {
         self.send(vec![Report::List { provider: provider.to_owned(), outcome }]).await;
     }
 
-    async fn sources(&self, session: &Session<'_>) {
-        let want = Want::of(&self.demand.sources);
-        let apps = async {
-            let apps = self.account.gather(session, &want.apps, |known| &mut known.apps).await;
-            self.report(SourceType::App, |key, memo| of_app(key, memo, &apps)).await;
+    async fn apps(&self, session: &Session<'_>, want: &Want) {
+        let apps = self.account.gather(session, &want.apps, |known| &mut known.apps).await;
+        self.report(SourceType::App, |key, memo| of_app(key, memo, &apps)).await;
+    }
+
+    async fn vpcs(&self, session: &Session<'_>, want: &Want) {
+        let vpcs = self.account.gather(session, &want.vpcs, |known| &mut known.vpcs).await;
+        self.report(SourceType::Vpc, |key, memo| of_vpc(key, memo, &vpcs)).await;
+        self.addresses(Some(session), want, &vpcs).await;
+    }
+
+    async fn machines(&self, session: &Session<'_>, want: &Want) {
+        let clusters = self.account.gather(session, &want.clusters, |known| &mut known.clusters);
+        let droplets = async {
+            let droplets = self.account.droplets(session, want).await;
+            self.report(SourceType::Droplet, |key, memo| self.of_droplet(key, memo, &droplets))
+                .await;
+            self.report(SourceType::Tag, |key, memo| self.of_tag(key, memo, &droplets)).await;
+            droplets
         };
-        let vpcs = async {
-            let vpcs = self.account.gather(session, &want.vpcs, |known| &mut known.vpcs).await;
-            self.report(SourceType::Vpc, |key, memo| of_vpc(key, memo, &vpcs)).await;
-            self.addresses(Some(session), &want, &vpcs).await;
+        let clusters_first = lock(&self.account.wheel).short() / 4 % 2 == 0;
+        let (clusters, mut droplets) = if clusters_first {
+            tokio::join!(clusters, droplets)
+        } else {
+            let (droplets, clusters) = tokio::join!(droplets, clusters);
+            (clusters, droplets)
         };
-        let machines = async {
-            let clusters =
-                self.account.gather(session, &want.clusters, |known| &mut known.clusters);
-            let droplets = async {
-                let droplets = self.account.droplets(session, &want).await;
-                self.report(SourceType::Droplet, |key, memo| self.of_droplet(key, memo, &droplets))
-                    .await;
-                self.report(SourceType::Tag, |key, memo| self.of_tag(key, memo, &droplets)).await;
-                droplets
-            };
-            let (clusters, mut droplets) = tokio::join!(clusters, droplets);
-            let nodes = self.nodes(&want, &clusters);
-            self.account.nodes(session, &mut droplets, &nodes).await;
-            self.report(SourceType::K8s, |key, memo| {
-                self.of_cluster(key, memo, &clusters, &droplets)
-            })
+        let nodes = self.nodes(want, &clusters);
+        self.account.nodes(session, &mut droplets, &nodes).await;
+        self.report(SourceType::K8s, |key, memo| self.of_cluster(key, memo, &clusters, &droplets))
             .await;
-        };
-        tokio::join!(apps, vpcs, machines);
     }
 
     /// The droplets of all clusters that are wanted and were found.

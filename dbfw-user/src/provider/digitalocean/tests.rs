@@ -1,8 +1,10 @@
 //! The task against a server, and what the tests of the resolvers share.
 
 mod budget;
+mod day;
 mod faults;
 mod fleet;
+mod model;
 mod paging;
 mod server;
 mod stock;

@@ -99,10 +99,10 @@ impl Bench {
 }
 
 impl Heard {
-    /// The one outcome of a source.
+    /// The one outcome of a source; said again it is the same.
     pub(crate) fn source(&self, value: &str) -> &Outcome {
         match self.sources.get(value).map(Vec::as_slice) {
-            Some([outcome]) => outcome,
+            Some([outcome, again @ ..]) if again.iter().all(|said| said == outcome) => outcome,
             other => panic!("{value}: not one report: {other:?} of {self:?}"),
         }
     }

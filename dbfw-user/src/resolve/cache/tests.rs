@@ -1,5 +1,9 @@
 use super::*;
-use crate::{provider::Cause, source::SourceType};
+use crate::{
+    provider::Cause,
+    resolve::{Answer, Part},
+    source::SourceType,
+};
 
 const GONE_AFTER: Duration = Duration::from_secs(120);
 

@@ -67,9 +67,7 @@ pub(super) fn troubles(setting: Setting, elsewhere: &str) -> Vec<Trouble> {
     if setting.is_long {
         return troubles_of_pages(elsewhere);
     }
-    // A 429 that does not say for how long is judged by the budget's own tests.
     let faults = Fault::samples(elsewhere).into_iter();
-    let faults = faults.filter(|fault| *fault != Fault::RateLimited(None));
     let faults = faults.filter(|fault| fault.applies_to(setting.target)).map(|fault| match fault {
         Fault::RateLimited(Some(_)) => Fault::RateLimited(Some(Duration::from_secs(1))),
         fault => fault,

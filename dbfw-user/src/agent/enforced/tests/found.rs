@@ -1,0 +1,87 @@
+//! Sequences that once got past a guard.
+
+use super::*;
+
+#[test]
+fn a_refused_change_stays_refused() {
+    let mut database = database(OnEmpty::Keep);
+    database.max_shrink = 34;
+    let mut enforced = Enforced::default();
+    enforced.offer(&database, resolved(&[("dns:x.y", &["10.0.1.0"])]), NONE, at(0));
+    // What the operator wrote meanwhile makes the loss no smaller.
+    let candidate = || resolved(&[("tag:a", &["10.0.0.1", "10.0.0.2"]), ("dns:x.y", &[])]);
+    let guard = Guard::MaxShrink;
+    assert_eq!(enforced.offer(&database, candidate(), NONE, at(0)), refused(guard));
+    let again = Offer::Refused { guard, new: false };
+    assert_eq!(enforced.offer(&database, candidate(), NONE, at(1)), again);
+    assert_eq!(trusted(&enforced), ["10.0.0.1/32", "10.0.0.2/32", "10.0.1.0/32"]);
+}
+
+#[test]
+fn what_the_operator_takes_out_is_a_change() {
+    let database = database(OnEmpty::Keep);
+    let mut enforced = Enforced::default();
+    let both = [("tag:a", &["10.0.0.1"][..]), ("tag:b", &["10.0.0.2"])];
+    enforced.offer(&database, resolved(&both), NONE, at(0));
+    assert_eq!(enforced.offer(&database, resolved(&both[..1]), NONE, at(0)), ACCEPTED);
+    assert_eq!(trusted(&enforced), ["10.0.0.1/32"]);
+}
+
+#[test]
+fn what_may_no_longer_be_wide_goes() {
+    let mut wide = database(OnEmpty::Keep);
+    wide.allow_any = true;
+    let any = || listed(&["0.0.0.0/0", "10.0.0.1"]);
+    let narrow = database(OnEmpty::Keep);
+    let mut enforced = Enforced::default();
+    assert_eq!(enforced.offer(&wide, any(), NONE, at(0)), ACCEPTED);
+    assert_eq!(enforced.offer(&narrow, any(), NONE, at(1)), refused(Guard::AllowAny));
+    assert_eq!(trusted(&enforced), ["10.0.0.1/32"], "allow_any was taken back");
+    let unread = Candidate { list: ListPart::Unread, ..Candidate::default() };
+    let mut enforced = Enforced::default();
+    enforced.offer(&wide, any(), NONE, at(0));
+    enforced.offer(&narrow, unread, NONE, at(1));
+    assert_eq!(trusted(&enforced), ["10.0.0.1/32"], "nor while the list cannot be read");
+}
+
+#[test]
+fn confirming_an_empty_list_lets_in_nobody() {
+    let database = database(OnEmpty::Keep);
+    let mut enforced = Enforced::default();
+    enforced.offer(&database, listed(&["10.0.0.1"]), NONE, at(0));
+    let candidate = || {
+        let mut candidate = listed(&[]);
+        candidate.guarded.extend(resolved(&[("dns:x.y", &["0.0.0.0/0"])]).guarded);
+        candidate
+    };
+    enforced.offer(&database, candidate(), NONE, at(0));
+    let seen = plan(&enforced);
+    let offer = enforced.offer(&database, candidate(), &seen, at(0));
+    assert!(matches!(offer, Offer::Refused { guard: Guard::AllowAny, .. }), "{offer:?}");
+    assert!(!trusted(&enforced).contains(&"0.0.0.0/0".to_owned()));
+}
+
+#[test]
+fn everybody_in_pieces_is_everybody() {
+    let database = database(OnEmpty::Keep);
+    let mut enforced = Enforced::default();
+    let rules = (0..17).map(|block| {
+        rule(&format!("tag:t{block}"), &Origin::Config, &[&format!("{}.0.0.0/8", 20 + block)])
+    });
+    let candidate = Candidate { guarded: rules.collect(), ..Candidate::default() };
+    assert_eq!(enforced.offer(&database, candidate, NONE, at(0)), refused(Guard::AllowAny));
+    let count = trusted(&enforced).len();
+    assert!(count <= 16, "{count} blocks of /8 are in force");
+}
+
+#[test]
+fn a_plan_that_waits_keeps_its_id() {
+    let database = database(OnEmpty::Keep);
+    let mut enforced = Enforced::default();
+    enforced.offer(&database, listed(&["10.0.0.1"]), NONE, at(0));
+    let gone = || Candidate { list: ListPart::Gone, pending: true, ..Candidate::default() };
+    let guard = Guard::OnEmpty;
+    assert_eq!(enforced.offer(&database, gone(), NONE, at(0)), refused(guard));
+    let again = Offer::Refused { guard, new: false };
+    assert_eq!(enforced.offer(&database, gone(), NONE, at(1)), again);
+}

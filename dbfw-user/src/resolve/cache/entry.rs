@@ -1,0 +1,247 @@
+//! What one source last resolved to. Pure.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{Limits, SourceState};
+use crate::{
+    provider::FetchError,
+    resolve::{Answer, Damper, Part},
+    source::Prefix,
+};
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Entry {
+    pub(super) parts: BTreeMap<String, PartEntry>,
+    /// All parts' prefixes, and those that are held though they vanished.
+    pub(super) prefixes: Arc<[Prefix]>,
+    pub(super) lapsed: Arc<[Prefix]>,
+    pub(super) damper: Damper<Prefix>,
+    pub(super) grace: Duration,
+    pub(super) answered_at: Option<Timestamp>,
+    pub(super) from: String,
+    pub(super) notes: Vec<String>,
+    pub(super) error: Option<FetchError>,
+    /// Since when every answer says that it is gone or empty, and what it says.
+    pub(super) gone: Option<(Timestamp, String)>,
+    pub(super) asked: bool,
+    pub(super) unwanted_since: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct PartEntry {
+    pub(super) prefixes: Vec<Prefix>,
+    /// When an answer last had them.
+    pub(super) good_at: Option<Timestamp>,
+    /// `max_stale` took them away.
+    pub(super) lapsed: bool,
+    pub(super) state: PartState,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum PartState {
+    Good,
+    /// Not confirmed since.
+    Failed {
+        error: FetchError,
+    },
+    Empty {
+        why: String,
+        /// `None`: something else came between.
+        since: Option<Timestamp>,
+    },
+}
+
+impl Entry {
+    pub(super) fn answer(&mut self, answer: Answer, limits: Limits, now: Timestamp) {
+        (self.from, self.notes, self.grace) = (answer.from, answer.notes, answer.grace);
+        if answer.parts.is_empty() {
+            return self.gone("the answer is complete and empty".to_owned(), limits, now);
+        }
+        (self.error, self.gone) = (None, None);
+        let is_empty = answer.parts.values().all(|part| match part {
+            Part::Prefixes(prefixes) => prefixes.is_empty(),
+            Part::Failed(_) => false,
+            Part::Empty(_) => true,
+        });
+        let mut before = std::mem::take(&mut self.parts);
+        for (name, part) in answer.parts {
+            let old = before.remove(&name);
+            self.parts.insert(name, merge(old, part, limits, now));
+        }
+        if is_empty {
+            // All of it vanished at once: as with a list that is empty, that has to last.
+            let why = "is in the answer no more";
+            for (name, old) in before {
+                let part = merge(Some(old), Part::Empty(why.to_owned()), limits, now);
+                if !part.prefixes.is_empty() {
+                    self.parts.insert(name, part);
+                }
+            }
+        }
+        self.answered_at = Some(now);
+    }
+
+    /// The last answer, given again.
+    pub(super) fn repeat(&mut self, limits: Limits, now: Timestamp) {
+        self.error = None;
+        if let Some((_, why)) = self.gone.clone() {
+            return self.gone(why, limits, now);
+        }
+        for part in self.parts.values_mut() {
+            match &mut part.state {
+                PartState::Good => (part.good_at, part.lapsed) = (Some(now), false),
+                PartState::Failed { .. } => {}
+                PartState::Empty { since, .. } => {
+                    if is_over(*since.get_or_insert(now), limits.gone_after, now) {
+                        part.prefixes.clear();
+                    }
+                }
+            }
+        }
+        self.answered_at = Some(now);
+    }
+
+    pub(super) fn fail(&mut self, error: FetchError) {
+        self.error = Some(error);
+        // Gone is believed of consecutive answers only.
+        self.gone = None;
+        for part in self.parts.values_mut() {
+            if let PartState::Empty { since, .. } = &mut part.state {
+                *since = None;
+            }
+        }
+    }
+
+    /// Whether the last answer said nothing that time could change.
+    pub(super) fn is_settled(&self) -> bool {
+        self.error.is_none()
+            && self.gone.is_none()
+            && self.answered_at.is_some()
+            && self.damper.next_release().is_none()
+            && self.parts.values().all(|part| matches!(part.state, PartState::Good) && !part.lapsed)
+    }
+
+    pub(super) fn is_failing(&self) -> bool {
+        let failed = |part: &PartEntry| matches!(part.state, PartState::Failed { .. });
+        self.error.is_some() || self.parts.values().any(failed)
+    }
+
+    pub(super) fn gone(&mut self, why: String, limits: Limits, now: Timestamp) {
+        self.error = None;
+        let since = self.gone.as_ref().map_or(now, |(since, _)| *since);
+        self.gone = Some((since, why));
+        if is_over(since, limits.gone_after, now) {
+            self.parts.clear();
+            self.answered_at = Some(now);
+        }
+    }
+
+    /// Brings `prefixes` up to date; whether they changed.
+    pub(super) fn settle(&mut self, limits: Limits, now: Timestamp) -> bool {
+        let is_lapsed = |good_at: Option<Timestamp>| {
+            limits.max_stale.zip(good_at).is_some_and(|(max, at)| is_over(at, max, now))
+        };
+        let all_failed = self.error.is_some();
+        let (mut current, mut lapsed) = (Vec::new(), Vec::new());
+        for part in self.parts.values_mut() {
+            let failed = all_failed || matches!(part.state, PartState::Failed { .. });
+            part.lapsed |= failed && is_lapsed(part.good_at);
+            let target = if part.lapsed { &mut lapsed } else { &mut current };
+            target.extend_from_slice(&part.prefixes);
+        }
+        for list in [&mut current, &mut lapsed] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        lapsed.retain(|prefix| current.binary_search(prefix).is_err());
+        let held = if lapsed.is_empty() {
+            self.damper.update(&self.prefixes, &current, self.grace, now)
+        } else {
+            // Nothing that is held may outlive max_stale.
+            let rest: Vec<Prefix> = self
+                .prefixes
+                .iter()
+                .filter(|p| lapsed.binary_search(p).is_err())
+                .copied()
+                .collect();
+            self.damper.update(&rest, &current, self.grace, now)
+        };
+        let changed = *held != *self.prefixes || *lapsed != *self.lapsed;
+        if changed {
+            (self.prefixes, self.lapsed) = (held.into(), lapsed.into());
+        }
+        changed
+    }
+
+    pub(super) fn state(&self) -> SourceState {
+        let mut unresolved = Vec::new();
+        let mut failed = false;
+        for (name, part) in &self.parts {
+            match &part.state {
+                PartState::Good => {}
+                PartState::Failed { error, .. } => {
+                    failed = true;
+                    unresolved.push((name.clone(), error.message.clone()));
+                }
+                PartState::Empty { why, .. } => unresolved.push((name.clone(), why.clone())),
+            }
+        }
+        if let Some((_, why)) = &self.gone {
+            unresolved.push(("the whole".to_owned(), why.clone()));
+        }
+        let state = if !self.asked && self.answered_at.is_none() {
+            "pending"
+        } else if !self.lapsed.is_empty() {
+            "expired"
+        } else if self.gone.is_some() && !self.prefixes.is_empty() {
+            "gone"
+        } else if self.error.is_some() || failed || !self.asked {
+            "stale"
+        } else if self.prefixes.is_empty() {
+            "unresolvable"
+        } else {
+            "ok"
+        };
+        SourceState {
+            state,
+            from: Some(self.from.clone()).filter(|from| !from.is_empty()),
+            answered_at: self.answered_at,
+            unresolved,
+            error: self.error.clone(),
+            notes: self.notes.clone(),
+        }
+    }
+}
+
+fn merge(old: Option<PartEntry>, part: Part, limits: Limits, now: Timestamp) -> PartEntry {
+    let nothing =
+        PartEntry { prefixes: Vec::new(), good_at: None, lapsed: false, state: PartState::Good };
+    let old = old.unwrap_or(nothing);
+    match part {
+        Part::Prefixes(mut prefixes) if !prefixes.is_empty() => {
+            prefixes.sort_unstable();
+            prefixes.dedup();
+            PartEntry { prefixes, good_at: Some(now), lapsed: false, state: PartState::Good }
+        }
+        Part::Failed(error) => PartEntry { state: PartState::Failed { error }, ..old },
+        Part::Empty(why) => empty(old, why, limits, now),
+        Part::Prefixes(_) => empty(old, "has no address".to_owned(), limits, now),
+    }
+}
+
+fn empty(mut old: PartEntry, why: String, limits: Limits, now: Timestamp) -> PartEntry {
+    let since = match old.state {
+        PartState::Empty { since, .. } => since.unwrap_or(now),
+        _ => now,
+    };
+    if is_over(since, limits.gone_after, now) {
+        old.prefixes.clear();
+    }
+    PartEntry { state: PartState::Empty { why, since: Some(since) }, ..old }
+}
+
+pub(super) fn is_over(since: Timestamp, limit: Duration, now: Timestamp) -> bool {
+    Duration::try_from(now.duration_since(since)).is_ok_and(|passed| passed >= limit)
+}
