@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    enforced::{Candidate, ListPart, everybody},
+    enforced::{Candidate, ListPart, everybody, plain_lines},
     lists::List,
     remote::Account,
     state::{Agent, with_provider},
@@ -60,11 +60,14 @@ impl Agent {
             return ListPart::Gone;
         }
         let read_at = list.read_at.unwrap_or(now);
-        if sources.is_empty() {
+        if list.is_empty() {
             if database.on_empty == OnEmpty::Open {
                 candidate.guarded.push(everybody(provider_name(provider).into()));
             }
             return ListPart::Empty(read_at);
+        }
+        if !list.plain.is_empty() {
+            candidate.guarded.push(plain_lines(origin.clone(), Arc::clone(&list.plain)));
         }
         for source in sources {
             self.add(candidate, Arc::clone(source), origin.clone(), now);

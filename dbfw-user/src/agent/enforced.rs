@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use self::rules::{ADOPTED, is_adopted, is_live, keep, min_len, plan_id, prefixes};
-pub(super) use self::rules::{everybody, is_everybody, is_listed};
+pub(super) use self::rules::{everybody, is_everybody, is_listed, is_plain_lines, plain_lines};
 use crate::{
     config::{DatabaseConfig, OnEmpty},
     policy::{Guard, Refusal, check_shrink, check_width, narrowest},

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use crate::{
-    provider::{Cause, worker::ListOutcome},
+    provider::{Cause, list::FileList, worker::ListOutcome},
     resolve::Damper,
-    source::TrustedSource,
+    source::{Prefix, TrustedSource},
 };
 
 /// The last good list and how its provider is. What of it is in force is
@@ -18,6 +18,8 @@ pub(super) struct List {
     pub(super) provider: Arc<str>,
     /// The last good list; `None`: there never was one.
     pub(super) sources: Option<Vec<Arc<TrustedSource>>>,
+    /// What a long file says besides them, see [`FileList::plain`].
+    pub(super) plain: Arc<[Prefix]>,
     /// When it was last confirmed.
     pub(super) read_at: Option<Timestamp>,
     /// Why the last try failed.
@@ -41,6 +43,7 @@ impl List {
         Self {
             provider: provider.into(),
             sources: None,
+            plain: [].into(),
             read_at: None,
             error: None,
             problems: Vec::new(),
@@ -56,10 +59,12 @@ impl List {
     pub(super) fn restore(
         provider: String,
         sources: Vec<Arc<TrustedSource>>,
+        plain: Arc<[Prefix]>,
         read_at: Timestamp,
     ) -> Self {
         Self {
             sources: Some(sources),
+            plain,
             read_at: Some(read_at),
             from_snapshot: true,
             ..Self::new(provider)
@@ -106,7 +111,8 @@ impl List {
     }
 
     /// A list in a file: what stands in it counts at once, however often it changes.
-    pub(super) fn replace(&mut self, sources: Vec<TrustedSource>, now: Timestamp) {
+    pub(super) fn replace(&mut self, list: FileList, now: Timestamp) {
+        let FileList { sources, plain } = list;
         self.confirm(now);
         self.problems.clear();
         self.is_gone = false;
@@ -116,6 +122,14 @@ impl List {
         if !self.sources.as_ref().is_some_and(same) {
             self.sources = Some(sources.into_iter().map(Arc::new).collect());
         }
+        if *self.plain != *plain {
+            self.plain = plain.into();
+        }
+    }
+
+    /// Whether it is known and names nobody.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sources.as_ref().is_some_and(Vec::is_empty) && self.plain.is_empty()
     }
 
     /// A list in a file cannot be read: keeps what is in force, says why. Files are looked at

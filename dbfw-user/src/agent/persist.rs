@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    enforced::{Enforced, is_everybody},
+    enforced::{Enforced, is_everybody, is_plain_lines},
     lists::List,
     snapshot::{DatabaseSnapshot, ListSnapshot, Snapshot, SnapshotError},
     state::{Agent, synced},
@@ -131,11 +131,14 @@ impl Agent {
                 let sources: Vec<Arc<TrustedSource>> = guarded
                     .iter()
                     .filter(listed)
-                    .filter(|rule| !is_everybody(rule))
+                    .filter(|rule| !is_everybody(rule) && !is_plain_lines(rule))
                     .map(|rule| Arc::clone(&rule.source))
                     .collect();
+                let plain = guarded.iter().find(|rule| listed(rule) && is_plain_lines(rule));
+                let plain = plain.map_or_else(|| [].into(), |rule| Arc::clone(&rule.prefixes));
                 self.sync.restore(&database.name, list.last_success);
-                let restored = List::restore(list.provider.clone(), sources, list.last_success);
+                let restored =
+                    List::restore(list.provider.clone(), sources, plain, list.last_success);
                 self.lists.insert(database.name.clone(), restored);
             }
             self.enforced.insert(database.name.clone(), Enforced::restore(guarded, accepted_at));

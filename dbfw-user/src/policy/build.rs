@@ -67,15 +67,20 @@ pub struct Policy {
     counts: Vec<[u64; 2]>,
 }
 
+/// There may be millions of them.
 #[derive(Clone, Debug)]
 struct Node {
     prefix: Prefix,
     mask: u64,
-    /// The longest prefix that covers this one.
-    parent: Option<usize>,
-    own: Range<usize>,
-    effective: Range<usize>,
+    /// The longest prefix that covers this one; [`NONE`]: there is none.
+    parent: u32,
+    /// Where its rules end; they begin where those of the node before it end.
+    own_end: u32,
+    effective_end: u32,
 }
+
+/// No node.
+const NONE: u32 = u32::MAX;
 
 impl Policy {
     /// The policy of these databases.
@@ -97,22 +102,22 @@ impl Policy {
             counts: vec![[0; 2]; MAX_DATABASES as usize + 1],
             ..Self::default()
         };
+        policy.nodes.reserve_exact(claims.chunk_by(|a, b| a.0 == b.0).count());
         let mut start = 0;
-        let mut parent = None;
         for group in claims.chunk_by(|a, b| a.0 == b.0) {
             let own = start..start + group.len();
             start = own.end;
-            parent = Some(policy.push(group[0].0, own, parent));
+            policy.push(group[0].0, own);
         }
         policy
     }
 
-    /// Appends the node of `prefix`. `last` is the node before it, which or an ancestor of
-    /// which is its parent.
-    fn push(&mut self, prefix: Prefix, own: Range<usize>, last: Option<usize>) -> usize {
+    /// Appends the node of `prefix`. The node before it, or an ancestor of that, is its parent.
+    fn push(&mut self, prefix: Prefix, own: Range<usize>) {
+        let last = self.nodes.len().checked_sub(1);
         let parent = self.climb(last, |node| node.prefix.covers(&prefix));
         let (inherited, around) = match parent {
-            Some(parent) => (self.nodes[parent].mask, self.nodes[parent].effective.clone()),
+            Some(parent) => (self.nodes[parent].mask, self.effective_of(parent)),
             None => (0, 0..0),
         };
         let start = self.effective.len();
@@ -132,9 +137,30 @@ impl Policy {
             }
         }
         self.effective[start..].sort_unstable_by_key(|rule| rule.database);
-        let effective = start..self.effective.len();
-        self.nodes.push(Node { prefix, mask: mask | inherited, parent, own, effective });
-        self.nodes.len() - 1
+        self.nodes.push(Node {
+            prefix,
+            mask: mask | inherited,
+            parent: parent.map_or(NONE, place),
+            own_end: place(own.end),
+            effective_end: place(self.effective.len()),
+        });
+    }
+
+    /// The rules that name a node's prefix, in `own`.
+    fn own_of(&self, node: usize) -> Range<usize> {
+        let start = node.checked_sub(1).map_or(0, |before| self.nodes[before].own_end);
+        start as usize..self.nodes[node].own_end as usize
+    }
+
+    /// The rules its packets count for, in `effective`.
+    fn effective_of(&self, node: usize) -> Range<usize> {
+        let start = node.checked_sub(1).map_or(0, |before| self.nodes[before].effective_end);
+        start as usize..self.nodes[node].effective_end as usize
+    }
+
+    /// The node around a node.
+    fn parent_of(&self, node: usize) -> Option<usize> {
+        Some(self.nodes[node].parent).filter(|parent| *parent != NONE).map(|parent| parent as usize)
     }
 
     /// `node` or the nearest of its ancestors that `wanted` accepts.
@@ -144,7 +170,7 @@ impl Policy {
             if wanted(&self.nodes[index]) {
                 return next;
             }
-            next = self.nodes[index].parent;
+            next = self.parent_of(index);
         }
         None
     }
@@ -158,10 +184,10 @@ impl Policy {
 
     /// What every prefix may reach, sorted by prefix.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = PolicyEntry<'_>> {
-        self.nodes.iter().map(|node| PolicyEntry {
+        self.nodes.iter().enumerate().map(|(index, node)| PolicyEntry {
             prefix: node.prefix,
             mask: node.mask,
-            rules: &self.effective[node.effective.clone()],
+            rules: &self.effective[self.effective_of(index)],
         })
     }
 
@@ -178,9 +204,9 @@ impl Policy {
         let mut next = self.longest_match(addr);
         while let Some(index) = next {
             let node = &self.nodes[index];
-            let rules = self.own[node.own.clone()].iter().filter(|rule| seen.insert(**rule));
+            let rules = self.own[self.own_of(index)].iter().filter(|rule| seen.insert(**rule));
             found.extend(rules.map(|rule| Covering { prefix: node.prefix, rule: *rule }));
-            next = node.parent;
+            next = self.parent_of(index);
         }
         found
     }
@@ -210,6 +236,12 @@ impl Policy {
     pub fn prefixes(&self, database: u8, family: Family) -> u64 {
         self.counts.get(usize::from(database)).map_or(0, |counts| counts[family as usize])
     }
+}
+
+/// A place in a list of a policy. Its rules are bounded by what the configuration and lists may
+/// hold, far below 2^32.
+fn place(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(NONE)
 }
 
 /// The bit of a database in a mask; 0 if no database can have the id.

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::{ProviderError, list};
-use crate::{
-    config::open::{OpenError, read_file},
-    source::TrustedSource,
+use super::{
+    ProviderError,
+    list::{self, FileList},
 };
+use crate::config::open::{OpenError, read_file};
 
 /// Bytes a list may have.
 pub const MAX_BYTES: u64 = 64 << 20;
@@ -20,7 +20,7 @@ pub struct FileProvider {
 
 impl FileProvider {
     /// The list as it is now: all of it, or an error.
-    pub fn read(&self) -> Result<Vec<TrustedSource>, ProviderError> {
+    pub fn read(&self) -> Result<FileList, ProviderError> {
         let path = || self.path.clone();
         let text = read_file(&self.path, MAX_BYTES).map_err(|error| match error {
             OpenError::NotRegular => ProviderError::NotRegular { path: path() },
@@ -52,7 +52,7 @@ mod tests {
     fn reads_a_list() {
         let dir = tempfile::tempdir().unwrap();
         let path = list_in(dir.path());
-        let sources = FileProvider { path }.read().unwrap();
+        let FileList { sources, .. } = FileProvider { path }.read().unwrap();
         assert_eq!(sources.len(), 1);
         assert_eq!(sources[0].to_string(), "ip_addr:10.0.0.1");
     }

@@ -6,6 +6,9 @@
 //! `trusted_sources = […]` as the configuration writes it.
 //!
 //! Whether there is a provider that can resolve a source is not known here.
+//!
+//! In a long list the lines that say no more than an address are kept as prefixes: a million
+//! of them as sources would take half a gigabyte, and no counter is left for each anyway.
 
 use std::path::Path;
 
@@ -17,7 +20,8 @@ use crate::{
         sources::read_sources,
         utf8,
     },
-    source::{GrammarError, SourceType, TrustedSource},
+    resolve::literal,
+    source::{GrammarError, Prefix, SourceType, TrustedSource},
 };
 
 /// Sources a list may have.
@@ -26,53 +30,106 @@ pub const MAX_ENTRIES: usize = 2_000_000;
 /// Bytes a line of a plain list may have: room for the longest feed URL and a comment.
 pub const MAX_LINE: usize = 4096;
 
+/// Addresses without a comment that a list may have before they are kept as prefixes: a
+/// quarter of the counters there are for rules.
+pub const MAX_NAMED: usize = 4096;
+
+/// A list as it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileList {
+    /// Its sources.
+    pub sources: Vec<TrustedSource>,
+    /// Addresses and networks of a list with more than [`MAX_NAMED`] of them that have neither
+    /// a comment nor an expiry; they are not among `sources`. Sorted, no duplicates.
+    pub plain: Vec<Prefix>,
+}
+
+/// A list that is being read.
+#[derive(Default)]
+struct Collected {
+    list: FileList,
+    /// Sources that are no more than an address.
+    bare: usize,
+    all: usize,
+}
+
+impl Collected {
+    fn push(&mut self, source: TrustedSource) {
+        self.all += 1;
+        if !is_bare(&source) {
+            return self.list.sources.push(source);
+        }
+        self.bare += 1;
+        if self.bare <= MAX_NAMED {
+            return self.list.sources.push(source);
+        }
+        let FileList { sources, plain } = &mut self.list;
+        if self.bare == MAX_NAMED + 1 {
+            let named = sources.extract_if(.., |source| is_bare(source));
+            plain.extend(named.filter_map(|source| literal(&source)).flatten());
+        }
+        plain.extend(literal(&source).into_iter().flatten());
+    }
+
+    fn finish(mut self) -> FileList {
+        self.list.plain.sort_unstable();
+        self.list.plain.dedup();
+        self.list.plain.shrink_to_fit();
+        self.list
+    }
+}
+
+fn is_bare(source: &TrustedSource) -> bool {
+    source.kind == SourceType::IpAddr && source.description.is_none() && source.expires_at.is_none()
+}
+
 /// The sources in `text`, the content of `file`. A single problem rejects all of it.
-pub fn parse(file: &Path, text: &[u8]) -> Result<Vec<TrustedSource>, Problems> {
+pub fn parse(file: &Path, text: &[u8]) -> Result<FileList, Problems> {
     let mut report = Report::default();
-    let sources = if file.extension().is_some_and(|extension| extension == "toml") {
+    let list = if file.extension().is_some_and(|extension| extension == "toml") {
         parse_toml(file, text, &mut report)
     } else {
         parse_plain(file, text, &mut report)
     };
-    report.finish(file).map(|_| sources)
+    report.finish(file).map(|_| list.finish())
 }
 
-fn parse_toml(file: &Path, text: &[u8], report: &mut Report) -> Vec<TrustedSource> {
+fn parse_toml(file: &Path, text: &[u8], report: &mut Report) -> Collected {
     let Some(document) = utf8(file, text, report).and_then(|t| Document::parse(file, t, report))
     else {
-        return Vec::new();
+        return Collected::default();
     };
     let mut root = document.root();
     let fix = r#"add trusted_sources = ["ip_addr:10.0.0.0/8"], or [] for none"#;
-    let mut sources = Vec::new();
+    let mut list = Collected::default();
     if let Some(value) = root.require("trusted_sources", fix, report) {
         if value.get().as_array().is_some_and(|array| array.len() > MAX_ENTRIES) {
             too_many(&value.place(), report);
         } else {
-            read_sources(&value, report, |source, _| sources.push(source));
+            read_sources(&value, report, |source, _| list.push(source));
         }
     }
     root.finish(report);
-    sources
+    list
 }
 
-fn parse_plain(file: &Path, text: &[u8], report: &mut Report) -> Vec<TrustedSource> {
+fn parse_plain(file: &Path, text: &[u8], report: &mut Report) -> Collected {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
-    let mut sources = Vec::new();
+    let mut list = Collected::default();
     for (i, line) in text.split(|byte| *byte == b'\n').enumerate() {
         match parse_line(line.strip_suffix(b"\r").unwrap_or(line)) {
             Ok(None) => {}
-            Ok(Some(source)) => sources.push(source),
+            Ok(Some(source)) => list.push(source),
             Err(Bad { message, fix }) => {
                 report.problem(&Place::line(file, i + 1), message, fix);
             }
         }
-        if sources.len() > MAX_ENTRIES {
+        if list.all > MAX_ENTRIES {
             too_many(&Place::line(file, i + 1), report);
             break;
         }
     }
-    sources
+    list
 }
 
 fn too_many(place: &Place, report: &mut Report) {

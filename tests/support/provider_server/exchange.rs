@@ -128,7 +128,11 @@ impl State {
         };
         let refused = answer.status == StatusCode::TOO_MANY_REQUESTS;
         let headers = self.window.headers(limits, refused, now);
-        answer.headers.extend(headers);
+        for (name, value) in headers {
+            if answer.headers.iter().all(|(known, _)| *known != name) {
+                answer.headers.push((name, value));
+            }
+        }
         (answer, delivery)
     }
 

@@ -5,6 +5,9 @@ use std::{collections::VecDeque, time::Duration};
 use axum::http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
 
+/// When the oldest request stops to count, in seconds since 1970.
+pub(super) const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -65,7 +68,7 @@ impl Window {
         [
             (HeaderName::from_static("ratelimit-limit"), limits.hour.into()),
             (HeaderName::from_static("ratelimit-remaining"), left.into()),
-            (HeaderName::from_static("ratelimit-reset"), reset.into()),
+            (RATELIMIT_RESET, reset.into()),
         ]
     }
 }

@@ -36,6 +36,26 @@ pub(in crate::agent) fn is_everybody(rule: &Rule) -> bool {
     rule.source.value == EVERYBODY
 }
 
+/// Value of the one source that stands for the lines of a long list that say no more than an
+/// address; no list can hold it.
+const PLAIN_LINES: &str = "lines without a comment";
+
+/// The rule of a long list's plain lines.
+pub(in crate::agent) fn plain_lines(origin: Origin, prefixes: Arc<[Prefix]>) -> Rule {
+    let source = TrustedSource {
+        kind: SourceType::IpAddr,
+        value: PLAIN_LINES.to_owned(),
+        description: None,
+        expires_at: None,
+    };
+    Rule { source: Arc::new(source), origin, prefixes }
+}
+
+/// Whether this is the rule of a long list's plain lines.
+pub(in crate::agent) fn is_plain_lines(rule: &Rule) -> bool {
+    rule.source.value == PLAIN_LINES
+}
+
 pub(super) fn min_len(database: &DatabaseConfig) -> [u8; 2] {
     [database.min_prefix.ipv4, database.min_prefix.ipv6]
 }

@@ -6,10 +6,12 @@ mod text;
 use std::time::Duration;
 
 use axum::http::{StatusCode, header};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
     answer::{Answer, Content},
+    rate::RATELIMIT_RESET,
     request::{Request, Resource},
 };
 
@@ -64,6 +66,9 @@ pub enum Fault {
     /// A JSON pointer's place holds something else.
     Set(String, Value),
 }
+
+/// Seconds until the reset that a 429 without `retry-after` names.
+const RESET: i64 = 2;
 
 impl Fault {
     /// One of every kind. `elsewhere` is the URL of another server.
@@ -126,7 +131,11 @@ impl Fault {
                 let answer = Answer::error(StatusCode::TOO_MANY_REQUESTS);
                 Some(match retry_after {
                     Some(wait) => answer.header(header::RETRY_AFTER, &wait.as_secs().to_string()),
-                    None => answer,
+                    // Others used up the hour; the oldest of their requests is almost an hour old.
+                    None => {
+                        let reset = Timestamp::now().as_second() + RESET;
+                        answer.header(RATELIMIT_RESET, &reset.to_string())
+                    }
                 })
             }
             Self::Hang | Self::HugeBody(_) => Some(Answer::empty(StatusCode::OK)),
