@@ -1,6 +1,6 @@
 //! Answering the control socket.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use tokio::sync::broadcast::error::RecvError;
 
@@ -51,9 +51,8 @@ impl Agent {
                     Err((kind, message)) => call.fail(kind, message),
                 }
             }
-            Request::Reload { confirm, plans } => {
-                let plans = if confirm { self.plans_meant(plans) } else { BTreeSet::new() };
-                match self.reload(&plans, &by(&call)).await {
+            Request::Reload { plans } => {
+                match self.reload(&plans.into_iter().collect(), &by(&call)).await {
                     Ok(reloaded) => call.answer(&reloaded),
                     Err(ControlError { kind, message }) => call.fail(kind, message),
                 }

@@ -9,8 +9,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-use self::rules::{ADOPTED, is_adopted, is_live, keep, min_len, plan_id, prefixes};
-pub(super) use self::rules::{everybody, is_everybody, is_listed, is_plain_lines, plain_lines};
+use self::rules::{ADOPTED, is_live, keep, min_len, plan_id, prefixes};
+pub(super) use self::rules::{
+    everybody, is_adopted, is_everybody, is_listed, is_plain_lines, plain_lines,
+};
 use crate::{
     config::{DatabaseConfig, OnEmpty},
     policy::{Guard, Refusal, check_shrink, check_width, narrowest},
@@ -107,8 +109,18 @@ pub(super) enum Offer {
 
 impl Enforced {
     /// As an earlier run left it.
-    pub(super) fn restore(guarded: Vec<Rule>, accepted_at: Option<Timestamp>) -> Self {
-        Self { guarded, accepted_at, ..Self::default() }
+    pub(super) fn restore(
+        guarded: Vec<Rule>,
+        accepted_at: Option<Timestamp>,
+        measure: Option<&[Prefix]>,
+    ) -> Self {
+        let measure = measure.map(|prefixes| prefixes.iter().copied().collect());
+        Self { guarded, accepted_at, measure, ..Self::default() }
+    }
+
+    /// What the loss of the refused change is measured by, for the next run.
+    pub(super) fn measure(&self) -> Option<Vec<Prefix>> {
+        Some(self.measure.as_ref()?.iter().copied().collect())
     }
 
     /// What an earlier agent left in the maps, where neither list nor snapshot can be read:

@@ -55,15 +55,17 @@ impl List {
         }
     }
 
-    /// As it was when the snapshot was written.
+    /// As it was when the snapshot was written. That does not say why nothing of a list was in
+    /// force: such a list counts as not read yet.
     pub(super) fn restore(
         provider: String,
         sources: Vec<Arc<TrustedSource>>,
         plain: Arc<[Prefix]>,
         read_at: Timestamp,
     ) -> Self {
+        let is_known = !sources.is_empty() || !plain.is_empty();
         Self {
-            sources: Some(sources),
+            sources: is_known.then_some(sources),
             plain,
             read_at: Some(read_at),
             from_snapshot: true,
@@ -227,6 +229,13 @@ mod tests {
         assert_eq!(shown(&list), ["10.0.0.1", "10.0.0.2"]);
         assert!(list.accept(listed(&["10.0.0.1"]), GONE_AFTER, at(10_243)));
         assert!(!list.is_gone);
+    }
+
+    #[test]
+    fn what_was_not_in_force_is_not_an_empty_list() {
+        let restored = List::restore("digitalocean:x".to_owned(), vec![], [].into(), at(0));
+        assert_eq!(restored.sources, None);
+        assert!(!restored.is_empty(), "or on_empty would decide before anybody was asked");
     }
 
     #[test]

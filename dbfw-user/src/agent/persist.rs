@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    enforced::{Enforced, is_everybody, is_plain_lines},
+    enforced::{Enforced, is_adopted, is_everybody, is_plain_lines},
     lists::List,
     snapshot::{DatabaseSnapshot, ListSnapshot, Snapshot, SnapshotError},
     state::{Agent, synced},
@@ -59,6 +59,7 @@ impl Agent {
                 id: database.id,
                 rules: database.rules.clone(),
                 list: self.listed_since(&database.name),
+                measure: self.enforced.get(&database.name).and_then(Enforced::measure),
             })
             .collect();
         Snapshot {
@@ -120,6 +121,7 @@ impl Agent {
             let Some(known) = snapshot.database(&database.name) else { continue };
             let is_guarded = |rule: &&Rule| {
                 matches!(rule.origin, Origin::Provider(_))
+                    || is_adopted(rule)
                     || resolve::literal(&rule.source).is_none()
             };
             let guarded: Vec<Rule> = known.rules.iter().filter(is_guarded).cloned().collect();
@@ -141,7 +143,8 @@ impl Agent {
                     List::restore(list.provider.clone(), sources, plain, list.last_success);
                 self.lists.insert(database.name.clone(), restored);
             }
-            self.enforced.insert(database.name.clone(), Enforced::restore(guarded, accepted_at));
+            let enforced = Enforced::restore(guarded, accepted_at, known.measure.as_deref());
+            self.enforced.insert(database.name.clone(), enforced);
         }
         // What the audit log compares the first policy with.
         self.policy = Policy::build(&snapshot.policies());

@@ -87,15 +87,6 @@ impl Agent {
         }
     }
 
-    /// The plans a confirmation is about: those it names, else those that are refused now.
-    pub(super) fn plans_meant(&self, plans: Vec<String>) -> BTreeSet<String> {
-        if !plans.is_empty() {
-            return plans.into_iter().collect();
-        }
-        let refused = self.enforced.values().filter_map(|enforced| enforced.refused.as_ref());
-        refused.map(|refused| refused.id.clone()).collect()
-    }
-
     fn reloaded(&self, done: &Reconciled) -> Reloaded {
         let refused = self
             .enforced

@@ -224,7 +224,9 @@ impl Agent {
             return Some(*cause);
         }
         let listed = list.and_then(|list| list.sources.as_ref()).into_iter().flatten();
+        let local = self.local.all().iter().filter(|local| local.database == database);
         let written = config.trusted_sources.iter().chain(listed.map(|source| &**source));
+        let written = written.chain(local.map(|local| &local.source));
         let mut asked = written.filter(|source| Account::of(source.kind).is_some());
         asked.find_map(|source| self.cache.failure(&source.key()))
     }

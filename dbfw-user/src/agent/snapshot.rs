@@ -14,7 +14,7 @@ use super::files;
 use crate::{
     policy::{DatabasePolicy, SlotTable},
     resolve::Stored,
-    source::Rule,
+    source::{Prefix, Rule},
 };
 
 const FORMAT: u32 = 1;
@@ -46,6 +46,9 @@ pub struct DatabaseSnapshot {
     pub rules: Vec<Rule>,
     /// The provider's list among them, if it ever gave one.
     pub list: Option<ListSnapshot>,
+    /// While a change is refused: what its loss is measured by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measure: Option<Vec<Prefix>>,
 }
 
 /// Where the list of a database came from.
@@ -183,6 +186,7 @@ mod tests {
                     prefixes: prefixes.into(),
                 }],
                 list: None,
+                measure: Some(vec!["10.0.0.0/8".parse().unwrap()]),
             }],
             answers: vec![],
         }

@@ -13,8 +13,7 @@ pub(super) fn reload(context: &Context, confirm: Option<Vec<String>>) -> anyhow:
         }
         None => Vec::new(),
     };
-    let reloaded: Reloaded =
-        context.call(&Request::Reload { confirm: !plans.is_empty(), plans })?;
+    let reloaded: Reloaded = context.call(&Request::Reload { plans })?;
     context.show(&reloaded)?;
     let done = reloaded.refused.is_empty() && reloaded.failed.is_empty();
     Ok(if done { Exit::Ok } else { Exit::Failure })

@@ -83,6 +83,10 @@ impl Token {
             }
             _ => refuse(&format!("cannot be read: {error}: check the file system")),
         };
+        if opened.is_err() {
+            // Not to be taken for another file at every look.
+            self.seen = fs::metadata(&path).ok().as_ref().map(Stamp::of);
+        }
         let file = opened.map_err(|error| failed(&error))?;
         let metadata = file.metadata().map_err(|error| failed(&error))?;
         let stamp = Stamp::of(&metadata);

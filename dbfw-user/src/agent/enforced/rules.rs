@@ -70,7 +70,7 @@ pub(in crate::agent) fn is_listed(rule: &Rule) -> bool {
     matches!(rule.origin, Origin::Provider(_))
 }
 
-pub(super) fn is_adopted(rule: &Rule) -> bool {
+pub(in crate::agent) fn is_adopted(rule: &Rule) -> bool {
     rule.source.description.as_deref() == Some(ADOPTED)
 }
 
@@ -103,8 +103,7 @@ pub(super) fn plan_id(database: &str, rules: &[Rule]) -> String {
     let mut digest = Sha256::new();
     digest.update(database);
     digest.update([0]);
-    // What somebody adds by hand meanwhile makes no other plan of it.
-    for rule in rules.iter().filter(|rule| rule.origin != Origin::Local) {
+    for rule in rules {
         digest.update(rule.source.to_string());
         digest.update([0]);
         digest.update(rule.source.expires_at.map(|at| at.to_string()).unwrap_or_default());

@@ -77,9 +77,7 @@ async fn the_agents_refusal_keeps_its_kind() {
     let mut agent = agent();
     let path = agent.path.clone();
     let client = spawn_blocking(move || {
-        Client::connect(&path)
-            .unwrap()
-            .call::<Text>(&Request::Reload { confirm: false, plans: Vec::new() })
+        Client::connect(&path).unwrap().call::<Text>(&Request::Reload { plans: Vec::new() })
     });
     let call = agent.calls.recv().await.unwrap();
     call.fail(ControlErrorKind::BadConfig, "dbfw.toml:3: bad port");
@@ -251,7 +249,7 @@ fn readers_leave_room_for_root() {
 async fn only_root_may_change() {
     for request in [
         json!({ "verb": "detach" }),
-        json!({ "verb": "reload", "confirm": false }),
+        json!({ "verb": "reload" }),
         json!({ "verb": "trust_remove", "database": "a", "source": "b" }),
         json!({ "verb": "trust_add", "database": "a", "source": "b", "expires_at": null, "why": null }),
     ] {

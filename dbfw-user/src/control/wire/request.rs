@@ -36,9 +36,8 @@ pub enum Request {
     TrustRemove { database: String, source: String },
     /// Root only. One [`super::Reloaded`].
     Reload {
-        /// Lets refused changes through.
-        confirm: bool,
-        /// Which: [`super::RefusedPlan::id`] of those that a human saw, and no others.
+        /// Refused changes to let through: [`super::RefusedPlan::id`] of those that a human saw,
+        /// and no others.
         #[serde(default)]
         plans: Vec<String>,
     },

@@ -10,8 +10,8 @@ fn read<T: DeserializeOwned>(value: Value) -> T {
 /// What programs of the first version wrote is still read.
 #[test]
 fn documents_without_the_later_fields_are_read() {
-    let request: Request = read(json!({"verb": "reload", "confirm": true}));
-    assert_eq!(request, Request::Reload { confirm: true, plans: Vec::new() });
+    let request: Request = read(json!({"verb": "reload"}));
+    assert_eq!(request, Request::Reload { plans: Vec::new() });
     let reloaded: Reloaded =
         read(json!({"generation": 1, "added": 0, "removed": 0, "refused": []}));
     assert_eq!((reloaded.failed.len(), reloaded.pending.len()), (0, 0));
@@ -40,8 +40,8 @@ fn only_what_changes_something_is_roots_alone() {
         assert!(!read::<Request>(json!({ "verb": verb })).changes(), "{verb}");
     }
     assert!(!read::<Request>(json!({"verb": "suggest", "database": "orders"})).changes());
-    let plans = json!({"verb": "reload", "confirm": true, "plans": ["1a2b3c4d"]});
+    let plans = json!({"verb": "reload", "plans": ["1a2b3c4d"]});
     assert!(read::<Request>(plans).changes());
-    let misspelt = json!({"verb": "reload", "confirm": true, "plan": ["1a2b3c4d"]});
+    let misspelt = json!({"verb": "reload", "plan": ["1a2b3c4d"]});
     assert!(serde_json::from_value::<Request>(misspelt).is_err());
 }

@@ -49,7 +49,14 @@ pub(super) fn rules(document: Document, vhost: u64, what: &str) -> Result<Rules,
                 .push(format!("Aptible: vhost {vhost}: ip_whitelist[{i}]: {text}: mend it there")),
         }
     }
-    Ok(rules)
+    match rules.problems.first() {
+        // Rules that nobody understands are not the same as no rules.
+        Some(problem) if rules.sources.is_empty() => Err(FetchError::new(
+            Cause::Invalid,
+            format!("{problem}; no rule of the list can be used, so nothing of it is"),
+        )),
+        _ => Ok(rules),
+    }
 }
 
 fn rule(entry: Value) -> Result<TrustedSource, String> {

@@ -90,6 +90,11 @@ impl Api {
         session().inspect_err(|error: &FetchError| self.stats.failure(error.cause))
     }
 
+    /// The next session reads the certificate authorities anew: their file may be another.
+    pub(crate) fn forget_client(&self) {
+        lock(&self.client).take();
+    }
+
     /// Whether the token's file is another than when it was last read.
     pub(crate) fn token_changed(&self) -> bool {
         lock(&self.token).changed()

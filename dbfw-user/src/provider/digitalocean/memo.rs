@@ -33,8 +33,11 @@ impl Memo {
         if self.lists.get(provider) == Some(&print) {
             return ListOutcome::Unchanged;
         }
-        self.lists.insert(provider.to_owned(), print);
-        make()
+        let outcome = make();
+        if matches!(outcome, ListOutcome::List { .. }) {
+            self.lists.insert(provider.to_owned(), print);
+        }
+        outcome
     }
 
     /// The next answer for a list is reported in full.

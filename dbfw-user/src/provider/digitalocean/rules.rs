@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::wire::{Firewall, FirewallRule};
 use crate::{
-    provider::{http::clean, worker::ListOutcome},
+    provider::{Cause, FetchError, http::clean, worker::ListOutcome},
     source::{SourceKey, SourceType, TrustedSource},
 };
 
@@ -47,7 +47,14 @@ pub(crate) fn outcome(provider: &str, firewall: &Firewall) -> ListOutcome {
     if untold > 0 {
         problems.push(format!("{provider}: {untold} more rules that cannot be used"));
     }
-    ListOutcome::List { sources, problems }
+    match problems.first() {
+        // Rules that nobody understands are not the same as no rules.
+        Some(problem) if sources.is_empty() => ListOutcome::Failed(FetchError::new(
+            Cause::Invalid,
+            format!("{problem}: the list has no rule that can be used, so nothing of it is"),
+        )),
+        _ => ListOutcome::List { sources, problems },
+    }
 }
 
 fn source(rule: &FirewallRule) -> Result<TrustedSource, String> {

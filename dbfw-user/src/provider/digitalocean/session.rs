@@ -232,6 +232,9 @@ impl<'a> Session<'a> {
 
     fn conclude(&self, error: &FetchError) {
         self.api.stats.failure(error.cause);
+        if error.cause == Cause::Tls {
+            self.api.forget_client();
+        }
         let mut state = lock(&self.state);
         match error.cause {
             Cause::Connect | Cause::Tls => state.unreachable += 1,
@@ -240,7 +243,7 @@ impl<'a> Session<'a> {
         state.slow += u32::from(error.cause == Cause::Timeout);
         let refused = matches!(error.cause, Cause::Unauthorized | Cause::RateLimited);
         let away = state.unreachable >= ENOUGH || state.slow >= ENOUGH;
-        if refused || away || error.retry_after.is_some() {
+        if refused || away {
             state.course.broken.get_or_insert_with(|| error.clone());
         }
         state.course.failure.get_or_insert_with(|| error.clone());

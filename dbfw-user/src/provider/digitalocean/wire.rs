@@ -52,8 +52,8 @@ pub struct Droplet {
     /// Its addresses.
     #[serde(default, deserialize_with = "object")]
     pub networks: Option<Networks>,
-    /// Names of its tags.
-    #[serde(default, deserialize_with = "nullable")]
+    /// Names of its tags. Without the field it is no answer.
+    #[serde(deserialize_with = "nullable")]
     pub tags: Vec<String>,
     /// The VPC network it is in.
     #[serde(default, deserialize_with = "lenient")]
@@ -94,8 +94,8 @@ pub struct Cluster {
     /// The pods' CIDR.
     #[serde(default, deserialize_with = "nullable")]
     pub cluster_subnet: String,
-    /// Its nodes, by pool.
-    #[serde(default, deserialize_with = "nullable")]
+    /// Its nodes, by pool. Without the field it is no answer.
+    #[serde(deserialize_with = "nullable")]
     pub node_pools: Vec<NodePool>,
 }
 
@@ -105,8 +105,8 @@ pub struct NodePool {
     /// For people.
     #[serde(default, deserialize_with = "lenient")]
     pub name: String,
-    /// Its nodes.
-    #[serde(default, deserialize_with = "nullable")]
+    /// Its nodes. Without the field it is no answer.
+    #[serde(deserialize_with = "nullable")]
     pub nodes: Vec<Node>,
 }
 

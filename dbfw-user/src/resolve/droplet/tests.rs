@@ -9,7 +9,7 @@ fn single() -> Droplet {
 }
 
 fn droplet(networks: &str) -> Droplet {
-    read(&format!(r#"{{"id": 7, "status": "active", "networks": {networks}}}"#))
+    read(&format!(r#"{{"id": 7, "tags": [], "status": "active", "networks": {networks}}}"#))
 }
 
 #[test]
@@ -43,15 +43,21 @@ fn which_addresses_count() {
 #[test]
 fn what_has_no_address() {
     for (text, expected) in [
-        (r#"{"id": 7, "status": "new"}"#, "empty, is still being created"),
-        (r#"{"id": 7, "status": "new", "networks": {}}"#, "empty, is still being created"),
+        (r#"{"id": 7, "tags": [], "status": "new"}"#, "empty, is still being created"),
         (
-            r#"{"id": 7, "status": "active", "networks": {"v4": null, "v6": null}}"#,
+            r#"{"id": 7, "tags": [], "status": "new", "networks": {}}"#,
+            "empty, is still being created",
+        ),
+        (
+            r#"{"id": 7, "tags": [], "status": "active", "networks": {"v4": null, "v6": null}}"#,
             "empty, has no address",
         ),
-        (r#"{"id": 7, "status": "archive", "networks": null}"#, "empty, has no address"),
         (
-            r#"{"id": 7, "status": "active", "networks": null}"#,
+            r#"{"id": 7, "tags": [], "status": "archive", "networks": null}"#,
+            "empty, has no address",
+        ),
+        (
+            r#"{"id": 7, "tags": [], "status": "active", "networks": null}"#,
             "failed, DigitalOcean: droplet 7: networks is missing, though it is not being created",
         ),
     ] {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use self::offered::{Confirm, Offered, Settings, Step, steps};
 use super::*;
 
-/// What a plan puts in force, without what was added by hand.
+/// What a plan puts in force.
 type Content = Vec<(String, Vec<Prefix>)>;
 
 struct Run {
@@ -39,7 +39,7 @@ fn covered(prefix: &Prefix, by: &[Prefix]) -> bool {
 }
 
 fn content(rules: &[Rule]) -> Content {
-    let rules = rules.iter().filter(|rule| rule.origin != Origin::Local);
+    let rules = rules.iter();
     rules.map(|rule| (rule.source.to_string(), rule.prefixes.to_vec())).collect()
 }
 
@@ -62,8 +62,9 @@ impl Run {
         match step {
             Step::Set(settings) => self.settings = *settings,
             Step::Restart => {
+                let measure = self.enforced.measure();
                 let Enforced { guarded, accepted_at, .. } = std::mem::take(&mut self.enforced);
-                self.enforced = Enforced::restore(guarded, accepted_at);
+                self.enforced = Enforced::restore(guarded, accepted_at, measure.as_deref());
                 self.pending_since = None;
             }
             Step::Offer(offered) => {

@@ -77,7 +77,7 @@ fn empty_lists() {
 
 #[test]
 fn pages_that_make_no_list() {
-    let next = r#"{"droplets": [{"id": 1}], "meta": {"total": 1},
+    let next = r#"{"droplets": [{"id": 1, "tags": []}], "meta": {"total": 1},
                    "links": {"pages": {"next": "https://x/v2/droplets?page=2"}}}"#;
     for (pages, why) in [
         (vec![page("{}")], "page 1 has no list"),

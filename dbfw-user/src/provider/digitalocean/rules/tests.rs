@@ -131,7 +131,8 @@ fn descriptions_are_tidy() {
 #[test]
 fn problems_do_not_flood() {
     let rule = r#"{"type": "x", "value": "y"}"#;
-    let text = format!(r#"{{"rules": [{}]}}"#, vec![rule; 5000].join(","));
+    let many = vec![rule; 5000].join(",");
+    let text = format!(r#"{{"rules": [{many}, {{"type": "tag", "value": "web"}}]}}"#);
     let (_, problems) = rules(&text);
     assert_eq!(problems.len(), 101);
     assert_eq!(problems[100], format!("{NAME}: 4900 more rules that cannot be used"));
@@ -150,4 +151,13 @@ fn null_is_no_rule_and_nothing_is_no_list() {
     ] {
         assert!(serde_json::from_str::<Firewall>(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn rules_that_nobody_understands_are_not_no_rules() {
+    let text = r#"{"rules": [{"type": "vpc_peering", "value": "y"}]}"#;
+    let outcome = outcome(NAME, &read(text));
+    let ListOutcome::Failed(error) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(error.cause, Cause::Invalid);
+    assert!(error.message.contains("vpc_peering"), "{error}");
 }
