@@ -15,6 +15,7 @@ mod links;
 mod lists;
 mod local;
 mod logging;
+mod memory;
 mod notes;
 mod origins;
 mod persist;
@@ -40,6 +41,7 @@ use anyhow::Context as _;
 /// A bad configuration is a [`crate::config::Problems`] in the error's chain.
 pub fn run(config_path: PathBuf) -> anyhow::Result<()> {
     logging::init();
+    memory::give_back();
     let config = crate::config::load(&config_path)?;
     privileges::check()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
