@@ -114,6 +114,17 @@ pub fn query(netns: &Netns, server: &str, port: u16, sql: &str) -> Output {
         .expect("run psql")
 }
 
+/// Runs pgbench from a namespace to its end; what it printed. Panics if it fails.
+pub fn pgbench(netns: &Netns, server: &str, port: u16, options: &[&str]) -> String {
+    finish(
+        netns
+            .command(program("pgbench"))
+            .args(["--host", server, "--port", &port.to_string(), "--username", USER])
+            .args(options)
+            .arg(USER),
+    )
+}
+
 /// Adds to a `setpriv` command that it runs a program of PostgreSQL's as its user, and that
 /// the program ends with the test.
 fn as_user<'a>(command: &'a mut Command, name: &str) -> &'a mut Command {
