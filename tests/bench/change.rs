@@ -20,14 +20,17 @@ use crate::{
     systems::{Dbfw, Ipset, IpsetKind, Nft, NftHook, Trust},
 };
 
-const ROUNDS: u8 = 7;
+/// Changes of each kind, and with --quick.
+const ROUNDS: [u8; 2] = [7, 3];
 
 pub(crate) fn run(options: &Options) {
+    let rounds = ROUNDS[usize::from(options.quick)];
     let mut results = Vec::new();
     println!("  {:45} {:>9} {:>9} {:>9}", "one prefix more, milliseconds", "median", "min", "max");
     for count in [10, 10_000, 1_000_000] {
         let set = Set::new(Family::V4, Kind::Hosts, count);
-        let outcome = Line::new(Family::V4).and_then(|line| agent(&line, &set, &mut results));
+        let outcome =
+            Line::new(Family::V4).and_then(|line| agent(&line, &set, rounds, &mut results));
         if let Err(why) = outcome {
             println!("  dbfw, {} others: no result: {why}", grouped(count));
             results.push(json!({ "system": "dbfw", "others": count, "no_result": why }));
@@ -35,16 +38,24 @@ pub(crate) fn run(options: &Options) {
     }
     let set = Set::new(Family::V4, Kind::Hosts, 1_000_000);
     let peers: [(&str, Peer, bool); 4] = [
-        ("ipset add, hash:ip", |line, set| ipset(line, set, IpsetKind::HashIp), false),
-        ("ipset add, hash:net", |line, set| ipset(line, set, IpsetKind::HashNet), false),
-        ("nft add element, hash", |line, set| nft(line, set, false), false),
-        ("nft add element, interval", |line, set| nft(line, set, true), true),
+        (
+            "ipset add, hash:ip",
+            |line, set, rounds| ipset(line, set, IpsetKind::HashIp, rounds),
+            false,
+        ),
+        (
+            "ipset add, hash:net",
+            |line, set, rounds| ipset(line, set, IpsetKind::HashNet, rounds),
+            false,
+        ),
+        ("nft add element, hash", |line, set, rounds| nft(line, set, false, rounds), false),
+        ("nft add element, interval", |line, set, rounds| nft(line, set, true, rounds), true),
     ];
     for (name, peer, slow) in peers {
         let outcome = if slow && options.quick {
             Err("minutes a change: not in --quick".to_owned())
         } else {
-            Line::new(Family::V4).and_then(|line| peer(&line, &set))
+            Line::new(Family::V4).and_then(|line| peer(&line, &set, rounds))
         };
         let times = outcome.map(|(times, memory)| {
             if let Some(bytes) = memory {
@@ -58,7 +69,7 @@ pub(crate) fn run(options: &Options) {
     report::json(&options.directory, "change", &Value::Array(results));
 }
 
-type Peer = fn(&Line, &Set) -> Result<(Vec<Duration>, Option<u64>), String>;
+type Peer = fn(&Line, &Set, u8) -> Result<(Vec<Duration>, Option<u64>), String>;
 
 fn show(name: &str, others: usize, times: Result<Vec<Duration>, String>, results: &mut Vec<Value>) {
     let times = times.map(|times| {
@@ -81,13 +92,13 @@ fn show(name: &str, others: usize, times: Result<Vec<Duration>, String>, results
 
 /// By hand and by the list, each from the command or the rename to the first packet that is
 /// let in; and the memory.
-fn agent(line: &Line, set: &Set, results: &mut Vec<Value>) -> Result<(), String> {
+fn agent(line: &Line, set: &Set, rounds: u8, results: &mut Vec<Value>) -> Result<(), String> {
     let mut agent = Dbfw::configured(line, set, Trust::default())?;
     agent.spawn()?;
     results.push(memory::report(&agent, set.prefixes.len())?);
     let others = set.prefixes.len();
     let (mut overhead, mut by_hand, mut by_list) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let began = Instant::now();
         let listed = agent.host.dbfw(&["trust", "list"]);
         overhead.push(began.elapsed());
@@ -107,7 +118,7 @@ fn agent(line: &Line, set: &Set, results: &mut Vec<Value>) -> Result<(), String>
         succeeded(&added)?;
     }
     let list = fs::read_to_string(agent.host.path("orders.list")).map_err(|e| e.to_string())?;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let source = format!("192.0.2.{}", 100 + round);
         let fresh = agent.host.path("orders.list.new");
         fs::write(&fresh, format!("{list}{source}\n")).map_err(|error| error.to_string())?;
@@ -130,18 +141,28 @@ fn succeeded(output: &std::process::Output) -> Result<(), String> {
 }
 
 /// The commands return when the kernel has the element.
-fn ipset(line: &Line, set: &Set, kind: IpsetKind) -> Result<(Vec<Duration>, Option<u64>), String> {
+fn ipset(
+    line: &Line,
+    set: &Set,
+    kind: IpsetKind,
+    rounds: u8,
+) -> Result<(Vec<Duration>, Option<u64>), String> {
     let ipset = Ipset::empty(line, set, kind)?;
     ipset.fill(set)?;
     let memory = ipset.memory()?;
-    Ok((timed(|address| ipset.add(address), ROUNDS)?, Some(memory)))
+    Ok((timed(|address| ipset.add(address), rounds)?, Some(memory)))
 }
 
-fn nft(line: &Line, set: &Set, interval: bool) -> Result<(Vec<Duration>, Option<u64>), String> {
+fn nft(
+    line: &Line,
+    set: &Set,
+    interval: bool,
+    rounds: u8,
+) -> Result<(Vec<Duration>, Option<u64>), String> {
     let tables = Nft::empty(line, set, NftHook::Netdev, interval)?;
     tables.fill(set)?;
     // With intervals nft reads the whole set first, more than a minute each time.
-    let rounds = if interval { 2 } else { ROUNDS };
+    let rounds = if interval { 2 } else { rounds };
     Ok((timed(|address| tables.add(address), rounds)?, None))
 }
 

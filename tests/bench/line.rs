@@ -1,6 +1,12 @@
 //! Two namespaces and a veth pair: a flood on one end, the system under test on the other.
 
-use std::{io, os::fd::OwnedFd, process::Command, time::Duration};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use dbfw_common::Family;
 use dbfw_tests::{
@@ -23,7 +29,7 @@ use crate::{
 pub(crate) const INTERFACE: &str = "sut0";
 const GENERATOR: &str = "gen0";
 
-/// Packets of the first call into the kernel, which shows how many fit the time.
+/// Packets of a generator's first call into the kernel, which shows how many fit a time.
 const FIRST: u32 = 1 << 14;
 
 /// What a flood was.
@@ -53,6 +59,8 @@ pub(crate) struct Line {
 pub(crate) struct Generator {
     program: Xdp,
     frame: Vec<u8>,
+    /// Of a packet in the last flood; 0: there was none.
+    ns: AtomicU32,
     _networks: Option<Map>,
 }
 
@@ -114,7 +122,7 @@ impl Line {
                 program
             }
         };
-        Ok(Generator { program, frame, _networks: networks })
+        Ok(Generator { program, frame, ns: AtomicU32::new(0), _networks: networks })
     }
 
     /// The frame that a pattern's packets begin as.
@@ -145,17 +153,20 @@ impl Line {
         self.outside.run(|| {
             pin(flood_cpu())?;
             let mut sent = Sent::default();
-            let mut count = FIRST;
-            while count > 0 {
-                let ns = self.send(generator, count)?;
+            let mut send = |count: u32| -> io::Result<()> {
+                let ns = self.send(generator, count)?.max(1);
+                generator.ns.store(ns, Ordering::Relaxed);
                 // The kernel cuts off fractions.
-                sent.took +=
-                    Duration::from_nanos(u64::from(ns) * u64::from(count) + u64::from(count) / 2);
+                let took = u64::from(ns) * u64::from(count) + u64::from(count) / 2;
+                sent.took += Duration::from_nanos(took);
                 sent.packets += u64::from(count);
-                let left = time.saturating_sub(sent.took).as_nanos() / u128::from(ns.max(1));
-                // A rest that is not worth a call's preparations is left out.
-                count = if left > u128::from(FIRST) { left.min(1 << 30) as u32 } else { 0 };
+                Ok(())
+            };
+            if generator.ns.load(Ordering::Relaxed) == 0 {
+                send(FIRST)?;
             }
+            let count = time.as_nanos() / u128::from(generator.ns.load(Ordering::Relaxed));
+            send(count.clamp(1, 1 << 30) as u32)?;
             Ok(sent)
         })
     }
@@ -179,9 +190,14 @@ pub(crate) fn cpus() -> usize {
 
 /// Pins the calling thread to a CPU.
 pub(crate) fn pin(cpu: usize) -> io::Result<()> {
+    pin_process(0, cpu)
+}
+
+/// Pins a process's first thread, and what it starts from then on.
+pub(crate) fn pin_process(pid: i32, cpu: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu)?;
-    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+    Ok(sched_setaffinity(Pid::from_raw(pid), &set)?)
 }
 
 /// Runs a command to its end; what it printed, or what went wrong.

@@ -98,6 +98,10 @@ fn main() {
         }
         std::process::exit(2);
     }
+    if std::env::var_os("DBFW_BIN").is_none() {
+        println!("DBFW_BIN must name the dbfw binary: run this with `cargo xtask bench`");
+        std::process::exit(2);
+    }
     let directory = std::env::var_os("DBFW_BENCH_DIR").map_or("target/bench".into(), PathBuf::from);
     let options = Options { quick, directory };
     report::machine::print();

@@ -85,6 +85,11 @@ impl Postgres {
         }
     }
 
+    /// Process id of the server; processes of its connections are its children.
+    pub fn pid(&self) -> u32 {
+        self.server.id()
+    }
+
     /// What the server logged: a line for every connection it accepted.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("server.log")).unwrap_or_default()

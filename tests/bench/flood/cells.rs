@@ -113,8 +113,7 @@ pub(super) fn groups(quick: bool) -> Vec<Group> {
     let mut groups = Vec::new();
     for family in Family::ALL {
         for (kind, count, sources) in chosen {
-            // A million of IPv6 takes half a minute to load everywhere.
-            if quick && family == Family::V6 && *count > 10_000 {
+            if quick && family == Family::V6 && *count != 10_000 {
                 continue;
             }
             groups.push(Group { family, kind: *kind, count: *count, sources });

@@ -167,10 +167,11 @@ fn flood(
     if lost > LOSS {
         return Err(format!("its counters show {total} of {packets} packets"));
     }
-    // What the list lets in, and some packets of the line's own neighbours.
     let accepted = seen.accepted as f64 / packets;
     let expected = if kind == Kind::DropAll { 0.0 } else { cell.share };
-    if (accepted - expected).abs() > 0.1 * expected + 2e-4 {
+    // Four standard deviations of chance, and some packets of the line's own.
+    let chance = 4.0 * (expected / packets).sqrt() + 1e-4;
+    if (accepted - expected).abs() > 0.02 * expected + chance {
         return Err(format!(
             "let in {:.3} % of the packets, {:.3} % are of the list",
             100.0 * accepted,

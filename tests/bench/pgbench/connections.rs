@@ -44,23 +44,24 @@ fn connect(line: &Line, time: Duration) -> io::Result<f64> {
         let acceptor = scope.spawn(move || -> io::Result<()> {
             loop {
                 let (mut stream, _) = listener.accept()?;
-                if io::Read::read(&mut stream, &mut [0])? == 1 {
+                if matches!(io::Read::read(&mut stream, &mut [0]), Ok(1)) {
                     return Ok(());
                 }
             }
         });
         let rate = line.outside.run(|| -> io::Result<f64> {
+            let reset = libc::linger { l_onoff: 1, l_linger: 0 };
             let began = Instant::now();
             let mut made = 0u32;
             while began.elapsed() < time {
-                drop(TcpStream::connect(server)?);
+                let stream = TcpStream::connect(server)?;
+                // Closed by a reset: ports in TIME_WAIT would run out.
+                setsockopt(&stream, sockopt::Linger, &reset)?;
                 made += 1;
             }
             let rate = f64::from(made) / began.elapsed().as_secs_f64();
             let mut last = TcpStream::connect(server)?;
             io::Write::write_all(&mut last, &[1])?;
-            let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-            let _ = setsockopt(&last, sockopt::Linger, &linger);
             Ok(rate)
         })?;
         acceptor.join().map_err(|_| io::Error::other("the server failed"))??;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{Filter, ROUNDS, Standing, pgbench, table};
 use crate::{
     Options, PORT,
-    line::{Generator, Line, cpus, flood_cpu, pin},
+    line::{Generator, Line, cpus, flood_cpu, pin, pin_process},
     report::Spread,
     sets::{Pattern, Set},
     systems::NftHook,
@@ -23,8 +23,8 @@ use crate::{
 
 /// Packets a second that arrive, as far as the system takes them.
 const OFFERED: f64 = 1_200_000.0;
-/// Packets at once: what a network card holds back at most.
-const BURST: u32 = 24_000;
+/// Packets of one call into the kernel, which takes 20 ms to prepare, most of it asleep.
+const BURST: u32 = 60_000;
 
 const FILTERS: [Filter; 3] =
     [Filter::Dbfw { backstop: true }, Filter::Nft(NftHook::Netdev), Filter::Nft(NftHook::Raw)];
@@ -83,12 +83,10 @@ fn measure(set: &Set, share: Share, seconds: u64) -> Result<Vec<Vec<Flooded>>, S
     let servers: Vec<_> = lines
         .iter()
         .map(|line| {
-            // What is started on a CPU stays there with all its children.
-            let server = line
-                .sut
-                .run(|| pin(flood_cpu()).map(|()| postgres::Postgres::start(&line.sut, PORT)));
+            let server = postgres::Postgres::start(&line.sut, PORT);
             postgres::pgbench(&line.sut, "127.0.0.1", PORT, &["--initialize", "--quiet"]);
-            server
+            // Processes of later connections inherit it.
+            pin_process(server.pid() as i32, flood_cpu()).map(|()| server)
         })
         .collect::<io::Result<Vec<_>>>()
         .map_err(|error| format!("cannot pin the server: {error}"))?;

@@ -1,7 +1,7 @@
 //! xdp-filter of xdp-tools: deny policy, addresses let in by source. It knows no rule of
 //! both port and address, so it compares no port: less work than the others have.
 
-use std::{net::IpAddr, path::Path};
+use std::{fs, io::ErrorKind, net::IpAddr, path::Path};
 
 use dbfw_common::Family;
 
@@ -28,9 +28,7 @@ pub(super) struct XdpFilter<'a> {
 
 impl<'a> XdpFilter<'a> {
     pub(super) fn start(line: &'a Line, set: &Set) -> Result<Self, String> {
-        if Path::new(PINS).exists() {
-            return Err(format!("{PINS} is there: another xdp-filter is in use"));
-        }
+        remove_leftovers()?;
         let feature = if set.family == Family::V4 { "ipv4" } else { "ipv6" };
         let command = || line.sut.command("xdp-filter");
         run(command().args(["load", INTERFACE, "-m", "native", "-p", "deny", "-f", feature]))?;
@@ -62,6 +60,21 @@ impl<'a> XdpFilter<'a> {
             map.set(&key(prefix.addr()), &value).map_err(|error| error.to_string())?;
         }
         Ok(())
+    }
+}
+
+/// Pins of a bench that was killed: those of no interface but ours, which is named like no
+/// real one.
+fn remove_leftovers() -> Result<(), String> {
+    let programs = Path::new(PINS).join("programs");
+    let others = fs::read_dir(programs).into_iter().flatten().flatten();
+    let mut others = others.filter(|entry| entry.file_name() != INTERFACE);
+    if others.next().is_some() {
+        return Err(format!("{PINS} is of another xdp-filter"));
+    }
+    match fs::remove_dir_all(PINS) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(format!("{PINS}: {error}")),
+        _ => Ok(()),
     }
 }
 
