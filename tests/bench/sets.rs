@@ -177,9 +177,9 @@ fn with_leading(address: IpAddr, network: u32, bits: u32) -> IpAddr {
     }
 }
 
-fn distinct<T: Copy + Eq + std::hash::Hash>(count: usize, mut draw: impl FnMut() -> T) -> Vec<T> {
+fn distinct<T: Copy + Eq + std::hash::Hash>(count: usize, draw: impl FnMut() -> T) -> Vec<T> {
     let mut seen = HashSet::with_capacity(count);
-    std::iter::repeat_with(|| draw()).filter(|value| seen.insert(*value)).take(count).collect()
+    std::iter::repeat_with(draw).filter(|value| seen.insert(*value)).take(count).collect()
 }
 
 /// Prefixes in 10,000 by their length in IPv4; in IPv6 lengths are twice these. Like the

@@ -103,7 +103,7 @@ impl Asm {
     }
 
     /// The lower bits of `dst` in network order, the others zero.
-    pub(super) fn to_be(&mut self, dst: Reg, bits: u32) -> &mut Self {
+    pub(super) fn network_order(&mut self, dst: Reg, bits: u32) -> &mut Self {
         self.emit(0xdc, dst, 0, 0, bits)
     }
 

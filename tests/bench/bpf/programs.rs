@@ -67,7 +67,7 @@ pub(crate) fn random(family: Family, frame: &[u8]) -> io::Result<Xdp> {
                 .alu_reg(Alu::Mov, R1, R0)
                 .alu(Alu::Shr, R1, 3)
                 .alu(Alu::Or, R1, 0x2000_0000)
-                .to_be(R1, 32)
+                .network_order(R1, 32)
                 .store(Width::Word, R7, SOURCE6, R1);
             write_lower6(&mut asm);
         }
@@ -101,7 +101,7 @@ pub(crate) fn inside(family: Family, frame: &[u8], networks: &[u32]) -> io::Resu
             write_source4(&mut asm, frame);
         }
         Family::V6 => {
-            asm.to_be(R1, 32).store(Width::Word, R7, SOURCE6, R1);
+            asm.network_order(R1, 32).store(Width::Word, R7, SOURCE6, R1);
             write_lower6(&mut asm);
         }
     }
@@ -146,9 +146,9 @@ fn write_source4(asm: &mut Asm, frame: &[u8]) {
         );
     }
     asm.alu(Alu::Xor, R2, 0xffff)
-        .to_be(R2, 16)
+        .network_order(R2, 16)
         .store(Width::Half, R7, CHECKSUM4, R2)
-        .to_be(R1, 32)
+        .network_order(R1, 32)
         .store(Width::Word, R7, SOURCE4, R1);
 }
 
