@@ -1,4 +1,5 @@
-//! New connections a second: what the socket lookup sees.
+//! New connections a second: what the socket lookup sees. Client and server take turns on
+//! one CPU, so that the rate is what a connection costs and not how threads are woken.
 
 use std::{
     io,
@@ -11,7 +12,11 @@ use dbfw_common::Family;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::{Filter, Outcome, ROUNDS, counted};
-use crate::{PORT, line::Line, sets::Set};
+use crate::{
+    PORT,
+    line::{Line, flood_cpu, pin},
+    sets::Set,
+};
 
 /// A server that accepts and closes, for each filter, and one client in turn.
 pub(super) fn run(filters: &[Filter], set: &Set, seconds: f64) -> Outcome {
@@ -42,6 +47,7 @@ fn connect(line: &Line, time: Duration) -> io::Result<f64> {
     thread::scope(|scope| {
         // Ends with the connection that carries a byte.
         let acceptor = scope.spawn(move || -> io::Result<()> {
+            pin(flood_cpu())?;
             loop {
                 let (mut stream, _) = listener.accept()?;
                 if matches!(io::Read::read(&mut stream, &mut [0]), Ok(1)) {
@@ -50,6 +56,7 @@ fn connect(line: &Line, time: Duration) -> io::Result<f64> {
             }
         });
         let rate = line.outside.run(|| -> io::Result<f64> {
+            pin(flood_cpu())?;
             let reset = libc::linger { l_onoff: 1, l_linger: 0 };
             let began = Instant::now();
             let mut made = 0u32;
