@@ -95,7 +95,7 @@ pub(super) fn groups(quick: bool) -> Vec<Group> {
         &[
             (Kind::Hosts, 1, uniform),
             (Kind::Hosts, 10_000, both),
-            (Kind::Hosts, 1_000_000, uniform),
+            (Kind::Hosts, 100_000, uniform),
             (Kind::CloudHosts, 10_000, inside),
         ]
     } else {

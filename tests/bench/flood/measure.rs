@@ -11,7 +11,8 @@ use crate::{
     systems::{ALL, Counts, Kind, System},
 };
 
-const ROUNDS: usize = 5;
+/// Floods of each system, and with --quick.
+const ROUNDS: [usize; 2] = [5, 3];
 
 /// The share of packets that may be missing from a system's counters.
 const LOSS: f64 = 0.02;
@@ -100,10 +101,11 @@ fn floods(standing: &[Standing<'_>], cell: &Cell, quick: bool) -> Vec<Row> {
             line.generator(&cell.pattern).map_err(|error| format!("no generator: {error}"))
         })
         .collect();
-    for round in 0..ROUNDS {
+    let rounds = ROUNDS[usize::from(quick)];
+    for round in 0..rounds {
         // Each begins a round once, as far as there are rounds.
         for turn in 0..standing.len() {
-            let at = (turn + round * standing.len() / ROUNDS) % standing.len();
+            let at = (turn + round * standing.len() / rounds) % standing.len();
             let sample = generators[at].as_ref().map_err(Clone::clone).and_then(|generator| {
                 let (line, system) = standing[at].system.as_ref().map_err(Clone::clone)?;
                 flood(line, system.as_ref(), generator, cell, standing[at].kind, time)
