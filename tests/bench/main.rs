@@ -1,35 +1,119 @@
-//! Measurements of dbfw on this machine: `cargo xtask bench [SCENARIO…]`. Ratios within one
-//! run mean something, absolute figures only on the machine they were taken on.
+//! Measurements of dbfw on this machine, beside its peers: `cargo xtask bench [--quick]
+//! [SCENARIO…]`. Ratios within one run mean something, absolute figures only on the machine
+//! they were taken on.
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
 mod agent;
+mod bpf;
+mod change;
 mod enforce;
+mod flood;
+mod line;
+mod load;
 mod path;
+mod pgbench;
 mod providers;
+mod report;
+mod sets;
+mod systems;
 
-/// Scenarios by name, and what each shows.
-const SCENARIOS: [(&str, &str, fn()); 4] = [
-    ("path", "ns a packet through the XDP program, beside an empty one", path::run),
-    ("enforce", "from a changed file to the first packet judged by it", enforce::run),
-    ("agent", "memory and idle CPU of the agent, with 10 and 10,000 prefixes", agent::run),
-    ("providers", "requests, time and CPU that the lists of a provider cost", providers::run),
+use std::path::PathBuf;
+
+/// The protected port.
+const PORT: u16 = 5432;
+
+/// How to measure.
+struct Options {
+    /// Fewer sizes, shorter floods.
+    quick: bool,
+    /// Where JSON and curves go.
+    directory: PathBuf,
+}
+
+/// One theme of measurements.
+struct Scenario {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Options),
+    /// Belongs to what `--quick` runs if no scenario is named.
+    quick: bool,
+}
+
+const fn scenario(
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Options),
+    quick: bool,
+) -> Scenario {
+    Scenario { name, about, run, quick }
+}
+
+const SCENARIOS: [Scenario; 8] = [
+    scenario(
+        "path",
+        "ns a packet through the XDP program, beside an empty one",
+        |_| path::run(),
+        true,
+    ),
+    scenario("flood", "packets a second refused, beside other filters", flood::run, true),
+    scenario("load", "a million prefixes, from a file until they are in force", load::run, true),
+    scenario("change", "one prefix more beside a million, and memory", change::run, true),
+    scenario("pgbench", "what those who are let in notice, also under a flood", pgbench::run, true),
+    scenario(
+        "enforce",
+        "from a changed file to the first packet judged by it",
+        |_| enforce::run(),
+        false,
+    ),
+    scenario(
+        "agent",
+        "memory and idle CPU of the agent, with 10 and 10,000 prefixes",
+        |_| agent::run(),
+        false,
+    ),
+    scenario(
+        "providers",
+        "requests, time and CPU that the lists of a provider cost",
+        |_| providers::run(),
+        false,
+    ),
 ];
 
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(unknown) =
-        wanted.iter().find(|name| !SCENARIOS.iter().any(|(known, ..)| known == name))
-    {
-        println!("there is no scenario {unknown}; there are:");
-        for (name, about, _) in SCENARIOS {
-            println!("  {name:10} {about}");
+    let (flags, wanted): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|word| word.starts_with('-'));
+    let quick = flags.iter().any(|flag| flag == "--quick");
+    let unknown = wanted
+        .iter()
+        .find(|name| !SCENARIOS.iter().any(|known| known.name == **name))
+        .or_else(|| flags.iter().find(|flag| *flag != "--quick"));
+    if let Some(unknown) = unknown {
+        println!("there is no scenario or option {unknown}; there are:");
+        println!(
+            "  {:10} short floods, few sizes; without a name: the scenarios with *",
+            "--quick"
+        );
+        for Scenario { name, about, quick, .. } in &SCENARIOS {
+            println!("{} {name:10} {about}", if *quick { '*' } else { ' ' });
         }
         std::process::exit(2);
     }
-    for (name, about, run) in SCENARIOS {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
-            println!("{name}: {about}");
-            run();
+    if std::env::var_os("DBFW_BIN").is_none() {
+        println!("DBFW_BIN must name the dbfw binary: run this with `cargo xtask bench`");
+        std::process::exit(2);
+    }
+    let directory = std::env::var_os("DBFW_BENCH_DIR").map_or("target/bench".into(), PathBuf::from);
+    let options = Options { quick, directory };
+    report::machine::print();
+    for scenario in &SCENARIOS {
+        let chosen = if wanted.is_empty() {
+            scenario.quick || !quick
+        } else {
+            wanted.iter().any(|wanted| wanted == scenario.name)
+        };
+        if chosen {
+            println!("{}: {}", scenario.name, scenario.about);
+            (scenario.run)(&options);
             println!();
         }
     }

@@ -85,6 +85,11 @@ impl Postgres {
         }
     }
 
+    /// Process id of the server; processes of its connections are its children.
+    pub fn pid(&self) -> u32 {
+        self.server.id()
+    }
+
     /// What the server logged: a line for every connection it accepted.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("server.log")).unwrap_or_default()
@@ -112,6 +117,17 @@ pub fn query(netns: &Netns, server: &str, port: u16, sql: &str) -> Output {
         .env("PGCONNECT_TIMEOUT", "2")
         .output()
         .expect("run psql")
+}
+
+/// Runs pgbench from a namespace to its end; what it printed. Panics if it fails.
+pub fn pgbench(netns: &Netns, server: &str, port: u16, options: &[&str]) -> String {
+    finish(
+        netns
+            .command(program("pgbench"))
+            .args(["--host", server, "--port", &port.to_string(), "--username", USER])
+            .args(options)
+            .arg(USER),
+    )
 }
 
 /// Adds to a `setpriv` command that it runs a program of PostgreSQL's as its user, and that

@@ -19,12 +19,16 @@ const HELP: &str = "\
 Usage: cargo xtask <task> [options]
 
   setup      Find or install what the build and the tests need
-  bench      Measure dbfw on this machine: path, enforce, agent (root)
+  bench      Measure dbfw on this machine, beside its peers (root)
   demo       Watch dbfw protect a real PostgreSQL, in namespaces (root)
   test       Run every test: `cargo test`, then those that need a kernel (root)
   tidy       Check the rules of this repository that a machine can check
   gen        Write shell completions and manual pages to target/gen
   licenses   Check where every dependency comes from, and its licence, offline
+
+Options of bench:
+  --quick            Fewer sizes and shorter floods: a few minutes
+  SCENARIO...        path, flood, load, change, pgbench, enforce, agent, providers
 
 Options of demo:
   --keep             Leave it standing, and say how to look around

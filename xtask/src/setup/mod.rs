@@ -34,6 +34,15 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     bail!("setup cannot install the above on {}: install it and run this again", host.name)
 }
 
+/// What `cargo xtask bench` measures dbfw beside. What cannot be had is only said: the bench
+/// shows it as no result.
+pub(crate) fn ensure_peers() {
+    match tools::ensure_peers(&Host::detect()) {
+        Ok(missing) => missing.iter().for_each(|line| println!("missing  {line}")),
+        Err(error) => println!("missing  peers to compare with: {error:#}"),
+    }
+}
+
 /// One line for something that is there.
 fn have(what: &str, which: impl std::fmt::Display) {
     println!("have     {what}: {which}");

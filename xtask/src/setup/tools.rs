@@ -42,11 +42,27 @@ const TOOLS: [Tool; 10] = [
     tool("pgbench", "postgresql", "postgresql-contrib", "postgresql"),
 ];
 
+/// What dbfw is measured beside.
+const PEERS: [Tool; 3] = [
+    tool("ipset", "ipset", "ipset", "ipset"),
+    tool("iptables-legacy", "iptables", "iptables-legacy", "iptables"),
+    tool("xdp-filter", "xdp-tools", "xdp-tools", "xdp-tools"),
+];
+
 /// Finds every program, installs the packages of those that are not there, and returns what
 /// is missing after that.
 pub(super) fn ensure(host: &Host) -> Result<Vec<String>> {
+    ensure_all(host, &TOOLS)
+}
+
+/// The same for the peers.
+pub(super) fn ensure_peers(host: &Host) -> Result<Vec<String>> {
+    ensure_all(host, &PEERS)
+}
+
+fn ensure_all(host: &Host, tools: &'static [Tool]) -> Result<Vec<String>> {
     let mut absent = Vec::new();
-    for tool in &TOOLS {
+    for tool in tools {
         match find(tool.program) {
             Some(path) => have(tool.program, path.display()),
             None => absent.push(tool),

@@ -1,0 +1,162 @@
+//! pgbench while a flood hits its port. The server's processes share the CPU that takes the
+//! flood, as on a machine whose every CPU takes its part; pgbench has the others.
+
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use dbfw_common::Family;
+use dbfw_tests::postgres;
+use serde_json::{Value, json};
+
+use super::{Filter, ROUNDS, Standing, pgbench, table};
+use crate::{
+    Options, PORT,
+    line::{Generator, Line, cpus, flood_cpu, pin, pin_process},
+    report::Spread,
+    sets::{Pattern, Set},
+    systems::NftHook,
+};
+
+/// Packets a second that arrive, as far as the system takes them.
+const OFFERED: f64 = 1_200_000.0;
+/// Packets of one call into the kernel, which takes 20 ms to prepare, most of it asleep.
+const BURST: u32 = 60_000;
+
+const FILTERS: [Filter; 3] =
+    [Filter::Dbfw { backstop: true }, Filter::Nft(NftHook::Netdev), Filter::Nft(NftHook::Raw)];
+
+/// Whether the flood comes before the server's processes, as it does in an interrupt, or
+/// shares the CPU with them, as the kernel arranges it once that lasts (ksoftirqd).
+#[derive(Clone, Copy)]
+struct Share {
+    name: &'static str,
+    nice: i32,
+}
+
+const SHARES: [Share; 2] =
+    [Share { name: "flood first", nice: -20 }, Share { name: "flood shares the CPU", nice: 0 }];
+
+struct Flooded {
+    tps: f64,
+    mpps: f64,
+}
+
+pub(super) fn run(set: &Set, options: &Options) -> Vec<Value> {
+    let shares = if options.quick { &SHARES[..1] } else { &SHARES[..] };
+    shares.iter().map(|share| one(set, *share, options.quick)).collect()
+}
+
+fn one(set: &Set, share: Share, quick: bool) -> Value {
+    let rates = measure(set, share, if quick { 1 } else { 3 });
+    let what = format!("tps, {}", share.name);
+    let (tps, mpps) = match rates {
+        Ok(all) => {
+            let figures = |value: fn(&Flooded) -> f64| {
+                all.iter().map(|of| of.iter().map(value).collect()).collect::<Vec<Vec<f64>>>()
+            };
+            (Ok(figures(|it| it.tps)), figures(|it| it.mpps))
+        }
+        Err(why) => (Err(why), Vec::new()),
+    };
+    let tps = table(&what, &FILTERS, FILTERS[0], tps);
+    let mut taken = Vec::new();
+    for (filter, rates) in FILTERS.iter().zip(&mpps) {
+        if let Some(spread) = Spread::of(rates) {
+            println!(
+                "  {:30} {:>9.2} Mpps of the flood dropped meanwhile ({:.2} offered)",
+                filter.name(),
+                spread.median,
+                OFFERED / 1e6
+            );
+            taken.push(json!({ "system": filter.name(), "mpps": spread }));
+        }
+    }
+    json!({ "tps": tps, "flood": taken, "offered_mpps": OFFERED / 1e6 })
+}
+
+fn measure(set: &Set, share: Share, seconds: u64) -> Result<Vec<Vec<Flooded>>, String> {
+    let lines = FILTERS.iter().map(|_| Line::new(Family::V4)).collect::<Result<Vec<_>, _>>()?;
+    let servers: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let server = postgres::Postgres::start(&line.sut, PORT);
+            postgres::pgbench(&line.sut, "127.0.0.1", PORT, &["--initialize", "--quiet"]);
+            // Processes of later connections inherit it.
+            pin_process(server.pid() as i32, flood_cpu()).map(|()| server)
+        })
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(|error| format!("cannot pin the server: {error}"))?;
+    let standing = lines
+        .iter()
+        .zip(FILTERS)
+        .map(|(line, filter)| filter.start(line, set))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut all: Vec<Vec<Flooded>> = FILTERS.iter().map(|_| Vec::new()).collect();
+    for round in 0..ROUNDS {
+        for turn in 0..FILTERS.len() {
+            let at = (turn + round) % FILTERS.len();
+            all[at].push(flooded(&lines[at], &standing[at], share, seconds)?);
+        }
+    }
+    drop(servers);
+    Ok(all)
+}
+
+fn flooded(
+    line: &Line,
+    standing: &Standing<'_>,
+    share: Share,
+    seconds: u64,
+) -> Result<Flooded, String> {
+    let Standing::System(system) = standing else {
+        return Err("only systems that drop are flooded".to_owned());
+    };
+    let generator = line.generator(&Pattern::Uniform).map_err(|error| error.to_string())?;
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let flood = scope.spawn(|| paced(line, &generator, share, &stop));
+        let (before, began) = (system.counts()?, Instant::now());
+        let output = line.outside.run(|| {
+            pin((flood_cpu() + 1) % cpus())
+                .map(|()| pgbench(&line.outside, line.server(), &seconds.to_string()))
+        });
+        let (after, took) = (system.counts()?, began.elapsed());
+        stop.store(true, Ordering::Relaxed);
+        flood
+            .join()
+            .map_err(|_| "the flood failed".to_owned())?
+            .map_err(|error| format!("cannot flood: {error}"))?;
+        let output = output.map_err(|error| format!("cannot pin pgbench: {error}"))?;
+        let tps = output.lines().find_map(|line| line.strip_prefix("tps = "));
+        let tps = tps.and_then(|rest| rest.split(' ').next()?.parse().ok());
+        let dropped = (after.dropped - before.dropped) as f64;
+        Ok(Flooded {
+            tps: tps.ok_or_else(|| format!("pgbench says: {output}"))?,
+            mpps: dropped / took.as_secs_f64() / 1e6,
+        })
+    })
+}
+
+/// Bursts at a fixed rate until told to stop; what the system cannot take in time is not
+/// made up for.
+fn paced(line: &Line, generator: &Generator, share: Share, stop: &AtomicBool) -> io::Result<()> {
+    let period = Duration::from_secs_f64(f64::from(BURST) / OFFERED);
+    line.outside.run(|| {
+        pin(flood_cpu())?;
+        // SAFETY: changes the calling thread's own priority.
+        if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, share.nice) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let mut next = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            line.send(generator, BURST)?;
+            next = (next + period).max(Instant::now());
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+        Ok(())
+    })
+}
