@@ -8,7 +8,7 @@ use std::{
 use dbfw_tests::{
     agent::Host,
     pair::{FRIEND4, Pair, STRANGER4, TRUSTED4, database, list_state, orders},
-    provider_server::Server,
+    provider_server::{Fault, On, Resource, Server},
 };
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
@@ -241,4 +241,31 @@ fn a_tag_trusted_by_hand_ends_while_the_agent_is_down() {
     server.up();
     wait_state(&host, "tag:backend", "ok");
     assert_refused(&host, &pair, STRANGER4);
+}
+
+#[test]
+fn a_restart_does_not_take_a_list_that_lapsed_for_an_empty_one() {
+    let pair = Pair::new();
+    let server = server(&pair.db);
+    server.account(|account| {
+        account.add_database_as(CLUSTER, "orders", &["ip_addr:10.77.0.2"]);
+    });
+    let mut host = Host::new(&pair.db);
+    let keys = format!("{}on_empty = \"open\"", cluster(CLUSTER));
+    let database = format!("{}\n{}", digitalocean(&server, "timeout = \"20s\""), orders(&keys));
+    host.configure(&agent_keys("max_stale = \"2s\""), &database);
+    host.start();
+    wait_let_in(&host, &pair, TRUSTED4);
+    server.inject(On::resource(Resource::Firewall), Fault::Status(500));
+    wait_cut(&host, &pair, TRUSTED4);
+
+    // An empty list would let in everybody, until the API answered or failed.
+    host.stop(Signal::SIGTERM);
+    server.clear_faults();
+    server.inject(On::resource(Resource::Firewall), Fault::Hang);
+    host.start();
+    for _ in 0..20 {
+        assert_refused(&host, &pair, STRANGER4);
+        thread::sleep(Duration::from_millis(100));
+    }
 }
