@@ -128,7 +128,7 @@ impl Round<'_> {
             self.report(SourceType::Tag, |key, memo| self.of_tag(key, memo, &droplets)).await;
             droplets
         };
-        let clusters_first = lock(&self.account.wheel).short() / 4 % 2 == 0;
+        let clusters_first = (lock(&self.account.wheel).short() / 4).is_multiple_of(2);
         let (clusters, mut droplets) = if clusters_first {
             tokio::join!(clusters, droplets)
         } else {

@@ -56,9 +56,9 @@ fn what_lapsed_comes_back_only_with_an_answer_that_has_it() {
 fn empty_answers_do_not_make_what_fails_younger() {
     let mut cache = cache(Some(90));
     hear(&mut cache, answer([("a", address("10.0.0.1"))]), 0);
-    for now in (10..200).step_by(20) {
-        hear(&mut cache, answer([("a", PartSaid::Empty)]), now);
-        hear(&mut cache, answer([("a", PartSaid::Failed)]), now + 10);
+    for time in (10..200).step_by(20) {
+        hear(&mut cache, answer([("a", PartSaid::Empty)]), time);
+        hear(&mut cache, answer([("a", PartSaid::Failed)]), time + 10);
     }
     assert_eq!(trusted(&cache), [""; 0], "no answer had it for 200 seconds");
 }
@@ -106,15 +106,15 @@ fn what_flapped_long_ago_goes_at_once() {
     let mut cache = cache(None);
     let both = || answer([("a", address("10.0.0.1")), ("b", address("10.0.0.2"))]);
     let one = || answer([("b", address("10.0.0.2"))]);
-    for now in [0, 20, 40] {
-        hear(&mut cache, both(), now);
-        if now < 40 {
-            hear(&mut cache, one(), now + 10);
+    for time in [0, 20, 40] {
+        hear(&mut cache, both(), time);
+        if time < 40 {
+            hear(&mut cache, one(), time + 10);
         }
     }
-    for now in (100..80_000).step_by(60) {
-        hear(&mut cache, Said::Unchanged, now);
-        cache.sweep(at(now));
+    for time in (100..80_000).step_by(60) {
+        hear(&mut cache, Said::Unchanged, time);
+        cache.sweep(at(time));
     }
     hear(&mut cache, one(), 80_000);
     assert_eq!(trusted(&cache), ["10.0.0.2/32"]);
