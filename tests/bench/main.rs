@@ -6,10 +6,12 @@ mod agent;
 mod enforce;
 mod path;
 mod providers;
+mod verdict;
 
 /// Scenarios by name, and what each shows.
-const SCENARIOS: [(&str, &str, fn()); 4] = [
+const SCENARIOS: [(&str, &str, fn()); 5] = [
     ("path", "ns a packet through the XDP program, beside an empty one", path::run),
+    ("verdict", "ns a packet with many prefixes, the source another for each", verdict::run),
     ("enforce", "from a changed file to the first packet judged by it", enforce::run),
     ("agent", "memory and idle CPU of the agent, with 10 and 10,000 prefixes", agent::run),
     ("providers", "requests, time and CPU that the lists of a provider cost", providers::run),
