@@ -60,7 +60,7 @@ impl Table {
     /// The bucket of an address with this hash.
     #[inline(always)]
     pub const fn bucket(self, hash: u64) -> u32 {
-        (hash >> (64 - self.bits & 63)) as u32
+        (hash >> ((64 - self.bits) & 63)) as u32
     }
 }
 

@@ -96,7 +96,13 @@ impl Maps {
         map_ids.iter().copied().find(|id| !ours(id))
     }
 
-    /// The words of PORTS, FRONT4 or FRONT6 as memory; not for maps opened read-only.
+    /// A descriptor of a map.
+    pub(super) fn fd(&self, name: &'static str) -> Result<OwnedFd, DatapathError> {
+        let fd = self.fds.get(name).ok_or_else(|| DatapathError::Object(name.to_owned()))?;
+        fd.try_clone().map_err(|error| DatapathError::map("open", name, error))
+    }
+
+    /// The words of PORTS as memory; not for maps opened read-only.
     pub(super) fn words(&self, name: &'static str, len: u32) -> Result<Words, DatapathError> {
         let map = self.fds.get(name).ok_or_else(|| DatapathError::Object(name.to_owned()))?;
         Words::map(map.as_fd(), len)

@@ -117,7 +117,7 @@ pub(super) fn load(pins: &Pins) -> Result<Programs, DatapathError> {
     }
     hosts::discard_incomplete(pins)?;
     for name in shapes.keys() {
-        loader.map_pin_path(*name, pins.path(name));
+        loader.map_pin_path(name, pins.path(name));
     }
     let mut ebpf = loader.load(OBJECT).map_err(|error| DatapathError::Load {
         program: "maps".to_owned(),

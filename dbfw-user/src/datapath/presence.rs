@@ -1,6 +1,10 @@
 //! The presence bits of one family in the memory the programs read.
 
-use super::{Entries, front, table::Table, words::Words};
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use dbfw_common::{FRONT4, FRONT6};
+
+use super::{Entries, error::DatapathError, front, table::Table, words::Words};
 use crate::source::Prefix;
 
 /// Removed hosts whose bits may stand, at least; and then a part of those that are there.
@@ -12,7 +16,10 @@ const SCAN: usize = 4_096;
 /// The bits of FRONT4 or FRONT6.
 #[derive(Debug)]
 pub(super) struct Presence {
-    words: Words,
+    /// `None`: there is no map, only words.
+    map: Option<OwnedFd>,
+    /// The map's memory, while it is needed: some megabytes that would count as the agent's.
+    words: Option<Words>,
     v4: bool,
     /// At most so many bits stand for what is gone. Bits found by a hash, and those of hosts,
     /// cannot be cleared without looking at all others.
@@ -20,24 +27,55 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    pub(super) fn new(words: Words, v4: bool) -> Self {
-        Self { words, v4, stale: 0 }
+    /// The bits in `map`, asleep.
+    pub(super) fn new(map: OwnedFd, v4: bool) -> Self {
+        Self { map: Some(map), words: None, v4, stale: 0 }
+    }
+
+    /// Makes the memory accessible, which everything below needs.
+    pub(super) fn wake(&mut self) -> Result<(), DatapathError> {
+        if let (None, Some(map)) = (&self.words, &self.map) {
+            let name = if self.v4 { FRONT4 } else { FRONT6 };
+            let words = Words::map(map.as_fd(), front::words(self.v4))
+                .map_err(|error| DatapathError::map("map the memory of", name, error))?;
+            self.words = Some(words);
+        }
+        Ok(())
+    }
+
+    /// Gives the memory back.
+    pub(super) fn sleep(&mut self) {
+        if self.map.is_some() {
+            self.words = None;
+        }
+    }
+
+    fn get(&self, word: u32) -> u64 {
+        debug_assert!(self.words.is_some(), "the bits are looked at asleep");
+        self.words.as_ref().map_or(0, |words| words.get(word))
+    }
+
+    fn set(&self, word: u32, bits: u64) {
+        debug_assert!(self.words.is_some(), "the bits are changed asleep");
+        if let Some(words) = &self.words {
+            words.set(word, bits);
+        }
     }
 
     /// The word that says which table is in use.
     pub(super) fn table_word(&self) -> u64 {
-        self.words.get(0)
+        self.get(0)
     }
 
     /// Says which table is in use from now on.
     pub(super) fn set_table_word(&self, word: u64) {
-        self.words.set(0, word);
+        self.set(0, word);
     }
 
     /// Sets the bits of a prefix that is about to be inserted.
     pub(super) fn add(&self, prefix: &Prefix, in_trie: bool) {
         front::marks(prefix, in_trie, |word, bits| {
-            self.words.set(word, self.words.get(word) | bits);
+            self.set(word, self.get(word) | bits);
         });
     }
 
@@ -85,11 +123,11 @@ impl Presence {
             while let Some((_, bits)) = kept.next_if(|(at, _)| *at <= word) {
                 keep |= bits;
             }
-            self.words.set(word, self.words.get(word) & !(bits & !keep));
+            self.set(word, self.get(word) & !(bits & !keep));
         });
         front::coarse_blocks(&block, |word, bits, mut below| {
-            if below.all(|word| self.words.get(word) == 0) {
-                self.words.set(word, self.words.get(word) & !bits);
+            if below.all(|word| self.get(word) == 0) {
+                self.set(word, self.get(word) & !bits);
             }
         });
     }
@@ -112,7 +150,7 @@ impl Presence {
             front::marks(prefix, true, &mut mark);
         }
         for (index, &word) in exact.iter().enumerate().skip(dbfw_common::FRONT_HEAD as usize) {
-            self.words.set(index as u32, word);
+            self.set(index as u32, word);
         }
         self.stale = 0;
     }

@@ -1,16 +1,12 @@
 //! The sets as the agent sees them: what the kernel holds, and where.
 
-use std::{
-    collections::BTreeSet,
-    os::fd::{AsFd as _, OwnedFd},
-};
+use std::{collections::BTreeSet, os::fd::AsFd as _};
 
 use dbfw_common::{ENTRIES, ENTRY_IDS, Entry, FRONT4, FRONT6};
 
 use super::{
     Entries,
     error::DatapathError,
-    front,
     hosts::{Hosts, outer_name},
     ids::{Ids, Taken},
     maps::Maps,
@@ -49,14 +45,9 @@ pub(super) fn side(prefix: &Prefix) -> usize {
 
 impl Side {
     fn open(maps: &Maps, pins: &Pins, v4: bool) -> Result<Self, DatapathError> {
-        let name = if v4 { FRONT4 } else { FRONT6 };
-        let presence = Presence::new(maps.words(name, front::words(v4))?, v4);
-        let outer: Option<&OwnedFd> = maps.fds.get(outer_name(v4));
-        let outer = outer
-            .ok_or_else(|| DatapathError::Object(outer_name(v4).to_owned()))?
-            .try_clone()
-            .map_err(|error| DatapathError::map("open", outer_name(v4), error))?;
-        let hosts = Hosts::open(pins, outer, v4, &presence)?;
+        let mut presence = Presence::new(maps.fd(if v4 { FRONT4 } else { FRONT6 })?, v4);
+        presence.wake()?;
+        let hosts = Hosts::open(pins, maps.fd(outer_name(v4))?, v4, &presence)?;
         let (nets, overflow, gone) = (Entries::new(), BTreeSet::new(), Vec::new());
         Ok(Self { hosts, nets, overflow, presence, gone })
     }
@@ -97,6 +88,7 @@ impl Sets {
         }
         for family in &mut sets.sides {
             family.presence.fit(family.hosts.table(), &family.nets);
+            family.presence.sleep();
         }
         Ok(sets)
     }

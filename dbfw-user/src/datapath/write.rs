@@ -30,7 +30,23 @@ impl Sets {
         pins: &Pins,
         plan: &Plan,
     ) -> Result<(), DatapathError> {
+        if plan.is_empty() {
+            return Ok(());
+        }
         let hosts = self.check_capacity(plan)?;
+        self.sides.iter_mut().try_for_each(|family| family.presence.wake())?;
+        let result = self.apply_awake(maps, pins, plan, hosts);
+        self.sides.iter_mut().for_each(|family| family.presence.sleep());
+        result
+    }
+
+    fn apply_awake(
+        &mut self,
+        maps: &mut Maps,
+        pins: &Pins,
+        plan: &Plan,
+        hosts: [usize; 2],
+    ) -> Result<(), DatapathError> {
         for (v4, hosts) in [(true, hosts[0]), (false, hosts[1])] {
             self.make_room(maps, pins, v4, hosts);
         }
