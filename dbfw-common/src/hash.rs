@@ -87,7 +87,9 @@ pub const fn host6_key(address: [u32; 4]) -> [u64; 2] {
 /// The hash of an IPv6 address.
 #[inline(always)]
 pub const fn host6_hash(key: [u64; 2]) -> u64 {
-    let hash = mix(key[0].wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ key[1]);
+    // One after the other: octets of both halves that change together must not cancel.
+    let high = mix(key[0]);
+    let hash = mix(high ^ high >> 32 ^ key[1]);
     // Folded down: a slot keeps the lower bits, which multiplying alone leaves weak.
     hash ^ hash >> 29
 }

@@ -143,8 +143,12 @@ impl Table {
             return Ok(Some(before));
         }
         let first = self.first(probe);
-        let free = (first..first + SLOTS).find(|&at| self::id(self.words.get(at)) == 0);
-        let at = free.ok_or(())?;
+        let mut slots = first..first + SLOTS;
+        // Another with the same bits of the hash: what is left to chance is kept from happening.
+        if slots.clone().any(|at| probe.is(self.words.get(at))) {
+            return Err(());
+        }
+        let at = slots.find(|&at| self::id(self.words.get(at)) == 0).ok_or(())?;
         if let Some([a, b]) = probe.key {
             let key = key_of(first, at);
             self.words.set(key, a);

@@ -90,6 +90,16 @@ fn few_hosts_find_their_bucket_full() {
     }
 }
 
+/// The last octets of both halves of an address, as sites number their networks and hosts.
+#[test]
+fn addresses_of_neighbouring_networks_have_hashes_of_their_own() {
+    let mut tags = std::collections::BTreeSet::new();
+    for (net, host) in (0..=255u128).flat_map(|net| (0..=255u128).map(move |host| (net, host))) {
+        let address = 0x2604_a880u128 << 96 | net << 64 | host;
+        assert!(tags.insert(Probe::new(IpAddr::V6(address.into())).tag), "{net} {host}");
+    }
+}
+
 #[test]
 fn a_table_fits_its_hosts() {
     for v4 in [true, false] {
