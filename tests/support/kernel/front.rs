@@ -70,7 +70,7 @@ impl Front {
             return word(first)..word(first) + 1;
         }
         // As many blocks as there are begin at a multiple of their number.
-        let all = if level.bits == 1 { u64::MAX } else { u64::MAX / 3 << level.bit };
+        let all = if level.bits == 1 { u64::MAX } else { (u64::MAX / 3) << level.bit };
         let range = word(first)..word(first) + blocks * level.bits / 64;
         for value in &mut self.words[range.start as usize..range.end as usize] {
             *value |= all;
