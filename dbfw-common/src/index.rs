@@ -1,6 +1,6 @@
 //! Where in an array map a thing is found.
 
-use crate::{DATABASE_SLOTS, FRONT_COARSE_WORDS, Family, Reason};
+use crate::{DATABASE_SLOTS, Family, Reason};
 
 /// What one counter of STATS counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,42 +47,4 @@ const _: () = {
 pub const fn port_slot(udp: bool, port: u16) -> (u32, u32) {
     let index = (udp as u32) << 16 | port as u32;
     (index / 8, index % 8)
-}
-
-/// Word of FRONT4 and bit in it for the leading 16 bits of an address, whose four octets
-/// are given as they lie in memory (network order).
-#[inline(always)]
-pub const fn front4_coarse(address: u32) -> (u32, u32) {
-    coarse(u32::from_be(address))
-}
-
-/// Word of FRONT4 and bit in it for the leading 24 bits of an address.
-#[inline(always)]
-pub const fn front4_fine(address: u32) -> (u32, u32) {
-    fine(u32::from_be(address))
-}
-
-/// Word of FRONT6 and bit in it for the leading 16 bits of an address, whose octets are
-/// given as they lie in memory (network order).
-#[inline(always)]
-pub const fn front6_coarse(address: [u32; 4]) -> (u32, u32) {
-    coarse(u32::from_be(address[0]))
-}
-
-/// Word of FRONT6 and bit in it for the leading 24 bits of an address.
-#[inline(always)]
-pub const fn front6_fine(address: [u32; 4]) -> (u32, u32) {
-    fine(u32::from_be(address[0]))
-}
-
-#[inline(always)]
-const fn coarse(leading: u32) -> (u32, u32) {
-    let index = leading >> 16;
-    (index / 64, index % 64)
-}
-
-#[inline(always)]
-const fn fine(leading: u32) -> (u32, u32) {
-    let index = leading >> 8;
-    (FRONT_COARSE_WORDS + index / 64, index % 64)
 }

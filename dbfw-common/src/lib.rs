@@ -7,6 +7,8 @@
 #![no_std]
 
 mod event;
+mod front;
+mod hash;
 mod index;
 mod limits;
 mod names;
@@ -14,10 +16,15 @@ mod reason;
 mod value;
 
 pub use event::{Budget, Event, Trace};
-pub use index::{
-    Counted, STATS_SLOTS, front4_coarse, front4_fine, front6_coarse, front6_fine, port_slot,
-    stats_slot,
+pub use front::{
+    FRONT4_HOST, FRONT4_NET, FRONT6_FAR, FRONT6_NEAR, front4_coarse, front4_fine, front6_coarse,
+    front6_long, front6_short,
 };
+pub use hash::{
+    BUCKET4_WORDS, BUCKET6_WORDS, Bucket4, Bucket6, ID_BITS, TAG4_SHIFT, TAG6_SHIFT, Table,
+    host4_hash, host6_hash, host6_key, host6_tag,
+};
+pub use index::{Counted, STATS_SLOTS, port_slot, stats_slot};
 pub use limits::*;
 pub use names::*;
 pub use reason::{Family, Mode, Reason, Verdict};

@@ -2,7 +2,7 @@
 
 /// Version of the ABI: the pin directory carries it, so a change of any type, map or
 /// meaning in this crate needs a new number and never meets old pins.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Databases one host can protect. A database's id is 1..=MAX_DATABASES, bit `id - 1` of
 /// [`crate::Entry::databases`].
@@ -25,10 +25,18 @@ pub const RULE_SLOTS: u32 = 16_384;
 /// inserted, so an unused one costs nothing.
 pub const MAX_NETS: u32 = 4_194_304;
 
-/// Entries of HOSTS4 and of HOSTS6: full-length addresses beyond these go to the tries.
-/// The bucket array (16 bytes an entry) is allocated at once, and a table much larger than
-/// its content costs cache misses, so this stays moderate.
-pub const MAX_HOSTS: u32 = 65_536;
+/// Full-length addresses a family may have. A table of them grows with their number; one
+/// that finds its bucket full goes to the trie.
+pub const MAX_HOSTS: u32 = 4_194_304;
+
+/// Hosts a bucket of HOSTS4 or HOSTS6 has room for.
+pub const BUCKET_SLOTS: usize = 8;
+
+/// Tables HOSTS4 and HOSTS6 have room for: the one in use and the one that will replace it.
+pub const TABLES: u32 = 2;
+
+/// Entries of ENTRIES: an id fits 16 bits. Id 0 is nobody's: it marks a free slot.
+pub const ENTRY_IDS: u32 = 65_536;
 
 /// VLAN tags the programs walk; one more is dropped as [`crate::Reason::VlanDepth`].
 pub const MAX_VLAN_TAGS: u32 = 4;
@@ -51,13 +59,27 @@ pub const LOOPBACK_IFINDEX: u32 = 1;
 /// Set in [`crate::Database::flags`] of the host's slot: non-first fragments are dropped.
 pub const FLAG_DROP_FRAGMENTS: u32 = 1;
 
-/// 64-bit words of FRONT4 and FRONT6: a bit for every leading 16 bits, then one for every
-/// leading 24 bits.
-pub const FRONT_COARSE_WORDS: u32 = (1 << 16) / 64;
-/// See [`FRONT_COARSE_WORDS`].
-pub const FRONT_FINE_WORDS: u32 = (1 << 24) / 64;
-/// See [`FRONT_COARSE_WORDS`].
-pub const FRONT_WORDS: u32 = FRONT_COARSE_WORDS + FRONT_FINE_WORDS;
+/// 64-bit words at the start of FRONT4 and FRONT6 that hold no bits. The first of them says
+/// which table of hosts is in use ([`crate::Table`]); the others fill its cache line.
+pub const FRONT_HEAD: u32 = 8;
+
+/// First word of FRONT4's second level: two bits for every leading 24.
+pub const FRONT4_FINE: u32 = FRONT_HEAD + (1 << 16) / 64;
+/// 64-bit words of FRONT4.
+pub const FRONT4_WORDS: u32 = FRONT4_FINE + (1 << 24) / 32;
+
+/// First word of FRONT6's bits for networks shorter than [`LONG_NET6`]: one for every
+/// leading 24.
+pub const FRONT6_SHORT: u32 = FRONT_HEAD + (1 << 16) / 32;
+/// First word of FRONT6's bits for hosts and longer networks, which are found by a hash.
+pub const FRONT6_LONG: u32 = FRONT6_SHORT + (1 << 24) / 64;
+/// Words of these, as a power of two.
+pub const FRONT6_LONG_BITS: u32 = 18;
+/// 64-bit words of FRONT6.
+pub const FRONT6_WORDS: u32 = FRONT6_LONG + (1 << FRONT6_LONG_BITS);
+
+/// Shortest IPv6 network whose presence is noted by its leading 48 bits.
+pub const LONG_NET6: u8 = 48;
 
 /// 64-bit words of PORTS: a byte for every (protocol, port).
 pub const PORT_WORDS: u32 = 2 * 65_536 / 8;

@@ -1,15 +1,19 @@
 //! Names of maps and programs, at most 15 bytes so that the kernel keeps them whole.
 
+use crate::TABLES;
+
 /// (protocol, port) → database id.
 pub const PORTS: &str = "PORTS";
 /// Which leading bits any IPv4 prefix touches.
 pub const FRONT4: &str = "FRONT4";
 /// Which leading bits any IPv6 prefix touches.
 pub const FRONT6: &str = "FRONT6";
-/// IPv4 address → entry.
+/// Tables of IPv4 addresses; a table is address → id of an entry.
 pub const HOSTS4: &str = "HOSTS4";
-/// IPv6 address → entry.
+/// Tables of IPv6 addresses.
 pub const HOSTS6: &str = "HOSTS6";
+/// Id of an entry → entry, of the hosts.
+pub const ENTRIES: &str = "ENTRIES";
 /// IPv4 prefix → entry.
 pub const NETS4: &str = "NETS4";
 /// IPv6 prefix → entry.
@@ -30,10 +34,15 @@ pub const TRACE: &str = "TRACE";
 pub const EXEMPT: &str = "EXEMPT";
 
 /// Every map the programs use.
-pub const MAPS: [&str; 14] = [
-    PORTS, FRONT4, FRONT6, HOSTS4, HOSTS6, NETS4, NETS6, DATABASES, STATS, RULE_STATS, EVENTS,
-    BUDGET, TRACE, EXEMPT,
+pub const MAPS: [&str; 15] = [
+    PORTS, FRONT4, FRONT6, HOSTS4, HOSTS6, ENTRIES, NETS4, NETS6, DATABASES, STATS, RULE_STATS,
+    EVENTS, BUDGET, TRACE, EXEMPT,
 ];
+
+/// Pins of the tables in HOSTS4, by their place there.
+pub const TABLES4: [&str; TABLES as usize] = ["HOSTS4_0", "HOSTS4_1"];
+/// Pins of the tables in HOSTS6, by their place there.
+pub const TABLES6: [&str; TABLES as usize] = ["HOSTS6_0", "HOSTS6_1"];
 
 /// XDP for links with an Ethernet header.
 pub const PROGRAM_XDP: &str = "dbfw_xdp";

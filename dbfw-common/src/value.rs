@@ -2,7 +2,7 @@
 
 use crate::{MAX_EXEMPT, MAX_NAME};
 
-/// Value of HOSTS* and NETS*: what an address may reach.
+/// Value of ENTRIES and NETS*: what an address may reach.
 ///
 /// Words of 32 bits because the kernel places the value of a trie node behind its key,
 /// 20 bytes for IPv6: a 64-bit field would be misaligned.

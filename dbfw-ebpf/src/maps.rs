@@ -1,34 +1,40 @@
 //! Every map of the programs.
 
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
-    btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
+    bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE},
+    btf_maps::{Array, ArrayOfMaps, LpmTrie, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use dbfw_common::{
-    Budget, Counter, DATABASE_SLOTS, Database, EVENTS_BYTES, Entry, Exempt, FRONT_WORDS, MAX_HOSTS,
-    MAX_NETS, PORT_WORDS, RULE_SLOTS, RuleCounter, STATS_SLOTS, Trace,
+    Bucket4, Bucket6, Budget, Counter, DATABASE_SLOTS, Database, ENTRY_IDS, EVENTS_BYTES, Entry,
+    Exempt, FRONT4_WORDS, FRONT6_WORDS, MAX_NETS, PORT_WORDS, RULE_SLOTS, RuleCounter, STATS_SLOTS,
+    TABLES, Trace,
 };
 
-const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 /// The agent writes these maps through memory: millions of bits would cost a call each.
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+/// A table may have any number of buckets; the one named here is only a pattern.
+const TABLE: usize = (BPF_F_MMAPABLE | BPF_F_INNER_MAP) as usize;
 
 #[btf_map]
 pub(crate) static PORTS: Array<u64, { PORT_WORDS as usize }, MMAPABLE> = Array::new();
 
 #[btf_map]
-pub(crate) static FRONT4: Array<u64, { FRONT_WORDS as usize }, MMAPABLE> = Array::new();
+pub(crate) static FRONT4: Array<u64, { FRONT4_WORDS as usize }, MMAPABLE> = Array::new();
 
 #[btf_map]
-pub(crate) static FRONT6: Array<u64, { FRONT_WORDS as usize }, MMAPABLE> = Array::new();
+pub(crate) static FRONT6: Array<u64, { FRONT6_WORDS as usize }, MMAPABLE> = Array::new();
 
 #[btf_map]
-pub(crate) static HOSTS4: HashMap<u32, Entry, { MAX_HOSTS as usize }, NO_PREALLOC> = HashMap::new();
+pub(crate) static HOSTS4: ArrayOfMaps<Array<Bucket4, 1, TABLE>, { TABLES as usize }> =
+    ArrayOfMaps::new();
 
 #[btf_map]
-pub(crate) static HOSTS6: HashMap<[u32; 4], Entry, { MAX_HOSTS as usize }, NO_PREALLOC> =
-    HashMap::new();
+pub(crate) static HOSTS6: ArrayOfMaps<Array<Bucket6, 1, TABLE>, { TABLES as usize }> =
+    ArrayOfMaps::new();
+
+#[btf_map]
+pub(crate) static ENTRIES: Array<Entry, { ENTRY_IDS as usize }> = Array::new();
 
 #[btf_map]
 pub(crate) static NETS4: LpmTrie<u32, Entry, { MAX_NETS as usize }> = LpmTrie::new();

@@ -1,9 +1,13 @@
 //! A packet's source address, and what the maps know about it.
 
 use aya_ebpf::maps::lpm_trie::Key;
-use dbfw_common::{Entry, Family, front4_coarse, front4_fine, front6_coarse, front6_fine};
+use dbfw_common::{
+    BUCKET_SLOTS, Entry, FRONT4_HOST, FRONT4_NET, FRONT6_FAR, FRONT6_NEAR, Family, ID_BITS,
+    TAG4_SHIFT, TAG6_SHIFT, Table, front4_coarse, front4_fine, front6_coarse, front6_long,
+    front6_short, host4_hash, host6_hash, host6_key, host6_tag,
+};
 
-use crate::maps::{FRONT4, FRONT6, HOSTS4, HOSTS6, NETS4, NETS6};
+use crate::maps::{ENTRIES, FRONT4, FRONT6, HOSTS4, HOSTS6, NETS4, NETS6};
 
 /// A source address: its octets as on the wire, IPv4 in the first word.
 #[derive(Clone, Copy)]
@@ -29,31 +33,94 @@ fn entry4(address: u32) -> Option<&'static Entry> {
     if FRONT4.get(word)? >> bit & 1 == 0 {
         return None;
     }
-    let (word, bit) = front4_fine(address);
-    if FRONT4.get(word)? >> bit & 1 == 0 {
+    let (word, shift) = front4_fine(address);
+    let touched = FRONT4.get(word)? >> shift;
+    if touched & FRONT4_HOST != 0
+        && let Some(entry) = host4(address)
+    {
+        return Some(entry);
+    }
+    if touched & FRONT4_NET == 0 {
         return None;
     }
-    // SAFETY: entries are replaced as a whole by the agent; a value read while its element
-    // is being reused is the old or the new one, and both are of a validated policy.
-    match unsafe { HOSTS4.get(address) } {
-        Some(entry) => Some(entry),
-        None => NETS4.get(&Key::new(32, address)),
-    }
+    NETS4.get(&Key::new(32, address))
 }
 
 #[inline(always)]
 fn entry6(address: [u32; 4]) -> Option<&'static Entry> {
-    let (word, bit) = front6_coarse(address);
-    if FRONT6.get(word)? >> bit & 1 == 0 {
+    let (word, shift) = front6_coarse(address);
+    let touched = FRONT6.get(word)? >> shift;
+    if touched & (FRONT6_FAR | FRONT6_NEAR) == 0 {
         return None;
     }
-    let (word, bit) = front6_fine(address);
-    if FRONT6.get(word)? >> bit & 1 == 0 {
+    let mut in_trie = false;
+    if touched & FRONT6_FAR != 0 {
+        let (word, net, host) = front6_long(address);
+        let touched = *FRONT6.get(word)?;
+        if touched >> host & 1 != 0
+            && let Some(entry) = host6(address)
+        {
+            return Some(entry);
+        }
+        in_trie = touched >> net & 1 != 0;
+    }
+    if !in_trie && touched & FRONT6_NEAR != 0 {
+        let (word, bit) = front6_short(address);
+        in_trie = FRONT6.get(word)? >> bit & 1 != 0;
+    }
+    if !in_trie {
         return None;
     }
-    // SAFETY: as in `entry4`.
-    match unsafe { HOSTS6.get(address) } {
-        Some(entry) => Some(entry),
-        None => NETS6.get(&Key::new(128, address)),
+    NETS6.get(&Key::new(128, address))
+}
+
+#[inline(always)]
+fn host4(address: u32) -> Option<&'static Entry> {
+    // SAFETY: a word of the map; the agent writes it through memory.
+    let table = Table::from_word(unsafe { FRONT4.get_ptr(0)?.read_volatile() });
+    let bucket = HOSTS4.get_value_ptr_mut(table.slot, &table.bucket(host4_hash(address)))?;
+    let slots = bucket.cast::<u64>();
+    let mut i = 0;
+    while i < BUCKET_SLOTS {
+        // SAFETY: a word of the bucket; address and id are one load, so both are of one host.
+        let slot = unsafe { slots.add(i).read_volatile() };
+        if (slot >> TAG4_SHIFT) as u32 == address && id(slot) != 0 {
+            return ENTRIES.get(id(slot));
+        }
+        i += 1;
     }
+    None
+}
+
+#[inline(always)]
+fn host6(address: [u32; 4]) -> Option<&'static Entry> {
+    let key = host6_key(address);
+    let hash = host6_hash(key);
+    // SAFETY: as in `host4`.
+    let table = Table::from_word(unsafe { FRONT6.get_ptr(0)?.read_volatile() });
+    let bucket = HOSTS6.get_value_ptr_mut(table.slot, &table.bucket(hash))?;
+    let (slots, keys) = (bucket.cast::<u64>(), BUCKET_SLOTS);
+    let mut i = 0;
+    while i < BUCKET_SLOTS {
+        // SAFETY: words of the bucket. The key may be that of an earlier or later host of the
+        // slot; but the slot's own bits of the hash say whose the id is.
+        unsafe {
+            let slot = slots.add(i).read_volatile();
+            if slot >> TAG6_SHIFT == host6_tag(hash)
+                && id(slot) != 0
+                && slots.add(keys + 2 * i).read_volatile() == key[0]
+                && slots.add(keys + 2 * i + 1).read_volatile() == key[1]
+            {
+                return ENTRIES.get(id(slot));
+            }
+        }
+        i += 1;
+    }
+    None
+}
+
+/// The id of the entry a slot names; 0: it is free.
+#[inline(always)]
+fn id(slot: u64) -> u32 {
+    (slot & ((1 << ID_BITS) - 1)) as u32
 }

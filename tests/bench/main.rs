@@ -16,6 +16,7 @@ mod providers;
 mod report;
 mod sets;
 mod systems;
+mod verdict;
 
 use std::path::PathBuf;
 
@@ -48,12 +49,18 @@ const fn scenario(
     Scenario { name, about, run, quick }
 }
 
-const SCENARIOS: [Scenario; 8] = [
+const SCENARIOS: [Scenario; 9] = [
     scenario(
         "path",
         "ns a packet through the XDP program, beside an empty one",
         |_| path::run(),
         true,
+    ),
+    scenario(
+        "verdict",
+        "ns a packet with many prefixes, the source another for each",
+        |_| verdict::run(),
+        false,
     ),
     scenario("flood", "packets a second refused, beside other filters", flood::run, true),
     scenario("load", "a million prefixes, from a file until they are in force", load::run, true),

@@ -6,8 +6,9 @@ use aya::maps::MapType;
 use aya_obj::{Map, Object};
 use dbfw::datapath::OBJECT;
 use dbfw_common::{
-    Budget, Counter, DATABASE_SLOTS, Database, EVENTS_BYTES, Entry, Event, Exempt, FRONT_WORDS,
-    MAPS, MAX_HOSTS, MAX_NETS, PORT_WORDS, RULE_SLOTS, RuleCounter, STATS_SLOTS, Trace,
+    Bucket4, Bucket6, Budget, Counter, DATABASE_SLOTS, Database, ENTRY_IDS, EVENTS_BYTES, Entry,
+    Event, Exempt, FRONT4_WORDS, FRONT6_WORDS, MAPS, MAX_NETS, PORT_WORDS, RULE_SLOTS, RuleCounter,
+    STATS_SLOTS, TABLES, Trace,
 };
 use dbfw_tests::{
     btf::{Btf, Field, Layout},
@@ -39,6 +40,8 @@ fn structures_are_laid_out_alike() {
     let btf = Btf::of(OBJECT);
     for (name, userspace) in [
         layout!(Entry { databases, rules }),
+        layout!(Bucket4 { slots }),
+        layout!(Bucket6 { slots, keys }),
         layout!(Database { mode, flags, name }),
         layout!(Counter { packets, bytes }),
         layout!(RuleCounter { packets, last_hit }),
@@ -118,12 +121,14 @@ fn maps() -> Vec<Expected> {
         flags: NO_PREALLOC,
         structure: "Entry",
     };
+    let tables = |name| Expected { kind: MapType::ArrayOfMaps, ..array(name, 4, TABLES, "") };
     vec![
         mapped("PORTS", 8, PORT_WORDS, ""),
-        mapped("FRONT4", 8, FRONT_WORDS, ""),
-        mapped("FRONT6", 8, FRONT_WORDS, ""),
-        set("HOSTS4", MapType::Hash, 4, MAX_HOSTS),
-        set("HOSTS6", MapType::Hash, 16, MAX_HOSTS),
+        mapped("FRONT4", 8, FRONT4_WORDS, ""),
+        mapped("FRONT6", 8, FRONT6_WORDS, ""),
+        tables("HOSTS4"),
+        tables("HOSTS6"),
+        array("ENTRIES", size::<Entry>(), ENTRY_IDS, "Entry"),
         set("NETS4", MapType::LpmTrie, 8, MAX_NETS),
         set("NETS6", MapType::LpmTrie, 20, MAX_NETS),
         array("DATABASES", size::<Database>(), DATABASE_SLOTS, "Database"),

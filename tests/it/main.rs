@@ -11,6 +11,8 @@ mod corpus;
 mod events;
 // Random packets and policies, the programs against the model.
 mod fuzz;
+// Sets that change and grow, with every verdict against a model, also under traffic.
+mod growth;
 // Interfaces that come, go, are renamed or already filtered.
 mod interfaces;
 // Maps and structures of the built object against the ABI.

@@ -66,9 +66,17 @@ fn assert_follows(pair: &Pair, host: &Host<'_>) {
 fn a_pin_that_was_removed_is_there_again() {
     let pair = Pair::new();
     let host = started(&pair, "");
-    for name in
-        ["HOSTS4", "NETS4", "STATS", "EVENTS", "prog_dbfw_backstop", PROGRAM, LINK, BACKSTOP]
-    {
+    for name in [
+        "HOSTS4",
+        "HOSTS4_0",
+        "NETS4",
+        "STATS",
+        "EVENTS",
+        "prog_dbfw_backstop",
+        PROGRAM,
+        LINK,
+        BACKSTOP,
+    ] {
         let before = id(&host, name).unwrap_or_else(|| panic!("{name} is not pinned"));
         fs::remove_file(host.pins().join(name)).expect("remove the pin");
         host.wait(&format!("{name} to be there again"), |host| id(host, name) == Some(before));

@@ -64,7 +64,7 @@ impl<'a> Host<'a> {
 
     /// Where the maps, programs and links are pinned: below `v1`.
     pub fn pins(&self) -> PathBuf {
-        self.pin_dir.join("v1")
+        self.pin_dir.join(format!("v{}", dbfw_common::ABI_VERSION))
     }
 
     /// Writes the configuration: an `[agent]` table with this host's directories and

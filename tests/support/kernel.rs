@@ -4,11 +4,13 @@
 mod counters;
 mod entries;
 mod front;
+mod rotate;
 mod run;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
 use aya::{
@@ -18,20 +20,22 @@ use aya::{
 };
 use dbfw::datapath::OBJECT;
 use dbfw_common::{
-    DATABASES, Database, EXEMPT, Entry, Exempt, FLAG_DROP_FRAGMENTS, HOST, MAX_EXEMPT, MAX_NAME,
-    Mode, PORTS, PROGRAM_BACKSTOP, PROGRAM_TCX, PROGRAM_TCX_L3, PROGRAM_XDP, PROGRAM_XDP_L3,
-    PROGRAMS, port_slot,
+    Bucket4, Bucket6, DATABASES, Database, EXEMPT, Entry, Exempt, FLAG_DROP_FRAGMENTS, HOST,
+    HOSTS4, HOSTS6, MAX_EXEMPT, MAX_NAME, Mode, PORTS, PROGRAM_BACKSTOP, PROGRAM_TCX,
+    PROGRAM_TCX_L3, PROGRAM_XDP, PROGRAM_XDP_L3, PROGRAMS, Table, port_slot,
 };
 use ipnet::IpNet;
 
 pub use self::{
     counters::Counters,
+    rotate::Rotator,
     run::{Context, EmptyXdp, Judged, Lookup, Outcome, SMALLEST_FRAME},
 };
-use self::{front::Front, run::TraceReader};
+use self::{entries::TABLE_BITS, front::Front, run::TraceReader};
 use crate::{
     netns::Netns,
     policy::{Policy, Transport},
+    sys,
 };
 
 /// One of the programs.
@@ -83,6 +87,10 @@ pub struct Kernel {
     front4: Front,
     front6: Front,
     entries: BTreeMap<IpNet, Entry>,
+    /// Tables of hosts: IPv4, IPv6.
+    tables: [OwnedFd; 2],
+    ids: BTreeMap<IpNet, u32>,
+    free_ids: Vec<u32>,
     port_words: BTreeSet<u32>,
 }
 
@@ -111,14 +119,33 @@ impl Kernel {
         let programs =
             [Program::Xdp, Program::XdpL3, Program::Tcx, Program::TcxL3, Program::Backstop]
                 .map(|kind| descriptor(&mut ebpf, kind.name()));
-        Self {
+        let tables = [(HOSTS4, size_of::<Bucket4>()), (HOSTS6, size_of::<Bucket6>())]
+            .map(|(outer, bucket)| make_table(&mut ebpf, outer, bucket));
+        let mut kernel = Self {
             ebpf,
             programs,
             trace: TraceReader::default(),
-            front4: Front::new(),
-            front6: Front::new(),
+            front4: Front::new(true),
+            front6: Front::new(false),
             entries: BTreeMap::new(),
+            tables,
+            ids: BTreeMap::new(),
+            free_ids: Vec::new(),
             port_words: BTreeSet::new(),
+        };
+        let word = Table { slot: 0, bits: TABLE_BITS }.to_word();
+        for any in ["0.0.0.0/0", "::/0"] {
+            let family = any.parse().unwrap_or_else(|error| panic!("{any}: {error}"));
+            kernel.write_table_word(family, word);
+        }
+        kernel
+    }
+
+    /// The table of a family's hosts, and the words of a bucket.
+    fn table(&self, family: IpNet) -> (BorrowedFd<'_>, usize) {
+        match family {
+            IpNet::V4(_) => (self.tables[0].as_fd(), size_of::<Bucket4>() / 8),
+            IpNet::V6(_) => (self.tables[1].as_fd(), size_of::<Bucket6>() / 8),
         }
     }
 
@@ -230,7 +257,7 @@ impl Kernel {
             Some(
                 Map::Array(data)
                 | Map::PerCpuArray(data)
-                | Map::HashMap(data)
+                | Map::ArrayOfMaps(data)
                 | Map::LpmTrie(data)
                 | Map::RingBuf(data),
             ) => data,
@@ -268,6 +295,19 @@ impl Kernel {
         let mut map: Array<_, Database> = self.map(DATABASES);
         map.set(id, value, 0).unwrap_or_else(|error| fail("write", DATABASES, &error));
     }
+}
+
+/// Makes a table of hosts and puts it into the first place of `outer`.
+fn make_table(ebpf: &mut Ebpf, outer: &str, bucket: usize) -> OwnedFd {
+    let table = sys::make_table(bucket as u32, 1 << TABLE_BITS);
+    let table = table.unwrap_or_else(|error| panic!("cannot make a table for {outer}: {error}"));
+    let Some(Map::ArrayOfMaps(data)) = ebpf.map(outer) else {
+        panic!("the object has no array of maps {outer}");
+    };
+    let inner = (table.as_raw_fd() as u32).to_ne_bytes();
+    sys::update_element(data.fd().as_fd(), 0, &inner)
+        .unwrap_or_else(|error| panic!("cannot put a table into {outer}: {error}"));
+    table
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Loaded {

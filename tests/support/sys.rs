@@ -1,11 +1,16 @@
 //! The bpf(2) commands aya has no call for.
 
 use std::{
+    ffi::CString,
     io, mem,
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+    path::Path,
 };
 
-use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_type};
+use aya_obj::generated::{
+    BPF_F_INNER_MAP, BPF_F_MMAPABLE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_map_type,
+    bpf_prog_type,
+};
 
 fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<()> {
     // SAFETY: the attribute union is initialised, and every address in it is of a buffer
@@ -64,14 +69,30 @@ pub(crate) fn time(
 /// Loads a program that returns `code` for every packet.
 pub(crate) fn load_constant(kind: bpf_prog_type, code: u32) -> io::Result<OwnedFd> {
     // mov r0, code; exit
-    let instructions: [u64; 2] = [u64::from(code) << 32 | 0xb7, 0x95];
+    load(kind, &[u64::from(code) << 32 | 0xb7, 0x95], 0)
+}
+
+/// Loads a program.
+pub(crate) fn load(kind: bpf_prog_type, instructions: &[u64], flags: u32) -> io::Result<OwnedFd> {
     let license = c"GPL";
     let mut attr = zeroed();
     attr.__bindgen_anon_3.prog_type = kind as u32;
     attr.__bindgen_anon_3.insn_cnt = instructions.len() as u32;
     attr.__bindgen_anon_3.insns = instructions.as_ptr() as u64;
     attr.__bindgen_anon_3.license = license.as_ptr() as u64;
+    attr.__bindgen_anon_3.prog_flags = flags;
+    if kind == bpf_prog_type::BPF_PROG_TYPE_XDP {
+        attr.__bindgen_anon_3.expected_attach_type = bpf_attach_type::BPF_XDP as u32;
+    }
     new_fd(bpf_cmd::BPF_PROG_LOAD, &mut attr)
+}
+
+/// Opens what is pinned at `path`.
+pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_encoded_bytes())?;
+    let mut attr = zeroed();
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    new_fd(bpf_cmd::BPF_OBJ_GET, &mut attr)
 }
 
 /// Attaches a program to the TCX ingress hook of an interface of this thread's namespace.
@@ -113,6 +134,47 @@ pub(crate) fn update_array(
     attr.batch.values = values.as_ptr() as u64;
     attr.batch.count = count;
     bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attr)
+}
+
+/// Makes an array that can be a table of hosts.
+pub(crate) fn make_table(value_size: u32, entries: u32) -> io::Result<OwnedFd> {
+    let kind = bpf_map_type::BPF_MAP_TYPE_ARRAY as u32;
+    make(kind, value_size, entries, BPF_F_MMAPABLE | BPF_F_INNER_MAP)
+}
+
+/// Makes a map with keys of four bytes.
+pub(crate) fn make_map(kind: u32, value_size: u32, entries: u32) -> io::Result<OwnedFd> {
+    make(kind, value_size, entries, 0)
+}
+
+fn make(kind: u32, value_size: u32, entries: u32, flags: u32) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    // SAFETY: the member the command uses.
+    let create = unsafe { &mut attr.__bindgen_anon_1 };
+    create.map_type = kind;
+    create.key_size = 4;
+    create.value_size = value_size;
+    create.max_entries = entries;
+    create.map_flags = flags;
+    new_fd(bpf_cmd::BPF_MAP_CREATE, &mut attr)
+}
+
+/// Writes one element of an array.
+pub(crate) fn update_element(map: BorrowedFd<'_>, index: u32, value: &[u8]) -> io::Result<()> {
+    bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut element(map, &index, value.as_ptr() as u64))
+}
+
+/// Reads one element of an array, of the size of `value`.
+pub(crate) fn read_element(map: BorrowedFd<'_>, index: u32, value: &mut [u8]) -> io::Result<()> {
+    bpf(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut element(map, &index, value.as_mut_ptr() as u64))
+}
+
+fn element(map: BorrowedFd<'_>, index: &u32, value: u64) -> bpf_attr {
+    let mut attr = zeroed();
+    attr.__bindgen_anon_2.map_fd = map.as_raw_fd() as u32;
+    attr.__bindgen_anon_2.key = (&raw const *index) as u64;
+    attr.__bindgen_anon_2.__bindgen_anon_1.value = value;
+    attr
 }
 
 /// Reads the first `count` elements of an array map of `size` bytes an element (for a

@@ -90,15 +90,16 @@ impl Agent {
             let local = self.local.all().iter().filter(|local| local.database == name);
             let written = local.map(|local| &local.source).chain(&database.trusted_sources);
             let own: BTreeSet<Prefix> = written.filter_map(resolve::literal).flatten().collect();
-            let prefixes: Vec<Prefix> = self
+            let mut prefixes: Vec<Prefix> = self
                 .datapath
                 .held()
                 .iter()
                 .filter(|(prefix, entry)| {
                     entry.mask() >> (id - 1) & 1 != 0 && !own.contains(prefix)
                 })
-                .map(|(prefix, _)| *prefix)
+                .map(|(prefix, _)| prefix)
                 .collect();
+            prefixes.sort_unstable();
             if prefixes.is_empty() {
                 continue;
             }

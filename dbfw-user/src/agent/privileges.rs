@@ -1,8 +1,9 @@
 //! Giving up what is not needed any more.
 //!
-//! Loading programs and making maps needs CAP_BPF and CAP_NET_ADMIN. Afterwards everything
-//! goes through descriptors the agent holds: map updates, attaching to new interfaces,
-//! replacing a link's program and pinning need no capability (measured on 6.18).
+//! Loading programs and attaching needs CAP_NET_ADMIN. Afterwards everything goes through
+//! descriptors the agent holds: map updates, attaching to new interfaces, replacing a link's
+//! program and pinning need no capability (measured on 6.18). CAP_BPF stays: a larger table
+//! of hosts is a new map.
 
 use std::io;
 
@@ -53,12 +54,10 @@ pub(super) fn join_group() {
     }
 }
 
-/// Drops every capability that this kernel does not ask for any more, from every set, for
-/// good. Errors are logged: the agent works on, with more than it needs.
+/// Drops every capability but CAP_BPF from every set, for good. Errors are logged: the agent
+/// works on, with more than it needs.
 pub(super) fn drop_capabilities() {
-    // Before 5.19 kernel.unprivileged_bpf_disabled covers every bpf(2) command.
-    let keep: CapsHashSet =
-        if kernel_at_least(5, 19) { CapsHashSet::new() } else { [Capability::CAP_BPF].into() };
+    let keep: CapsHashSet = [Capability::CAP_BPF].into();
     // The bounding set can only be narrowed while CAP_SETPCAP is still effective.
     for capability in caps::all() {
         if !keep.contains(&capability)
@@ -83,16 +82,5 @@ pub(super) fn drop_capabilities() {
     // The token of a provider must not end in a core dump.
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
         tracing::warn!(%error, "cannot switch off core dumps");
-    }
-}
-
-fn kernel_at_least(major: u32, minor: u32) -> bool {
-    let Ok(name) = nix::sys::utsname::uname() else { return false };
-    let release = name.release().to_string_lossy().into_owned();
-    let mut numbers =
-        release.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse::<u32>().ok());
-    match (numbers.next(), numbers.next()) {
-        (Some(found), Some(patch)) => (found, patch) >= (major, minor),
-        _ => false,
     }
 }

@@ -8,9 +8,9 @@ use dbfw_common::{
 };
 
 use super::{
-    DatabaseSlot, Datapath, Plan,
+    DatabaseSlot, Datapath, Entries, Plan, counters,
     error::{DatapathError, map_io},
-    name_of, write,
+    name_of,
 };
 use crate::policy::{diff, either};
 
@@ -34,13 +34,13 @@ impl Datapath {
     /// (a new name is a new database), the sets hold what either may reach while it does. On
     /// an error the sets and ports are as before.
     pub fn apply(&mut self, change: &Change) -> Result<(), DatapathError> {
-        write::reset_rules(&mut self.maps, &change.fresh_rules)?;
+        counters::reset_rules(&mut self.maps, &change.fresh_rules)?;
         for database in &change.databases {
             let known = name_of(&self.maps.database(u32::from(database.id))?);
             if known != database.name {
                 let first = stats_slot(u32::from(database.id), Family::V4, Counted::Allowed);
                 let end = stats_slot(u32::from(database.id) + 1, Family::V4, Counted::Allowed);
-                write::reset_counters(&mut self.maps, first..end)?;
+                counters::reset_counters(&mut self.maps, first..end)?;
             }
         }
 
@@ -51,14 +51,17 @@ impl Datapath {
             self.ports.set(word, kept);
         }
         let moving = self.moves_to_new_databases(&before, &after)?;
-        let desired = moving.then(|| change.plan.result(self.sets.held()));
+        let desired = moving.then(|| {
+            let held: Entries = self.sets.iter().collect();
+            let desired = change.plan.result(&held);
+            (either(&held, &desired), desired)
+        });
         let result = match &desired {
-            Some(desired) => {
-                let both = either(self.sets.held(), desired);
-                let plan = diff(self.sets.held(), &both);
-                self.sets.apply(&mut self.maps, &plan)
+            Some((both, _)) => {
+                let plan = diff(&self.sets, both);
+                self.sets.apply(&mut self.maps, &self.pins, &plan)
             }
-            None => self.sets.apply(&mut self.maps, &change.plan),
+            None => self.sets.apply(&mut self.maps, &self.pins, &change.plan),
         };
         if let Err(error) = result {
             for (word, ids) in before.iter().enumerate() {
@@ -78,9 +81,9 @@ impl Datapath {
         for id in (0..DATABASE_SLOTS).filter(|id| !slots.contains_key(id)) {
             self.write_database(id, &free)?;
         }
-        if let Some(desired) = &desired {
-            let plan = diff(self.sets.held(), desired);
-            self.sets.apply(&mut self.maps, &plan)?;
+        if let Some((_, desired)) = &desired {
+            let plan = diff(&self.sets, desired);
+            self.sets.apply(&mut self.maps, &self.pins, &plan)?;
         }
         Ok(())
     }

@@ -1,45 +1,132 @@
-//! Which bits of FRONT4 and FRONT6 a prefix touches. Pure.
+//! Which presence bits a prefix sets. Pure.
 //!
 //! A clear bit ends a lookup as a miss, so the bits must be a superset of the sets at every
 //! moment: they are set before a prefix is inserted and cleared after it is removed.
 
 use std::{net::IpAddr, ops::Range};
 
-use dbfw_common::{FRONT_COARSE_WORDS, FRONT_WORDS};
+use dbfw_common::{
+    FRONT_HEAD, FRONT4_FINE, FRONT4_HOST, FRONT4_NET, FRONT4_WORDS, FRONT6_FAR, FRONT6_NEAR,
+    FRONT6_SHORT, FRONT6_WORDS, LONG_NET6, front4_coarse, front4_fine, front6_coarse, front6_long,
+    front6_short,
+};
 
-use super::Entries;
+use super::maps::{key4, key6};
 use crate::source::Prefix;
 
-/// First bit of the second level, one for every leading 24 bits.
-const FINE: u32 = FRONT_COARSE_WORDS * 64;
-/// Bits of a map.
-pub(super) const BITS: u32 = FRONT_WORDS * 64;
+/// The one of each pair of bits that stands for hosts (FRONT4), or hosts and long networks
+/// (FRONT6).
+const FIRST: u64 = u64::MAX / 3;
+/// The other.
+const SECOND: u64 = FIRST << 1;
 
-/// The bits `prefix` touches in its family's map: those of its leading 16 bits and those of
-/// its leading 24 bits.
-pub(super) fn bits(prefix: &Prefix) -> [Range<u32>; 2] {
+const _: () = assert!(FRONT4_HOST == 1 && FRONT4_NET == 2 && FRONT6_FAR == 1 && FRONT6_NEAR == 2);
+
+/// Words of a family's map.
+pub(super) fn words(v4: bool) -> u32 {
+    if v4 { FRONT4_WORDS } else { FRONT6_WORDS }
+}
+
+/// Calls `visit` with the words and bits that `prefix` sets. A host is looked up in a table,
+/// or, if `in_trie`, as a network is.
+pub(super) fn marks(prefix: &Prefix, in_trie: bool, mut visit: impl FnMut(u32, u64)) {
     let leading = leading32(prefix.addr());
-    [level(leading, prefix.len(), 16, 0), level(leading, prefix.len(), 24, FINE)]
-}
-
-/// Whether `bit` of the family's map is touched by any of `entries`.
-pub(super) fn is_touched(entries: &Entries, v4: bool, bit: u32) -> bool {
-    let (length, index) = if bit < FINE { (16, bit) } else { (24, bit - FINE) };
-    let block = block(v4, length, index);
-    let mut ancestors = (0..=length).map(|len| Prefix::new(block.addr(), len));
-    ancestors.any(|ancestor| entries.contains_key(&ancestor))
-        // Prefixes sort by address, so those inside the block follow it at once.
-        || entries.range(block..).next().is_some_and(|(prefix, _)| block.covers(prefix))
-}
-
-fn block(v4: bool, length: u8, index: u32) -> Prefix {
-    let leading = index << (32 - length);
-    let address = if v4 {
-        IpAddr::V4(leading.into())
+    let net = in_trie || !prefix.is_host();
+    if prefix.is_v4() {
+        blocks(leading, prefix.len(), 16, FRONT_HEAD, 1, u64::MAX, &mut visit);
+        let bits = if net { SECOND } else { FIRST };
+        blocks(leading, prefix.len(), 24, FRONT4_FINE, 2, bits, &mut visit);
+    } else if net && prefix.len() < LONG_NET6 {
+        blocks(leading, prefix.len(), 16, FRONT_HEAD, 2, SECOND, &mut visit);
+        blocks(leading, prefix.len(), 24, FRONT6_SHORT, 1, u64::MAX, &mut visit);
     } else {
-        IpAddr::V6((u128::from(leading) << 96).into())
-    };
-    Prefix::new(address, length)
+        blocks(leading, prefix.len(), 16, FRONT_HEAD, 2, FIRST, &mut visit);
+        let (word, net_bit, host_bit) = front6_long(key6(prefix.addr()));
+        visit(word, 1 << if net { net_bit } else { host_bit });
+    }
+}
+
+/// The words and bits of the blocks of `width` leading bits that a prefix touches, `each`
+/// bits a block from the word `base` on, of which those in `pattern` count.
+fn blocks(
+    leading: u32,
+    len: u8,
+    width: u8,
+    base: u32,
+    each: u32,
+    pattern: u64,
+    visit: &mut impl FnMut(u32, u64),
+) {
+    let first = leading >> (32 - width);
+    let count = 1u32 << width.saturating_sub(len);
+    for_each_word(first * each..(first + count) * each, |word, bits| {
+        visit(base + word, bits & pattern);
+    });
+}
+
+/// Calls `visit` with every word that a range of bits touches, and the bits of it.
+fn for_each_word(bits: Range<u32>, mut visit: impl FnMut(u32, u64)) {
+    let mut bit = bits.start;
+    while bit < bits.end {
+        let (index, offset) = (bit / 64, bit % 64);
+        let count = (64 - offset).min(bits.end - bit);
+        visit(index, (u64::MAX >> (64 - count)) << offset);
+        bit += count;
+    }
+}
+
+/// The words and bits of the second level that are `prefix`'s own, for a network of IPv4 or a
+/// short one of IPv6, and for each of them the block it lies in: what is to be cleared when no
+/// other network touches it.
+pub(super) fn net_blocks(prefix: &Prefix, visit: impl FnMut(u32, u64)) {
+    let block = block(prefix);
+    let mut visit = visit;
+    let second = if prefix.is_v4() { FRONT4_FINE } else { FRONT6_SHORT };
+    marks(&block, true, |word, bits| {
+        if word >= second {
+            visit(word, bits);
+        }
+    });
+}
+
+/// The block of at most 24 leading bits that `prefix` is or lies in.
+pub(super) fn block(prefix: &Prefix) -> Prefix {
+    Prefix::new(prefix.addr(), prefix.len().min(24))
+}
+
+/// The words and bits of the first level that only stand while a word below them does:
+/// calls `visit` with word, bits and the range of words of the second level.
+pub(super) fn coarse_blocks(prefix: &Prefix, mut visit: impl FnMut(u32, u64, Range<u32>)) {
+    let leading = leading32(prefix.addr()) >> 16;
+    let count = 1u32 << 16u8.saturating_sub(prefix.len());
+    for index in leading..leading + count {
+        if prefix.is_v4() {
+            let below = FRONT4_FINE + index * 8;
+            visit(FRONT_HEAD + index / 64, 1 << (index % 64), below..below + 8);
+        } else {
+            let below = FRONT6_SHORT + index * 4;
+            visit(FRONT_HEAD + index / 32, FRONT6_NEAR << (index % 32 * 2), below..below + 4);
+        }
+    }
+}
+
+/// Whether the bits let a lookup go on to the sets, asking for each word as the programs do.
+pub(super) fn admits<E>(address: IpAddr, word: impl Fn(u32) -> Result<u64, E>) -> Result<bool, E> {
+    let at = |(index, shift): (u32, u32)| Ok(word(index)? >> shift);
+    if address.is_ipv4() {
+        let key = key4(address);
+        return Ok(at(front4_coarse(key))? & 1 != 0
+            && at(front4_fine(key))? & (FRONT4_HOST | FRONT4_NET) != 0);
+    }
+    let key = key6(address);
+    let coarse = at(front6_coarse(key))?;
+    if coarse & FRONT6_FAR != 0 {
+        let (index, net, host) = front6_long(key);
+        if word(index)? & (1 << net | 1 << host) != 0 {
+            return Ok(true);
+        }
+    }
+    Ok(coarse & FRONT6_NEAR != 0 && at(front6_short(key))? & 1 != 0)
 }
 
 fn leading32(address: IpAddr) -> u32 {
@@ -49,91 +136,5 @@ fn leading32(address: IpAddr) -> u32 {
     }
 }
 
-/// The bits of one level, whose blocks are `width` bits long.
-fn level(leading: u32, len: u8, width: u8, base: u32) -> Range<u32> {
-    let first = leading >> (32 - width);
-    let count = 1u32 << width.saturating_sub(len);
-    base + first..base + first + count
-}
-
 #[cfg(test)]
-mod tests {
-    use dbfw_common::{Entry, front4_coarse, front4_fine, front6_coarse, front6_fine};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn prefix(text: &str) -> Prefix {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_prefix_touches_both_levels() {
-        assert_eq!(bits(&prefix("0.0.0.0/0")), [0..1 << 16, FINE..BITS]);
-        assert_eq!(bits(&prefix("0.1.0.0/16")), [1..2, FINE + 256..FINE + 512]);
-        assert_eq!(bits(&prefix("0.1.2.3/32")), [1..2, FINE + 258..FINE + 259]);
-        assert_eq!(bits(&prefix("::/0")), [0..1 << 16, FINE..BITS]);
-        assert_eq!(
-            bits(&prefix("2001:db8::1/128")),
-            [0x2001..0x2002, FINE + 0x20010d..FINE + 0x20010e]
-        );
-    }
-
-    proptest! {
-        /// Every address in a prefix finds its own bits among those of the prefix.
-        #[test]
-        fn addresses_find_their_bits(v4: bool, raw: u128, len in 0u8..=128, host: u128) {
-            let (prefix, address) = if v4 {
-                let prefix = Prefix::new(IpAddr::V4((raw as u32).into()), len.min(32));
-                let hosts = u32::MAX.checked_shr(u32::from(prefix.len())).unwrap_or(0);
-                let IpAddr::V4(base) = prefix.addr() else { unreachable!() };
-                (prefix, IpAddr::V4((base.to_bits() | (host as u32 & hosts)).into()))
-            } else {
-                // Outside the mapped range, which canonical prefixes never lie in.
-                let prefix = Prefix::new(IpAddr::V6((raw | 1 << 127).into()), len.max(1));
-                let hosts = u128::MAX.checked_shr(u32::from(prefix.len())).unwrap_or(0);
-                let IpAddr::V6(base) = prefix.addr() else { unreachable!() };
-                (prefix, IpAddr::V6((base.to_bits() | (host & hosts)).into()))
-            };
-            let (coarse, fine) = match address {
-                IpAddr::V4(a) => {
-                    let word = u32::from_ne_bytes(a.octets());
-                    (front4_coarse(word), front4_fine(word))
-                }
-                IpAddr::V6(a) => {
-                    let mut words = [0; 4];
-                    for (word, octets) in words.iter_mut().zip(a.octets().chunks_exact(4)) {
-                        *word = u32::from_ne_bytes(octets.try_into().unwrap());
-                    }
-                    (front6_coarse(words), front6_fine(words))
-                }
-            };
-            let [first, second] = bits(&prefix);
-            prop_assert!(first.contains(&(coarse.0 * 64 + coarse.1)));
-            prop_assert!(second.contains(&(fine.0 * 64 + fine.1)));
-        }
-
-        /// `is_touched` agrees with the bits of every entry.
-        #[test]
-        fn touched_is_the_union(
-            prefixes in proptest::collection::vec((any::<u16>(), 8u8..=32), 0..20),
-            probe: u16,
-        ) {
-            // Few distinct leading bits, so that neighbours and parents occur.
-            let entries: Entries = prefixes
-                .iter()
-                .map(|&(raw, len)| {
-                    let address = u32::from(raw) << 12 | 0x0a00_0000;
-                    (Prefix::new(IpAddr::V4(address.into()), len), Entry::new(1, 0))
-                })
-                .collect();
-            let probe = Prefix::new(IpAddr::V4((u32::from(probe) << 12 | 0x0a00_0000).into()), 32);
-            for range in bits(&probe) {
-                let bit = range.start;
-                let expected =
-                    entries.keys().any(|prefix| bits(prefix).iter().any(|r| r.contains(&bit)));
-                prop_assert_eq!(is_touched(&entries, true, bit), expected);
-            }
-        }
-    }
-}
+mod tests;

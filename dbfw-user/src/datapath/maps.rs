@@ -3,14 +3,14 @@
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
 };
 
-use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, lpm_trie::Key};
+use aya::maps::{Array, LpmTrie, Map, MapData, PerCpuArray, lpm_trie::Key};
 use dbfw_common::{
-    Budget, Counted, Counter, DATABASES, Database, Entry, Exempt, Family, HOSTS4, HOSTS6, MAPS,
-    NETS4, NETS6, RULE_STATS, RuleCounter, STATS, Trace, stats_slot,
+    Budget, Counted, Counter, DATABASES, Database, ENTRIES, Entry, Exempt, Family, MAPS, NETS4,
+    NETS6, RULE_STATS, RuleCounter, STATS, Trace, stats_slot,
 };
 
 use super::{
@@ -23,8 +23,7 @@ use crate::source::Prefix;
 
 /// Every map of the programs.
 pub(super) struct Maps {
-    pub(super) hosts4: HashMap<MapData, u32, Entry>,
-    pub(super) hosts6: HashMap<MapData, [u32; 4], Entry>,
+    pub(super) entries: Array<MapData, Entry>,
     pub(super) nets4: LpmTrie<MapData, u32, Entry>,
     pub(super) nets6: LpmTrie<MapData, [u32; 4], Entry>,
     pub(super) databases: Array<MapData, Database>,
@@ -73,8 +72,7 @@ impl Maps {
             fds.insert(name, fd);
         }
         Ok(Self {
-            hosts4: typed(&fds, HOSTS4)?,
-            hosts6: typed(&fds, HOSTS6)?,
+            entries: typed(&fds, ENTRIES)?,
             nets4: typed(&fds, NETS4)?,
             nets6: typed(&fds, NETS6)?,
             databases: typed(&fds, DATABASES)?,
@@ -98,55 +96,64 @@ impl Maps {
         map_ids.iter().copied().find(|id| !ours(id))
     }
 
-    /// The words of PORTS, FRONT4 or FRONT6 as memory; not for maps opened read-only.
+    /// A descriptor of a map.
+    pub(super) fn fd(&self, name: &'static str) -> Result<OwnedFd, DatapathError> {
+        let fd = self.fds.get(name).ok_or_else(|| DatapathError::Object(name.to_owned()))?;
+        fd.try_clone().map_err(|error| DatapathError::map("open", name, error))
+    }
+
+    /// The words of PORTS as memory; not for maps opened read-only.
     pub(super) fn words(&self, name: &'static str, len: u32) -> Result<Words, DatapathError> {
         let map = self.fds.get(name).ok_or_else(|| DatapathError::Object(name.to_owned()))?;
         Words::map(map.as_fd(), len)
             .map_err(|error| DatapathError::map("map the memory of", name, error))
     }
 
-    /// Calls `visit` with every entry of the sets and the map it is in.
-    pub(super) fn for_each_entry<E: From<DatapathError>>(
+    /// Calls `visit` with every entry of a family's trie.
+    pub(super) fn for_each_net<E: From<DatapathError>>(
         &self,
-        mut visit: impl FnMut(&'static str, Prefix, Entry) -> Result<(), E>,
+        v4: bool,
+        visit: &mut impl FnMut(Prefix, Entry) -> Result<(), E>,
     ) -> Result<(), E> {
-        for item in self.hosts4.iter() {
-            let (key, entry) = item.map_err(|error| read_error(HOSTS4, &error))?;
-            visit(HOSTS4, Prefix::new(address4(key), 32), entry)?;
-        }
-        for item in self.nets4.iter() {
-            let (key, entry) = item.map_err(|error| read_error(NETS4, &error))?;
-            visit(NETS4, Prefix::new(address4(key.data()), key.prefix_len() as u8), entry)?;
-        }
-        for item in self.hosts6.iter() {
-            let (key, entry) = item.map_err(|error| read_error(HOSTS6, &error))?;
-            visit(HOSTS6, Prefix::new(address6(key), 128), entry)?;
-        }
-        for item in self.nets6.iter() {
-            let (key, entry) = item.map_err(|error| read_error(NETS6, &error))?;
-            visit(NETS6, Prefix::new(address6(key.data()), key.prefix_len() as u8), entry)?;
+        let (name, key_size) = if v4 { (NETS4, 8) } else { (NETS6, 20) };
+        let Some(map) = self.fds.get(name) else { return Ok(()) };
+        self.for_each_in(map.as_fd(), name, key_size, size_of::<Entry>(), &mut |key, value| {
+            let word = |at| word_of(key, at);
+            let address =
+                if v4 { address4(word(1)) } else { address6([word(1), word(2), word(3), word(4)]) };
+            visit(Prefix::new(address, word(0) as u8), entry_of(value))
+        })
+    }
+
+    /// Calls `visit` with every key and value of a map, read many at a time.
+    pub(super) fn for_each_in<E: From<DatapathError>>(
+        &self,
+        map: BorrowedFd<'_>,
+        name: &'static str,
+        key_size: usize,
+        value_size: usize,
+        visit: &mut impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        const BATCH: usize = 4_096;
+        let (mut keys, mut values) = (vec![0; BATCH * key_size], vec![0; BATCH * value_size]);
+        let mut position = sys::Position::default();
+        while !position.done {
+            let count = sys::lookup_batch(map, &mut position, key_size, &mut keys, &mut values)
+                .map_err(|error| DatapathError::map("read", name, error))?;
+            let keys = keys.chunks_exact(key_size).take(count);
+            for (key, value) in keys.zip(values.chunks_exact(value_size)) {
+                visit(key, value)?;
+            }
         }
         Ok(())
     }
 
-    /// The entry that decides for `address`, found as the programs find it but without the
-    /// presence bits, and the map it is in.
-    pub(super) fn lookup(
-        &self,
-        address: IpAddr,
-    ) -> Result<Option<(&'static str, Entry)>, DatapathError> {
-        let (host, host_map, net_map) = match address {
-            IpAddr::V4(_) => (self.hosts4.get(&key4(address), 0), HOSTS4, NETS4),
-            IpAddr::V6(_) => (self.hosts6.get(&key6(address), 0), HOSTS6, NETS6),
-        };
-        if let Some(entry) = found(host, host_map)? {
-            return Ok(Some((host_map, entry)));
+    /// The entry of the longest prefix of the trie that covers `address`.
+    pub(super) fn net(&self, address: IpAddr) -> Result<Option<Entry>, DatapathError> {
+        match address {
+            IpAddr::V4(_) => found(self.nets4.get(&Key::new(32, key4(address)), 0), NETS4),
+            IpAddr::V6(_) => found(self.nets6.get(&Key::new(128, key6(address)), 0), NETS6),
         }
-        let net = match address {
-            IpAddr::V4(_) => self.nets4.get(&Key::new(32, key4(address)), 0),
-            IpAddr::V6(_) => self.nets6.get(&Key::new(128, key6(address)), 0),
-        };
-        Ok(found(net, net_map)?.map(|entry| (net_map, entry)))
     }
 
     /// One counter of STATS, summed over the CPUs.
@@ -211,6 +218,17 @@ pub(super) fn address6(key: [u32; 4]) -> IpAddr {
         chunk.copy_from_slice(&word.to_ne_bytes());
     }
     IpAddr::from(octets)
+}
+
+/// A 32-bit word of a key or value.
+pub(super) fn word_of(bytes: &[u8], index: usize) -> u32 {
+    let bytes = bytes.get(4 * index..4 * index + 4).and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(0, u32::from_ne_bytes)
+}
+
+/// An entry as the kernel gives it.
+pub(super) fn entry_of(value: &[u8]) -> Entry {
+    Entry { databases: [word_of(value, 0), word_of(value, 1)], rules: word_of(value, 2) }
 }
 
 pub(super) fn read_error(map: &'static str, error: &aya::maps::MapError) -> DatapathError {

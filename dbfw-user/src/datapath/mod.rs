@@ -2,17 +2,25 @@
 
 mod apply;
 mod attach;
+mod counters;
 mod error;
 mod events;
 mod front;
+mod hosts;
+mod ids;
 pub mod interfaces;
 mod links;
+mod lookup;
 mod maps;
+mod nets;
 mod object;
 mod pins;
+mod presence;
 mod reader;
 mod repair;
+mod sets;
 mod sys;
+mod table;
 mod words;
 mod write;
 
@@ -32,6 +40,7 @@ pub use links::detach_pinned;
 pub use object::OBJECT;
 pub use pins::{GROUP, lock_holder};
 pub use reader::{Outcome, PinnedLink, Reader, Totals};
+pub use sets::Sets;
 
 use crate::{
     config::Port,
@@ -42,7 +51,6 @@ use maps::Maps;
 use object::Programs;
 use pins::Pins;
 use words::Words;
-use write::Sets;
 
 /// A database as the kernel knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,8 +93,8 @@ impl Datapath {
         let pins = Pins::open(pin_dir, abi)?;
         attach::check_namespace(pin_dir)?;
         let programs = object::load(&pins)?;
-        let maps = Maps::open(&pins::directory(pin_dir, abi), false)?;
-        let sets = Sets::read(&maps)?;
+        let mut maps = Maps::open(&pins::directory(pin_dir, abi), false)?;
+        let sets = Sets::read(&mut maps, &pins)?;
         let ports = maps.words(PORTS, PORT_WORDS)?;
         Ok(Self {
             pins,
@@ -108,8 +116,8 @@ impl Datapath {
     }
 
     /// What the sets hold.
-    pub fn held(&self) -> &Entries {
-        self.sets.held()
+    pub fn held(&self) -> &Sets {
+        &self.sets
     }
 
     /// Ids of the databases the maps know, by name.
@@ -132,7 +140,7 @@ impl Datapath {
 
     /// Lets each CPU write `tokens` more drop events.
     pub fn refill_events(&mut self, tokens: u64) -> Result<(), DatapathError> {
-        write::refill(&mut self.maps, tokens)
+        counters::refill(&mut self.maps, tokens)
     }
 
     /// The drop events; there is one reader.

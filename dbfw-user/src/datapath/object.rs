@@ -11,6 +11,7 @@ use dbfw_common::{MAPS, PROGRAMS};
 
 use super::{
     error::DatapathError,
+    hosts,
     pins::Pins,
     sys::{self, MapInfo},
 };
@@ -110,8 +111,12 @@ pub(super) fn check_pin(
 pub(super) fn load(pins: &Pins) -> Result<Programs, DatapathError> {
     let mut loader = EbpfLoader::new();
     loader.verifier_log_level(VerifierLogLevel::STATS);
-    for (name, shape) in map_shapes()? {
-        check_pin(pins, name, &shape)?;
+    let shapes = map_shapes()?;
+    for (name, shape) in &shapes {
+        check_pin(pins, name, shape)?;
+    }
+    hosts::discard_incomplete(pins)?;
+    for name in shapes.keys() {
         loader.map_pin_path(name, pins.path(name));
     }
     let mut ebpf = loader.load(OBJECT).map_err(|error| DatapathError::Load {
@@ -169,7 +174,7 @@ fn own(fd: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, DatapathError> {
     fd.try_clone_to_owned().map_err(|error| DatapathError::Object(format!("{name}: {error}")))
 }
 
-fn describe(info: &MapInfo) -> String {
+pub(super) fn describe(info: &MapInfo) -> String {
     format!(
         "type {}, {}-byte keys, {}-byte values, {} entries, flags {:#x}",
         info.map_type, info.key_size, info.value_size, info.max_entries, info.flags

@@ -72,6 +72,11 @@ impl Pins {
         Ok(())
     }
 
+    /// Where everything is pinned.
+    pub(super) fn directory(&self) -> &Path {
+        &self.path
+    }
+
     /// Where an object is pinned.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)

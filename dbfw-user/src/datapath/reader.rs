@@ -9,15 +9,16 @@ use std::{
 
 use dbfw_common::{
     ABI_VERSION, Counted, Counter, DATABASE_SLOTS, Entry, FRONT4, FRONT6, Family, Mode, PORT_WORDS,
-    PORTS, RuleCounter, Trace, front4_coarse, front4_fine, front6_coarse, front6_fine,
+    PORTS, RuleCounter, Trace,
 };
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::{
     BACKSTOP_PIN, DatabaseSlot, HookMode, LINK_PINS,
     error::DatapathError,
-    maps::{self, Maps, key4, key6},
-    name_of,
+    front, hosts,
+    maps::{self, Maps},
+    name_of, nets,
     object::program_pin,
     pins,
     sys::{self, Attached},
@@ -98,32 +99,42 @@ impl Reader {
     /// Calls `visit` with every entry of the sets and the name of its map.
     pub fn for_each_entry<E: From<DatapathError>>(
         &self,
-        visit: impl FnMut(&'static str, Prefix, Entry) -> Result<(), E>,
+        mut visit: impl FnMut(&'static str, Prefix, Entry) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.maps.for_each_entry(visit)
+        for v4 in [true, false] {
+            self.for_each_host(v4, &mut visit)?;
+            self.maps
+                .for_each_net(v4, &mut |prefix, entry| visit(nets::name(v4), prefix, entry))?;
+        }
+        Ok(())
     }
 
-    /// The entry that decides for `address`, and its map.
+    /// The entry that decides for `address`, found as the programs find it but without the
+    /// presence bits, and its map.
     pub fn lookup(&self, address: IpAddr) -> Result<Option<(&'static str, Entry)>, DatapathError> {
-        self.maps.lookup(address)
+        if let Some(entry) = self.host(address)? {
+            return Ok(Some((hosts::outer_name(address.is_ipv4()), entry)));
+        }
+        Ok(self.maps.net(address)?.map(|entry| (nets::name(address.is_ipv4()), entry)))
     }
 
     /// Whether the presence bits let a lookup of `address` go on to the sets.
     pub fn front(&self, address: IpAddr) -> Result<bool, DatapathError> {
-        let (words, coarse, fine) = match address {
-            IpAddr::V4(_) => {
-                let key = key4(address);
-                (&self.maps.front4, front4_coarse(key), front4_fine(key))
-            }
-            IpAddr::V6(_) => {
-                let key = key6(address);
-                (&self.maps.front6, front6_coarse(key), front6_fine(key))
-            }
-        };
-        let set = |(word, bit): (u32, u32)| words.bit(word * 64 + bit);
-        set(coarse).and_then(|coarse| Ok(coarse && set(fine)?)).map_err(|error| {
-            maps::read_error(if address.is_ipv4() { FRONT4 } else { FRONT6 }, &error)
-        })
+        front::admits(address, |word| self.front_word(address.is_ipv4(), word))
+    }
+
+    pub(super) fn front_word(&self, v4: bool, word: u32) -> Result<u64, DatapathError> {
+        let (words, name) =
+            if v4 { (&self.maps.front4, FRONT4) } else { (&self.maps.front6, FRONT6) };
+        words.get(word).map_err(|error| maps::read_error(name, &error))
+    }
+
+    pub(super) fn maps(&self) -> &Maps {
+        &self.maps
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Every database the kernel knows, with the ports it protects.

@@ -25,6 +25,9 @@ impl Datapath {
                 repaired.push(name.to_owned());
             }
         }
+        for family in &self.sets.sides {
+            repaired.extend(family.hosts.repair_pin(&self.pins)?.map(str::to_owned));
+        }
         for (name, program) in self.programs.iter() {
             let pin = program_pin(name);
             let pinned = sys::obj_get(&self.pins.path(&pin), false)

@@ -1,6 +1,6 @@
 //! The bpf(2) calls that aya 0.14 has no public form for: links by ifindex without its
 //! silent netlink fallback (netlink attachments cannot be pinned), what a link is attached
-//! to, pins opened read-only, and test runs of every program type.
+//! to, pins opened read-only, maps in maps, batches, and test runs of every program type.
 
 use std::{
     ffi::CString,
@@ -14,7 +14,8 @@ use std::{
 };
 
 use aya_obj::generated::{
-    bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type, bpf_map_info, bpf_prog_info,
+    bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type, bpf_map_info, bpf_map_type,
+    bpf_prog_info,
 };
 
 /// Opens the map, program or link pinned at `path`.
@@ -161,6 +162,128 @@ pub(super) fn test_run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32
     bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr)?;
     // SAFETY: the kernel wrote this member of the union.
     Ok(unsafe { attr.test.retval })
+}
+
+/// Makes an array of `entries` values of `value_size` bytes.
+pub(super) fn array_create(
+    name: &str,
+    value_size: u32,
+    entries: u32,
+    flags: u32,
+) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    // SAFETY: the member the command uses.
+    let create = unsafe { &mut attr.__bindgen_anon_1 };
+    create.map_type = bpf_map_type::BPF_MAP_TYPE_ARRAY as u32;
+    create.key_size = size_of::<u32>() as u32;
+    create.value_size = value_size;
+    create.max_entries = entries;
+    create.map_flags = flags;
+    // One byte stays zero.
+    for (to, from) in create.map_name.iter_mut().take(15).zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    bpf_fd(bpf_cmd::BPF_MAP_CREATE, &mut attr)
+}
+
+/// Puts `inner` into a place of an array of maps. Returns when no program runs any more that
+/// found another map there (the kernel waits in `maybe_wait_bpf_programs`).
+pub(super) fn inner_set(
+    outer: BorrowedFd<'_>,
+    place: u32,
+    inner: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let value = inner.as_raw_fd() as u32;
+    let mut attr = element(outer, &place, (&raw const value) as u64);
+    bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map(drop)
+}
+
+/// Id of the map in a place of an array of maps; `None` if there is none.
+pub(super) fn inner_id(outer: BorrowedFd<'_>, place: u32) -> io::Result<Option<u32>> {
+    let mut id = 0u32;
+    let mut attr = element(outer, &place, (&raw mut id) as u64);
+    match bpf(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr) {
+        Ok(_) => Ok(Some(id)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Empties a place of an array of maps, and waits as [`inner_set`] does.
+pub(super) fn inner_clear(outer: BorrowedFd<'_>, place: u32) -> io::Result<()> {
+    let mut attr = element(outer, &place, 0);
+    match bpf(bpf_cmd::BPF_MAP_DELETE_ELEM, &mut attr) {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Reads the element at `index` of an array into `value`, which has its size.
+pub(super) fn array_get(map: BorrowedFd<'_>, index: u32, value: &mut [u8]) -> io::Result<()> {
+    let mut attr = element(map, &index, value.as_mut_ptr() as u64);
+    bpf(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr).map(drop)
+}
+
+fn element(map: BorrowedFd<'_>, key: &u32, value: u64) -> bpf_attr {
+    let mut attr = zeroed();
+    attr.__bindgen_anon_2.map_fd = map.as_raw_fd() as u32;
+    attr.__bindgen_anon_2.key = (&raw const *key) as u64;
+    attr.__bindgen_anon_2.__bindgen_anon_1.value = value;
+    attr
+}
+
+/// Where a read in batches stands.
+#[derive(Debug, Default)]
+pub(super) struct Position {
+    /// The last key that was read, as the kernel keeps it.
+    last: Vec<u8>,
+    /// All was read.
+    pub(super) done: bool,
+}
+
+/// Reads elements into the whole of `keys` and `values`, which have room for equally many.
+/// Returns how many were read; there are more unless the position says that it is done.
+pub(super) fn lookup_batch(
+    map: BorrowedFd<'_>,
+    position: &mut Position,
+    key_size: usize,
+    keys: &mut [u8],
+    values: &mut [u8],
+) -> io::Result<usize> {
+    let mut next = vec![0u8; key_size.max(size_of::<u32>())];
+    let mut attr = zeroed();
+    attr.batch.map_fd = map.as_raw_fd() as u32;
+    attr.batch.in_batch = if position.last.is_empty() { 0 } else { position.last.as_ptr() as u64 };
+    attr.batch.out_batch = next.as_mut_ptr() as u64;
+    attr.batch.keys = keys.as_mut_ptr() as u64;
+    attr.batch.values = values.as_mut_ptr() as u64;
+    attr.batch.count = (keys.len() / key_size) as u32;
+    match bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attr) {
+        Ok(_) => position.last = next,
+        // The end was reached; `count` says what was read before it.
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => position.done = true,
+        Err(error) => return Err(error),
+    }
+    // SAFETY: the kernel wrote this member of the union.
+    Ok(unsafe { attr.batch.count } as usize)
+}
+
+/// Writes elements in the order given. On an error, how many were written before it.
+pub(super) fn update_batch(
+    map: BorrowedFd<'_>,
+    keys: &[u8],
+    values: &[u8],
+    count: usize,
+) -> Result<(), (usize, io::Error)> {
+    let mut attr = zeroed();
+    attr.batch.map_fd = map.as_raw_fd() as u32;
+    attr.batch.keys = keys.as_ptr() as u64;
+    attr.batch.values = values.as_ptr() as u64;
+    attr.batch.count = count as u32;
+    bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attr)
+        .map(drop)
+        // SAFETY: the kernel wrote this member of the union.
+        .map_err(|error| (unsafe { attr.batch.count } as usize, error))
 }
 
 /// BPF_OBJ_GET_INFO_BY_FD into `T`, whose fields `prepare` may preset.

@@ -1,11 +1,10 @@
-//! The maps of 64-bit words: PORTS, FRONT4 and FRONT6. The writer has them as memory
-//! (BPF_F_MMAPABLE); the kernel does not map a map that was opened read-only, so readers
-//! ask for each word.
+//! The maps of 64-bit words: PORTS, FRONT4, FRONT6 and the tables of hosts. The writer has
+//! them as memory (BPF_F_MMAPABLE); the kernel does not map a map that was opened read-only,
+//! so readers ask for each word.
 
 use std::{
     io,
     num::NonZeroUsize,
-    ops::Range,
     os::fd::BorrowedFd,
     ptr::NonNull,
     sync::atomic::{AtomicU64, Ordering},
@@ -25,11 +24,6 @@ impl WordReader {
     /// The word at `index`.
     pub(super) fn get(&self, index: u32) -> Result<u64, MapError> {
         self.0.get(&index, 0)
-    }
-
-    /// Whether the bit is set.
-    pub(super) fn bit(&self, bit: u32) -> Result<bool, MapError> {
-        Ok(self.get(bit / 64)? >> (bit % 64) & 1 != 0)
     }
 }
 
@@ -57,6 +51,18 @@ impl Words {
         Ok(Self { start: start.cast(), len })
     }
 
+    /// Words of this process alone, all zero: what a table is tested on.
+    #[cfg(test)]
+    pub(super) fn private(len: u32) -> Self {
+        let bytes = NonZeroUsize::new(len as usize * size_of::<u64>()).unwrap();
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: as in `map`.
+        let start = unsafe {
+            nix::sys::mman::mmap_anonymous(None, bytes, protection, MapFlags::MAP_SHARED)
+        };
+        Self { start: start.unwrap().cast(), len: len as usize }
+    }
+
     fn word(&self, index: usize) -> Option<&AtomicU64> {
         // SAFETY: in bounds, and page alignment is more than a word needs.
         (index < self.len).then(|| unsafe { self.start.add(index).as_ref() })
@@ -76,50 +82,11 @@ impl Words {
             word.store(value, Ordering::Release);
         }
     }
-
-    /// Whether the bit is set.
-    pub(super) fn bit(&self, bit: u32) -> bool {
-        self.get(bit / 64) >> (bit % 64) & 1 != 0
-    }
-
-    /// Clears one bit.
-    pub(super) fn clear_bit(&self, bit: u32) {
-        self.set(bit / 64, self.get(bit / 64) & !(1 << (bit % 64)));
-    }
-
-    /// Sets a range of bits.
-    pub(super) fn set_bits(&self, bits: Range<u32>) {
-        for_each_word(bits, |index, mask| self.set(index, self.get(index) | mask));
-    }
 }
 
 impl Drop for Words {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, and no reference to it outlives `self`.
         let _ = unsafe { munmap(self.start.cast(), self.len * size_of::<u64>()) };
-    }
-}
-
-/// Calls `visit` with every word that a range of bits touches, and the bits of it.
-pub(super) fn for_each_word(bits: Range<u32>, mut visit: impl FnMut(u32, u64)) {
-    let mut bit = bits.start;
-    while bit < bits.end {
-        let (index, offset) = (bit / 64, bit % 64);
-        let count = (64 - offset).min(bits.end - bit);
-        visit(index, (u64::MAX >> (64 - count)) << offset);
-        bit += count;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_become_words() {
-        let mut seen = Vec::new();
-        for_each_word(62..130, |index, mask| seen.push((index, mask)));
-        assert_eq!(seen, [(0, 3 << 62), (1, u64::MAX), (2, 3)]);
-        for_each_word(5..5, |_, _| panic!("an empty range touches nothing"));
     }
 }

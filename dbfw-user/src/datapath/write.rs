@@ -1,318 +1,189 @@
 //! Carrying out a plan on the sets: all of it or nothing.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-    ops::Range,
-    time::Duration,
-};
+use std::collections::BTreeMap;
 
-use aya::{
-    maps::{MapError, PerCpuValues, lpm_trie::Key},
-    util::nr_cpus,
-};
-use dbfw_common::{
-    Budget, Counter, Entry, FRONT_WORDS, FRONT4, FRONT6, HOSTS4, HOSTS6, MAX_HOSTS, MAX_NETS,
-    NETS4, NETS6, RULE_STATS, RuleCounter, STATS,
-};
+use dbfw_common::{ENTRIES, Entry, HOSTS4, HOSTS6, MAX_HOSTS, MAX_NETS, NETS4, NETS6};
 
 use super::{
-    Entries, Plan,
-    error::{DatapathError, map_io},
-    front,
-    maps::{Maps, key4, key6},
-    words::{Words, for_each_word},
+    Plan,
+    error::DatapathError,
+    maps::Maps,
+    nets,
+    pins::Pins,
+    sets::{Sets, side},
 };
 use crate::{policy::Step, source::Prefix};
 
-/// The sets as the agent sees them: what the kernel holds, and where.
-#[derive(Debug)]
-pub(super) struct Sets {
-    /// What the maps hold, kept equal with every write.
-    held: Entries,
-    /// Full-length prefixes that live in a trie because the hash was full.
-    overflow: BTreeSet<Prefix>,
-    front4: Words,
-    front6: Words,
-}
+/// From this many networks on they are written in batches.
+const MANY: usize = 100;
+/// Networks that vanish at once, at least, and then a part of those that are there, before
+/// the presence bits are made anew instead of looking at each.
+const GONE: usize = 1_024;
+const GONE_PART: usize = 16;
 
 impl Sets {
-    /// Reads what the maps hold, and makes the presence bits exactly fit it.
-    pub(super) fn read(maps: &Maps) -> Result<Self, DatapathError> {
-        let mut overflow = BTreeSet::new();
-        let mut held = Entries::new();
-        maps.for_each_entry(|map, prefix, entry| {
-            let in_hash = matches!(map, HOSTS4 | HOSTS6);
-            if prefix.is_host() && !in_hash {
-                overflow.insert(prefix);
-            }
-            if in_hash || !held.contains_key(&prefix) {
-                held.insert(prefix, entry);
-            }
-            Ok::<(), DatapathError>(())
-        })?;
-        let front4 = maps.words(FRONT4, FRONT_WORDS)?;
-        let front6 = maps.words(FRONT6, FRONT_WORDS)?;
-        let sets = Self { held, overflow, front4, front6 };
-        sets.fit_front();
-        Ok(sets)
-    }
-
-    /// Entries of each set, by map name.
-    pub(super) fn sizes(&self) -> BTreeMap<&'static str, u64> {
-        let mut sizes = BTreeMap::from([(HOSTS4, 0), (HOSTS6, 0), (NETS4, 0), (NETS6, 0)]);
-        for prefix in self.held.keys() {
-            let in_hash = prefix.is_host() && !self.overflow.contains(prefix);
-            let map = match (prefix.is_v4(), in_hash) {
-                (true, true) => HOSTS4,
-                (true, false) => NETS4,
-                (false, true) => HOSTS6,
-                (false, false) => NETS6,
-            };
-            *sizes.entry(map).or_default() += 1;
-        }
-        sizes
-    }
-
-    /// What the maps hold.
-    pub(super) fn held(&self) -> &Entries {
-        &self.held
-    }
-
     /// Carries out `plan`. On an error everything is taken back, so that the sets are what
-    /// they were; an error while taking back is logged, and `held` still tells the truth.
-    pub(super) fn apply(&mut self, maps: &mut Maps, plan: &Plan) -> Result<(), DatapathError> {
-        self.check_capacity(plan)?;
+    /// they were; an error while taking back is logged, and what is held is still known.
+    pub(super) fn apply(
+        &mut self,
+        maps: &mut Maps,
+        pins: &Pins,
+        plan: &Plan,
+    ) -> Result<(), DatapathError> {
+        if plan.is_empty() {
+            return Ok(());
+        }
+        let hosts = self.check_capacity(plan)?;
+        self.sides.iter_mut().try_for_each(|family| family.presence.wake())?;
+        let result = self.apply_awake(maps, pins, plan, hosts);
+        self.sides.iter_mut().for_each(|family| family.presence.sleep());
+        result
+    }
+
+    fn apply_awake(
+        &mut self,
+        maps: &mut Maps,
+        pins: &Pins,
+        plan: &Plan,
+        hosts: [usize; 2],
+    ) -> Result<(), DatapathError> {
+        for (v4, hosts) in [(true, hosts[0]), (false, hosts[1])] {
+            self.make_room(maps, pins, v4, hosts);
+        }
         for (prefix, _) in &plan.writes {
-            for bits in front::bits(prefix) {
-                self.front(prefix).set_bits(bits);
-            }
+            // Where a host must go to the trie is seen when it does.
+            self.sides[side(prefix)].presence.add(prefix, false);
         }
-        let mut inverses = Vec::with_capacity(plan.len());
-        let mut result = Ok(());
-        for step in plan.steps() {
-            let inverse = step.inverse(self.held.get(&step.prefix()).copied());
-            result = self.step(maps, step);
-            if result.is_err() {
-                break;
-            }
-            inverses.push(inverse);
-        }
+        let mut before = Vec::with_capacity(plan.len());
+        let result = self.carry_out(maps, plan, &mut before);
         if result.is_err() {
-            for &inverse in inverses.iter().rev() {
+            let done: Vec<Step> = plan.steps().take(before.len()).collect();
+            for (step, before) in done.into_iter().zip(before).rev() {
+                let inverse = step.inverse(before);
                 if let Err(error) = self.step(maps, inverse) {
                     tracing::error!(prefix = %inverse.prefix(), %error, "cannot take back a half-done change");
                 }
             }
+            for (prefix, _) in &plan.writes {
+                if self.get(prefix).is_none() {
+                    self.sides[side(prefix)].gone(*prefix, !prefix.is_host());
+                }
+            }
         }
-        self.clear_front(plan.steps().map(|step| step.prefix()));
+        self.clear_front();
         result
+    }
+
+    /// Makes the steps in their order, and notes for each what stood there before it.
+    fn carry_out(
+        &mut self,
+        maps: &mut Maps,
+        plan: &Plan,
+        before: &mut Vec<Option<Entry>>,
+    ) -> Result<(), DatapathError> {
+        let mut rest = plan.writes.as_slice();
+        while let Some((first, _)) = rest.first() {
+            let alike = |(prefix, _): &&(Prefix, Entry)| {
+                !prefix.is_host() && prefix.is_v4() == first.is_v4()
+            };
+            let nets = rest.iter().take_while(alike).count();
+            let (now, later) = rest.split_at(nets.max(1));
+            if nets >= MANY {
+                self.write_nets(maps, now, before)?;
+            } else {
+                for (prefix, entry) in now {
+                    let held = self.get(prefix);
+                    self.step(maps, Step::Write(*prefix, *entry))?;
+                    before.push(held);
+                }
+            }
+            rest = later;
+        }
+        for prefix in &plan.removals {
+            let held = self.get(prefix);
+            self.step(maps, Step::Remove(*prefix))?;
+            before.push(held);
+        }
+        Ok(())
+    }
+
+    fn write_nets(
+        &mut self,
+        maps: &Maps,
+        entries: &[(Prefix, Entry)],
+        before: &mut Vec<Option<Entry>>,
+    ) -> Result<(), DatapathError> {
+        let v4 = entries.first().is_some_and(|(prefix, _)| prefix.is_v4());
+        let result = nets::insert_all(maps, v4, entries);
+        let done = result.as_ref().map_or_else(|(done, _)| *done, |()| entries.len());
+        for (prefix, entry) in entries.iter().take(done) {
+            before.push(self.sides[side(prefix)].nets.insert(*prefix, *entry));
+        }
+        result.map_err(|(_, error)| error)
     }
 
     fn step(&mut self, maps: &mut Maps, step: Step) -> Result<(), DatapathError> {
         match step {
-            Step::Write(prefix, entry) => self.write(maps, prefix, entry),
+            Step::Write(prefix, entry) if prefix.is_host() => self.write_host(maps, prefix, entry),
+            Step::Write(prefix, entry) => {
+                nets::insert(maps, prefix, entry)?;
+                self.sides[side(&prefix)].nets.insert(prefix, entry);
+                Ok(())
+            }
             Step::Remove(prefix) => self.remove(maps, prefix),
         }
     }
 
-    fn check_capacity(&self, plan: &Plan) -> Result<(), DatapathError> {
+    /// Hosts of each family that there will be at most. Fails if there is no room.
+    fn check_capacity(&self, plan: &Plan) -> Result<[usize; 2], DatapathError> {
         // Writes come before removals, so the peak counts all of both.
-        for v4 in [true, false] {
-            let fresh = plan.writes.iter().filter(|(p, _)| !self.held.contains_key(p));
-            let all = fresh.map(|(prefix, _)| prefix).chain(self.held.keys());
-            let (mut hosts, mut nets) = (0usize, 0usize);
-            for prefix in all.filter(|prefix| prefix.is_v4() == v4) {
-                if prefix.is_host() { hosts += 1 } else { nets += 1 }
-            }
-            let wanted = nets + hosts.saturating_sub(MAX_HOSTS as usize);
-            if wanted > MAX_NETS as usize {
-                let map = if v4 { NETS4 } else { NETS6 };
-                return Err(DatapathError::Capacity { map, wanted, limit: MAX_NETS as usize });
-            }
+        let (mut hosts, mut nets) = ([0; 2], [0; 2]);
+        for (prefix, _) in plan.writes.iter().filter(|(prefix, _)| self.get(prefix).is_none()) {
+            let counts = if prefix.is_host() { &mut hosts } else { &mut nets };
+            counts[side(prefix)] += 1;
         }
-        Ok(())
-    }
-
-    fn write(
-        &mut self,
-        maps: &mut Maps,
-        prefix: Prefix,
-        entry: Entry,
-    ) -> Result<(), DatapathError> {
-        if prefix.is_host() {
-            match insert_host(maps, prefix, entry) {
-                Ok(()) => {
-                    if self.overflow.remove(&prefix) {
-                        remove_net(maps, prefix)?;
-                    }
-                    self.held.insert(prefix, entry);
-                    return Ok(());
-                }
-                Err(error) if error.raw_os_error() == Some(libc::E2BIG) => {
-                    self.overflow.insert(prefix);
-                }
-                Err(error) => {
-                    let map = if prefix.is_v4() { HOSTS4 } else { HOSTS6 };
-                    return Err(DatapathError::map(format!("write {prefix} to"), map, error));
+        for (at, family) in self.sides.iter().enumerate() {
+            hosts[at] += family.hosts.table().len() + family.overflow.len();
+            nets[at] += family.nets.len();
+            let names = if at == 0 { [HOSTS4, NETS4] } else { [HOSTS6, NETS6] };
+            for (map, wanted, limit) in
+                [(names[0], hosts[at], MAX_HOSTS), (names[1], nets[at], MAX_NETS)]
+            {
+                if wanted > limit as usize {
+                    return Err(DatapathError::Capacity { map, wanted, limit: limit as usize });
                 }
             }
         }
-        insert_net(maps, prefix, entry)?;
-        self.held.insert(prefix, entry);
-        Ok(())
+        Ok(hosts)
     }
 
-    fn remove(&mut self, maps: &mut Maps, prefix: Prefix) -> Result<(), DatapathError> {
-        // A kill between two writes can leave a host in both.
-        if prefix.is_host() {
-            let (result, map) = if prefix.is_v4() {
-                (maps.hosts4.remove(&key4(prefix.addr())), HOSTS4)
-            } else {
-                (maps.hosts6.remove(&key6(prefix.addr())), HOSTS6)
-            };
-            ignore_missing(result)
-                .map_err(|error| DatapathError::map(format!("remove {prefix} from"), map, error))?;
-        }
-        if !prefix.is_host() || self.overflow.contains(&prefix) {
-            remove_net(maps, prefix)?;
-            self.overflow.remove(&prefix);
-        }
-        self.held.remove(&prefix);
-        Ok(())
-    }
-
-    /// Clears the bits of prefixes that may be gone, where nothing else touches them.
-    fn clear_front(&self, gone: impl Iterator<Item = Prefix>) {
-        /// Above this, looking at every bit costs more than building the map anew.
-        const FEW_BITS: u32 = 1 << 16;
-        for prefix in gone.filter(|prefix| !self.held.contains_key(prefix)) {
-            let front = self.front(&prefix);
-            let ranges = front::bits(&prefix);
-            if ranges.iter().map(ExactSizeIterator::len).sum::<usize>() > FEW_BITS as usize {
-                self.fit_front();
-                return;
+    /// Clears the presence bits of what is gone.
+    fn clear_front(&mut self) {
+        for family in &mut self.sides {
+            let gone = std::mem::take(&mut family.gone);
+            if gone.len() > GONE + family.nets.len() / GONE_PART {
+                family.presence.fit(family.hosts.table(), &family.nets);
+                continue;
             }
-            for bit in ranges.into_iter().flatten() {
-                if front.bit(bit) && !front::is_touched(&self.held, prefix.is_v4(), bit) {
-                    front.clear_bit(bit);
-                }
+            for prefix in gone.iter().filter(|prefix| !family.nets.contains_key(prefix)) {
+                family.presence.net_gone(prefix, &family.nets);
             }
+            family.presence.tidy(family.hosts.table(), &family.nets);
         }
     }
 
-    fn front(&self, prefix: &Prefix) -> &Words {
-        if prefix.is_v4() { &self.front4 } else { &self.front6 }
+    /// Entries of each set, by map name.
+    pub(super) fn sizes(&self) -> BTreeMap<&'static str, u64> {
+        let names = [[HOSTS4, NETS4], [HOSTS6, NETS6]];
+        let counts =
+            self.sides.iter().map(|family| [family.hosts.table().len(), family.nets.len()]);
+        names.into_iter().flatten().zip(counts.flatten().map(|count| count as u64)).collect()
     }
 
-    /// Makes the presence bits those of `held`, no more and no less.
-    fn fit_front(&self) {
-        for v4 in [true, false] {
-            let mut exact = vec![0u64; (front::BITS / 64) as usize];
-            for prefix in self.held.keys().filter(|prefix| prefix.is_v4() == v4) {
-                for bits in front::bits(prefix) {
-                    for_each_word(bits, |index, mask| exact[index as usize] |= mask);
-                }
-            }
-            let front = if v4 { &self.front4 } else { &self.front6 };
-            for (index, &word) in exact.iter().enumerate() {
-                front.set(index as u32, word);
-            }
-        }
-    }
-}
-
-/// Zeroes rule slots before they count for a rule.
-pub(super) fn reset_rules(maps: &mut Maps, slots: &[Range<u32>]) -> Result<(), DatapathError> {
-    let zero = || per_cpu(RuleCounter::default(), RULE_STATS);
-    for slot in slots.iter().flat_map(Clone::clone) {
-        maps.rule_stats
-            .set(slot, zero()?, 0)
-            .map_err(|error| DatapathError::map("reset", RULE_STATS, map_io(&error)))?;
-    }
-    Ok(())
-}
-
-/// Zeroes counters before their database id counts for another database.
-pub(super) fn reset_counters(maps: &mut Maps, slots: Range<u32>) -> Result<(), DatapathError> {
-    let zero = || per_cpu(Counter::default(), STATS);
-    for slot in slots {
-        maps.stats
-            .set(slot, zero()?, 0)
-            .map_err(|error| DatapathError::map("reset", STATS, map_io(&error)))?;
-    }
-    Ok(())
-}
-
-/// Gives every CPU `tokens` events to write; what it has skipped stays counted.
-pub(super) fn refill(maps: &mut Maps, tokens: u64) -> Result<(), DatapathError> {
-    const BUDGET: &str = dbfw_common::BUDGET;
-    let held = maps
-        .budget
-        .get(&0, 0)
-        .map_err(|error| DatapathError::map("read", BUDGET, map_io(&error)))?;
-    let values: Vec<Budget> =
-        held.iter().map(|budget| Budget { tokens, skipped: budget.skipped }).collect();
-    PerCpuValues::try_from(values)
-        .and_then(|values| maps.budget.set(0, values, 0).map_err(|error| map_io(&error)))
-        .map_err(|error| DatapathError::map("refill", BUDGET, error))
-}
-
-fn per_cpu<T: aya::Pod>(value: T, map: &'static str) -> Result<PerCpuValues<T>, DatapathError> {
-    nr_cpus()
-        .map_err(|(_, error)| error)
-        .and_then(|cpus| PerCpuValues::try_from(vec![value; cpus]))
-        .map_err(|error| DatapathError::map("size", map, error))
-}
-
-fn insert_host(maps: &mut Maps, prefix: Prefix, entry: Entry) -> io::Result<()> {
-    let result = if prefix.is_v4() {
-        maps.hosts4.insert(key4(prefix.addr()), entry, 0)
-    } else {
-        maps.hosts6.insert(key6(prefix.addr()), entry, 0)
-    };
-    result.map_err(|error| map_io(&error))
-}
-
-fn insert_net(maps: &mut Maps, prefix: Prefix, entry: Entry) -> Result<(), DatapathError> {
-    /// A fresh trie can run out of cached nodes for a moment (ENOMEM at the second element,
-    /// seen on 6.18); a real shortage lasts longer than this.
-    const ATTEMPTS: u32 = 5;
-    let len = u32::from(prefix.len());
-    let (map, mut attempt) = (if prefix.is_v4() { NETS4 } else { NETS6 }, 1);
-    loop {
-        let result = if prefix.is_v4() {
-            maps.nets4.insert(&Key::new(len, key4(prefix.addr())), entry, 0)
-        } else {
-            maps.nets6.insert(&Key::new(len, key6(prefix.addr())), entry, 0)
-        };
-        match result.map_err(|error| map_io(&error)) {
-            Ok(()) => return Ok(()),
-            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && attempt < ATTEMPTS => {
-                attempt += 1;
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            Err(error) => {
-                return Err(DatapathError::map(format!("write {prefix} to"), map, error));
-            }
-        }
-    }
-}
-
-fn remove_net(maps: &mut Maps, prefix: Prefix) -> Result<(), DatapathError> {
-    let len = u32::from(prefix.len());
-    let (result, map) = if prefix.is_v4() {
-        (maps.nets4.remove(&Key::new(len, key4(prefix.addr()))), NETS4)
-    } else {
-        (maps.nets6.remove(&Key::new(len, key6(prefix.addr()))), NETS6)
-    };
-    ignore_missing(result)
-        .map_err(|error| DatapathError::map(format!("remove {prefix} from"), map, error))
-}
-
-fn ignore_missing(result: Result<(), MapError>) -> io::Result<()> {
-    match result.map_err(|error| map_io(&error)) {
-        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
-        _ => Ok(()),
+    /// Writes an entry under a new id.
+    pub(super) fn write_entry(maps: &mut Maps, id: u16, entry: Entry) -> Result<(), DatapathError> {
+        maps.entries.set(u32::from(id), entry, 0).map_err(|error| {
+            DatapathError::map(format!("write {id} of"), ENTRIES, super::error::map_io(&error))
+        })
     }
 }

@@ -7,7 +7,7 @@ mod slots;
 
 pub use build::{Covering, DatabasePolicy, Policy, PolicyEntry, RuleRef};
 pub use guard::{Guard, Refusal, check_shrink, check_width, lost, narrowest};
-pub use plan::{Entries, Plan, Step, diff, either};
+pub use plan::{Entries, Holding, Plan, Step, diff, either};
 pub use slots::{Assigned, RuleKey, SlotError, SlotTable};
 
 #[cfg(test)]

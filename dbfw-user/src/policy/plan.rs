@@ -9,6 +9,24 @@ use crate::source::Prefix;
 /// What the kernel holds or should hold.
 pub type Entries = BTreeMap<Prefix, Entry>;
 
+/// What holds entries: what a plan begins with.
+pub trait Holding {
+    /// The entry of exactly this prefix.
+    fn entry(&self, prefix: &Prefix) -> Option<Entry>;
+    /// Every prefix, in any order.
+    fn prefixes(&self) -> impl Iterator<Item = Prefix>;
+}
+
+impl Holding for Entries {
+    fn entry(&self, prefix: &Prefix) -> Option<Entry> {
+        self.get(prefix).copied()
+    }
+
+    fn prefixes(&self) -> impl Iterator<Item = Prefix> {
+        self.keys().copied()
+    }
+}
+
 /// One change of the maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -64,16 +82,16 @@ pub struct Plan {
 }
 
 /// The plan that takes `current` to `desired`.
-pub fn diff(current: &Entries, desired: &Entries) -> Plan {
+pub fn diff(current: &impl Holding, desired: &Entries) -> Plan {
     let mut writes: Vec<_> = desired
         .iter()
-        .filter(|(prefix, entry)| current.get(prefix) != Some(entry))
+        .filter(|(prefix, entry)| current.entry(prefix).as_ref() != Some(entry))
         .map(|(prefix, entry)| (*prefix, *entry))
         .collect();
     writes.sort_by_key(|(prefix, _)| Reverse(prefix.len()));
     let mut removals: Vec<_> =
-        current.keys().filter(|prefix| !desired.contains_key(prefix)).copied().collect();
-    removals.sort_by_key(Prefix::len);
+        current.prefixes().filter(|prefix| !desired.contains_key(prefix)).collect();
+    removals.sort_unstable_by_key(|prefix| (prefix.len(), *prefix));
     Plan { writes, removals }
 }
 

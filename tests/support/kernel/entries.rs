@@ -1,83 +1,117 @@
-//! The trusted prefixes: full-length ones in hashes, the others in tries.
+//! The trusted prefixes: full-length ones in tables, the others in tries.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aya::maps::{
-    HashMap,
+    Array,
     lpm_trie::{Key, LpmTrie},
 };
-use dbfw_common::{Entry, HOSTS4, HOSTS6, NETS4, NETS6};
+use dbfw_common::{
+    BUCKET_SLOTS, ENTRIES, Entry, ID_BITS, NETS4, NETS6, TAG4_SHIFT, TAG6_SHIFT, Table, host4_hash,
+    host6_hash, host6_key, host6_tag,
+};
 use ipnet::IpNet;
 
 use super::{Kernel, chain};
+use crate::sys;
+
+/// Buckets of each table, as a power of two: one size, since nothing changes while packets
+/// are judged here.
+pub(super) const TABLE_BITS: u32 = 13;
 
 impl Kernel {
     pub(super) fn write_entry(&mut self, net: IpNet, entry: Entry) {
-        let place = Place::of(net);
-        let name = place.map;
-        let result = match (net.network(), place.prefix) {
-            (IpAddr::V4(address), None) => {
-                let mut map: HashMap<_, u32, _> = self.map(name);
-                map.insert(word(address), entry, 0)
-            }
-            (IpAddr::V6(address), None) => {
-                let mut map: HashMap<_, [u32; 4], _> = self.map(name);
-                map.insert(words(address), entry, 0)
-            }
-            (IpAddr::V4(address), Some(length)) => {
-                let mut map: LpmTrie<_, u32, _> = self.map(name);
+        if net.prefix_len() == net.max_prefix_len() {
+            self.write_host(net, entry);
+            return;
+        }
+        let length = u32::from(net.prefix_len());
+        let result = match net.network() {
+            IpAddr::V4(address) => {
+                let mut map: LpmTrie<_, u32, _> = self.map(NETS4);
                 map.insert(&Key::new(length, word(address)), entry, 0)
             }
-            (IpAddr::V6(address), Some(length)) => {
-                let mut map: LpmTrie<_, [u32; 4], _> = self.map(name);
+            IpAddr::V6(address) => {
+                let mut map: LpmTrie<_, [u32; 4], _> = self.map(NETS6);
                 map.insert(&Key::new(length, words(address)), entry, 0)
             }
         };
-        result.unwrap_or_else(|error| panic!("cannot insert {net} into {name}: {}", chain(&error)));
+        result.unwrap_or_else(|error| panic!("cannot insert {net}: {}", chain(&error)));
     }
 
     pub(super) fn remove_entry(&mut self, net: IpNet) {
-        let place = Place::of(net);
-        let name = place.map;
-        let result = match (net.network(), place.prefix) {
-            (IpAddr::V4(address), None) => {
-                let mut map: HashMap<_, u32, Entry> = self.map(name);
-                map.remove(&word(address))
-            }
-            (IpAddr::V6(address), None) => {
-                let mut map: HashMap<_, [u32; 4], Entry> = self.map(name);
-                map.remove(&words(address))
-            }
-            (IpAddr::V4(address), Some(length)) => {
-                let mut map: LpmTrie<_, u32, Entry> = self.map(name);
+        if net.prefix_len() == net.max_prefix_len() {
+            let (place, mut bucket, slot) = self.find(net);
+            bucket[slot] = 0;
+            self.write_bucket(net, place, &bucket);
+            self.free_ids.extend(self.ids.remove(&net));
+            return;
+        }
+        let length = u32::from(net.prefix_len());
+        let result = match net.network() {
+            IpAddr::V4(address) => {
+                let mut map: LpmTrie<_, u32, Entry> = self.map(NETS4);
                 map.remove(&Key::new(length, word(address)))
             }
-            (IpAddr::V6(address), Some(length)) => {
-                let mut map: LpmTrie<_, [u32; 4], Entry> = self.map(name);
+            IpAddr::V6(address) => {
+                let mut map: LpmTrie<_, [u32; 4], Entry> = self.map(NETS6);
                 map.remove(&Key::new(length, words(address)))
             }
         };
-        result.unwrap_or_else(|error| panic!("cannot remove {net} from {name}: {}", chain(&error)));
+        result.unwrap_or_else(|error| panic!("cannot remove {net}: {}", chain(&error)));
+    }
+
+    /// Every host has an id of its own.
+    fn write_host(&mut self, net: IpNet, entry: Entry) {
+        let next = self.ids.len() as u32 + 1;
+        let free = &mut self.free_ids;
+        let id = *self.ids.entry(net).or_insert_with(|| free.pop().unwrap_or(next));
+        let mut map: Array<_, Entry> = self.map(ENTRIES);
+        map.set(id, entry, 0)
+            .unwrap_or_else(|error| panic!("cannot write entry {id}: {}", chain(&error)));
+        let (place, mut bucket, slot) = self.find(net);
+        bucket[slot] = tag(net) | u64::from(id);
+        if let IpAddr::V6(address) = net.addr() {
+            let at = BUCKET_SLOTS + 2 * slot;
+            bucket[at..at + 2].copy_from_slice(&host6_key(words(address)));
+        }
+        self.write_bucket(net, place, &bucket);
+    }
+
+    /// The bucket of a host, its words, and the slot that is the host's or free.
+    fn find(&self, net: IpNet) -> (u32, Vec<u64>, usize) {
+        let hash = match net.addr() {
+            IpAddr::V4(address) => host4_hash(word(address)),
+            IpAddr::V6(address) => host6_hash(host6_key(words(address))),
+        };
+        let place = Table { slot: 0, bits: TABLE_BITS }.bucket(hash);
+        let (table, words) = self.table(net);
+        let mut bytes = vec![0; words * 8];
+        sys::read_element(table, place, &mut bytes)
+            .unwrap_or_else(|error| panic!("cannot read a bucket: {error}"));
+        let bucket: Vec<u64> =
+            bytes.as_chunks::<8>().0.iter().map(|word| u64::from_ne_bytes(*word)).collect();
+        let is_id = |slot: u64| slot & ((1 << ID_BITS) - 1) != 0;
+        let ids = &bucket[..BUCKET_SLOTS];
+        let own =
+            ids.iter().position(|&slot| is_id(slot) && slot >> ID_BITS == tag(net) >> ID_BITS);
+        let slot = own.or_else(|| ids.iter().position(|&slot| !is_id(slot)));
+        let slot = slot.unwrap_or_else(|| panic!("too many hosts for this table: {net}"));
+        (place, bucket, slot)
+    }
+
+    fn write_bucket(&self, net: IpNet, place: u32, bucket: &[u64]) {
+        let bytes: Vec<u8> = bucket.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        sys::update_array(self.table(net).0, place, 1, &bytes)
+            .unwrap_or_else(|error| panic!("cannot write a bucket: {error}"));
     }
 }
 
-/// Where a prefix lives.
-struct Place {
-    map: &'static str,
-    /// Its length, for a trie; `None`: an address of its own, in a hash.
-    prefix: Option<u32>,
-}
-
-impl Place {
-    fn of(net: IpNet) -> Self {
-        let full = net.prefix_len() == net.max_prefix_len();
-        let map = match (net, full) {
-            (IpNet::V4(_), true) => HOSTS4,
-            (IpNet::V4(_), false) => NETS4,
-            (IpNet::V6(_), true) => HOSTS6,
-            (IpNet::V6(_), false) => NETS6,
-        };
-        Self { map, prefix: (!full).then(|| u32::from(net.prefix_len())) }
+/// What a slot holds of a host above the id.
+fn tag(net: IpNet) -> u64 {
+    match net.addr() {
+        IpAddr::V4(address) => u64::from(word(address)) << TAG4_SHIFT,
+        IpAddr::V6(address) => host6_tag(host6_hash(host6_key(words(address)))) << TAG6_SHIFT,
     }
 }
 

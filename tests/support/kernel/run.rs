@@ -123,7 +123,7 @@ impl EmptyXdp {
     }
 }
 
-fn time(program: BorrowedFd<'_>, packet: &[u8], ifindex: u32, repeat: u32) -> u32 {
+pub(super) fn time(program: BorrowedFd<'_>, packet: &[u8], ifindex: u32, repeat: u32) -> u32 {
     let context = to_bytes(&[0, packet.len() as u32, 0, ifindex, 0, 0]);
     sys::time(program, packet, &context, repeat).expect("time a program")
 }

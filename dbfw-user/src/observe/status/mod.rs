@@ -17,8 +17,8 @@ pub use sources::{SourceDetail, sources};
 use crate::{
     config::Port,
     control::wire::{DatabaseStatus, MapEntry},
-    datapath::{DatabaseSlot, DatapathError, Reader, Totals},
-    policy::{Entries, Policy, SlotTable},
+    datapath::{DatabaseSlot, DatapathError, Reader, Sets, Totals},
+    policy::{Policy, SlotTable},
     source::Prefix,
 };
 
@@ -34,7 +34,7 @@ pub struct View<'a> {
     /// The program `explain` runs.
     pub program: &'static str,
     /// What the maps hold, where that is known without going through them.
-    pub held: Option<&'a Entries>,
+    pub held: Option<&'a Sets>,
     /// Entries of each set, likewise.
     pub sizes: Option<&'a BTreeMap<&'static str, u64>>,
 }
