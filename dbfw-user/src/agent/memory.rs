@@ -11,7 +11,7 @@ const LARGE: libc::c_int = 256 << 10;
 #[cfg(target_env = "gnu")]
 const ARENAS: libc::c_int = 2;
 
-/// Has freed memory given back.
+/// Has freed blocks that are large given back from now on.
 pub(super) fn give_back() {
     #[cfg(target_env = "gnu")]
     for (option, value) in [(libc::M_MMAP_THRESHOLD, LARGE), (libc::M_ARENA_MAX, ARENAS)] {
@@ -20,4 +20,11 @@ pub(super) fn give_back() {
             tracing::debug!(option, value, "mallopt refused a value");
         }
     }
+}
+
+/// Gives back what is free now: after work that took many small blocks.
+pub(super) fn trim() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes the allocator's own locks and frees nothing that is in use.
+    let _ = unsafe { libc::malloc_trim(0) };
 }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::{
     enforced::{Enforced, is_adopted, is_everybody, is_plain_lines},
     lists::List,
+    memory,
     snapshot::{DatabaseSnapshot, ListSnapshot, Snapshot, SnapshotError},
     state::{Agent, synced},
 };
@@ -42,6 +43,7 @@ impl Agent {
     /// Takes note of what became of it. Failure is reported and changes nothing else.
     pub(super) fn saved(&mut self, result: Result<(), SnapshotError>) {
         self.saving = None;
+        memory::trim();
         self.snapshot_error = result.err().map(|error| error.to_string());
         if let Some(error) = &self.snapshot_error {
             self.unsaved = true;
