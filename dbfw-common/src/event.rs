@@ -40,6 +40,17 @@ pub struct Budget {
     pub skipped: u64,
 }
 
+/// Value of CLOCK, per CPU: the clock as last asked, which costs a call; it moves with the
+/// tick only, so within one it says the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Clock {
+    /// The tick (jiffies) it was asked in.
+    pub tick: u64,
+    /// Nanoseconds of CLOCK_MONOTONIC_COARSE.
+    pub time: u64,
+}
+
 /// Value of TRACE, per CPU: what the last test run (see [`crate::LOOPBACK_IFINDEX`])
 /// decided. It lets `dbfw explain` run the loaded program without moving a counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,10 +80,13 @@ mod pod {
     unsafe impl aya::Pod for Budget {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Trace {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Clock {}
 }
 
 const _: () = {
     assert!(size_of::<Event>() == 48);
     assert!(size_of::<Budget>() == 16);
     assert!(size_of::<Trace>() == 16);
+    assert!(size_of::<Clock>() == 16);
 };

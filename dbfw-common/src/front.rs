@@ -1,7 +1,11 @@
 //! Where the presence bits of an address are. Addresses are given as their octets lie in
 //! memory (network order).
 
-use crate::{FRONT_HEAD, FRONT4_FINE, FRONT6_LONG, FRONT6_LONG_BITS, FRONT6_SHORT, hash::mix};
+use crate::{
+    FRONT_HEAD, FRONT4_FINE, FRONT4_MID, FRONT6_LONG, FRONT6_LONG_BITS, FRONT6_MID,
+    FRONT6_MID_BITS, FRONT6_SHORT,
+    hash::{mix, spread},
+};
 
 /// Of the two bits of a leading 24 in FRONT4: a host lies there.
 pub const FRONT4_HOST: u64 = 1;
@@ -19,6 +23,13 @@ pub const FRONT6_NEAR: u64 = 2;
 pub const fn front4_coarse(address: u32) -> (u32, u32) {
     let index = u32::from_be(address) >> 16;
     (FRONT_HEAD + index / 64, index % 64)
+}
+
+/// Word of FRONT4 and bit in it for the leading 20 bits of an address.
+#[inline(always)]
+pub const fn front4_mid(address: u32) -> (u32, u32) {
+    let index = u32::from_be(address) >> 12;
+    (FRONT4_MID + index / 64, index % 64)
 }
 
 /// Word of FRONT4, and where in it the two bits for the leading 24 bits of an address begin.
@@ -40,6 +51,14 @@ pub const fn front6_coarse(address: [u32; 4]) -> (u32, u32) {
 pub const fn front6_short(address: [u32; 4]) -> (u32, u32) {
     let index = u32::from_be(address[0]) >> 8;
     (FRONT6_SHORT + index / 64, index % 64)
+}
+
+/// Word of FRONT6 and bit in it for the leading 32 bits of an address. Different addresses may
+/// share them.
+#[inline(always)]
+pub const fn front6_mid(address: [u32; 4]) -> (u32, u32) {
+    let index = (spread(address[0] as u64) >> (64 - FRONT6_MID_BITS)) as u32;
+    (FRONT6_MID + index / 64, index % 64)
 }
 
 /// Word of FRONT6 for the leading 48 bits of an address, the bit in it for networks that

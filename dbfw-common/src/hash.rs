@@ -68,8 +68,14 @@ impl Table {
 #[inline(always)]
 pub(crate) const fn mix(value: u64) -> u64 {
     // The multipliers are those of splitmix64 (Steele, Lea, Flood 2014).
-    let value = value.wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = spread(value);
     (value ^ value >> 32).wrapping_mul(0x94d0_49bb_1331_11eb)
+}
+
+/// The cheaper half of [`mix`]: spreads small values over the upper bits of the result.
+#[inline(always)]
+pub(crate) const fn spread(value: u64) -> u64 {
+    value.wrapping_mul(0xbf58_476d_1ce4_e5b9)
 }
 
 /// The hash of an IPv4 address.

@@ -15,10 +15,10 @@ mod names;
 mod reason;
 mod value;
 
-pub use event::{Budget, Event, Trace};
+pub use event::{Budget, Clock, Event, Trace};
 pub use front::{
-    FRONT4_HOST, FRONT4_NET, FRONT6_FAR, FRONT6_NEAR, front4_coarse, front4_fine, front6_coarse,
-    front6_long, front6_short,
+    FRONT4_HOST, FRONT4_NET, FRONT6_FAR, FRONT6_NEAR, front4_coarse, front4_fine, front4_mid,
+    front6_coarse, front6_long, front6_mid, front6_short,
 };
 pub use hash::{
     BUCKET4_WORDS, BUCKET6_WORDS, Bucket4, Bucket6, ID_BITS, TAG4_SHIFT, TAG6_SHIFT, Table,

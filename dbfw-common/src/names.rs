@@ -28,15 +28,17 @@ pub const RULE_STATS: &str = "RULE_STATS";
 pub const EVENTS: &str = "EVENTS";
 /// Tokens that bound the drop events.
 pub const BUDGET: &str = "BUDGET";
+/// The clock as last asked.
+pub const CLOCK: &str = "CLOCK";
 /// What the last test run decided.
 pub const TRACE: &str = "TRACE";
 /// Interfaces the backstop lets through.
 pub const EXEMPT: &str = "EXEMPT";
 
 /// Every map the programs use.
-pub const MAPS: [&str; 15] = [
+pub const MAPS: [&str; 16] = [
     PORTS, FRONT4, FRONT6, HOSTS4, HOSTS6, ENTRIES, NETS4, NETS6, DATABASES, STATS, RULE_STATS,
-    EVENTS, BUDGET, TRACE, EXEMPT,
+    EVENTS, BUDGET, CLOCK, TRACE, EXEMPT,
 ];
 
 /// Pins of the tables in HOSTS4, by their place there.
@@ -54,6 +56,9 @@ pub const PROGRAM_TCX: &str = "dbfw_tcx";
 pub const PROGRAM_TCX_L3: &str = "dbfw_tcx_l3";
 /// The backstop.
 pub const PROGRAM_BACKSTOP: &str = "dbfw_backstop";
+
+/// [`PROGRAM_XDP`] for who may load programs that subtract pointers: with fewer calls.
+pub const PROGRAM_XDP_LEAN: &str = "dbfw_xdp_lean";
 
 /// Every program of the object.
 pub const PROGRAMS: [&str; 5] =

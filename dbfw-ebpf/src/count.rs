@@ -1,13 +1,13 @@
 //! Counters, sampled events, and the trace of a test run.
 
-use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 use dbfw_common::{
-    Counted, Entry, Event, Family, LOOPBACK_IFINDEX, Mode, Reason, Verdict, stats_slot,
+    Clock, Counted, Entry, Event, Family, LOOPBACK_IFINDEX, Mode, Reason, Verdict, stats_slot,
 };
 
 use crate::{
     hook::Packet,
-    maps::{BUDGET, EVENTS, RULE_STATS, STATS, TRACE},
+    maps::{BUDGET, CLOCK, EVENTS, RULE_STATS, STATS, TRACE},
     packet::Headers,
     source::Source,
 };
@@ -40,7 +40,7 @@ pub(crate) fn allowed<P: Packet>(
         // SAFETY: the pointer is this CPU's element, valid while the program runs.
         unsafe {
             (*counter).packets += 1;
-            (*counter).last_hit = bpf_ktime_get_coarse_ns();
+            (*counter).last_hit = time();
         }
     }
     Verdict::Allow
@@ -120,7 +120,7 @@ fn write_event(refusal: &Refusal, weight: u64) -> bool {
     let event = slot.as_mut_ptr();
     // SAFETY: the pointer is the reserved record, and every field is written.
     unsafe {
-        (*event).time = bpf_ktime_get_coarse_ns();
+        (*event).time = time();
         (*event).weight = weight;
         (*event).source = refusal.source.words;
         (*event).ifindex = refusal.ifindex;
@@ -184,6 +184,21 @@ fn count(database: u32, family: Family, counted: Counted, bytes: u32) {
             (*counter).packets += 1;
             (*counter).bytes += u64::from(bytes);
         }
+    }
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC_COARSE.
+#[inline(always)]
+fn time() -> u64 {
+    let Some(clock) = CLOCK.get_ptr_mut(0) else { return 0 };
+    // SAFETY: the pointer is this CPU's element, valid while the program runs; the helpers are
+    // allowed to every program type here. The tick is a load, no call.
+    unsafe {
+        let tick = bpf_jiffies64();
+        if (*clock).tick != tick {
+            *clock = Clock { tick, time: bpf_ktime_get_coarse_ns() };
+        }
+        (*clock).time
     }
 }
 

@@ -18,12 +18,21 @@ use aya_ebpf::{
 };
 use dbfw_common::Verdict;
 
-use crate::packet::{ETHERNET, NO_LINK_HEADER};
+use crate::{
+    hook::Lean,
+    packet::{ETHERNET, NO_LINK_HEADER},
+};
 
 /// Links with an Ethernet header.
 #[xdp(frags)]
 pub(crate) fn dbfw_xdp(ctx: XdpContext) -> u32 {
     xdp_action(verdict::judge::<_, ETHERNET>(&ctx))
+}
+
+/// The same, where the loader may have pointers subtracted.
+#[xdp(frags)]
+pub(crate) fn dbfw_xdp_lean(ctx: XdpContext) -> u32 {
+    xdp_action(verdict::judge::<_, ETHERNET>(&Lean(&ctx)))
 }
 
 /// Links without one (tun, WireGuard).

@@ -6,9 +6,9 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use dbfw_common::{
-    Bucket4, Bucket6, Budget, Counter, DATABASE_SLOTS, Database, ENTRY_IDS, EVENTS_BYTES, Entry,
-    Exempt, FRONT4_WORDS, FRONT6_WORDS, MAX_NETS, PORT_WORDS, RULE_SLOTS, RuleCounter, STATS_SLOTS,
-    TABLES, Trace,
+    Bucket4, Bucket6, Budget, Clock, Counter, DATABASE_SLOTS, Database, ENTRY_IDS, EVENTS_BYTES,
+    Entry, Exempt, FRONT4_WORDS, FRONT6_WORDS, MAX_NETS, PORT_WORDS, RULE_SLOTS, RuleCounter,
+    STATS_SLOTS, TABLES, Trace,
 };
 
 /// The agent writes these maps through memory: millions of bits would cost a call each.
@@ -57,6 +57,9 @@ pub(crate) static EVENTS: RingBuf<(), { EVENTS_BYTES as usize }> = RingBuf::new(
 
 #[btf_map]
 pub(crate) static BUDGET: PerCpuArray<Budget, 1> = PerCpuArray::new();
+
+#[btf_map]
+pub(crate) static CLOCK: PerCpuArray<Clock, 1> = PerCpuArray::new();
 
 #[btf_map]
 pub(crate) static TRACE: PerCpuArray<Trace, 1> = PerCpuArray::new();

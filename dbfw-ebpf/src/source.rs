@@ -3,8 +3,8 @@
 use aya_ebpf::maps::lpm_trie::Key;
 use dbfw_common::{
     BUCKET_SLOTS, Entry, FRONT4_HOST, FRONT4_NET, FRONT6_FAR, FRONT6_NEAR, Family, ID_BITS,
-    TAG4_SHIFT, TAG6_SHIFT, Table, front4_coarse, front4_fine, front6_coarse, front6_long,
-    front6_short, host4_hash, host6_hash, host6_key, host6_tag,
+    TAG4_SHIFT, TAG6_SHIFT, Table, front4_coarse, front4_fine, front4_mid, front6_coarse,
+    front6_long, front6_mid, front6_short, host4_hash, host6_hash, host6_key, host6_tag,
 };
 
 use crate::maps::{ENTRIES, FRONT4, FRONT6, HOSTS4, HOSTS6, NETS4, NETS6};
@@ -33,6 +33,10 @@ fn entry4(address: u32) -> Option<&'static Entry> {
     if FRONT4.get(word)? >> bit & 1 == 0 {
         return None;
     }
+    let (word, bit) = front4_mid(address);
+    if FRONT4.get(word)? >> bit & 1 == 0 {
+        return None;
+    }
     let (word, shift) = front4_fine(address);
     let touched = FRONT4.get(word)? >> shift;
     if touched & FRONT4_HOST != 0
@@ -54,7 +58,8 @@ fn entry6(address: [u32; 4]) -> Option<&'static Entry> {
         return None;
     }
     let mut in_trie = false;
-    if touched & FRONT6_FAR != 0 {
+    let (word, bit) = front6_mid(address);
+    if touched & FRONT6_FAR != 0 && FRONT6.get(word)? >> bit & 1 != 0 {
         let (word, net, host) = front6_long(address);
         let touched = *FRONT6.get(word)?;
         if touched >> host & 1 != 0

@@ -35,7 +35,7 @@ fn judge_port<P: Packet>(packet: &P, headers: &Headers) -> Verdict {
     if mode == Mode::Off as u32 {
         return count::passed(packet, Reason::OtherPort);
     }
-    let bytes = packet.frame_len();
+    let bytes = packet.frame_len_around(headers.end);
     if headers.end > bytes {
         return count::refused(packet, headers, database, mode, Reason::Malformed, bytes);
     }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use dbfw_common::{Mode, Reason};
 use dbfw_tests::{
+    capabilities::without_perfmon,
     kernel::{EmptyXdp, Kernel, Program},
     netns::{Netns, veth},
     packets::{Ip4, Macs, ethernet, padded, protocol, udp},
@@ -33,18 +34,19 @@ fn measure(ifindex: u32) {
     let neighbour = Ipv4Addr::new(10, 0, 0, 250);
     let client = Ipv4Addr::new(10, 0, 0, 1);
     let empty = EmptyXdp::load();
-    let mut kernels: Vec<(usize, Kernel)> = [1usize, 10_000]
-        .into_iter()
-        .map(|prefixes| {
-            let mut kernel = Kernel::load();
-            kernel.set_database(1, "bench", Mode::Enforce, &[(Transport::Udp, PORT)]);
-            kernel.set_host_mode(Mode::Enforce, false);
-            for net in hosts(client, prefixes) {
-                kernel.trust(net, 1, 1);
-            }
-            (prefixes, kernel)
-        })
-        .collect();
+    let trusting = |mut kernel: Kernel, prefixes: usize| {
+        kernel.set_database(1, "bench", Mode::Enforce, &[(Transport::Udp, PORT)]);
+        kernel.set_host_mode(Mode::Enforce, false);
+        for net in hosts(client, prefixes) {
+            kernel.trust(net, 1, 1);
+        }
+        kernel
+    };
+    let mut kernels = [
+        ("1 prefix", trusting(Kernel::load(), 1)),
+        ("10,000 prefixes", trusting(Kernel::load(), 10_000)),
+        ("1 prefix, no CAP_PERFMON", trusting(without_perfmon(Kernel::load), 1)),
+    ];
 
     let mut results: Vec<(String, Vec<u32>)> = Vec::new();
     let mut note = |name: String, value: u32| match results.iter_mut().find(|(n, _)| *n == name) {
@@ -63,14 +65,14 @@ fn measure(ifindex: u32) {
                 let judged = kernel.judge(Program::Xdp, &packet(source, port));
                 assert_eq!(judged.reason, reason, "{what} is not what is timed");
                 let ns = kernel.time(Program::Xdp, &packet(source, port), ifindex, REPEAT);
-                note(format!("{what}, {prefixes} prefixes"), ns);
+                note(format!("{what}, {prefixes}"), ns);
             }
         }
     }
-    println!("  {:55} {:>6} {:>5} {:>5}", "ns a packet", "median", "min", "max");
+    println!("  {:63} {:>6} {:>5} {:>5}", "ns a packet", "median", "min", "max");
     for (name, mut values) in results {
         let (median, min, max) = spread(&mut values);
-        println!("  {name:55} {median:>6} {min:>5} {max:>5}");
+        println!("  {name:63} {median:>6} {min:>5} {max:>5}");
     }
 }
 

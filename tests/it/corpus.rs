@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use dbfw_common::{Counted, HOST, Mode, Reason, Verdict};
 use dbfw_tests::{
+    capabilities::without_perfmon,
     corpus::{Case, Scene},
     kernel::{Context, Counters, Judged, Kernel, Program},
     model::{self, Decision, Expected, Link},
@@ -80,6 +81,11 @@ fn every_packet_is_judged_as_the_table_says() {
     let taken = compare(&Scene::default().policy(), |_, expected| expected);
     println!("{} packets, {taken} runs", Scene::default().corpus().len());
     assert!(Scene::default().corpus().len() >= 150, "the corpus has become small");
+}
+
+#[test]
+fn without_cap_perfmon_every_packet_is_judged_alike() {
+    without_perfmon(|| compare(&Scene::default().policy(), |_, expected| expected));
 }
 
 #[test]

@@ -6,9 +6,9 @@ use aya::maps::MapType;
 use aya_obj::{Map, Object};
 use dbfw::datapath::OBJECT;
 use dbfw_common::{
-    Bucket4, Bucket6, Budget, Counter, DATABASE_SLOTS, Database, ENTRY_IDS, EVENTS_BYTES, Entry,
-    Event, Exempt, FRONT4_WORDS, FRONT6_WORDS, MAPS, MAX_NETS, PORT_WORDS, RULE_SLOTS, RuleCounter,
-    STATS_SLOTS, TABLES, Trace,
+    Bucket4, Bucket6, Budget, Clock, Counter, DATABASE_SLOTS, Database, ENTRY_IDS, EVENTS_BYTES,
+    Entry, Event, Exempt, FRONT4_WORDS, FRONT6_WORDS, MAPS, MAX_NETS, PORT_WORDS, RULE_SLOTS,
+    RuleCounter, STATS_SLOTS, TABLES, Trace,
 };
 use dbfw_tests::{
     btf::{Btf, Field, Layout},
@@ -144,6 +144,7 @@ fn maps() -> Vec<Expected> {
             structure: "",
         },
         per_cpu("BUDGET", size::<Budget>(), 1, "Budget"),
+        per_cpu("CLOCK", size::<Clock>(), 1, "Clock"),
         per_cpu("TRACE", size::<Trace>(), 1, "Trace"),
         array("EXEMPT", size::<Exempt>(), 1, "Exempt"),
     ]

@@ -3,6 +3,7 @@
 use std::{env, fs, process::Command};
 
 use dbfw_tests::{
+    capabilities::without_perfmon,
     kernel::{Kernel, Program},
     netns::finish,
 };
@@ -21,6 +22,19 @@ fn the_verifier_needs_few_instructions() {
         println!("{:<14} {instructions:>6} verified instructions", program.name());
         assert!(instructions > 0, "{} was not verified", program.name());
         assert!(instructions <= MOST_INSTRUCTIONS, "{} is too large", program.name());
+    }
+}
+
+#[test]
+fn cap_perfmon_keeps_barriers_out() {
+    let sizes = || {
+        let kernel = Kernel::load();
+        EVERY_PROGRAM.map(|program| kernel.translated_bytes(program))
+    };
+    let (without, with) = (sizes(), without_perfmon(sizes));
+    for ((program, without), with) in EVERY_PROGRAM.iter().zip(without).zip(with) {
+        println!("{:<14} {without} bytes, {with} with barriers", program.name());
+        assert!(without < with, "{}: no less for CAP_PERFMON", program.name());
     }
 }
 

@@ -18,7 +18,7 @@ use aya::{
     maps::{Array, Map, MapError, MapInfo},
     programs::{Program as Loaded, ProgramFd, SkLookup},
 };
-use dbfw::datapath::OBJECT;
+use dbfw::datapath::{OBJECT, variant};
 use dbfw_common::{
     Bucket4, Bucket6, DATABASES, Database, EXEMPT, Entry, Exempt, FLAG_DROP_FRAGMENTS, HOST,
     HOSTS4, HOSTS6, MAX_EXEMPT, MAX_NAME, Mode, PORTS, PROGRAM_BACKSTOP, PROGRAM_TCX,
@@ -107,7 +107,7 @@ impl Kernel {
             .load(OBJECT)
             .unwrap_or_else(|error| panic!("the object does not load: {}", chain(&error)));
         for name in PROGRAMS {
-            let program = program(&mut ebpf, name);
+            let program = program(&mut ebpf, variant(name));
             let loaded = match program {
                 Loaded::Xdp(program) => program.load(),
                 Loaded::SchedClassifier(program) => program.load(),
@@ -118,7 +118,7 @@ impl Kernel {
         }
         let programs =
             [Program::Xdp, Program::XdpL3, Program::Tcx, Program::TcxL3, Program::Backstop]
-                .map(|kind| descriptor(&mut ebpf, kind.name()));
+                .map(|kind| descriptor(&mut ebpf, variant(kind.name())));
         let tables = [(HOSTS4, size_of::<Bucket4>()), (HOSTS6, size_of::<Bucket6>())]
             .map(|(outer, bucket)| make_table(&mut ebpf, outer, bucket));
         let mut kernel = Self {
@@ -268,10 +268,18 @@ impl Kernel {
 
     /// Instructions the verifier walked through to prove a program safe.
     pub fn verified_instructions(&self, program: Program) -> u32 {
-        let name = program.name();
+        let name = variant(program.name());
         let info = self.ebpf.program(name).map(Loaded::info);
         let count = info.and_then(Result::ok).and_then(|info| info.verified_instruction_count());
         count.unwrap_or_else(|| panic!("the kernel does not tell {name}'s verified instructions"))
+    }
+
+    /// Bytes of a program as the kernel runs it: what it put in is among them.
+    pub fn translated_bytes(&self, program: Program) -> u32 {
+        let name = variant(program.name());
+        let info = self.ebpf.program(name).map(Loaded::info);
+        let size = info.and_then(Result::ok).and_then(|info| info.size_translated());
+        size.unwrap_or_else(|| panic!("the kernel does not tell the size of {name}"))
     }
 
     fn map<'a, M>(&'a mut self, name: &str) -> M

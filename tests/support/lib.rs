@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod btf;
+pub mod capabilities;
 pub mod corpus;
 pub mod dns_server;
 pub mod foreign;

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     config::Config,
     control::{listen, server},
-    datapath::{Datapath, interfaces},
+    datapath::{self, Datapath, interfaces},
     observe::http::{self, Probe},
     provider::{self, Watcher},
 };
@@ -46,6 +46,13 @@ pub(super) async fn start(config_path: PathBuf, config: Config) -> anyhow::Resul
     for directory in [&config.agent.state_dir, &config.agent.run_dir] {
         files::make_directory(directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
+    }
+    if !datapath::has_perfmon() {
+        tracing::warn!(
+            "without CAP_PERFMON the kernel puts barriers against speculation into the programs, \
+             and every packet takes two to four times as long: add it to the unit's \
+             CapabilityBoundingSet="
+        );
     }
     let datapath = Datapath::open(&config.agent.pin_dir)?;
     let (connection, netlink, messages) =

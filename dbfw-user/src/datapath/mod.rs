@@ -37,7 +37,7 @@ pub use error::DatapathError;
 pub use events::Events;
 pub use interfaces::{Interface, Layer};
 pub use links::detach_pinned;
-pub use object::OBJECT;
+pub use object::{OBJECT, has_perfmon, variant};
 pub use pins::{GROUP, lock_holder};
 pub use reader::{Outcome, PinnedLink, Reader, Totals};
 pub use sets::Sets;

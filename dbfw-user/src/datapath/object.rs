@@ -7,7 +7,8 @@ use std::{
 };
 
 use aya::{EbpfLoader, VerifierLogLevel, programs::Program};
-use dbfw_common::{MAPS, PROGRAMS};
+use caps::{CapSet, Capability};
+use dbfw_common::{MAPS, PROGRAM_XDP, PROGRAM_XDP_LEAN, PROGRAMS};
 
 use super::{
     error::DatapathError,
@@ -107,6 +108,20 @@ pub(super) fn check_pin(
     }
 }
 
+/// What the object calls the program `name`, one of [`PROGRAMS`], that this thread may load.
+pub fn variant(name: &'static str) -> &'static str {
+    if name == PROGRAM_XDP && has_perfmon() { PROGRAM_XDP_LEAN } else { name }
+}
+
+/// Whether the programs that this thread loads run without barriers against speculation
+/// (kernel/bpf/verifier.c: `bpf_bypass_spec_v1`, `bpf_bypass_spec_v4`) and may subtract
+/// pointers (`bpf_allow_ptr_leaks`).
+pub fn has_perfmon() -> bool {
+    [Capability::CAP_PERFMON, Capability::CAP_SYS_ADMIN]
+        .into_iter()
+        .any(|capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false))
+}
+
 /// Creates or adopts every map under `pins`, then loads every program onto them.
 pub(super) fn load(pins: &Pins) -> Result<Programs, DatapathError> {
     let mut loader = EbpfLoader::new();
@@ -129,7 +144,7 @@ pub(super) fn load(pins: &Pins) -> Result<Programs, DatapathError> {
     let mut programs = BTreeMap::new();
     for name in PROGRAMS {
         let program = ebpf
-            .program_mut(name)
+            .program_mut(variant(name))
             .ok_or_else(|| DatapathError::Object(format!("no program {name}")))?;
         let result = match program {
             Program::Xdp(program) => program.load(),

@@ -125,8 +125,8 @@ impl Presence {
             }
             self.set(word, self.get(word) & !(bits & !keep));
         });
-        front::coarse_blocks(&block, |word, bits, mut below| {
-            if below.all(|word| self.get(word) == 0) {
+        front::blocks_above(&block, |word, bits, mut below, count| {
+            if below.all(|word| self.get(word) & count == 0) {
                 self.set(word, self.get(word) & !bits);
             }
         });

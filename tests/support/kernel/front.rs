@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use aya::maps::Map;
 use dbfw_common::{
-    FRONT_HEAD, FRONT4, FRONT4_FINE, FRONT4_WORDS, FRONT6, FRONT6_SHORT, FRONT6_WORDS, front6_long,
+    FRONT_HEAD, FRONT4, FRONT4_FINE, FRONT4_MID, FRONT4_WORDS, FRONT6, FRONT6_SHORT, FRONT6_WORDS,
+    front6_long, front6_mid,
 };
 use ipnet::IpNet;
 
@@ -38,9 +39,13 @@ impl Front {
         match net {
             IpNet::V4(v4) => {
                 let leading = v4.network().to_bits();
-                [level(FRONT_HEAD, 16, 1, 0), level(FRONT4_FINE, 24, 2, 1 - host)]
-                    .map(|level| self.mark_level(&level, leading, length))
-                    .to_vec()
+                [
+                    level(FRONT_HEAD, 16, 1, 0),
+                    level(FRONT4_MID, 20, 1, 0),
+                    level(FRONT4_FINE, 24, 2, 1 - host),
+                ]
+                .map(|level| self.mark_level(&level, leading, length))
+                .to_vec()
             }
             IpNet::V6(v6) if length < 48 => {
                 let leading = (v6.network().to_bits() >> 96) as u32;
@@ -53,7 +58,9 @@ impl Front {
                 let coarse = self.mark_level(&level(FRONT_HEAD, 16, 2, 0), leading, length);
                 let (word, of_net, of_host) = front6_long(words(v6.network()));
                 self.words[word as usize] |= 1 << if host == 1 { of_host } else { of_net };
-                vec![coarse, word..word + 1]
+                let (mid, bit) = front6_mid(words(v6.network()));
+                self.words[mid as usize] |= 1 << bit;
+                vec![coarse, mid..mid + 1, word..word + 1]
             }
         }
     }

@@ -4,6 +4,8 @@ use super::{Finding, host::Host};
 use crate::config::Attach;
 
 const CAP_NET_ADMIN: u32 = 12;
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
 pub(super) fn check(host: &Host, attach: Attach) -> Vec<Finding> {
@@ -110,18 +112,28 @@ fn capabilities(status: &str) -> Finding {
             "grep Cap /proc/self/status",
         );
     };
+    let has = |capability: u32| effective & (1 << capability) != 0;
     let missing: Vec<&str> = [(CAP_BPF, "CAP_BPF"), (CAP_NET_ADMIN, "CAP_NET_ADMIN")]
         .into_iter()
-        .filter(|(bit, _)| effective & (1 << bit) == 0)
+        .filter(|(capability, _)| !has(*capability))
         .map(|(_, name)| name)
         .collect();
-    if missing.is_empty() {
-        Finding::ok("capabilities", "this process has CAP_BPF and CAP_NET_ADMIN")
+    if missing.is_empty() && (has(CAP_PERFMON) || has(CAP_SYS_ADMIN)) {
+        Finding::ok("capabilities", "this process has CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")
+    } else if missing.is_empty() {
+        Finding::warn(
+            "capabilities",
+            "no CAP_PERFMON here: an agent would work, with barriers against speculation in its \
+             programs, which make every packet take two to four times as long",
+            "in a container, add it: --cap-add PERFMON; otherwise to the unit's \
+             CapabilityBoundingSet=",
+        )
     } else if root {
         Finding::fail(
             "capabilities",
             format!("root without {} here: the agent could not attach", missing.join(", ")),
-            "in a container, add them: --cap-add BPF --cap-add NET_ADMIN; otherwise run it on \
+            "in a container, add them: --cap-add BPF --cap-add NET_ADMIN --cap-add \
+             PERFMON; otherwise run it on \
              the host",
         )
     } else {
@@ -189,6 +201,11 @@ mod tests {
             format!("Name:\tdbfw\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nCapEff:\t{caps}\n")
         };
         assert_eq!(capabilities(&status(0, "000001ffffffffff")).state, "ok");
+        assert_eq!(capabilities(&status(0, "000000c000001000")).state, "ok");
+        assert_eq!(capabilities(&status(0, "0000008000201000")).state, "ok");
+        let slow = capabilities(&status(0, "0000008000001000"));
+        assert_eq!(slow.state, "warn");
+        assert!(slow.detail.contains("no CAP_PERFMON"), "{slow:?}");
         let container = capabilities(&status(0, "00000000a80425fb"));
         assert_eq!(container.state, "fail");
         assert!(container.detail.contains("CAP_BPF, CAP_NET_ADMIN"), "{container:?}");
