@@ -17,8 +17,8 @@ mod value;
 
 pub use event::{Budget, Clock, Event, Trace};
 pub use front::{
-    FRONT4_HOST, FRONT4_NET, FRONT6_FAR, FRONT6_NEAR, front4_coarse, front4_fine, front4_mid,
-    front6_coarse, front6_long, front6_mid, front6_short,
+    FRONT4_HOST, FRONT4_NET, front4_coarse, front4_fine, front6_long_coarse, front6_long_fine,
+    front6_short_coarse, front6_short_fine,
 };
 pub use hash::{
     BUCKET4_WORDS, BUCKET6_WORDS, Bucket4, Bucket6, ID_BITS, TAG4_SHIFT, TAG6_SHIFT, Table,

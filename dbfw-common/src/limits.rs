@@ -63,28 +63,29 @@ pub const FLAG_DROP_FRAGMENTS: u32 = 1;
 /// which table of hosts is in use ([`crate::Table`]); the others fill its cache line.
 pub const FRONT_HEAD: u32 = 8;
 
-/// First word of FRONT4's second level: a bit for every leading 20, which together fit the
-/// cache of a CPU (128 KiB).
-pub const FRONT4_MID: u32 = FRONT_HEAD + (1 << 16) / 64;
-/// First word of FRONT4's third level: two bits for every leading 24.
-pub const FRONT4_FINE: u32 = FRONT4_MID + (1 << 20) / 64;
+/// First word of FRONT4's bits for every leading 20: 128 KiB, which fit the cache of a CPU.
+pub const FRONT4_COARSE: u32 = FRONT_HEAD;
+/// First word of FRONT4's pairs of bits for every leading 24.
+pub const FRONT4_FINE: u32 = FRONT4_COARSE + (1 << 20) / 64;
 /// 64-bit words of FRONT4.
 pub const FRONT4_WORDS: u32 = FRONT4_FINE + (1 << 24) / 32;
 
 /// First word of FRONT6's bits for networks shorter than [`LONG_NET6`]: one for every
-/// leading 24.
-pub const FRONT6_SHORT: u32 = FRONT_HEAD + (1 << 16) / 32;
-/// First word of FRONT6's first bits for hosts and longer networks: one for every hash of
-/// their leading 32.
-pub const FRONT6_MID: u32 = FRONT6_SHORT + (1 << 24) / 64;
-/// These bits, as a power of two: they fit the cache of a CPU (128 KiB).
-pub const FRONT6_MID_BITS: u32 = 20;
-/// First word of FRONT6's second bits for the same, also found by a hash.
-pub const FRONT6_LONG: u32 = FRONT6_MID + (1 << FRONT6_MID_BITS) / 64;
+/// leading 16.
+pub const FRONT6_SHORT_COARSE: u32 = FRONT_HEAD;
+/// First word of the same for every leading 24.
+pub const FRONT6_SHORT_FINE: u32 = FRONT6_SHORT_COARSE + (1 << 16) / 64;
+/// First word of FRONT6's bits for hosts and longer networks: one for every hash of their
+/// leading 32.
+pub const FRONT6_LONG_COARSE: u32 = FRONT6_SHORT_FINE + (1 << 24) / 64;
+/// These bits, as a power of two: 128 KiB, which fit the cache of a CPU.
+pub const FRONT6_LONG_COARSE_BITS: u32 = 20;
+/// First word of the same by a hash of their leading 48 and 64.
+pub const FRONT6_LONG_FINE: u32 = FRONT6_LONG_COARSE + (1 << FRONT6_LONG_COARSE_BITS) / 64;
 /// Words of these, as a power of two.
-pub const FRONT6_LONG_BITS: u32 = 18;
+pub const FRONT6_LONG_FINE_BITS: u32 = 18;
 /// 64-bit words of FRONT6.
-pub const FRONT6_WORDS: u32 = FRONT6_LONG + (1 << FRONT6_LONG_BITS);
+pub const FRONT6_WORDS: u32 = FRONT6_LONG_FINE + (1 << FRONT6_LONG_FINE_BITS);
 
 /// Shortest IPv6 network whose presence is noted by its leading 48 bits.
 pub const LONG_NET6: u8 = 48;

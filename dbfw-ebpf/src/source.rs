@@ -2,9 +2,9 @@
 
 use aya_ebpf::maps::lpm_trie::Key;
 use dbfw_common::{
-    BUCKET_SLOTS, Entry, FRONT4_HOST, FRONT4_NET, FRONT6_FAR, FRONT6_NEAR, Family, ID_BITS,
-    TAG4_SHIFT, TAG6_SHIFT, Table, front4_coarse, front4_fine, front4_mid, front6_coarse,
-    front6_long, front6_mid, front6_short, host4_hash, host6_hash, host6_key, host6_tag,
+    BUCKET_SLOTS, Entry, FRONT4_HOST, FRONT4_NET, Family, ID_BITS, TAG4_SHIFT, TAG6_SHIFT, Table,
+    front4_coarse, front4_fine, front6_long_coarse, front6_long_fine, front6_short_coarse,
+    front6_short_fine, host4_hash, host6_hash, host6_key, host6_tag,
 };
 
 use crate::maps::{ENTRIES, FRONT4, FRONT6, HOSTS4, HOSTS6, NETS4, NETS6};
@@ -33,10 +33,6 @@ fn entry4(address: u32) -> Option<&'static Entry> {
     if FRONT4.get(word)? >> bit & 1 == 0 {
         return None;
     }
-    let (word, bit) = front4_mid(address);
-    if FRONT4.get(word)? >> bit & 1 == 0 {
-        return None;
-    }
     let (word, shift) = front4_fine(address);
     let touched = FRONT4.get(word)? >> shift;
     if touched & FRONT4_HOST != 0
@@ -52,15 +48,10 @@ fn entry4(address: u32) -> Option<&'static Entry> {
 
 #[inline(always)]
 fn entry6(address: [u32; 4]) -> Option<&'static Entry> {
-    let (word, shift) = front6_coarse(address);
-    let touched = FRONT6.get(word)? >> shift;
-    if touched & (FRONT6_FAR | FRONT6_NEAR) == 0 {
-        return None;
-    }
     let mut in_trie = false;
-    let (word, bit) = front6_mid(address);
-    if touched & FRONT6_FAR != 0 && FRONT6.get(word)? >> bit & 1 != 0 {
-        let (word, net, host) = front6_long(address);
+    let (word, bit) = front6_long_coarse(address);
+    if FRONT6.get(word)? >> bit & 1 != 0 {
+        let (word, net, host) = front6_long_fine(address);
         let touched = *FRONT6.get(word)?;
         if touched >> host & 1 != 0
             && let Some(entry) = host6(address)
@@ -69,8 +60,9 @@ fn entry6(address: [u32; 4]) -> Option<&'static Entry> {
         }
         in_trie = touched >> net & 1 != 0;
     }
-    if !in_trie && touched & FRONT6_NEAR != 0 {
-        let (word, bit) = front6_short(address);
+    let (word, bit) = front6_short_coarse(address);
+    if !in_trie && FRONT6.get(word)? >> bit & 1 != 0 {
+        let (word, bit) = front6_short_fine(address);
         in_trie = FRONT6.get(word)? >> bit & 1 != 0;
     }
     if !in_trie {

@@ -125,7 +125,7 @@ impl Presence {
             }
             self.set(word, self.get(word) & !(bits & !keep));
         });
-        front::blocks_above(&block, |word, bits, mut below, count| {
+        front::coarse_blocks(&block, |word, bits, mut below, count| {
             if below.all(|word| self.get(word) & count == 0) {
                 self.set(word, self.get(word) & !bits);
             }

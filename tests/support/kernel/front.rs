@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use aya::maps::Map;
 use dbfw_common::{
-    FRONT_HEAD, FRONT4, FRONT4_FINE, FRONT4_MID, FRONT4_WORDS, FRONT6, FRONT6_SHORT, FRONT6_WORDS,
-    front6_long, front6_mid,
+    FRONT4, FRONT4_COARSE, FRONT4_FINE, FRONT4_WORDS, FRONT6, FRONT6_SHORT_COARSE,
+    FRONT6_SHORT_FINE, FRONT6_WORDS, front6_long_coarse, front6_long_fine,
 };
 use ipnet::IpNet;
 
@@ -39,28 +39,23 @@ impl Front {
         match net {
             IpNet::V4(v4) => {
                 let leading = v4.network().to_bits();
-                [
-                    level(FRONT_HEAD, 16, 1, 0),
-                    level(FRONT4_MID, 20, 1, 0),
-                    level(FRONT4_FINE, 24, 2, 1 - host),
-                ]
-                .map(|level| self.mark_level(&level, leading, length))
-                .to_vec()
+                [level(FRONT4_COARSE, 20, 1, 0), level(FRONT4_FINE, 24, 2, 1 - host)]
+                    .map(|level| self.mark_level(&level, leading, length))
+                    .to_vec()
             }
             IpNet::V6(v6) if length < 48 => {
                 let leading = (v6.network().to_bits() >> 96) as u32;
-                [level(FRONT_HEAD, 16, 2, 1), level(FRONT6_SHORT, 24, 1, 0)]
+                [level(FRONT6_SHORT_COARSE, 16, 1, 0), level(FRONT6_SHORT_FINE, 24, 1, 0)]
                     .map(|level| self.mark_level(&level, leading, length))
                     .to_vec()
             }
             IpNet::V6(v6) => {
-                let leading = (v6.network().to_bits() >> 96) as u32;
-                let coarse = self.mark_level(&level(FRONT_HEAD, 16, 2, 0), leading, length);
-                let (word, of_net, of_host) = front6_long(words(v6.network()));
-                self.words[word as usize] |= 1 << if host == 1 { of_host } else { of_net };
-                let (mid, bit) = front6_mid(words(v6.network()));
-                self.words[mid as usize] |= 1 << bit;
-                vec![coarse, mid..mid + 1, word..word + 1]
+                let key = words(v6.network());
+                let (coarse, bit) = front6_long_coarse(key);
+                self.words[coarse as usize] |= 1 << bit;
+                let (fine, of_net, of_host) = front6_long_fine(key);
+                self.words[fine as usize] |= 1 << if host == 1 { of_host } else { of_net };
+                vec![coarse..coarse + 1, fine..fine + 1]
             }
         }
     }

@@ -17,24 +17,18 @@ fn marked(prefix: &Prefix, in_trie: bool) -> BTreeMap<u32, u64> {
 #[test]
 fn a_prefix_touches_its_blocks() {
     let host = marked(&prefix("0.1.2.3/32"), false);
-    assert_eq!(
-        host,
-        BTreeMap::from([(FRONT_HEAD, 2), (FRONT4_MID, 1 << 16), (FRONT4_FINE + 8, 1 << 4)])
-    );
+    assert_eq!(host, BTreeMap::from([(FRONT4_COARSE, 1 << 16), (FRONT4_FINE + 8, 1 << 4)]));
     let in_trie = marked(&prefix("0.1.2.3/32"), true);
-    assert_eq!(
-        in_trie,
-        BTreeMap::from([(FRONT_HEAD, 2), (FRONT4_MID, 1 << 16), (FRONT4_FINE + 8, 2 << 4)])
-    );
+    assert_eq!(in_trie, BTreeMap::from([(FRONT4_COARSE, 1 << 16), (FRONT4_FINE + 8, 2 << 4)]));
     let net = marked(&prefix("0.1.0.0/16"), false);
-    assert_eq!(net.len(), 10);
+    assert_eq!(net.len(), 9);
     assert!(net.range(FRONT4_FINE..).all(|(_, bits)| *bits == SECOND));
     let all = marked(&prefix("0.0.0.0/0"), false);
-    assert_eq!(all.len() as u32, FRONT4_WORDS - FRONT_HEAD);
+    assert_eq!(all.len() as u32, FRONT4_WORDS - FRONT4_COARSE);
     let short = marked(&prefix("2001:db8::/32"), false);
     assert_eq!(short.values().map(|bits| bits.count_ones()).sum::<u32>(), 2);
     let all = marked(&prefix("::/0"), false);
-    assert_eq!(all.len() as u32, dbfw_common::FRONT6_MID - FRONT_HEAD);
+    assert_eq!(all.len() as u32, dbfw_common::FRONT6_LONG_COARSE - FRONT6_SHORT_COARSE);
 }
 
 #[test]
