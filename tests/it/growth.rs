@@ -9,10 +9,10 @@ use std::{
 use dbfw::{
     config::Port,
     datapath::{Change, DatabaseSlot, Datapath, DatapathError, Reader},
-    policy::{Entries, diff},
+    policy::{Entries, Plan, diff},
     source::Prefix,
 };
-use dbfw_common::{Entry, HOSTS4, HOSTS6, Mode, NETS4, PROGRAM_XDP, Reason};
+use dbfw_common::{Entry, HOSTS4, HOSTS6, MAX_HOSTS, Mode, NETS4, PROGRAM_XDP, Reason};
 use dbfw_tests::{
     agent::Host,
     netns::Netns,
@@ -121,6 +121,28 @@ fn prefix(rng: &mut SmallRng) -> Prefix {
     let address = address(rng);
     let len = if rng.random() { 128 } else { rng.random_range(1..=128) };
     Prefix::new(address, if address.is_ipv4() { len.min(8 + len % 25).max(1) } else { len })
+}
+
+#[test]
+fn more_hosts_than_fit_change_nothing() {
+    let netns = Netns::new("growth");
+    let host = Host::new(&netns);
+    let mut plane = Plane::open(&host);
+    let address = |n: u32| IpAddr::V4((0x2000_0000 + n).into());
+    let entry = Entry::new(1, 1);
+    let model = Entries::from([(Prefix::host(address(0)), entry)]);
+    plane.become_(&model);
+    let writes = (1..=MAX_HOSTS).map(|n| (Prefix::host(address(n)), entry)).collect();
+    let plan = Plan { writes, ..Plan::default() };
+    let refused = plane.datapath.apply(&Change { plan, ..Change::default() });
+    assert_eq!(
+        refused.expect_err("one more than fit").to_string(),
+        "4194305 prefixes do not fit into HOSTS4, which holds 4194304: nothing was changed"
+    );
+    assert_eq!(plane.dump(), model);
+    for n in 0..2 {
+        plane.check(&model, address(n));
+    }
 }
 
 #[test]
