@@ -30,16 +30,39 @@ const BURST: u32 = 600_000;
 const FILTERS: [Filter; 3] =
     [Filter::Dbfw { backstop: true }, Filter::Nft(NftHook::Netdev), Filter::Nft(NftHook::Raw)];
 
-/// Whether the flood comes before the server's processes, as it does in an interrupt, or
-/// shares the CPU with them, as the kernel arranges it once that lasts (ksoftirqd).
-#[derive(Clone, Copy)]
-struct Share {
-    name: &'static str,
-    nice: i32,
+/// How the flood and the server's processes come to the CPU.
+#[derive(Clone, Copy, PartialEq)]
+enum Share {
+    /// The flood first, as in an interrupt: as much of it as was sent is taken.
+    First,
+    /// As processes of the same priority, as the kernel arranges it once a flood lasts
+    /// (ksoftirqd): what is not taken in time is lost before the filter.
+    Equal,
 }
 
-const SHARES: [Share; 2] =
-    [Share { name: "flood first", nice: -20 }, Share { name: "flood shares the CPU", nice: 0 }];
+impl Share {
+    const ALL: [Self; 2] = [Self::First, Self::Equal];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::First => "flood first",
+            Self::Equal => "flood shares the CPU",
+        }
+    }
+
+    /// Gives the calling thread, which sends and receives the flood, its priority.
+    fn apply(self) -> io::Result<()> {
+        if self == Self::Equal {
+            return Ok(());
+        }
+        let parameter = libc::sched_param { sched_priority: 1 };
+        // SAFETY: changes the calling thread's own class; the parameter outlives the call.
+        match unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameter) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
 
 struct Flooded {
     tps: f64,
@@ -47,13 +70,13 @@ struct Flooded {
 }
 
 pub(super) fn run(set: &Set, options: &Options) -> Vec<Value> {
-    let shares = if options.quick { &SHARES[..1] } else { &SHARES[..] };
+    let shares = if options.quick { &Share::ALL[..1] } else { &Share::ALL[..] };
     shares.iter().map(|share| one(set, *share, options.quick)).collect()
 }
 
 fn one(set: &Set, share: Share, quick: bool) -> Value {
     let rates = measure(set, share, if quick { 2 } else { 4 });
-    let what = format!("tps, {}", share.name);
+    let what = format!("tps, {}", share.name());
     let (tps, mpps) = match rates {
         Ok(all) => {
             let figures = |value: fn(&Flooded) -> f64| {
@@ -148,10 +171,7 @@ fn paced(line: &Line, generator: &Generator, share: Share, stop: &AtomicBool) ->
     let period = Duration::from_secs_f64(f64::from(BURST) / OFFERED);
     line.outside.run(|| {
         pin(flood_cpu())?;
-        // SAFETY: changes the calling thread's own priority.
-        if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, share.nice) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        share.apply()?;
         let mut next = Instant::now();
         while !stop.load(Ordering::Relaxed) {
             line.send(generator, BURST)?;
