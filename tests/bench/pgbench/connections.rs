@@ -9,7 +9,7 @@ use std::{
 };
 
 use dbfw_common::Family;
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
 
 use super::{Filter, Outcome, ROUNDS, counted};
 use crate::{
@@ -44,6 +44,8 @@ fn connect(line: &Line, time: Duration) -> io::Result<f64> {
     let server: SocketAddr =
         SocketAddr::new(line.server().parse().map_err(io::Error::other)?, PORT);
     let listener = line.sut.run(|| TcpListener::bind(server))?;
+    // The client makes many before the server's turn comes; one too many waits for a second.
+    listen(&listener, Backlog::MAXCONN)?;
     thread::scope(|scope| {
         // Ends with the connection that carries a byte.
         let acceptor = scope.spawn(move || -> io::Result<()> {
