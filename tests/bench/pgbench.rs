@@ -19,7 +19,8 @@ use crate::{
     systems::{Dbfw, Nft, NftHook, System, Trust},
 };
 
-const ROUNDS: usize = 5;
+/// Measurements of each filter, and with --quick.
+const ROUNDS: [usize; 2] = [5, 3];
 /// Prefixes in force.
 const PREFIXES: usize = 10_000;
 
@@ -100,7 +101,7 @@ pub(crate) fn run(options: &Options) {
     );
     let filters = [Filter::None, Filter::EmptyXdp, Filter::Dbfw { backstop: true }];
     let seconds = if options.quick { 1 } else { 4 };
-    let outcome = rounds(&filters, &set, |line, filter, standing| {
+    let outcome = rounds(&filters, &set, options.quick, |line, filter, standing| {
         counted(line, standing, || transactions(line, seconds, filter))
     });
     results.push(table("transactions a second", &filters, Filter::EmptyXdp, outcome));
@@ -112,7 +113,7 @@ pub(crate) fn run(options: &Options) {
         Filter::Dbfw { backstop: true },
     ];
     let seconds = if options.quick { 0.5 } else { 2.0 };
-    let outcome = connections::run(&filters, &set, seconds);
+    let outcome = connections::run(&filters, &set, seconds, options.quick);
     let base = Filter::Dbfw { backstop: false };
     results.push(table("new TCP connections a second", &filters, base, outcome));
 
@@ -127,6 +128,7 @@ type Outcome = Result<Vec<Vec<f64>>, String>;
 fn rounds(
     filters: &[Filter],
     set: &Set,
+    quick: bool,
     measure: impl Fn(&Line, Filter, &Standing<'_>) -> Result<f64, String>,
 ) -> Outcome {
     let lines = filters.iter().map(|_| Line::new(Family::V4)).collect::<Result<Vec<_>, _>>()?;
@@ -144,7 +146,7 @@ fn rounds(
         .map(|(line, filter)| filter.start(line, set))
         .collect::<Result<Vec<_>, _>>()?;
     let mut figures = vec![Vec::new(); filters.len()];
-    for round in 0..ROUNDS {
+    for round in 0..ROUNDS[usize::from(quick)] {
         for turn in 0..filters.len() {
             let at = (turn + round) % filters.len();
             figures[at].push(measure(&lines[at], filters[at], &standing[at])?);

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A server that accepts and closes, for each filter, and one client in turn.
-pub(super) fn run(filters: &[Filter], set: &Set, seconds: f64) -> Outcome {
+pub(super) fn run(filters: &[Filter], set: &Set, seconds: f64, quick: bool) -> Outcome {
     let lines = filters.iter().map(|_| Line::new(Family::V4)).collect::<Result<Vec<_>, _>>()?;
     let standing = lines
         .iter()
@@ -27,7 +27,7 @@ pub(super) fn run(filters: &[Filter], set: &Set, seconds: f64) -> Outcome {
         .map(|(line, filter)| filter.start(line, set))
         .collect::<Result<Vec<_>, _>>()?;
     let mut figures = vec![Vec::new(); filters.len()];
-    for round in 0..ROUNDS {
+    for round in 0..ROUNDS[usize::from(quick)] {
         for turn in 0..filters.len() {
             let at = (turn + round) % filters.len();
             let line = &lines[at];

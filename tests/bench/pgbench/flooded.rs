@@ -75,7 +75,7 @@ pub(super) fn run(set: &Set, options: &Options) -> Vec<Value> {
 }
 
 fn one(set: &Set, share: Share, quick: bool) -> Value {
-    let rates = measure(set, share, if quick { 2 } else { 4 });
+    let rates = measure(set, share, quick);
     let what = format!("tps, {}", share.name());
     let (tps, mpps) = match rates {
         Ok(all) => {
@@ -102,7 +102,7 @@ fn one(set: &Set, share: Share, quick: bool) -> Value {
     json!({ "tps": tps, "flood": taken, "offered_mpps": OFFERED / 1e6 })
 }
 
-fn measure(set: &Set, share: Share, seconds: u64) -> Result<Vec<Vec<Flooded>>, String> {
+fn measure(set: &Set, share: Share, quick: bool) -> Result<Vec<Vec<Flooded>>, String> {
     let lines = FILTERS.iter().map(|_| Line::new(Family::V4)).collect::<Result<Vec<_>, _>>()?;
     let servers: Vec<_> = lines
         .iter()
@@ -119,8 +119,9 @@ fn measure(set: &Set, share: Share, seconds: u64) -> Result<Vec<Vec<Flooded>>, S
         .zip(FILTERS)
         .map(|(line, filter)| filter.start(line, set))
         .collect::<Result<Vec<_>, _>>()?;
+    let seconds = if quick { 1 } else { 4 };
     let mut all: Vec<Vec<Flooded>> = FILTERS.iter().map(|_| Vec::new()).collect();
-    for round in 0..ROUNDS {
+    for round in 0..ROUNDS[usize::from(quick)] {
         for turn in 0..FILTERS.len() {
             let at = (turn + round) % FILTERS.len();
             all[at].push(flooded(&lines[at], &standing[at], share, seconds)?);
