@@ -2,6 +2,8 @@
 
 use std::{env, fs, process::Command};
 
+use dbfw::datapath::variant;
+use dbfw_common::{PROGRAM_XDP, PROGRAM_XDP_LEAN};
 use dbfw_tests::{
     capabilities::without_perfmon,
     kernel::{Kernel, Program},
@@ -32,6 +34,8 @@ fn cap_perfmon_keeps_barriers_out() {
         EVERY_PROGRAM.map(|program| kernel.translated_bytes(program))
     };
     let (without, with) = (sizes(), without_perfmon(sizes));
+    assert_eq!(variant(PROGRAM_XDP), PROGRAM_XDP_LEAN);
+    assert_eq!(without_perfmon(|| variant(PROGRAM_XDP)), PROGRAM_XDP);
     for ((program, without), with) in EVERY_PROGRAM.iter().zip(without).zip(with) {
         println!("{:<14} {without} bytes, {with} with barriers", program.name());
         assert!(without < with, "{}: no less for CAP_PERFMON", program.name());

@@ -1,6 +1,6 @@
 //! Giving up what is not needed any more.
 //!
-//! Loading programs and attaching needs CAP_NET_ADMIN. Afterwards everything goes through
+//! Loading programs and attaching needs CAP_NET_ADMIN, loading fast ones CAP_PERFMON. Afterwards everything goes through
 //! descriptors the agent holds: map updates, attaching to new interfaces, replacing a link's
 //! program and pinning need no capability (measured on 6.18). CAP_BPF stays: a larger table
 //! of hosts is a new map.
