@@ -15,6 +15,8 @@ pub mod policy;
 pub mod provider;
 pub mod resolve;
 pub mod source;
+#[cfg(test)]
+mod testing;
 
 /// The version, as in `dbfw --version`.
 pub const fn version() -> &'static str {

@@ -168,28 +168,15 @@ impl Cache {
 
     /// Why a source, or a part of it, could not be refreshed.
     pub fn failure(&self, key: &SourceKey) -> Option<Cause> {
-        let entry = self.entries.get(key)?;
-        let part = |part: &PartEntry| match &part.state {
-            PartState::Failed { error, .. } => Some(error.cause),
-            PartState::Good | PartState::Empty { .. } => None,
-        };
-        entry
-            .error
-            .as_ref()
-            .map(|error| error.cause)
-            .or_else(|| entry.parts.values().find_map(part))
+        self.entries.get(key)?.failure().map(|error| error.cause)
     }
 
     /// What is the matter with a source, in words; `None`: nothing.
     pub fn trouble(&self, key: &SourceKey) -> Option<&str> {
         let entry = self.entries.get(key)?;
-        let mut failed = entry.parts.values().filter_map(|part| match &part.state {
-            PartState::Failed { error, .. } => Some(error.message.as_str()),
-            PartState::Good | PartState::Empty { .. } => None,
-        });
-        let gone = entry.gone.as_ref().map(|(_, why)| why.as_str());
-        let error = entry.error.as_ref().map(|error| error.message.as_str());
-        error.or(gone).or_else(|| failed.next())
+        let gone = entry.gone.as_ref().filter(|_| entry.error.is_none());
+        let failure = || entry.failure().map(|error| error.message.as_str());
+        gone.map(|(_, why)| why.as_str()).or_else(failure)
     }
 
     /// How a source is.

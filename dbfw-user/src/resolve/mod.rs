@@ -34,18 +34,30 @@ pub enum Outcome {
     Gone(String),
 }
 
-/// A complete answer: what is not in it does not belong to the source any more.
+/// An answer: what is not in it does not belong to the source any more, unless it is among
+/// what is `unanswered`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
     /// By what the source consists of ("droplet 123", "node pool-a-x1", "AAAA"). None at
     /// all: the source exists and is empty.
     pub parts: BTreeMap<String, Part>,
+    /// What could not be asked for, if anything.
+    pub unanswered: Option<Unanswered>,
     /// The request that was answered, for people: "GET /v2/droplets?tag_name=backend".
     pub from: String,
     /// How long an address stays after it vanished from the answer.
     pub grace: Duration,
     /// What is probably not meant, for status and log.
     pub notes: Vec<String>,
+}
+
+/// Parts that nobody could list: those that are known stay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unanswered {
+    /// How the names of such parts begin: "GPU droplet".
+    pub parts: &'static str,
+    /// Why not.
+    pub error: FetchError,
 }
 
 /// One part of a source.

@@ -1,13 +1,17 @@
 //! `tag:`: every droplet with a tag, Kubernetes nodes and GPU droplets among them. Pure.
 
 use super::{
-    Answer, Outcome, Part,
+    Answer, Outcome, Unanswered,
     droplet::{invalid, part, part_name},
 };
 use crate::{
     config::AddressKinds,
     provider::digitalocean::facts::{Missed, Tagged},
 };
+
+/// How the names of the parts begin that only the list of GPU droplets has: when it cannot be
+/// read, it is known which parts that is about.
+const GPU: &str = "GPU droplet";
 
 /// What a `tag:` source is. No part: no droplet has the tag.
 pub(crate) fn outcome(
@@ -20,9 +24,9 @@ pub(crate) fn outcome(
         Err(missed) => return missed.into(),
     };
     // Else a server that does not look at `tag_name` would have every droplet trusted.
-    if let Some(stranger) =
-        tagged.droplets.iter().find(|droplet| !droplet.tags.iter().any(|name| name == tag))
-    {
+    let gpus = tagged.gpus.as_deref().unwrap_or_default();
+    let mut all = tagged.droplets.iter().chain(gpus);
+    if let Some(stranger) = all.find(|droplet| !droplet.tags.iter().any(|name| name == tag)) {
         return Outcome::Failed(invalid(
             &tagged.from,
             &format!(
@@ -32,13 +36,11 @@ pub(crate) fn outcome(
             ),
         ));
     }
-    let found = tagged.droplets.iter().map(|droplet| (part_name(droplet.id), part(droplet, kinds)));
-    let unsure = tagged.unsure.into_iter().map(|(id, error)| (part_name(id), Part::Failed(error)));
-    Outcome::Answer(Answer {
-        parts: found.chain(unsure).collect(),
-        from: tagged.from,
-        ..Answer::default()
-    })
+    let droplets = tagged.droplets.iter().map(|droplet| (part_name(droplet.id), *droplet));
+    let gpus = gpus.iter().map(|droplet| (format!("{GPU} {}", droplet.id), *droplet));
+    let parts = droplets.chain(gpus).map(|(name, droplet)| (name, part(droplet, kinds))).collect();
+    let unanswered = tagged.gpus.err().map(|error| Unanswered { parts: GPU, error });
+    Outcome::Answer(Answer { parts, unanswered, from: tagged.from, ..Answer::default() })
 }
 
 #[cfg(test)]

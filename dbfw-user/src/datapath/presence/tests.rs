@@ -7,6 +7,7 @@ use super::{
     super::table::{Probe, bucket_words},
     *,
 };
+use crate::testing::cases;
 
 const BITS: u32 = 8;
 
@@ -28,7 +29,7 @@ fn prefix(v4: bool, raw: u16, len: u8) -> Prefix {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(cases(48))]
 
     /// After every step whatever the sets hold finds its bits, and of networks that are found
     /// by their leading bits nothing stands that no other touches.

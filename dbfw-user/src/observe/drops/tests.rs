@@ -6,6 +6,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::testing::cases;
 
 fn event(source: [u8; 4], weight: u64) -> Event {
     Event {
@@ -106,7 +107,7 @@ fn a_flood_of_random_sources_is_not_blamed_on_anyone() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn memory_is_bounded_and_nothing_is_lost(

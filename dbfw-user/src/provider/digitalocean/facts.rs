@@ -51,8 +51,6 @@ pub(crate) struct Droplets {
     pub(crate) facts: Facts<Droplet>,
     /// Those with GPUs.
     pub(crate) gpus: Listed<Droplet>,
-    /// The same, when they were last listed.
-    pub(crate) gpus_before: Option<Arc<Listing<Droplet>>>,
     /// Those with a tag, GPU droplets left out.
     pub(crate) tags: BTreeMap<String, Result<Arc<Listing<Droplet>>, Missed>>,
 }
@@ -60,10 +58,10 @@ pub(crate) struct Droplets {
 /// The droplets with a tag.
 #[derive(Debug)]
 pub(crate) struct Tagged<'a> {
-    /// Those that were found.
+    /// GPU droplets left out.
     pub(crate) droplets: Vec<&'a Droplet>,
-    /// Those that had the tag when they could last be asked for.
-    pub(crate) unsure: Vec<(u64, FetchError)>,
+    /// Those that only the list of GPU droplets has.
+    pub(crate) gpus: Result<Vec<&'a Droplet>, FetchError>,
     /// The requests that told.
     pub(crate) from: String,
     /// Equal for equal answers; `None` if something was not answered.
@@ -164,31 +162,23 @@ impl Droplets {
 
     /// The droplets with a tag.
     pub(crate) fn tagged(&self, tag: &str) -> Result<Tagged<'_>, Missed> {
-        let (mut droplets, list): (Vec<_>, _) = match (self.tags.get(tag), &self.facts.list) {
+        let (droplets, list): (Vec<_>, _) = match (self.tags.get(tag), &self.facts.list) {
             (Some(Ok(list)), _) => (list.iter().collect(), list),
             (None, Some(Ok(list))) => (list.tagged(tag).collect(), list),
             (Some(Err(missed)), _) => return Err(missed.clone()),
             (None, Some(Err(missed))) => return Err(Missed::Failed(missed.clone().into_error())),
             (None, None) => return Err(Missed::Failed(not_asked_tag(tag))),
         };
-        let (gpus, error) = match (&self.gpus, &self.gpus_before) {
-            (Some(Ok(gpus)), _) => (gpus, None),
-            (Some(Err(missed)), Some(before)) => (before, Some(missed.clone().into_error())),
-            (Some(Err(missed)), None) => return Err(Missed::Failed(missed.clone().into_error())),
-            (None, _) => return Err(Missed::Failed(not_asked_tag(tag))),
+        let (from, print, gpus) = match &self.gpus {
+            Some(Ok(gpus)) => {
+                let others = gpus.tagged(tag).filter(|droplet| list.get(&droplet.id).is_none());
+                let from = format!("{}, {}", list.from, gpus.from);
+                (from, Some(combined([list.print, gpus.print])), Ok(others.collect()))
+            }
+            Some(Err(missed)) => (list.from.clone(), None, Err(missed.clone().into_error())),
+            None => (list.from.clone(), None, Err(not_asked_tag(tag))),
         };
-        let others = gpus.tagged(tag).filter(|droplet| list.get(&droplet.id).is_none());
-        let mut unsure = Vec::new();
-        match &error {
-            Some(error) => unsure.extend(others.map(|droplet| (droplet.id, error.clone()))),
-            None => droplets.extend(others),
-        }
-        Ok(Tagged {
-            droplets,
-            unsure,
-            from: format!("{}, {}", list.from, gpus.from),
-            print: error.is_none().then(|| combined([list.print, gpus.print])),
-        })
+        Ok(Tagged { droplets, gpus, from, print })
     }
 
     fn listings(&self) -> impl Iterator<Item = &Arc<Listing<Droplet>>> {

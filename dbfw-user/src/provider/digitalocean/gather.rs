@@ -65,7 +65,6 @@ impl Account {
         };
         let (gpus, mut droplets) = tokio::join!(gpus, rest);
         droplets.gpus = gpus;
-        droplets.gpus_before = lock(&self.gpus).clone();
         self.gpus_if_needed(session, &mut droplets, &want.droplets).await;
         let mut known = lock(&self.known);
         for tag in &want.tags {
@@ -165,9 +164,7 @@ impl Account {
     }
 
     async fn gpus(&self, session: &Session<'_>) -> Result<Arc<Listing<Droplet>>, Missed> {
-        let list = session.whole_list(Some(GPUS)).await?;
-        *lock(&self.gpus) = Some(Arc::clone(&list));
-        Ok(list)
+        session.whole_list(Some(GPUS)).await
     }
 
     async fn gpus_if_needed(

@@ -88,7 +88,8 @@ impl Memo {
 
 /// Whether nothing of an answer has to be asked for again.
 fn is_full(answer: &Answer) -> bool {
-    !answer.parts.values().any(|part| matches!(part, Part::Failed(_)))
+    let failed = |part: &Part| matches!(part, Part::Failed(_));
+    answer.unanswered.is_none() && !answer.parts.values().any(failed)
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ use self::{
     schedule::Schedule,
     session::Course,
     wheel::Wheel,
-    wire::{Droplet, Vpc},
+    wire::Vpc,
 };
 use super::{
     budget::Budget,
@@ -65,8 +65,6 @@ struct Account {
     api: Api,
     known: Mutex<Known>,
     memo: Mutex<Memo>,
-    /// The GPU droplets, when they could last be listed.
-    gpus: Mutex<Option<Arc<Listing<Droplet>>>>,
     networks: Mutex<Networks>,
     wheel: Mutex<Wheel>,
 }
@@ -96,7 +94,6 @@ impl DigitalOcean {
             api: Api::new(config, budget, stats),
             known: Mutex::default(),
             memo: Mutex::default(),
-            gpus: Mutex::default(),
             networks: Mutex::default(),
             wheel: Mutex::default(),
         };

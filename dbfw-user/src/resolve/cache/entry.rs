@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Limits, SourceState};
 use crate::{
     provider::FetchError,
-    resolve::{Answer, Damper, Part},
+    resolve::{Answer, Damper, Part, Unanswered},
     source::Prefix,
 };
 
@@ -23,6 +23,8 @@ pub(super) struct Entry {
     pub(super) from: String,
     pub(super) notes: Vec<String>,
     pub(super) error: Option<FetchError>,
+    /// What the last answer leaves open.
+    pub(super) unanswered: Option<Unanswered>,
     /// Since when every answer says that it is gone or empty, and what it says.
     pub(super) gone: Option<(Timestamp, String)>,
     pub(super) asked: bool,
@@ -56,28 +58,35 @@ pub(super) enum PartState {
 impl Entry {
     pub(super) fn answer(&mut self, answer: Answer, limits: Limits, now: Timestamp) {
         (self.from, self.notes, self.grace) = (answer.from, answer.notes, answer.grace);
+        let is_empty = answer.parts.values().all(|part| match part {
+            Part::Prefixes(prefixes) => prefixes.is_empty(),
+            Part::Failed(_) | Part::Empty(_) => true,
+        });
+        if let Some(rest) = &answer.unanswered
+            && (is_empty || self.answered_at.is_none())
+        {
+            // Half an answer takes nothing where it is all there is.
+            return self.fail(rest.error.clone());
+        }
         if answer.parts.is_empty() {
             return self.gone("the answer is complete and empty".to_owned(), limits, now);
         }
-        (self.error, self.gone) = (None, None);
-        let is_empty = answer.parts.values().all(|part| match part {
-            Part::Prefixes(prefixes) => prefixes.is_empty(),
-            Part::Failed(_) => false,
-            Part::Empty(_) => true,
-        });
+        (self.error, self.gone, self.unanswered) = (None, None, answer.unanswered);
         let mut before = std::mem::take(&mut self.parts);
         for (name, part) in answer.parts {
             let old = before.remove(&name);
             self.parts.insert(name, merge(old, part, limits, now));
         }
-        if is_empty {
-            // All of it vanished at once: as with a list that is empty, that has to last.
-            let why = "is in the answer no more";
-            for (name, old) in before {
-                let part = merge(Some(old), Part::Empty(why.to_owned()), limits, now);
-                if !part.prefixes.is_empty() {
-                    self.parts.insert(name, part);
-                }
+        for (name, old) in before {
+            let part = match &self.unanswered {
+                Some(rest) if name.starts_with(rest.parts) => Part::Failed(rest.error.clone()),
+                // All of it vanished at once: as with a list that is empty, that has to last.
+                _ if is_empty => Part::Empty("is in the answer no more".to_owned()),
+                _ => continue,
+            };
+            let part = merge(Some(old), part, limits, now);
+            if !part.prefixes.is_empty() {
+                self.parts.insert(name, part);
             }
         }
         self.answered_at = Some(now);
@@ -104,7 +113,7 @@ impl Entry {
     }
 
     pub(super) fn fail(&mut self, error: FetchError) {
-        self.error = Some(error);
+        (self.error, self.unanswered) = (Some(error), None);
         // Gone is believed of consecutive answers only.
         self.gone = None;
         for part in self.parts.values_mut() {
@@ -117,6 +126,7 @@ impl Entry {
     /// Whether the last answer said nothing that time could change.
     pub(super) fn is_settled(&self) -> bool {
         self.error.is_none()
+            && self.unanswered.is_none()
             && self.gone.is_none()
             && self.answered_at.is_some()
             && self.damper.next_release().is_none()
@@ -124,12 +134,21 @@ impl Entry {
     }
 
     pub(super) fn is_failing(&self) -> bool {
-        let failed = |part: &PartEntry| matches!(part.state, PartState::Failed { .. });
-        self.error.is_some() || self.parts.values().any(failed)
+        self.failure().is_some()
+    }
+
+    /// Why it, or a part of it, could not be refreshed.
+    pub(super) fn failure(&self) -> Option<&FetchError> {
+        let mut parts = self.parts.values().filter_map(|part| match &part.state {
+            PartState::Failed { error, .. } => Some(error),
+            PartState::Good | PartState::Empty { .. } => None,
+        });
+        let rest = self.unanswered.as_ref().map(|rest| &rest.error);
+        self.error.as_ref().or(rest).or_else(|| parts.next())
     }
 
     pub(super) fn gone(&mut self, why: String, limits: Limits, now: Timestamp) {
-        self.error = None;
+        (self.error, self.unanswered) = (None, None);
         let since = self.gone.as_ref().map_or(now, |(since, _)| *since);
         self.gone = Some((since, why));
         if is_over(since, limits.gone_after, now) {
@@ -177,7 +196,10 @@ impl Entry {
 
     pub(super) fn state(&self) -> SourceState {
         let mut unresolved = Vec::new();
-        let mut failed = false;
+        let mut failed = self.unanswered.is_some();
+        if let Some(rest) = &self.unanswered {
+            unresolved.push((format!("{}s", rest.parts), rest.error.message.clone()));
+        }
         for (name, part) in &self.parts {
             match &part.state {
                 PartState::Good => {}

@@ -8,11 +8,15 @@ use proptest::{collection::vec, prelude::*, sample::subsequence};
 use self::model::Model;
 use super::*;
 use crate::{
-    resolve::{Answer, Part},
+    resolve::{Answer, Part, Unanswered},
     source::SourceType,
+    testing::cases,
 };
 
 const GONE_AFTER: Duration = Duration::from_secs(120);
+
+/// What the names of parts begin with of which an answer may leave open which there are.
+const REST: &str = "c";
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -25,6 +29,8 @@ enum Step {
 enum Said {
     /// Parts by name, and the grace in seconds.
     Answer(BTreeMap<&'static str, PartSaid>, u64),
+    /// The same where nobody could tell of [`REST`].
+    Partly(BTreeMap<&'static str, PartSaid>, u64),
     Unchanged,
     Failed,
     Gone,
@@ -58,12 +64,17 @@ fn outcome(said: &Said) -> Outcome {
         };
         ((*name).to_owned(), part)
     };
+    let answer = |parts: &BTreeMap<_, _>, grace| Answer {
+        parts: parts.iter().map(part).collect(),
+        grace: Duration::from_secs(grace),
+        ..Answer::default()
+    };
+    let unanswered = || Some(Unanswered { parts: REST, error: error() });
     match said {
-        Said::Answer(parts, grace) => Outcome::Answer(Answer {
-            parts: parts.iter().map(part).collect(),
-            grace: Duration::from_secs(*grace),
-            ..Answer::default()
-        }),
+        Said::Answer(parts, grace) => Outcome::Answer(answer(parts, *grace)),
+        Said::Partly(parts, grace) => {
+            Outcome::Answer(Answer { unanswered: unanswered(), ..answer(parts, *grace) })
+        }
         Said::Unchanged => Outcome::Unchanged,
         Said::Failed => Outcome::Failed(error()),
         Said::Gone => Outcome::Gone("404".to_owned()),
@@ -84,11 +95,20 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         ]
     };
     let parts = subsequence(vec!["a", "b", "c"], 0..=3).prop_flat_map(move |names| {
-        vec(part(), names.len()).prop_map(move |parts| names.iter().copied().zip(parts).collect())
+        vec(part(), names.len())
+            .prop_map(move |parts| -> BTreeMap<_, _> { names.iter().copied().zip(parts).collect() })
     });
     let grace = prop_oneof![3 => Just(0_u64), 1 => Just(60), 1 => Just(900)];
+    let answer = (parts, grace, prop::bool::weighted(0.2));
     let said = prop_oneof![
-        6 => (parts, grace).prop_map(|(parts, grace)| Said::Answer(parts, grace)),
+        6 => answer.prop_map(|(mut parts, grace, partly)| {
+            if partly {
+                parts.retain(|name, _| !name.starts_with(REST));
+                Said::Partly(parts, grace)
+            } else {
+                Said::Answer(parts, grace)
+            }
+        }),
         2 => Just(Said::Unchanged),
         2 => Just(Said::Failed),
         2 => Just(Said::Gone),
@@ -179,7 +199,9 @@ impl Run {
         prop_assert_eq!(self.trusted(1 - source), other);
         let given: BTreeSet<Prefix> = after.difference(&before).copied().collect();
         let said_now: BTreeSet<Prefix> = match said {
-            Said::Answer(parts, _) => parts.values().flat_map(PartSaid::prefixes).collect(),
+            Said::Answer(parts, _) | Said::Partly(parts, _) => {
+                parts.values().flat_map(PartSaid::prefixes).collect()
+            }
             Said::Unchanged => after.clone(),
             Said::Failed | Said::Gone => BTreeSet::new(),
         };
@@ -205,8 +227,7 @@ impl PartSaid {
     fn is_empty(&self) -> bool {
         match self {
             Self::Prefixes(prefixes) => prefixes.is_empty(),
-            Self::Failed => false,
-            Self::Empty => true,
+            Self::Failed | Self::Empty => true,
         }
     }
 
@@ -237,9 +258,7 @@ fn check(max_stale: Option<u64>, steps: &[Step]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 400, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn what_is_trusted_follows_from_what_was_said(steps in steps()) {

@@ -95,7 +95,7 @@ pub(super) fn judge(name: &str, v4: Found, v6: Found, config: &DnsConfig) -> (Ou
         None => absent(absences),
     };
     let from = format!("DNS A and AAAA of {name}");
-    (Outcome::Answer(Answer { parts, from, grace: config.grace, notes: Vec::new() }), next)
+    (Outcome::Answer(Answer { parts, from, grace: config.grace, ..Answer::default() }), next)
 }
 
 /// Addresses that may be trusted, or why none of the family may.

@@ -7,7 +7,7 @@ use crate::provider::digitalocean::{
 fn tagged(droplets: &[Droplet]) -> Tagged<'_> {
     Tagged {
         droplets: droplets.iter().collect(),
-        unsure: Vec::new(),
+        gpus: Ok(Vec::new()),
         from: "GET /v2/droplets?tag_name=env%3Aprod".to_owned(),
         print: Some(1),
     }
@@ -46,11 +46,9 @@ fn one_bad_droplet_spoils_nothing_else() {
 
 #[test]
 fn what_could_not_be_asked_for_stays() {
-    let tagged = Tagged { unsure: vec![(5, failure())], ..tagged(&[]) };
-    assert_eq!(
-        lines(outcome("env:prod", Ok(tagged), ALL)),
-        ["droplet 5: failed, DigitalOcean: GET /it: answered 500"]
-    );
+    let half = Tagged { gpus: Err(failure()), ..tagged(&[]) };
+    let half = answer(outcome("env:prod", Ok(half), ALL));
+    assert_eq!(half.unanswered, Some(Unanswered { parts: "GPU droplet", error: failure() }));
     let failed = outcome("env:prod", Err(Missed::Failed(failure())), ALL);
     assert_eq!(failed, Outcome::Failed(failure()));
     let gone = outcome("env:prod", Err(Missed::Gone("404".to_owned())), ALL);

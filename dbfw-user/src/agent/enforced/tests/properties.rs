@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use self::offered::{Confirm, Offered, Settings, Step, steps};
 use super::*;
+use crate::testing::cases;
 
 /// What a plan puts in force.
 type Content = Vec<(String, Vec<Prefix>)>;
@@ -287,9 +288,7 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 500, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(cases(500))]
 
     #[test]
     fn the_guards_hold(steps in steps()) {

@@ -38,6 +38,7 @@ use crate::{
     },
     resolve::{Cache, Limits},
     source::{SourceKey, SourceType},
+    testing::cases,
 };
 
 /// More than any test needs: the budget has tests of its own.
@@ -66,13 +67,15 @@ impl Site {
         config.limits = PLENTY;
         let budget = Arc::new(Mutex::new(Budget::new(PLENTY)));
         let task = DigitalOcean::new(config, Arc::clone(&budget), Arc::new(Stats::default()));
-        let mut bench = Bench::new(Demand::default(), |mailbox| task.run(mailbox));
-        // The first round begins by itself, with nothing to ask for.
-        bench.round().await;
-        bench.want(demand);
+        let bench = Bench::new(demand, |mailbox| task.run(mailbox));
         let gone_after = Duration::from_secs(GONE_AFTER.cast_unsigned());
         let cache = Cache::new(Limits { gone_after, max_stale: None });
-        Self { server, bench, budget, cache, lists: Vec::new(), _dir: dir }
+        let mut site = Self { server, bench, budget, cache, lists: Vec::new(), _dir: dir };
+        // The first round begins by itself, and there is nothing yet. What is wanted only
+        // later is asked for beside the round that is ordered, and told of at any time.
+        site.hear(0).await;
+        site.lists.clear();
+        site
     }
 
     /// A round, all of whose reports are taken in at this moment. What an earlier refusal
@@ -80,6 +83,10 @@ impl Site {
     async fn round(&mut self, now: i64) {
         *self.budget.lock().unwrap() = Budget::new(PLENTY);
         self.bench.poll().await;
+        self.hear(now).await;
+    }
+
+    async fn hear(&mut self, now: i64) {
         let now = at(now);
         self.cache.sweep(now);
         loop {
@@ -174,8 +181,11 @@ async fn resolves(
             expected.push(key);
         }
     }
-    let Some(ListOutcome::List { sources, problems }) = site.lists.first() else {
-        return Err(TestCaseError::fail(format!("{:?}", site.lists)));
+    let (sources, problems) = match site.lists.first() {
+        Some(ListOutcome::List { sources, problems }) => (sources, problems),
+        // A list of which nothing can be used is no list.
+        Some(ListOutcome::Failed(_)) if !rules.is_empty() && expected.is_empty() => return Ok(()),
+        _ => return Err(TestCaseError::fail(format!("{:?}", site.lists))),
     };
     let read: Vec<SourceKey> = sources.iter().map(|source| source.key()).collect();
     prop_assert_eq!(read, expected);
@@ -225,9 +235,7 @@ async fn survives(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 8, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(cases(8))]
 
     #[test]
     fn an_account_resolves_to_what_it_has(

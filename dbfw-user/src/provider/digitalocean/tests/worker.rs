@@ -21,7 +21,7 @@ async fn a_round_resolves_everything() {
     assert_eq!(lines_of("1"), ["droplet 1: 10.0.0.1/32"]);
     assert_eq!(
         lines_of("web"),
-        ["droplet 1: 10.0.0.1/32", "droplet 2: 10.0.0.2/32", "droplet 9: 10.0.0.9/32"]
+        ["GPU droplet 9: 10.0.0.9/32", "droplet 1: 10.0.0.1/32", "droplet 2: 10.0.0.2/32"]
     );
     assert_eq!(
         lines_of(CLUSTER),
@@ -78,7 +78,7 @@ async fn what_is_the_same_is_unchanged() {
     assert!(matches!(heard.list(LIST), ListOutcome::List { sources, .. } if sources.len() == 2));
     assert_eq!(
         lines(heard.source("web").clone()),
-        ["droplet 1: 10.0.0.1/32", "droplet 9: 10.0.0.9/32"]
+        ["GPU droplet 9: 10.0.0.9/32", "droplet 1: 10.0.0.1/32"]
     );
     let changed = heard.sources.values().filter(|outcomes| outcomes[0] != Outcome::Unchanged);
     assert_eq!(changed.count(), 1);

@@ -64,6 +64,46 @@ fn empty_answers_do_not_make_what_fails_younger() {
 }
 
 #[test]
+fn half_an_answer_takes_nothing_of_the_other_half() {
+    let all = || [("a", address("10.0.0.1")), ("c1", address("10.0.0.2"))];
+    let half =
+        |parts: &[(&'static str, PartSaid)]| Said::Partly(parts.iter().cloned().collect(), 0);
+    let mut cache = cache(None);
+    hear(&mut cache, half(&[("a", address("10.0.0.1"))]), 0);
+    assert_eq!(trusted(&cache), [""; 0], "nobody knows yet what the other half is");
+    hear(&mut cache, answer(all()), 1);
+    for time in (10..1000).step_by(10) {
+        // The part that vanished is only held; nothing but the whole answer can let it go.
+        hear(&mut cache, answer([("c2", PartSaid::Empty)]), time);
+        hear(&mut cache, half(&[]), time + 1);
+        hear(&mut cache, half(&[("b", PartSaid::Empty)]), time + 2);
+        hear(&mut cache, half(&[("b", PartSaid::Failed)]), time + 3);
+        assert_eq!(trusted(&cache), ["10.0.0.1/32", "10.0.0.2/32"]);
+    }
+    hear(&mut cache, half(&[("b", address("10.0.0.3"))]), 1000);
+    assert_eq!(trusted(&cache), ["10.0.0.2/32", "10.0.0.3/32"]);
+    let mut cache = restarted(&cache, 1001);
+    hear(&mut cache, half(&[("b", address("10.0.0.3"))]), 1002);
+    assert_eq!(trusted(&cache), ["10.0.0.2/32", "10.0.0.3/32"]);
+    assert_eq!(cache.state(&key(0)).state, "stale");
+    hear(&mut cache, answer([("b", address("10.0.0.3"))]), 1003);
+    assert_eq!(trusted(&cache), ["10.0.0.3/32"]);
+    assert_eq!(cache.state(&key(0)).state, "ok");
+}
+
+#[test]
+fn a_part_that_fails_does_not_speak_for_those_that_vanished() {
+    let mut cache = cache(None);
+    hear(&mut cache, answer([("a", address("10.0.0.1"))]), 0);
+    hear(&mut cache, answer([("b", PartSaid::Failed)]), 10);
+    assert_eq!(trusted(&cache), ["10.0.0.1/32"]);
+    hear(&mut cache, answer([("b", PartSaid::Failed)]), 129);
+    assert_eq!(trusted(&cache), ["10.0.0.1/32"]);
+    hear(&mut cache, answer([("b", PartSaid::Failed)]), 130);
+    assert_eq!(trusted(&cache), [""; 0]);
+}
+
+#[test]
 fn a_restart_gives_nothing_back_that_lapsed() {
     for failure in [Said::Failed, answer([("a", PartSaid::Failed)])] {
         let mut cache = cache(Some(90));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{GONE_AFTER, PartSaid, Said};
+use super::{GONE_AFTER, PartSaid, REST, Said};
 use crate::source::Prefix;
 
 /// How long a flapping address may stay, and how far back a disappearance counts for that.
@@ -19,6 +19,7 @@ pub(super) struct Model {
     pub(super) answered: bool,
     /// And that it is gone or empty since.
     pub(super) gone: bool,
+    gone_since: Option<i64>,
     grace: i64,
     held: BTreeMap<Prefix, Held>,
 }
@@ -56,19 +57,22 @@ impl Model {
     pub(super) fn hear(&mut self, said: &Said, now: i64) {
         let (before, sure) = (self.answer(), self.sure());
         match said {
-            Said::Failed => {
-                self.failing = true;
-                for part in self.parts.values_mut() {
-                    (part.denied, part.denied_alike) = (None, None);
-                }
-            }
+            Said::Failed => self.fail(),
             Said::Gone => self.deny_all(now),
             Said::Answer(parts, grace) => {
                 self.grace = i64::try_from(*grace).unwrap();
                 if parts.is_empty() {
                     self.deny_all(now);
                 } else {
-                    self.take(parts, now);
+                    self.take(parts, false, now);
+                }
+            }
+            Said::Partly(parts, grace) => {
+                self.grace = i64::try_from(*grace).unwrap();
+                if !self.answered || parts.values().all(PartSaid::is_empty) {
+                    self.fail();
+                } else {
+                    self.take(parts, true, now);
                 }
             }
             Said::Unchanged => {
@@ -85,8 +89,16 @@ impl Model {
         self.vanish(&before, &sure, now);
     }
 
-    fn take(&mut self, parts: &BTreeMap<&'static str, PartSaid>, now: i64) {
+    fn fail(&mut self) {
+        (self.failing, self.gone_since) = (true, None);
+        for part in self.parts.values_mut() {
+            (part.denied, part.denied_alike) = (None, None);
+        }
+    }
+
+    fn take(&mut self, parts: &BTreeMap<&'static str, PartSaid>, partly: bool, now: i64) {
         (self.failing, self.gone, self.answered) = (false, false, true);
+        self.gone_since = None;
         let mut old = std::mem::take(&mut self.parts);
         for (name, said) in parts {
             let nothing = Known {
@@ -115,7 +127,15 @@ impl Model {
             }
             self.parts.insert(name, part);
         }
-        if parts.values().all(PartSaid::is_empty) {
+        if partly {
+            for (name, mut part) in old {
+                (part.failing, part.empty) = (true, false);
+                (part.denied, part.denied_alike) = (None, None);
+                if name.starts_with(REST) && !part.prefixes.is_empty() {
+                    self.parts.insert(name, part);
+                }
+            }
+        } else if parts.values().all(PartSaid::is_empty) {
             // All of it vanished at once: as with an empty answer, that has to last.
             for (name, mut part) in old {
                 (part.failing, part.empty) = (false, true);
@@ -129,6 +149,8 @@ impl Model {
 
     fn deny_all(&mut self, now: i64) {
         (self.failing, self.gone) = (false, true);
+        let limit = i64::try_from(GONE_AFTER.as_secs()).unwrap();
+        self.answered |= now - *self.gone_since.get_or_insert(now) >= limit;
         for part in self.parts.values_mut() {
             part.deny(true, now);
         }
@@ -197,7 +219,7 @@ impl Model {
     /// A restart forgets what is only known of the run: failures, and since when a thing is
     /// gone.
     pub(super) fn restart(&mut self) {
-        self.failing = false;
+        (self.failing, self.gone_since) = (false, None);
         for part in self.parts.values_mut() {
             (part.failing, part.empty, part.denied_alike) = (false, false, None);
         }
