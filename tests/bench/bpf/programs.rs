@@ -35,6 +35,19 @@ pub(crate) fn constant(drop: bool) -> io::Result<Xdp> {
     Xdp::load(&asm.code())
 }
 
+/// Passes this share of the packets, whoever sent them, and drops the others.
+pub(crate) fn share(passed: f64) -> io::Result<Xdp> {
+    let mut asm = Asm::default();
+    let pass = asm.label();
+    asm.call(helper::PRANDOM)
+        .mov32(R1, (passed * 32f64.exp2()) as u32)
+        .jump_reg(Jump::Greater, R1, R0, pass)
+        .finish(XDP_DROP)
+        .here(pass)
+        .finish(XDP_PASS);
+    Xdp::load(&asm.code())
+}
+
 /// Sends the frame as it is.
 pub(crate) fn fixed() -> io::Result<Xdp> {
     let mut asm = Asm::default();

@@ -8,7 +8,10 @@ mod nft;
 mod xdp;
 mod xdp_filter;
 
-use crate::{line::Line, sets::Set};
+use crate::{
+    line::Line,
+    sets::{Pattern, Set},
+};
 
 pub(crate) use self::{
     dbfw::{Dbfw, Trust},
@@ -50,6 +53,9 @@ pub(crate) enum IpsetKind {
 pub(crate) enum Kind {
     /// An XDP program that drops everything: two instructions, no counter of its own.
     DropAll,
+    /// An XDP program that passes as many packets as are of the list, and drops the others
+    /// without a look: what the IP stack takes of the time in which others drop.
+    PassShare,
     /// The agent and its programs.
     Dbfw,
     /// An XDP program with the port and one trie.
@@ -62,9 +68,13 @@ pub(crate) enum Kind {
     XdpFilter,
 }
 
+/// Share of the packets that a list has to let in for [`Kind::PassShare`] to differ.
+const MIN_SHARE: f64 = 0.001;
+
 /// The order of tables and curves.
-pub(crate) const ALL: [Kind; 10] = [
+pub(crate) const ALL: [Kind; 11] = [
     Kind::DropAll,
+    Kind::PassShare,
     Kind::Dbfw,
     Kind::Trie,
     Kind::XdpFilter,
@@ -80,6 +90,7 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::DropAll => "drop everything (XDP)",
+            Self::PassShare => "pass as many (XDP)",
             Self::Dbfw => "dbfw",
             Self::Trie => "plain LPM trie (XDP)",
             Self::Nft { hook: NftHook::Netdev, interval: false } => "nft netdev, hash",
@@ -101,7 +112,10 @@ impl Kind {
                 return Some("its maps hold 10,000 addresses");
             }
             Self::XdpFilter => true,
-            Self::DropAll | Self::Dbfw | Self::Trie => false,
+            Self::PassShare if set.share(&Pattern::Uniform) < MIN_SHARE => {
+                return Some("as good as none are let in");
+            }
+            Self::DropAll | Self::PassShare | Self::Dbfw | Self::Trie => false,
         };
         (exact && !set.is_hosts()).then_some("holds single addresses only")
     }
@@ -113,7 +127,8 @@ impl Kind {
         set: &Set,
     ) -> Result<Box<dyn System + 'a>, String> {
         Ok(match self {
-            Self::DropAll => Box::new(xdp::DropAll::start(line)?),
+            Self::DropAll => Box::new(xdp::Blind::start(line, 0.0)?),
+            Self::PassShare => Box::new(xdp::Blind::start(line, set.share(&Pattern::Uniform))?),
             Self::Trie => Box::new(xdp::Trie::start(line, set)?),
             Self::Dbfw => {
                 let mut agent = Dbfw::configured(line, set, Trust::default())?;

@@ -12,29 +12,33 @@ use crate::{
     sets::Set,
 };
 
-/// Counted by the veth driver, as `ethtool -S` shows it.
-pub(super) struct DropAll<'a> {
+/// Looks at nothing. Counted by the veth driver, as `ethtool -S` shows it.
+pub(super) struct Blind<'a> {
     line: &'a Line,
     _attached: (Xdp, OwnedFd),
 }
 
-impl<'a> DropAll<'a> {
-    pub(super) fn start(line: &'a Line) -> Result<Self, String> {
-        let program = programs::constant(true).map_err(|error| error.to_string())?;
+impl<'a> Blind<'a> {
+    /// Drops all packets but a share of them.
+    pub(super) fn start(line: &'a Line, passed: f64) -> Result<Self, String> {
+        let program = if passed > 0.0 { programs::share(passed) } else { programs::constant(true) };
+        let program = program.map_err(|error| error.to_string())?;
         let link = attach(line, &program)?;
         Ok(Self { line, _attached: (program, link) })
     }
 }
 
-impl System for DropAll<'_> {
+impl System for Blind<'_> {
     fn counts(&self) -> Result<Counts, String> {
         let text = run(self.line.sut.command("ethtool").args(["-S", INTERFACE]))?;
-        let dropped = text
-            .lines()
-            .filter(|line| line.trim().starts_with("rx_queue_") && line.contains("_xdp_drops:"))
-            .filter_map(|line| line.rsplit(':').next()?.trim().parse::<u64>().ok())
-            .sum();
-        Ok(Counts { dropped, accepted: 0 })
+        let sum = |name: &str| -> u64 {
+            text.lines()
+                .filter(|line| line.trim().starts_with("rx_queue_") && line.contains(name))
+                .filter_map(|line| line.rsplit(':').next()?.trim().parse::<u64>().ok())
+                .sum()
+        };
+        let dropped = sum("_xdp_drops:");
+        Ok(Counts { dropped, accepted: sum("_xdp_packets:").saturating_sub(dropped) })
     }
 }
 
