@@ -203,6 +203,12 @@ impl Entry {
         for (name, part) in &self.parts {
             match &part.state {
                 PartState::Good => {}
+                // Told once for all of them.
+                PartState::Failed { .. }
+                    if self
+                        .unanswered
+                        .as_ref()
+                        .is_some_and(|rest| name.starts_with(rest.parts)) => {}
                 PartState::Failed { error, .. } => {
                     failed = true;
                     unresolved.push((name.clone(), error.message.clone()));
