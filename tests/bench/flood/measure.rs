@@ -69,6 +69,8 @@ struct Sample {
 pub(super) fn run(set: &Set, cells: &[Cell], quick: bool) -> Vec<Vec<Row>> {
     let lines: Vec<(Kind, Result<Line, String>)> = ALL
         .into_iter()
+        // A reference that would be the other one needs no row.
+        .filter(|kind| *kind != Kind::PassShare || kind.cannot(set).is_none())
         .map(|kind| match left_out(kind, set, quick) {
             Some(why) => (kind, Err(why.to_owned())),
             None => (kind, Line::new(set.family)),
