@@ -60,6 +60,13 @@ pub struct Unanswered {
     pub error: FetchError,
 }
 
+impl Unanswered {
+    /// Whether a part of this name is one of them.
+    pub fn has(&self, part: &str) -> bool {
+        part.starts_with(self.parts)
+    }
+}
+
 /// One part of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {

@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{
     config::AddressKinds,
-    provider::digitalocean::facts::{Missed, Tagged},
+    provider::digitalocean::{
+        facts::{Missed, Tagged},
+        wire::Droplet,
+    },
 };
 
 /// How the names of the parts begin that only the list of GPU droplets has: when it cannot be
@@ -24,9 +27,8 @@ pub(crate) fn outcome(
         Err(missed) => return missed.into(),
     };
     // Else a server that does not look at `tag_name` would have every droplet trusted.
-    let gpus = tagged.gpus.as_deref().unwrap_or_default();
-    let mut all = tagged.droplets.iter().chain(gpus);
-    if let Some(stranger) = all.find(|droplet| !droplet.tags.iter().any(|name| name == tag)) {
+    let has_tag = |droplet: &&Droplet| droplet.tags.iter().any(|name| name == tag);
+    if let Some(stranger) = tagged.droplets.iter().find(|droplet| !has_tag(droplet)) {
         return Outcome::Failed(invalid(
             &tagged.from,
             &format!(
@@ -37,6 +39,7 @@ pub(crate) fn outcome(
         ));
     }
     let droplets = tagged.droplets.iter().map(|droplet| (part_name(droplet.id), *droplet));
+    let gpus = tagged.gpus.as_deref().unwrap_or_default();
     let gpus = gpus.iter().map(|droplet| (format!("{GPU} {}", droplet.id), *droplet));
     let parts = droplets.chain(gpus).map(|(name, droplet)| (name, part(droplet, kinds))).collect();
     let unanswered = tagged.gpus.err().map(|error| Unanswered { parts: GPU, error });

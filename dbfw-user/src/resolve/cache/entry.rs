@@ -79,7 +79,7 @@ impl Entry {
         }
         for (name, old) in before {
             let part = match &self.unanswered {
-                Some(rest) if name.starts_with(rest.parts) => Part::Failed(rest.error.clone()),
+                Some(rest) if rest.has(&name) => Part::Failed(rest.error.clone()),
                 // All of it vanished at once: as with a list that is empty, that has to last.
                 _ if is_empty => Part::Empty("is in the answer no more".to_owned()),
                 _ => continue,
@@ -196,19 +196,16 @@ impl Entry {
 
     pub(super) fn state(&self) -> SourceState {
         let mut unresolved = Vec::new();
-        let mut failed = self.unanswered.is_some();
-        if let Some(rest) = &self.unanswered {
+        let rest = self.unanswered.as_ref();
+        let mut failed = rest.is_some();
+        if let Some(rest) = rest {
             unresolved.push((format!("{}s", rest.parts), rest.error.message.clone()));
         }
         for (name, part) in &self.parts {
             match &part.state {
                 PartState::Good => {}
                 // Told once for all of them.
-                PartState::Failed { .. }
-                    if self
-                        .unanswered
-                        .as_ref()
-                        .is_some_and(|rest| name.starts_with(rest.parts)) => {}
+                PartState::Failed { .. } if rest.is_some_and(|rest| rest.has(name)) => {}
                 PartState::Failed { error, .. } => {
                     failed = true;
                     unresolved.push((name.clone(), error.message.clone()));
