@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    enforced::{Candidate, ListPart, everybody, plain_lines},
+    enforced::{Candidate, ListPart},
     lists::List,
     remote::Account,
     state::{Agent, with_provider},
@@ -62,12 +62,12 @@ impl Agent {
         let read_at = list.read_at.unwrap_or(now);
         if list.is_empty() {
             if database.on_empty == OnEmpty::Open {
-                candidate.guarded.push(everybody(provider_name(provider).into()));
+                candidate.guarded.push(Rule::everybody(provider_name(provider).into()));
             }
             return ListPart::Empty(read_at);
         }
         if !list.plain.is_empty() {
-            candidate.guarded.push(plain_lines(origin.clone(), Arc::clone(&list.plain)));
+            candidate.guarded.push(Rule::plain_lines(origin.clone(), Arc::clone(&list.plain)));
         }
         for source in sources {
             self.add(candidate, Arc::clone(source), origin.clone(), now);
@@ -87,7 +87,7 @@ impl Agent {
                 Origin::Provider(_) => &mut candidate.guarded,
                 Origin::Config | Origin::Local => &mut candidate.plain,
             };
-            return target.push(Rule { source, origin, prefixes: prefixes.into() });
+            return target.push(Rule::of_source(source, origin, prefixes));
         }
         let resolution = self.cache.resolution(&source.key());
         if source.expires_at.is_none_or(|at| at > now) {
@@ -95,7 +95,7 @@ impl Agent {
             candidate.unanswered |= resolution.never_answered;
         }
         candidate.lapsed.extend(resolution.lapsed.iter().copied());
-        candidate.guarded.push(Rule { source, origin, prefixes: resolution.prefixes });
+        candidate.guarded.push(Rule::of_source(source, origin, resolution.prefixes));
     }
 
     /// Every source that is written anywhere and not expired.

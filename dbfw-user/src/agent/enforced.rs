@@ -9,14 +9,12 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-use self::rules::{ADOPTED, is_live, keep, min_len, plan_id, prefixes};
-pub(super) use self::rules::{
-    everybody, is_adopted, is_everybody, is_listed, is_plain_lines, plain_lines,
-};
+pub(super) use self::rules::{is_adopted, is_listed};
+use self::rules::{is_everybody, is_live, keep, min_len, plan_id, prefixes};
 use crate::{
     config::{DatabaseConfig, OnEmpty},
     policy::{Guard, Refusal, check_shrink, check_width, narrowest},
-    source::{Origin, Prefix, Rule, SourceType, TrustedSource},
+    source::{Origin, Prefix, Rule},
 };
 
 /// How long a source that was never asked for keeps everything else from being taken away:
@@ -126,16 +124,7 @@ impl Enforced {
     /// What an earlier agent left in the maps, where neither list nor snapshot can be read:
     /// nothing enforced is lost by that.
     pub(super) fn adopt(origin: &Origin, prefixes: Vec<Prefix>) -> Self {
-        let rule = |prefix: Prefix| Rule {
-            source: Arc::new(TrustedSource {
-                kind: SourceType::IpAddr,
-                value: prefix.to_string(),
-                description: Some(ADOPTED.to_owned()),
-                expires_at: None,
-            }),
-            origin: origin.clone(),
-            prefixes: [prefix].into(),
-        };
+        let rule = |prefix| Rule::adopted(origin.clone(), prefix);
         Self { guarded: prefixes.into_iter().map(rule).collect(), ..Self::default() }
     }
 

@@ -173,8 +173,8 @@ mod tests {
 
     fn rule(text: &str, prefixes: &[&str]) -> Rule {
         let source: TrustedSource = text.parse().unwrap();
-        let prefixes = prefixes.iter().map(|text| text.parse().unwrap()).collect();
-        Rule { source: source.into(), origin: Origin::Config, prefixes }
+        let prefixes: Vec<Prefix> = prefixes.iter().map(|text| text.parse().unwrap()).collect();
+        Rule::of_source(source.into(), Origin::Config, prefixes)
     }
 
     fn policy(name: &str, rules: Vec<Rule>) -> DatabasePolicy {

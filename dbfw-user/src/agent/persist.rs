@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    enforced::{Enforced, is_adopted, is_everybody, is_plain_lines},
+    enforced::{Enforced, is_adopted},
     lists::List,
     memory,
     snapshot::{DatabaseSnapshot, ListSnapshot, Snapshot, SnapshotError},
@@ -19,7 +19,7 @@ use crate::{
     policy::Policy,
     provider::provider_name,
     resolve,
-    source::{Origin, Prefix, Rule, TrustedSource},
+    source::{Origin, Prefix, Rule, RuleKind, TrustedSource},
 };
 
 /// How often the snapshot is written only because what it holds was confirmed: what a restart
@@ -136,10 +136,11 @@ impl Agent {
                 let sources: Vec<Arc<TrustedSource>> = guarded
                     .iter()
                     .filter(listed)
-                    .filter(|rule| !is_everybody(rule) && !is_plain_lines(rule))
+                    .filter(|rule| rule.kind == RuleKind::Source)
                     .map(|rule| Arc::clone(&rule.source))
                     .collect();
-                let plain = guarded.iter().find(|rule| listed(rule) && is_plain_lines(rule));
+                let plain =
+                    guarded.iter().find(|rule| listed(rule) && rule.kind == RuleKind::PlainLines);
                 let plain = plain.map_or_else(|| [].into(), |rule| Arc::clone(&rule.prefixes));
                 self.sync.restore(&database.name, list.last_success);
                 let restored =

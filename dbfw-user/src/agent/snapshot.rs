@@ -4,6 +4,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use super::files;
 use crate::{
     policy::{DatabasePolicy, SlotTable},
     resolve::Stored,
-    source::{Prefix, Rule},
+    source::{Origin, Prefix, Rule, RuleKind, TrustedSource},
 };
 
 const FORMAT: u32 = 1;
@@ -43,6 +44,7 @@ pub struct DatabaseSnapshot {
     /// Its id in the maps.
     pub id: u8,
     /// The rules in force. Those of the provider's list say so in their origin.
+    #[serde(deserialize_with = "rules")]
     pub rules: Vec<Rule>,
     /// The provider's list among them, if it ever gave one.
     pub list: Option<ListSnapshot>,
@@ -145,6 +147,42 @@ impl Snapshot {
     }
 }
 
+/// A rule as the file has it.
+#[derive(Deserialize)]
+struct StoredRule {
+    /// Snapshots of the first versions have none.
+    kind: Option<RuleKind>,
+    source: Arc<TrustedSource>,
+    origin: Origin,
+    prefixes: Arc<[Prefix]>,
+}
+
+impl From<StoredRule> for Rule {
+    fn from(stored: StoredRule) -> Self {
+        let StoredRule { kind, source, origin, prefixes } = stored;
+        let kind = kind.unwrap_or_else(|| {
+            // The texts those versions told the other kinds by are those they are shown as.
+            let adopted = || match *prefixes {
+                [prefix] => Some(Self::adopted(origin.clone(), prefix)),
+                _ => None,
+            };
+            let everybody = Self::everybody(Arc::default());
+            let plain = Self::plain_lines(origin.clone(), [].into());
+            [Some(everybody), Some(plain), adopted()]
+                .into_iter()
+                .flatten()
+                .find(|known| known.source == source)
+                .map_or(RuleKind::Source, |known| known.kind)
+        });
+        Self { kind, source, origin, prefixes }
+    }
+}
+
+fn rules<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Rule>, D::Error> {
+    let stored = Vec::<StoredRule>::deserialize(from)?;
+    Ok(stored.into_iter().map(Rule::from).collect())
+}
+
 fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, serde_json::Error> {
     let body = serde_json::to_string(snapshot)?;
     serde_json::to_vec(&File { format: FORMAT, sha256: digest(&body), body })
@@ -168,7 +206,6 @@ fn digest(body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::{Origin, TrustedSource};
 
     fn snapshot() -> Snapshot {
         let source: TrustedSource = "ip_addr:10.0.0.0/8".parse().unwrap();
@@ -180,11 +217,11 @@ mod tests {
             databases: vec![DatabaseSnapshot {
                 name: "orders".to_owned(),
                 id: 1,
-                rules: vec![Rule {
-                    source: source.into(),
-                    origin: Origin::Config,
-                    prefixes: prefixes.into(),
-                }],
+                rules: vec![
+                    Rule::of_source(source.into(), Origin::Config, prefixes),
+                    Rule::adopted(Origin::Config, "192.0.2.7/32".parse().unwrap()),
+                    Rule::everybody("file:/orders.list".into()),
+                ],
                 list: None,
                 measure: Some(vec!["10.0.0.0/8".parse().unwrap()]),
             }],
@@ -197,6 +234,27 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         snapshot().save(directory.path()).unwrap();
         assert_eq!(Snapshot::load(directory.path()).unwrap(), snapshot());
+    }
+
+    #[test]
+    fn a_snapshot_without_kinds_keeps_what_its_texts_meant() {
+        let mut body = serde_json::to_value(snapshot()).unwrap();
+        let rules = body["databases"][0]["rules"].as_array_mut().unwrap();
+        for rule in &mut *rules {
+            rule.as_object_mut().unwrap().remove("kind").unwrap();
+        }
+        let text = serde_json::to_string(&body).unwrap();
+        assert_eq!(serde_json::from_str::<Snapshot>(&text).unwrap(), snapshot());
+    }
+
+    #[test]
+    fn no_text_of_a_source_makes_another_kind_of_it() {
+        let mut written = snapshot();
+        for rule in &mut written.databases[0].rules {
+            rule.kind = RuleKind::Source;
+        }
+        let text = serde_json::to_string(&written).unwrap();
+        assert_eq!(serde_json::from_str::<Snapshot>(&text).unwrap(), written);
     }
 
     #[test]

@@ -79,14 +79,76 @@ pub enum Origin {
 }
 
 /// A trusted source with the prefixes it resolved to. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rule {
-    /// The source.
+    /// The kind of rule. Nothing else tells the kinds apart: the texts of `source` are other
+    /// people's, or only shown.
+    pub kind: RuleKind,
+    /// The source; of the other kinds a text that stands for it where rules are shown.
     pub source: Arc<TrustedSource>,
     /// Where it came from.
     pub origin: Origin,
     /// What it resolved to: canonical, sorted, no duplicates.
     pub prefixes: Arc<[Prefix]>,
+}
+
+/// The kind of a [`Rule`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleKind {
+    /// One trusted source, as somebody wrote it.
+    Source,
+    /// Every line of a long list that is no more than an address.
+    PlainLines,
+    /// Everybody: the provider's list is empty, and `on_empty` is `open`.
+    Everybody,
+    /// A prefix found in the maps at a start that had neither list nor snapshot.
+    Adopted,
+}
+
+impl Rule {
+    /// The rule of one trusted source.
+    pub fn of_source(
+        source: Arc<TrustedSource>,
+        origin: Origin,
+        prefixes: impl Into<Arc<[Prefix]>>,
+    ) -> Self {
+        Self { kind: RuleKind::Source, source, origin, prefixes: prefixes.into() }
+    }
+
+    /// The plain lines of a long list.
+    pub fn plain_lines(origin: Origin, prefixes: Arc<[Prefix]>) -> Self {
+        let source = shown("lines without a comment", None);
+        Self { kind: RuleKind::PlainLines, source, origin, prefixes }
+    }
+
+    /// Everybody, as an empty list means with `on_empty = "open"`.
+    pub fn everybody(provider: Arc<str>) -> Self {
+        let why = "the provider's list is empty and on_empty is open";
+        Self {
+            kind: RuleKind::Everybody,
+            source: shown("0.0.0.0/0, ::/0", Some(why)),
+            origin: Origin::Provider(provider),
+            prefixes: [Prefix::ANY4, Prefix::ANY6].into(),
+        }
+    }
+
+    /// A prefix that an earlier agent left in the maps.
+    pub fn adopted(origin: Origin, prefix: Prefix) -> Self {
+        let why = "found in the maps at start, with no list to read";
+        let source = shown(&prefix.to_string(), Some(why));
+        Self { kind: RuleKind::Adopted, source, origin, prefixes: [prefix].into() }
+    }
+}
+
+/// The source that a rule of another kind is shown as.
+fn shown(value: &str, description: Option<&str>) -> Arc<TrustedSource> {
+    Arc::new(TrustedSource {
+        kind: SourceType::IpAddr,
+        value: value.to_owned(),
+        description: description.map(str::to_owned),
+        expires_at: None,
+    })
 }
 
 impl TrustedSource {

@@ -7,53 +7,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     config::DatabaseConfig,
-    source::{Origin, Prefix, Rule, SourceType, TrustedSource},
+    source::{Origin, Prefix, Rule, RuleKind, TrustedSource},
 };
-
-/// Description of what was found in the maps.
-pub(super) const ADOPTED: &str = "found in the maps at start, with no list to read";
-
-/// Value of the one source that an empty list means with `on_empty = "open"`; no list can
-/// hold it, since it is no address.
-const EVERYBODY: &str = "0.0.0.0/0, ::/0";
-
-/// What an empty list means with `on_empty = "open"`.
-pub(in crate::agent) fn everybody(provider: Arc<str>) -> Rule {
-    Rule {
-        source: Arc::new(TrustedSource {
-            kind: SourceType::IpAddr,
-            value: EVERYBODY.to_owned(),
-            description: Some("the provider's list is empty and on_empty is open".to_owned()),
-            expires_at: None,
-        }),
-        origin: Origin::Provider(provider),
-        prefixes: [Prefix::ANY4, Prefix::ANY6].into(),
-    }
-}
 
 /// Whether this is what an empty list meant, whichever provider's it was.
 pub(in crate::agent) fn is_everybody(rule: &Rule) -> bool {
-    rule.source.value == EVERYBODY
-}
-
-/// Value of the one source that stands for the lines of a long list that say no more than an
-/// address; no list can hold it.
-const PLAIN_LINES: &str = "lines without a comment";
-
-/// The rule of a long list's plain lines.
-pub(in crate::agent) fn plain_lines(origin: Origin, prefixes: Arc<[Prefix]>) -> Rule {
-    let source = TrustedSource {
-        kind: SourceType::IpAddr,
-        value: PLAIN_LINES.to_owned(),
-        description: None,
-        expires_at: None,
-    };
-    Rule { source: Arc::new(source), origin, prefixes }
-}
-
-/// Whether this is the rule of a long list's plain lines.
-pub(in crate::agent) fn is_plain_lines(rule: &Rule) -> bool {
-    rule.source.value == PLAIN_LINES
+    rule.kind == RuleKind::Everybody
 }
 
 pub(super) fn min_len(database: &DatabaseConfig) -> [u8; 2] {
@@ -70,19 +29,17 @@ pub(in crate::agent) fn is_listed(rule: &Rule) -> bool {
     matches!(rule.origin, Origin::Provider(_))
 }
 
+/// Whether it was found in the maps.
 pub(in crate::agent) fn is_adopted(rule: &Rule) -> bool {
-    rule.source.description.as_deref() == Some(ADOPTED)
+    rule.kind == RuleKind::Adopted
 }
 
 /// Adds to `new` what of `old` it does not hold: rules, or prefixes of rules.
 pub(super) fn keep(old: &[Rule], new: &mut Vec<Rule>) {
-    let places: HashMap<_, usize> = new
-        .iter()
-        .enumerate()
-        .map(|(at, rule)| ((rule.source.clone(), rule.origin.clone()), at))
-        .collect();
+    let places: HashMap<_, usize> =
+        new.iter().enumerate().map(|(at, rule)| (identity(rule), at)).collect();
     for rule in old {
-        match places.get(&(rule.source.clone(), rule.origin.clone())) {
+        match places.get(&identity(rule)) {
             Some(at) if new[*at].prefixes != rule.prefixes => {
                 new[*at].prefixes = prefixes([&new[*at], rule].into_iter()).into();
             }
@@ -90,6 +47,11 @@ pub(super) fn keep(old: &[Rule], new: &mut Vec<Rule>) {
             None => new.push(rule.clone()),
         }
     }
+}
+
+/// What makes two rules the same one with other prefixes.
+fn identity(rule: &Rule) -> (RuleKind, Arc<TrustedSource>, Origin) {
+    (rule.kind, Arc::clone(&rule.source), rule.origin.clone())
 }
 
 pub(super) fn prefixes<'r>(rules: impl Iterator<Item = &'r Rule>) -> Vec<Prefix> {
@@ -104,6 +66,7 @@ pub(super) fn plan_id(database: &str, rules: &[Rule]) -> String {
     digest.update(database);
     digest.update([0]);
     for rule in rules {
+        digest.update([rule.kind as u8]);
         digest.update(rule.source.to_string());
         digest.update([0]);
         digest.update(rule.source.expires_at.map(|at| at.to_string()).unwrap_or_default());

@@ -6,7 +6,7 @@ use dbfw_common::Mode;
 use super::*;
 use crate::{
     config::{MinPrefix, ProviderConfig},
-    source::SourceKey,
+    source::{RuleKind, SourceKey, TrustedSource},
 };
 
 fn database(on_empty: OnEmpty) -> DatabaseConfig {
@@ -30,8 +30,8 @@ fn at(seconds: i64) -> Timestamp {
 fn rule(text: &str, origin: &Origin, prefixes: &[&str]) -> Rule {
     let SourceKey { kind, value } = text.parse::<TrustedSource>().unwrap().key();
     let source = TrustedSource { kind, value, description: None, expires_at: None };
-    let prefixes = prefixes.iter().map(|text| text.parse().unwrap()).collect();
-    Rule { source: source.into(), origin: origin.clone(), prefixes }
+    let prefixes: Vec<Prefix> = prefixes.iter().map(|text| text.parse().unwrap()).collect();
+    Rule::of_source(source.into(), origin.clone(), prefixes)
 }
 
 fn provider() -> Origin {
@@ -45,7 +45,7 @@ fn listed(values: &[&str]) -> Candidate {
 }
 
 fn opened() -> Candidate {
-    Candidate { guarded: vec![everybody("file:/orders.list".into())], ..listed(&[]) }
+    Candidate { guarded: vec![Rule::everybody("file:/orders.list".into())], ..listed(&[]) }
 }
 
 fn resolved(rules: &[(&str, &[&str])]) -> Candidate {
@@ -237,4 +237,60 @@ fn max_stale_is_the_operators_word() {
     let candidate = Candidate { list: ListPart::Lapsed, lapsed, ..Candidate::default() };
     assert_eq!(enforced.offer(&database, candidate, NONE, at(1)), ACCEPTED);
     assert!(trusted(&enforced).is_empty());
+}
+
+/// A source of the provider's list with this description.
+fn described(value: &str, description: &str) -> Rule {
+    let mut rule = rule(&format!("ip_addr:{value}"), &provider(), &[value]);
+    Arc::make_mut(&mut rule.source).description = Some(description.to_owned());
+    rule
+}
+
+#[test]
+fn no_description_keeps_a_source_trusted() {
+    let texts = [
+        Rule::adopted(provider(), Prefix::ANY4),
+        Rule::everybody("file:/orders.list".into()),
+        Rule::plain_lines(provider(), [].into()),
+    ];
+    for text in texts.iter().filter_map(|rule| rule.source.description.as_deref()).chain([""]) {
+        for (pending, unanswered) in [(false, true), (true, false), (true, true)] {
+            let database = database(OnEmpty::Keep);
+            let mut enforced = Enforced::default();
+            let others = || ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|v| described(v, "app"));
+            let with = |rules: Vec<Rule>| Candidate {
+                guarded: rules,
+                list: ListPart::Read(at(0)),
+                unanswered,
+                ..Candidate::default()
+            };
+            let all = [described("203.0.113.9", text)].into_iter().chain(others()).collect();
+            enforced.offer(&database, with(all), NONE, at(0));
+            let mut less = with(others().into());
+            less.pending = pending;
+            // A source nobody asked for yet is waited for, and no longer.
+            enforced.offer(&database, less.clone(), NONE, at(1));
+            enforced.offer(&database, less, NONE, at(100));
+            assert_eq!(enforced.guarded(), others(), "{text:?} {pending} {unanswered}");
+        }
+    }
+}
+
+#[test]
+fn rules_in_force_do_not_grow_with_changes() {
+    let database = database(OnEmpty::Keep);
+    let found: Vec<Prefix> = ["192.0.2.1/32", "192.0.2.2/32"].map(|p| p.parse().unwrap()).into();
+    let mut enforced = Enforced::adopt(&provider(), found);
+    for round in 0..10 {
+        let mut candidate = listed(&["192.0.2.1", "192.0.2.2", "198.51.100.7"]);
+        candidate.guarded.truncate(2 + round % 2);
+        candidate.unanswered = true;
+        candidate.pending = round % 3 == 0;
+        enforced.offer(&database, candidate, NONE, at(round as i64));
+        let adopted = enforced.guarded().iter().filter(|r| r.kind == RuleKind::Adopted).count();
+        assert_eq!(adopted, 2, "round {round}");
+        assert!(enforced.guarded().len() <= 5, "round {round}: {}", enforced.guarded().len());
+    }
+    enforced.offer(&database, listed(&["192.0.2.1", "192.0.2.2"]), NONE, at(100));
+    assert!(enforced.guarded().iter().all(|rule| rule.kind == RuleKind::Source));
 }

@@ -111,8 +111,8 @@ mod tests {
     fn rule(text: &str, prefixes: &[&str]) -> Rule {
         let mut source: TrustedSource = text.parse().unwrap();
         source.expires_at = Some("2026-03-01T14:00:00Z".parse().unwrap());
-        let prefixes = prefixes.iter().map(|text| text.parse().unwrap()).collect();
-        Rule { source: source.into(), origin: Origin::Config, prefixes }
+        let prefixes: Vec<Prefix> = prefixes.iter().map(|text| text.parse().unwrap()).collect();
+        Rule::of_source(source.into(), Origin::Config, prefixes)
     }
 
     fn detail() -> SourceDetail {

@@ -24,7 +24,7 @@ pub(crate) fn named_rule(name: &str, prefixes: Vec<Prefix>) -> Rule {
         description: None,
         expires_at: None,
     };
-    Rule { source: source.into(), origin: Origin::Config, prefixes: prefixes.into() }
+    Rule::of_source(source.into(), Origin::Config, prefixes)
 }
 
 pub(crate) fn database(id: u8, rules: Vec<Rule>) -> DatabasePolicy {

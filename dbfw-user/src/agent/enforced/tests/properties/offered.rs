@@ -127,7 +127,7 @@ impl Offered {
         }
         match candidate.list {
             ListPart::Empty(_) if settings.on_empty == OnEmpty::Open => {
-                candidate.guarded.push(everybody("file:/orders.list".into()));
+                candidate.guarded.push(Rule::everybody("file:/orders.list".into()));
             }
             ListPart::Read(_) => {
                 let rules = self.listed.iter().map(|source| source.rule(&provider()));
