@@ -9,7 +9,7 @@ pub(super) use crate::config::Problems;
 use crate::{
     agent,
     config::{self, AgentConfig, Config},
-    control::wire::{Explanation, Finding, Lookup, MapEntry, Status},
+    control::wire::{Explanation, Finding, FindingState, Lookup, MapEntry, Status},
     observe,
 };
 
@@ -30,23 +30,24 @@ pub(super) fn run_agent(path: PathBuf) -> anyhow::Result<()> {
 
 /// Checks the host for what the configuration at `path` wants of it.
 pub(super) fn doctor(path: &Path) -> Vec<Finding> {
-    let finding = |state: &str, detail: String, fix: Option<String>| Finding {
+    let finding = |state: FindingState, detail: String, fix: Option<String>| Finding {
         check: "config".to_owned(),
-        state: state.to_owned(),
+        state,
         detail,
         fix,
     };
     let shown = path.display();
     let (agent, databases, first) = match config::load(path) {
         Ok(config) => {
-            let first = finding("ok", format!("{shown} is valid"), None);
+            let first = finding(FindingState::Ok, format!("{shown} is valid"), None);
             (config.agent, config.databases, first)
         }
         Err(_) => {
             let detail = format!(
                 "{shown} is bad; what cannot be read in it is checked as if it had its default"
             );
-            let first = finding("fail", detail, Some(format!("dbfw check --config {shown}")));
+            let first =
+                finding(FindingState::Fail, detail, Some(format!("dbfw check --config {shown}")));
             (config::agent_section(path), Vec::new(), first)
         }
     };

@@ -1,6 +1,6 @@
 //! `dbfw check` and `dbfw doctor`.
 
-use anstyle::{AnsiColor, Style};
+use anstyle::AnsiColor;
 use jiff::Timestamp;
 
 use super::{
@@ -8,7 +8,7 @@ use super::{
     table::{Cell, Table, left, right},
     words::{clean, dash, fields, maybe},
 };
-use crate::control::wire::{Checked, CheckedDatabase, ConfigProblems, Findings};
+use crate::control::wire::{Checked, CheckedDatabase, ConfigProblems, FindingState, Findings};
 
 impl Render for Checked {
     fn table(&self, _now: Timestamp) -> String {
@@ -91,14 +91,13 @@ impl Render for Findings {
         let mut table = Table::new([left("STATE"), left("CHECK"), left("FOUND")]);
         let mut fixes = String::new();
         for finding in &self.findings {
-            let style = match finding.state.as_str() {
-                "ok" => AnsiColor::Green.on_default(),
-                "warn" => AnsiColor::Yellow.on_default(),
-                "fail" => AnsiColor::Red.on_default().bold(),
-                _ => Style::new(),
+            let style = match finding.state {
+                FindingState::Ok => AnsiColor::Green.on_default(),
+                FindingState::Warn => AnsiColor::Yellow.on_default(),
+                FindingState::Fail => AnsiColor::Red.on_default().bold(),
             };
             table.row([
-                Cell::styled(&finding.state, style),
+                Cell::styled(finding.state.as_str(), style),
                 (&finding.check).into(),
                 (&finding.detail).into(),
             ]);
@@ -116,7 +115,7 @@ impl Render for Findings {
         let mut text = String::new();
         for finding in &self.findings {
             let fix = maybe(finding.fix.as_ref());
-            text.push_str(&fields([&finding.state, &finding.check, &finding.detail, &fix]));
+            text.push_str(&fields([finding.state.as_str(), &finding.check, &finding.detail, &fix]));
         }
         text
     }

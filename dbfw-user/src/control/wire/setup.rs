@@ -63,13 +63,36 @@ pub struct Findings {
     pub findings: Vec<Finding>,
 }
 
+/// What a check says of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingState {
+    /// As it should be.
+    Ok,
+    /// It works, but not as well as it could, or not always.
+    Warn,
+    /// It keeps dbfw from protecting this host.
+    Fail,
+}
+
+impl FindingState {
+    /// The word that is shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
+}
+
 /// What a check of `dbfw doctor` found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// What was checked.
     pub check: String,
-    /// ok, warn, fail.
-    pub state: String,
+    /// How it stands.
+    pub state: FindingState,
     /// What was found.
     pub detail: String,
     /// The command that mends it.

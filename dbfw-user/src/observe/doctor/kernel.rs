@@ -191,7 +191,7 @@ mod tests {
             ("99999999999.1", Attach::Auto, "warn"),
             ("", Attach::Auto, "warn"),
         ] {
-            assert_eq!(version(release, attach).state, state, "{release} {attach:?}");
+            assert_eq!(version(release, attach).state.as_str(), state, "{release} {attach:?}");
         }
     }
 
@@ -200,30 +200,30 @@ mod tests {
         let status = |uid: u32, caps: &str| {
             format!("Name:\tdbfw\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nCapEff:\t{caps}\n")
         };
-        assert_eq!(capabilities(&status(0, "000001ffffffffff")).state, "ok");
-        assert_eq!(capabilities(&status(0, "000000c000001000")).state, "ok");
-        assert_eq!(capabilities(&status(0, "0000008000201000")).state, "ok");
+        assert_eq!(capabilities(&status(0, "000001ffffffffff")).state.as_str(), "ok");
+        assert_eq!(capabilities(&status(0, "000000c000001000")).state.as_str(), "ok");
+        assert_eq!(capabilities(&status(0, "0000008000201000")).state.as_str(), "ok");
         let slow = capabilities(&status(0, "0000008000001000"));
-        assert_eq!(slow.state, "warn");
+        assert_eq!(slow.state.as_str(), "warn");
         assert!(slow.detail.contains("no CAP_PERFMON"), "{slow:?}");
         let container = capabilities(&status(0, "00000000a80425fb"));
-        assert_eq!(container.state, "fail");
+        assert_eq!(container.state.as_str(), "fail");
         assert!(container.detail.contains("CAP_BPF, CAP_NET_ADMIN"), "{container:?}");
         let user = capabilities(&status(1000, "0000000000000000"));
         assert_eq!((user.state.as_str(), user.fix), ("ok", None));
         let only_bpf = capabilities(&status(1000, "0000008000000000"));
         assert!(only_bpf.detail.contains("no CAP_NET_ADMIN;"), "{only_bpf:?}");
-        assert_eq!(capabilities("garbage").state, "warn");
-        assert_eq!(capabilities("CapEff:\tzz").state, "warn");
+        assert_eq!(capabilities("garbage").state.as_str(), "warn");
+        assert_eq!(capabilities("CapEff:\tzz").state.as_str(), "warn");
     }
 
     #[test]
     fn switches() {
-        assert_eq!(btf(true).state, "ok");
-        assert_eq!(btf(false).state, "fail");
-        assert_eq!(unprivileged_bpf("0").state, "warn");
-        assert_eq!(unprivileged_bpf("2").state, "ok");
-        assert_eq!(jit("0").state, "warn");
-        assert_eq!(jit("1").state, "ok");
+        assert_eq!(btf(true).state.as_str(), "ok");
+        assert_eq!(btf(false).state.as_str(), "fail");
+        assert_eq!(unprivileged_bpf("0").state.as_str(), "warn");
+        assert_eq!(unprivileged_bpf("2").state.as_str(), "ok");
+        assert_eq!(jit("0").state.as_str(), "warn");
+        assert_eq!(jit("1").state.as_str(), "ok");
     }
 }

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     config::{AgentConfig, DatabaseConfig},
-    control::wire::Finding,
+    control::wire::{Finding, FindingState},
     datapath::Interface,
 };
 use host::Host;
@@ -30,24 +30,24 @@ pub struct Links {
 
 impl Finding {
     fn ok(check: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::new(check, "ok", detail, None)
+        Self::new(check, FindingState::Ok, detail, None)
     }
 
     fn warn(check: impl Into<String>, detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self::new(check, "warn", detail, Some(fix.into()))
+        Self::new(check, FindingState::Warn, detail, Some(fix.into()))
     }
 
     fn fail(check: impl Into<String>, detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self::new(check, "fail", detail, Some(fix.into()))
+        Self::new(check, FindingState::Fail, detail, Some(fix.into()))
     }
 
     fn new(
         check: impl Into<String>,
-        state: &str,
+        state: FindingState,
         detail: impl Into<String>,
         fix: Option<String>,
     ) -> Self {
-        Self { check: check.into(), state: state.to_owned(), detail: detail.into(), fix }
+        Self { check: check.into(), state, detail: detail.into(), fix }
     }
 }
 

@@ -201,9 +201,9 @@ mod tests {
         let check = |range, reserved, ports: &[u16]| {
             local_ports(range, reserved, &ports.iter().copied().collect())
         };
-        assert_eq!(check("32768\t60999", "", &[5432]).state, "ok");
+        assert_eq!(check("32768\t60999", "", &[5432]).state.as_str(), "ok");
         let found = check("1024\t65535", "", &[5432, 6432]);
-        assert_eq!(found.state, "warn");
+        assert_eq!(found.state.as_str(), "warn");
         assert_eq!(
             found.fix.as_deref(),
             Some("sysctl -w net.ipv4.ip_local_reserved_ports=5432,6432")
@@ -213,21 +213,21 @@ mod tests {
             found.fix.as_deref(),
             Some("sysctl -w net.ipv4.ip_local_reserved_ports=8080,9148-9150,5432")
         );
-        assert_eq!(check("1024 65535", "5000-6000", &[5432]).state, "ok");
-        assert_eq!(check("32768 60999", "", &[32768]).state, "warn");
-        assert_eq!(check("32768 60999", "", &[60999]).state, "warn");
-        assert_eq!(check("32768 60999", "x-,-,,5432-", &[60999]).state, "warn");
-        assert_eq!(check("nonsense", "", &[5432]).state, "warn");
+        assert_eq!(check("1024 65535", "5000-6000", &[5432]).state.as_str(), "ok");
+        assert_eq!(check("32768 60999", "", &[32768]).state.as_str(), "warn");
+        assert_eq!(check("32768 60999", "", &[60999]).state.as_str(), "warn");
+        assert_eq!(check("32768 60999", "x-,-,,5432-", &[60999]).state.as_str(), "warn");
+        assert_eq!(check("nonsense", "", &[5432]).state.as_str(), "warn");
     }
 
     #[test]
     fn localnet_and_cookies() {
-        assert_eq!(route_localnet(&pairs(&[("all", "0"), ("eth0", "0")]))[0].state, "ok");
+        assert_eq!(route_localnet(&pairs(&[("all", "0"), ("eth0", "0")]))[0].state.as_str(), "ok");
         let found = &route_localnet(&pairs(&[("all", "0"), ("eth0", "1")]))[0];
-        assert_eq!(found.state, "warn");
+        assert_eq!(found.state.as_str(), "warn");
         assert_eq!(found.fix.as_deref(), Some("sysctl -w net.ipv4.conf.eth0.route_localnet=0"));
-        assert_eq!(syncookies("0").state, "warn");
-        assert_eq!(syncookies("1").state, "ok");
+        assert_eq!(syncookies("0").state.as_str(), "warn");
+        assert_eq!(syncookies("1").state.as_str(), "ok");
         let told = rp_filter(&pairs(&[("all", "1"), ("default", "0"), ("eth0", "0")]));
         assert!(told.detail.ends_with("eth0 1"), "{told:?}");
     }

@@ -103,7 +103,7 @@ fn find<'a>(findings: &'a [Finding], check: &str) -> &'a Finding {
 fn a_healthy_host_has_nothing_but_the_missing_bpffs() {
     let directory = healthy();
     let findings = run_on(&Host::at(directory.path()), &agent(), &[orders()], &links());
-    let bad: Vec<_> = findings.iter().filter(|finding| finding.state != "ok").collect();
+    let bad: Vec<_> = findings.iter().filter(|finding| finding.state != FindingState::Ok).collect();
     assert_eq!(bad.len(), 1, "{bad:#?}");
     assert_eq!(bad[0].check, "bpffs");
     assert_eq!(find(&findings, "interfaces").detail, "covered: eth0");
@@ -145,7 +145,7 @@ fn an_ill_host_is_told_how_to_get_well() {
         ("xdp veth1", "warn"),
     ] {
         let finding = find(&findings, check);
-        assert_eq!(finding.state, state, "{finding:?}");
+        assert_eq!(finding.state.as_str(), state, "{finding:?}");
         assert!(finding.fix.is_some(), "{finding:?}");
     }
     assert!(find(&findings, "interfaces").detail.contains("\"wg*\""));
@@ -157,7 +157,7 @@ fn an_empty_tree_is_reported_and_does_not_panic() {
     let mut links = Links { interfaces: Ok(Vec::new()), ours: None };
     let findings = run_on(&Host::at(directory.path()), &agent(), &[orders()], &links);
     assert_eq!(find(&findings, "kernel").fix.as_deref(), Some("sudo dbfw doctor"));
-    assert_eq!(find(&findings, "interfaces").state, "fail");
+    assert_eq!(find(&findings, "interfaces").state.as_str(), "fail");
     links.interfaces = Err("no netlink here".to_owned());
     let findings = run_on(&Host::at(directory.path()), &agent(), &[orders()], &links);
     assert!(find(&findings, "interfaces").detail.contains("no netlink here"));
@@ -172,7 +172,7 @@ fn what_another_namespace_does_not_show_is_not_told() {
     let findings = run_on(&Host::at(directory.path()), &agent(), &[orders()], &links());
     for check in ["bpf_jit", "mtu eth0"] {
         let finding = find(&findings, check);
-        assert_eq!(finding.state, "ok", "{finding:?}");
+        assert_eq!(finding.state.as_str(), "ok", "{finding:?}");
         assert!(finding.detail.contains("told from this network namespace"), "{finding:?}");
     }
 }
@@ -183,7 +183,7 @@ fn an_interface_that_no_program_fits_is_named() {
     let mut config = agent();
     config.interfaces = Interfaces::Matching(["lo", "*"].map(|p| Pattern::new(p).unwrap()).into());
     let findings = run_on(&Host::at(directory.path()), &config, &[orders()], &links());
-    assert_eq!(find(&findings, "link lo").state, "fail");
+    assert_eq!(find(&findings, "link lo").state.as_str(), "fail");
     assert_eq!(find(&findings, "interfaces").detail, "covered: eth0, veth1");
 }
 
@@ -192,6 +192,6 @@ fn this_host_can_be_checked() {
     let findings = run(&agent(), &[orders()], &links());
     assert!(["ok", "warn", "fail"].contains(&find(&findings, "kernel").state.as_str()));
     for finding in &findings {
-        assert_eq!(finding.state == "ok", finding.fix.is_none(), "{finding:?}");
+        assert_eq!(finding.state == FindingState::Ok, finding.fix.is_none(), "{finding:?}");
     }
 }

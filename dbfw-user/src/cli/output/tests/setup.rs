@@ -2,17 +2,27 @@ use super::*;
 
 #[test]
 fn doctor() {
-    let finding = |check: &str, state: &str, detail: &str, fix: Option<&str>| Finding {
+    let finding = |check: &str, state: FindingState, detail: &str, fix: Option<&str>| Finding {
         check: check.to_owned(),
-        state: state.to_owned(),
+        state,
         detail: detail.to_owned(),
         fix: fix.map(str::to_owned),
     };
     let found = Findings {
         findings: vec![
-            finding("kernel", "ok", "6.12.43, needs 6.1", None),
-            finding("ports", "warn", "5432 is an ephemeral port", Some("sysctl -w a=b")),
-            finding("bpffs", "fail", "not mounted", Some("mount -t bpf bpf /sys/fs/bpf")),
+            finding("kernel", FindingState::Ok, "6.12.43, needs 6.1", None),
+            finding(
+                "ports",
+                FindingState::Warn,
+                "5432 is an ephemeral port",
+                Some("sysctl -w a=b"),
+            ),
+            finding(
+                "bpffs",
+                FindingState::Fail,
+                "not mounted",
+                Some("mount -t bpf bpf /sys/fs/bpf"),
+            ),
         ],
     };
     insta::assert_snapshot!(table(&found), @"
