@@ -7,6 +7,8 @@ mod capacity;
 mod config;
 // Sources that end.
 mod expiry;
+// Starts with a bad configuration, with and without a last good one.
+mod last_good;
 // Bad, empty, shrunk, missing and overly generous lists.
 mod lists;
 // Damaged state files, full disks, directories that cannot be written.

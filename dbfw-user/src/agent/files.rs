@@ -22,17 +22,32 @@ pub(super) fn make_directory(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Replaces the file at `path` (0640 root:dbfw) in one step that survives a crash: the new
-/// content is on disk before it takes the name, and so is the name when this returns.
-pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readers {
+    /// root alone: 0600.
+    Owner,
+    /// The group as well: 0640 root:dbfw.
+    Group,
+}
+
+/// Replaces the file at `path` in one step that survives a crash: the new content is on disk
+/// before it takes the name, and so is the name when this returns.
+///
+/// # Errors
+///
+/// The system's reason; the file is as it was.
+pub(super) fn replace(path: &Path, content: &[u8], readers: Readers) -> io::Result<()> {
     let directory = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut file = tempfile::Builder::new()
         .prefix(".new-")
-        .permissions(fs::Permissions::from_mode(0o640))
+        .permissions(fs::Permissions::from_mode(0o600))
         .tempfile_in(directory)?;
     file.write_all(content)?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(0o640))?;
-    give_to_group(file.path());
+    if readers == Readers::Group {
+        give_to_group(file.path());
+        file.as_file().set_permissions(fs::Permissions::from_mode(0o640))?;
+    }
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     fs::File::open(directory)?.sync_all()

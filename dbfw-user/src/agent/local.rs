@@ -97,7 +97,7 @@ impl LocalSources {
     /// On disk first: what a restart would not know must not be in force.
     fn keep(&mut self, sources: Vec<LocalSource>) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(&sources).map_err(io::Error::other)?;
-        files::replace(&self.path, &text)?;
+        files::replace(&self.path, &text, files::Readers::Group)?;
         self.sources = sources;
         Ok(())
     }

@@ -5,7 +5,9 @@
 
 mod audit;
 mod calls;
+mod checked;
 mod compose;
+mod configuration;
 mod connections;
 mod enforced;
 mod event;
@@ -37,18 +39,21 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 
+use configuration::ConfigurationFiles;
+
 /// Runs the agent until SIGTERM; returns when it may end, with the filter left in force.
-/// A bad configuration is a [`crate::config::Problems`] in the error's chain.
+/// A bad configuration without a last good one is a [`crate::config::Problems`] in the error's
+/// chain.
 pub fn run(config_path: PathBuf) -> anyhow::Result<()> {
     logging::init();
     memory::give_back();
-    let config = crate::config::load(&config_path)?;
+    let loaded = ConfigurationFiles::load(config_path)?;
     privileges::check()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(start::start(config_path, config));
+    let result = runtime.block_on(start::start(loaded));
     // A name that is being looked up must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result

@@ -27,17 +27,30 @@ use crate::{
 const CONFIRM: Duration = Duration::from_secs(300);
 
 impl Agent {
-    /// Begins to write the policy in force to disk, unless that is under way already.
+    /// Begins to write the policy in force to disk, and the configuration it is of once that
+    /// was read back, unless that is under way already.
     pub(super) fn begin_saving(&mut self) {
-        self.unsaved |= self.ages_changed && self.saved_at.elapsed() >= CONFIRM;
-        if self.unsaved && self.saving.is_none() {
-            self.unsaved = false;
-            self.ages_changed = false;
-            self.saved_at = Instant::now();
-            let snapshot = self.snapshot();
-            let state_dir = self.config.agent.state_dir.clone();
-            self.saving = Some(tokio::task::spawn_blocking(move || snapshot.save(&state_dir)));
+        if self.saving.is_some() {
+            return;
         }
+        self.unsaved |= self.ages_changed && self.saved_at.elapsed() >= CONFIRM;
+        let holds = self.files.are_unsaved() && self.protection().is_ok();
+        let last_good = holds.then(|| self.files.take_unsaved(&self.config)).flatten();
+        if !self.unsaved && last_good.is_none() {
+            return;
+        }
+        self.unsaved = false;
+        self.ages_changed = false;
+        self.saved_at = Instant::now();
+        let snapshot = self.snapshot();
+        let state_dir = self.config.agent.state_dir.clone();
+        self.saving = Some(tokio::task::spawn_blocking(move || {
+            snapshot.save(&state_dir)?;
+            match last_good {
+                Some(last_good) => last_good.save(&state_dir).map_err(SnapshotError::Config),
+                None => Ok(()),
+            }
+        }));
     }
 
     /// Takes note of what became of it. Failure is reported and changes nothing else.
@@ -47,6 +60,7 @@ impl Agent {
         self.snapshot_error = result.err().map(|error| error.to_string());
         if let Some(error) = &self.snapshot_error {
             self.unsaved = true;
+            self.files.not_saved();
             tracing::error!("the policy is in force, but a restart would not know it: {error}");
         }
     }

@@ -23,15 +23,13 @@ impl Agent {
         confirmed: &BTreeSet<String>,
         by: &str,
     ) -> Result<Reloaded, ControlError> {
-        let config = match config::load(&self.config_path) {
+        let config = match config::load(self.files.path()) {
             Ok(config) => config,
             Err(problems) => {
-                self.config_ok = false;
                 self.note(Kind::ReloadFailed, by, "the configuration is bad");
-                return Err(ControlError {
-                    kind: ControlErrorKind::BadConfig,
-                    message: format!("the configuration is bad, the last one stands:\n{problems}"),
-                });
+                let message = format!("the configuration is bad, the last one stands:\n{problems}");
+                self.files.refused(Some(problems));
+                return Err(ControlError { kind: ControlErrorKind::BadConfig, message });
             }
         };
         for warning in &config.warnings {
@@ -46,7 +44,6 @@ impl Agent {
         let before = std::mem::replace(&mut self.config, config);
         let (lists, stamps) = (self.lists.clone(), self.stamps.clone());
         let (enforced, cache) = (self.enforced.clone(), self.cache.clone());
-        self.config_ok = true;
         self.follow_config();
         self.read_lists(None, confirmed);
         self.settle_all(confirmed);
@@ -54,13 +51,14 @@ impl Agent {
             Ok(done) => done,
             Err(error) => {
                 self.config = before;
-                self.config_ok = false;
+                self.files.refused(None);
                 (self.lists, self.stamps) = (lists, stamps);
                 (self.enforced, self.cache) = (enforced, cache);
                 self.note(Kind::ReloadFailed, by, &error);
                 return Err(ControlError { kind: ControlErrorKind::Failed, message: error });
             }
         };
+        self.files.accepted(before.files == self.config.files, Timestamp::now());
         self.detached = false;
         self.note(Kind::Reloaded, by, "");
         self.follow_demand();

@@ -101,22 +101,7 @@ impl Agent {
             Event::Saved(result) => self.saved(result),
             Event::Links => self.look_at_interfaces().await,
             Event::Drops => self.take_drops(),
-            Event::Reload => {
-                // Ready was said once protection held, and is not said for a reload before that.
-                if sources.said_ready {
-                    let _ = sd_notify::notify(&[
-                        NotifyState::Reloading,
-                        NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Reloading),
-                    ]);
-                }
-                if let Err(error) = self.reload(&BTreeSet::new(), "SIGHUP").await {
-                    tracing::error!("{}", error.message);
-                }
-                if sources.said_ready {
-                    let _ = sd_notify::notify(&[NotifyState::Ready]);
-                }
-                sources.watcher = watch_files(self, sources.changes.clone());
-            }
+            Event::Reload => self.reload_from_disk("SIGHUP", sources).await,
             Event::Call(call) => {
                 let reloads = matches!(call.request, crate::control::wire::Request::Reload { .. });
                 self.answer(call).await;
@@ -163,6 +148,27 @@ impl Agent {
         if self.apply_error.is_some() {
             let _ = self.reconcile();
         }
+        if self.files.are_good_again() {
+            self.reload_from_disk("agent", sources).await;
+        }
+    }
+
+    /// Reloads without anybody who waits for an answer.
+    async fn reload_from_disk(&mut self, by: &str, sources: &mut Sources) {
+        // Ready was said once protection held, and is not said for a reload before that.
+        if sources.said_ready {
+            let _ = sd_notify::notify(&[
+                NotifyState::Reloading,
+                NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Reloading),
+            ]);
+        }
+        if let Err(error) = self.reload(&BTreeSet::new(), by).await {
+            tracing::error!("{}", error.message);
+        }
+        if sources.said_ready {
+            let _ = sd_notify::notify(&[NotifyState::Ready]);
+        }
+        sources.watcher = watch_files(self, sources.changes.clone());
     }
 
     /// Takes in what was learned, all that is waiting in one go: one change for the kernel.

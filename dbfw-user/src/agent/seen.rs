@@ -46,7 +46,7 @@ impl Agent {
             .refused_sources
             .to_json()
             .map_err(std::io::Error::other)
-            .and_then(|text| files::replace(&path, text.as_slice()));
+            .and_then(|text| files::replace(&path, text.as_slice(), files::Readers::Group));
         match written {
             Ok(()) => self.refused_sources.clean(),
             Err(error) => {

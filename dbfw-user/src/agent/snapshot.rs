@@ -9,9 +9,8 @@ use std::{
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-use super::files;
+use super::{checked, files};
 use crate::{
     policy::{DatabasePolicy, SlotTable},
     resolve::Stored,
@@ -78,6 +77,9 @@ pub enum SnapshotError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The configuration that belongs to it cannot be written.
+    #[error("cannot write the last good configuration: {0}")]
+    Config(io::Error),
     /// Writing it was broken off.
     #[error("the snapshot was not written: {0}")]
     Lost(String),
@@ -89,16 +91,6 @@ pub enum SnapshotError {
         /// What is wrong.
         reason: String,
     },
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    format: u32,
-    /// Of the body's text, in hexadecimal.
-    sha256: String,
-    /// JSON, kept as text so that the digest is of exactly what was written.
-    body: String,
 }
 
 impl Snapshot {
@@ -125,7 +117,7 @@ impl Snapshot {
         let path = Self::path(state_dir);
         encode(self)
             .map_err(io::Error::other)
-            .and_then(|text| files::replace(&path, &text))
+            .and_then(|text| files::replace(&path, &text, files::Readers::Group))
             .map_err(|source| SnapshotError::Io { action: "write", path, source })
     }
 
@@ -184,23 +176,11 @@ fn rules<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Rule>, D::Erro
 }
 
 fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, serde_json::Error> {
-    let body = serde_json::to_string(snapshot)?;
-    serde_json::to_vec(&File { format: FORMAT, sha256: digest(&body), body })
+    checked::encode(FORMAT, snapshot)
 }
 
-fn decode(text: &[u8]) -> Result<Snapshot, String> {
-    let file: File = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    if file.format != FORMAT {
-        return Err(format!("it has format {}, this version reads {FORMAT}", file.format));
-    }
-    if digest(&file.body) != file.sha256 {
-        return Err("its checksum does not fit its content".to_owned());
-    }
-    serde_json::from_str(&file.body).map_err(|error| error.to_string())
-}
-
-fn digest(body: &str) -> String {
-    Sha256::digest(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+fn decode(bytes: &[u8]) -> Result<Snapshot, String> {
+    checked::decode(FORMAT, bytes)
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use tokio::{
 
 use super::{
     audit::Kind,
-    files,
+    configuration::Loaded,
+    files::{make_directory, set_aside},
     history::History,
     local::LocalSources,
     privileges,
@@ -25,7 +26,6 @@ use super::{
     state::{Agent, Parts, file_of, with_provider},
 };
 use crate::{
-    config::Config,
     control::{listen, server},
     datapath::{self, Datapath, interfaces},
     observe::http::{self, Probe},
@@ -37,14 +37,18 @@ const QUEUE: usize = 64;
 
 /// Sets everything up in the order that leaves no gap: maps are full before anything is
 /// attached, and everything is attached before the agent says it is ready.
-pub(super) async fn start(config_path: PathBuf, config: Config) -> anyhow::Result<()> {
+pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
+    let Loaded { config, files, trouble: files_trouble } = loaded;
     status("loading");
+    if let Some(problem) = files.problem() {
+        tracing::error!("{problem}");
+    }
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     privileges::join_group();
     for directory in [&config.agent.state_dir, &config.agent.run_dir] {
-        files::make_directory(directory)
+        make_directory(directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
     }
     if !datapath::has_perfmon() {
@@ -76,7 +80,7 @@ pub(super) async fn start(config_path: PathBuf, config: Config) -> anyhow::Resul
     let history = History::new(&config.agent.state_dir);
     let refused_sources = seen::load(&config.agent.state_dir);
     let mut agent = Agent::new(Parts {
-        config_path,
+        files,
         config,
         netlink,
         datapath,
@@ -90,7 +94,7 @@ pub(super) async fn start(config_path: PathBuf, config: Config) -> anyhow::Resul
     // SAFETY: `Events` owns its descriptor, the same one for as long as it lives.
     let events = unsafe { AsyncFd::register(events) };
     agent.events = Some(events.context("cannot wait for drop events")?);
-    if let Some(trouble) = trouble {
+    for trouble in [trouble, files_trouble].into_iter().flatten() {
         tracing::error!("{trouble}");
         agent.standing.push(trouble);
     }
@@ -160,7 +164,7 @@ fn load_snapshot(agent: &mut Agent) -> bool {
         Err(SnapshotError::Missing(_)) => {}
         Err(error @ SnapshotError::Corrupt { .. }) => {
             let path = Snapshot::path(&agent.config.agent.state_dir);
-            let aside = match files::set_aside(&path) {
+            let aside = match set_aside(&path) {
                 Ok(aside) => format!("set aside as {}", aside.display()),
                 Err(reason) => format!("and cannot be set aside: {reason}"),
             };

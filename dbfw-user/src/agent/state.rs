@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use super::{
+    configuration::ConfigurationFiles,
     enforced::Enforced,
     history::History,
     lists::List,
@@ -47,10 +48,8 @@ pub(super) const MAX_DUMPS: usize = 4;
 
 /// The agent's state; its loop is the only one to touch it.
 pub(super) struct Agent {
-    pub(super) config_path: PathBuf,
+    pub(super) files: ConfigurationFiles,
     pub(super) config: Config,
-    /// Whether the last reload succeeded.
-    pub(super) config_ok: bool,
     pub(super) started_at: Timestamp,
     pub(super) netlink: Handle,
     pub(super) datapath: Datapath,
@@ -128,7 +127,7 @@ pub(super) struct Agent {
 
 /// What [`Agent::new`] is made from.
 pub(super) struct Parts {
-    pub(super) config_path: PathBuf,
+    pub(super) files: ConfigurationFiles,
     pub(super) config: Config,
     pub(super) netlink: Handle,
     pub(super) datapath: Datapath,
@@ -143,7 +142,7 @@ impl Agent {
     /// An agent that has read nothing and changed nothing yet.
     pub(super) fn new(parts: Parts) -> Self {
         let Parts {
-            config_path,
+            files,
             config,
             netlink,
             datapath,
@@ -157,9 +156,8 @@ impl Agent {
         let mut sync = SyncCounters::default();
         sync.set_databases(synced(&config));
         Self {
-            config_path,
+            files,
             config,
-            config_ok: true,
             started_at: Timestamp::now(),
             netlink,
             datapath,

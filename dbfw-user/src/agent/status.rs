@@ -1,6 +1,6 @@
 //! What the agent tells of itself.
 
-use super::state::Agent;
+use super::{configuration::Standing, state::Agent};
 use crate::{
     control::wire::{AgentStatus, BackstopStatus, InterfaceStatus, Status},
     datapath::{HookMode, Layer},
@@ -31,13 +31,7 @@ impl Agent {
     pub(super) fn status(&self) -> Status {
         let mut problems = self.protection_problems();
         let protected = problems.is_empty();
-        if !self.config_ok {
-            problems.push(
-                "the last reload failed; the configuration before it is in force: dbfw check tells \
-                 whether the file is bad"
-                    .to_owned(),
-            );
-        }
+        problems.extend(self.files.problem());
         for database in &self.config.databases {
             problems.extend(self.database_problems(database));
         }
@@ -72,6 +66,11 @@ impl Agent {
         }
     }
 
+    /// Whether the configuration in force is what its files said when they were last read.
+    fn config_ok(&self) -> bool {
+        *self.files.standing() == Standing::Current
+    }
+
     fn agent_status(&self) -> AgentStatus {
         AgentStatus {
             pid: std::process::id(),
@@ -79,7 +78,7 @@ impl Agent {
             ready: self.health.ready().is_ok(),
             detached: self.detached,
             generation: self.generation,
-            config_ok: self.config_ok,
+            config_ok: self.config_ok(),
         }
     }
 
@@ -151,7 +150,7 @@ impl Agent {
             })
             .collect();
         let mut scrape =
-            status::scrape(&self.view(), interfaces, self.sync.clone(), self.config_ok);
+            status::scrape(&self.view(), interfaces, self.sync.clone(), self.config_ok());
         scrape.providers = self.provider_scrape();
         scrape.sources = self.source_scrape();
         scrape.audit_errors = self.history.errors();

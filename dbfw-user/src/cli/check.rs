@@ -45,7 +45,7 @@ fn to_wire(problem: &Problem) -> ConfigProblem {
 fn checked(config: &Config) -> Checked {
     let path = |path: &Path| path.display().to_string();
     Checked {
-        files: config.files.iter().map(|file| path(file)).collect(),
+        files: config.files.iter().map(|file| path(&file.path)).collect(),
         interfaces: match &config.agent.interfaces {
             Interfaces::Auto => vec!["auto".to_owned()],
             Interfaces::Matching(globs) => globs.iter().map(ToString::to_string).collect(),

@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    AgentConfig, Config, FeedsConfig,
+    AgentConfig, Config, ConfigFile, FeedsConfig,
     agent::Agent,
     aptible::Aptible,
     database::{Draft, read_database},
@@ -40,19 +40,46 @@ struct Sections {
 ///
 /// Drop-ins are read in the order of their names. What one says in a table replaces what
 /// came before; its databases are added.
+///
+/// # Errors
+///
+/// Everything that is wrong in the files, or that keeps them from being read.
 pub fn load(path: &Path) -> Result<Config, Problems> {
     let mut report = Report::default();
-    let mut sections = Sections::default();
     let mut files = Vec::new();
     let mut complete = true;
 
     let mut paths = vec![path.to_path_buf()];
     paths.extend(drop_ins(path, &mut report));
     for file in paths {
-        match read_one(&file, file == path, &mut sections, &mut report) {
-            Some(()) => files.push(file),
+        match read_text(&file, file == path, &mut report) {
+            Some(text) => files.push(ConfigFile { path: file, text }),
             None => complete = false,
         }
+    }
+    assemble(path, files, complete, report)
+}
+
+/// Makes a configuration of files that were read earlier, the main file first.
+///
+/// # Errors
+///
+/// Everything that is wrong in them.
+pub fn parse(files: Vec<ConfigFile>) -> Result<Config, Problems> {
+    let main = files.first().map(|file| file.path.clone()).unwrap_or_default();
+    assemble(&main, files, true, Report::default())
+}
+
+/// Reads `files` into a configuration. `complete`: no file beside them could not be read.
+fn assemble(
+    path: &Path,
+    files: Vec<ConfigFile>,
+    mut complete: bool,
+    mut report: Report,
+) -> Result<Config, Problems> {
+    let mut sections = Sections::default();
+    for file in &files {
+        complete &= read_sections(file, &mut sections, &mut report).is_some();
     }
     let Sections { agent, digitalocean, aptible, feeds, dns, databases: drafts } = sections;
     // A file that could not be read may have had the databases.
@@ -139,20 +166,19 @@ fn drop_ins(main: &Path, report: &mut Report) -> Vec<PathBuf> {
     paths
 }
 
-/// Reads one file; `None` if its content could not be made out.
-fn read_one(
-    file: &Path,
-    is_main: bool,
-    sections: &mut Sections,
-    report: &mut Report,
-) -> Option<()> {
+/// Reads one file's text; `None` if there is none.
+fn read_text(file: &Path, is_main: bool, report: &mut Report) -> Option<String> {
     let content = read_file(file, MAX_FILE)
         .map_err(|error| {
             report.problem(&Place::file(file), error.to_string(), open_fix(&error, is_main));
         })
         .ok()?;
-    let text = utf8(file, &content, report)?;
-    let document = Document::parse(file, text, report)?;
+    utf8(file, &content, report).map(str::to_owned)
+}
+
+/// Takes in what one file says; `None` if it is no TOML.
+fn read_sections(file: &ConfigFile, sections: &mut Sections, report: &mut Report) -> Option<()> {
+    let document = Document::parse(&file.path, &file.text, report)?;
     let mut root = document.root();
 
     if let Some(table) = section(&mut root, "agent", report) {

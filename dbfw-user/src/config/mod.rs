@@ -28,7 +28,7 @@ use glob::Pattern;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use load::utf8;
-pub use load::{agent_section, load};
+pub use load::{agent_section, load, parse};
 pub use problem::{Problem, Problems};
 pub use providers::{
     AddressKinds, AptibleConfig, DigitalOceanConfig, DnsConfig, FeedsConfig, HttpConfig,
@@ -52,10 +52,20 @@ pub struct Config {
     pub feeds: FeedsConfig,
     /// `[dns]`.
     pub dns: DnsConfig,
-    /// The files it was read from, in the order they were read.
-    pub files: Vec<PathBuf>,
+    /// The files it was read from, the main file first.
+    pub files: Vec<ConfigFile>,
     /// What is legal but probably not meant, for the log and `dbfw check`.
     pub warnings: Vec<Problem>,
+}
+
+/// A file of a configuration, as it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// All of it.
+    pub text: String,
 }
 
 /// `[agent]`.

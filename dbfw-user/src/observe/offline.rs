@@ -128,6 +128,16 @@ pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
     })
 }
 
+/// Whether anything that an agent attached is attached still; `None`: this process may not
+/// know.
+pub fn is_filtering(agent: &AgentConfig) -> Option<bool> {
+    match Reader::open(&agent.pin_dir).and_then(|reader| reader.links()) {
+        Ok(links) => Some(links.iter().any(|link| link.ours && link.ifindex != Some(0))),
+        Err(error) if is_denied(&error) => None,
+        Err(_) => Some(false),
+    }
+}
+
 /// What the configuration wants attached and is not.
 fn missing(agent: &AgentConfig, here: &[Interface], links: &[PinnedLink]) -> Vec<String> {
     let mut missing: Vec<String> = here

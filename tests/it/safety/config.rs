@@ -60,20 +60,6 @@ fn a_bad_configuration_at_reload_leaves_the_old_one_in_force() {
 }
 
 #[test]
-fn an_agent_does_not_start_with_a_bad_configuration_and_the_filter_goes_on() {
-    let pair = Pair::new();
-    let mut host = Host::new(&pair.db);
-    host.configure(&interfaces(), &orders(TRUSTED));
-    host.start();
-    host.stop(Signal::SIGTERM);
-    host.configure(&interfaces(), &orders("trusted_sources = [\"ip_addr:10.77.0.999\"]\n"));
-    host.spawn();
-    assert_eq!(host.ended(), Some(78), "{}", host.log());
-    assert!(host.log().contains("10.77.0.999"), "{}", host.log());
-    assert_unchanged(&pair, &host);
-}
-
-#[test]
 fn a_mode_changes_in_place() {
     let pair = Pair::new();
     let mut host = Host::new(&pair.db);

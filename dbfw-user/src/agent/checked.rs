@@ -1,0 +1,44 @@
+//! Files of state with a format number and a digest of their content.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: u32,
+    /// Of the body's text, in hexadecimal.
+    sha256: String,
+    /// JSON, kept as text so that the digest is of exactly what was written.
+    body: String,
+}
+
+/// The bytes of a file that holds `content`.
+///
+/// # Errors
+///
+/// `content` has no form as JSON.
+pub(super) fn encode(format: u32, content: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+    let body = serde_json::to_string(content)?;
+    serde_json::to_vec(&File { format, sha256: digest(&body), body })
+}
+
+/// The content of a file, whole and unchanged.
+///
+/// # Errors
+///
+/// What is wrong with the file, in words.
+pub(super) fn decode<T: DeserializeOwned>(format: u32, bytes: &[u8]) -> Result<T, String> {
+    let file: File = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if file.format != format {
+        return Err(format!("it has format {}, this version reads {format}", file.format));
+    }
+    if digest(&file.body) != file.sha256 {
+        return Err("its checksum does not fit its content".to_owned());
+    }
+    serde_json::from_str(&file.body).map_err(|error| error.to_string())
+}
+
+fn digest(body: &str) -> String {
+    Sha256::digest(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}

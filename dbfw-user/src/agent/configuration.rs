@@ -1,0 +1,267 @@
+//! The configuration's files as the agent sees them, and the copy of the last good ones that a
+//! start with a bad file uses.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{checked, files};
+use crate::{
+    config::{self, AgentConfig, Config, ConfigFile, Problems},
+    observe::offline,
+};
+
+const FORMAT: u32 = 1;
+
+/// How long a file that is good again, but cannot be put in force, is left alone.
+const AFTER_REFUSAL: Duration = Duration::from_secs(60);
+
+/// A bad file is read again at most every second, and at most a twentieth of the time.
+const RETRY: Duration = Duration::from_millis(900);
+const RETRY_SHARE: u32 = 20;
+
+/// The relation of the configuration in force to the files on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It is what the files said when they were last read.
+    Current,
+    /// The last reload was refused: what was in force before it is in force.
+    ReloadRefused,
+    /// The files were bad when the agent started: the last good ones are in force.
+    LastGood {
+        /// What is wrong with the files on disk.
+        bad: Problems,
+    },
+}
+
+/// The files that were last in force, as `state_dir` keeps them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LastGood {
+    /// When they were put in force.
+    in_force_since: Timestamp,
+    /// The main file first.
+    files: Vec<ConfigFile>,
+}
+
+/// Why there is no last good configuration to start from.
+#[derive(Debug, thiserror::Error)]
+enum LastGoodError {
+    #[error("there is no last good configuration in {}", directory.display())]
+    Missing { directory: PathBuf },
+    #[error("the last good configuration {} cannot be read: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("the last good configuration {} is damaged: {reason}; {aside}", path.display())]
+    Damaged { path: PathBuf, reason: String, aside: String },
+    #[error("the last good configuration is not good for this version: {0}")]
+    Bad(Problems),
+}
+
+/// A start without any configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("{bad}\n{missing}\n{effect}")]
+pub(super) struct NoConfiguration {
+    #[source]
+    bad: Problems,
+    missing: String,
+    effect: String,
+}
+
+impl LastGood {
+    /// Its file in a state directory.
+    fn path(state_dir: &Path) -> PathBuf {
+        state_dir.join("config.json")
+    }
+
+    fn load(state_dir: &Path) -> Result<Self, LastGoodError> {
+        let path = Self::path(state_dir);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(LastGoodError::Missing { directory: state_dir.to_owned() });
+            }
+            Err(source) => return Err(LastGoodError::Io { path, source }),
+        };
+        let decoded: Result<Self, String> = checked::decode(FORMAT, &bytes);
+        decoded.map_err(|reason| {
+            let aside = match files::set_aside(&path) {
+                Ok(aside) => format!("set aside as {}", aside.display()),
+                Err(error) => format!("and cannot be set aside: {error}"),
+            };
+            LastGoodError::Damaged { path, reason, aside }
+        })
+    }
+
+    /// Writes it in place of the one before, for root alone.
+    ///
+    /// # Errors
+    ///
+    /// The system's reason; what was there before stays.
+    pub(super) fn save(&self, state_dir: &Path) -> io::Result<()> {
+        let bytes = checked::encode(FORMAT, self).map_err(io::Error::other)?;
+        files::replace(&Self::path(state_dir), &bytes, files::Readers::Owner)
+    }
+}
+
+/// What a start has to go by.
+pub(super) struct Loaded {
+    /// The configuration to put in force.
+    pub(super) config: Config,
+    /// The files it is from.
+    pub(super) files: ConfigurationFiles,
+    /// What is wrong with the copy in `state_dir`, if anything is.
+    pub(super) trouble: Option<String>,
+}
+
+/// The files of the configuration in force.
+#[derive(Debug)]
+pub(super) struct ConfigurationFiles {
+    path: PathBuf,
+    standing: Standing,
+    in_force_since: Timestamp,
+    /// What is in force is not in `state_dir` yet.
+    unsaved: bool,
+    next_try: Instant,
+}
+
+impl ConfigurationFiles {
+    /// Reads the files at `path`, or takes the last good ones where those are bad.
+    ///
+    /// # Errors
+    ///
+    /// The files are bad, and there are no last good ones.
+    pub(super) fn load(path: PathBuf) -> Result<Loaded, NoConfiguration> {
+        let now = Timestamp::now();
+        let files = |path, standing, in_force_since, unsaved| Self {
+            path,
+            standing,
+            in_force_since,
+            unsaved,
+            next_try: Instant::now(),
+        };
+        match config::load(&path) {
+            Ok(config) => {
+                let (since, unsaved, trouble) = match LastGood::load(&config.agent.state_dir) {
+                    Ok(saved) if saved.files == config.files => (saved.in_force_since, false, None),
+                    Ok(_) | Err(LastGoodError::Missing { .. }) => (now, true, None),
+                    Err(error) => (now, true, Some(error.to_string())),
+                };
+                let files = files(path, Standing::Current, since, unsaved);
+                Ok(Loaded { config, files, trouble })
+            }
+            Err(bad) => {
+                let agent = config::agent_section(&path);
+                let saved = LastGood::load(&agent.state_dir).and_then(|saved| {
+                    let config = config::parse(saved.files).map_err(LastGoodError::Bad)?;
+                    Ok((config, saved.in_force_since))
+                });
+                let (config, since) = saved.map_err(|error| {
+                    let (missing, effect) = (error.to_string(), effect(&agent));
+                    NoConfiguration { bad: bad.clone(), missing, effect }
+                })?;
+                let files = files(path, Standing::LastGood { bad }, since, false);
+                Ok(Loaded { config, files, trouble: None })
+            }
+        }
+    }
+
+    /// The main file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How what is in force relates to the files.
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Takes note that what the files say now is in force.
+    pub(super) fn accepted(&mut self, same_text: bool, now: Timestamp) {
+        if !same_text {
+            self.in_force_since = now;
+            self.unsaved = true;
+        }
+        self.standing = Standing::Current;
+    }
+
+    /// Takes note that a reload was refused; `bad` is what is wrong with the files, if they are.
+    pub(super) fn refused(&mut self, bad: Option<Problems>) {
+        self.next_try = Instant::now() + AFTER_REFUSAL;
+        match (&mut self.standing, bad) {
+            (Standing::LastGood { bad: known }, Some(bad)) => *known = bad,
+            (Standing::LastGood { .. }, None) => {}
+            (standing, _) => *standing = Standing::ReloadRefused,
+        }
+    }
+
+    /// Whether files that were bad at the start are good now.
+    pub(super) fn are_good_again(&mut self) -> bool {
+        let Standing::LastGood { bad } = &mut self.standing else { return false };
+        let started = Instant::now();
+        if started < self.next_try {
+            return false;
+        }
+        let found = config::load(&self.path).err();
+        self.next_try = Instant::now() + RETRY.max(started.elapsed() * RETRY_SHARE);
+        match found {
+            None => true,
+            Some(problems) => {
+                *bad = problems;
+                false
+            }
+        }
+    }
+
+    /// Whether what is in force is not on disk yet.
+    pub(super) fn are_unsaved(&self) -> bool {
+        self.unsaved
+    }
+
+    /// What is to be written of `config`, which is in force and was read back.
+    pub(super) fn take_unsaved(&mut self, config: &Config) -> Option<LastGood> {
+        std::mem::take(&mut self.unsaved)
+            .then(|| LastGood { in_force_since: self.in_force_since, files: config.files.clone() })
+    }
+
+    /// Takes note that it was not written.
+    pub(super) fn not_saved(&mut self) {
+        self.unsaved = true;
+    }
+
+    /// What an operator has to know of the files, if they are not what is in force.
+    pub(super) fn problem(&self) -> Option<String> {
+        let stays = || format!("the configuration in force since {:.0} stays", self.in_force_since);
+        match &self.standing {
+            Standing::Current => None,
+            Standing::ReloadRefused => Some(format!(
+                "the last reload failed, and {}: dbfw check tells whether the file is bad",
+                stays()
+            )),
+            Standing::LastGood { bad } => {
+                let first = bad.0.first().map(ToString::to_string).unwrap_or_default();
+                let more = match bad.0.len() {
+                    0 | 1 => String::new(),
+                    count => format!(" (and {} more: dbfw check)", count - 1),
+                };
+                Some(format!(
+                    "the configuration is bad, and {} until the file is good: {first}{more}",
+                    stays()
+                ))
+            }
+        }
+    }
+}
+
+/// What a start without a configuration means for the ports.
+fn effect(agent: &AgentConfig) -> String {
+    let effect = match offline::is_filtering(agent) {
+        Some(true) => "what an earlier agent attached goes on filtering by the last policy",
+        Some(false) => "nothing is attached: the ports of the databases are OPEN to everyone",
+        None => "whatever an earlier agent attached goes on filtering, which only root can see",
+    };
+    format!("{effect}. Fix the file, then: systemctl start dbfw")
+}
