@@ -1,6 +1,10 @@
 //! Builds the kernel programs and leaves the object where `datapath` includes it.
 
+use std::{env, fs, path::Path};
+
+use anyhow::Context as _;
 use aya_build::{Package, Toolchain, build_ebpf};
+use object::build::elf::{Builder, SectionData};
 
 #[path = "../xtask/src/toolchain.rs"]
 mod toolchain;
@@ -24,9 +28,9 @@ fn main() -> anyhow::Result<()> {
     // SAFETY: the build script has one thread.
     #[expect(clippy::disallowed_methods, reason = "one thread; aya-build reads it from here")]
     unsafe {
-        std::env::set_var("RUSTC_BOOTSTRAP", "1");
+        env::set_var("RUSTC_BOOTSTRAP", "1");
         // Its progress would otherwise appear as warnings of this crate.
-        std::env::set_var("CARGO_TERM_QUIET", "true");
+        env::set_var("CARGO_TERM_QUIET", "true");
     }
     let features: &[&str] = if cfg!(feature = "bpf-log") { &["log"] } else { &[] };
     build_ebpf(
@@ -37,7 +41,30 @@ fn main() -> anyhow::Result<()> {
             features,
         }],
         Toolchain::Custom(&found.name),
-    )
+    )?;
+    let directory = env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?;
+    strip_dwarf(&Path::new(&directory).join("dbfw-ebpf"))
+}
+
+/// Takes out of the object what BTF was made of: nothing loads or reads it, and it is most of
+/// the file.
+fn strip_dwarf(path: &Path) -> anyhow::Result<()> {
+    let object = fs::read(path).with_context(|| format!("no object {}", path.display()))?;
+    let mut builder = Builder::read(&*object).context("the object is no ELF file")?;
+    for section in &mut builder.sections {
+        let name = section.name.to_string();
+        section.delete = name.trim_start_matches(".rel").starts_with(".debug_");
+    }
+    builder.delete_orphans();
+    // LLVM puts all names into one section; the builder wants those of sections apart.
+    let names = builder.sections.add();
+    names.name = ".shstrtab".into();
+    names.sh_type = object::elf::SHT_STRTAB;
+    names.sh_addralign = 1;
+    names.data = SectionData::SectionString;
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped).context("the object without DWARF")?;
+    fs::write(path, stripped).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The commit the sources are at; empty outside a git checkout.

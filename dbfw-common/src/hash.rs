@@ -106,16 +106,6 @@ pub const fn host6_tag(hash: u64) -> u64 {
     hash & (u64::MAX >> TAG6_SHIFT)
 }
 
-#[cfg(feature = "user")]
-mod pod {
-    use super::*;
-
-    // SAFETY: repr(C), Copy, without padding, and valid for every bit pattern.
-    unsafe impl aya::Pod for Bucket4 {}
-    // SAFETY: as above.
-    unsafe impl aya::Pod for Bucket6 {}
-}
-
 const _: () = {
     assert!(size_of::<Bucket4>() == 64);
     assert!(size_of::<Bucket6>() == 192);

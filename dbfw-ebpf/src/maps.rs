@@ -6,14 +6,16 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use dbfw_common::{
-    Bucket4, Bucket6, Budget, Clock, Counter, DATABASE_SLOTS, Database, ENTRY_IDS, EVENTS_BYTES,
-    Entry, Exempt, FRONT4_WORDS, FRONT6_WORDS, MAX_NETS, PORT_WORDS, RULE_SLOTS, RuleCounter,
-    STATS_SLOTS, TABLES, Trace,
+    BUCKET4_WORDS, BUCKET6_WORDS, Budget, Clock, Counter, DATABASE_SLOTS, Database, ENTRY_IDS,
+    EVENTS_BYTES, Entry, Exempt, FRONT4_WORDS, FRONT6_WORDS, MAX_NETS, PORT_WORDS, RULE_SLOTS,
+    RuleCounter, STATS_SLOTS, TABLES, Trace,
 };
 
 /// The agent writes these maps through memory: millions of bits would cost a call each.
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
-/// A table may have any number of buckets; the one named here is only a pattern.
+/// A table may have any number of buckets; the one named here is only a pattern. Words, not
+/// the structure of a bucket: kernels up to 6.1 take a map without BTF, as the agent makes
+/// them, for one like this only where the pattern's value is no structure.
 const TABLE: usize = (BPF_F_MMAPABLE | BPF_F_INNER_MAP) as usize;
 
 #[btf_map]
@@ -26,12 +28,16 @@ pub(crate) static FRONT4: Array<u64, { FRONT4_WORDS as usize }, MMAPABLE> = Arra
 pub(crate) static FRONT6: Array<u64, { FRONT6_WORDS as usize }, MMAPABLE> = Array::new();
 
 #[btf_map]
-pub(crate) static HOSTS4: ArrayOfMaps<Array<Bucket4, 1, TABLE>, { TABLES as usize }> =
-    ArrayOfMaps::new();
+pub(crate) static HOSTS4: ArrayOfMaps<
+    Array<[u64; BUCKET4_WORDS as usize], 1, TABLE>,
+    { TABLES as usize },
+> = ArrayOfMaps::new();
 
 #[btf_map]
-pub(crate) static HOSTS6: ArrayOfMaps<Array<Bucket6, 1, TABLE>, { TABLES as usize }> =
-    ArrayOfMaps::new();
+pub(crate) static HOSTS6: ArrayOfMaps<
+    Array<[u64; BUCKET6_WORDS as usize], 1, TABLE>,
+    { TABLES as usize },
+> = ArrayOfMaps::new();
 
 #[btf_map]
 pub(crate) static ENTRIES: Array<Entry, { ENTRY_IDS as usize }> = Array::new();

@@ -33,6 +33,18 @@ const MOBILITY: u32 = 135;
 const HOST_IDENTITY: u32 = 139;
 const SHIM6: u32 = 140;
 
+/// Writes a step out as often as it may be taken. Not a loop: kernels before 6.7 refuse one
+/// whose last instruction is no jump, and which is the last the compiler decides.
+macro_rules! written_out {
+    ($most:ident: $($number:literal)+ => $step:block) => {
+        const { assert!([$($number),+].len() == $most as usize) };
+        $({
+            let _ = $number;
+            $step
+        })+
+    };
+}
+
 /// How far the headers could be read.
 #[derive(Clone, Copy, PartialEq)]
 #[repr(u32)]
@@ -172,16 +184,16 @@ fn walk_loaded<P: Packet, const LINK: usize>(packet: &P, headers: &mut Headers) 
     let mut offset = LINK as u32;
     let version = if LINK == ETHERNET {
         let Some(mut ethertype) = packet.load_u16(12) else { return Step::NotJudged };
-        let mut tags = 0;
-        while is_tag(ethertype) {
-            if tags == MAX_VLAN_TAGS {
-                return headers.refuse(Reason::VlanDepth);
+        written_out!(MAX_VLAN_TAGS: 1 2 3 4 => {
+            if is_tag(ethertype) {
+                // A tag is two bytes of identifier, then the type of what follows.
+                let Some(next) = packet.load_u16(offset + 2) else { return Step::NotJudged };
+                ethertype = next;
+                offset += 4;
             }
-            // A tag is two bytes of identifier, then the type of what follows.
-            let Some(next) = packet.load_u16(offset + 2) else { return Step::NotJudged };
-            ethertype = next;
-            offset += 4;
-            tags += 1;
+        });
+        if is_tag(ethertype) {
+            return headers.refuse(Reason::VlanDepth);
         }
         match ethertype {
             ETH_P_IP => 4,
@@ -246,36 +258,55 @@ fn walk_v6<P: Packet>(packet: &P, headers: &mut Headers, ip: u32) -> Step {
     let frame = packet.frame_len();
     let limit = limit(headers.end, frame);
 
-    let mut next = lengths >> 8 & 0xff;
-    let mut cursor = ip + 40;
-    let mut fragment = false;
-    let mut walked = 0;
-    while is_extension(next) {
-        if walked == MAX_EXT_HEADERS {
-            return Step::Hidden;
+    let mut chain = Chain { next: lengths >> 8 & 0xff, at: ip + 40, fragment: false };
+    written_out!(MAX_EXT_HEADERS: 1 2 3 4 5 6 7 8 => {
+        if is_extension(chain.next)
+            && let Some(step) = chain.step(packet, headers, limit)
+        {
+            return step;
         }
-        walked += 1;
-        let word = match packet.load::<1>(cursor) {
-            Some([word]) if cursor + 8 <= limit => u32::from_be(word),
-            _ if fragment => return Step::Hidden,
-            _ => return headers.refuse(Reason::Malformed),
+    });
+    if is_extension(chain.next) {
+        return Step::Hidden;
+    }
+    let Chain { next, at: cursor, fragment } = chain;
+    headers.protocol = next;
+    ports(packet, headers, cursor, frame, fragment)
+}
+
+/// The place in a chain of IPv6 extension headers.
+struct Chain {
+    /// The kind of the header at `at`.
+    next: u32,
+    at: u32,
+    /// Whether a header said that this is the first of several fragments.
+    fragment: bool,
+}
+
+impl Chain {
+    /// Goes behind one extension header; where that ends the walk, says as what.
+    #[inline(always)]
+    fn step<P: Packet>(&mut self, packet: &P, headers: &mut Headers, limit: u32) -> Option<Step> {
+        let word = match packet.load::<1>(self.at) {
+            Some([word]) if self.at + 8 <= limit => u32::from_be(word),
+            _ if self.fragment => return Some(Step::Hidden),
+            _ => return Some(headers.refuse(Reason::Malformed)),
         };
         let length = word >> 16 & 0xff;
-        cursor += if next == FRAGMENT {
+        self.at += if self.next == FRAGMENT {
             if word & 0xfff8 != 0 {
-                return Step::Fragment;
+                return Some(Step::Fragment);
             }
-            fragment |= word & 1 != 0;
+            self.fragment |= word & 1 != 0;
             8
-        } else if next == AUTHENTICATION {
+        } else if self.next == AUTHENTICATION {
             (length + 2) * 4
         } else {
             (length + 1) * 8
         };
-        next = word >> 24;
+        self.next = word >> 24;
+        None
     }
-    headers.protocol = next;
-    ports(packet, headers, cursor, frame, fragment)
 }
 
 /// The destination port behind `l4`, if the first four bytes there belong to the packet.

@@ -20,8 +20,8 @@ use aya::{
 };
 use dbfw::datapath::{OBJECT, variant};
 use dbfw_common::{
-    Bucket4, Bucket6, DATABASES, Database, EXEMPT, Entry, Exempt, FLAG_DROP_FRAGMENTS, HOST,
-    HOSTS4, HOSTS6, MAX_EXEMPT, MAX_NAME, Mode, PORTS, PROGRAM_BACKSTOP, PROGRAM_TCX,
+    BUCKET4_WORDS, BUCKET6_WORDS, DATABASES, Database, EXEMPT, Entry, Exempt, FLAG_DROP_FRAGMENTS,
+    HOST, HOSTS4, HOSTS6, MAX_EXEMPT, MAX_NAME, Mode, PORTS, PROGRAM_BACKSTOP, PROGRAM_TCX,
     PROGRAM_TCX_L3, PROGRAM_XDP, PROGRAM_XDP_L3, PROGRAMS, Table, port_slot,
 };
 use ipnet::IpNet;
@@ -119,7 +119,7 @@ impl Kernel {
         let programs =
             [Program::Xdp, Program::XdpL3, Program::Tcx, Program::TcxL3, Program::Backstop]
                 .map(|kind| descriptor(&mut ebpf, variant(kind.name())));
-        let tables = [(HOSTS4, size_of::<Bucket4>()), (HOSTS6, size_of::<Bucket6>())]
+        let tables = [(HOSTS4, BUCKET4_WORDS), (HOSTS6, BUCKET6_WORDS)]
             .map(|(outer, bucket)| make_table(&mut ebpf, outer, bucket));
         let mut kernel = Self {
             ebpf,
@@ -144,8 +144,8 @@ impl Kernel {
     /// The table of a family's hosts, and the words of a bucket.
     fn table(&self, family: IpNet) -> (BorrowedFd<'_>, usize) {
         match family {
-            IpNet::V4(_) => (self.tables[0].as_fd(), size_of::<Bucket4>() / 8),
-            IpNet::V6(_) => (self.tables[1].as_fd(), size_of::<Bucket6>() / 8),
+            IpNet::V4(_) => (self.tables[0].as_fd(), BUCKET4_WORDS as usize),
+            IpNet::V6(_) => (self.tables[1].as_fd(), BUCKET6_WORDS as usize),
         }
     }
 
@@ -306,8 +306,8 @@ impl Kernel {
 }
 
 /// Makes a table of hosts and puts it into the first place of `outer`.
-fn make_table(ebpf: &mut Ebpf, outer: &str, bucket: usize) -> OwnedFd {
-    let table = sys::make_table(bucket as u32, 1 << TABLE_BITS);
+fn make_table(ebpf: &mut Ebpf, outer: &str, bucket_words: u32) -> OwnedFd {
+    let table = sys::make_table(8 * bucket_words, 1 << TABLE_BITS);
     let table = table.unwrap_or_else(|error| panic!("cannot make a table for {outer}: {error}"));
     let Some(Map::ArrayOfMaps(data)) = ebpf.map(outer) else {
         panic!("the object has no array of maps {outer}");

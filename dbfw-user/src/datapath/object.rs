@@ -1,5 +1,10 @@
 //! The built-in object: which maps it defines, and loading its programs onto pinned maps.
 
+#[cfg(test)]
+mod control_flow;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::BTreeMap,
     fmt,
