@@ -3,6 +3,8 @@
 
 // More than the maps can hold.
 mod capacity;
+// A wall clock that is wrong, and is set.
+mod clock;
 // Bad configurations, and modes that change in place.
 mod config;
 // Sources that end.

@@ -17,6 +17,7 @@ pub mod policy;
 pub mod postgres;
 pub mod provider_server;
 pub mod site;
+pub mod skew;
 pub mod stack;
 pub mod steady;
 mod sys;

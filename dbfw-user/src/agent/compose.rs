@@ -25,13 +25,13 @@ impl Agent {
     pub(super) fn compose(&self, database: &DatabaseConfig, now: Timestamp) -> Candidate {
         let mut candidate = Candidate::default();
         for source in &database.trusted_sources {
-            self.add(&mut candidate, Arc::new(source.clone()), Origin::Config, now);
+            self.add(&mut candidate, database, Arc::new(source.clone()), Origin::Config, now);
         }
         if let Some(provider) = &database.provider {
             candidate.list = self.add_list(&mut candidate, database, provider, now);
         }
         for local in self.local.all().iter().filter(|local| local.database == database.name) {
-            self.add(&mut candidate, Arc::new(local.source.clone()), Origin::Local, now);
+            self.add(&mut candidate, database, Arc::new(local.source.clone()), Origin::Local, now);
         }
         candidate
     }
@@ -70,7 +70,7 @@ impl Agent {
             candidate.guarded.push(Rule::plain_lines(origin.clone(), Arc::clone(&list.plain)));
         }
         for source in sources {
-            self.add(candidate, Arc::clone(source), origin.clone(), now);
+            self.add(candidate, database, Arc::clone(source), origin.clone(), now);
         }
         ListPart::Read(read_at)
     }
@@ -78,10 +78,14 @@ impl Agent {
     fn add(
         &self,
         candidate: &mut Candidate,
+        database: &DatabaseConfig,
         source: Arc<TrustedSource>,
         origin: Origin,
         now: Timestamp,
     ) {
+        if self.expiry.has_ended(&database.name, &origin, &source) {
+            return;
+        }
         if let Some(prefixes) = resolve::literal(&source) {
             let target = match origin {
                 Origin::Provider(_) => &mut candidate.guarded,
@@ -143,7 +147,7 @@ impl Agent {
 
     /// Asks for what is wanted now, and forgets what is not.
     pub(super) fn follow_demand(&mut self) {
-        let now = Timestamp::now();
+        let now = self.expiry.now();
         let demands = self.demands(now);
         let wanted: BTreeSet<SourceKey> =
             demands.values().flat_map(|demand| demand.sources.iter().cloned()).collect();

@@ -128,6 +128,12 @@ impl Enforced {
         Self { guarded: prefixes.into_iter().map(rule).collect(), ..Self::default() }
     }
 
+    /// Moves every moment it remembers, after the clock was stepped.
+    pub(super) fn move_moments(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
+        self.accepted_at.iter_mut().for_each(adjust);
+        self.waiting_since.iter_mut().for_each(adjust);
+    }
+
     /// Every rule in force, expired ones too.
     pub(super) fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.plain.iter().chain(&self.guarded)

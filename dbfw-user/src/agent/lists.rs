@@ -151,6 +151,13 @@ impl List {
         self.error.is_some() && age >= max_stale
     }
 
+    /// Moves every moment it remembers, after the clock was stepped.
+    pub(super) fn move_moments(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
+        self.read_at.iter_mut().for_each(adjust);
+        self.gone.iter_mut().for_each(|(since, _)| adjust(since));
+        self.damper.move_moments(adjust);
+    }
+
     fn confirm(&mut self, now: Timestamp) {
         (self.error, self.gone) = (None, None);
         self.read_at = Some(now);

@@ -11,6 +11,7 @@ mod configuration;
 mod connections;
 mod enforced;
 mod event;
+mod expiry;
 mod files;
 mod history;
 mod links;

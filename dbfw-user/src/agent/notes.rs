@@ -31,7 +31,7 @@ impl Agent {
 
     /// Notes a change that was carried out, and what expired with it.
     pub(super) fn note_applied(&self, old: &[DatabasePolicy], new: &[DatabasePolicy]) {
-        let now = Timestamp::now();
+        let now = self.expiry.now();
         let entry = |change: SourceChange| {
             let expired = change
                 .source

@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
-
 use super::{
     enforced::{Enforced, is_adopted},
     lists::List,
@@ -42,6 +40,7 @@ impl Agent {
         self.unsaved = false;
         self.ages_changed = false;
         self.saved_at = Instant::now();
+        self.note_ended();
         let snapshot = self.snapshot();
         let state_dir = self.config.agent.state_dir.clone();
         self.saving = Some(tokio::task::spawn_blocking(move || {
@@ -80,11 +79,31 @@ impl Agent {
             .collect();
         Snapshot {
             generation: self.generation,
-            written_at: Timestamp::now(),
+            written_at: self.expiry.now(),
             slots: self.slots.clone(),
             databases,
             answers: self.cache.store(),
+            ended: self.expiry.ended().clone(),
         }
+    }
+
+    /// Has the sources that are written judged: which of them ended for good.
+    pub(super) fn note_ended(&mut self) {
+        let databases = &self.config.databases;
+        let config = databases.iter().flat_map(|database| {
+            let sources = database.trusted_sources.iter();
+            sources.map(|source| (&*database.name, Origin::Config, source))
+        });
+        let local = self.local.all().iter();
+        let local = local.map(|local| (&*local.database, Origin::Local, &local.source));
+        let listed = self.lists.iter().flat_map(|(name, list)| {
+            let sources = list.sources.iter().flatten();
+            sources.map(|source| (&**name, Origin::Provider(Arc::clone(&list.provider)), &**source))
+        });
+        let lists = &self.lists;
+        self.expiry.end(config.chain(local).chain(listed), |database| {
+            lists.get(database).is_some_and(|list| list.sources.is_none() || list.from_snapshot)
+        });
     }
 
     fn listed_since(&self, database: &str) -> Option<ListSnapshot> {
@@ -166,7 +185,8 @@ impl Agent {
         }
         // What the audit log compares the first policy with.
         self.policy = Policy::build(&snapshot.policies());
-        self.cache.restore(snapshot.answers, Timestamp::now());
+        self.expiry.restore(snapshot.written_at, snapshot.ended);
+        self.cache.restore(snapshot.answers, self.expiry.now());
         self.generation = snapshot.generation;
         self.slots = snapshot.slots;
     }

@@ -24,7 +24,7 @@ impl Agent {
     /// Makes the kernel hold the policy of now. On an error everything is as it was, and
     /// `apply_error` says why.
     pub(super) fn reconcile(&mut self) -> Result<Reconciled, String> {
-        let now = Timestamp::now();
+        let now = self.expiry.now();
         let result = self.carry_out(now);
         match &result {
             Ok(_) => self.apply_error = None,

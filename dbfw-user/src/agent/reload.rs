@@ -101,7 +101,7 @@ impl Agent {
                 list.error.as_ref().map(|(_, error)| format!("{name}: {error}"))
             })
             .collect();
-        let now = Timestamp::now();
+        let now = self.expiry.now();
         let pending: BTreeSet<String> = self
             .written(now)
             .filter(|source| Account::of(source.kind).is_some())

@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     event::Event,
+    expiry::{Reading, Step},
     remote::Account,
     snapshot::SnapshotError,
     start::{status, watch_files},
@@ -77,6 +78,10 @@ impl Agent {
     }
 
     async fn handle(&mut self, event: Event, sources: &mut Sources) {
+        // Before anything is judged by a clock that was set since the last event.
+        if let Some(step) = self.expiry.look(Reading::now()) {
+            self.clock_stepped(step);
+        }
         match event {
             Event::Tick => self.tick(sources).await,
             Event::Expiry => self.expire(),
@@ -142,8 +147,11 @@ impl Agent {
         self.datapath.flush_log();
         self.measure_rates();
         // A clock that was set may have passed an expiry without the timer noticing.
-        if self.next_expiry.is_some_and(|at| at <= Timestamp::now()) {
+        if self.next_expiry.is_some_and(|at| at <= self.expiry.now()) {
             self.expire();
+        }
+        if self.expiry.became_steady() {
+            self.end_what_is_over();
         }
         if self.apply_error.is_some() {
             let _ = self.reconcile();
@@ -185,12 +193,40 @@ impl Agent {
     }
 
     fn expire(&mut self) {
-        if let Err(error) = self.local.sweep(Timestamp::now()) {
-            tracing::warn!(%error, "cannot forget expired local sources; they are not in force");
-        }
+        self.end_what_is_over();
         self.settle_all(&BTreeSet::new());
         self.follow_demand();
         let _ = self.reconcile();
+    }
+
+    /// Ends for good, on disk as well, what is over by a clock that can be believed.
+    fn end_what_is_over(&mut self) {
+        self.note_ended();
+        if !self.expiry.is_steady() {
+            return;
+        }
+        if let Err(error) = self.local.sweep(self.expiry.now()) {
+            tracing::warn!(%error, "cannot forget expired local sources; they are not in force");
+        }
+    }
+
+    /// Judges everything anew after the clock was stepped.
+    fn clock_stepped(&mut self, step: Step) {
+        if step.by().is_zero() {
+            tracing::info!("the clock went steadily for ten minutes: expiries are judged by it");
+        } else {
+            tracing::warn!(
+                "the clock was set by {:#}: every expiry is judged anew, and nothing ends for good \
+                 for ten minutes",
+                step.by()
+            );
+        }
+        let adjust = |at: &mut Timestamp| step.adjust(at);
+        adjust(&mut self.started_at);
+        self.cache.move_moments(&adjust, self.expiry.now());
+        self.lists.values_mut().for_each(|list| list.move_moments(&adjust));
+        self.enforced.values_mut().for_each(|enforced| enforced.move_moments(&adjust));
+        self.expire();
     }
 
     fn refill_events(&mut self) {

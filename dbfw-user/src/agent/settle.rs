@@ -35,7 +35,7 @@ impl Agent {
     /// Takes in what the tasks learned. The kernel follows with [`Agent::reconcile`] if this
     /// returns true.
     pub(super) fn learn(&mut self, account: Account, reports: Vec<Report>) -> bool {
-        let now = Timestamp::now();
+        let now = self.expiry.now();
         let gone_after = self.config.agent.gone_after;
         let mut changed = false;
         let mut told = 0;
@@ -106,7 +106,7 @@ impl Agent {
 
     /// Lets time pass for what ages: whether the kernel has to follow.
     pub(super) fn age(&mut self) -> bool {
-        let now = Timestamp::now();
+        let now = self.expiry.now();
         let mut changed = self.cache.sweep(now);
         for list in self.lists.values_mut() {
             changed |= list.sweep(now);
@@ -156,10 +156,11 @@ impl Agent {
         let started = Instant::now();
         self.stamps.insert(file.path.clone(), Stamp::of(&file.path));
         let result = file.read();
+        let now = self.expiry.now();
         let Some(list) = self.list_of(database) else { return };
         match result {
-            Ok(sources) => list.replace(sources, Timestamp::now()),
-            Err(error) => list.failed(error.cause(), error.to_string(), Timestamp::now()),
+            Ok(sources) => list.replace(sources, now),
+            Err(error) => list.failed(error.cause(), error.to_string(), now),
         }
         self.settle(&database.name, confirmed);
         self.count_sync(&database.name, started.elapsed());
@@ -179,7 +180,7 @@ impl Agent {
     /// Puts what is known of a database's sources in force, as far as the guards allow; the
     /// kernel follows with [`Agent::reconcile`].
     pub(super) fn settle(&mut self, database: &str, confirmed: &BTreeSet<String>) {
-        let now = Timestamp::now();
+        let now = self.expiry.now();
         let databases = &self.config.databases;
         let Some(database) = databases.iter().find(|d| d.name == database).cloned() else { return };
         let database = &database;

@@ -2,6 +2,7 @@
 //! the command line reads when there is no agent.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -10,7 +11,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{checked, files};
+use super::{checked, expiry::Ended, files};
 use crate::{
     policy::{DatabasePolicy, SlotTable},
     resolve::Stored,
@@ -33,6 +34,9 @@ pub struct Snapshot {
     /// What every source that had to be asked for resolved to.
     #[serde(default)]
     pub answers: Vec<Stored>,
+    /// The sources that have ended for good.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) ended: BTreeSet<Ended>,
 }
 
 /// One database of a [`Snapshot`].
@@ -206,6 +210,7 @@ mod tests {
                 measure: Some(vec!["10.0.0.0/8".parse().unwrap()]),
             }],
             answers: vec![],
+            ended: BTreeSet::new(),
         }
     }
 

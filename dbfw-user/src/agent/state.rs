@@ -17,6 +17,7 @@ use tokio::{
 use super::{
     configuration::ConfigurationFiles,
     enforced::Enforced,
+    expiry::{Expiry, Reading},
     history::History,
     lists::List,
     local::LocalSources,
@@ -88,6 +89,8 @@ pub(super) struct Agent {
     /// Entries of each set.
     pub(super) sizes: BTreeMap<&'static str, u64>,
     pub(super) generation: u64,
+    /// The time by which sources end.
+    pub(super) expiry: Expiry,
     /// When the next source in force expires.
     pub(super) next_expiry: Option<Timestamp>,
 
@@ -181,6 +184,7 @@ impl Agent {
             policy: Policy::default(),
             sizes: BTreeMap::new(),
             generation: 0,
+            expiry: Expiry::new(Reading::now()),
             next_expiry: None,
             interfaces: Vec::new(),
             list_error: None,

@@ -12,7 +12,10 @@ use crate::{
 
 impl Agent {
     pub(super) fn trust_list(&self) -> TrustList {
-        TrustList { sources: self.local.all().iter().map(to_wire).collect() }
+        // What is over stays on disk until that is sure.
+        let now = self.expiry.now();
+        let is_live = |local: &&LocalSource| local.source.expires_at.is_none_or(|at| at > now);
+        TrustList { sources: self.local.all().iter().filter(is_live).map(to_wire).collect() }
     }
 
     pub(super) fn trust_add(
@@ -24,7 +27,7 @@ impl Agent {
         by: &str,
     ) -> Result<LocalSource, (ControlErrorKind, String)> {
         self.known_database(database)?;
-        let now = Timestamp::now();
+        let now = self.expiry.now();
         if expires_at.is_some_and(|at| at <= now) {
             return Err(invalid(format!("{} has passed", expires_at.unwrap_or(now))));
         }

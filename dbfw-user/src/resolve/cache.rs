@@ -143,6 +143,15 @@ impl Cache {
         changed
     }
 
+    /// Moves every moment it remembers, after the clock was stepped, and judges anew what
+    /// `max_stale` took away.
+    pub fn move_moments(&mut self, adjust: &dyn Fn(&mut Timestamp), now: Timestamp) {
+        for entry in self.entries.values_mut() {
+            entry.move_moments(adjust);
+            entry.settle(self.limits, now);
+        }
+    }
+
     /// Forgets every source that nobody has wanted for a minute: who is asked may not have
     /// noticed that it was not wanted, and say next that nothing changed.
     pub fn retain(&mut self, wanted: &BTreeSet<SourceKey>, now: Timestamp) {

@@ -79,6 +79,17 @@ impl<T: Ord + Clone> Damper<T> {
         counts
     }
 
+    /// Moves every moment it remembers, after the clock was stepped.
+    pub fn move_moments(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
+        for absence in self.absent.values_mut() {
+            let before = absence.since;
+            adjust(&mut absence.since);
+            let by = absence.since.duration_since(before);
+            absence.held_until =
+                absence.held_until.map(|until| until.saturating_add(by).unwrap_or(until));
+        }
+    }
+
     /// What is held, and until when.
     pub fn held(&self) -> impl Iterator<Item = (&T, Timestamp)> {
         let missing = self.absent.iter().filter(|(_, absence)| absence.missing);

@@ -123,6 +123,24 @@ impl Entry {
         }
     }
 
+    /// Moves every moment it remembers. What `max_stale` took away while it could not be
+    /// refreshed is for the next settling to judge.
+    pub(super) fn move_moments(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
+        let failed = self.error.is_some();
+        for part in self.parts.values_mut() {
+            part.good_at.iter_mut().for_each(adjust);
+            match &mut part.state {
+                PartState::Empty { since, .. } => since.iter_mut().for_each(adjust),
+                PartState::Failed { .. } => part.lapsed = false,
+                PartState::Good => part.lapsed &= !failed,
+            }
+        }
+        self.answered_at.iter_mut().for_each(adjust);
+        self.gone.iter_mut().for_each(|(since, _)| adjust(since));
+        self.unwanted_since.iter_mut().for_each(adjust);
+        self.damper.move_moments(adjust);
+    }
+
     /// Whether the last answer said nothing that time could change.
     pub(super) fn is_settled(&self) -> bool {
         self.error.is_none()
