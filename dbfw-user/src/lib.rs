@@ -2,8 +2,8 @@
 //!
 //! The data goes one way: `config` and `provider` yield trusted sources, `resolve` turns
 //! them into prefixes, `policy` computes what the kernel should hold and the plan to get
-//! there, `datapath` carries it out, `agent` drives all of it. `observe`, `control` and
-//! `cli` only look, or ask the agent.
+//! there, `datapath` carries it out, `agent` drives all of it. `protection` says whether what
+//! is configured is in force. `observe`, `control` and `cli` only look, or ask the agent.
 
 pub mod agent;
 pub mod cli;
@@ -12,6 +12,7 @@ pub mod control;
 pub mod datapath;
 pub mod observe;
 pub mod policy;
+pub mod protection;
 pub mod provider;
 pub mod resolve;
 pub mod source;

@@ -155,7 +155,7 @@ impl Agent {
             Ok(()) => {
                 self.detached = true;
                 self.note(Kind::Detached, &by(&call), "");
-                self.health.set_ready(self.protection());
+                self.health.set_ready(self.protection().ready());
                 tracing::warn!("detached by the operator: the ports are open");
                 call.answer(&Text {
                     text: "Detached: nothing is filtered any more. dbfw reload attaches again."

@@ -14,6 +14,7 @@ use super::{checked, files};
 use crate::{
     config::{self, AgentConfig, Config, ConfigFile, Problems},
     observe::offline,
+    protection::Degradation,
 };
 
 const FORMAT: u32 = 1;
@@ -232,25 +233,14 @@ impl ConfigurationFiles {
         self.unsaved = true;
     }
 
-    /// What an operator has to know of the files, if they are not what is in force.
-    pub(super) fn problem(&self) -> Option<String> {
-        let stays = || format!("the configuration in force since {:.0} stays", self.in_force_since);
+    /// What it means that the files are not what is in force, if they are not.
+    pub(super) fn degradation(&self) -> Option<Degradation> {
+        let since = self.in_force_since;
         match &self.standing {
             Standing::Current => None,
-            Standing::ReloadRefused => Some(format!(
-                "the last reload failed, and {}: dbfw check tells whether the file is bad",
-                stays()
-            )),
+            Standing::ReloadRefused => Some(Degradation::ReloadRefused { since }),
             Standing::LastGood { bad } => {
-                let first = bad.0.first().map(ToString::to_string).unwrap_or_default();
-                let more = match bad.0.len() {
-                    0 | 1 => String::new(),
-                    count => format!(" (and {} more: dbfw check)", count - 1),
-                };
-                Some(format!(
-                    "the configuration is bad, and {} until the file is good: {first}{more}",
-                    stays()
-                ))
+                Some(Degradation::LastGoodConfiguration { bad: bad.clone(), since })
             }
         }
     }

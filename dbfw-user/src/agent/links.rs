@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::state::Agent;
+use super::{run::in_a_line, start::status, state::Agent};
 use crate::{
-    config::Interfaces,
     datapath::{Interface, interfaces},
+    protection::{Coverage, Degradation, Failure, Protection},
 };
 
 impl Agent {
@@ -31,15 +31,18 @@ impl Agent {
         }
         self.let_go_of_lost();
         self.follow_names();
+        let coverage = self.coverage();
         for interface in self.interfaces.clone() {
-            if self.covers(&interface) && self.datapath.attachment(interface.index).is_none() {
+            if coverage.covers(interface.index)
+                && self.datapath.attachment(interface.index).is_none()
+            {
                 self.attach(&interface);
             }
         }
         let covered: BTreeSet<&str> = self
             .interfaces
             .iter()
-            .filter(|interface| interface.is_covered_by(&self.config.agent.interfaces))
+            .filter(|interface| coverage.covers(interface.index))
             .map(|interface| interface.name.as_str())
             .collect();
         self.attach_errors.retain(|name, _| covered.contains(name.as_str()));
@@ -89,20 +92,15 @@ impl Agent {
         }
     }
 
-    /// Whether the configuration names this interface.
-    pub(super) fn covers(&self, interface: &Interface) -> bool {
-        interface.is_covered_by(&self.config.agent.interfaces)
+    /// What the configuration covers of the interfaces that are there.
+    pub(super) fn coverage(&self) -> Coverage {
+        Coverage::of(&self.interfaces, &self.config.agent)
     }
 
     /// Detaches from interfaces the configuration does not name any more.
     pub(super) fn leave_others(&mut self) {
-        let kept: BTreeSet<u32> = self
-            .interfaces
-            .iter()
-            .filter(|interface| self.covers(interface))
-            .map(|interface| interface.index)
-            .collect();
-        match self.datapath.detach_others(|attachment| kept.contains(&attachment.index)) {
+        let coverage = self.coverage();
+        match self.datapath.detach_others(|attachment| coverage.covers(attachment.index)) {
             Ok(gone) => {
                 for interface in gone {
                     tracing::info!(%interface, "detached: the configuration does not name it any more");
@@ -126,22 +124,9 @@ impl Agent {
 
     /// Tells the backstop which interfaces it lets through.
     pub(super) fn update_exempt(&mut self) {
-        let patterns = &self.config.agent.exempt_interfaces;
-        let exempt: Vec<u32> = self
-            .interfaces
-            .iter()
-            .filter(|interface| patterns.iter().any(|pattern| pattern.matches(&interface.name)))
-            .map(|interface| interface.index)
-            .collect();
+        let exempt = self.coverage().exempt().to_vec();
         if self.exempt.as_ref() == Some(&exempt) {
             return;
-        }
-        if exempt.len() > dbfw_common::MAX_EXEMPT {
-            tracing::warn!(
-                matching = exempt.len(),
-                limit = dbfw_common::MAX_EXEMPT,
-                "more exempt interfaces than the backstop can hold: the rest is not exempt"
-            );
         }
         match self.datapath.set_exempt(&exempt) {
             Ok(()) => self.exempt = Some(exempt),
@@ -198,73 +183,62 @@ impl Agent {
                 Err(error) => tracing::error!(%error, "cannot repair the pins"),
             }
         }
-        self.health.set_ready(self.protection());
+        let protection = self.protection();
+        self.tell_degraded(&protection);
+        self.health.set_ready(protection.ready());
     }
 
-    /// Interfaces that the configuration names and no program fits. One that is named and is
-    /// not there is no problem: nothing comes in by it, and it is attached when it comes.
-    fn unfit_interfaces(&self) -> impl Iterator<Item = String> {
-        let named = self.config.agent.interfaces.exact_names();
-        self.interfaces
-            .iter()
-            .filter(move |interface| {
-                interface.layer.is_none() && named.iter().any(|name| *name == interface.name)
-            })
-            .map(|interface| {
-                format!(
-                    "{}: no program fits this kind of link; take it out of agent.interfaces",
-                    interface.name
-                )
-            })
+    /// Logs what is degraded since the last time, and what is no more.
+    fn tell_degraded(&mut self, protection: &Protection) {
+        let (begun, ended) = self.told_degraded.changes(protection.degradations());
+        for degradation in &begun {
+            tracing::warn!("degraded: {degradation}");
+        }
+        for degradation in &ended {
+            tracing::info!("degraded no more: {degradation}");
+        }
+        if !(begun.is_empty() && ended.is_empty()) && self.health.ready().is_ok() {
+            status(&in_a_line(protection));
+        }
     }
 
     /// Removes what another ABI left pinned, once this one protects.
     pub(super) fn retire_others(&mut self) {
-        if self.protection().is_ok()
+        if self.protection().ready().is_ok()
             && let Err(error) = self.datapath.retire_others()
         {
             tracing::warn!(%error, "cannot remove the pins of another version");
         }
     }
 
-    /// Whether everything covered is enforced as configured; else the most serious reason.
-    pub(super) fn protection(&self) -> Result<(), String> {
-        self.protection_problems().into_iter().next().map_or(Ok(()), Err)
+    /// Whether what the configuration asks for is in force.
+    pub(super) fn protection(&self) -> Protection {
+        let coverage = self.coverage();
+        let mut degradations = self.agent_degradations();
+        degradations.extend_from_slice(coverage.degradations());
+        Protection::of(self.failures(&coverage), degradations)
     }
 
-    /// What stands against "protected", most serious first.
-    pub(super) fn protection_problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+    /// What should be in force and is not, most serious first.
+    fn failures(&self, coverage: &Coverage) -> Vec<Failure> {
         if self.detached {
-            problems.push(
-                "detached by the operator: the ports are open; dbfw reload attaches again"
-                    .to_owned(),
-            );
-            return problems;
+            return vec![Failure::Detached];
         }
-        if let Err(error) = self.datapath.check_programs() {
-            problems.push(error);
-        }
-        problems.extend(self.list_error.clone());
-        problems.extend(self.attach_errors.values().cloned());
-        problems.extend(self.unfit_interfaces());
+        let mut failures = Vec::new();
+        failures.extend(self.datapath.check_programs().err().map(Failure::Programs));
+        failures.extend(self.list_error.clone().map(Failure::Interfaces));
+        failures.extend(self.attach_errors.values().cloned().map(Failure::Attach));
+        let backstop = self.config.agent.backstop && self.backstop_error.is_none();
         if self.datapath.attachments().is_empty() && self.attach_errors.is_empty() {
-            problems.push(match &self.config.agent.interfaces {
-                Interfaces::Auto => {
-                    "no interface has hardware behind it: name them in agent.interfaces".to_owned()
-                }
-                Interfaces::Matching(patterns) => format!(
-                    "no interface matches {}: see ip link",
-                    patterns.iter().map(glob::Pattern::as_str).collect::<Vec<_>>().join(", ")
-                ),
-            });
+            failures.extend(coverage.nothing_covered(&self.config.agent.interfaces, backstop));
         }
-        problems.extend(self.backstop_error.clone());
-        problems.extend(
-            self.apply_error
-                .as_ref()
-                .map(|error| format!("the last change is not in force: {error}")),
-        );
-        problems
+        failures.extend(self.backstop_error.clone().map(Failure::Backstop));
+        failures.extend(self.apply_error.clone().map(Failure::Change));
+        failures
+    }
+
+    /// What is degraded besides the interfaces that are named, most serious first.
+    fn agent_degradations(&self) -> Vec<Degradation> {
+        self.files.degradation().into_iter().collect()
     }
 }

@@ -32,7 +32,7 @@ impl Agent {
             return;
         }
         self.unsaved |= self.ages_changed && self.saved_at.elapsed() >= CONFIRM;
-        let holds = self.files.are_unsaved() && self.protection().is_ok();
+        let holds = self.files.are_unsaved() && self.protection().ready().is_ok();
         let last_good = holds.then(|| self.files.take_unsaved(&self.config)).flatten();
         if !self.unsaved && last_good.is_none() {
             return;

@@ -25,6 +25,7 @@ use crate::{
     control::server,
     datapath::Events,
     observe::drops::{self, Clock, Names},
+    protection::Protection,
     provider::{Watcher, worker::Report},
 };
 
@@ -289,16 +290,31 @@ impl Agent {
 
     /// Tells systemd, once, when protection was read back.
     fn say_ready(&self, said: &mut bool) {
-        match self.protection() {
+        match self.protection().ready() {
             Ok(()) if !*said => {
                 *said = true;
                 self.health.beat();
                 tracing::info!("ready: every covered interface is protected");
-                let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("protecting")]);
+                let _ = sd_notify::notify(&[NotifyState::Ready]);
+                status(&in_a_line(&self.protection()));
             }
             Err(reason) if !*said => status(&format!("not protected: {reason}")),
             _ => {}
         }
+    }
+}
+
+/// For `systemctl status`, once the agent is ready.
+pub(super) fn in_a_line(protection: &Protection) -> String {
+    match protection {
+        Protection::Degraded(degradations) => {
+            let reasons: Vec<_> = degradations.iter().map(ToString::to_string).collect();
+            format!("protecting, degraded: {}", reasons.join("; "))
+        }
+        protection => match protection.ready() {
+            Ok(()) => "protecting".to_owned(),
+            Err(reason) => format!("not protected: {reason}"),
+        },
     }
 }
 

@@ -40,7 +40,7 @@ const QUEUE: usize = 64;
 pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
     let Loaded { config, files, trouble: files_trouble } = loaded;
     status("loading");
-    if let Some(problem) = files.problem() {
+    if let Some(problem) = files.degradation() {
         tracing::error!("{problem}");
     }
     for warning in &config.warnings {

@@ -36,6 +36,7 @@ use crate::{
         refused::RefusedSources,
     },
     policy::{Policy, SlotTable},
+    protection::Told,
     provider::{FileProvider, worker::ListOutcome},
     resolve::{Cache, Limits},
 };
@@ -103,6 +104,8 @@ pub(super) struct Agent {
     pub(super) backstop_error: Option<String>,
     /// What the map holds; `None`: what an earlier agent left there.
     pub(super) exempt: Option<Vec<u32>>,
+    /// What the log has of what is degraded.
+    pub(super) told_degraded: Told,
     /// The operator detached everything.
     pub(super) detached: bool,
     /// Why the last change was not carried out.
@@ -191,6 +194,7 @@ impl Agent {
             attach_errors: BTreeMap::new(),
             backstop_error: None,
             exempt: None,
+            told_degraded: Told::default(),
             detached: false,
             apply_error: None,
             unsaved: false,

@@ -2,12 +2,13 @@
 
 use super::{configuration::Standing, state::Agent};
 use crate::{
-    control::wire::{AgentStatus, BackstopStatus, InterfaceStatus, Status},
+    control::wire::{self, AgentStatus, BackstopStatus, InterfaceStatus, Status},
     datapath::{HookMode, Layer},
     observe::{
         metrics::{self, InterfaceScrape},
         status::{self, View},
     },
+    protection::Protection,
 };
 
 impl Agent {
@@ -29,9 +30,8 @@ impl Agent {
 
     /// `dbfw status`.
     pub(super) fn status(&self) -> Status {
-        let mut problems = self.protection_problems();
-        let protected = problems.is_empty();
-        problems.extend(self.files.problem());
+        let protection = self.protection();
+        let mut problems = protection.problems();
         for database in &self.config.databases {
             problems.extend(self.database_problems(database));
         }
@@ -47,11 +47,11 @@ impl Agent {
         };
         Status {
             version: crate::version().to_owned(),
-            protected,
-            protection: protected.into(),
+            protected: protection.state() == wire::Protection::Yes,
+            protection: protection.state(),
             problems,
             agent: Some(self.agent_status()),
-            interfaces: self.interface_status(),
+            interfaces: self.interface_status(&protection),
             backstop: self.config.agent.backstop.then(|| self.backstop_status()),
             accounts: self.account_status(),
             databases: databases
@@ -82,7 +82,7 @@ impl Agent {
         }
     }
 
-    fn interface_status(&self) -> Vec<InterfaceStatus> {
+    fn interface_status(&self, protection: &Protection) -> Vec<InterfaceStatus> {
         let attached = self.datapath.attachments().iter().map(|attachment| InterfaceStatus {
             name: attachment.interface.clone(),
             ifindex: attachment.index,
@@ -97,31 +97,8 @@ impl Agent {
             healthy: false,
             detail: Some(error.clone()),
         });
-        let mut known: Vec<InterfaceStatus> = attached.chain(failed).collect();
-        known.extend(self.absent_interfaces(&known));
-        known
-    }
-
-    /// Interfaces the configuration names that are neither attached nor tried.
-    fn absent_interfaces(&self, known: &[InterfaceStatus]) -> Vec<InterfaceStatus> {
-        let names = self.config.agent.interfaces.exact_names();
-        let absent = names.into_iter().filter(|name| known.iter().all(|row| row.name != *name));
-        let row = |name: &str| {
-            let here = self.interfaces.iter().find(|interface| interface.name == name);
-            let detail = match here {
-                None => "no such interface",
-                Some(interface) if interface.layer.is_none() => "no program fits this kind of link",
-                Some(_) => return None,
-            };
-            Some(InterfaceStatus {
-                name: name.to_owned(),
-                ifindex: here.map_or(0, |interface| interface.index),
-                mode: "none".to_owned(),
-                healthy: false,
-                detail: Some(detail.to_owned()),
-            })
-        };
-        absent.filter_map(row).collect()
+        let unfiltered = protection.degradations().iter().filter_map(status::unfiltered);
+        attached.chain(failed).chain(unfiltered).collect()
     }
 
     fn backstop_status(&self) -> BackstopStatus {
@@ -140,8 +117,9 @@ impl Agent {
 
     /// The metrics, read now.
     pub(super) fn scrape(&self) -> String {
+        let protection = self.protection();
         let interfaces = self
-            .interface_status()
+            .interface_status(&protection)
             .into_iter()
             .map(|interface| InterfaceScrape {
                 name: interface.name,
@@ -151,6 +129,7 @@ impl Agent {
             .collect();
         let mut scrape =
             status::scrape(&self.view(), interfaces, self.sync.clone(), self.config_ok());
+        scrape.protection = protection.state();
         scrape.providers = self.provider_scrape();
         scrape.sources = self.source_scrape();
         scrape.audit_errors = self.history.errors();

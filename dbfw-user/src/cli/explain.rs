@@ -56,6 +56,7 @@ pub(super) fn as_on_the_wire(address: IpAddr) -> IpAddr {
 fn doubt(status: &Status) {
     let doubt = match status.protection {
         Protection::Yes => return,
+        Protection::Degraded => "this host is protected in part",
         Protection::No => "this host is not protected",
         Protection::Unknown => "whether this host is protected is unknown",
     };

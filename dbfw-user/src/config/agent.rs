@@ -9,15 +9,16 @@ use std::{
 use glob::Pattern;
 
 use super::{
-    AgentConfig, Attach, Fragments, Interfaces,
+    AgentConfig, Attach, Fragments, Interfaces, Unmatchable,
     duration::shown,
+    interfaces::is_glob,
     read::{Table, Value, replace},
     report::{Place, Report},
     text::quoted,
 };
 
-/// Longest name of an interface in bytes (kernel: IFNAMSIZ less the zero).
-const MAX_INTERFACE: usize = 15;
+/// Longest name of an interface in bytes: of an alternative one (kernel: ALTIFNAMSIZ less the zero).
+const MAX_INTERFACE: usize = 127;
 
 const INTERFACES_FIX: &str = r#"write ["eth0"], or "auto" for every interface with hardware"#;
 
@@ -46,6 +47,8 @@ pub(super) struct Agent {
     pub(super) config: AgentConfig,
     metrics_place: Option<Place>,
     max_stale_place: Option<Place>,
+    /// Names in `interfaces` that can match nothing.
+    unmatchable: Vec<(Place, String, Unmatchable)>,
 }
 
 impl Agent {
@@ -54,6 +57,7 @@ impl Agent {
         let config = &mut self.config;
         if let Some(value) = table.take("interfaces") {
             replace(&mut config.interfaces, interfaces(&value, report));
+            self.unmatchable = unmatchable(&value);
         }
         if let Some(value) = table.take("attach") {
             const WORDS: [(&str, Attach); 4] = [
@@ -123,6 +127,9 @@ impl Agent {
                 "use 127.0.0.1, or see to it that only the scraper gets there",
             );
         }
+        for (place, name, why) in &self.unmatchable {
+            report.warning(place, format!("{} covers nothing: {why}", quoted(name)), why.fix());
+        }
         if let (Some(max_stale), Some(place)) = (self.config.max_stale, &self.max_stale_place) {
             for (table, poll) in polls.filter(|(_, poll)| *poll * 2 > max_stale) {
                 report.warning(
@@ -157,6 +164,20 @@ fn interfaces(value: &Value<'_>, report: &mut Report) -> Option<Interfaces> {
     }
 }
 
+/// The names in `interfaces` that can match nothing, and where they stand.
+fn unmatchable(value: &Value<'_>) -> Vec<(Place, String, Unmatchable)> {
+    // What is no array of names is a problem already.
+    let Some(elements) = value.array(INTERFACES_FIX, &mut Report::default()) else {
+        return Vec::new();
+    };
+    elements
+        .filter_map(|element| {
+            let name = element.get().as_str()?;
+            Some((element.place(), name.to_owned(), Unmatchable::of(name)?))
+        })
+        .collect()
+}
+
 fn globs(value: &Value<'_>, fix: &str, report: &mut Report) -> Option<Vec<Pattern>> {
     // In two steps: collecting into an Option would stop at the first problem.
     let elements = value.array(fix, report)?;
@@ -167,7 +188,7 @@ fn globs(value: &Value<'_>, fix: &str, report: &mut Report) -> Option<Vec<Patter
 fn glob(value: &Value<'_>, fix: &str, report: &mut Report) -> Option<Pattern> {
     let written = value.string(fix, report)?;
     let place = value.place();
-    let literal = !written.contains(['*', '?', '[']);
+    let literal = !is_glob(written);
     if written.is_empty() {
         report.problem(&place, "an interface has a name", fix);
         return None;

@@ -8,6 +8,7 @@ mod dns;
 pub(crate) mod duration;
 mod feeds;
 pub(crate) mod http;
+mod interfaces;
 mod load;
 pub(crate) mod open;
 mod problem;
@@ -21,12 +22,13 @@ mod tests;
 mod text;
 mod validate;
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use dbfw_common::Mode;
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
 
+pub use interfaces::{Interfaces, Unmatchable, is_glob};
 pub(crate) use load::utf8;
 pub use load::{agent_section, load, parse};
 pub use problem::{Problem, Problems};
@@ -96,30 +98,6 @@ pub struct AgentConfig {
     pub gone_after: Duration,
     /// How old what cannot be refreshed may become and stay trusted; `None`: any age.
     pub max_stale: Option<Duration>,
-}
-
-/// Which interfaces are protected.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Interfaces {
-    /// Every one with hardware behind it.
-    Auto,
-    /// Those whose name matches one of the globs.
-    Matching(Vec<Pattern>),
-}
-
-impl Interfaces {
-    /// The names among them that are no globs: each is of one interface.
-    pub fn exact_names(&self) -> BTreeSet<&str> {
-        let patterns = match self {
-            Self::Auto => &[],
-            Self::Matching(patterns) => patterns.as_slice(),
-        };
-        patterns
-            .iter()
-            .map(Pattern::as_str)
-            .filter(|name| !name.contains(['*', '?', '[']))
-            .collect()
-    }
 }
 
 /// By which hook the programs attach.

@@ -1,7 +1,10 @@
 //! The host's interfaces, as rtnetlink tells them.
 
 use futures_util::TryStreamExt as _;
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp};
+use glob::Pattern;
+use netlink_packet_route::link::{
+    LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp, Prop,
+};
 use rtnetlink::Handle;
 
 use crate::config::Interfaces;
@@ -18,12 +21,16 @@ pub enum Layer {
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Name, without aliases.
+    /// Its name.
     pub name: String,
+    /// Its alternative names.
+    pub altnames: Vec<String>,
     /// Index, unique within the network namespace.
     pub index: u32,
     /// `None`: a kind of link no program fits, or loopback.
     pub layer: Option<Layer>,
+    /// Loopback.
+    pub loopback: bool,
     /// Set up by the administrator.
     pub up: bool,
     /// Bytes.
@@ -35,13 +42,23 @@ pub struct Interface {
 }
 
 impl Interface {
-    /// Whether `interfaces` covers it: the one definition, for the agent and `dbfw doctor`.
+    /// Whether `name` is its name or an alternative one.
+    pub fn has_name(&self, name: &str) -> bool {
+        self.name == name || self.altnames.iter().any(|altname| altname == name)
+    }
+
+    /// Whether a glob matches its name or an alternative one.
+    pub fn is_called(&self, pattern: &Pattern) -> bool {
+        pattern.matches(&self.name) || self.altnames.iter().any(|name| pattern.matches(name))
+    }
+
+    /// Whether `interfaces` covers it: the one definition, for the agent and those who look.
     pub fn is_covered_by(&self, interfaces: &Interfaces) -> bool {
         match (interfaces, self.layer) {
             (_, None) => false,
             (Interfaces::Auto, Some(layer)) => self.hardware && layer == Layer::Ethernet,
             (Interfaces::Matching(patterns), Some(_)) => {
-                patterns.iter().any(|pattern| pattern.matches(&self.name))
+                patterns.iter().any(|pattern| self.is_called(pattern))
             }
         }
     }
@@ -56,8 +73,10 @@ pub async fn list(handle: &Handle) -> Result<Vec<Interface>, rtnetlink::Error> {
 pub fn interface(message: &LinkMessage) -> Interface {
     let mut interface = Interface {
         name: String::new(),
+        altnames: Vec::new(),
         index: message.header.index,
         layer: layer(message.header.link_layer_type),
+        loopback: message.header.link_layer_type == LinkLayerType::Loopback,
         up: message.header.flags.contains(LinkFlags::Up),
         mtu: 0,
         hardware: false,
@@ -66,6 +85,9 @@ pub fn interface(message: &LinkMessage) -> Interface {
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => interface.name.clone_from(name),
+            LinkAttribute::PropList(properties) => {
+                interface.altnames.extend(properties.iter().filter_map(altname));
+            }
             LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
             LinkAttribute::ParentDevName(_) => interface.hardware = true,
             LinkAttribute::Xdp(xdp) => interface.xdp_program = xdp_program(xdp),
@@ -73,6 +95,13 @@ pub fn interface(message: &LinkMessage) -> Interface {
         }
     }
     interface
+}
+
+fn altname(property: &Prop) -> Option<String> {
+    match property {
+        Prop::AltIfName(name) => Some(name.clone()),
+        _ => None,
+    }
 }
 
 fn layer(link_type: LinkLayerType) -> Option<Layer> {
@@ -103,36 +132,45 @@ fn xdp_program(attributes: &[LinkXdp]) -> Option<u32> {
     })
 }
 
+/// An interface with an Ethernet header, for tests.
+#[cfg(test)]
+pub(crate) fn ethernet(name: &str, index: u32) -> Interface {
+    Interface {
+        name: name.to_owned(),
+        altnames: Vec::new(),
+        index,
+        layer: Some(Layer::Ethernet),
+        loopback: false,
+        up: true,
+        mtu: 1500,
+        hardware: false,
+        xdp_program: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use glob::Pattern;
-
     use super::*;
 
     #[test]
     fn which_interfaces_are_covered() {
-        let interface = |name: &str, layer, hardware| Interface {
-            name: name.to_owned(),
-            index: 2,
-            layer,
-            up: true,
-            mtu: 1500,
-            hardware,
-            xdp_program: None,
-        };
         let matching =
             Interfaces::Matching(["eth*", "wg0", "lo"].map(|p| Pattern::new(p).unwrap()).into());
-        for (name, layer, hardware, auto, named) in [
-            ("eth0", Some(Layer::Ethernet), true, true, true),
-            ("eth1", Some(Layer::Ethernet), false, false, true),
-            ("docker0", Some(Layer::Ethernet), false, false, false),
-            ("wg0", Some(Layer::Network), false, false, true),
-            ("wwan0", Some(Layer::Network), true, false, false),
-            ("lo", None, false, false, false),
+        for (name, altname, layer, hardware, auto, named) in [
+            ("eth0", None, Some(Layer::Ethernet), true, true, true),
+            ("eth1", None, Some(Layer::Ethernet), false, false, true),
+            ("docker0", None, Some(Layer::Ethernet), false, false, false),
+            ("wan", Some("eth7"), Some(Layer::Ethernet), true, true, true),
+            ("wan", Some("wg0"), Some(Layer::Ethernet), false, false, true),
+            ("wan", Some("enp3s0"), Some(Layer::Ethernet), false, false, false),
+            ("wg0", None, Some(Layer::Network), false, false, true),
+            ("wwan0", None, Some(Layer::Network), true, false, false),
+            ("lo", None, None, false, false, false),
         ] {
-            let interface = interface(name, layer, hardware);
-            assert_eq!(interface.is_covered_by(&Interfaces::Auto), auto, "{name}");
-            assert_eq!(interface.is_covered_by(&matching), named, "{name}");
+            let mut interface = Interface { layer, hardware, ..ethernet(name, 2) };
+            interface.altnames.extend(altname.map(str::to_owned));
+            assert_eq!(interface.is_covered_by(&Interfaces::Auto), auto, "{name} {altname:?}");
+            assert_eq!(interface.is_covered_by(&matching), named, "{name} {altname:?}");
         }
     }
 }

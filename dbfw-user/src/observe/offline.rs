@@ -14,11 +14,12 @@ use crate::{
     agent::snapshot::Snapshot,
     config::AgentConfig,
     control::wire::{
-        BackstopStatus, Explanation, InterfaceStatus, Lookup, MapEntry, Protection, ProviderStatus,
+        self, BackstopStatus, Explanation, InterfaceStatus, Lookup, MapEntry, ProviderStatus,
         Status,
     },
     datapath::{self, DatapathError, HookMode, Interface, Layer, PinnedLink, Reader, interfaces},
     policy::{Policy, SlotTable},
+    protection::{Coverage, Failure, Protection},
 };
 
 /// The pins and the last snapshot.
@@ -62,43 +63,77 @@ impl Offline {
     }
 }
 
-/// `dbfw status`, when no agent answers on `socket`.
-pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
-    let offline = Offline::open(agent)?;
-    let mut problems = vec![no_agent(agent, socket)];
-    let (interfaces, backstop, protection) = match offline.reader.links() {
-        Ok(links) => {
-            let here = interface_list()?;
-            let interfaces: Vec<InterfaceStatus> = links
-                .iter()
-                .filter(|link| link.mode.is_some())
-                .map(|link| interface_status(link, &here))
-                .collect();
-            let backstop = links.iter().find(|link| link.mode.is_none()).map(backstop_status);
-            let attached =
-                !interfaces.is_empty() && interfaces.iter().all(|interface| interface.healthy);
-            let missing = missing(agent, &here, &links);
-            let attached = attached && missing.is_empty();
-            problems.extend(missing);
-            if interfaces.is_empty() {
-                problems.insert(0, "nothing is attached: the ports are open".to_owned());
-            }
-            (interfaces, backstop, Some(attached))
-        }
+/// What is attached, and what that means.
+struct Attached {
+    interfaces: Vec<InterfaceStatus>,
+    backstop: Option<BackstopStatus>,
+    protection: Protection,
+}
+
+/// Holds the pinned links against the configuration and the interfaces that are here.
+fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
+    let links = match reader.links() {
+        Ok(links) => links,
         Err(error) if is_denied(&error) => {
-            problems.insert(
-                0,
-                "without the agent only root can see what is attached; whatever is, goes on \
-                 filtering"
-                    .to_owned(),
-            );
-            (Vec::new(), None, None)
+            return Ok(Attached {
+                interfaces: Vec::new(),
+                backstop: None,
+                protection: Protection::Unknown,
+            });
         }
         Err(error) => return Err(error.into()),
     };
-    problems.extend(interfaces.iter().filter_map(|interface| {
-        interface.detail.as_ref().map(|detail| format!("{}: {detail}", interface.name))
+    let here = interface_list()?;
+    let coverage = Coverage::of(&here, agent);
+    let mut interfaces: Vec<InterfaceStatus> = links
+        .iter()
+        .filter(|link| link.mode.is_some())
+        .map(|link| interface_status(link, &here))
+        .collect();
+    let backstop = links.iter().find(|link| link.mode.is_none()).map(backstop_status);
+    let backstop_holds = backstop.as_ref().is_some_and(|backstop| backstop.healthy);
+
+    let mut failures = Vec::new();
+    if interfaces.is_empty() && !backstop_holds {
+        failures.push(Failure::NothingAttached);
+    }
+    failures.extend(interfaces.iter().filter_map(|interface| {
+        let reason = interface.detail.clone()?;
+        Some(Failure::Attachment { interface: interface.name.clone(), reason })
     }));
+    let mut covered = here.iter().filter(|interface| coverage.covers(interface.index)).peekable();
+    if covered.peek().is_none() && interfaces.is_empty() {
+        failures.extend(coverage.nothing_covered(&agent.interfaces, backstop_holds));
+    }
+    failures.extend(
+        covered
+            .filter(|interface| !links.iter().any(|link| link.ifindex == Some(interface.index)))
+            .map(|interface| Failure::Unattached { interface: interface.name.clone() }),
+    );
+    if agent.backstop && !backstop_holds {
+        failures.push(Failure::Backstop("the backstop is not attached".to_owned()));
+    }
+    if reader.databases()?.is_empty() {
+        failures.push(Failure::NoDatabase);
+    }
+    interfaces.extend(coverage.degradations().iter().filter_map(status::unfiltered));
+    let protection = Protection::of(failures, coverage.degradations().to_vec());
+    Ok(Attached { interfaces, backstop, protection })
+}
+
+/// `dbfw status`, when no agent answers on `socket`.
+pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
+    let offline = Offline::open(agent)?;
+    let Attached { interfaces, backstop, protection } = attached(agent, &offline.reader)?;
+    let mut problems = Vec::new();
+    if protection == Protection::Unknown {
+        problems.push(
+            "without the agent only root can see what is attached; whatever is, goes on filtering"
+                .to_owned(),
+        );
+    }
+    problems.extend(protection.problems());
+    problems.push(no_agent(agent, socket));
     problems.extend(offline.trouble.clone());
     let mut databases = status::databases(&offline.view())?;
     for database in &mut databases {
@@ -113,12 +148,10 @@ pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
             })
         });
     }
-    let protection = protection
-        .map_or(Protection::Unknown, |attached| (attached && !databases.is_empty()).into());
     Ok(Status {
         version: crate::version().to_owned(),
-        protected: protection == Protection::Yes,
-        protection,
+        protected: protection.state() == wire::Protection::Yes,
+        protection: protection.state(),
         problems,
         agent: None,
         interfaces,
@@ -136,21 +169,6 @@ pub fn is_filtering(agent: &AgentConfig) -> Option<bool> {
         Err(error) if is_denied(&error) => None,
         Err(_) => Some(false),
     }
-}
-
-/// What the configuration wants attached and is not.
-fn missing(agent: &AgentConfig, here: &[Interface], links: &[PinnedLink]) -> Vec<String> {
-    let mut missing: Vec<String> = here
-        .iter()
-        .filter(|interface| interface.is_covered_by(&agent.interfaces))
-        .filter(|interface| !links.iter().any(|link| link.ifindex == Some(interface.index)))
-        .map(|interface| format!("{}: nothing is attached", interface.name))
-        .collect();
-    let backstop = links.iter().find(|link| link.mode.is_none());
-    if agent.backstop && !backstop.is_some_and(|link| link.ours) {
-        missing.push("the backstop is not attached".to_owned());
-    }
-    missing
 }
 
 /// That no agent answers, and whether one runs all the same: who holds the lock of the pins
@@ -211,23 +229,21 @@ pub fn explain(
 /// `dbfw metrics`.
 pub fn metrics(agent: &AgentConfig) -> anyhow::Result<String> {
     let offline = Offline::open(agent)?;
-    let interfaces = match offline.reader.links() {
-        Ok(links) => {
-            let here = interface_list()?;
-            links
-                .iter()
-                .filter(|link| link.mode.is_some())
-                .map(|link| interface_status(link, &here))
-                .map(|interface| InterfaceScrape {
-                    name: interface.name,
-                    mode: interface.mode,
-                    attached: interface.healthy,
-                })
-                .collect()
-        }
-        Err(_) => Vec::new(),
+    // Who may not open the links still sees the maps.
+    let (interfaces, protection) = match attached(agent, &offline.reader) {
+        Ok(attached) => (attached.interfaces, attached.protection),
+        Err(_) => (Vec::new(), Protection::Unknown),
     };
-    let scrape = status::scrape(&offline.view(), interfaces, SyncCounters::default(), true);
+    let interfaces = interfaces
+        .into_iter()
+        .map(|interface| InterfaceScrape {
+            name: interface.name,
+            mode: interface.mode,
+            attached: interface.healthy,
+        })
+        .collect();
+    let mut scrape = status::scrape(&offline.view(), interfaces, SyncCounters::default(), true);
+    scrape.protection = protection.state();
     metrics::render(&scrape).context("cannot write the metrics")
 }
 

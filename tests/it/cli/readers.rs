@@ -159,8 +159,15 @@ fn an_interface_that_is_not_there_is_shown() {
         })
         .collect();
     assert_eq!(rows, [["db0", "native", "-"], ["eth7", "none", "no such interface"],]);
-    assert_eq!(status["protected"], true, "nothing comes in where there is no interface");
+    assert_eq!((&status["protection"], &status["protected"]), (&"degraded".into(), &false.into()));
+    assert_eq!(status["agent"]["ready"], true, "an interface to come must not hold up the boot");
+    assert_eq!(host.dbfw(&["status"]).status.code(), Some(1));
+    assert!(text(&host.dbfw(&["status"]).stdout).starts_with("DEGRADED"));
     let metrics = text(&host.dbfw(&["metrics"]).stdout);
+    for (state, value) in [("protected", 0), ("degraded", 1), ("not_protected", 0)] {
+        let line = format!("dbfw_protection{{state=\"{state}\"}} {value}");
+        assert!(metrics.lines().any(|have| have == line), "{line} in\n{metrics}");
+    }
     for mode in ["native", "tcx", "generic"] {
         let series = format!("dbfw_attached{{interface=\"eth7\",mode=\"{mode}\"}} 0");
         let count = metrics.lines().filter(|line| *line == series).count();
@@ -178,7 +185,7 @@ fn an_interface_that_is_not_there_is_shown() {
     host.configure("interfaces = [\"db0\", \"lo\"]", databases);
     assert_eq!(host.dbfw(&["reload"]).status.code(), Some(0));
     let status = host.json(&["status"]).expect("JSON");
-    assert_eq!(status["protected"], false, "it comes in by lo, which nothing filters");
+    assert_eq!(status["protection"], "degraded", "it comes in by lo, which nothing filters");
     let told = status["problems"].to_string();
     assert!(told.contains("lo: no program fits this kind of link"), "{told}");
     assert!(!host.log().contains("detail="), "there is nothing to tell of: {}", host.log());
@@ -187,9 +194,10 @@ fn an_interface_that_is_not_there_is_shown() {
 /// Every metric of the contract with its labels, from the start.
 #[test]
 fn the_metrics_of_the_contract() {
-    const CONTRACT: [(&str, &[&str]); 18] = [
+    const CONTRACT: [(&str, &[&str]); 19] = [
         ("dbfw_build_info", &["version", "revision"]),
         ("dbfw_up", &[]),
+        ("dbfw_protection", &["state"]),
         ("dbfw_attached", &["interface", "mode"]),
         ("dbfw_allowed_packets_total", &["database", "family"]),
         ("dbfw_allowed_bytes_total", &["database", "family"]),

@@ -63,6 +63,7 @@ fn headline(status: &Status) -> String {
     let (word, style) = match (status.protection, enforcing) {
         (Protection::Yes, true) => ("PROTECTED", GOOD),
         (Protection::Yes, false) => ("NOTHING ENFORCED, as configured", FAIR),
+        (Protection::Degraded, _) => ("DEGRADED", FAIR),
         (Protection::No, _) => ("NOT PROTECTED", BAD),
         (Protection::Unknown, _) => ("PROTECTION UNKNOWN: be root, or start the agent", FAIR),
     };

@@ -75,3 +75,23 @@ fn one_name_in_two_spellings_is_listed_twice() {
           (@/dbfw.toml:4): remove one"]
     );
 }
+
+#[test]
+fn a_name_that_can_match_no_interface_is_a_warning() {
+    let text = |names: &str| format!("agent.interfaces = [{names}]\n{SHORT}");
+    let dir = Dir::new(text(r#""eth0:1", "eth0", "eth0@if2", "lo", "l*""#));
+    assert_eq!(
+        dir.warnings(),
+        [
+            "@/dbfw.toml:1: agent.interfaces[0]: \"eth0:1\" covers nothing: no interface, but the \
+             label of an address of eth0: write \"eth0\"",
+            "@/dbfw.toml:1: agent.interfaces[2]: \"eth0@if2\" covers nothing: no interface, but \
+             how ip link shows eth0: write \"eth0\"",
+            "@/dbfw.toml:1: agent.interfaces[3]: \"lo\" covers nothing: no program fits this kind \
+             of link, which is loopback: leave it out: whoever is on this host is not filtered",
+        ]
+    );
+    // Only what is in force in the end counts.
+    dir.write("conf.d/a.toml", "agent.interfaces = [\"eth0\"]");
+    assert_eq!(dir.warnings(), [""; 0]);
+}

@@ -112,13 +112,6 @@ fn globs(names: &[&str]) -> Vec<Pattern> {
 }
 
 #[test]
-fn names_without_a_glob_are_exact() {
-    let matching = Interfaces::Matching(globs(&["eth0", "enp*", "wg[01]", "tun?", "db.1", "eth0"]));
-    assert_eq!(matching.exact_names().into_iter().collect::<Vec<_>>(), ["db.1", "eth0"]);
-    assert!(Interfaces::Auto.exact_names().is_empty());
-}
-
-#[test]
 fn every_key_is_read() {
     let dir = Dir::new(FULL);
     let config = dir.load().unwrap();

@@ -29,14 +29,18 @@ pub struct Status {
 }
 
 /// Whether the host is protected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protection {
     /// It was read back from the kernel.
     Yes,
+    /// All that can be filtered is; something that is configured cannot be had now, or
+    /// somebody else has a hand in it.
+    Degraded,
     /// Something is not enforced as configured.
     No,
     /// No agent answers, and the reader may not look at what is attached.
+    #[default]
     Unknown,
 }
 
@@ -45,15 +49,10 @@ impl Protection {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Yes => "yes",
+            Self::Degraded => "degraded",
             Self::No => "no",
             Self::Unknown => "unknown",
         }
-    }
-}
-
-impl From<bool> for Protection {
-    fn from(protected: bool) -> Self {
-        if protected { Self::Yes } else { Self::No }
     }
 }
 

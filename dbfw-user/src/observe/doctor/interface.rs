@@ -205,17 +205,10 @@ fn other_xdp(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datapath::interfaces::ethernet;
 
     fn interface(name: &str, layer: Option<Layer>, mtu: u32) -> Interface {
-        Interface {
-            name: name.to_owned(),
-            index: 2,
-            layer,
-            up: true,
-            mtu,
-            hardware: false,
-            xdp_program: None,
-        }
+        Interface { layer, mtu, ..ethernet(name, 2) }
     }
 
     #[test]

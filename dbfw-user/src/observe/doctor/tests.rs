@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     config::{Attach, Fragments, Interfaces, MinPrefix, OnEmpty, Port},
-    datapath::Layer,
+    datapath::{Layer, interfaces::ethernet},
 };
 
 fn agent() -> AgentConfig {
@@ -79,8 +79,7 @@ fn healthy() -> TempDir {
 }
 
 fn link(name: &str, index: u32, layer: Option<Layer>, hardware: bool) -> Interface {
-    let (mtu, xdp_program) = (1500, None);
-    Interface { name: name.to_owned(), index, layer, up: true, mtu, hardware, xdp_program }
+    Interface { layer, hardware, ..ethernet(name, index) }
 }
 
 fn links() -> Links {

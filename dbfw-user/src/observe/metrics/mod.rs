@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::provider::stats::StatsSnapshot;
+use crate::{control::wire::Protection, provider::stats::StatsSnapshot};
 
 pub use catalogue::{Kind, Metric, catalogue, catalogue_table};
 pub use sync::{BUCKETS, DatabaseSync, Durations, Outcome, SyncCounters};
@@ -31,6 +31,13 @@ pub const NO_DATABASE: &str = "*";
 /// Values of the label `mode` of `dbfw_attached`.
 pub const MODES: [&str; 3] = ["native", "tcx", "generic"];
 
+/// Values of the label `state` of `dbfw_protection`.
+pub const PROTECTION_STATES: [(Protection, &str); 3] = [
+    (Protection::Yes, "protected"),
+    (Protection::Degraded, "degraded"),
+    (Protection::No, "not_protected"),
+];
+
 /// Everything one scrape shows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scrape {
@@ -40,6 +47,8 @@ pub struct Scrape {
     pub revision: String,
     /// The maps could be read for this scrape.
     pub up: bool,
+    /// Whether the host is protected.
+    pub protection: Protection,
     /// Covered interfaces.
     pub interfaces: Vec<InterfaceScrape>,
     /// Counters of [`NO_DATABASE`] and of every database.

@@ -18,6 +18,7 @@ fn scrape() -> Scrape {
         version: "0.1.0".into(),
         revision: "abc\"\\\n".into(),
         up: true,
+        protection: Protection::Degraded,
         interfaces: vec![
             InterfaceScrape { name: "eth0".into(), mode: "native".into(), attached: true },
             InterfaceScrape { name: "eth1".into(), mode: "none".into(), attached: false },
@@ -80,6 +81,9 @@ fn counters_carry_the_contracts_names_and_labels() {
     let text = render(&scrape()).unwrap();
     has(&text, r#"dbfw_build_info{version="0.1.0",revision="abc\"\\\n"} 1"#);
     has(&text, "dbfw_up 1");
+    has(&text, r#"dbfw_protection{state="protected"} 0"#);
+    has(&text, r#"dbfw_protection{state="degraded"} 1"#);
+    has(&text, r#"dbfw_protection{state="not_protected"} 0"#);
     has(&text, r#"dbfw_attached{interface="eth0",mode="native"} 1"#);
     has(&text, r#"dbfw_attached{interface="eth0",mode="tcx"} 0"#);
     has(&text, r#"dbfw_attached{interface="eth1",mode="generic"} 0"#);
@@ -208,7 +212,7 @@ fn what_is_written_is_what_the_catalogue_says() {
     let promised: BTreeSet<String> =
         catalogue().map(|metric| format!("{} {}", metric.name, metric.kind.as_str())).collect();
     assert_eq!(written, promised);
-    assert_eq!(promised.len(), 27);
+    assert_eq!(promised.len(), 28);
     for metric in catalogue() {
         assert!(!metric.help.contains(['"', '\\', '\n', '|']), "{}", metric.name);
     }

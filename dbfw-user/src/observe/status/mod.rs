@@ -16,9 +16,10 @@ pub use sources::{SourceDetail, sources};
 
 use crate::{
     config::Port,
-    control::wire::{DatabaseStatus, MapEntry},
+    control::wire::{DatabaseStatus, InterfaceStatus, MapEntry},
     datapath::{DatabaseSlot, DatapathError, Reader, Sets, Totals},
     policy::{Policy, SlotTable},
+    protection::Degradation,
     source::Prefix,
 };
 
@@ -37,6 +38,25 @@ pub struct View<'a> {
     pub held: Option<&'a Sets>,
     /// Entries of each set, likewise.
     pub sizes: Option<&'a BTreeMap<&'static str, u64>>,
+}
+
+/// The row of an interface that is named and that nothing can be attached to.
+pub fn unfiltered(degradation: &Degradation) -> Option<InterfaceStatus> {
+    let (name, ifindex, detail) = match degradation {
+        Degradation::Absent { name } => (name, 0, "no such interface".to_owned()),
+        Degradation::Unmatchable { name, reason } => (name, 0, reason.to_string()),
+        Degradation::Unfit { interface, index } => {
+            (interface, *index, "no program fits this kind of link".to_owned())
+        }
+        _ => return None,
+    };
+    Some(InterfaceStatus {
+        name: name.clone(),
+        ifindex,
+        mode: "none".to_owned(),
+        healthy: false,
+        detail: Some(detail),
+    })
 }
 
 /// Packets one database dropped so far, whatever the reason.

@@ -223,3 +223,28 @@ fn status_that_cannot_be_told() {
     assert_eq!(text(&status, Format::Plain).lines().next(), Some("protected\tunknown\t0.1.0"));
     assert!(text(&status, Format::Json).contains(r#""protection": "unknown""#));
 }
+
+#[test]
+fn degraded_is_told_before_anything_else() {
+    let mut status = status();
+    (status.protected, status.protection) = (false, Protection::Degraded);
+    status.problems =
+        vec!["eth7: no such interface; it is filtered as soon as it comes".to_owned()];
+    // Whether anything is enforced comes second to that.
+    status.databases[0].mode = "observe".to_owned();
+    insta::assert_snapshot!(table(&status), @"
+    DEGRADED  dbfw 0.1.0
+    agent pid 812, up 3h12m, policy 41
+    ! eth7: no such interface; it is filtered as soon as it comes
+    (n): packets let in by observe mode that enforce would have dropped
+
+    INTERFACE  MODE       STATE
+    eth0       native     ok
+    backstop   sk_lookup  ok, lets through docker0
+
+    DATABASE  PORTS      MODE     PREFIXES  LIST    ALLOWED  DROPPED     NOW
+    orders    5432,6432  observe        13  ok 12s     1.2M      (0)  1204/s
+    ");
+    assert_eq!(text(&status, Format::Plain).lines().next(), Some("protected\tdegraded\t0.1.0"));
+    assert!(text(&status, Format::Json).contains(r#""protection": "degraded""#));
+}

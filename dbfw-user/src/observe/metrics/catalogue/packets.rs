@@ -5,7 +5,7 @@ use std::fmt;
 use dbfw_common::{Counter, Family, Reason};
 
 use super::{
-    super::{MODES, PacketCounters, Samples, Scrape},
+    super::{MODES, PROTECTION_STATES, PacketCounters, Samples, Scrape},
     Kind, Metric,
 };
 
@@ -27,6 +27,18 @@ pub(super) const METRICS: &[Metric] = &[
         labels: &[],
         help: "1 if the BPF maps could be read for this scrape, else 0.",
         samples: |scrape, out| out.gauge(&[], u64::from(scrape.up)),
+    },
+    Metric {
+        name: "dbfw_protection",
+        kind: Kind::Gauge,
+        labels: &["state"],
+        help: "1 for the state that dbfw status says (protected, degraded, not_protected), else 0; \
+               without the agent 0 for all where only root could tell.",
+        samples: |scrape, out| {
+            PROTECTION_STATES.iter().try_for_each(|(protection, state)| {
+                out.gauge(&[state], u64::from(scrape.protection == *protection))
+            })
+        },
     },
     Metric {
         name: "dbfw_attached",

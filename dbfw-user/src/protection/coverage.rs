@@ -1,0 +1,114 @@
+//! What a configuration names, held against the interfaces that are there.
+
+use std::collections::BTreeSet;
+
+use dbfw_common::MAX_EXEMPT;
+
+use super::{Degradation, Failure};
+use crate::{
+    config::{AgentConfig, Interfaces, Unmatchable, is_glob},
+    datapath::Interface,
+};
+
+/// Which interfaces are covered and exempt, and what of the named ones is neither.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    covered: BTreeSet<u32>,
+    exempt: Vec<u32>,
+    degradations: Vec<Degradation>,
+}
+
+impl Coverage {
+    /// What `agent` covers of `present`.
+    pub fn of(present: &[Interface], agent: &AgentConfig) -> Self {
+        let covered = present
+            .iter()
+            .filter(|interface| interface.is_covered_by(&agent.interfaces))
+            .map(|interface| interface.index)
+            .collect();
+        let mut degradations = named(present, &agent.interfaces);
+        let mut exempt: Vec<&Interface> = present
+            .iter()
+            .filter(|interface| {
+                agent.exempt_interfaces.iter().any(|pattern| interface.is_called(pattern))
+            })
+            .collect();
+        let matching = exempt.len();
+        let left_out = exempt.split_off(matching.min(MAX_EXEMPT));
+        if agent.backstop && !left_out.is_empty() {
+            let left_out = left_out.iter().map(|interface| interface.name.clone()).collect();
+            degradations.push(Degradation::TooManyExempt { matching, left_out });
+        }
+        let exempt = exempt.iter().map(|interface| interface.index).collect();
+        Self { covered, exempt, degradations }
+    }
+
+    /// Whether the interface with this index is to be filtered.
+    pub fn covers(&self, index: u32) -> bool {
+        self.covered.contains(&index)
+    }
+
+    /// The interfaces that the backstop lets through, as many as it can hold.
+    pub fn exempt(&self) -> &[u32] {
+        &self.exempt
+    }
+
+    /// What it means that nothing is attached. Where something is named that may come, and the
+    /// backstop judges meanwhile, it is only what is degraded anyway.
+    pub fn nothing_covered(&self, interfaces: &Interfaces, backstop: bool) -> Option<Failure> {
+        let awaited = self
+            .degradations
+            .iter()
+            .any(|degradation| !matches!(degradation, Degradation::TooManyExempt { .. }));
+        (!(awaited && backstop)).then(|| Failure::NoInterface {
+            patterns: interfaces.patterns().iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// What is named and not in force.
+    pub fn degradations(&self) -> &[Degradation] {
+        &self.degradations
+    }
+}
+
+/// What is named and not covered: exact names in their order, then what globs match.
+fn named(present: &[Interface], interfaces: &Interfaces) -> Vec<Degradation> {
+    let unfit = |interface: &Interface| Degradation::Unfit {
+        interface: interface.name.clone(),
+        index: interface.index,
+    };
+    let exact = interfaces.exact_names().into_iter().filter_map(|name| {
+        match present.iter().find(|interface| interface.has_name(name)) {
+            Some(interface) if interface.loopback => Some(Degradation::Unmatchable {
+                name: name.to_owned(),
+                reason: Unmatchable::Loopback,
+            }),
+            Some(interface) => interface.layer.is_none().then(|| unfit(interface)),
+            None => Some(match Unmatchable::of(name) {
+                Some(reason) => Degradation::Unmatchable { name: name.to_owned(), reason },
+                None => Degradation::Absent { name: name.to_owned() },
+            }),
+        }
+    });
+    let mut found: Vec<Degradation> = exact.collect();
+    for interface in present {
+        let matched =
+            |pattern: &glob::Pattern| is_glob(pattern.as_str()) && interface.is_called(pattern);
+        if interface.layer.is_none()
+            && !interface.loopback
+            && interfaces.patterns().iter().any(matched)
+        {
+            found.push(unfit(interface));
+        }
+    }
+    // Two names of one interface, or a name and a glob.
+    let mut told = BTreeSet::new();
+    found.retain(|degradation| match degradation {
+        Degradation::Unfit { index, .. } => told.insert(*index),
+        _ => true,
+    });
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+use glob::Pattern;
+
+use super::*;
+use crate::datapath::{Layer, interfaces::ethernet};
+
+fn patterns(names: &[&str]) -> Vec<Pattern> {
+    names.iter().map(|name| Pattern::new(name).unwrap()).collect()
+}
+
+fn agent(interfaces: &[&str], exempt: &[&str]) -> AgentConfig {
+    AgentConfig {
+        interfaces: Interfaces::Matching(patterns(interfaces)),
+        exempt_interfaces: patterns(exempt),
+        ..AgentConfig::default()
+    }
+}
+
+/// Loopback, two NICs of which one has an alternative name, a tunnel, and two links that no
+/// program fits.
+fn present() -> Vec<Interface> {
+    let named = |name: &str, index, altnames: &[&str]| Interface {
+        altnames: altnames.iter().map(|name| (*name).to_owned()).collect(),
+        ..ethernet(name, index)
+    };
+    vec![
+        Interface { layer: None, loopback: true, ..ethernet("lo", 1) },
+        named("eno1", 2, &["enp3s0", "enx001122334455"]),
+        named("eno2", 3, &[]),
+        Interface { layer: Some(Layer::Network), ..ethernet("wg0", 4) },
+        Interface { layer: None, ..named("gre1", 5, &["tunnel1"]) },
+        Interface { layer: None, ..ethernet("ib0", 6) },
+    ]
+}
+
+fn absent(name: &str) -> Degradation {
+    Degradation::Absent { name: name.to_owned() }
+}
+
+fn unfit(interface: &str, index: u32) -> Degradation {
+    Degradation::Unfit { interface: interface.to_owned(), index }
+}
+
+fn unmatchable(name: &str) -> Degradation {
+    let reason = Unmatchable::of(name).unwrap();
+    Degradation::Unmatchable { name: name.to_owned(), reason }
+}
+
+#[test]
+fn what_is_named_is_covered_or_told() {
+    for (interfaces, covered, told) in [
+        (&["eno1"][..], &[2][..], vec![]),
+        // By an alternative name, by both, by a glob that matches either.
+        (&["enp3s0"], &[2], vec![]),
+        (&["enp3s0", "eno1", "enx*"], &[2], vec![]),
+        (&["enp*"], &[2], vec![]),
+        (&["wg*"], &[4], vec![]),
+        // A glob may match nothing, and never means loopback.
+        (&["eno2", "ppp*", "l?"], &[3], vec![]),
+        (&["eth7", "eno1", "enp3s1"], &[2], vec![absent("enp3s1"), absent("eth7")]),
+        (&["eno1", "gre*"], &[2], vec![unfit("gre1", 5)]),
+        (&["tunnel1"], &[], vec![unfit("gre1", 5)]),
+        (&["gre1", "tunnel1", "tunnel*"], &[], vec![unfit("gre1", 5)]),
+        (&["*"], &[2, 3, 4], vec![unfit("gre1", 5), unfit("ib0", 6)]),
+        (
+            &["eno1:1", "eno1@if9", "lo"],
+            &[],
+            vec![unmatchable("eno1:1"), unmatchable("eno1@if9"), unmatchable("lo")],
+        ),
+    ] {
+        let coverage = Coverage::of(&present(), &agent(interfaces, &[]));
+        assert_eq!(coverage.degradations(), told, "{interfaces:?}");
+        let indexes: Vec<u32> = (1..=6).filter(|&index| coverage.covers(index)).collect();
+        assert_eq!(indexes, covered, "{interfaces:?}");
+    }
+}
+
+#[test]
+fn a_name_that_looks_like_none_may_be_an_alternative_one() {
+    let mut present = present();
+    present[1].altnames.push("wan:1".to_owned());
+    let coverage = Coverage::of(&present, &agent(&["wan:1"], &[]));
+    assert!(coverage.covers(2));
+    assert_eq!(coverage.degradations(), []);
+}
+
+#[test]
+fn auto_covers_hardware_and_degrades_nothing() {
+    let mut present = present();
+    present[2].hardware = true;
+    let config = AgentConfig::default();
+    let coverage = Coverage::of(&present, &config);
+    assert!(coverage.covers(3));
+    assert!(!coverage.covers(2));
+    assert_eq!(coverage.degradations(), []);
+}
+
+#[test]
+fn more_exempt_interfaces_than_fit_are_told() {
+    let bridges = |count: u32| -> Vec<Interface> {
+        let named = |n: u32| Interface {
+            altnames: vec![format!("alt{n}")],
+            ..ethernet(&format!("br{n}"), n)
+        };
+        (1..=count).map(named).collect()
+    };
+    for (count, exempt, left_out) in [
+        (15, &["br*"][..], &[][..]),
+        (16, &["br*"], &[]),
+        (17, &["br*"], &["br17"]),
+        (18, &["alt*"], &["br17", "br18"]),
+        (18, &["alt1", "br1"], &[]),
+    ] {
+        let mut config = agent(&["br*"], exempt);
+        let coverage = Coverage::of(&bridges(count), &config);
+        assert!(coverage.exempt().len() <= MAX_EXEMPT);
+        let told = coverage.degradations().iter().find_map(|told| match told {
+            Degradation::TooManyExempt { left_out, .. } => Some(left_out.as_slice()),
+            _ => None,
+        });
+        assert_eq!(told.unwrap_or_default(), left_out, "{count} {exempt:?}");
+        // Nothing is exempt from a backstop that is off.
+        config.backstop = false;
+        assert_eq!(Coverage::of(&bridges(count), &config).degradations(), []);
+    }
+}

@@ -1,0 +1,138 @@
+//! What makes a host degraded.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use crate::{
+    config::{Problems, Unmatchable},
+    datapath::HookMode,
+};
+
+/// Something that the configuration asks for and that cannot be had now, or that somebody
+/// else has a hand in, while everything that can be filtered is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Degradation {
+    /// The configuration in force is the last good one, because the files are bad.
+    LastGoodConfiguration {
+        /// What is wrong with the files on disk.
+        bad: Problems,
+        /// When the one in force was put in force.
+        since: Timestamp,
+    },
+    /// The last reload was refused; the configuration before it is in force.
+    ReloadRefused {
+        /// When that was put in force.
+        since: Timestamp,
+    },
+    /// Somebody else's program stands before ours and decides first.
+    ForeignBefore {
+        /// The interface.
+        interface: String,
+    },
+    /// Somebody else's socket lookup program can override the backstop.
+    BesideBackstop {
+        /// The ids of such programs.
+        programs: Vec<u32>,
+    },
+    /// A mode that cannot carry the interface's MTU was forced by `attach`.
+    MtuTooLarge {
+        /// The interface.
+        interface: String,
+        /// The mode.
+        mode: HookMode,
+        /// Its driver.
+        driver: String,
+        /// Its MTU.
+        mtu: u32,
+        /// The largest MTU that the driver carries in this mode.
+        largest: u32,
+    },
+    /// An interface that is there and is named is of a kind that no program fits.
+    Unfit {
+        /// Its name.
+        interface: String,
+        /// Its index.
+        index: u32,
+    },
+    /// An interface that is named exactly is not there.
+    Absent {
+        /// The name or alternative name, as written.
+        name: String,
+    },
+    /// A name that can match nothing.
+    Unmatchable {
+        /// The name, as written.
+        name: String,
+        /// Why.
+        reason: Unmatchable,
+    },
+    /// More interfaces are exempt than the backstop can hold.
+    TooManyExempt {
+        /// How many match.
+        matching: usize,
+        /// Those that are not exempt.
+        left_out: Vec<String>,
+    },
+}
+
+impl fmt::Display for Degradation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LastGoodConfiguration { bad, since } => {
+                let first = bad.0.first().map(ToString::to_string).unwrap_or_default();
+                write!(
+                    f,
+                    "the configuration is bad, and the configuration in force since {since:.0} \
+                     stays until the file is good: {first}"
+                )?;
+                match bad.0.len() {
+                    0 | 1 => Ok(()),
+                    count => write!(f, " (and {} more: dbfw check)", count - 1),
+                }
+            }
+            Self::ReloadRefused { since } => write!(
+                f,
+                "the last reload failed, and the configuration in force since {since:.0} stays: \
+                 dbfw check tells whether the file is bad"
+            ),
+            Self::ForeignBefore { interface } => write!(
+                f,
+                "{interface}: somebody else's program stands before ours and can let packets in: \
+                 bpftool net show dev {interface}"
+            ),
+            Self::BesideBackstop { programs } => {
+                let programs: Vec<_> = programs.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "socket lookup program {} of somebody else can override the backstop: bpftool \
+                     prog show id {}",
+                    programs.join(", "),
+                    programs.first().map_or("", String::as_str)
+                )
+            }
+            Self::MtuTooLarge { interface, mode, driver, mtu, largest } => write!(
+                f,
+                "{interface}: attach = \"{mode}\" forces a mode in which {driver} carries an MTU of \
+                 at most {largest}, and it is {mtu}: longer frames are lost; set attach = \"auto\", \
+                 or ip link set dev {interface} mtu {largest}",
+                mode = mode.as_str()
+            ),
+            Self::Unfit { interface, .. } => write!(
+                f,
+                "{interface}: no program fits this kind of link; leave it out of agent.interfaces"
+            ),
+            Self::Absent { name } => {
+                write!(f, "{name}: no such interface; it is filtered as soon as it comes")
+            }
+            Self::Unmatchable { name, reason } => write!(f, "{name}: {reason}; {}", reason.fix()),
+            Self::TooManyExempt { matching, left_out } => write!(
+                f,
+                "{matching} interfaces match exempt_interfaces and {} can be exempt; these are not: \
+                 {}",
+                matching - left_out.len(),
+                left_out.join(", ")
+            ),
+        }
+    }
+}

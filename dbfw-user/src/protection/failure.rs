@@ -1,0 +1,66 @@
+//! What makes a host not protected.
+
+use std::fmt;
+
+/// Something that should be in force and is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The operator detached everything.
+    Detached,
+    /// Nothing at all is attached.
+    NothingAttached,
+    /// The loaded programs use maps that are not dbfw's.
+    Programs(String),
+    /// The interfaces cannot be listed.
+    Interfaces(String),
+    /// An interface could not be attached to; the text names it.
+    Attach(String),
+    /// An interface is there and nothing is attached to it.
+    Unattached {
+        /// Its name.
+        interface: String,
+    },
+    /// An attachment does not hold.
+    Attachment {
+        /// The interface, or the pin if that is gone.
+        interface: String,
+        /// What does not hold.
+        reason: String,
+    },
+    /// The configuration covers no interface that is there.
+    NoInterface {
+        /// What it names; nothing: `"auto"`.
+        patterns: Vec<String>,
+    },
+    /// The backstop is configured and does not work.
+    Backstop(String),
+    /// The maps hold no database.
+    NoDatabase,
+    /// The last change was not carried out.
+    Change(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Detached => f.write_str(
+                "detached by the operator: the ports are open; dbfw reload attaches again",
+            ),
+            Self::NothingAttached => f.write_str("nothing is attached: the ports are open"),
+            Self::Programs(text)
+            | Self::Interfaces(text)
+            | Self::Attach(text)
+            | Self::Backstop(text) => f.write_str(text),
+            Self::Unattached { interface } => write!(f, "{interface}: nothing is attached"),
+            Self::Attachment { interface, reason } => write!(f, "{interface}: {reason}"),
+            Self::NoInterface { patterns } if patterns.is_empty() => {
+                f.write_str("no interface has hardware behind it: name them in agent.interfaces")
+            }
+            Self::NoInterface { patterns } => {
+                write!(f, "no interface matches {}: see ip link", patterns.join(", "))
+            }
+            Self::NoDatabase => f.write_str("the maps hold no database: nothing is judged"),
+            Self::Change(reason) => write!(f, "the last change is not in force: {reason}"),
+        }
+    }
+}
