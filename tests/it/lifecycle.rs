@@ -17,7 +17,8 @@ use dbfw::{
         client::Client,
         wire::{Request, Status},
     },
-    datapath::{Change, DatabaseSlot, Datapath, Interface, Layer},
+    datapath::{Change, DatabaseSlot, Datapath},
+    observe::offline::interface_list,
     policy::{Policy, SlotTable, diff},
 };
 use dbfw_common::{ABI_VERSION, Mode};
@@ -244,16 +245,9 @@ fn move_to_abi(host: &Host<'_>, abi: u32, pin_dir: &Path, index: u32) {
     let plan = diff(datapath.held(), &assigned.entries);
     let change = Change { fresh_rules: assigned.fresh, plan, databases: vec![database], flags: 0 };
     datapath.apply(&change).expect("fill the other ABI's maps");
-    let interface = Interface {
-        name: INTERFACE.to_owned(),
-        index,
-        layer: Some(Layer::Ethernet),
-        up: true,
-        mtu: 1500,
-        hardware: false,
-        xdp_program: None,
-    };
-    let problems = datapath.adopt(&[interface]).expect("take over the links");
+    let here = interface_list().expect("list the interfaces");
+    assert!(here.iter().any(|interface| interface.index == index), "{INTERFACE} is not here");
+    let problems = datapath.adopt(&here).expect("take over the links");
     assert_eq!(problems, Vec::<String>::new());
     datapath.attach_backstop().expect("attach the backstop");
     assert_eq!(datapath.check_attachments(), []);
