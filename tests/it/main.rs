@@ -33,6 +33,8 @@ mod provider_server;
 mod providers;
 // What somebody removed, replaced or detached, and how it comes back.
 mod repair;
+// resolv.conf as the C library reads it.
+mod resolv_conf;
 // Bad input and bad luck: nothing enforced is lost.
 mod safety;
 // The corpus cut at every byte.

@@ -46,7 +46,7 @@ struct Zone {
     asked: BTreeMap<String, usize>,
 }
 
-/// A running server, at a free port of 127.0.0.1. It stops when dropped.
+/// A running server. It stops when dropped.
 #[derive(Debug)]
 pub struct DnsServer {
     address: SocketAddr,
@@ -58,8 +58,12 @@ pub struct DnsServer {
 impl DnsServer {
     /// Starts one in a namespace. It knows no name.
     pub fn start(netns: &Netns) -> Self {
-        let socket =
-            netns.run(|| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("listen for questions"));
+        Self::at(netns, (Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// Starts one at an address of a namespace.
+    pub fn at(netns: &Netns, address: SocketAddr) -> Self {
+        let socket = netns.run(|| UdpSocket::bind(address).expect("listen for questions"));
         socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a read timeout");
         let address = socket.local_addr().expect("the server's address");
         let (zone, stop) = (Arc::<Mutex<Zone>>::default(), Arc::<AtomicBool>::default());

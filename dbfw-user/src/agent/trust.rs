@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{audit::Kind, local::LocalSource, state::Agent};
 use crate::{
     control::wire::{self, ControlErrorKind, TrustList},
-    source::{GrammarError, TrustedSource},
+    source::{GrammarError, Mendable as _, TrustedSource},
 };
 
 impl Agent {
@@ -97,7 +97,7 @@ fn invalid(message: String) -> (ControlErrorKind, String) {
 }
 
 fn said(error: &GrammarError) -> (ControlErrorKind, String) {
-    invalid(error.to_string())
+    invalid(error.with_fix())
 }
 
 fn parse(text: &str) -> Result<TrustedSource, (ControlErrorKind, String)> {

@@ -8,7 +8,7 @@ use clap::{
 };
 
 use super::duration::{Lifetime, lifetime};
-use crate::source::TrustedSource;
+use crate::source::{GrammarError, Mendable as _, TrustedSource};
 
 /// Trusted sources for the databases of this host, enforced before the kernel spends
 /// anything on a packet.
@@ -199,6 +199,7 @@ pub(super) enum TrustVerb {
     /// Trust a source until it expires or is removed.
     Add {
         /// The source, as in ip_addr:203.0.113.7 or tag:backend.
+        #[arg(value_parser = trusted_source)]
         source: TrustedSource,
         /// The database that is to trust it.
         #[arg(long, short, value_name = "NAME")]
@@ -213,6 +214,7 @@ pub(super) enum TrustVerb {
     /// Stop trusting a source that was added by hand.
     Rm {
         /// The source, as it was added.
+        #[arg(value_parser = trusted_source)]
         source: TrustedSource,
         /// The database that trusts it.
         #[arg(long, short, value_name = "NAME")]
@@ -220,6 +222,11 @@ pub(super) enum TrustVerb {
     },
     /// List the sources trusted by hand.
     List,
+}
+
+/// A source; what is none is told with what to write.
+fn trusted_source(text: &str) -> Result<TrustedSource, String> {
+    text.parse().map_err(|error: GrammarError| error.with_fix())
 }
 
 /// The id of a plan, as `dbfw status` shows it.

@@ -20,7 +20,7 @@ use super::{
     report::{Place, Report},
     validate::{Providers, check_databases, check_providers, warn_sources},
 };
-use crate::source::SourceType;
+use crate::source::{SourceType, lines::ForeignEncoding};
 
 /// Largest configuration file in bytes.
 const MAX_FILE: u64 = 16 << 20;
@@ -213,6 +213,10 @@ fn section<'d>(root: &mut Table<'d>, name: &'static str, report: &mut Report) ->
 
 /// The text of a file; `None` with a problem if it is none.
 pub(crate) fn utf8<'c>(file: &Path, content: &'c [u8], report: &mut Report) -> Option<&'c str> {
+    if let Some(encoding) = ForeignEncoding::of(content) {
+        report.problem(&Place::file(file), encoding.message(), encoding.fix());
+        return None;
+    }
     match str::from_utf8(content) {
         Ok(text) => Some(text),
         Err(error) => {

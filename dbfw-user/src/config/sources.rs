@@ -1,17 +1,24 @@
 //! Trusted sources as the configuration and TOML lists write them.
 
-use jiff::Timestamp;
-use toml::de::DeValue;
+use jiff::{
+    civil::{Date, Time},
+    tz::Offset,
+};
+use toml::{
+    de::DeValue,
+    value::{Datetime, Offset as TomlOffset},
+};
 
 use super::{
     read::{Table, Value},
     report::{Place, Report},
     text::quoted,
 };
-use crate::source::{GrammarError, SourceType, TrustedSource};
+use crate::source::{Expiry, ExpiryError, GrammarError, Mendable as _, SourceType, TrustedSource};
 
 const EXAMPLE: &str = r#"write "ip_addr:10.0.0.0/8" or { type = "ip_addr", value = "10.0.0.0/8" }"#;
-const EXPIRES_FIX: &str = r#"write a time with its offset, as in "2026-12-01T00:00:00Z""#;
+const EXPIRES_FIX: &str =
+    r#"write a time with its offset, as in "2026-12-01T00:00:00Z", or "never""#;
 
 /// Hands each entry of a `trusted_sources` array to `keep`, with its place in the file.
 /// Those with a problem are reported and left out.
@@ -43,8 +50,7 @@ fn read_source(value: &Value<'_>, report: &mut Report) -> Option<TrustedSource> 
 }
 
 fn bad<T>(error: &GrammarError, place: &Place, report: &mut Report) -> Option<T> {
-    let (message, fix) = error.parts();
-    report.problem(place, message, fix);
+    report.problem(place, error.to_string(), error.fix());
     None
 }
 
@@ -70,7 +76,10 @@ fn read_table(mut table: Table<'_>, report: &mut Report) -> Option<TrustedSource
     // A bad expiry must not make a source that never expires.
     match expires_at {
         Some(None) => None,
-        expires_at => Some(TrustedSource { expires_at: expires_at.flatten(), ..source }),
+        expires_at => {
+            let expires_at = expires_at.flatten().and_then(Expiry::moment);
+            Some(TrustedSource { expires_at, ..source })
+        }
     }
 }
 
@@ -89,76 +98,49 @@ fn description(value: &Value<'_>, report: &mut Report) -> Option<String> {
     Some(written.to_owned())
 }
 
-fn expires_at(value: &Value<'_>, report: &mut Report) -> Option<Timestamp> {
-    let written = match value.get() {
-        DeValue::String(written) => written.to_string(),
-        DeValue::Datetime(datetime) => datetime.to_string(),
+fn expires_at(value: &Value<'_>, report: &mut Report) -> Option<Expiry> {
+    let read = match value.get() {
+        DeValue::String(written) => written.parse(),
+        DeValue::Datetime(datetime) => of_toml(datetime),
         _ => {
             value.mismatch("a date with time and offset", EXPIRES_FIX, report);
             return None;
         }
     };
-    let timestamp = if is_rfc3339(&written) { written.parse::<Timestamp>().ok() } else { None };
-    if timestamp.is_none() {
-        let message = format!("{} is not an RFC 3339 time", quoted(&written));
-        report.problem(&value.place(), message, EXPIRES_FIX);
-    }
-    timestamp
+    read.map_err(|error: ExpiryError| {
+        report.problem(&value.place(), error.to_string(), error.fix())
+    })
+    .ok()
 }
 
-/// Whether `text` has the shape of RFC 3339's date-time: jiff also reads ISO 8601 forms
-/// that other tools refuse. Whether the numbers are possible is left to jiff.
-fn is_rfc3339(text: &str) -> bool {
-    fn shaped(text: &str, shape: &str) -> bool {
-        text.len() == shape.len()
-            && text.bytes().zip(shape.bytes()).all(|(byte, shape)| match shape {
-                b'0' => byte.is_ascii_digit(),
-                b'T' => matches!(byte, b'T' | b't' | b' '),
-                b'+' => matches!(byte, b'+' | b'-'),
-                _ => byte == shape,
-            })
-    }
-    let shape = "0000-00-00T00:00:00";
-    let Some((start, mut rest)) = text.split_at_checked(shape.len()) else { return false };
-    if let Some(fraction) = rest.strip_prefix('.') {
-        rest = fraction.trim_start_matches(|c: char| c.is_ascii_digit());
-        if rest.len() == fraction.len() {
-            return false;
+/// A date of TOML, which has forms that RFC 3339 does not have.
+fn of_toml(datetime: &Datetime) -> Result<Expiry, ExpiryError> {
+    let text = datetime.to_string();
+    let no_time = || ExpiryError::NoTime { text: text.clone() };
+    let Datetime { date: Some(date), time, offset } = datetime else { return Err(no_time()) };
+    let (year, month, day) = (date.year.try_into(), date.month.try_into(), date.day.try_into());
+    let (Ok(year), Ok(month), Ok(day)) = (year, month, day) else { return Err(no_time()) };
+    let date = Date::new(year, month, day).map_err(|_| no_time())?;
+    let Some(time) = time else {
+        return Err(ExpiryError::no_offset(&text, date.at(0, 0, 0, 0)));
+    };
+    // A leap second ends when the second before it does, as in jiff.
+    let second = time.second.unwrap_or(0).min(59);
+    let nanosecond = time.nanosecond.unwrap_or(0);
+    let number = |n: u8| i8::try_from(n).unwrap_or(i8::MAX);
+    let clock = Time::new(
+        number(time.hour),
+        number(time.minute),
+        number(second),
+        i32::try_from(nanosecond).unwrap_or(i32::MAX),
+    );
+    let time = date.to_datetime(clock.map_err(|_| no_time())?);
+    let offset = match offset {
+        Some(TomlOffset::Z) => Offset::UTC,
+        Some(TomlOffset::Custom { minutes }) => {
+            Offset::from_seconds(i32::from(*minutes) * 60).map_err(|_| no_time())?
         }
-    }
-    shaped(start, shape) && (matches!(rest, "Z" | "z") || shaped(rest, "+00:00"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rfc3339_and_nothing_else() {
-        for good in [
-            "2026-12-01T00:00:00Z",
-            "2026-12-01t00:00:00z",
-            "2026-12-01 00:00:00+01:00",
-            "2026-12-01T00:00:00.123456789-11:30",
-        ] {
-            assert!(is_rfc3339(good), "{good}");
-            assert!(good.parse::<Timestamp>().is_ok(), "{good}");
-        }
-        for bad in [
-            "",
-            "2026-12-01",
-            "2026-12-01T00:00Z",
-            "2026-12-01T00:00:00",
-            "2026-12-01T00:00:00.Z",
-            "2026-12-01T00:00:00+0100",
-            "2026-12-01T00:00:00+01",
-            "20261201T000000Z",
-            "2026-12-01T00:00:00Z[UTC]",
-            "+002026-12-01T00:00:00Z",
-            "2026-12-01T00:00:0\u{fc}Z",
-            "tomorrow",
-        ] {
-            assert!(!is_rfc3339(bad), "{bad}");
-        }
-    }
+        None => return Err(ExpiryError::no_offset(&text, time)),
+    };
+    Expiry::of(time, offset)
 }

@@ -401,9 +401,10 @@ fn explain(error: &io::Error, interface: &Interface) -> String {
             ),
             None => format!("another program holds the hook (bpftool net show dev {name})"),
         },
-        libc::EOPNOTSUPP => "the driver does not support it in its present settings (ethtool -K \
-             DEV lro off gro-hw off may help)"
-            .replace("DEV", name),
+        libc::EOPNOTSUPP => format!(
+            "the driver does not support it in its present settings (ethtool -K {name} lro off \
+             gro-hw off may help)"
+        ),
         libc::ERANGE => format!("the MTU of {} is too large for the driver's XDP", interface.mtu),
         libc::ENOSPC | libc::ENOMEM => {
             format!("{error}: too few queues or too little memory (ethtool -L {name} combined N)")

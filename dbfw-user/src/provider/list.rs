@@ -1,9 +1,10 @@
 //! A list of trusted sources as text. Pure.
 //!
-//! Plain: one source a line, an address, a CIDR, a range or `type:value`; `#` begins a
-//! comment, and one behind a source becomes its description. Behind `feed:` only a `#` after
-//! white space does: in a URL it begins the selector. A file whose name ends in `.toml` has
-//! `trusted_sources = […]` as the configuration writes it.
+//! Plain: one source a line, an address, a CIDR, a range or `type:value`; `#` or `;` begins a
+//! comment, and one behind a source becomes its description. Behind `feed:` only one after
+//! white space does: both are in URLs. A comment may be in any encoding; nothing is read from
+//! it. A file whose name ends in `.toml` has `trusted_sources = […]` as the configuration
+//! writes it.
 //!
 //! Whether there is a provider that can resolve a source is not known here.
 //!
@@ -21,7 +22,10 @@ use crate::{
         utf8,
     },
     resolve::literal,
-    source::{GrammarError, Prefix, SourceType, TrustedSource},
+    source::{
+        GrammarError, Mendable as _, Prefix, PrefixError, SourceType, TrustedSource,
+        lines::{ForeignEncoding, comment_text, lines, split_comment},
+    },
 };
 
 /// Sources a list may have.
@@ -114,18 +118,21 @@ fn parse_toml(file: &Path, text: &[u8], report: &mut Report) -> Collected {
 }
 
 fn parse_plain(file: &Path, text: &[u8], report: &mut Report) -> Collected {
-    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     let mut list = Collected::default();
-    for (i, line) in text.split(|byte| *byte == b'\n').enumerate() {
-        match parse_line(line.strip_suffix(b"\r").unwrap_or(line)) {
+    if let Some(encoding) = ForeignEncoding::of(text) {
+        report.problem(&Place::file(file), encoding.message(), encoding.fix());
+        return list;
+    }
+    for (number, line) in lines(text) {
+        match parse_line(line) {
             Ok(None) => {}
             Ok(Some(source)) => list.push(source),
             Err(Bad { message, fix }) => {
-                report.problem(&Place::line(file, i + 1), message, fix);
+                report.problem(&Place::line(file, number), message, fix);
             }
         }
         if list.all > MAX_ENTRIES {
-            too_many(&Place::line(file, i + 1), report);
+            too_many(&Place::line(file, number), report);
             break;
         }
     }
@@ -148,8 +155,7 @@ struct Bad {
 
 impl From<GrammarError> for Bad {
     fn from(error: GrammarError) -> Self {
-        let (message, fix) = error.parts();
-        Self { message, fix }
+        Self { message: error.to_string(), fix: error.fix() }
     }
 }
 
@@ -162,28 +168,17 @@ fn parse_line(line: &[u8]) -> Result<Option<TrustedSource>, Bad> {
             "write one source a line",
         ));
     }
-    let line = str::from_utf8(line).map_err(|_| bad("not UTF-8", "save the file as UTF-8"))?;
-    if let Some(c) = line.chars().find(|c| c.is_control() && *c != '\t') {
+    let (entry, comment) = split_comment(line);
+    let entry = str::from_utf8(entry).map_err(|_| bad("not UTF-8", "save the file as UTF-8"))?;
+    if let Some(c) = entry.chars().find(|c| c.is_control() && *c != '\t') {
         return Err(bad(&format!("has the control character {c:?}"), "remove it"));
     }
-    let (entry, comment) = split_comment(line);
-    let (entry, comment) = (entry.trim(), comment.trim());
+    let entry = entry.trim();
     if entry.is_empty() {
         return Ok(None);
     }
     let source = parse_entry(entry)?;
-    let description = (!comment.is_empty()).then(|| comment.to_owned());
-    Ok(Some(TrustedSource { description, ..source }))
-}
-
-/// What stands before a comment, and the comment.
-fn split_comment(line: &str) -> (&str, &str) {
-    let is_feed = line.trim_start().starts_with("feed:");
-    let begins = |(at, _): &(usize, &str)| !is_feed || line[..*at].ends_with([' ', '\t']);
-    match line.match_indices('#').find(begins) {
-        Some((at, sign)) => (&line[..at], &line[at + sign.len()..]),
-        None => (line, ""),
-    }
+    Ok(Some(TrustedSource { description: comment_text(comment), ..source }))
 }
 
 fn parse_entry(entry: &str) -> Result<TrustedSource, GrammarError> {
@@ -200,7 +195,11 @@ fn parse_entry(entry: &str) -> Result<TrustedSource, GrammarError> {
     match (bare.check(), head) {
         (Ok(()), _) => Ok(bare),
         // An IPv6 address has colons too: only what cannot be a group of one is a type.
-        (Err(_), Some(head)) if head.bytes().any(|byte| !byte.is_ascii_hexdigit()) => entry.parse(),
+        (Err(GrammarError::Address(PrefixError::Address { .. })), Some(head))
+            if head.bytes().any(|byte| !byte.is_ascii_hexdigit()) =>
+        {
+            entry.parse()
+        }
         (Err(error), _) => Err(error),
     }
 }

@@ -6,6 +6,7 @@
 mod client;
 mod judge;
 mod resolvers;
+mod runtime;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use futures_util::{
     future::{BoxFuture, join, ready},
 };
 
+pub use self::resolvers::nameservers;
 use self::{
     client::Family,
     judge::{Found, judge},
@@ -35,7 +37,7 @@ use crate::{
         stats::Stats,
         worker::{Demand, Mailbox, Report},
     },
-    source::{SourceKey, SourceType, check_name},
+    source::{Mendable as _, SourceKey, SourceType, check_name},
 };
 
 /// Keeps the addresses of host names fresh.
@@ -76,7 +78,8 @@ impl Task for Names {
                     wanted.all.insert(key.clone());
                 }
                 Err(error) => {
-                    let error = FetchError::new(Cause::Invalid, format!("dns: {error}"));
+                    let error =
+                        FetchError::new(Cause::Invalid, format!("dns: {}", error.with_fix()));
                     let outcome = Outcome::Failed(error);
                     wanted.reports.push(Report::Source { key: key.clone(), outcome });
                 }

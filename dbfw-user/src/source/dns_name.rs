@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::prefix::shown;
+use super::{Mendable, prefix::shown};
 
 /// Characters of a name without its last dot (RFC 1035, 2.3.4: 255 bytes on the wire).
 const MAX_NAME: usize = 253;
@@ -10,37 +10,94 @@ const MAX_NAME: usize = 253;
 /// Characters of a label (RFC 1035, 2.3.4).
 const MAX_LABEL: usize = 63;
 
+/// Why a text is not a host name that can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// An address, which needs no resolver.
+    #[error("{addr} is an address")]
+    Address {
+        /// The address.
+        addr: IpAddr,
+    },
+    /// Longer than a name may be.
+    #[error("the name has {length} characters, more than {MAX_NAME}")]
+    TooLong {
+        /// How many it has.
+        length: usize,
+    },
+    /// Two dots in a row, one at the beginning, or nothing at all.
+    #[error("{name:?} has an empty label")]
+    EmptyLabel {
+        /// What was written.
+        name: String,
+    },
+    /// A character that no host name has.
+    #[error("{name:?} has the character {found:?}")]
+    Character {
+        /// What was written.
+        name: String,
+        /// The character.
+        found: char,
+    },
+    /// A label longer than it may be.
+    #[error("the label {label:?} has more than {MAX_LABEL} characters")]
+    LongLabel {
+        /// The label.
+        label: String,
+    },
+    /// Digits and dots alone.
+    #[error("{name:?} has no letter")]
+    NoLetter {
+        /// What was written.
+        name: String,
+    },
+}
+
+impl Mendable for NameError {
+    fn fix(&self) -> String {
+        match self {
+            Self::Address { addr } => format!("write ip_addr:{addr}"),
+            Self::Character { found, .. } if found.is_alphabetic() => {
+                "write the name in its ASCII form, xn--…".to_owned()
+            }
+            Self::Character { .. } => {
+                "a host name has letters, digits, '-', '_' and '.'".to_owned()
+            }
+            Self::TooLong { .. }
+            | Self::EmptyLabel { .. }
+            | Self::LongLabel { .. }
+            | Self::NoLetter { .. } => "write a host name".to_owned(),
+        }
+    }
+}
+
 /// Whether `name` can be asked for: labels of letters, digits, `-` and `_`, at least one letter,
 /// and not an address. Letters of other alphabets are written in their ASCII form (`xn--…`).
-/// The error says what is wrong and what to write.
-pub fn check_name(name: &str) -> Result<(), String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_name(name: &str) -> Result<(), NameError> {
     let labels = name.strip_suffix('.').unwrap_or(name);
     if let Ok(addr) = labels.parse::<IpAddr>() {
-        return Err(format!("{addr} is an address; write ip_addr:{addr}"));
+        return Err(NameError::Address { addr });
     }
     let length = labels.chars().count();
     if length > MAX_NAME {
-        return Err(format!("the name has {length} characters, more than {MAX_NAME}"));
+        return Err(NameError::TooLong { length });
     }
     for label in labels.split('.') {
         if label.is_empty() {
-            return Err(format!("{:?} has an empty label; write a host name", shown(name)));
+            return Err(NameError::EmptyLabel { name: shown(name) });
         }
-        if let Some(c) = label.chars().find(|c| !is_allowed(*c)) {
-            let fix = if c.is_alphabetic() {
-                "write the name in its ASCII form, xn--…"
-            } else {
-                "a host name has letters, digits, '-', '_' and '.'"
-            };
-            return Err(format!("{:?} has the character {c:?}; {fix}", shown(name)));
+        if let Some(found) = label.chars().find(|c| !is_allowed(*c)) {
+            return Err(NameError::Character { name: shown(name), found });
         }
         if label.len() > MAX_LABEL {
-            let label = shown(label);
-            return Err(format!("the label {label:?} has more than {MAX_LABEL} characters"));
+            return Err(NameError::LongLabel { label: shown(label) });
         }
     }
     if !labels.bytes().any(|byte| byte.is_ascii_alphabetic()) {
-        return Err(format!("{:?} has no letter; write a host name", shown(name)));
+        return Err(NameError::NoLetter { name: shown(name) });
     }
     Ok(())
 }
@@ -105,10 +162,13 @@ mod tests {
                 "bücher.example",
                 "\"bücher.example\" has the character 'ü'; write the name in its ASCII form, xn--…",
             ),
-            (&label, &format!("the label {label:?} has more than 63 characters")),
-            (&long, "the name has 256 characters, more than 253"),
+            (
+                &label,
+                &format!("the label {label:?} has more than 63 characters; write a host name"),
+            ),
+            (&long, "the name has 256 characters, more than 253; write a host name"),
         ] {
-            assert_eq!(check_name(name).unwrap_err(), message, "{name}");
+            assert_eq!(check_name(name).unwrap_err().with_fix(), message, "{name}");
         }
     }
 

@@ -8,7 +8,7 @@ use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 use serde_json_path::JsonPath;
 use url::Url;
 
-use super::prefix::shown;
+use super::{Mendable, prefix::shown};
 
 /// Characters of a whole value.
 const MAX_VALUE: usize = 2048;
@@ -60,25 +60,25 @@ pub enum Column {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FeedError {
     /// Longer than any feed's address.
-    #[error("the value has {found} characters, more than {MAX_VALUE}; use a shorter URL")]
+    #[error("the value has {found} characters, more than {MAX_VALUE}")]
     TooLong {
         /// How many it has.
         found: usize,
     },
     /// Neither a URL nor an absolute path.
-    #[error("{text:?} is neither a URL nor an absolute path; write https://… or /…")]
+    #[error("{text:?} is neither a URL nor an absolute path")]
     Location {
         /// What was written.
         text: String,
     },
     /// A URL of another scheme.
-    #[error("{scheme}: is not a scheme that is fetched; write https://…, or /… for a local file")]
+    #[error("{scheme}: is not a scheme that is fetched")]
     Scheme {
         /// Its scheme.
         scheme: String,
     },
     /// Something that begins like a URL and is none.
-    #[error("{text:?} is not a URL: {reason}; write https://host/path")]
+    #[error("{text:?} is not a URL: {reason}")]
     Url {
         /// What was written.
         text: String,
@@ -86,27 +86,25 @@ pub enum FeedError {
         reason: url::ParseError,
     },
     /// User or password in the URL: every reader of the status would see them.
-    #[error("the URL holds a user or a password, which are shown to everybody; leave them out")]
+    #[error("the URL holds a user or a password, which are shown to everybody")]
     UserInfo,
     /// A fragment that selects nothing.
-    #[error("nothing after '#'; write #$… or #csv:…, or leave '#' out for a plain list")]
+    #[error("nothing after '#'")]
     NoSelector,
     /// A fragment of no known form.
-    #[error(
-        "the selector {text:?} is of no known form; write #$… (a JSONPath) or #csv:… (a column)"
-    )]
+    #[error("the selector {text:?} is of no known form")]
     Selector {
         /// What was written.
         text: String,
     },
     /// The fragment's percent-encoding is not text.
-    #[error("the selector {text:?} is not text once its %-codes are decoded; encode it as UTF-8")]
+    #[error("the selector {text:?} is not text once its %-codes are decoded")]
     Encoding {
         /// What was written.
         text: String,
     },
     /// A JSONPath that does not parse.
-    #[error("the JSONPath {path:?} is not valid: {reason}; write one as in RFC 9535")]
+    #[error("the JSONPath {path:?} is not valid: {reason}")]
     JsonPath {
         /// What was written.
         path: String,
@@ -114,14 +112,33 @@ pub enum FeedError {
         reason: String,
     },
     /// `csv:` without a column.
-    #[error("csv: names no column; write csv:network (its name) or csv:2 (its number)")]
+    #[error("csv: names no column")]
     NoColumn,
     /// `csv:0`, or a number no table has.
-    #[error("csv:{text} is no column; columns are counted from 1")]
+    #[error("csv:{text} is no column")]
     ColumnNumber {
         /// What was written.
         text: String,
     },
+}
+
+impl Mendable for FeedError {
+    fn fix(&self) -> String {
+        match self {
+            Self::TooLong { .. } => "use a shorter URL",
+            Self::Location { .. } => "write https://… or /…",
+            Self::Scheme { .. } => "write https://…, or /… for a local file",
+            Self::Url { .. } => "write https://host/path",
+            Self::UserInfo => "leave them out",
+            Self::NoSelector => "write #$… or #csv:…, or leave '#' out for a plain list",
+            Self::Selector { .. } => "write #$… (a JSONPath) or #csv:… (a column)",
+            Self::Encoding { .. } => "encode it as UTF-8",
+            Self::JsonPath { .. } => "write one as in RFC 9535",
+            Self::NoColumn => "write csv:network (its name) or csv:2 (its number)",
+            Self::ColumnNumber { .. } => "write csv:1 for the first column",
+        }
+        .to_owned()
+    }
 }
 
 impl FromStr for FeedValue {

@@ -3,9 +3,9 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    FeedError, FeedValue, Prefix, PrefixError, SourceType, TrustedSource, check_name,
-    prefix::{parse_address, shown},
-    range_prefixes,
+    FeedError, FeedValue, Mendable, NameError, Prefix, PrefixError, SourceType, TrustedSource,
+    check_name,
+    prefix::{literal, shown},
 };
 
 impl SourceType {
@@ -65,7 +65,7 @@ impl TrustedSource {
         if value.trim() != value || value.chars().any(char::is_control) {
             return Err(GrammarError::Untidy { kind, value: shown(value) });
         }
-        let (good, form) = match kind {
+        let good = match kind {
             SourceType::IpAddr => {
                 return literal(value).map(drop).map_err(GrammarError::Address);
             }
@@ -73,19 +73,13 @@ impl TrustedSource {
                 return value.parse::<FeedValue>().map(drop).map_err(GrammarError::Feed);
             }
             SourceType::Dns => return check_name(value).map_err(GrammarError::Name),
-            SourceType::Droplet => {
-                (is_droplet(value), "a droplet's id; write the number, as in droplet:3164494")
-            }
-            SourceType::Tag => {
-                (is_tag(value), "a tag; use at most 255 letters, digits, ':', '_' and '-'")
-            }
-            SourceType::K8s | SourceType::App | SourceType::Vpc => {
-                (is_id(value), "an id; use at most 64 letters, digits and '-'")
-            }
+            SourceType::Droplet => is_droplet(value),
+            SourceType::Tag => is_tag(value),
+            SourceType::K8s | SourceType::App | SourceType::Vpc => is_id(value),
         };
         match good {
             true => Ok(()),
-            false => Err(GrammarError::Value { kind, value: shown(value), form }),
+            false => Err(GrammarError::Value { kind, value: shown(value) }),
         }
     }
 
@@ -119,46 +113,60 @@ impl FromStr for TrustedSource {
             })
         });
         let Some(source) = split else {
-            return Err(match text.split_once(':') {
-                _ if looks_like_address(text) => GrammarError::BareAddress { text: shown(text) },
-                Some((kind, _)) => GrammarError::UnknownType { found: shown(kind) },
-                None => GrammarError::NoType { text: shown(text) },
-            });
+            return Err(no_type(text));
         };
         source.check()?;
         Ok(source)
     }
 }
 
-/// Why a text is not a trusted source.
+/// Why a text without a known type before a colon is no source.
+fn no_type(text: &str) -> GrammarError {
+    let bare = |meant| GrammarError::BareAddress { text: shown(text), meant };
+    match literal(text) {
+        Ok(_) => bare(text.to_owned()),
+        Err(PrefixError::Address { .. }) => match text.split_once(':') {
+            Some((kind, _)) => GrammarError::UnknownType { found: shown(kind) },
+            None => GrammarError::NoType { text: shown(text) },
+        },
+        Err(error) => match error.meant() {
+            Some(meant) => bare(meant),
+            None => GrammarError::Address(error),
+        },
+    }
+}
+
+/// Why a text is not a trusted source. As text it says what is wrong, and no more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrammarError {
     /// An address where `type:value` belongs.
-    #[error("{text} has no type; write ip_addr:{text}")]
+    #[error("{text} has no type")]
     BareAddress {
         /// What was written.
         text: String,
+        /// The address that was meant, in the form to write.
+        meant: String,
     },
     /// No ':' in it.
-    #[error("{text:?} has no type; write type:value, where type is one of {}", known())]
+    #[error("{text:?} has no type")]
     NoType {
         /// What was written.
         text: String,
     },
     /// A type nobody knows.
-    #[error("unknown type {found:?}; the types are {}", known())]
+    #[error("unknown type {found:?}")]
     UnknownType {
         /// What was written.
         found: String,
     },
     /// Nothing after the type.
-    #[error("{kind}: the value is empty; {}", expected(*.kind))]
+    #[error("{kind}: the value is empty")]
     Empty {
         /// Its type.
         kind: SourceType,
     },
     /// White space around the value, or control characters in it.
-    #[error("{kind}: {value:?} has white space around it or control characters in it; remove them")]
+    #[error("{kind}: {value:?} has white space around it or control characters in it")]
     Untidy {
         /// Its type.
         kind: SourceType,
@@ -166,14 +174,12 @@ pub enum GrammarError {
         value: String,
     },
     /// A value that nothing of its type can have.
-    #[error("{kind}: {value:?} is not {form}")]
+    #[error("{kind}: {value:?} is not {}", article(*.kind))]
     Value {
         /// Its type.
         kind: SourceType,
         /// What was written.
         value: String,
-        /// What it is not, and how to write it.
-        form: &'static str,
     },
     /// An `ip_addr` that is no address, CIDR or range.
     #[error("ip_addr: {0}")]
@@ -181,27 +187,25 @@ pub enum GrammarError {
     /// A `feed` that is no URL and no path, or selects nothing.
     #[error("feed: {0}")]
     Feed(FeedError),
-    /// A `dns` that is no host name: why not.
+    /// A `dns` that is no host name.
     #[error("dns: {0}")]
-    Name(String),
+    Name(NameError),
 }
 
-impl GrammarError {
-    /// What is wrong, and what to do about it.
-    pub fn parts(&self) -> (String, String) {
-        let text = self.to_string();
-        // The messages themselves say what to do behind the last "; ", where they do.
-        match text.rsplit_once("; ") {
-            Some((message, fix)) => (message.to_owned(), fix.to_owned()),
-            None => (text, self.general_fix().to_owned()),
-        }
-    }
-
-    fn general_fix(&self) -> &'static str {
+impl Mendable for GrammarError {
+    fn fix(&self) -> String {
         match self {
-            Self::Feed(_) => "write an https URL or an absolute path",
-            Self::Name(_) => "write a host name",
-            _ => "write an address, a CIDR or a range",
+            Self::BareAddress { meant, .. } => format!("write ip_addr:{meant}"),
+            Self::NoType { .. } => {
+                format!("write type:value, where type is one of {}", known())
+            }
+            Self::UnknownType { .. } => format!("the types are {}", known()),
+            Self::Empty { kind } => empty_fix(*kind).to_owned(),
+            Self::Untidy { .. } => "remove them".to_owned(),
+            Self::Value { kind, .. } => value_fix(*kind).to_owned(),
+            Self::Address(error) => error.fix(),
+            Self::Feed(error) => error.fix(),
+            Self::Name(error) => error.fix(),
         }
     }
 }
@@ -224,26 +228,36 @@ fn is_tag(value: &str) -> bool {
     value.len() <= 255 && value.bytes().all(allowed)
 }
 
-/// `10.0.0.1`, `10.0.0.0/24` or `10.0.0.1-10.0.0.9`.
-fn literal(text: &str) -> Result<Vec<Prefix>, PrefixError> {
-    match text.split_once('-') {
-        Some((first, last)) => {
-            range_prefixes(parse_address(first.trim_end())?, parse_address(last.trim_start())?)
-        }
-        None => Ok(vec![text.parse()?]),
-    }
-}
-
-/// Whether somebody meant an address, right or not quite.
-fn looks_like_address(text: &str) -> bool {
-    !matches!(literal(text), Err(PrefixError::Address { .. }))
-}
-
 fn known() -> String {
     SourceType::ALL.map(SourceType::as_str).join(", ")
 }
 
-fn expected(kind: SourceType) -> &'static str {
+/// What a value of the type is.
+fn article(kind: SourceType) -> &'static str {
+    match kind {
+        SourceType::IpAddr => "an address, a CIDR or a range",
+        SourceType::Droplet => "a droplet's id",
+        SourceType::Tag => "a tag",
+        SourceType::K8s | SourceType::App | SourceType::Vpc => "an id",
+        SourceType::Feed => "the address of a list",
+        SourceType::Dns => "a host name",
+    }
+}
+
+fn value_fix(kind: SourceType) -> &'static str {
+    match kind {
+        SourceType::IpAddr => "write an address, a CIDR or a range",
+        SourceType::Droplet => "write the number, as in droplet:3164494",
+        SourceType::Tag => "use at most 255 letters, digits, ':', '_' and '-'",
+        SourceType::K8s | SourceType::App | SourceType::Vpc => {
+            "use at most 64 letters, digits and '-'"
+        }
+        SourceType::Feed => "write an https URL or an absolute path",
+        SourceType::Dns => "write a host name",
+    }
+}
+
+fn empty_fix(kind: SourceType) -> &'static str {
     match kind {
         SourceType::IpAddr => "write an address, a CIDR or a range after ip_addr:",
         SourceType::Droplet => "write the droplet's id after droplet:",

@@ -1,19 +1,36 @@
 //! Trusted sources: their grammar, and where each came from. Pure.
 
 mod dns_name;
+mod expiry;
 mod feed;
 mod grammar;
+pub(crate) mod lines;
 mod prefix;
+mod slip;
 
 use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use dns_name::check_name;
+pub use dns_name::{NameError, check_name};
+pub use expiry::{Expiry, ExpiryError};
 pub use feed::{Column, FeedError, FeedValue, Location, Selector};
 pub use grammar::GrammarError;
 pub use prefix::{Prefix, PrefixError, range_prefixes};
+pub use slip::Slip;
+
+/// An error whose text says what is wrong, and which knows, apart from that, how to mend it. Its
+/// text may quote what somebody wrote, so the fix cannot be told from it.
+pub trait Mendable: std::error::Error {
+    /// What to do about it.
+    fn fix(&self) -> String;
+
+    /// What is wrong and what to do about it, for where one text shows both.
+    fn with_fix(&self) -> String {
+        format!("{self}; {}", self.fix())
+    }
+}
 
 /// What kind of thing a trusted source names. The names are DigitalOcean's where it has
 /// the kind.

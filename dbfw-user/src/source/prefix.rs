@@ -1,16 +1,28 @@
 //! Prefixes in the one form the rest of dbfw uses, and ranges as prefixes.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 
 use dbfw_common::Family;
 use ipnet::{IpNet, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::{
+    Mendable,
+    slip::{self, Slip},
+};
 
 /// Bits before the IPv4 address in an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2).
 const MAPPED_BITS: u8 = 96;
 
 /// Longest piece of somebody's text that an error repeats.
 const MAX_SHOWN: usize = 80;
+
+/// Prefixes of a range that a fix spells out.
+const MAX_SPELT: usize = 8;
 
 /// A block of addresses in canonical form: host bits are zero, and what was written as
 /// IPv4-mapped IPv6 is IPv4. So equal blocks are equal values.
@@ -24,7 +36,7 @@ impl Prefix {
     /// Every IPv4 address.
     pub const ANY4: Self = Self(IpNet::V4(Ipv4Net::new_assert(std::net::Ipv4Addr::UNSPECIFIED, 0)));
     /// Every IPv6 address.
-    pub const ANY6: Self = Self(IpNet::V6(Ipv6Net::new_assert(std::net::Ipv6Addr::UNSPECIFIED, 0)));
+    pub const ANY6: Self = Self(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)));
 
     /// The prefix of the first `len` bits of `addr`; a length beyond the family's counts as
     /// the family's. Of an IPv4-mapped address the first 96 bits say no more than "IPv4", so
@@ -37,6 +49,11 @@ impl Prefix {
         };
         let len = len.min(bits(addr));
         Self(IpNet::new_assert(addr, len).trunc())
+    }
+
+    /// An IPv6 prefix that a constant names; its host bits are zero.
+    pub(crate) const fn v6(addr: Ipv6Addr, len: u8) -> Self {
+        Self(IpNet::V6(Ipv6Net::new_assert(addr, len)))
     }
 
     /// The prefix of this one address.
@@ -178,8 +195,18 @@ pub enum PrefixError {
         /// What was written.
         text: String,
     },
+    /// An address with something that does not belong to it.
+    #[error("{text:?} {}", slip.as_str())]
+    Slip {
+        /// What was written.
+        text: String,
+        /// What is out of place.
+        slip: Slip,
+        /// What was meant, in the form to write.
+        meant: String,
+    },
     /// No length, or one the family does not have.
-    #[error("{text:?}: the length after '/' must be a number from 0 to {max}")]
+    #[error("{text:?}: the length after '/' is not a number from 0 to {max}")]
     Length {
         /// What was written.
         text: String,
@@ -187,7 +214,7 @@ pub enum PrefixError {
         max: u8,
     },
     /// The address is inside the prefix, not at its start.
-    #[error("{text} has host bits set; write {network}, or {addr} for the one address")]
+    #[error("{text} has host bits set")]
     HostBits {
         /// What was written.
         text: String,
@@ -197,16 +224,13 @@ pub enum PrefixError {
         addr: IpAddr,
     },
     /// All of IPv4, written as IPv4-mapped IPv6.
-    #[error(
-        "{text} holds all of IPv4 in IPv4-mapped form (::ffff:0:0/96); \
-         write 0.0.0.0/0 if every IPv4 address is meant"
-    )]
+    #[error("{text} holds all of IPv4 in IPv4-mapped form (::ffff:0:0/96)")]
     Mapped {
         /// What was written.
         text: String,
     },
     /// The ends of a range are of two families.
-    #[error("{first}-{last}: both ends of a range must be IPv4 or both IPv6")]
+    #[error("{first}-{last} has ends of two families")]
     MixedFamilies {
         /// Where the range starts.
         first: IpAddr,
@@ -214,7 +238,7 @@ pub enum PrefixError {
         last: IpAddr,
     },
     /// A range ends before it starts.
-    #[error("{first}-{last} ends before it starts; write {last}-{first}")]
+    #[error("{first}-{last} ends before it starts")]
     Backwards {
         /// Where the range starts.
         first: IpAddr,
@@ -223,8 +247,77 @@ pub enum PrefixError {
     },
 }
 
+impl PrefixError {
+    /// What to write instead, if that is certain.
+    pub(super) fn meant(&self) -> Option<String> {
+        match self {
+            Self::Slip { meant, .. } => Some(meant.clone()),
+            Self::HostBits { network, .. } => Some(network.to_string()),
+            Self::Backwards { first, last } => Some(format!("{last}-{first}")),
+            Self::Address { .. }
+            | Self::Length { .. }
+            | Self::Mapped { .. }
+            | Self::MixedFamilies { .. } => None,
+        }
+    }
+}
+
+impl Mendable for PrefixError {
+    fn fix(&self) -> String {
+        match self {
+            Self::Address { .. } => "write an address, a CIDR or a range".to_owned(),
+            Self::Slip { slip, meant, .. } => {
+                format!("write {meant}{}{}", spelt(meant), slip.because())
+            }
+            Self::Length { max, .. } => {
+                format!("write a length from 0 to {max}, or none for the one address")
+            }
+            Self::HostBits { network, addr, .. } => {
+                format!("write {network}, or {addr} for the one address")
+            }
+            Self::Mapped { .. } => "write 0.0.0.0/0 if every IPv4 address is meant".to_owned(),
+            Self::MixedFamilies { .. } => {
+                "write a range of IPv4 addresses or one of IPv6 addresses".to_owned()
+            }
+            Self::Backwards { first, last } => format!("write {last}-{first}"),
+        }
+    }
+}
+
+/// The CIDRs of a range, as a further way to write it, where they are few.
+fn spelt(meant: &str) -> String {
+    match strict(meant) {
+        Ok(prefixes) if meant.contains('-') && prefixes.len() <= MAX_SPELT => {
+            let prefixes: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
+            format!(" (or {})", prefixes.join(", "))
+        }
+        _ => String::new(),
+    }
+}
+
+/// `10.0.0.1`, `10.0.0.0/24` or `10.0.0.1-10.0.0.9`.
+///
+/// # Errors
+/// What is wrong with it, and what was probably meant.
+pub(super) fn literal(text: &str) -> Result<Vec<Prefix>, PrefixError> {
+    strict(text).map_err(|error| match slip::meant(text) {
+        Some((slip, meant)) => PrefixError::Slip { text: shown(text), slip, meant },
+        None => error,
+    })
+}
+
+/// The same without a guess at what was meant.
+pub(super) fn strict(text: &str) -> Result<Vec<Prefix>, PrefixError> {
+    match text.split_once('-') {
+        Some((first, last)) => {
+            range_prefixes(parse_address(first.trim_end())?, parse_address(last.trim_start())?)
+        }
+        None => Ok(vec![text.parse()?]),
+    }
+}
+
 /// An address and nothing else.
-pub(super) fn parse_address(text: &str) -> Result<IpAddr, PrefixError> {
+fn parse_address(text: &str) -> Result<IpAddr, PrefixError> {
     text.parse().map_err(|_| PrefixError::Address { text: shown(text) })
 }
 
@@ -261,7 +354,7 @@ mod tests {
     }
 
     fn error(text: &str) -> String {
-        text.parse::<Prefix>().unwrap_err().to_string()
+        text.parse::<Prefix>().unwrap_err().with_fix()
     }
 
     #[test]
@@ -311,7 +404,10 @@ mod tests {
         }
         let long = "x".repeat(1 << 20);
         assert!(error(&long).len() < 200);
-        assert_eq!(error("a\nb"), "\"a\\nb\" is not an IPv4 or IPv6 address");
+        assert_eq!(
+            error("a\nb"),
+            "\"a\\nb\" is not an IPv4 or IPv6 address; write an address, a CIDR or a range"
+        );
     }
 
     #[test]
@@ -340,7 +436,7 @@ mod tests {
         assert_eq!(range("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff").unwrap(), "::/0");
         assert_eq!(range("::ffff:10.0.0.0", "10.0.0.3").unwrap(), "10.0.0.0/30");
         assert_eq!(
-            range("10.0.0.9", "10.0.0.1").unwrap_err().to_string(),
+            range("10.0.0.9", "10.0.0.1").unwrap_err().with_fix(),
             "10.0.0.9-10.0.0.1 ends before it starts; write 10.0.0.1-10.0.0.9"
         );
         assert!(matches!(range("10.0.0.1", "::1"), Err(PrefixError::MixedFamilies { .. })));

@@ -1,12 +1,16 @@
 //! Host names as trusted sources: their records are followed, and what vanishes is kept as
 //! long as it is to be.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::{SocketAddr, SocketAddrV6},
+    time::{Duration, Instant},
+};
 
 use dbfw_tests::{
     agent::Host,
     dns_server::{DnsServer, Reply},
-    pair::{FRIEND4, Pair, STRANGER4, TRUSTED4, TRUSTED6, orders},
+    netns::Netns,
+    pair::{FRIEND4, INTERFACE, Pair, STRANGER4, TRUSTED4, TRUSTED6, orders},
 };
 
 use super::{
@@ -21,9 +25,13 @@ const NAME: &str = "ci.example.test";
 const SOURCE: &str = "dns:ci.example.test";
 
 fn started<'a>(pair: &'a Pair, dns: &DnsServer, agent: &str, keys: &str) -> Host<'a> {
+    asking(pair, dns.address(), agent, keys)
+}
+
+fn asking<'a>(pair: &'a Pair, server: SocketAddr, agent: &str, keys: &str) -> Host<'a> {
     let mut host = Host::new(&pair.db);
     let database = orders(&format!("max_shrink = \"off\"\ntrusted_sources = [\"{SOURCE}\"]"));
-    let table = format!("[dns]\nservers = [\"{}\"]\ntimeout = \"1s\"\n{keys}", dns.address());
+    let table = format!("[dns]\nservers = [\"{server}\"]\ntimeout = \"1s\"\n{keys}");
     host.configure(&agent_keys(agent), &format!("{table}\n\n{database}"));
     host.start();
     host
@@ -50,6 +58,24 @@ fn addresses_of_both_families_are_let_in_and_followed() {
     wait_let_in(&host, &pair, FRIEND4);
     wait_cut(&host, &pair, TRUSTED4);
     assert_let_in(&host, &pair, TRUSTED6);
+}
+
+/// As `nameserver fe80::53%db0` in resolv.conf: the address alone does not say over which link.
+#[test]
+fn a_server_of_one_link_is_asked_over_that_link() {
+    let pair = Pair::new();
+    pair.db.address(INTERFACE, "fe80::1/64");
+    pair.clients.address("cl0", "fe80::53/64");
+    let server = |netns: &Netns, interface| {
+        let scope = netns.ifindex(interface);
+        SocketAddrV6::new("fe80::53".parse().expect("an address"), 5353, 0, scope)
+    };
+    let dns = DnsServer::at(&pair.clients, server(&pair.clients, "cl0").into());
+    dns.set(NAME, Reply::addresses(1, &["10.77.0.2", "fd77::2"]));
+    let host = asking(&pair, server(&pair.db, INTERFACE).into(), "", "min_ttl = \"200ms\"");
+    wait_prefixes(&host, SOURCE, &["10.77.0.2/32", "fd77::2/128"]);
+    wait_let_in(&host, &pair, TRUSTED4);
+    assert_refused(&host, &pair, FRIEND4);
 }
 
 #[test]

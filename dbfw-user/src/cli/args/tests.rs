@@ -207,6 +207,23 @@ fn what_the_design_promises_parses() {
 }
 
 #[test]
+fn a_source_that_is_none_is_told_with_what_to_write() {
+    for (source, write) in [
+        ("203.0.113.7", "write ip_addr:203.0.113.7"),
+        ("203.0.113.7:5432", "write ip_addr:203.0.113.7"),
+        ("ip_addr:203.0.113.7/24", "write 203.0.113.0/24, or 203.0.113.7 for the one address"),
+        ("ip_addr:[2001:db8::1]:5432", "write 2001:db8::1: a source may connect from any port"),
+        ("nonsense", "write type:value, where type is one of"),
+    ] {
+        for verb in ["add", "rm"] {
+            let line = format!("dbfw trust {verb} {source} --database orders");
+            let error = parse(&line).unwrap_err().to_string();
+            assert!(error.contains(write), "{error}");
+        }
+    }
+}
+
+#[test]
 fn trust_add_takes_what_the_design_shows() {
     let words = [
         "dbfw",

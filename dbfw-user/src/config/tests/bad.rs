@@ -99,7 +99,7 @@ fn more_databases_than_a_host_can_have() {
 
 #[test]
 fn a_bad_expiry_does_not_trust_for_ever() {
-    let source = r#"{ type = "ip_addr", value = "10.0.0.1", expires_at = "never" }"#;
+    let source = r#"{ type = "ip_addr", value = "10.0.0.1", expires_at = "soon" }"#;
     let text = format!("{SHORT}\n").replace(r#""ip_addr:10.0.0.0/8""#, source);
     assert_eq!(Dir::new(text).load().unwrap_err().len(), 1);
 }

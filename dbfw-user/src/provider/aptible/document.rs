@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::MAX_SHOWN;
 use crate::{
     provider::{Cause, FetchError, http::clean},
-    source::{GrammarError, SourceType, TrustedSource},
+    source::{GrammarError, Mendable as _, SourceType, TrustedSource},
 };
 
 /// Rules of a list, and what of it is none.
@@ -67,7 +67,8 @@ fn rule(entry: Value) -> Result<TrustedSource, String> {
         TrustedSource { kind: SourceType::IpAddr, value, description: None, expires_at: None };
     match source.check() {
         Ok(()) => Ok(source),
-        Err(GrammarError::Address(error)) => Err(error.to_string()),
-        Err(error) => Err(error.to_string()),
+        // Every rule there is an address: the type says nothing.
+        Err(GrammarError::Address(error)) => Err(error.with_fix()),
+        Err(error) => Err(error.with_fix()),
     }
 }

@@ -140,7 +140,12 @@ async fn what_is_no_rule_is_named() {
             + "1.1.1.1/1 has host bits set; write 0.0.0.0/1, or 1.1.1.1 for the one address: mend \
                it there"
     );
-    assert_eq!(problems[1], place(2) + "\"all\" is not an IPv4 or IPv6 address: mend it there");
+    assert_eq!(
+        problems[1],
+        place(2)
+            + "\"all\" is not an IPv4 or IPv6 address; write an address, a CIDR or a range: mend it \
+               there"
+    );
     assert_eq!(problems[2], place(3) + "is 7, not a string: mend it there");
     assert_eq!(problems[3], place(4) + "is null, not a string: mend it there");
     assert!(problems[4].starts_with(&place(5)), "{}", problems[4]);

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::listing::pages;
 use crate::{
     provider::{Cause, FetchError, http::clean, worker::Demand},
-    source::{Prefix, SourceKey, SourceType, TrustedSource},
+    source::{Mendable as _, Prefix, SourceKey, SourceType, TrustedSource},
 };
 
 /// So many things of a kind are asked for one by one without a thought.
@@ -141,7 +141,7 @@ pub(crate) fn check(key: &SourceKey) -> Result<(), FetchError> {
         description: None,
         expires_at: None,
     };
-    source.check().map_err(|error| unusable(&error.to_string()))
+    source.check().map_err(|error| unusable(&error.with_fix()))
 }
 
 /// A droplet's id.

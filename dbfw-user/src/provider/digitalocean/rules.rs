@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::wire::{Firewall, FirewallRule};
 use crate::{
     provider::{Cause, FetchError, http::clean, worker::ListOutcome},
-    source::{SourceKey, SourceType, TrustedSource},
+    source::{Mendable as _, SourceKey, SourceType, TrustedSource},
 };
 
 /// Characters of a description that are kept.
@@ -73,7 +73,7 @@ fn source(rule: &FirewallRule) -> Result<TrustedSource, String> {
     };
     match source.check() {
         Ok(()) => Ok(source),
-        Err(error) => Err(format!("value: {}", clean(&error.to_string(), 300))),
+        Err(error) => Err(format!("value: {}", clean(&error.with_fix(), 300))),
     }
 }
 

@@ -108,7 +108,7 @@ fn in_a_feed_a_comment_begins_behind_white_space() {
 #[test]
 fn reports_every_bad_line() {
     let text = b"10.0.0.1\n10.0.0.5/24\nnonsense\ntag:back end\n2001:db8::zz\n\
-                 host:db.example\n10.0.0.1\0\n\xff\xfe\na\rb\nip_addr:\n10.0.0.1 10.0.0.2\n";
+                 host:db.example\n10.0.0.1\0\n\xff\xfe\na\x0bb\nip_addr:\n10.0.0.1 10.0.0.2\n";
     assert_eq!(
         plain(text).unwrap_err(),
         [
@@ -123,13 +123,129 @@ fn reports_every_bad_line() {
              feed, dns",
             "l:7: has the control character '\\0': remove it",
             "l:8: not UTF-8: save the file as UTF-8",
-            "l:9: has the control character '\\r': remove it",
+            "l:9: has the control character '\\u{b}': remove it",
             "l:10: ip_addr: the value is empty: write an address, a CIDR or a range after \
              ip_addr:",
             "l:11: ip_addr: \"10.0.0.1 10.0.0.2\" is not an IPv4 or IPv6 address: write an \
              address, a CIDR or a range",
         ]
     );
+}
+
+/// As Spamhaus publishes DROP: comments with ';', at the beginning and behind an entry.
+#[test]
+fn semicolons_begin_comments() {
+    let text = "; Spamhaus DROP List\n; Expires: never\n\n1.10.16.0/20 ; SBL256894\n\
+                1.19.0.0/16;SBL434604 # x\n2001:db8::/32 ;\ntag:web ; the shop\n\
+                feed:https://a.example/l;v=1 ; by version\n";
+    assert_eq!(
+        shown(&plain(text).unwrap()),
+        [
+            "ip_addr:1.10.16.0/20 # SBL256894",
+            "ip_addr:1.19.0.0/16 # SBL434604 # x",
+            "ip_addr:2001:db8::/32",
+            "tag:web # the shop",
+            "feed:https://a.example/l;v=1 # by version",
+        ]
+    );
+}
+
+#[test]
+fn a_comment_may_be_in_any_encoding() {
+    for comment in [
+        &b"B\xfcro M\xfcnchen"[..],
+        b"\x93smart\x94 quotes",
+        b"\x8c\x8e\x96\xb1\x8f\x8a",
+        b"\x1b$B;vL3=j\x1b(B",
+        b"\xff\xfe\x80",
+        b"bell \x07 and NUL \0",
+    ] {
+        for sign in ['#', ';'] {
+            let mut text = format!("192.0.2.1 {sign} ").into_bytes();
+            text.extend(comment);
+            text.extend(format!("\n{sign} ").as_bytes());
+            text.extend(comment);
+            text.extend(b"\n192.0.2.2\n");
+            let sources = plain(&text).unwrap();
+            assert_eq!(sources.len(), 2, "{comment:?}");
+            let description = sources[0].description.as_ref().unwrap();
+            assert!(!description.contains(char::is_control), "{description:?}");
+        }
+    }
+    let problems = plain(b"192.0.2.1\n192.0.2.\xfc2 # x\n").unwrap_err();
+    assert_eq!(problems, ["l:2: not UTF-8: save the file as UTF-8"]);
+}
+
+#[test]
+fn other_encodings_are_named() {
+    let text = "# office\r\n192.0.2.1\r\n";
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    for (file, text, charset) in [
+        ("l", wide(text), "UTF-16LE"),
+        ("l", wide(&format!("\u{feff}{text}")), "UTF-16"),
+        ("l.toml", wide("trusted_sources = []\n"), "UTF-16LE"),
+        ("l.toml", wide("\u{feff}trusted_sources = []\n"), "UTF-16"),
+    ] {
+        assert_eq!(
+            read(file, text).unwrap_err(),
+            [format!(
+                "{file}: is UTF-16, not UTF-8: save it as UTF-8 (on a command line: iconv -f \
+                 {charset} -t UTF-8)"
+            )]
+        );
+    }
+}
+
+/// The command that the error names converts the list.
+#[test]
+fn the_command_for_another_encoding_works() {
+    let list = "# B\u{fc}ro\r\n192.0.2.1 # M\u{fc}nchen\r\n";
+    let marked = format!("\u{feff}{list}");
+    let le = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let be = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>();
+    let wide = marked.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
+    for text in [le(list), be(list), le(&marked), be(&marked), wide] {
+        let problems = plain(&text).unwrap_err();
+        let (_, command) = problems[0].split_once("command line: ").unwrap();
+        let words: Vec<&str> = command.trim_end_matches(')').split(' ').collect();
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("list");
+        std::fs::write(&file, &text).unwrap();
+        let converted = std::process::Command::new(words[0]).args(&words[1..]).arg(&file).output();
+        let converted = converted.unwrap_or_else(|error| panic!("{command}: {error}"));
+        let sources = plain(&converted.stdout).unwrap();
+        assert_eq!(shown(&sources), ["ip_addr:192.0.2.1 # M\u{fc}nchen"], "{command}");
+    }
+}
+
+/// What an entry that is nearly an address says to write, and that it can be written.
+#[test]
+fn what_is_nearly_an_address_says_what_to_write() {
+    for (entry, write) in [
+        ("192.0.2.1:5432", "192.0.2.1: a source may connect from any port"),
+        ("[2001:db8::1]:5432", "2001:db8::1: a source may connect from any port"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("[2001:db8::]/32", "2001:db8::/32"),
+        ("\"192.0.2.1\",", "192.0.2.1"),
+        ("192.0.2.1,", "192.0.2.1"),
+        ("192.0.2.0/255.255.255.0", "192.0.2.0/24"),
+        ("192.0.2.0 255.255.255.0", "192.0.2.0/24"),
+        ("192.0.2.*", "192.0.2.0/24"),
+        ("10.0/16", "10.0.0.0/16"),
+        (
+            "192.0.2.1-9",
+            "192.0.2.1-192.0.2.9 (or 192.0.2.1/32, 192.0.2.2/31, 192.0.2.4/30, 192.0.2.8/31)",
+        ),
+        ("192.0.2.1\u{2013}192.0.2.2", "192.0.2.1-192.0.2.2 (or 192.0.2.1/32, 192.0.2.2/32)"),
+        ("fe80::1%eth0", "fe80::1: a source is trusted on every interface"),
+        ("ip_addr:[2001:db8::1]:5432", "2001:db8::1: a source may connect from any port"),
+    ] {
+        let problems = plain(entry).unwrap_err();
+        assert_eq!(problems.len(), 1, "{entry}");
+        assert!(problems[0].ends_with(&format!(": write {write}")), "{entry}: {}", problems[0]);
+        let meant = write.split([' ']).next().unwrap().trim_end_matches(':');
+        assert!(plain(meant).is_ok(), "{meant}");
+    }
 }
 
 #[test]

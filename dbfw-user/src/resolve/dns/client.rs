@@ -1,21 +1,21 @@
 //! Asking the resolvers, in their order.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use hickory_resolver::{
-    TokioResolver,
+    Resolver,
     config::{
         ConnectionConfig, NameServerConfig, ProtocolConfig, ResolveHosts, ResolverConfig,
         ResolverOpts,
     },
-    net::{DnsError, NetError, NoRecords, runtime::TokioRuntimeProvider},
+    net::{DnsError, NetError, NoRecords},
     proto::{
         op::ResponseCode,
         rr::{Name, RData, Record, RecordType},
     },
 };
 
-use super::judge::Found;
+use super::{judge::Found, runtime::Runtime};
 use crate::provider::{Cause, FetchError, http::clean};
 
 /// Characters of a library's words that go into an error.
@@ -54,10 +54,15 @@ pub(super) struct Client {
     timeout: Duration,
 }
 
-#[derive(Debug)]
 struct Server {
     address: SocketAddr,
-    resolver: TokioResolver,
+    resolver: Resolver<Runtime>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.address, f)
+    }
 }
 
 /// What to tell of a resolver's answer.
@@ -74,9 +79,9 @@ impl Client {
         let server = |address: &SocketAddr| {
             // One server a resolver: hickory would ask them by speed, two at once, and the
             // answers of a split horizon would change from one query to the next.
-            let mut builder = TokioResolver::builder_with_config(
+            let mut builder = Resolver::builder_with_config(
                 ResolverConfig::from_name_servers(vec![name_server(*address)]),
-                TokioRuntimeProvider::default(),
+                Runtime::to(*address),
             );
             configure(builder.options_mut(), timeout);
             let resolver = builder.build()?;

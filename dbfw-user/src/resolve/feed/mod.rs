@@ -31,7 +31,9 @@ use crate::{
         stats::Stats,
         worker::{Demand, Mailbox, Report},
     },
-    source::{FeedValue, Location, Prefix, Selector, SourceKey, SourceType},
+    source::{
+        FeedError, FeedValue, Location, Mendable as _, Prefix, Selector, SourceKey, SourceType,
+    },
 };
 
 /// Name of a feed's only part.
@@ -108,7 +110,8 @@ impl Task for Feeds {
             let FeedValue { location, selector } = match key.value.parse() {
                 Ok(value) => value,
                 Err(error) => {
-                    wanted.reports.push(invalid(key, format!("feed: {error}")));
+                    let error: FeedError = error;
+                    wanted.reports.push(invalid(key, format!("feed: {}", error.with_fix())));
                     continue;
                 }
             };

@@ -9,7 +9,10 @@ use serde_json::Value;
 
 use crate::{
     provider::list::{MAX_ENTRIES, MAX_LINE},
-    source::{GrammarError, Prefix, Selector, SourceType, TrustedSource},
+    source::{
+        GrammarError, Mendable as _, Prefix, PrefixError, Selector, SourceType, TrustedSource,
+        lines::{ForeignEncoding, lines, split_comment},
+    },
 };
 
 /// What every selector takes from a document, in their order; sorted, no duplicates. A JSON
@@ -18,8 +21,12 @@ use crate::{
 /// The errors are words: where in the document, what is wrong there and what to do.
 pub(super) fn select(body: &[u8], selectors: &[Selector]) -> Vec<Result<Vec<Prefix>, String>> {
     let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+    let encoding = ForeignEncoding::of(body);
     let mut document = None;
     let mut one = |selector: &Selector| {
+        if let Some(encoding) = encoding {
+            return Err(format!("{}: {UNUSED}", encoding.message()));
+        }
         if is_markup(body) {
             return Err("is a page of HTML or XML, not a list: something else answers there, a \
                         login page or a proxy; check the address"
@@ -43,7 +50,7 @@ fn is_markup(body: &[u8]) -> bool {
     body.trim_ascii_start().first() == Some(&b'<')
 }
 
-/// One entry a line; `#` begins a comment.
+/// One entry a line; `#` or `;` begins a comment.
 fn plain(body: &[u8]) -> Result<Vec<Prefix>, String> {
     if matches!(body.trim_ascii_start().first(), Some(b'{' | b'[')) {
         return Err("is JSON and not a plain list: say what of it to take with a JSONPath behind \
@@ -51,15 +58,15 @@ fn plain(body: &[u8]) -> Result<Vec<Prefix>, String> {
             .to_owned());
     }
     let mut list = List::default();
-    for (i, line) in body.split(|byte| *byte == b'\n').enumerate() {
-        let place = || format!("line {}", i + 1);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+    for (number, line) in lines(body) {
+        let place = || format!("line {number}");
         if line.len() > MAX_LINE {
             return Err(format!("{}: is longer than {MAX_LINE} bytes: {UNUSED}", place()));
         }
-        let line =
-            str::from_utf8(line).map_err(|_| format!("{}: is not UTF-8: {UNUSED}", place()))?;
-        let entry = line.split_once('#').map_or(line, |(entry, _)| entry).trim();
+        let (entry, _) = split_comment(line);
+        let entry =
+            str::from_utf8(entry).map_err(|_| format!("{}: is not UTF-8: {UNUSED}", place()))?;
+        let entry = entry.trim();
         if !entry.is_empty() {
             list.push(entry).map_err(|error| error.at(&place()))?;
         }
@@ -114,8 +121,13 @@ impl Bad {
     /// In words, with the place.
     fn at(&self, place: &str) -> String {
         match self {
-            Self::Entry(GrammarError::Address(error)) => format!("{place}: {error}: {UNUSED}"),
-            Self::Entry(error) => format!("{place}: {error}: {UNUSED}"),
+            Self::Entry(GrammarError::Address(error @ PrefixError::Address { .. })) => {
+                format!("{place}: {error}: {UNUSED}")
+            }
+            Self::Entry(GrammarError::Address(error)) => {
+                format!("{place}: {}: {UNUSED}", error.with_fix())
+            }
+            Self::Entry(error) => format!("{place}: {}: {UNUSED}", error.with_fix()),
             Self::TooMany => {
                 format!("{place}: more than {MAX_ENTRIES} prefixes: use a shorter list")
             }

@@ -9,7 +9,7 @@ fn value(text: &str) -> FeedValue {
 }
 
 fn error(text: &str) -> String {
-    text.parse::<FeedValue>().unwrap_err().to_string()
+    text.parse::<FeedValue>().unwrap_err().with_fix()
 }
 
 fn selector(text: &str) -> Selector {
@@ -132,10 +132,10 @@ fn what_is_wrong_and_how_to_mend_it() {
              one another; write one as in RFC 9535",
         ),
         ("/l#csv:", "csv: names no column; write csv:network (its name) or csv:2 (its number)"),
-        ("/l#csv:0", "csv:0 is no column; columns are counted from 1"),
+        ("/l#csv:0", "csv:0 is no column; write csv:1 for the first column"),
         (
             "/l#csv:99999999999999999999999",
-            "csv:99999999999999999999999 is no column; columns are counted from 1",
+            "csv:99999999999999999999999 is no column; write csv:1 for the first column",
         ),
     ] {
         assert_eq!(error(text), message, "{text}");

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn error(text: &str) -> String {
-    text.parse::<TrustedSource>().unwrap_err().to_string()
+    text.parse::<TrustedSource>().unwrap_err().with_fix()
 }
 
 fn prefixes(text: &str) -> String {
@@ -43,7 +43,7 @@ fn what_does_not() {
     let types = "ip_addr, droplet, k8s, tag, app, vpc, feed, dns";
     for (text, message) in [
         ("10.0.0.0/8", "10.0.0.0/8 has no type; write ip_addr:10.0.0.0/8"),
-        ("10.0.0.1/8", "10.0.0.1/8 has no type; write ip_addr:10.0.0.1/8"),
+        ("10.0.0.1/8", "10.0.0.1/8 has no type; write ip_addr:10.0.0.0/8"),
         ("2001:db8::1", "2001:db8::1 has no type; write ip_addr:2001:db8::1"),
         ("::1", "::1 has no type; write ip_addr:::1"),
         ("10.0.0.1-10.0.0.9", "10.0.0.1-10.0.0.9 has no type; write ip_addr:10.0.0.1-10.0.0.9"),
@@ -63,8 +63,15 @@ fn what_does_not() {
             "tag:a\tb",
             "tag: \"a\\tb\" has white space around it or control characters in it; remove them",
         ),
-        ("ip_addr:db1", "ip_addr: \"db1\" is not an IPv4 or IPv6 address"),
-        ("ip_addr:10.0.0.1-9", "ip_addr: \"9\" is not an IPv4 or IPv6 address"),
+        (
+            "ip_addr:db1",
+            "ip_addr: \"db1\" is not an IPv4 or IPv6 address; write an address, a CIDR or a range",
+        ),
+        (
+            "ip_addr:10.0.0.1-9",
+            "ip_addr: \"10.0.0.1-9\" ends with a part of an address; write 10.0.0.1-10.0.0.9 (or \
+             10.0.0.1/32, 10.0.0.2/31, 10.0.0.4/30, 10.0.0.8/31)",
+        ),
         (
             "ip_addr:10.0.0.5/24",
             "ip_addr: 10.0.0.5/24 has host bits set; write 10.0.0.0/24, or 10.0.0.5 for the \
@@ -80,7 +87,8 @@ fn what_does_not() {
         ("dns:a..b", "dns: \"a..b\" has an empty label; write a host name"),
         (
             "ip_addr:10.0.0.0/24-10.0.1.0/24",
-            "ip_addr: \"10.0.0.0/24\" is not an IPv4 or IPv6 address",
+            "ip_addr: \"10.0.0.0/24-10.0.1.0/24\" is a range from network to network; write \
+             10.0.0.0-10.0.1.255 (or 10.0.0.0/23)",
         ),
     ] {
         assert_eq!(error(text), message, "{text}");
@@ -98,7 +106,19 @@ fn lengths() {
 }
 
 #[test]
-fn every_error_says_what_to_do() {
+fn the_fix_has_nothing_of_what_was_written() {
+    for text in ["1; app server", "a ; b; app server", "; app server", "app server; "] {
+        for kind in SourceType::ALL {
+            let Err(error) = format!("{kind}:{text}").parse::<TrustedSource>() else {
+                panic!("{kind}:{text}")
+            };
+            assert!(!error.fix().contains("app server"), "{kind}:{text}: {}", error.fix());
+            assert!(!error.fix().is_empty(), "{kind}:{text}");
+        }
+        let error = text.parse::<TrustedSource>().unwrap_err();
+        assert!(error.to_string().contains(text), "{error}");
+        assert!(!error.fix().contains("app server"), "{text}: {}", error.fix());
+    }
     for (text, message, fix) in [
         (
             "tag:a; b",
@@ -106,18 +126,41 @@ fn every_error_says_what_to_do() {
             "use at most 255 letters, digits, ':', '_' and '-'",
         ),
         (
-            "ip_addr:db1",
-            "ip_addr: \"db1\" is not an IPv4 or IPv6 address",
-            "write an address, a CIDR or a range",
+            "ip_addr:192.0.2.10 ; app; server",
+            "ip_addr: \"192.0.2.10 ; app; server\" has a comment in it",
+            "write 192.0.2.10 alone, and the comment outside the value",
         ),
         (
-            &format!("dns:{}", "a.".repeat(200)),
-            "dns: the name has 399 characters, more than 253",
-            "write a host name",
+            "ip_addr:198.51.100.0/24 ; SBL256894",
+            "ip_addr: \"198.51.100.0/24 ; SBL256894\" has a comment in it",
+            "write 198.51.100.0/24 alone, and the comment outside the value",
+        ),
+        (
+            "feed:https://a.example/; b#x",
+            "feed: the selector \"x\" is of no known form",
+            "write #$… (a JSONPath) or #csv:… (a column)",
         ),
     ] {
-        let parts = text.parse::<TrustedSource>().unwrap_err().parts();
-        assert_eq!(parts, (message.to_owned(), fix.to_owned()), "{text}");
+        let error = text.parse::<TrustedSource>().unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.fix().as_str()), (message, fix), "{text}");
+    }
+}
+
+#[test]
+fn an_address_without_a_type_is_named_with_it() {
+    for (text, fix) in [
+        ("192.0.2.1:5432", "write ip_addr:192.0.2.1"),
+        ("[2001:db8::1]:5432", "write ip_addr:2001:db8::1"),
+        ("10.0.0.5/24", "write ip_addr:10.0.0.0/24"),
+        ("10.0.0.9-10.0.0.1", "write ip_addr:10.0.0.1-10.0.0.9"),
+        ("192.0.2.1 # office", "write ip_addr:192.0.2.1"),
+        ("10.0.0.0/33", "write a length from 0 to 32, or none for the one address"),
+    ] {
+        let error = text.parse::<TrustedSource>().unwrap_err();
+        assert_eq!(error.fix(), fix, "{text}: {error}");
+        if let Some(written) = fix.strip_prefix("write ip_addr") {
+            assert!(format!("ip_addr{written}").parse::<TrustedSource>().is_ok(), "{fix}");
+        }
     }
 }
 

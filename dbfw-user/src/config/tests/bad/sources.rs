@@ -34,7 +34,7 @@ const SOURCES: &[(&str, &[&str])] = &[
     (
         r#"trusted_sources = ["ip_addr:10.0.0.0/33"]"#,
         &[
-            r#"trusted_sources[0]: ip_addr: "10.0.0.0/33": the length after '/' must be a number from 0 to 32: write an address, a CIDR or a range"#,
+            r#"trusted_sources[0]: ip_addr: "10.0.0.0/33": the length after '/' is not a number from 0 to 32: write a length from 0 to 32, or none for the one address"#,
         ],
     ),
     (
@@ -46,7 +46,7 @@ const SOURCES: &[(&str, &[&str])] = &[
     (
         r#"trusted_sources = ["ip_addr:10.0.0.1-::1"]"#,
         &[
-            "trusted_sources[0]: ip_addr: 10.0.0.1-::1: both ends of a range must be IPv4 or both IPv6: write an address, a CIDR or a range",
+            "trusted_sources[0]: ip_addr: 10.0.0.1-::1 has ends of two families: write a range of IPv4 addresses or one of IPv6 addresses",
         ],
     ),
     (
@@ -164,31 +164,43 @@ const SOURCES: &[(&str, &[&str])] = &[
     (
         r#"trusted_sources = [{ type = "ip_addr", value = "10.0.0.1", expires_at = "tomorrow" }]"#,
         &[
-            r#"trusted_sources[0].expires_at: "tomorrow" is not an RFC 3339 time: write a time with its offset, as in "2026-12-01T00:00:00Z""#,
+            r#"trusted_sources[0].expires_at: "tomorrow" is not an RFC 3339 time: write a time with its offset, as in "2026-12-01T00:00:00Z", or "never""#,
         ],
     ),
     (
         r#"trusted_sources = [{ type = "ip_addr", value = "10.0.0.1", expires_at = 2026-12-01 }]"#,
         &[
-            r#"trusted_sources[0].expires_at: "2026-12-01" is not an RFC 3339 time: write a time with its offset, as in "2026-12-01T00:00:00Z""#,
+            r#"trusted_sources[0].expires_at: "2026-12-01" does not say of which offset from UTC it is: write "2026-12-01T00:00:00Z" if that is UTC, "2026-12-01T00:00:00+01:00" if it is one hour east of it"#,
         ],
     ),
     (
         r#"trusted_sources = [{ type = "ip_addr", value = "10.0.0.1", expires_at = 2026-12-01T00:00:00 }]"#,
         &[
-            r#"trusted_sources[0].expires_at: "2026-12-01T00:00:00" is not an RFC 3339 time: write a time with its offset, as in "2026-12-01T00:00:00Z""#,
+            r#"trusted_sources[0].expires_at: "2026-12-01T00:00:00" does not say of which offset from UTC it is: write "2026-12-01T00:00:00Z" if that is UTC, "2026-12-01T00:00:00+01:00" if it is one hour east of it"#,
         ],
     ),
     (
         r#"trusted_sources = [{ type = "ip_addr", value = "10.0.0.1", expires_at = "2026-02-30T00:00:00Z" }]"#,
         &[
-            r#"trusted_sources[0].expires_at: "2026-02-30T00:00:00Z" is not an RFC 3339 time: write a time with its offset, as in "2026-12-01T00:00:00Z""#,
+            r#"trusted_sources[0].expires_at: "2026-02-30T00:00:00Z" is not an RFC 3339 time: write a time with its offset, as in "2026-12-01T00:00:00Z", or "never""#,
+        ],
+    ),
+    (
+        r#"trusted_sources = [{ type = "ip_addr", value = "10.0.0.1", expires_at = "" }]"#,
+        &[
+            r#"trusted_sources[0].expires_at: "" is not an RFC 3339 time: write a time with its offset, as in "2026-12-01T00:00:00Z", or "never""#,
+        ],
+    ),
+    (
+        r#"trusted_sources = [{ type = "ip_addr", value = "10.0.0.1", expires_at = 10:30:00 }]"#,
+        &[
+            r#"trusted_sources[0].expires_at: "10:30:00" is not an RFC 3339 time: write a time with its offset, as in "2026-12-01T00:00:00Z", or "never""#,
         ],
     ),
     (
         r#"trusted_sources = [{ type = "ip_addr", value = "10.0.0.1", expires_at = 1 }]"#,
         &[
-            r#"trusted_sources[0].expires_at: must be a date with time and offset, not an integer: write a time with its offset, as in "2026-12-01T00:00:00Z""#,
+            r#"trusted_sources[0].expires_at: must be a date with time and offset, not an integer: write a time with its offset, as in "2026-12-01T00:00:00Z", or "never""#,
         ],
     ),
 ];

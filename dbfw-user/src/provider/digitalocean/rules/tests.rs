@@ -94,7 +94,9 @@ fn bad_rules_spoil_nothing_else() {
         "[10]: value: tag: \" web\" has white space around it or control characters in it; remove \
          them"
             .to_owned(),
-        "[11]: value: ip_addr: \"db.example\" is not an IPv4 or IPv6 address".to_owned(),
+        "[11]: value: ip_addr: \"db.example\" is not an IPv4 or IPv6 address; write an address, a \
+         CIDR or a range"
+            .to_owned(),
     ];
     let expected: Vec<_> = expected.iter().map(|text| format!("{NAME}: rules{text}")).collect();
     assert_eq!(problems, expected);

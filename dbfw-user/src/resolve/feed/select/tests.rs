@@ -97,6 +97,23 @@ fn one_bad_line_fails_a_plain_list() {
 }
 
 #[test]
+fn plain_lists_as_others_publish_them() {
+    let body = "; Spamhaus DROP List 2026/11/01\n1.10.16.0/20 ; SBL256894\r\n\
+                1.19.0.0/16;SBL434604\r\u{feff}10.0.0.1 # x\n";
+    assert_eq!(plain(body), ok("1.10.16.0/20 1.19.0.0/16 10.0.0.1/32"));
+    assert_eq!(plain(b"10.0.0.1 # B\xfcro\n; \xfc\n10.0.0.2"), ok("10.0.0.1/32 10.0.0.2/32"));
+    let wide: Vec<u8> = "10.0.0.1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let named = err("is UTF-16, not UTF-8: nothing of the feed is used until it is mended");
+    assert_eq!(plain(&wide), named);
+    assert_eq!(json(&wide, "$"), named);
+    assert_eq!(
+        plain("10.0.0.1:80"),
+        err("line 1: \"10.0.0.1:80\" has a port; write 10.0.0.1: a source may connect from any \
+             port: nothing of the feed is used until it is mended")
+    );
+}
+
+#[test]
 fn too_many_entries_fail() {
     // 254 prefixes each.
     let ranges = "::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe\n";

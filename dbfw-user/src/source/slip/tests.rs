@@ -1,0 +1,86 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn what_was_meant() {
+    for (text, slip, write) in [
+        ("192.0.2.1:5432", Slip::Port, "192.0.2.1"),
+        ("[2001:db8::1]:5432", Slip::Port, "2001:db8::1"),
+        ("[192.0.2.1]:5432", Slip::Port, "192.0.2.1"),
+        ("[2001:db8::1]", Slip::Brackets, "2001:db8::1"),
+        ("[2001:db8::/32]", Slip::Brackets, "2001:db8::/32"),
+        ("[2001:db8::]/32", Slip::Brackets, "2001:db8::/32"),
+        ("<192.0.2.1>", Slip::Brackets, "192.0.2.1"),
+        ("(192.0.2.0/24)", Slip::Brackets, "192.0.2.0/24"),
+        ("'192.0.2.1'", Slip::Quotes, "192.0.2.1"),
+        ("\"192.0.2.0/24\",", Slip::Quotes, "192.0.2.0/24"),
+        ("192.0.2.1 # office", Slip::Comment, "192.0.2.1"),
+        ("192.0.2.1;office", Slip::Comment, "192.0.2.1"),
+        ("192.0.2.1:80 ; x", Slip::Comment, "192.0.2.1"),
+        ("10.0.0.1-10.0.0.2 ; x-y", Slip::Comment, "10.0.0.1-10.0.0.2"),
+        ("fe80::1%eth0", Slip::Zone, "fe80::1"),
+        ("fe80::%2/64", Slip::Zone, "fe80::/64"),
+        ("10.0.0.0/255.0.0.0", Slip::Netmask, "10.0.0.0/8"),
+        ("10.0.0.0\t255.255.0.0", Slip::Netmask, "10.0.0.0/16"),
+        ("10.1.*.*", Slip::Wildcard, "10.1.0.0/16"),
+        ("10.1.*", Slip::Wildcard, "10.1.0.0/16"),
+        ("10.1.2.%", Slip::Wildcard, "10.1.2.0/24"),
+        ("10/8", Slip::Shortened, "10.0.0.0/8"),
+        ("172.16/12", Slip::Shortened, "172.16.0.0/12"),
+        ("192.0.2.1-9", Slip::LastNumber, "192.0.2.1-192.0.2.9"),
+        ("192.0.2.1 - 3.4", Slip::LastNumber, "192.0.2.1-192.0.3.4"),
+        ("192.0.2.0/25-192.0.2.128/25", Slip::Networks, "192.0.2.0-192.0.2.255"),
+        (
+            "2001:db8::/64-2001:db8:0:1::/64",
+            Slip::Networks,
+            "2001:db8::-2001:db8:0:1:ffff:ffff:ffff:ffff",
+        ),
+        ("192.0.2.1\u{2014}192.0.2.9", Slip::Dash, "192.0.2.1-192.0.2.9"),
+        ("192.000.002.010", Slip::LeadingZeros, "192.0.2.10"),
+        ("010.0.0.0/8", Slip::LeadingZeros, "10.0.0.0/8"),
+    ] {
+        assert_eq!(meant(text), Some((slip, write.to_owned())), "{text}");
+    }
+}
+
+#[test]
+fn no_guess_where_nothing_is_certain() {
+    for text in [
+        "",
+        "db1",
+        "db1:5432",
+        "10.0.0.1 10.0.0.2",
+        "10.0.0.5/24",
+        "10.0.0.5/255.255.255.0",
+        "10.0.0.0/0.255.255.255",
+        "10.0.0",
+        "*",
+        "*.*.*.*",
+        "10.*.1.1",
+        "192.0.2.300:80",
+        "192.0.2.1:123456",
+        "192.0.2.9-1",
+        "192.0.2.1-300",
+        "; only a comment",
+        "[",
+        "[]",
+        "[]:1",
+        "%eth0",
+        "1.2.3.4-",
+        "/",
+    ] {
+        assert_eq!(meant(text), None, "{text}");
+    }
+}
+
+proptest! {
+    /// Whatever is said to be meant can be written, and is not what was written.
+    #[test]
+    fn what_is_meant_parses(text in "[0-9a-f:./%*;# \\[\\]\"'<>()\u{2013}-]{0,24}|\\PC{0,24}") {
+        if strict(&text).is_err() && let Some((_, write)) = meant(&text) {
+            prop_assert!(strict(&write).is_ok(), "{text:?}: {write:?}");
+            prop_assert_ne!(write, text);
+        }
+    }
+}
