@@ -76,14 +76,32 @@ pub(super) enum ListPart {
 pub(super) struct Refused {
     /// Eight hexadecimal digits of the change's content: who confirms it names it.
     pub(super) id: String,
-    /// The guard.
-    pub(super) guard: Guard,
-    /// Why, and how to let it through.
-    pub(super) message: String,
+    /// Why.
+    refusal: Refusal,
     /// The prefixes it would take away.
     pub(super) lost: Vec<Prefix>,
     /// What would be trusted instead.
     pub(super) kept: Arc<[Prefix]>,
+}
+
+impl Refused {
+    /// The guard.
+    pub(super) fn guard(&self) -> Guard {
+        self.refusal.guard()
+    }
+
+    /// Why, and how to let it through.
+    pub(super) fn message(&self) -> String {
+        format!("{}; {}", self.refusal, self.refusal.fix(&self.id))
+    }
+
+    /// What lets it through; empty: only a change of the configuration.
+    pub(super) fn command(&self) -> String {
+        match self.guard().takes_a_word() {
+            true => format!("dbfw reload --confirm {}", self.id),
+            false => String::new(),
+        }
+    }
 }
 
 /// What became of a change.
@@ -175,8 +193,7 @@ impl Enforced {
                 refusal = self.guard(database, &candidate, now).err().unwrap_or(refusal);
             }
             let id = plan_id(&database.name, &candidate.guarded);
-            // What lets in everybody is a matter of the configuration, not of a plan.
-            if refusal.guard == Guard::AllowAny || !confirmed.contains(&id) {
+            if !refusal.guard().takes_a_word() || !confirmed.contains(&id) {
                 return self.refuse(database, candidate, refusal, id, now);
             }
             by_hand = Some(id);
@@ -327,13 +344,14 @@ impl Enforced {
     ) -> Offer {
         let new = self.refused.as_ref().is_none_or(|refused| refused.id != id);
         let kept = prefixes(candidate.guarded.iter());
-        let lost = match refusal.guard {
+        let guard = refusal.guard();
+        let lost = match guard {
             Guard::AllowAny => Vec::new(),
             Guard::MaxShrink | Guard::OnEmpty => {
                 crate::policy::lost(&prefixes(self.guarded.iter()), &kept)
             }
         };
-        if refusal.guard == Guard::MaxShrink {
+        if guard == Guard::MaxShrink {
             let mut losable = self.losable(database, &candidate, now);
             losable.retain(|p| self.measure.as_ref().is_none_or(|measure| measure.contains(p)));
             self.measure = Some(losable.into_iter().collect());
@@ -351,14 +369,7 @@ impl Enforced {
             self.guarded = with_written;
         }
         self.plain = candidate.plain;
-        let guard = refusal.guard;
-        let message = match guard {
-            Guard::AllowAny => refusal.message,
-            Guard::MaxShrink | Guard::OnEmpty => {
-                refusal.message.replace("--confirm", &format!("--confirm {id}"))
-            }
-        };
-        self.refused = Some(Refused { id, guard, message, lost, kept: kept.into() });
+        self.refused = Some(Refused { id, refusal, lost, kept: kept.into() });
         Offer::Refused { guard, new }
     }
 
@@ -370,17 +381,12 @@ impl Enforced {
         };
         let lost = prefixes(listed.into_iter());
         let provider = database.provider.as_ref().map(crate::provider::provider_name);
-        Refusal {
-            guard: Guard::OnEmpty,
-            total: lost.len(),
-            prefixes: lost.into_iter().take(20).collect(),
-            message: format!(
-                "{} {what}, and {kept}: confirm it with dbfw reload --confirm, or set \
-                 on_empty = \"close\" for database {}",
-                provider.unwrap_or_default(),
-                database.name
-            ),
-        }
+        Refusal::new(
+            Guard::OnEmpty,
+            lost,
+            format!("{} {what}, and {kept}", provider.unwrap_or_default()),
+            format!("set on_empty = \"close\" for database {}", database.name),
+        )
     }
 }
 

@@ -60,12 +60,12 @@ impl Agent {
                 let Some(refused) = refused else { return };
                 let message = match self.cut_connections(database, refused) {
                     Ok(cut) if !cut.is_empty() => {
-                        format!("{} ({} live connections)", refused.message, cut.len())
+                        format!("{} ({} live connections)", refused.message(), cut.len())
                     }
-                    _ => refused.message.clone(),
+                    _ => refused.message(),
                 };
                 let entry = Entry {
-                    guard: Some(refused.guard.as_str().to_owned()),
+                    guard: Some(refused.guard().as_str().to_owned()),
                     plan: Some(refused.id.clone()),
                     message: Some(message),
                     ..self.entry(Kind::Refused)

@@ -17,7 +17,6 @@ use crate::{
         metrics::{ProviderScrape, SourceScrape},
         status::SourceDetail,
     },
-    policy::Guard,
     source::{Prefix, SourceKey},
 };
 
@@ -157,19 +156,14 @@ impl Agent {
         });
         RefusedPlan {
             id: refused.id.clone(),
-            guard: refused.guard.as_str().to_owned(),
-            message: refused.message.clone(),
+            guard: refused.guard().as_str().to_owned(),
+            message: refused.message(),
             lost: refused.lost.iter().take(MAX_SHOWN).map(ToString::to_string).collect(),
             lost_total: refused.lost.len(),
             connections: shown.collect(),
             connections_total: connections.len(),
             connections_error,
-            command: match refused.guard {
-                Guard::AllowAny => String::new(),
-                Guard::MaxShrink | Guard::OnEmpty => {
-                    format!("dbfw reload --confirm {}", refused.id)
-                }
-            },
+            command: refused.command(),
         }
     }
 

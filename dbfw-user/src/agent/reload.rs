@@ -91,7 +91,7 @@ impl Agent {
             .iter()
             .filter_map(|(name, enforced)| {
                 let refused = enforced.refused.as_ref()?;
-                Some(format!("{name} ({}): {}", refused.guard.as_str(), refused.message))
+                Some(format!("{name} ({}): {}", refused.guard().as_str(), refused.message()))
             })
             .collect();
         let failed = self

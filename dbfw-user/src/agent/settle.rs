@@ -12,7 +12,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    enforced::Offer,
+    enforced::{Offer, Refused},
     lists::List,
     logging,
     remote::Account,
@@ -211,7 +211,7 @@ impl Agent {
         let refused = self.enforced.get(database).and_then(|e| e.refused.as_ref());
         let outcome = match (self.failure_of(database), refused) {
             (Some(cause), _) => Outcome::Failure(cause),
-            (None, Some(refused)) => Outcome::Refused(refused.guard),
+            (None, Some(refused)) => Outcome::Refused(refused.guard()),
             (None, None) => Outcome::Success(Timestamp::now()),
         };
         self.sync.finished(database, took, outcome);
@@ -262,7 +262,7 @@ impl Agent {
         let error = self.lists.get(database).and_then(|list| list.error.as_ref());
         let refused = self.enforced.get(database).and_then(|e| e.refused.as_ref());
         let error = error.map(|(_, message)| message.clone());
-        error.or_else(|| refused.map(|refused| refused.message.clone()))
+        error.or_else(|| refused.map(Refused::message))
     }
 
     /// Whether a file may have changed since it was last read.

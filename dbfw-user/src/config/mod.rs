@@ -37,7 +37,7 @@ pub use providers::{
     RequestLimits, TokenSource,
 };
 
-use crate::source::TrustedSource;
+use crate::{policy::USUAL_MIN_LEN, source::TrustedSource};
 
 /// A configuration in which nothing is left to check.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,7 +140,7 @@ pub struct DatabaseConfig {
     /// What an empty list from the provider means.
     pub on_empty: OnEmpty,
     /// Percent of its prefixes a change of the provider's list may lose without a human
-    /// word; 100: no limit.
+    /// word, and three prefixes whatever their share; 100: no limit.
     pub max_shrink: u8,
     /// Whether providers, feeds and names may stand for a prefix wider than `min_prefix`.
     pub allow_any: bool,
@@ -158,10 +158,9 @@ pub struct MinPrefix {
 }
 
 impl Default for MinPrefix {
-    /// 10.0.0.0/8 is a common private network, and hardly anybody holds more; registries
-    /// allocate IPv6 prefixes wider than /19 to hardly anybody.
     fn default() -> Self {
-        Self { ipv4: 8, ipv6: 19 }
+        let [ipv4, ipv6] = USUAL_MIN_LEN;
+        Self { ipv4, ipv6 }
     }
 }
 

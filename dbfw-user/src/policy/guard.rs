@@ -1,6 +1,8 @@
 //! What a provider's list may not do without a human word.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, net::Ipv6Addr};
+
+use dbfw_common::Family;
 
 use crate::source::Prefix;
 
@@ -10,6 +12,22 @@ const MAX_NAMED: usize = 20;
 /// How many prefixes of the shortest length a list may hold all in all, by address. A pair of
 /// /1s or every /8 is "everybody" too; 16 blocks of /8 are a sixteenth of IPv4.
 const MAX_WIDEST: u128 = 16;
+
+/// How many prefixes a change may lose whatever share of the list they are: in a short list the
+/// replacement of one address is a large share.
+const MAX_FEW: usize = 3;
+
+/// The shortest prefixes that a list usually has, IPv4 and IPv6. 10.0.0.0/8 is a common private
+/// network, and hardly anybody holds more; registries allocate IPv6 prefixes wider than /19 to
+/// hardly anybody.
+pub const USUAL_MIN_LEN: [u8; 2] = [8, 19];
+
+/// Unique local and link-local addresses: the IPv6 ranges that mean what 10.0.0.0/8 and
+/// 169.254.0.0/16 mean in IPv4. Nobody out on the internet has one.
+const OWN6: [Prefix; 2] = [
+    Prefix::v6(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
+    Prefix::v6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
+];
 
 /// A rule no list may break unasked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +52,15 @@ impl Guard {
             Self::AllowAny => "allow_any",
         }
     }
+
+    /// Whether a human word lets through what it refuses. What lets in everybody is a matter
+    /// of the configuration.
+    pub const fn takes_a_word(self) -> bool {
+        match self {
+            Self::MaxShrink | Self::OnEmpty => true,
+            Self::AllowAny => false,
+        }
+    }
 }
 
 impl fmt::Display for Guard {
@@ -42,27 +69,66 @@ impl fmt::Display for Guard {
     }
 }
 
-/// A list that a guard refuses.
+/// A list that a guard refuses. As text, what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+#[error("{what}")]
 pub struct Refusal {
-    /// The guard.
-    pub guard: Guard,
-    /// The prefixes lost or too wide; the first of them if there are many.
-    pub prefixes: Vec<Prefix>,
-    /// How many there are.
-    pub total: usize,
-    /// What is wrong, and how to let it through.
-    pub message: String,
+    guard: Guard,
+    prefixes: Vec<Prefix>,
+    total: usize,
+    what: String,
+    setting: String,
 }
 
-/// Refuses a list that loses more than `max_shrink_percent` of the prefixes in force, or all
-/// of them. A prefix is lost unless the new list holds each of its addresses, in whatever
-/// pieces. The share is of `counted` prefixes: all of `old`, or those that were in force before
-/// it was refused first.
+impl Refusal {
+    /// What is wrong with a list, and what to set in the configuration if it is not: the end of
+    /// a sentence, "raise max_shrink".
+    pub fn new(guard: Guard, mut prefixes: Vec<Prefix>, what: String, setting: String) -> Self {
+        let total = prefixes.len();
+        prefixes.truncate(MAX_NAMED);
+        Self { guard, prefixes, total, what, setting }
+    }
+
+    /// The guard.
+    pub fn guard(&self) -> Guard {
+        self.guard
+    }
+
+    /// The prefixes lost or too wide; the first of them if there are many.
+    pub fn prefixes(&self) -> &[Prefix] {
+        &self.prefixes
+    }
+
+    /// How many there are.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// How to let the list through: by a word about the plan it is part of, or a setting.
+    pub fn fix(&self, plan: &str) -> String {
+        let Self { guard, setting, .. } = self;
+        match guard {
+            Guard::MaxShrink => {
+                format!("if the loss is meant, run `dbfw reload --confirm {plan}` or {setting}")
+            }
+            Guard::OnEmpty => format!(
+                "if nobody is to be trusted, run `dbfw reload --confirm {plan}` or {setting}"
+            ),
+            Guard::AllowAny => format!("if it is meant, {setting}"),
+        }
+    }
+}
+
+/// Refuses a list that loses more than `max_shrink_percent` of the prefixes in force and more
+/// than 3 of them, or all of them. A prefix is lost unless the new list holds each of its
+/// addresses, in whatever pieces. The share is of `counted` prefixes: all of `old`, or those
+/// that were in force before it was refused first.
 ///
 /// At 100 percent a list may lose any number but not become empty: whoever has set `on_empty`
 /// to allow that does not ask about an empty list.
+///
+/// # Errors
+/// What it loses, and what would let it through.
 pub fn check_shrink(
     old: &[Prefix],
     counted: usize,
@@ -71,28 +137,28 @@ pub fn check_shrink(
 ) -> Result<(), Refusal> {
     let old: BTreeSet<_> = old.iter().copied().collect();
     if new.is_empty() && !old.is_empty() {
-        let message = format!(
-            "the new list is empty, and {} in force; on_empty keeps the list in force. If nobody \
-             is to be trusted, run `dbfw reload --confirm` or set on_empty = \"close\"",
+        let what = format!(
+            "the new list is empty, and {} in force; on_empty keeps the list in force",
             count(old.len(), "prefix is", "prefixes are"),
         );
-        return Err(Refusal::new(Guard::OnEmpty, old.into_iter().collect(), message));
+        let setting = "set on_empty = \"close\"".to_owned();
+        return Err(Refusal::new(Guard::OnEmpty, old.into_iter().collect(), what, setting));
     }
     let old = Vec::from_iter(old);
     let lost = lost(&old, new);
     // In u128 no product overflows.
-    if lost.len() as u128 * 100 <= counted as u128 * u128::from(max_shrink_percent) {
+    let is_within = lost.len() as u128 * 100 <= counted as u128 * u128::from(max_shrink_percent);
+    if is_within || lost.len() <= MAX_FEW {
         return Ok(());
     }
-    let message = format!(
+    let what = format!(
         "the new list loses {} of {} in force, more than max_shrink = \"{max_shrink_percent}%\" \
-         allows: {}. The list in force stays; if the loss is meant, run `dbfw reload --confirm` \
-         or raise max_shrink",
+         allows: {}. The list in force stays",
         lost.len(),
         count(counted, "prefix", "prefixes"),
         named(&lost),
     );
-    Err(Refusal::new(Guard::MaxShrink, lost, message))
+    Err(Refusal::new(Guard::MaxShrink, lost, what, "raise max_shrink".to_owned()))
 }
 
 /// The prefixes of `old` of which `new` does not hold each address, in whatever pieces.
@@ -103,57 +169,129 @@ pub fn lost(old: &[Prefix], new: &[Prefix]) -> Vec<Prefix> {
 
 /// Refuses a list that holds a prefix shorter than `min_len` (IPv4, IPv6), or in all pieces
 /// together more addresses than 16 of those.
+///
+/// The whole of the unique local and link-local ranges of IPv6 passes where `min_len` is no
+/// longer than usual, as 10.0.0.0/8 does in IPv4.
+///
+/// # Errors
+/// What is too wide, and the least setting that lets it through.
 pub fn check_width(prefixes: &[Prefix], allow_any: bool, min_len: [u8; 2]) -> Result<(), Refusal> {
     if allow_any {
         return Ok(());
     }
-    let wide: BTreeSet<_> = prefixes
-        .iter()
-        .filter(|prefix| prefix.len() < min_len[prefix.family() as usize])
-        .copied()
-        .collect();
+    let wide: BTreeSet<_> =
+        prefixes.iter().filter(|prefix| !is_narrow(prefix, min_len)).copied().collect();
     if !wide.is_empty() {
         let wide: Vec<_> = wide.into_iter().collect();
-        let message = format!(
+        let what = format!(
             "the new list holds {} wider than /{} (IPv6: /{}), which no list may unasked: {}. The \
-             list in force stays; if it is meant, set allow_any = true for the database",
+             list in force stays",
             count(wide.len(), "prefix", "prefixes"),
             min_len[0],
             min_len[1],
             named(&wide),
         );
-        return Err(Refusal::new(Guard::AllowAny, wide, message));
+        return Err(Refusal::new(Guard::AllowAny, wide, what, least(prefixes, min_len)));
     }
-    for (v4, name, min_len, bits) in
-        [(true, "IPv4", min_len[0], 32), (false, "IPv6", min_len[1], 128)]
-    {
-        let family: BTreeSet<_> =
-            prefixes.iter().filter(|prefix| prefix.is_v4() == v4).copied().collect();
-        let family = Vec::from_iter(family);
-        let limit = most(min_len, bits);
-        // All of IPv6 is one address more than the type holds, so the sum saturates.
-        let addresses = union(&family).iter().map(Span::addresses).fold(0, u128::saturating_add);
-        if addresses > limit {
-            let message = format!(
-                "the new list holds more {name} addresses than {MAX_WIDEST} blocks of /{min_len}, \
-                 which no list may unasked: {}. The list in force stays; if it is meant, set \
-                 allow_any = true for the database",
-                named(&family),
+    for family in Family::ALL {
+        let extent = Extent::of(prefixes, family, min_len);
+        let min = min_len[family as usize];
+        if extent.addresses > most(min, family) {
+            let of_family = prefixes.iter().filter(|prefix| prefix.family() == family).copied();
+            let all = Vec::from_iter(of_family.collect::<BTreeSet<_>>());
+            let what = format!(
+                "the new list holds more {} addresses than {MAX_WIDEST} blocks of /{min}, which no \
+                 list may unasked: {}. The list in force stays",
+                name(family),
+                named(&all),
             );
-            return Err(Refusal::new(Guard::AllowAny, family, message));
+            return Err(Refusal::new(Guard::AllowAny, all, what, least(prefixes, min_len)));
         }
     }
     Ok(())
 }
 
+/// Whether the prefix alone is not too wide.
+fn is_narrow(prefix: &Prefix, min_len: [u8; 2]) -> bool {
+    prefix.len() >= min_len[prefix.family() as usize] || is_own(prefix, min_len)
+}
+
+/// Whether it is in the operator's own ranges of IPv6, and nobody asked for longer prefixes
+/// than usual.
+fn is_own(prefix: &Prefix, min_len: [u8; 2]) -> bool {
+    min_len[1] <= USUAL_MIN_LEN[1] && OWN6.iter().any(|own| own.covers(prefix))
+}
+
+/// What a list takes of a family, without the operator's own ranges of IPv6.
+struct Extent {
+    shortest: u8,
+    addresses: u128,
+}
+
+impl Extent {
+    fn of(prefixes: &[Prefix], family: Family, min_len: [u8; 2]) -> Self {
+        let of_family = |prefix: &&Prefix| prefix.family() == family && !is_own(prefix, min_len);
+        let counted: Vec<Prefix> = prefixes.iter().filter(of_family).copied().collect();
+        Self {
+            shortest: counted.iter().map(Prefix::len).min().unwrap_or(u8::MAX),
+            // All of IPv6 is one address more than the type holds, so the sum saturates.
+            addresses: union(&counted).iter().map(Span::addresses).fold(0, u128::saturating_add),
+        }
+    }
+
+    /// Whether it passes with this shortest length.
+    fn passes(&self, min_len: u8, family: Family) -> bool {
+        self.shortest >= min_len && self.addresses <= most(min_len, family)
+    }
+
+    fn is_everybody(&self, family: Family) -> bool {
+        let all = 1_u128.checked_shl(bits(family)).unwrap_or(u128::MAX);
+        self.addresses >= all
+    }
+}
+
+/// The least setting that lets a list through: the longest `min_prefix`, or `allow_any` for
+/// what is everybody.
+fn least(prefixes: &[Prefix], min_len: [u8; 2]) -> String {
+    let longest = |family: Family| {
+        let usual_len = USUAL_MIN_LEN[family as usize];
+        let all = Extent::of(prefixes, family, [u8::MAX; 2]);
+        let usual = Extent::of(prefixes, family, USUAL_MIN_LEN);
+        if all.is_everybody(family) {
+            return None;
+        }
+        let passes = |len: &u8| {
+            let extent = if *len <= usual_len { &usual } else { &all };
+            extent.passes(*len, family)
+        };
+        (1..=min_len[family as usize]).rev().find(passes)
+    };
+    let [Some(ipv4), Some(ipv6)] = Family::ALL.map(longest) else {
+        return "set allow_any = true for the database".to_owned();
+    };
+    let keys: Vec<String> = [("ipv4", ipv4, 0), ("ipv6", ipv6, 1)]
+        .into_iter()
+        // A family that is left out has the usual length.
+        .filter(|(_, len, family)| *len != USUAL_MIN_LEN[*family])
+        .map(|(key, len, _)| format!("{key} = {len}"))
+        .collect();
+    match keys.as_slice() {
+        [] => "leave min_prefix out for the database".to_owned(),
+        keys => format!("set min_prefix = {{ {} }} for the database", keys.join(", ")),
+    }
+}
+
 /// What of `prefixes` may stay where [`check_width`] refuses all of them together: none shorter
 /// than `min_len`, and the longest first until their addresses are as many as may be.
 pub fn narrowest(prefixes: &[Prefix], min_len: [u8; 2]) -> BTreeSet<Prefix> {
-    let permitted = |prefix: &&Prefix| prefix.len() >= min_len[prefix.family() as usize];
-    let mut sorted: Vec<Prefix> = prefixes.iter().filter(permitted).copied().collect();
+    let mut sorted: Vec<Prefix> =
+        prefixes.iter().filter(|prefix| is_narrow(prefix, min_len)).copied().collect();
     sorted.sort_unstable_by_key(|prefix| (std::cmp::Reverse(prefix.len()), *prefix));
-    let mut room = [most(min_len[0], 32), most(min_len[1], 128)];
+    let mut room = Family::ALL.map(|family| most(min_len[family as usize], family));
     let mut fits = |prefix: &Prefix| {
+        if is_own(prefix, min_len) {
+            return true;
+        }
         let room = &mut room[prefix.family() as usize];
         let rest = room.checked_sub(Span::of(prefix).addresses());
         *room = rest.unwrap_or(0);
@@ -162,18 +300,25 @@ pub fn narrowest(prefixes: &[Prefix], min_len: [u8; 2]) -> BTreeSet<Prefix> {
     sorted.into_iter().filter(|prefix| fits(prefix)).collect()
 }
 
-/// Addresses of a family of so many bits that no list may exceed unasked.
-fn most(min_len: u8, bits: u32) -> u128 {
+/// Addresses of a family that no list may exceed unasked.
+fn most(min_len: u8, family: Family) -> u128 {
     // With a shortest length of 4 bits or fewer that is everybody.
-    let limit = MAX_WIDEST.checked_shl(bits - u32::from(min_len)).filter(|limit| *limit > 0);
+    let beyond = bits(family) - u32::from(min_len);
+    let limit = MAX_WIDEST.checked_shl(beyond).filter(|limit| *limit > 0);
     limit.unwrap_or(u128::MAX)
 }
 
-impl Refusal {
-    fn new(guard: Guard, mut prefixes: Vec<Prefix>, message: String) -> Self {
-        let total = prefixes.len();
-        prefixes.truncate(MAX_NAMED);
-        Self { guard, prefixes, total, message }
+const fn bits(family: Family) -> u32 {
+    match family {
+        Family::V4 => 32,
+        Family::V6 => 128,
+    }
+}
+
+const fn name(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "IPv4",
+        Family::V6 => "IPv6",
     }
 }
 

@@ -17,12 +17,17 @@ use super::{
 };
 
 const CLUSTER: &str = "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30";
-const FOUR: [&str; 4] =
-    ["ip_addr:10.77.0.2", "ip_addr:10.77.0.3", "ip_addr:10.0.0.4", "ip_addr:10.0.0.5"];
+const FIVE: [&str; 5] = [
+    "ip_addr:10.77.0.2",
+    "ip_addr:10.77.0.3",
+    "ip_addr:10.0.0.4",
+    "ip_addr:10.0.0.5",
+    "ip_addr:10.0.0.6",
+];
 
 fn started<'a>(pair: &'a Pair, server: &Server) -> Host<'a> {
     server.account(|account| {
-        account.add_database_as(CLUSTER, "orders", &FOUR);
+        account.add_database_as(CLUSTER, "orders", &FIVE);
         account.add_droplet("spare", &["spare"], &["10.77.0.9", "198.51.100.9"]);
     });
     let mut host = Host::new(&pair.db);
@@ -64,7 +69,7 @@ fn every_change_is_written_down_with_its_counts() {
     let pair = Pair::new();
     let server = server(&pair.db);
     let host = started(&pair, &server);
-    let listed = FOUR.map(|rule| (rule, 1, 0));
+    let listed = FIVE.map(|rule| (rule, 1, 0));
     wait_counts(&host, "applied", &listed);
     let origin = format!("digitalocean:{CLUSTER}");
     for entry in audited(&host, "applied") {
@@ -88,7 +93,7 @@ fn every_change_is_written_down_with_its_counts() {
 
     server.account(|account| account.rules_mut(CLUSTER).truncate(1));
     wait_list(&host, "refused");
-    wait_counts(&host, "refused", &[("", 0, 3)]);
+    wait_counts(&host, "refused", &[("", 0, 4)]);
     let refused = audited(&host, "refused").remove(0);
     let plan = database(&host)["refused"]["id"].as_str().expect("an id").to_owned();
     assert_eq!(
@@ -97,10 +102,10 @@ fn every_change_is_written_down_with_its_counts() {
     );
     let mut lost = texts(&refused["removed"]);
     lost.sort_unstable();
-    assert_eq!(lost, ["10.0.0.4/32", "10.0.0.5/32", "10.77.0.3/32"]);
+    assert_eq!(lost, ["10.0.0.4/32", "10.0.0.5/32", "10.0.0.6/32", "10.77.0.3/32"]);
 
     assert_eq!(host.dbfw(&["reload", "--confirm", &plan]).status.code(), Some(0));
-    applied.extend(FOUR[1..].iter().map(|rule| (*rule, 0, 1)));
+    applied.extend(FIVE[1..].iter().map(|rule| (*rule, 0, 1)));
     wait_counts(&host, "applied", &applied);
     let confirmed = audited(&host, "confirmed");
     assert_eq!(confirmed.len(), 1, "{confirmed:?}");
@@ -113,18 +118,18 @@ fn a_restart_that_changes_nothing_writes_nothing_down() {
     let pair = Pair::new();
     let server = server(&pair.db);
     let mut host = started(&pair, &server);
-    let listed = FOUR.map(|rule| (rule, 1, 0));
+    let listed = FIVE.map(|rule| (rule, 1, 0));
     wait_counts(&host, "applied", &listed);
     wait_list(&host, "ok");
     host.stop(Signal::SIGTERM);
     host.start();
     wait_list(&host, "ok");
     // A change, so that whatever the start had to say has been written.
-    server.account(|account| account.add_rule(CLUSTER, "ip_addr", "10.0.0.6"));
+    server.account(|account| account.add_rule(CLUSTER, "ip_addr", "10.0.0.7"));
     let mut applied = listed.to_vec();
-    applied.push(("ip_addr:10.0.0.6", 1, 0));
+    applied.push(("ip_addr:10.0.0.7", 1, 0));
     wait(&host, "the change", || {
-        counts(&host, "applied").contains(&("ip_addr:10.0.0.6".to_owned(), 1, 0))
+        counts(&host, "applied").contains(&("ip_addr:10.0.0.7".to_owned(), 1, 0))
     });
     assert_eq!(counts(&host, "applied"), rows(&applied));
 }
@@ -160,5 +165,5 @@ fn what_ended_while_the_agent_was_down_is_written_down() {
     assert!(!pair.reaches(STRANGER4));
     wait_counts(&host, "expired", &[("tag:spare", 0, 2)]);
     assert!(source(&host, "tag:spare").is_null());
-    wait_state(&host, FOUR[0], "literal");
+    wait_state(&host, FIVE[0], "literal");
 }

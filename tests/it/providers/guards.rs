@@ -22,8 +22,13 @@ use super::{
 };
 
 const CLUSTER: &str = "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30";
-const FOUR: [&str; 4] =
-    ["ip_addr:10.77.0.2", "ip_addr:10.77.0.3", "ip_addr:10.0.0.4", "ip_addr:10.0.0.5"];
+const FIVE: [&str; 5] = [
+    "ip_addr:10.77.0.2",
+    "ip_addr:10.77.0.3",
+    "ip_addr:10.0.0.4",
+    "ip_addr:10.0.0.5",
+    "ip_addr:10.0.0.6",
+];
 
 /// An agent that follows a cluster's list with the guards as they are by default.
 fn started<'a>(pair: &'a Pair, server: &Server, rules: &[&str], keys: &str) -> Host<'a> {
@@ -92,19 +97,19 @@ fn connection(pair: &Pair) -> TcpStream {
 fn a_plan_that_loses_too_much_waits_for_a_word_about_it_alone() {
     let pair = Pair::new();
     let server = server(&pair.db);
-    let host = started(&pair, &server, &FOUR, "");
+    let host = started(&pair, &server, &FIVE, "");
     wait_let_in(&host, &pair, FRIEND4);
     let mut live = connection(&pair);
     let patience = Duration::from_secs(10);
 
-    set_rules(&server, &FOUR[..1]);
+    set_rules(&server, &FIVE[..1]);
     let seen = wait_plan(&host, &Value::Null);
     assert_eq!(list_state(&host), "refused");
     assert_eq!(seen["guard"], "max_shrink", "{seen}");
     let mut lost = texts(&seen["lost"]);
     lost.sort_unstable();
-    assert_eq!(lost, ["10.0.0.4/32", "10.0.0.5/32", "10.77.0.3/32"]);
-    assert_eq!((&seen["lost_total"], &seen["connections_total"]), (&3.into(), &1.into()), "{seen}");
+    assert_eq!(lost, ["10.0.0.4/32", "10.0.0.5/32", "10.0.0.6/32", "10.77.0.3/32"]);
+    assert_eq!((&seen["lost_total"], &seen["connections_total"]), (&4.into(), &1.into()), "{seen}");
     let cut = &seen["connections"][0];
     assert_eq!(cut["peer"], live.local_addr().expect("an address").to_string(), "{seen}");
     assert_eq!((&cut["port"], &cut["source_prefix"]), (&PORT.into(), &"10.77.0.3/32".into()));
@@ -126,7 +131,7 @@ fn a_plan_that_loses_too_much_waits_for_a_word_about_it_alone() {
     traffic::round_trip(&mut live, patience).expect("the connection lives");
 
     // The same again is the same plan, and the word for it lets exactly it through.
-    set_rules(&server, &FOUR[..1]);
+    set_rules(&server, &FIVE[..1]);
     assert_eq!(wait_plan(&host, &other)["id"], seen["id"]);
     traffic::round_trip(&mut live, patience).expect("the connection lives");
     assert_eq!(confirm(&host, id(&seen)), Some(0), "{}", host.log());
@@ -137,9 +142,29 @@ fn a_plan_that_loses_too_much_waits_for_a_word_about_it_alone() {
     wait_list(&host, "ok");
 
     // It was for once: the next loss is refused again.
+    set_rules(&server, &FIVE);
+    wait_let_in(&host, &pair, FRIEND4);
     set_rules(&server, &["ip_addr:10.0.0.5"]);
     wait_plan(&host, &seen);
     assert_let_in(&host, &pair, TRUSTED4);
+}
+
+/// The office has another address, and the list that names it no other: the new one is let in,
+/// and the old one, which is somebody else's by now, is not.
+#[test]
+fn an_address_of_a_short_list_is_replaced() {
+    let pair = Pair::new();
+    let server = server(&pair.db);
+    let host = started(&pair, &server, &FIVE[..1], "");
+    wait_let_in(&host, &pair, TRUSTED4);
+    set_rules(&server, &FIVE[1..2]);
+    wait_let_in(&host, &pair, FRIEND4);
+    wait_cut(&host, &pair, TRUSTED4);
+    // Nothing at all is another matter.
+    set_rules(&server, &[]);
+    let refused = wait_plan(&host, &Value::Null);
+    assert_eq!(refused["guard"], "on_empty", "{refused}");
+    assert_let_in(&host, &pair, FRIEND4);
 }
 
 #[test]
@@ -147,7 +172,7 @@ fn a_tag_that_loses_too_much_is_refused_as_a_list_is() {
     let pair = Pair::new();
     let server = server(&pair.db);
     let droplets = server.account(|account| {
-        ["10.77.0.2", "10.77.0.3", "10.0.0.4"]
+        ["10.77.0.2", "10.77.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]
             .map(|address| account.add_droplet("web", &["backend"], &[address]))
     });
     let mut host = Host::new(&pair.db);
@@ -161,7 +186,7 @@ fn a_tag_that_loses_too_much_is_refused_as_a_list_is() {
         }
     });
     let seen = wait_plan(&host, &Value::Null);
-    assert_eq!(seen["lost_total"], 2, "{seen}");
+    assert_eq!(seen["lost_total"], 4, "{seen}");
     assert_let_in(&host, &pair, FRIEND4);
     assert_eq!(confirm(&host, id(&seen)), Some(0), "{}", host.log());
     wait_cut(&host, &pair, FRIEND4);
@@ -172,10 +197,10 @@ fn a_tag_that_loses_too_much_is_refused_as_a_list_is() {
 fn everybody_is_for_the_configuration_to_let_in() {
     let pair = Pair::new();
     let server = server(&pair.db);
-    let host = started(&pair, &server, &FOUR[..1], "");
+    let host = started(&pair, &server, &FIVE[..1], "");
     let mut before = Value::Null;
     for everybody in ["0.0.0.0/0", "::/0", "10.0.0.0/7"] {
-        set_rules(&server, &[FOUR[0], &format!("ip_addr:{everybody}")]);
+        set_rules(&server, &[FIVE[0], &format!("ip_addr:{everybody}")]);
         before = wait_plan(&host, &before);
         assert_eq!((&before["guard"], &before["command"]), (&"allow_any".into(), &"".into()));
         assert_eq!(confirm(&host, id(&before)), Some(1), "{everybody}");
@@ -183,7 +208,7 @@ fn everybody_is_for_the_configuration_to_let_in() {
         assert_refused(&host, &pair, STRANGER4);
         assert_let_in(&host, &pair, TRUSTED4);
     }
-    set_rules(&server, &[FOUR[0], "ip_addr:0.0.0.0/0"]);
+    set_rules(&server, &[FIVE[0], "ip_addr:0.0.0.0/0"]);
     before = wait_plan(&host, &before);
     assert_refused(&host, &pair, STRANGER4);
     configure(&host, &server, "allow_any = true");
@@ -197,8 +222,8 @@ fn how_wide_a_prefix_may_be_is_configured() {
     let pair = Pair::new();
     let server = server(&pair.db);
     let keys = |length| format!("min_prefix = {{ ipv4 = {length} }}");
-    let host = started(&pair, &server, &FOUR[..1], &keys(25));
-    set_rules(&server, &[FOUR[0], "ip_addr:10.77.0.0/24"]);
+    let host = started(&pair, &server, &FIVE[..1], &keys(25));
+    set_rules(&server, &[FIVE[0], "ip_addr:10.77.0.0/24"]);
     let refused = wait_plan(&host, &Value::Null);
     assert_eq!(refused["guard"], "allow_any", "{refused}");
     assert_refused(&host, &pair, STRANGER4);
@@ -213,7 +238,7 @@ fn what_a_network_stands_for_is_not_let_in_as_everybody() {
     let server = server(&pair.db);
     let vpc = server.account(|account| account.add_vpc("wide", "0.0.0.0/1"));
     let mut host = Host::new(&pair.db);
-    let sources = [FOUR[0].to_owned(), format!("vpc:{vpc}")];
+    let sources = [FIVE[0].to_owned(), format!("vpc:{vpc}")];
     let database = orders(&format!("trusted_sources = {sources:?}"));
     host.configure(&agent_keys(""), &format!("{}\n{database}", digitalocean(&server, "")));
     host.start();
@@ -228,7 +253,7 @@ fn what_a_network_stands_for_is_not_let_in_as_everybody() {
 fn the_operator_adds_while_a_plan_is_refused() {
     let pair = Pair::new();
     let server = server(&pair.db);
-    let host = started(&pair, &server, &FOUR[..], "");
+    let host = started(&pair, &server, &FIVE[..], "");
     wait_let_in(&host, &pair, FRIEND4);
     set_rules(&server, &["ip_addr:10.0.0.4"]);
     wait_plan(&host, &Value::Null);
@@ -254,7 +279,7 @@ fn the_operator_adds_a_tag_while_a_plan_is_refused() {
     let pair = Pair::new();
     let server = server(&pair.db);
     server.account(|account| account.add_droplet("s", &["spare"], &["10.77.0.9"]));
-    let host = started(&pair, &server, &FOUR[..], "");
+    let host = started(&pair, &server, &FIVE[..], "");
     set_rules(&server, &["ip_addr:10.0.0.4"]);
     wait_plan(&host, &Value::Null);
 

@@ -110,6 +110,11 @@ fn what_changed_while_the_agent_was_down_passes_the_guards() {
         guarded_cluster(CLUSTER)
     ));
     host.configure(&agent_keys(""), &format!("{}\n{guarded}", digitalocean(&server, "")));
+    server.account(|account| {
+        for address in ["10.0.0.4", "10.0.0.5", "10.0.0.6"] {
+            account.add_rule(CLUSTER, "ip_addr", address);
+        }
+    });
     learn(&mut host, &pair);
     crash(&mut host, &pair);
     server.account(|account| {
@@ -119,7 +124,8 @@ fn what_changed_while_the_agent_was_down_passes_the_guards() {
     host.start();
     wait_list(&host, "refused");
     let plan = database(&host)["refused"].take();
-    assert_eq!(texts(&plan["lost"]), ["10.77.0.2/32"], "{plan}");
+    let lost = ["10.0.0.4/32", "10.0.0.5/32", "10.0.0.6/32", "10.77.0.2/32"];
+    assert_eq!(texts(&plan["lost"]), lost, "{plan}");
     // Another crash forgets the refusal and comes to the same.
     host.stop(Signal::SIGKILL);
     host.start();

@@ -105,7 +105,7 @@ fn an_empty_list_opens_the_database_where_it_is_to_and_a_later_one_closes_it() {
 #[test]
 fn a_list_that_shrinks_too_much_waits_for_a_human_word_about_that_list() {
     let pair = Pair::new();
-    let host = started(&pair, "10.77.0.2\n10.77.0.3\n10.0.0.4\n10.0.0.5\n", "");
+    let host = started(&pair, "10.77.0.2\n10.77.0.3\n10.0.0.4\n10.0.0.5\n10.0.0.6\n", "");
     host.replace("orders.list", "10.77.0.2\n");
     wait_for_state(&host, "refused");
     assert!(error(&host).contains("max_shrink"), "{}", error(&host));

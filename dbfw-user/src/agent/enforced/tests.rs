@@ -90,22 +90,70 @@ fn an_empty_list_is_confirmed_once() {
 fn a_confirmation_lets_one_plan_through_and_no_other() {
     let database = database(OnEmpty::Keep);
     let mut enforced = Enforced::default();
-    enforced.offer(&database, listed(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]), NONE, at(0));
-    let (one, other) = (|| listed(&["10.0.0.1"]), || listed(&["10.0.0.2"]));
+    let five = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"];
+    enforced.offer(&database, listed(&five), NONE, at(0));
+    let (one, other) = (|| listed(&five[..1]), || listed(&five[1..2]));
     let guard = Guard::MaxShrink;
     assert_eq!(enforced.offer(&database, one(), NONE, at(0)), refused(guard));
     let seen = plan(&enforced);
-    let message = enforced.refused.as_ref().map(|refused| refused.message.clone()).unwrap();
+    let message = enforced.refused.as_ref().map(Refused::message).unwrap();
     let command = format!("dbfw reload --confirm {}", seen.first().unwrap());
     assert!(message.contains(&command), "{message}");
+    assert_eq!(enforced.refused.as_ref().map(Refused::command), Some(command));
     assert_eq!(
         enforced.offer(&database, other(), &seen, at(0)),
         refused(guard),
         "not the one seen"
     );
-    assert_eq!(trusted(&enforced).len(), 3);
+    assert_eq!(trusted(&enforced).len(), 5);
     assert!(matches!(enforced.offer(&database, one(), &seen, at(0)), Offer::Accepted { .. }));
     assert_eq!(trusted(&enforced), ["10.0.0.1/32"]);
+}
+
+/// What others write in a refusal is no place for the number of the plan.
+#[test]
+fn a_provider_that_is_named_like_the_command_is_named_as_it_is() {
+    let mut database = database(OnEmpty::Keep);
+    database.provider = Some(ProviderConfig::File { path: "/l --confirm/x".into() });
+    let mut enforced = Enforced::default();
+    assert_eq!(enforced.offer(&database, listed(&[]), NONE, at(0)), refused(Guard::OnEmpty));
+    let id = plan(&enforced).pop_first().unwrap();
+    assert_eq!(
+        enforced.refused.as_ref().map(Refused::message).unwrap(),
+        format!(
+            "file:/l --confirm/x has an empty list, and there is no earlier one to keep, so nobody \
+             of it is trusted; if nobody is to be trusted, run `dbfw reload --confirm {id}` or set \
+             on_empty = \"close\" for database orders"
+        )
+    );
+}
+
+/// The office has a new address: the list of one address that names it is replaced.
+#[test]
+fn one_address_of_a_short_list_is_replaced_without_a_word() {
+    for on_empty in [OnEmpty::Keep, OnEmpty::Close, OnEmpty::Open] {
+        let database = database(on_empty);
+        let mut enforced = Enforced::default();
+        for list in [
+            &["192.0.2.10"][..],
+            &["192.0.2.11"],
+            &["192.0.2.12", "192.0.2.13", "192.0.2.14"],
+            &["192.0.2.15"],
+        ] {
+            assert_eq!(enforced.offer(&database, listed(list), NONE, at(0)), ACCEPTED, "{list:?}");
+            assert_eq!(trusted(&enforced).len(), list.len());
+        }
+        let tag = |prefixes: &[&str]| resolved(&[("tag:a", prefixes)]);
+        let mut enforced = Enforced::default();
+        assert_eq!(enforced.offer(&database, tag(&["192.0.2.1"]), NONE, at(0)), ACCEPTED);
+        assert_eq!(enforced.offer(&database, tag(&["192.0.2.2"]), NONE, at(0)), ACCEPTED);
+    }
+    // Nothing at all is on_empty's, however short the list was.
+    let database = database(OnEmpty::Keep);
+    let mut enforced = Enforced::default();
+    assert_eq!(enforced.offer(&database, listed(&["192.0.2.10"]), NONE, at(0)), ACCEPTED);
+    assert_eq!(enforced.offer(&database, listed(&[]), NONE, at(0)), refused(Guard::OnEmpty));
+    assert_eq!(trusted(&enforced), ["192.0.2.10/32"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::support::prefix;
 use crate::{
-    policy::{self, Guard, Refusal, check_width},
+    policy::{self, Guard, Refusal, check_width, narrowest},
     source::Prefix,
 };
 
@@ -30,30 +30,43 @@ fn check_shrink(old: &[Prefix], new: &[Prefix], percent: u8) -> Result<(), Refus
     policy::check_shrink(old, counted, new, percent)
 }
 
+/// So many hosts of 10.0.0.0/8, from this one on.
+fn hosts(first: u32, count: u32) -> Vec<Prefix> {
+    (first..first + count)
+        .map(|host| Prefix::host(IpAddr::V4((0x0a00_0000 + host).into())))
+        .collect()
+}
+
 #[test]
 fn halves_are_no_loss() {
     let old = list("10.0.0.0/24 2001:db8::/32");
     assert_eq!(check_shrink(&old, &list("10.0.0.0/25 10.0.0.128/25 2001:db8::/31"), 0), Ok(()));
-    let refusal =
-        check_shrink(&old, &list("10.0.0.0/25 10.0.0.129 2001:db8::/32"), 49).unwrap_err();
-    assert_eq!((refusal.guard, refusal.total), (Guard::MaxShrink, 1));
-    assert_eq!(refusal.prefixes, list("10.0.0.0/24"));
+    let old = list("10.0.0.0/24 10.0.1.0/24 10.0.2.0/24 10.0.3.0/24 2001:db8::/32");
+    let new = list("10.0.0.0/25 10.0.1.129 10.0.2.0/25 10.0.3.0/25 2001:db8::/32");
+    let refusal = check_shrink(&old, &new, 79).unwrap_err();
+    assert_eq!((refusal.guard(), refusal.total()), (Guard::MaxShrink, 4));
+    assert_eq!(refusal.prefixes(), &old[..4]);
     assert_eq!(
         refusal.to_string(),
-        "the new list loses 1 of 2 prefixes in force, more than max_shrink = \"49%\" allows: \
-         10.0.0.0/24. The list in force stays; if the loss is meant, run `dbfw reload --confirm` \
-         or raise max_shrink"
+        "the new list loses 4 of 5 prefixes in force, more than max_shrink = \"79%\" allows: \
+         10.0.0.0/24, 10.0.1.0/24, 10.0.2.0/24, 10.0.3.0/24. The list in force stays"
+    );
+    assert_eq!(
+        refusal.fix("1a2b3c4d"),
+        "if the loss is meant, run `dbfw reload --confirm 1a2b3c4d` or raise max_shrink"
     );
     // The other family's numbers do not count.
-    assert!(check_shrink(&list("32.1.0.0/16"), &list("::/0"), 99).is_err());
+    let old = list("32.1.0.0/16 32.2.0.0/16 32.3.0.0/16 32.4.0.0/16");
+    assert!(check_shrink(&old, &list("::/0"), 99).is_err());
 }
 
 #[test]
 fn the_share_is_exact() {
-    let old = list("10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.4");
-    let half = list("10.0.0.1 10.0.0.2");
-    assert_eq!(check_shrink(&old, &half, 50), Ok(()));
-    assert!(check_shrink(&old, &half, 49).is_err());
+    let old =
+        list("10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5 10.0.0.6 10.0.0.7 10.0.0.8 10.0.0.8");
+    let half = &old[..4];
+    assert_eq!(check_shrink(&old, half, 50), Ok(()));
+    assert!(check_shrink(&old, half, 49).is_err());
     assert_eq!(check_shrink(&old, &list("11.0.0.0/8"), 100), Ok(()));
     assert!(check_shrink(&old, &list("11.0.0.0/8"), 99).is_err());
     assert_eq!(check_shrink(&old, &old, 0), Ok(()));
@@ -61,26 +74,53 @@ fn the_share_is_exact() {
     assert_eq!(check_shrink(&[], &[], 0), Ok(()));
 }
 
+/// In a short list one address is a large share: it may be replaced without a word.
+#[test]
+fn three_prefixes_may_go_whatever_their_share() {
+    for (old, new) in [
+        (hosts(1, 1), hosts(2, 1)),
+        (hosts(1, 3), hosts(4, 1)),
+        (hosts(1, 3), hosts(4, 3)),
+        (hosts(1, 4), hosts(4, 1)),
+        (hosts(1, 100), hosts(4, 97)),
+        (list("10.0.0.0/8 2001:db8::/32 192.0.2.1"), list("198.51.100.1")),
+    ] {
+        for percent in [0, 1, 50] {
+            assert_eq!(check_shrink(&old, &new, percent), Ok(()), "{old:?} {new:?}");
+        }
+    }
+    for (old, new) in [(hosts(1, 4), hosts(5, 1)), (hosts(1, 5), hosts(1, 1))] {
+        let refusal = check_shrink(&old, &new, 50).unwrap_err();
+        assert_eq!((refusal.guard(), refusal.total()), (Guard::MaxShrink, 4));
+    }
+}
+
 #[test]
 fn an_empty_list_is_on_empty_whatever_max_shrink_says() {
     for percent in [0, 50, 100] {
+        for old in ["10.0.0.1", "10.0.0.1 10.0.0.2 10.0.0.3", "10.0.0.0/8 ::1 ::2 ::3 ::4"] {
+            let old = list(old);
+            let refusal = check_shrink(&old, &[], percent).unwrap_err();
+            assert_eq!((refusal.guard(), refusal.total()), (Guard::OnEmpty, old.len()));
+        }
         let refusal = check_shrink(&list("10.0.0.1 10.0.0.2"), &[], percent).unwrap_err();
-        assert_eq!((refusal.guard, refusal.total), (Guard::OnEmpty, 2));
         assert_eq!(
-            refusal.message,
-            "the new list is empty, and 2 prefixes are in force; on_empty keeps the list in force. \
-             If nobody is to be trusted, run `dbfw reload --confirm` or set on_empty = \"close\""
+            refusal.to_string(),
+            "the new list is empty, and 2 prefixes are in force; on_empty keeps the list in force"
+        );
+        assert_eq!(
+            refusal.fix("1a2b3c4d"),
+            "if nobody is to be trusted, run `dbfw reload --confirm 1a2b3c4d` or set on_empty = \
+             \"close\""
         );
     }
 }
 
 #[test]
 fn a_refusal_names_twenty() {
-    let old: Vec<_> =
-        (0..100).map(|host| Prefix::host(IpAddr::V4((0x0a00_0000 + host).into()))).collect();
-    let refusal = check_shrink(&old, &list("11.0.0.1"), 50).unwrap_err();
-    assert_eq!((refusal.total, refusal.prefixes.len()), (100, 20));
-    assert!(refusal.message.contains("10.0.0.19/32 and 80 more. The"), "{refusal}");
+    let refusal = check_shrink(&hosts(0, 100), &list("11.0.0.1"), 50).unwrap_err();
+    assert_eq!((refusal.total(), refusal.prefixes().len()), (100, 20));
+    assert!(refusal.to_string().contains("10.0.0.19/32 and 80 more. The"), "{refusal}");
 }
 
 #[test]
@@ -88,20 +128,26 @@ fn everybody_is_refused_in_every_form() {
     let eights = |range: std::ops::Range<u32>| {
         range.map(|n| format!("{n}.0.0.0/8")).collect::<Vec<_>>().join(" ")
     };
-    for text in [
-        "0.0.0.0/0",
-        "::/0",
-        "0.0.0.0/1 128.0.0.0/1",
-        "10.0.0.0/7",
-        "2001::/18",
-        "fc00::/7",
-        &eights(0..256),
-        &eights(10..27),
-        &format!("{} 200.0.0.0", eights(10..26)),
+    let any = "allow_any = true";
+    for (text, setting) in [
+        ("0.0.0.0/0", any),
+        ("::/0", any),
+        ("0.0.0.0/0 fd00::/8", any),
+        ("0.0.0.0/1 128.0.0.0/1", any),
+        ("::/1 8000::/2 c000::/3 e000::/4 f000::/5 f800::/6 fc00::/7 fe00::/7", any),
+        (&eights(0..256), any),
+        ("10.0.0.0/7", "min_prefix = { ipv4 = 7 }"),
+        ("2001::/18", "min_prefix = { ipv6 = 18 }"),
+        ("10.0.0.0/7 2001::/18", "min_prefix = { ipv4 = 7, ipv6 = 18 }"),
+        ("fc00::/6", "min_prefix = { ipv6 = 6 }"),
+        ("fe80::/9", "min_prefix = { ipv6 = 9 }"),
+        (&eights(10..27), "min_prefix = { ipv4 = 7 }"),
+        (&format!("{} 200.0.0.0", eights(10..26)), "min_prefix = { ipv4 = 7 }"),
     ] {
         let refusal = check_width(&list(text), false, [8, 19]).unwrap_err();
-        assert_eq!(refusal.guard, Guard::AllowAny);
-        assert!(refusal.message.contains("allow_any = true"), "{text}: {refusal}");
+        assert_eq!(refusal.guard(), Guard::AllowAny);
+        let fix = refusal.fix("");
+        assert_eq!(fix, format!("if it is meant, set {setting} for the database"), "{text}");
         assert_eq!(check_width(&list(text), true, [8, 19]), Ok(()));
     }
     let every19: Vec<_> =
@@ -115,10 +161,47 @@ fn everybody_is_refused_in_every_form() {
     assert_eq!(check_width(&list(&nested), false, [8, 19]), Ok(()));
 }
 
+/// Private and link-local ranges, as people list them in each family.
+const OWN4: &str = "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16";
+const OWN6: &str = "fc00::/7 fd00::/8 fd12:3456:789a::/48 fe80::/10 fe80::/64";
+
+#[test]
+fn private_and_link_local_ranges_are_nobody_out_there() {
+    for text in [OWN4, OWN6, &format!("{OWN4} {OWN6}"), "fd00::/8", "fe80::/10", "fc00::/8"] {
+        assert_eq!(check_width(&list(text), false, [8, 19]), Ok(()), "{text}");
+        assert_eq!(narrowest(&list(text), [8, 19]), list(text).into_iter().collect());
+    }
+    // They leave the others as much room as there is without them.
+    let nineteens = (0..16).map(|n: u128| Prefix::new(IpAddr::V6((n << 109).into()), 19));
+    let all: Vec<_> = nineteens.chain(list(OWN6)).collect();
+    assert_eq!(check_width(&all, false, [8, 19]), Ok(()));
+    let beyond = [all, list("2001:db8::1")].concat();
+    let refusal = check_width(&beyond, false, [8, 19]).unwrap_err();
+    assert_eq!(refusal.fix(""), "if it is meant, set min_prefix = { ipv6 = 18 } for the database");
+}
+
+/// Whoever sets a longer `min_prefix` means these ranges too, in both families.
+#[test]
+fn a_longer_min_prefix_is_for_private_ranges_as_well() {
+    for (text, min, setting) in [
+        ("10.0.0.0/8", [16, 48], "set min_prefix = { ipv6 = 48 }"),
+        ("fd00::/8", [16, 48], "set min_prefix = { ipv4 = 16 }"),
+        ("fe80::/10", [8, 20], "leave min_prefix out"),
+        ("fd00::/8 2001::/18", [8, 48], "set min_prefix = { ipv6 = 18 }"),
+        ("10.0.0.0/8 fd00::/8", [9, 48], "leave min_prefix out"),
+        ("10.0.0.0/12", [16, 19], "set min_prefix = { ipv4 = 12 }"),
+    ] {
+        let refusal = check_width(&list(text), false, min).unwrap_err();
+        let fix = format!("if it is meant, {setting} for the database");
+        assert_eq!(refusal.fix(""), fix, "{text} {min:?}");
+    }
+    assert_eq!(check_width(&list("fd12:3456:789a::/48"), false, [16, 48]), Ok(()));
+}
+
 proptest! {
     #[test]
     fn lost_is_what_no_address_set_holds(
-        old in vec(small(), 0..8),
+        old in vec(small(), 0..16),
         new in vec(small(), 1..8),
         percent in 0u8..=100,
     ) {
@@ -126,14 +209,14 @@ proptest! {
         let old: BTreeSet<_> = old.into_iter().collect();
         let lost: Vec<_> =
             old.iter().filter(|prefix| !addresses(prefix).is_subset(&held)).copied().collect();
-        let refused = lost.len() * 100 > old.len() * usize::from(percent);
+        let refused = lost.len() > 3 && lost.len() * 100 > old.len() * usize::from(percent);
         let result = check_shrink(&Vec::from_iter(old), &new, percent);
         match result {
             Ok(()) => prop_assert!(!refused),
             Err(refusal) => {
                 prop_assert!(refused);
-                prop_assert_eq!(refusal.guard, Guard::MaxShrink);
-                prop_assert_eq!(refusal.prefixes, lost);
+                prop_assert_eq!(refusal.guard(), Guard::MaxShrink);
+                prop_assert_eq!(refusal.prefixes(), lost);
             }
         }
     }
@@ -154,5 +237,40 @@ proptest! {
             })
             .collect();
         prop_assert_eq!(check_width(&prefixes, false, [8, 19]).is_ok(), blocks.len() <= 16 * 16);
+    }
+
+    /// What the refusal says to set lets the list through, and the next longer length does not.
+    #[test]
+    fn the_least_setting_is_the_least(
+        v4 in vec((any::<u32>(), 0u8..=12), 0..6),
+        v6 in vec((any::<u128>(), 0u8..=24, 0u128..3), 0..6),
+        min in (1u8..=16, 1u8..=32),
+    ) {
+        let own = [0, 0xfc << 120, 0xfe8 << 116];
+        let v4 = v4.into_iter().map(|(bits, len)| Prefix::new(IpAddr::V4(bits.into()), len));
+        let v6 = v6.into_iter().map(|(bits, len, range)| {
+            Prefix::new(IpAddr::V6((bits >> 7 | own[range as usize]).into()), len)
+        });
+        let prefixes: Vec<_> = v4.chain(v6).collect();
+        let min = [min.0, min.1];
+        let Err(refusal) = check_width(&prefixes, false, min) else { return Ok(()) };
+        let fix = refusal.fix("");
+        if fix.contains("allow_any") {
+            return Ok(());
+        }
+        let key = |name: &str, usual: u8| {
+            let after = fix.split(&format!("{name} = ")).nth(1);
+            let digits = after.map(|text| text.chars().take_while(char::is_ascii_digit));
+            digits.map_or(usual, |digits| digits.collect::<String>().parse().unwrap())
+        };
+        let set = [key("ipv4", 8), key("ipv6", 19)];
+        prop_assert_eq!(check_width(&prefixes, false, set), Ok(()), "{}", fix);
+        for family in 0..2 {
+            if set[family] < min[family] {
+                let mut longer = set;
+                longer[family] += 1;
+                prop_assert!(check_width(&prefixes, false, longer).is_err(), "{}", fix);
+            }
+        }
     }
 }

@@ -62,7 +62,7 @@ pub(super) enum Confirm {
     Others,
 }
 
-const HOSTS: [&str; 8] = [
+const HOSTS: [&str; 12] = [
     "10.0.0.0",
     "10.0.0.1",
     "10.0.0.2",
@@ -71,6 +71,10 @@ const HOSTS: [&str; 8] = [
     "10.0.0.0/30",
     "10.0.1.0/24",
     "2001:db8::1",
+    "10.0.2.0",
+    "10.0.2.1",
+    "10.0.2.2",
+    "10.0.2.3",
 ];
 const WIDE: [&str; 6] =
     ["0.0.0.0/0", "::/0", "10.0.0.0/7", "128.0.0.0/1", "2000::/3", "12.0.0.0/8"];
@@ -148,7 +152,7 @@ impl Offered {
 
 fn source(text: &'static str) -> impl Strategy<Value = Source> {
     let prefixes = prop_oneof![
-        12 => subsequence(HOSTS.to_vec(), 0..=5),
+        12 => subsequence(HOSTS.to_vec(), 0..=8),
         1 => subsequence(WIDE.to_vec(), 1..=2),
     ];
     let lapsed = prop_oneof![8 => Just(vec![]), 1 => subsequence(HOSTS.to_vec(), 1..4)];
@@ -160,7 +164,7 @@ fn source(text: &'static str) -> impl Strategy<Value = Source> {
 
 fn listed() -> impl Strategy<Value = Vec<Source>> {
     let literals = prop_oneof![
-        20 => subsequence(HOSTS.to_vec(), 0..=8),
+        20 => subsequence(HOSTS.to_vec(), 0..=12),
         1 => subsequence(WIDE.to_vec(), 1..=2),
     ];
     (literals, prop::option::of(source("tag:listed"))).prop_map(|(literals, tag)| {
