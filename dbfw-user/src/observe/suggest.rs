@@ -17,7 +17,7 @@ use crate::{
     provider::inventory::Inventory,
     source::{Prefix, SourceKey, SourceType},
 };
-use addresses::{admitted, complete_prefixes, covered, is_private};
+use addresses::{admitted, complete_prefixes, covered, is_private, links_of_temporary};
 use index::Index;
 
 /// Refused addresses of a network that match no machine, from which on the network itself is
@@ -76,8 +76,12 @@ fn of_database(database: &str, observed: &Observed, index: &Index<'_>) -> Vec<Su
     let mut candidates = identities(observed, index);
     let known: BTreeSet<IpAddr> =
         candidates.iter().flat_map(|candidate| &candidate.covers).copied().collect();
-    let unknown: BTreeSet<IpAddr> =
+    let mut unknown: BTreeSet<IpAddr> =
         observed.keys().copied().filter(|address| !known.contains(address)).collect();
+    for (link, count) in links_of_temporary(&unknown) {
+        unknown.retain(|address| !link.contains(*address));
+        candidates.push(link_of_temporary(link, count, observed));
+    }
     candidates
         .extend(complete_prefixes(&unknown).into_iter().map(|prefix| plain(prefix, observed)));
     prune(&mut candidates);
@@ -245,6 +249,20 @@ fn plain(prefix: Prefix, observed: &Observed) -> Candidate {
     };
     let key = SourceKey { kind: SourceType::IpAddr, value };
     candidate(&key, rank, vec![prefix], observed, why.to_owned())
+}
+
+/// A network of which several addresses look temporary: their hosts will come with others
+/// tomorrow.
+fn link_of_temporary(link: Prefix, count: usize, observed: &Observed) -> Candidate {
+    let (rank, whose) = match is_private(link.addr()) {
+        true => (4, "nothing known has them"),
+        false => (5, "public, and nothing known has them: make sure whose the network is"),
+    };
+    let why = format!(
+        "{count} look like temporary addresses (RFC 8981), which a host changes every day; {whose}"
+    );
+    let key = SourceKey { kind: SourceType::IpAddr, value: link.to_string() };
+    candidate(&key, rank, vec![link], observed, why)
 }
 
 /// "web-1, web-2 and 4 more".

@@ -112,7 +112,8 @@ pub(super) fn dash() -> String {
 
 /// A count in at most six columns.
 pub(super) fn count(n: u64) -> String {
-    const UNITS: [(u64, &str); 5] = [
+    const UNITS: [(u64, &str); 6] = [
+        (1_000_000_000_000_000_000, "E"),
         (1_000_000_000_000_000, "P"),
         (1_000_000_000_000, "T"),
         (1_000_000_000, "G"),
@@ -192,7 +193,8 @@ mod tests {
             (10_000, "10.0k"),
             (999_999, "999.9k"),
             (1_000_000, "1.0M"),
-            (u64::MAX, "18446.7P"),
+            (999_999_999_999_999_999, "999.9P"),
+            (u64::MAX, "18.4E"),
         ] {
             assert_eq!(count(n), text);
         }

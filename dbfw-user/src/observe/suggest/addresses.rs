@@ -58,6 +58,41 @@ pub(super) fn is_private(address: IpAddr) -> bool {
     }
 }
 
+/// Addresses of a link that look temporary, from which on the link is proposed.
+const MANY_OF_A_LINK: usize = 2;
+
+/// Bits of an address that name its link, where hosts make the rest themselves (RFC 4291, 2.5.1).
+const LINK_BITS: u8 = 64;
+
+/// The links of which several addresses look temporary, and of how many each.
+pub(super) fn links_of_temporary(addresses: &BTreeSet<IpAddr>) -> BTreeMap<Prefix, usize> {
+    let mut links: BTreeMap<Prefix, usize> = BTreeMap::new();
+    for address in addresses {
+        if let IpAddr::V6(v6) = address
+            && is_temporary(*v6)
+        {
+            *links.entry(Prefix::new(*address, LINK_BITS)).or_default() += 1;
+        }
+    }
+    links.retain(|_, count| *count >= MANY_OF_A_LINK);
+    links
+}
+
+/// Whether the half that a host makes itself looks like one made at random (RFC 8981): not of a
+/// hardware address, and not as people number their hosts. One of sixty at random does not.
+fn is_temporary(address: Ipv6Addr) -> bool {
+    let [.., a, b, c, d] = address.segments();
+    let words = [a, b, c, d];
+    // A hardware address has ff:fe in its middle (RFC 4291, appendix A).
+    let is_hardware = b & 0xff == 0xff && c >> 8 == 0xfe;
+    let is_tunnel = a & !0x200 == 0 && b == 0x5efe;
+    let is_small = words.iter().any(|word| *word < 0x100);
+    // 192:168:100:200 is an IPv4 address in decimal digits.
+    let is_ipv4 = words.iter().all(|word| *word <= 0x255);
+    let repeats = (1..words.len()).any(|at| words[..at].contains(&words[at]));
+    !(is_hardware || is_tunnel || is_small || is_ipv4 || repeats)
+}
+
 fn last(prefix: &Prefix) -> IpAddr {
     let (_, last) = prefix.bounds();
     match u32::try_from(last) {
@@ -70,5 +105,56 @@ fn next_address(address: IpAddr) -> Option<IpAddr> {
     match address {
         IpAddr::V4(v4) => v4.to_bits().checked_add(1).map(|next| Ipv4Addr::from(next).into()),
         IpAddr::V6(v6) => v6.to_bits().checked_add(1).map(|next| Ipv6Addr::from(next).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_looks_temporary() {
+        for address in [
+            "2001:db8::d4a1:3c5f:9be2:71f0",
+            "2001:db8:1:2:8c2e:19ff:7a03:5d61",
+            "fd12:3456:789a:1:5d0b:e1f4:2a77:c839",
+            "2001:db8::a3f1:1ff:4efe:9012",
+        ] {
+            assert!(is_temporary(address.parse().unwrap()), "{address}");
+        }
+        for address in [
+            "2001:db8::1",
+            "2001:db8::1234",
+            "2001:db8::53:1",
+            "2001:db8::10:0:0:1",
+            "2001:db8::192:168:1:5",
+            "2001:db8::192:168:100:200",
+            "2001:db8::c0a8:105",
+            "2001:db8::5054:ff:fe12:3456",
+            "2001:db8::225:90ff:fec2:1a2b",
+            "2001:db8::200:5efe:c0a8:105",
+            "2001:db8::aaaa:bbbb:aaaa:cccc",
+            "2001:db8::dead:beef:0:1",
+            "2001:db8::fdff:ffff:ffff:fffe",
+        ] {
+            assert!(!is_temporary(address.parse().unwrap()), "{address}");
+        }
+    }
+
+    /// Of hosts' own random halves nearly all are seen as what they are.
+    #[test]
+    fn most_of_what_is_random_is_seen() {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = || {
+            // SplitMix64.
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+            mixed ^ mixed >> 31
+        };
+        let of_link = 0x2001_0db8_u128 << 96;
+        let seen = (0..10_000).filter(|_| is_temporary((of_link | u128::from(random())).into()));
+        let seen = seen.count();
+        assert!((9_700..10_000).contains(&seen), "{seen}");
     }
 }

@@ -55,6 +55,58 @@ fn nothing_known_is_written_as_addresses() {
     assert_eq!(suggestions(&[], &Inventory::default()), [""; 0]);
 }
 
+/// A laptop has another address every day: the network is what can be trusted.
+#[test]
+fn of_temporary_addresses_the_network_is_proposed() {
+    let public = "public, and nothing known has them: make sure whose the network is";
+    assert_eq!(
+        suggestions(
+            &[
+                "2001:db8:0:1:d4a1:3c5f:9be2:71f0",
+                "2001:db8:0:1:5d0b:e1f4:2a77:c839",
+                "2001:db8:0:1::7",
+                "2001:db8:0:2:d4a1:3c5f:9be2:71f0",
+                "2001:db8:0:3::1",
+                "2001:db8:0:3::2",
+                "2001:db8:0:3:5054:ff:fe12:3456",
+            ],
+            &Inventory::default()
+        ),
+        [
+            format!(
+                "ip_addr:2001:db8:0:1::/64 +{} [2001:db8:0:1::7 2001:db8:0:1:5d0b:e1f4:2a77:c839 \
+                 2001:db8:0:1:d4a1:3c5f:9be2:71f0] 2 look like temporary addresses (RFC 8981), \
+                 which a host changes every day; {public}",
+                u64::MAX - 2
+            ),
+            "ip_addr:2001:db8:0:2:d4a1:3c5f:9be2:71f0 +0 [2001:db8:0:2:d4a1:3c5f:9be2:71f0] \
+             public, and nothing known has it: make sure whose it is"
+                .to_owned(),
+            "ip_addr:2001:db8:0:3::1 +0 [2001:db8:0:3::1] public, and nothing known has it: make \
+             sure whose it is"
+                .to_owned(),
+            "ip_addr:2001:db8:0:3::2 +0 [2001:db8:0:3::2] public, and nothing known has it: make \
+             sure whose it is"
+                .to_owned(),
+            "ip_addr:2001:db8:0:3:5054:ff:fe12:3456 +0 [2001:db8:0:3:5054:ff:fe12:3456] public, \
+             and nothing known has it: make sure whose it is"
+                .to_owned(),
+        ]
+    );
+    // Of a private network, and of one whose machine is known.
+    let office =
+        ["fd00::a1f0:3c5f:9be2:71f0", "fd00::5d0b:e1f4:2a77:c839", "fd00::8c2e:19f1:7a03:5d61"];
+    let [found] = &suggestions(&office, &Inventory::default())[..] else { panic!() };
+    assert!(found.starts_with("ip_addr:fd00::/64 "), "{found}");
+    assert!(found.ends_with("3 look like temporary addresses (RFC 8981), which a host changes every day; nothing known has them"), "{found}");
+    let machines = vec![machine(1, "web", &[], &office[..2])];
+    let inventory = Inventory { machines, networks: Vec::new() };
+    let found = suggestions(&office, &inventory);
+    assert_eq!(found.len(), 2);
+    assert!(found[0].starts_with("droplet:1 "), "{found:?}");
+    assert!(found[1].starts_with(&format!("ip_addr:{} ", office[2])), "{found:?}");
+}
+
 #[test]
 fn a_machine_is_named_and_a_tag_where_it_fits() {
     let inventory = Inventory {
