@@ -148,7 +148,7 @@ impl<'a> Host<'a> {
     /// Waits for the agent to end by itself; its exit code, if it had one.
     pub fn ended(&mut self) -> Option<i32> {
         let mut agent = self.agent.take().expect("the agent runs");
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             if let Some(status) = agent.try_wait().expect("wait for the agent") {
                 return status.code();
@@ -189,10 +189,10 @@ impl<'a> Host<'a> {
         serde_json::from_slice(&output.stdout).ok()
     }
 
-    /// Waits up to ten seconds for something to hold, and panics with the agent's log if it
-    /// never does.
+    /// Waits up to a minute for something to hold, and panics with the agent's log if it never
+    /// does. An emulated machine needs that long.
     pub fn wait(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !holds(self) {
             assert!(Instant::now() < deadline, "waited in vain for {what}\n{}", self.log());
             thread::sleep(Duration::from_millis(20));

@@ -24,10 +24,13 @@ const DIRECTORY: &str = "/run/netns";
 /// Every namespace is called `<PREFIX>-<pid>-<counter>-<label>`.
 const PREFIX: &str = "dbfwt";
 
-/// A named network namespace, removed when dropped. Its loopback device is up.
+/// A named network namespace, removed when dropped if it was made here. Its loopback device is
+/// up.
 #[derive(Debug)]
 pub struct Netns {
     name: String,
+    /// It was there before, and stays.
+    keep: bool,
 }
 
 impl Netns {
@@ -40,9 +43,14 @@ impl Netns {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}-{}-{number}-{label}", process::id());
         finish(Command::new("ip").args(["netns", "add", &name]));
-        let ns = Self { name };
+        let ns = Self { name, keep: false };
         ns.ip("link set lo up");
         ns
+    }
+
+    /// A namespace that is there under this name, and stays when this is dropped.
+    pub fn existing(name: &str) -> Self {
+        Self { name: name.to_owned(), keep: true }
     }
 
     /// The name `ip netns` knows it by.
@@ -137,7 +145,9 @@ impl Netns {
 
 impl Drop for Netns {
     fn drop(&mut self) {
-        remove(&self.name);
+        if !self.keep {
+            remove(&self.name);
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How long a client that must be served waits: a loaded machine is no reason to fail.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a client that connects and sends a byte gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,14 +2,14 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsRawFd as _,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::sys::socket::{
@@ -63,6 +63,86 @@ impl Drop for Echo {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
+        }
+    }
+}
+
+/// A UDP server that sends every datagram back to where it came from. It ends when dropped.
+#[derive(Debug)]
+pub struct UdpEcho {
+    stop: Arc<AtomicBool>,
+    server: Option<JoinHandle<()>>,
+}
+
+impl UdpEcho {
+    /// Listens on every address (IPv4 and IPv6) of the namespace.
+    pub fn start(netns: &Netns, port: u16) -> Self {
+        let socket = netns.run(move || {
+            UdpSocket::bind(SocketAddr::new(IpAddr::from([0u16; 8]), port))
+                .expect("listen in the namespace")
+        });
+        socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a read timeout");
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let server = thread::spawn(move || {
+            let mut buffer = vec![0; 1 << 16];
+            while !stopped.load(Ordering::Relaxed) {
+                if let Ok((length, client)) = socket.recv_from(&mut buffer) {
+                    // A client that is gone is not this server's trouble.
+                    let _ = socket.send_to(&buffer[..length], client);
+                }
+            }
+        });
+        Self { stop, server: Some(server) }
+    }
+}
+
+impl Drop for UdpEcho {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(server) = self.server.take() {
+            let _ = server.join();
+        }
+    }
+}
+
+/// Sends a datagram of `length` bytes from `source`, an address of the namespace, and waits for
+/// it to come back. It is sent again every second.
+///
+/// # Errors
+///
+/// `TimedOut` if nothing came back within `timeout`, `ConnectionRefused` if the host said that
+/// nobody listens, and what sending said.
+pub fn datagram(
+    netns: &Netns,
+    source: IpAddr,
+    target: SocketAddr,
+    length: usize,
+    timeout: Duration,
+) -> io::Result<()> {
+    let socket = netns.run(move || UdpSocket::bind(SocketAddr::new(source, 0)))?;
+    socket.connect(target)?;
+    let sent: Vec<u8> = (0..length).map(|at| at.to_le_bytes()[0]).collect();
+    let mut received = vec![0; length + 1];
+    let deadline = Instant::now() + timeout;
+    loop {
+        socket.send(&sent)?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let again = left.min(Duration::from_secs(1)).max(Duration::from_millis(1));
+        socket.set_read_timeout(Some(again))?;
+        match socket.recv(&mut received) {
+            Ok(count) if received[..count] == sent => return Ok(()),
+            Ok(count) => {
+                return Err(io::Error::other(format!("{length} bytes came back as {count}")));
+            }
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
+            {
+                if left.is_zero() {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
+            Err(error) => return Err(error),
         }
     }
 }

@@ -21,6 +21,11 @@ pub(crate) fn provider_server() -> Result<PathBuf> {
     build("dbfw-tests", "dbfw-provider-server", &[])
 }
 
+/// Builds the checks that run in virtual machines, and says where they are.
+pub(crate) fn vm_checks() -> Result<PathBuf> {
+    build("dbfw-tests", "dbfw-vm-checks", &[])
+}
+
 fn build(package: &str, binary: &str, options: &[&str]) -> Result<PathBuf> {
     let mut command = cmd::cargo();
     command

@@ -12,6 +12,7 @@ mod setup;
 mod test;
 mod tidy;
 mod toolchain;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,7 @@ Usage: cargo xtask <task> [options]
   bench      Measure dbfw on this machine, beside its peers (root)
   demo       Watch dbfw protect a real PostgreSQL, in namespaces (root)
   test       Run every test: `cargo test`, then those that need a kernel (root)
+  vm         Boot Debian's kernels in qemu and run the checks of tests/vm there (root)
   tidy       Check the rules of this repository that a machine can check
   gen        Write shell completions and manual pages to target/gen
   licenses   Check where every dependency comes from, and its licence, offline
@@ -38,6 +40,10 @@ Options of test:
   --fuzz-packets N   Packets of the differential fuzz
   -- ARGS            Passed to the test binaries: a test's name, --nocapture, ...
 
+Options of vm:
+  --quick            Load, attach and traffic on 6.1 and 6.12
+  KERNEL...          Only these: 6.1, 6.12, 6.18, newest, or another series Debian has
+
 `test` and `demo` run `setup` first. The checks of CI, in order: .ci/run
 ";
 
@@ -52,6 +58,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(rest),
         "demo" => demo::run(rest),
         "test" => test::run(rest),
+        "vm" => vm::run(rest),
         "tidy" => tidy::run(rest),
         "gen" => generate::run(rest),
         "licenses" => licenses::run(rest),

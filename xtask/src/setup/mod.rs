@@ -24,11 +24,27 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     missing.extend(tools::ensure_components());
     missing.extend(pydo::ensure(&host)?);
     missing.extend(ebpf::ensure(&host)?);
+    if host.is_debian() {
+        missing.extend(tools::ensure_machines(&host)?);
+    }
+    complain(&host, &missing)
+}
+
+/// What `cargo xtask vm` needs besides.
+pub(crate) fn ensure_vm() -> Result<()> {
+    let host = Host::detect();
+    println!("setup: {}", host.name);
+    let missing = tools::ensure_machines(&host)?;
+    complain(&host, &missing)
+}
+
+/// Says what is missing, if anything is.
+fn complain(host: &Host, missing: &[String]) -> Result<()> {
     if missing.is_empty() {
         println!("setup: all is there");
         return Ok(());
     }
-    for line in &missing {
+    for line in missing {
         println!("missing  {line}");
     }
     bail!("setup cannot install the above on {}: install it and run this again", host.name)

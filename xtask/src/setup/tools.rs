@@ -1,6 +1,9 @@
 //! Programs the tests and the demo run, and cargo's own components.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::Result;
 
@@ -42,6 +45,21 @@ const TOOLS: [Tool; 10] = [
     tool("pgbench", "postgresql", "postgresql-contrib", "postgresql"),
 ];
 
+/// What boots virtual machines. They are made of Debian's packages, so only a Debian needs them;
+/// the names for the others are only said.
+const MACHINES: [Tool; 7] = [
+    tool("qemu-system-x86_64", "qemu-system-x86", "qemu-system-x86", "qemu-system-x86"),
+    tool("mmdebstrap", "mmdebstrap", "mmdebstrap", "mmdebstrap"),
+    tool("cpio", "cpio", "cpio", "cpio"),
+    tool("depmod", "kmod", "kmod", "kmod"),
+    tool("mkfs.ext4", "e2fsprogs", "e2fsprogs", "e2fsprogs"),
+    tool("strip", "binutils", "binutils", "binutils"),
+    tool("gpgv", "gpgv", "gnupg2", "gnupg"),
+];
+
+/// The keys of Debian's archive.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 /// What dbfw is measured beside.
 const PEERS: [Tool; 3] = [
     tool("ipset", "ipset", "ipset", "ipset"),
@@ -53,6 +71,19 @@ const PEERS: [Tool; 3] = [
 /// is missing after that.
 pub(super) fn ensure(host: &Host) -> Result<Vec<String>> {
     ensure_all(host, &TOOLS)
+}
+
+/// The same for what boots virtual machines.
+pub(super) fn ensure_machines(host: &Host) -> Result<Vec<String>> {
+    let mut missing = ensure_all(host, &MACHINES)?;
+    let has_keys = || Path::new(KEYRING).exists();
+    if let Some(manager) = host.manager.filter(|_| !has_keys()) {
+        host.install(manager, &["debian-archive-keyring"])?;
+    }
+    if !has_keys() {
+        missing.push(format!("{KEYRING} (Debian's package: debian-archive-keyring)"));
+    }
+    Ok(missing)
 }
 
 /// The same for the peers.

@@ -1,0 +1,178 @@
+//! `cargo xtask vm`: boots kernels of Debian in qemu, with the release binary and the checks of
+//! `tests/vm` inside, and compares what they report with `tests/vm/checks.txt`.
+//!
+//! Kernels and root file systems come from the mirror that this machine's apt uses, with lists
+//! of packages that are this task's own. Everything is kept in `target/vm`.
+
+mod archive;
+mod checks;
+mod image;
+mod kernel;
+mod qemu;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{artifact, cmd, setup};
+use archive::Archive;
+use checks::{Checks, List, Verdict};
+use image::Payload;
+use qemu::Machine;
+
+/// The kernels of a full run: what the README names, and the newest there is.
+const KERNELS: [Series; 4] =
+    [Series::Named(6, 1), Series::Named(6, 12), Series::Named(6, 18), Series::Newest];
+
+/// The kernels of a quick run.
+const QUICK: [Series; 2] = [Series::Named(6, 1), Series::Named(6, 12)];
+
+/// Runs the task.
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    let options = Options::parse(args)?;
+    setup::ensure_vm()?;
+    let checks = Checks::read()?;
+    let dbfw = artifact::dbfw(&["--release"])?;
+    let program = artifact::vm_checks()?;
+
+    let directory = cmd::root().join("target/vm");
+    let archive = Archive::open(&directory)?;
+    let root = image::root(&archive, &directory)?;
+    let lists: &[List] = if options.quick { &[List::Quick] } else { &[List::Quick, List::Full] };
+    let mut payload = Payload::new(&directory)?;
+    payload.init(&cmd::root().join("tests/vm/init.sh"))?;
+    payload.program(&dbfw, "usr/local/bin/dbfw")?;
+    payload.program(&program, "opt/dbfw/checks")?;
+    payload.text("opt/dbfw/list", &checks.names(lists))?;
+
+    let mut verdicts = Vec::new();
+    for series in options.kernels {
+        let verdict = boot(series, &archive, &directory, &root, &payload)
+            .map(|reports| checks.judge(lists, &reports))
+            .unwrap_or_else(|error| Verdict::failed(format!("{error:#}")));
+        verdicts.push((series, verdict));
+    }
+    conclude(&verdicts)
+}
+
+/// Boots one kernel; what its machine reported.
+fn boot(
+    series: Series,
+    archive: &Archive,
+    directory: &Path,
+    root: &Path,
+    payload: &Payload,
+) -> Result<checks::Reports> {
+    let kernel = kernel::provide(archive, directory, series)
+        .with_context(|| format!("the kernel {series} cannot be had"))?;
+    println!("\nvm {series}: {}", kernel.release);
+    let run: PathBuf = directory.join("run").join(series.to_string());
+    let initrd = payload.initrd(&run, root, &kernel.modules)?;
+    Machine { run: &run, kernel: &kernel.image, initrd: &initrd }.boot()
+}
+
+/// Prints what failed, and fails if anything did.
+fn conclude(verdicts: &[(Series, Verdict)]) -> Result<()> {
+    println!();
+    let mut failed = 0;
+    let mut passed = 0;
+    for (series, verdict) in verdicts {
+        passed += verdict.passed;
+        failed += verdict.failures.len();
+        for failure in &verdict.failures {
+            println!("FAIL {series}: {failure}");
+        }
+    }
+    println!("vm: {passed} passed, {failed} failed");
+    if failed > 0 {
+        bail!("{failed} checks failed or are missing: see target/vm/run");
+    }
+    Ok(())
+}
+
+/// A series of kernels, as `6.12`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Series {
+    Named(u32, u32),
+    /// Whatever is the newest in Debian's backports.
+    Newest,
+}
+
+impl fmt::Display for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(major, minor) => write!(f, "{major}.{minor}"),
+            Self::Newest => f.write_str("newest"),
+        }
+    }
+}
+
+impl FromStr for Series {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "newest" {
+            return Ok(Self::Newest);
+        }
+        let numbers = text.split_once('.');
+        let numbers =
+            numbers.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+        match numbers {
+            Some((major, minor)) => Ok(Self::Named(major, minor)),
+            None => bail!("{text} is no kernel: name one as 6.12, or newest"),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    quick: bool,
+    kernels: Vec<Series>,
+}
+
+impl Options {
+    fn parse(args: &[String]) -> Result<Self> {
+        let mut options = Self { quick: false, kernels: Vec::new() };
+        for arg in args {
+            match arg.as_str() {
+                "--quick" => options.quick = true,
+                option if option.starts_with('-') => {
+                    bail!("vm has no option {option}: see cargo xtask help")
+                }
+                kernel => options.kernels.push(kernel.parse()?),
+            }
+        }
+        if options.kernels.is_empty() {
+            options.kernels = if options.quick { QUICK.to_vec() } else { KERNELS.to_vec() };
+        }
+        Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Options> {
+        Options::parse(&args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn kernels_are_named_by_series() {
+        let quick = parse(&["--quick"]).expect("valid");
+        assert_eq!((quick.quick, &quick.kernels[..]), (true, &QUICK[..]));
+        assert_eq!(parse(&[]).expect("valid").kernels, KERNELS);
+        let named = parse(&["6.12", "newest"]).expect("valid").kernels;
+        assert_eq!(named, [Series::Named(6, 12), Series::Newest]);
+        for wrong in [&["--slow"][..], &["6"], &["6.x"], &["latest"]] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+        for series in KERNELS {
+            assert_eq!(series.to_string().parse::<Series>().expect("its own name"), series);
+        }
+    }
+}
