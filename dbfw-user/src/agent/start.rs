@@ -54,8 +54,8 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
     if !datapath::has_perfmon() {
         tracing::warn!(
             "without CAP_PERFMON the kernel puts barriers against speculation into the programs, \
-             and every packet takes two to four times as long: add it to the unit's \
-             CapabilityBoundingSet="
+             if it takes them (before 6.18 it does not), and every packet takes two to four times \
+             as long: add it to the unit's CapabilityBoundingSet="
         );
     }
     let datapath = Datapath::open(&config.agent.pin_dir)?;

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::kernel::{self, Facility, Refusal};
+
 /// An operation on the kernel's programs, maps or pins failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DatapathError {
@@ -73,14 +75,23 @@ pub enum DatapathError {
         /// What belongs there.
         expected: String,
     },
-    /// The kernel refused a program.
-    #[error("the kernel refused program {program}: {message}")]
-    Load {
-        /// Its name.
-        program: String,
-        /// The reason, with the end of the verifier's log.
-        message: String,
+    /// The kernel lacks what the programs need.
+    #[error(
+        "Linux {} is too old: it has {}. Nothing was attached or replaced; install a kernel of \
+         6.1 or newer",
+        kernel::release(),
+        missing.iter().map(|it| format!("no {it}")).collect::<Vec<_>>().join(" and ")
+    )]
+    OldKernel {
+        /// What it has not.
+        missing: Vec<Facility>,
     },
+    /// The kernel refused a program.
+    #[error("{refusal}. Nothing was attached or replaced; {fix}", refusal = .0, fix = .0.fix())]
+    Refused(Refusal),
+    /// The maps cannot be made or taken over.
+    #[error("cannot make the maps: {0}")]
+    Maps(String),
     /// The object that was built in is broken.
     #[error("the built-in kernel object cannot be read: {0}")]
     Object(String),

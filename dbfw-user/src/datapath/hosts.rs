@@ -8,7 +8,7 @@
 use std::{
     io,
     net::IpAddr,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
 };
 
@@ -122,6 +122,13 @@ pub(super) fn discard_incomplete(pins: &Pins) -> Result<(), DatapathError> {
         fixed.into_iter().chain(tables).try_for_each(|name| pins.remove(name))?;
     }
     Ok(())
+}
+
+/// Makes a table and puts it into `outer`, to see whether the kernel takes it.
+pub(super) fn try_table(outer: BorrowedFd<'_>, v4: bool) -> Result<(), DatapathError> {
+    let table = Fresh::make(v4, bits_for(v4, 0))?;
+    sys::inner_set(outer, 0, table.fd.as_fd())
+        .map_err(|error| DatapathError::map("put a table into", outer_name(v4), error))
 }
 
 /// The hosts of one family, as their one writer has them.

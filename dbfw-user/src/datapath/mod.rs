@@ -9,6 +9,7 @@ mod front;
 mod hosts;
 mod ids;
 pub mod interfaces;
+mod kernel;
 mod links;
 mod lookup;
 mod maps;
@@ -36,8 +37,9 @@ pub use attach::{AttachError, Attachment, HookMode};
 pub use error::DatapathError;
 pub use events::Events;
 pub use interfaces::{Interface, Layer};
+pub use kernel::{COMPLETE_SINCE, Refusal, TESTED_SINCE};
 pub use links::detach_pinned;
-pub use object::{OBJECT, has_perfmon, variant};
+pub use object::{OBJECT, has_perfmon, may_load, try_load, variant};
 pub use pins::{GROUP, lock_holder};
 pub use reader::{Outcome, PinnedLink, Reader, Totals};
 pub use sets::Sets;
@@ -90,6 +92,7 @@ impl Datapath {
 
     /// As [`Datapath::open`], for a given ABI number: how an upgrade across ABIs is tested.
     pub fn open_abi(pin_dir: &Path, abi: u32) -> Result<Self, DatapathError> {
+        kernel::check()?;
         let pins = Pins::open(pin_dir, abi)?;
         attach::check_namespace(pin_dir)?;
         let programs = object::load(&pins)?;

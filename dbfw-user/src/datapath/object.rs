@@ -11,13 +11,18 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
-use aya::{EbpfLoader, VerifierLogLevel, programs::Program};
+use aya::{
+    Ebpf, EbpfLoader, VerifierLogLevel,
+    maps::Map,
+    programs::{Program, ProgramError},
+};
 use caps::{CapSet, Capability};
 use dbfw_common::{MAPS, PROGRAM_XDP, PROGRAM_XDP_LEAN, PROGRAMS};
 
 use super::{
     error::DatapathError,
     hosts,
+    kernel::{self, Refusal},
     pins::Pins,
     sys::{self, MapInfo},
 };
@@ -127,6 +132,12 @@ pub fn has_perfmon() -> bool {
         .any(|capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false))
 }
 
+/// Whether this thread may load the programs at all.
+pub fn may_load() -> bool {
+    let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
+    has(Capability::CAP_SYS_ADMIN) || has(Capability::CAP_BPF) && has(Capability::CAP_NET_ADMIN)
+}
+
 /// Creates or adopts every map under `pins`, then loads every program onto them.
 pub(super) fn load(pins: &Pins) -> Result<Programs, DatapathError> {
     let mut loader = EbpfLoader::new();
@@ -139,43 +150,78 @@ pub(super) fn load(pins: &Pins) -> Result<Programs, DatapathError> {
     for name in shapes.keys() {
         loader.map_pin_path(name, pins.path(name));
     }
-    let mut ebpf = loader.load(OBJECT).map_err(|error| DatapathError::Load {
-        program: "maps".to_owned(),
-        message: chain(&error),
-    })?;
+    let mut ebpf = load_maps(&mut loader)?;
     for name in MAPS {
         pins.protect_map(name)?;
     }
-    let mut programs = BTreeMap::new();
-    for name in PROGRAMS {
-        let program = ebpf
-            .program_mut(variant(name))
-            .ok_or_else(|| DatapathError::Object(format!("no program {name}")))?;
-        let result = match program {
-            Program::Xdp(program) => program.load(),
-            Program::SchedClassifier(program) => program.load(),
-            Program::SkLookup(program) => program.load(),
-            _ => return Err(DatapathError::Object(format!("{name} is of an unknown type"))),
-        };
-        result.map_err(|error| DatapathError::Load {
-            program: name.to_owned(),
-            message: chain(&error),
-        })?;
-        let fd = program
-            .fd()
-            .map_err(|error| DatapathError::Object(error.to_string()))
-            .and_then(|fd| own(fd.as_fd(), name))?;
-        let id = sys::program_info(fd.as_fd())
-            .map_err(|error| DatapathError::Object(format!("{name}: {error}")))?
-            .id;
-        pins.replace(fd.as_fd(), &program_pin(name))?;
-        programs.insert(name, Loaded { fd, id });
+    // All of them, before one takes the place of an earlier agent's.
+    let programs = PROGRAMS
+        .into_iter()
+        .map(|name| Ok((name, load_program(&mut ebpf, name)?)))
+        .collect::<Result<BTreeMap<_, _>, DatapathError>>()?;
+    for (name, program) in &programs {
+        pins.replace(program.fd.as_fd(), &program_pin(name))?;
     }
     Ok(Programs {
         loaded: programs,
         #[cfg(feature = "bpf-log")]
         flush_log: log_of(&mut ebpf)?,
     })
+}
+
+/// Loads every program onto maps that nobody else knows, and lets go of them: whether the
+/// agent could. Needs what it needs, and changes nothing.
+///
+/// # Errors
+/// Those of [`super::Datapath::open`] that are the kernel's.
+pub fn try_load() -> Result<(), DatapathError> {
+    kernel::check()?;
+    let mut loader = EbpfLoader::new();
+    loader.verifier_log_level(VerifierLogLevel::STATS);
+    let mut ebpf = load_maps(&mut loader)?;
+    for v4 in [true, false] {
+        let Some(Map::ArrayOfMaps(outer)) = ebpf.map(hosts::outer_name(v4)) else {
+            return Err(DatapathError::Object(format!("no map {}", hosts::outer_name(v4))));
+        };
+        hosts::try_table(outer.fd().as_fd(), v4)?;
+    }
+    PROGRAMS.into_iter().try_for_each(|name| load_program(&mut ebpf, name).map(drop))
+}
+
+fn load_maps(loader: &mut EbpfLoader<'_>) -> Result<Ebpf, DatapathError> {
+    loader.load(OBJECT).map_err(|error| DatapathError::Maps(chain(&error)))
+}
+
+fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<Loaded, DatapathError> {
+    let program = ebpf
+        .program_mut(variant(name))
+        .ok_or_else(|| DatapathError::Object(format!("no program {name}")))?;
+    let result = match program {
+        Program::Xdp(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
+        Program::SkLookup(program) => program.load(),
+        _ => return Err(DatapathError::Object(format!("{name} is of an unknown type"))),
+    };
+    result.map_err(|error| DatapathError::Refused(refusal(name, &error)))?;
+    let fd = program
+        .fd()
+        .map_err(|error| DatapathError::Object(error.to_string()))
+        .and_then(|fd| own(fd.as_fd(), name))?;
+    let id = sys::program_info(fd.as_fd())
+        .map_err(|error| DatapathError::Object(format!("{name}: {error}")))?
+        .id;
+    Ok(Loaded { fd, id })
+}
+
+fn refusal(program: &'static str, error: &ProgramError) -> Refusal {
+    let (reason, log) = match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            (io_error.to_string(), verifier_log.to_string())
+        }
+        error => (chain(error), String::new()),
+    };
+    let verifier = kernel::verdict_line(&log).to_owned();
+    Refusal { program, reason, verifier, with_perfmon: has_perfmon() }
 }
 
 #[cfg(feature = "bpf-log")]
@@ -201,7 +247,7 @@ pub(super) fn describe(info: &MapInfo) -> String {
     )
 }
 
-/// An error and its causes in one line; of a verifier's log only the end, which says why.
+/// An error and its causes in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -213,7 +259,5 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         cause = error.source();
     }
-    let tail = text.len().saturating_sub(2_000);
-    let start = (tail..text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(tail);
-    text.split_off(start)
+    text
 }

@@ -76,7 +76,12 @@ fn the_agent_says_why_it_does_not_start() {
     let said = text(&second.stderr);
     assert!(said.contains(&format!("another dbfw agent (pid {pid})")), "{said}");
     assert_eq!(host.stop(Signal::SIGTERM), Some(0), "SIGTERM ends the agent in order");
+}
 
+#[test]
+fn a_bad_configuration_without_a_good_one_before_it_starts_no_agent() {
+    let net = Net::new();
+    let host = net.host();
     configure(&host, "[[database]]\nname = \"orders\"\nport = 5432\n");
     let output = host.dbfw(&["run"]);
     assert_exit(&output, 78, "run with a bad configuration");
@@ -91,6 +96,7 @@ fn doctor_says_what_to_do() {
     for check in [
         "config",
         "kernel",
+        "programs",
         "btf",
         "bpffs",
         "capabilities",
@@ -113,6 +119,7 @@ fn doctor_says_what_to_do() {
     assert_eq!(found("link db0"), ("ok".into(), "Ethernet".into()));
     assert_eq!(found("mtu db0"), ("ok".into(), "1500; a virtual device".into()));
     assert_eq!(found("bpf_jit").0, "ok");
+    assert_eq!(found("programs").0, "ok", "{:?}", found("programs").1);
 
     let table = text(&host.dbfw(&["doctor"]).stdout);
     assert!(table.starts_with("STATE"), "{table}");

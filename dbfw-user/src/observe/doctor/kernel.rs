@@ -1,22 +1,50 @@
 use std::io;
 
 use super::{Finding, host::Host};
-use crate::config::Attach;
+use crate::{
+    config::Attach,
+    datapath::{self, COMPLETE_SINCE, DatapathError, TESTED_SINCE},
+};
 
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
-pub(super) fn check(host: &Host, attach: Attach) -> Vec<Finding> {
+/// Loading the programs onto maps that nobody else uses.
+#[derive(Debug)]
+pub(super) enum Trial {
+    /// This process may not load programs.
+    NotTried,
+    /// The kernel takes them.
+    Loaded,
+    /// It does not.
+    Failed(DatapathError),
+}
+
+impl Trial {
+    /// Tries it, where this process may.
+    pub(super) fn make() -> Self {
+        if !datapath::may_load() {
+            return Self::NotTried;
+        }
+        match datapath::try_load() {
+            Ok(()) => Self::Loaded,
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
+pub(super) fn check(host: &Host, trial: &Trial, attach: Attach) -> Vec<Finding> {
     let mut findings = Vec::new();
     match host.sysctl("kernel/osrelease") {
-        Ok(release) => findings.push(version(&release, attach)),
+        Ok(release) => findings.push(version(&release, trial, attach)),
         Err(error) => findings.push(unreadable("kernel", "/proc/sys/kernel/osrelease", &error)),
     }
+    findings.push(programs(trial));
     findings.push(btf(host.exists("/sys/kernel/btf/vmlinux")));
     match host.read("/proc/self/status") {
-        Ok(status) => findings.push(capabilities(&status)),
+        Ok(status) => findings.push(capabilities(&status, trial)),
         Err(error) => findings.push(unreadable("capabilities", "/proc/self/status", &error)),
     }
     match host.sysctl("kernel/unprivileged_bpf_disabled") {
@@ -48,19 +76,47 @@ pub(super) fn unreadable(check: impl Into<String>, path: &str, error: &io::Error
     Finding::warn(check, format!("not checked: cannot read {path}: {error}"), "sudo dbfw doctor")
 }
 
-fn version(release: &str, attach: Attach) -> Finding {
+/// What the kernel says of the programs.
+fn programs(trial: &Trial) -> Finding {
+    match trial {
+        Trial::NotTried => Finding::warn(
+            "programs",
+            "not tried: only who has CAP_BPF and CAP_NET_ADMIN may load them",
+            "sudo dbfw doctor",
+        ),
+        Trial::Loaded => Finding::ok(
+            "programs",
+            "this kernel takes every program (tried on maps that are gone again)",
+        ),
+        Trial::Failed(DatapathError::Refused(refusal)) => {
+            Finding::fail("programs", refusal.to_string(), refusal.fix())
+        }
+        Trial::Failed(error) => {
+            Finding::fail("programs", error.to_string(), "install a kernel of 6.1 or newer")
+        }
+    }
+}
+
+fn version(release: &str, trial: &Trial, attach: Attach) -> Finding {
     let Some(number) = parse_version(release) else {
         return Finding::warn(
             "kernel",
-            format!("cannot tell the version from {release:?}; dbfw needs Linux 5.18 or newer"),
+            format!("cannot tell the version from {release:?}; dbfw needs Linux 6.1 or newer"),
             "uname -r",
         );
     };
-    if number < (5, 18) {
+    // A distribution may have added to an older kernel what is needed: then the programs load.
+    if number < COMPLETE_SINCE && !matches!(trial, Trial::Loaded) {
         Finding::fail(
             "kernel",
-            format!("Linux {release} is too old: multi-buffer XDP and the backstop need 5.18"),
-            "install a kernel of 5.18 or newer (6.6 or newer for attach = \"tcx\")",
+            format!("Linux {release} is too old: multi-buffer XDP came with 5.18"),
+            "install a kernel of 6.1 or newer (6.6 or newer for attach = \"tcx\")",
+        )
+    } else if number < TESTED_SINCE {
+        Finding::warn(
+            "kernel",
+            format!("Linux {release} is expected to work, and was not tested: 6.1 was"),
+            "install a kernel of 6.1 or newer",
         )
     } else if number < (6, 6) && attach == Attach::Tcx {
         Finding::fail(
@@ -99,7 +155,7 @@ fn btf(present: bool) -> Finding {
     }
 }
 
-fn capabilities(status: &str) -> Finding {
+fn capabilities(status: &str, trial: &Trial) -> Finding {
     let field = |name: &str| {
         status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
     };
@@ -121,13 +177,19 @@ fn capabilities(status: &str) -> Finding {
     if missing.is_empty() && (has(CAP_PERFMON) || has(CAP_SYS_ADMIN)) {
         Finding::ok("capabilities", "this process has CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")
     } else if missing.is_empty() {
-        Finding::warn(
-            "capabilities",
-            "no CAP_PERFMON here: an agent would work, with barriers against speculation in its \
-             programs, which make every packet take two to four times as long",
-            "in a container, add it: --cap-add PERFMON; otherwise to the unit's \
-             CapabilityBoundingSet=",
-        )
+        let detail = if matches!(trial, Trial::Failed(DatapathError::Refused(_))) {
+            "no CAP_PERFMON here, without which this kernel refuses the programs"
+        } else {
+            "no CAP_PERFMON here: where the kernel takes the programs without it (6.18 does, \
+             older ones do not), it puts barriers against speculation into them, which make every \
+             packet take two to four times as long"
+        };
+        let add = "in a container, add it: --cap-add PERFMON; otherwise to the unit's \
+                   CapabilityBoundingSet=";
+        match trial {
+            Trial::Failed(_) => Finding::fail("capabilities", detail, add),
+            Trial::NotTried | Trial::Loaded => Finding::warn("capabilities", detail, add),
+        }
     } else if root {
         Finding::fail(
             "capabilities",
@@ -174,6 +236,16 @@ fn jit(value: &str) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datapath::Refusal;
+
+    fn refused(verifier: &str, with_perfmon: bool) -> Trial {
+        Trial::Failed(DatapathError::Refused(Refusal {
+            program: "dbfw_xdp",
+            reason: "Invalid argument (os error 22)".to_owned(),
+            verifier: verifier.to_owned(),
+            with_perfmon,
+        }))
+    }
 
     #[test]
     fn kernel_versions() {
@@ -183,7 +255,8 @@ mod tests {
             ("6.5.13-generic", Attach::Tcx, "fail"),
             ("6.1.0-18-amd64", Attach::Auto, "warn"),
             ("6.1.0-18-amd64", Attach::Native, "ok"),
-            ("5.18-rc1", Attach::Native, "ok"),
+            ("6.0.19", Attach::Native, "warn"),
+            ("5.18-rc1", Attach::Native, "warn"),
             ("5.17.15", Attach::Native, "fail"),
             ("4.19", Attach::Auto, "fail"),
             ("10.0.1", Attach::Tcx, "ok"),
@@ -191,8 +264,30 @@ mod tests {
             ("99999999999.1", Attach::Auto, "warn"),
             ("", Attach::Auto, "warn"),
         ] {
-            assert_eq!(version(release, attach).state.as_str(), state, "{release} {attach:?}");
+            let found = version(release, &Trial::NotTried, attach);
+            assert_eq!(found.state.as_str(), state, "{release} {attach:?}");
         }
+        let backported = version("5.14.0-503.el9.x86_64", &Trial::Loaded, Attach::Native);
+        assert_eq!(backported.state.as_str(), "warn");
+        assert!(backported.detail.contains("expected to work, and was not tested"));
+    }
+
+    #[test]
+    fn the_verifier_is_quoted() {
+        assert_eq!(programs(&Trial::Loaded).state.as_str(), "ok");
+        assert_eq!(programs(&Trial::NotTried).state.as_str(), "warn");
+        for (verifier, with_perfmon, remedy) in [
+            ("back-edge from insn 1301 to 1302", true, "6.1 or newer"),
+            ("The sequence of 8193 jumps is too complex.", false, "CAP_PERFMON"),
+            ("attempt to corrupt spilled pointer on stack", false, "CAP_PERFMON"),
+        ] {
+            let found = programs(&refused(verifier, with_perfmon));
+            assert_eq!(found.state.as_str(), "fail");
+            assert!(found.detail.contains(verifier), "{found:?}");
+            assert!(found.fix.as_ref().is_some_and(|fix| fix.contains(remedy)), "{found:?}");
+        }
+        let old = DatapathError::Maps("cannot make HOSTS4".to_owned());
+        assert_eq!(programs(&Trial::Failed(old)).state.as_str(), "fail");
     }
 
     #[test]
@@ -200,21 +295,34 @@ mod tests {
         let status = |uid: u32, caps: &str| {
             format!("Name:\tdbfw\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nCapEff:\t{caps}\n")
         };
-        assert_eq!(capabilities(&status(0, "000001ffffffffff")).state.as_str(), "ok");
-        assert_eq!(capabilities(&status(0, "000000c000001000")).state.as_str(), "ok");
-        assert_eq!(capabilities(&status(0, "0000008000201000")).state.as_str(), "ok");
-        let slow = capabilities(&status(0, "0000008000001000"));
+        assert_eq!(
+            capabilities(&status(0, "000001ffffffffff"), &Trial::Loaded).state.as_str(),
+            "ok"
+        );
+        assert_eq!(
+            capabilities(&status(0, "000000c000001000"), &Trial::Loaded).state.as_str(),
+            "ok"
+        );
+        assert_eq!(
+            capabilities(&status(0, "0000008000201000"), &Trial::Loaded).state.as_str(),
+            "ok"
+        );
+        let slow = capabilities(&status(0, "0000008000001000"), &Trial::Loaded);
         assert_eq!(slow.state.as_str(), "warn");
         assert!(slow.detail.contains("no CAP_PERFMON"), "{slow:?}");
-        let container = capabilities(&status(0, "00000000a80425fb"));
+        let refused = refused("R2 pointer comparison prohibited", false);
+        let needed = capabilities(&status(0, "0000008000001000"), &refused);
+        assert_eq!(needed.state.as_str(), "fail");
+        assert!(needed.detail.contains("this kernel refuses the programs"), "{needed:?}");
+        let container = capabilities(&status(0, "00000000a80425fb"), &Trial::Loaded);
         assert_eq!(container.state.as_str(), "fail");
         assert!(container.detail.contains("CAP_BPF, CAP_NET_ADMIN"), "{container:?}");
-        let user = capabilities(&status(1000, "0000000000000000"));
+        let user = capabilities(&status(1000, "0000000000000000"), &Trial::Loaded);
         assert_eq!((user.state.as_str(), user.fix), ("ok", None));
-        let only_bpf = capabilities(&status(1000, "0000008000000000"));
+        let only_bpf = capabilities(&status(1000, "0000008000000000"), &Trial::Loaded);
         assert!(only_bpf.detail.contains("no CAP_NET_ADMIN;"), "{only_bpf:?}");
-        assert_eq!(capabilities("garbage").state.as_str(), "warn");
-        assert_eq!(capabilities("CapEff:\tzz").state.as_str(), "warn");
+        assert_eq!(capabilities("garbage", &Trial::Loaded).state.as_str(), "warn");
+        assert_eq!(capabilities("CapEff:\tzz", &Trial::Loaded).state.as_str(), "warn");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::{
     datapath::Interface,
 };
 use host::Host;
+use kernel::Trial;
 
 /// The interfaces, and which of the programs on them are dbfw's.
 #[derive(Clone, Debug)]
@@ -53,16 +54,17 @@ impl Finding {
 
 /// Checks this host.
 pub fn run(agent: &AgentConfig, databases: &[DatabaseConfig], links: &Links) -> Vec<Finding> {
-    run_on(&Host::this(), agent, databases, links)
+    run_on(&Host::this(), &Trial::make(), agent, databases, links)
 }
 
 fn run_on(
     host: &Host,
+    trial: &Trial,
     agent: &AgentConfig,
     databases: &[DatabaseConfig],
     links: &Links,
 ) -> Vec<Finding> {
-    let mut findings = kernel::check(host, agent.attach);
+    let mut findings = kernel::check(host, trial, agent.attach);
     findings.extend(pins::check(host, &agent.pin_dir));
     findings.extend(interface::check(host, agent, links));
     findings.extend(network::check(host, databases));

@@ -101,7 +101,8 @@ fn find<'a>(findings: &'a [Finding], check: &str) -> &'a Finding {
 #[test]
 fn a_healthy_host_has_nothing_but_the_missing_bpffs() {
     let directory = healthy();
-    let findings = run_on(&Host::at(directory.path()), &agent(), &[orders()], &links());
+    let findings =
+        run_on(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links());
     let bad: Vec<_> = findings.iter().filter(|finding| finding.state != FindingState::Ok).collect();
     assert_eq!(bad.len(), 1, "{bad:#?}");
     assert_eq!(bad[0].check, "bpffs");
@@ -129,9 +130,10 @@ fn an_ill_host_is_told_how_to_get_well() {
 
     let mut links = links();
     links.interfaces.as_mut().unwrap()[2].xdp_program = Some(42);
-    let findings = run_on(&Host::at(root), &config, &[orders()], &links);
+    let findings = run_on(&Host::at(root), &Trial::NotTried, &config, &[orders()], &links);
     for (check, state) in [
         ("kernel", "fail"),
+        ("programs", "warn"),
         ("btf", "fail"),
         ("bpffs", "fail"),
         ("pin_dir", "fail"),
@@ -154,11 +156,13 @@ fn an_ill_host_is_told_how_to_get_well() {
 fn an_empty_tree_is_reported_and_does_not_panic() {
     let directory = TempDir::new().unwrap();
     let mut links = Links { interfaces: Ok(Vec::new()), ours: None };
-    let findings = run_on(&Host::at(directory.path()), &agent(), &[orders()], &links);
+    let findings =
+        run_on(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links);
     assert_eq!(find(&findings, "kernel").fix.as_deref(), Some("sudo dbfw doctor"));
     assert_eq!(find(&findings, "interfaces").state.as_str(), "fail");
     links.interfaces = Err("no netlink here".to_owned());
-    let findings = run_on(&Host::at(directory.path()), &agent(), &[orders()], &links);
+    let findings =
+        run_on(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links);
     assert!(find(&findings, "interfaces").detail.contains("no netlink here"));
 }
 
@@ -168,7 +172,8 @@ fn what_another_namespace_does_not_show_is_not_told() {
     let directory = healthy();
     fs::remove_file(directory.path().join("proc/sys/net/core/bpf_jit_enable")).unwrap();
     write(directory.path(), "sys/class/net/eth0/ifindex", "7\n");
-    let findings = run_on(&Host::at(directory.path()), &agent(), &[orders()], &links());
+    let findings =
+        run_on(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links());
     for check in ["bpf_jit", "mtu eth0"] {
         let finding = find(&findings, check);
         assert_eq!(finding.state.as_str(), "ok", "{finding:?}");
@@ -181,7 +186,8 @@ fn an_interface_that_no_program_fits_is_named() {
     let directory = healthy();
     let mut config = agent();
     config.interfaces = Interfaces::Matching(["lo", "*"].map(|p| Pattern::new(p).unwrap()).into());
-    let findings = run_on(&Host::at(directory.path()), &config, &[orders()], &links());
+    let findings =
+        run_on(&Host::at(directory.path()), &Trial::Loaded, &config, &[orders()], &links());
     assert_eq!(find(&findings, "link lo").state.as_str(), "fail");
     assert_eq!(find(&findings, "interfaces").detail, "covered: eth0, veth1");
 }
