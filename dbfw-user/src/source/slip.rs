@@ -4,6 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Prefix, prefix::strict};
 
+/// Bytes of the longest text that is looked at: the longest range has 79.
+const MAX_TEXT: usize = 128;
+
 /// What makes an address out of place where an address belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Slip {
@@ -76,6 +79,10 @@ pub(super) fn meant(text: &str) -> Option<(Slip, String)> {
     let text = text.trim();
     if let Some((entry, _)) = text.split_once([';', '#']) {
         return settled(entry).map(|entry| (Slip::Comment, entry));
+    }
+    // Nobody meant an address by more than this, and each bracket is looked into.
+    if text.len() > MAX_TEXT {
+        return None;
     }
     let undecorated = text.trim_matches(|c: char| matches!(c, '"' | '\'' | '`' | ',' | ';'));
     if undecorated != text {

@@ -273,3 +273,44 @@ fn without_a_file_the_agent_section_has_the_defaults() {
 fn paths(config: &Config) -> Vec<PathBuf> {
     config.files.iter().map(|file| file.path.clone()).collect()
 }
+
+/// As a string and as a TOML date, which has forms that RFC 3339 does not have.
+#[test]
+fn an_expiry_in_every_form() {
+    let at = |text: &str| Some(text.parse().unwrap());
+    for (written, expires_at) in [
+        ("2126-12-01T00:00:00Z", at("2126-12-01T00:00:00Z")),
+        ("2126-12-01t00:00:00z", at("2126-12-01T00:00:00Z")),
+        ("2126-12-01 00:00:00-00:00", at("2126-12-01T00:00:00Z")),
+        ("2126-12-01T01:00:00.5+01:00", at("2126-12-01T00:00:00.5Z")),
+        ("2126-12-01T00:00:00.1234567891Z", at("2126-12-01T00:00:00.123456789Z")),
+        ("2126-12-31T23:59:60Z", at("2126-12-31T23:59:59Z")),
+        ("9998-12-31T23:59:59-12:00", at("9999-01-01T11:59:59Z")),
+        ("9999-12-31T23:59:59Z", None),
+        ("9999-12-31T23:59:59.999999999Z", None),
+        ("9999-12-31 00:00:00-12:00", None),
+        ("0001-01-01T00:00:00Z", None),
+    ] {
+        for quote in ["\"", ""] {
+            let source = format!(
+                "{{ type = \"ip_addr\", value = \"10.0.0.1\", expires_at = {quote}{written}{quote} }}"
+            );
+            let text = format!("{SHORT}\n").replace(r#""ip_addr:10.0.0.0/8""#, &source);
+            let config =
+                Dir::new(text).load().unwrap_or_else(|error| panic!("{source}: {error:?}"));
+            let read = &config.databases[0].trusted_sources[0];
+            assert_eq!(read.expires_at, expires_at, "{source}");
+        }
+    }
+    for (written, expires_at) in [
+        ("2126-12-01T00:00Z", at("2126-12-01T00:00:00Z")),
+        ("\"never\"", None),
+        ("\"infinity\"", None),
+    ] {
+        let source =
+            format!("{{ type = \"ip_addr\", value = \"10.0.0.1\", expires_at = {written} }}");
+        let text = format!("{SHORT}\n").replace(r#""ip_addr:10.0.0.0/8""#, &source);
+        let config = Dir::new(text).load().unwrap_or_else(|error| panic!("{source}: {error:?}"));
+        assert_eq!(config.databases[0].trusted_sources[0].expires_at, expires_at, "{source}");
+    }
+}

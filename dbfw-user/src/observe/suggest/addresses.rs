@@ -66,31 +66,37 @@ const LINK_BITS: u8 = 64;
 
 /// The links of which several addresses look temporary, and of how many each.
 pub(super) fn links_of_temporary(addresses: &BTreeSet<IpAddr>) -> BTreeMap<Prefix, usize> {
-    let mut links: BTreeMap<Prefix, usize> = BTreeMap::new();
+    let mut links: BTreeMap<Prefix, Vec<Ipv6Addr>> = BTreeMap::new();
     for address in addresses {
         if let IpAddr::V6(v6) = address
             && is_temporary(*v6)
         {
-            *links.entry(Prefix::new(*address, LINK_BITS)).or_default() += 1;
+            links.entry(Prefix::new(*address, LINK_BITS)).or_default().push(*v6);
         }
     }
-    links.retain(|_, count| *count >= MANY_OF_A_LINK);
-    links
+    // Two of a row, as a DHCP server hands them out, are not both made at random.
+    let rows = |of: &[Ipv6Addr]| {
+        let rows: BTreeSet<u128> = of.iter().map(|address| address.to_bits() >> 16).collect();
+        rows.len()
+    };
+    links.retain(|_, of| rows(of) >= MANY_OF_A_LINK);
+    links.into_iter().map(|(link, of)| (link, of.len())).collect()
 }
 
 /// Whether the half that a host makes itself looks like one made at random (RFC 8981): not of a
-/// hardware address, and not as people number their hosts. One of sixty at random does not.
+/// hardware address, and not as people number their hosts. One of five thousand at random does
+/// not.
 fn is_temporary(address: Ipv6Addr) -> bool {
     let [.., a, b, c, d] = address.segments();
     let words = [a, b, c, d];
     // A hardware address has ff:fe in its middle (RFC 4291, appendix A).
     let is_hardware = b & 0xff == 0xff && c >> 8 == 0xfe;
     let is_tunnel = a & !0x200 == 0 && b == 0x5efe;
-    let is_small = words.iter().any(|word| *word < 0x100);
+    let small = words.iter().filter(|word| **word < 0x100).count();
     // 192:168:100:200 is an IPv4 address in decimal digits.
     let is_ipv4 = words.iter().all(|word| *word <= 0x255);
     let repeats = (1..words.len()).any(|at| words[..at].contains(&words[at]));
-    !(is_hardware || is_tunnel || is_small || is_ipv4 || repeats)
+    !(is_hardware || is_tunnel || small > 1 || is_ipv4 || repeats)
 }
 
 fn last(prefix: &Prefix) -> IpAddr {
@@ -119,6 +125,7 @@ mod tests {
             "2001:db8:1:2:8c2e:19ff:7a03:5d61",
             "fd12:3456:789a:1:5d0b:e1f4:2a77:c839",
             "2001:db8::a3f1:1ff:4efe:9012",
+            "2001:db8::a3f1:c1ff:4efe:12",
         ] {
             assert!(is_temporary(address.parse().unwrap()), "{address}");
         }
@@ -141,6 +148,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn addresses_of_a_row_are_no_temporary_ones() {
+        let links = |addresses: &[&str]| {
+            links_of_temporary(&addresses.iter().map(|text| text.parse().unwrap()).collect())
+        };
+        let row = ["2001:db8::a3f1:c1ff:4efe:1001", "2001:db8::a3f1:c1ff:4efe:1002"];
+        assert!(links(&row).is_empty());
+        let more = [&row[..], &["2001:db8::5d0b:e1f4:2a77:c839"]].concat();
+        assert_eq!(links(&more), BTreeMap::from([("2001:db8::/64".parse().unwrap(), 3)]));
+    }
+
     /// Of hosts' own random halves nearly all are seen as what they are.
     #[test]
     fn most_of_what_is_random_is_seen() {
@@ -155,6 +173,6 @@ mod tests {
         let of_link = 0x2001_0db8_u128 << 96;
         let seen = (0..10_000).filter(|_| is_temporary((of_link | u128::from(random())).into()));
         let seen = seen.count();
-        assert!((9_700..10_000).contains(&seen), "{seen}");
+        assert!((9_980..=10_000).contains(&seen), "{seen}");
     }
 }

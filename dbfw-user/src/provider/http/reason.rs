@@ -122,7 +122,9 @@ fn tls(error: &rustls::Error, host: &str) -> String {
              set `ca_file` to the issuer's certificate"
         ),
         // webpki's own error, which rustls has no variant for.
-        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+        CertificateError::Other(other)
+            if matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
+        {
             format!(
                 "the certificate of {host} is an authority's own: let that authority sign \
                  another for the server, and set `ca_file` to the authority's"

@@ -74,6 +74,17 @@ fn no_guess_where_nothing_is_certain() {
     }
 }
 
+#[test]
+fn long_and_nested_texts_end() {
+    let nested = |depth: usize| "[".repeat(depth) + "192.0.2.1" + &"]".repeat(depth);
+    assert_eq!(meant(&nested(3)), Some((Slip::Brackets, "192.0.2.1".to_owned())));
+    assert_eq!(meant(&nested(1 << 20)), None);
+    let long = "x".repeat(1 << 20);
+    assert_eq!(meant(&long), None);
+    let comment = format!("192.0.2.1 # {long}");
+    assert_eq!(meant(&comment), Some((Slip::Comment, "192.0.2.1".to_owned())));
+}
+
 proptest! {
     /// Whatever is said to be meant can be written, and is not what was written.
     #[test]
