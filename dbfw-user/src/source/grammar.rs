@@ -3,8 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    FeedError, FeedValue, Mendable, NameError, Prefix, PrefixError, SourceType, TrustedSource,
-    check_name,
+    FeedError, FeedValue, Mendable, NameError, Prefix, PrefixError, Slip, SourceType,
+    TrustedSource, check_name,
     prefix::{literal, shown},
 };
 
@@ -122,15 +122,16 @@ impl FromStr for TrustedSource {
 
 /// Why a text without a known type before a colon is no source.
 fn no_type(text: &str) -> GrammarError {
-    let bare = |meant| GrammarError::BareAddress { text: shown(text), meant };
+    let bare = |meant, slip| GrammarError::BareAddress { text: shown(text), meant, slip };
     match literal(text) {
-        Ok(_) => bare(text.to_owned()),
+        Ok(_) => bare(text.to_owned(), None),
+        Err(PrefixError::Slip { slip, meant, .. }) => bare(meant, Some(slip)),
         Err(PrefixError::Address { .. }) => match text.split_once(':') {
             Some((kind, _)) => GrammarError::UnknownType { found: shown(kind) },
             None => GrammarError::NoType { text: shown(text) },
         },
         Err(error) => match error.meant() {
-            Some(meant) => bare(meant),
+            Some(meant) => bare(meant, None),
             None => GrammarError::Address(error),
         },
     }
@@ -140,12 +141,14 @@ fn no_type(text: &str) -> GrammarError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrammarError {
     /// An address where `type:value` belongs.
-    #[error("{text} has no type")]
+    #[error("{text} has no type{}", besides(*.slip))]
     BareAddress {
         /// What was written.
         text: String,
         /// The address that was meant, in the form to write.
         meant: String,
+        /// What else is out of place.
+        slip: Option<Slip>,
     },
     /// No ':' in it.
     #[error("{text:?} has no type")]
@@ -195,7 +198,9 @@ pub enum GrammarError {
 impl Mendable for GrammarError {
     fn fix(&self) -> String {
         match self {
-            Self::BareAddress { meant, .. } => format!("write ip_addr:{meant}"),
+            Self::BareAddress { meant, slip, .. } => {
+                format!("write ip_addr:{meant}{}", slip.map_or("", Slip::because))
+            }
             Self::NoType { .. } => {
                 format!("write type:value, where type is one of {}", known())
             }
@@ -208,6 +213,11 @@ impl Mendable for GrammarError {
             Self::Name(error) => error.fix(),
         }
     }
+}
+
+/// What is wrong besides the type that is missing.
+fn besides(slip: Option<Slip>) -> String {
+    slip.map_or_else(String::new, |slip| format!(", and {}", slip.as_str()))
 }
 
 /// A number as DigitalOcean counts droplets: the same one is never written in two ways.

@@ -148,18 +148,22 @@ fn the_fix_has_nothing_of_what_was_written() {
 
 #[test]
 fn an_address_without_a_type_is_named_with_it() {
+    let error = "192.0.2.1:5432".parse::<TrustedSource>().unwrap_err();
+    assert_eq!(error.to_string(), "192.0.2.1:5432 has no type, and has a port");
     for (text, fix) in [
-        ("192.0.2.1:5432", "write ip_addr:192.0.2.1"),
-        ("[2001:db8::1]:5432", "write ip_addr:2001:db8::1"),
+        ("192.0.2.1:5432", "write ip_addr:192.0.2.1: a source may connect from any port"),
+        ("[2001:db8::1]:5432", "write ip_addr:2001:db8::1: a source may connect from any port"),
         ("10.0.0.5/24", "write ip_addr:10.0.0.0/24"),
         ("10.0.0.9-10.0.0.1", "write ip_addr:10.0.0.1-10.0.0.9"),
-        ("192.0.2.1 # office", "write ip_addr:192.0.2.1"),
+        ("[2001:db8::1]", "write ip_addr:2001:db8::1"),
+        ("192.0.2.1 # office", "write ip_addr:192.0.2.1 alone, and the comment outside the value"),
         ("10.0.0.0/33", "write a length from 0 to 32, or none for the one address"),
     ] {
         let error = text.parse::<TrustedSource>().unwrap_err();
         assert_eq!(error.fix(), fix, "{text}: {error}");
-        if let Some(written) = fix.strip_prefix("write ip_addr") {
-            assert!(format!("ip_addr{written}").parse::<TrustedSource>().is_ok(), "{fix}");
+        if let Some(written) = fix.strip_prefix("write ip_addr:") {
+            let written = written.split(' ').next().unwrap().trim_end_matches(':');
+            assert!(format!("ip_addr:{written}").parse::<TrustedSource>().is_ok(), "{fix}");
         }
     }
 }
