@@ -2,7 +2,7 @@
 
 mod changes;
 mod forms;
-mod group;
+pub(crate) mod group;
 mod offline;
 mod readers;
 mod setup;

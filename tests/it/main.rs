@@ -21,6 +21,8 @@ mod layout;
 mod lifecycle;
 // Verified instructions, and the capabilities a load needs.
 mod limits;
+// What journald is sent.
+mod journal;
 // Ways a packet can take: hooks, tunnels, NAT, jumbo frames.
 mod paths;
 // Policies made by hand: families, prefix lengths, modes, databases.
@@ -39,3 +41,5 @@ mod resolv_conf;
 mod safety;
 // The corpus cut at every byte.
 mod truncation;
+// The unit, and what the documentation advises for systemd.
+mod unit;

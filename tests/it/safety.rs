@@ -13,6 +13,8 @@ mod expiry;
 mod last_good;
 // Bad, empty, shrunk, missing and overly generous lists.
 mod lists;
+// Files of other users.
+mod permissions;
 // Damaged state files, full disks, directories that cannot be written.
 mod state;
 // Ending the agent, ending the protection, and a second agent.

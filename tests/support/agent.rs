@@ -62,7 +62,7 @@ impl<'a> Host<'a> {
         self.files.path().join(name)
     }
 
-    /// Where the maps, programs and links are pinned: below `v1`.
+    /// Where the maps, programs and links are pinned: below the directory of the ABI.
     pub fn pins(&self) -> PathBuf {
         self.pin_dir.join(format!("v{}", dbfw_common::ABI_VERSION))
     }
@@ -122,7 +122,12 @@ impl<'a> Host<'a> {
 
     /// Starts the agent and waits until it has read protection back from the kernel.
     pub fn start(&mut self) {
-        self.spawn();
+        self.start_through(&[]);
+    }
+
+    /// Starts the agent as [`Host::spawn_through`] does, and waits as [`Host::start`] does.
+    pub fn start_through(&mut self, wrapper: &[&str]) {
+        self.spawn_through(wrapper);
         self.wait("the agent to be ready", |host| {
             host.json(&["status"]).is_some_and(|status| status["agent"]["ready"] == true)
         });

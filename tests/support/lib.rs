@@ -21,5 +21,6 @@ pub mod skew;
 pub mod stack;
 pub mod steady;
 mod sys;
+pub mod systemd;
 pub mod traffic;
 pub mod tun;

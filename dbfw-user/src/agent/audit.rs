@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Write as _},
-    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -14,6 +14,9 @@ pub(super) use crate::control::wire::{AuditEntry as Entry, AuditKind as Kind};
 
 /// Prefixes an entry names of those that came in, and of those that went out.
 const MAX_PREFIXES: usize = 50;
+
+/// The group `dbfw` may read it.
+const MODE: u32 = 0o640;
 
 /// Bytes of one text: reasons and messages are somebody else's.
 const MAX_TEXT: usize = 4096;
@@ -76,10 +79,13 @@ pub(super) fn with_prefixes(entry: Entry, added: &[Prefix], removed: &[Prefix]) 
 
 fn open(path: &Path) -> io::Result<fs::File> {
     let is_new = !path.exists();
-    let file =
-        fs::OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)?;
+    let file = fs::OpenOptions::new().read(true).append(true).create(true).mode(MODE).open(path)?;
+    // The umask may have narrowed it, here or in an earlier agent.
+    if let Err(error) = file.set_permissions(fs::Permissions::from_mode(MODE)) {
+        tracing::debug!(path = %path.display(), %error, "cannot let the group read the file");
+    }
+    files::give_to_group(path);
     if is_new {
-        files::give_to_group(path);
         if let Some(directory) = path.parent() {
             fs::File::open(directory)?.sync_all()?;
         }

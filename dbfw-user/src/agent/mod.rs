@@ -48,8 +48,10 @@ use configuration::ConfigurationFiles;
 pub fn run(config_path: PathBuf) -> anyhow::Result<()> {
     logging::init();
     memory::give_back();
-    let loaded = ConfigurationFiles::load(config_path)?;
     privileges::check()?;
+    privileges::give_up_files();
+    privileges::join_group();
+    let loaded = ConfigurationFiles::load(config_path)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -1,5 +1,7 @@
 //! Giving up what is not needed any more.
 //!
+//! Reading other users' files is given up first: what is read at the start is what can be read
+//! later, and what the unit lets the agent read is what it reads when it is started by hand.
 //! Loading programs and attaching needs CAP_NET_ADMIN, loading fast ones CAP_PERFMON. Afterwards everything goes through
 //! descriptors the agent holds: map updates, attaching to new interfaces, replacing a link's
 //! program and pinning need no capability (measured on 6.18). CAP_BPF stays: a larger table
@@ -35,8 +37,24 @@ pub(super) fn check() -> io::Result<()> {
     ))
 }
 
+/// Gives up the capabilities that open other users' files, for good. Errors are logged: the
+/// agent works on, with more than it needs.
+pub(super) fn give_up_files() {
+    let narrows = caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP).unwrap_or(false);
+    for capability in [Capability::CAP_DAC_OVERRIDE, Capability::CAP_DAC_READ_SEARCH] {
+        if narrows && let Err(error) = caps::drop(None, CapSet::Bounding, capability) {
+            tracing::debug!(%error, %capability, "cannot drop from the bounding set");
+        }
+        for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+            if let Err(error) = caps::drop(None, set, capability) {
+                tracing::warn!(%error, %capability, ?set, "cannot drop a capability");
+            }
+        }
+    }
+}
+
 /// Joins the group that may read pins and socket, so that files can be given to it without
-/// CAP_CHOWN later. systemd's `SupplementaryGroups=dbfw` does the same.
+/// CAP_CHOWN later, and lists that it may read are read. systemd's `SupplementaryGroups=dbfw` does the same.
 pub(super) fn join_group() {
     let Some(group) = Group::from_name(GROUP).ok().flatten() else {
         tracing::info!(

@@ -281,11 +281,14 @@ impl Agent {
     }
 }
 
+/// Mode, user and group of a file.
+type Permissions = (u32, u32, u32);
+
 /// What tells that a file was changed or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
-    /// Modification, length, inode; `None`: it is not there.
-    file: Option<(SystemTime, u64, u64)>,
+    /// Modification, length, inode, and who may read it; `None`: it is not there.
+    file: Option<(SystemTime, u64, u64, Permissions)>,
     /// When this was looked at.
     at: SystemTime,
 }
@@ -296,9 +299,10 @@ impl Stamp {
 
     fn of(path: &Path) -> Self {
         let at = SystemTime::now();
-        let file = fs::metadata(path)
-            .ok()
-            .and_then(|metadata| Some((metadata.modified().ok()?, metadata.len(), metadata.ino())));
+        let file = fs::metadata(path).ok().and_then(|metadata| {
+            let permissions = (metadata.mode(), metadata.uid(), metadata.gid());
+            Some((metadata.modified().ok()?, metadata.len(), metadata.ino(), permissions))
+        });
         Self { file, at }
     }
 
@@ -314,6 +318,8 @@ impl Stamp {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -327,6 +333,10 @@ mod tests {
         assert!(settled.settles(&Stamp::of(file.path())));
         fs::write(file.path(), "x").unwrap();
         assert!(!settled.settles(&Stamp::of(file.path())));
+        file.as_file().set_modified(old).unwrap();
+        let settled = Stamp::of(file.path());
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o604)).unwrap();
+        assert!(!settled.settles(&Stamp::of(file.path())), "it may be read now");
         let gone = file.path().to_owned();
         drop(file);
         assert!(!settled.settles(&Stamp::of(&gone)));

@@ -46,7 +46,6 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    privileges::join_group();
     for directory in [&config.agent.state_dir, &config.agent.run_dir] {
         make_directory(directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;

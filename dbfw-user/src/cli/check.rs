@@ -5,7 +5,8 @@ use std::path::Path;
 use super::{
     context::Context,
     exit::{Exit, is_broken_pipe},
-    offline, tell, warn,
+    offline::{self, Unreadable},
+    tell, warn,
 };
 use crate::{
     config::{Attach, Config, Interfaces, Problem},
@@ -14,21 +15,28 @@ use crate::{
 };
 
 pub(super) fn check(context: &Context) -> anyhow::Result<Exit> {
-    let config = match offline::load(context.config_path()) {
+    let mut config = match offline::load(context.config_path()) {
         Ok(config) => config,
-        Err(problems) => {
-            let style = anstyle::AnsiColor::Red.on_default().bold();
-            problems.0.iter().for_each(|problem| tell("error", style, &problem.to_string()));
-            let problems = problems.0.iter().map(to_wire).collect();
-            return match context.show(&ConfigProblems { problems }) {
-                Err(error) if !is_broken_pipe(&error) => Err(error),
-                _ => Ok(Exit::BadConfig),
-            };
-        }
+        Err(problems) => return bad(context, &problems.0),
     };
+    let Unreadable { configuration, others, .. } = offline::unreadable(&config);
+    if !configuration.is_empty() {
+        return bad(context, &configuration);
+    }
+    config.warnings.extend(others);
     config.warnings.iter().for_each(|problem| warn(&problem.to_string()));
     context.show(&checked(&config))?;
     Ok(Exit::Ok)
+}
+
+fn bad(context: &Context, problems: &[Problem]) -> anyhow::Result<Exit> {
+    let style = anstyle::AnsiColor::Red.on_default().bold();
+    problems.iter().for_each(|problem| tell("error", style, &problem.to_string()));
+    let problems = problems.iter().map(to_wire).collect();
+    match context.show(&ConfigProblems { problems }) {
+        Err(error) if !is_broken_pipe(&error) => Err(error),
+        _ => Ok(Exit::BadConfig),
+    }
 }
 
 fn to_wire(problem: &Problem) -> ConfigProblem {

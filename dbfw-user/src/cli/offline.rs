@@ -5,13 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(super) use crate::config::Problems;
 use crate::{
     agent,
     config::{self, AgentConfig, Config},
     control::wire::{Explanation, Finding, FindingState, Lookup, MapEntry, Status},
     observe,
 };
+pub(super) use crate::{config::Problems, observe::doctor::Unreadable};
 
 /// Where things are; what is missing or wrong in the file has its default.
 pub(super) fn agent_config(path: &Path) -> AgentConfig {
@@ -21,6 +21,13 @@ pub(super) fn agent_config(path: &Path) -> AgentConfig {
 /// The whole configuration.
 pub(super) fn load(path: &Path) -> Result<Config, Problems> {
     config::load(path)
+}
+
+/// What of the files that a configuration names the agent may not read, as far as this user
+/// can tell.
+pub(super) fn unreadable(config: &Config) -> Unreadable {
+    // An ordinary user cannot take on the agent's rights; doctor says so.
+    observe::doctor::unreadable(config).unwrap_or_default()
 }
 
 /// Runs the agent until it is told to stop.
@@ -37,10 +44,11 @@ pub(super) fn doctor(path: &Path) -> Vec<Finding> {
         fix,
     };
     let shown = path.display();
-    let (agent, databases, first) = match config::load(path) {
+    let (agent, databases, mut findings) = match config::load(path) {
         Ok(config) => {
             let first = finding(FindingState::Ok, format!("{shown} is valid"), None);
-            (config.agent, config.databases, first)
+            let files = observe::doctor::files(&config);
+            (config.agent, config.databases, [vec![first], files].concat())
         }
         Err(_) => {
             let detail = format!(
@@ -48,12 +56,12 @@ pub(super) fn doctor(path: &Path) -> Vec<Finding> {
             );
             let first =
                 finding(FindingState::Fail, detail, Some(format!("dbfw check --config {shown}")));
-            (config::agent_section(path), Vec::new(), first)
+            (config::agent_section(path), Vec::new(), vec![first])
         }
     };
     let links = observe::offline::links(&agent);
-    let found = observe::doctor::run(&agent, &databases, &links);
-    std::iter::once(first).chain(found).collect()
+    findings.extend(observe::doctor::run(&agent, &databases, &links));
+    findings
 }
 
 /// What the pins say of the protection, when no agent answers on `socket`.

@@ -236,6 +236,9 @@ fn open_fix(error: &OpenError, is_main: bool) -> &'static str {
         OpenError::Io(error) => match error.kind() {
             io::ErrorKind::NotFound if !is_main => "remove the link that leads nowhere",
             io::ErrorKind::NotFound => "create it, or name another one with --config",
+            io::ErrorKind::PermissionDenied if nix::unistd::geteuid().is_root() => {
+                "`sudo dbfw check` names the command that lets the agent read it"
+            }
             io::ErrorKind::PermissionDenied => "run as root, or let this user read it",
             _ => "check the path and the file system",
         },

@@ -17,7 +17,7 @@ pub mod worker;
 use std::{io, path::PathBuf, time::Duration};
 
 pub use file::FileProvider;
-pub use watch::{Watcher, watch};
+pub use watch::{Watcher, directories_to, watch};
 
 use crate::config::{Problems, ProviderConfig};
 
@@ -31,7 +31,10 @@ pub enum ProviderError {
         path: PathBuf,
     },
     /// The agent may not read it.
-    #[error("{} may not be read: let the user that dbfw runs as read it", path.display())]
+    #[error(
+        "{} may not be read: `sudo dbfw doctor` names the command that mends it",
+        path.display()
+    )]
     Permission {
         /// The file or directory.
         path: PathBuf,

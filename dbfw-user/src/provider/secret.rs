@@ -79,7 +79,7 @@ impl Token {
                 TokenSource::Credential(name) => no_credential(name),
             },
             io::ErrorKind::PermissionDenied => {
-                refuse("may not be read: give it to the user that dbfw runs as (chown, chmod 600)")
+                refuse("may not be read: `sudo dbfw doctor` names the command that mends it")
             }
             _ => refuse(&format!("cannot be read: {error}: check the file system")),
         };

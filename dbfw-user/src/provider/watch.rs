@@ -167,6 +167,13 @@ impl Trail {
     }
 }
 
+/// Every directory that is searched on the way to a file whose path is absolute, through
+/// symbolic links.
+pub fn directories_to(path: &Path) -> BTreeSet<PathBuf> {
+    let trail = Trail::of(path);
+    trail.directories.iter().flat_map(|path| path.ancestors()).map(Path::to_owned).collect()
+}
+
 /// Puts the components of `path` on the stack, the first on top.
 fn push_components(stack: &mut Vec<OsString>, path: &Path) {
     let components = path.components().rev().filter_map(|component| match component {

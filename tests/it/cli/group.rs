@@ -35,15 +35,15 @@ const CHANGES: [&str; 4] = [
 ];
 
 /// The group `dbfw`, which is removed again if it was not there before.
-struct DbfwGroup {
+pub(crate) struct DbfwGroup {
     made: bool,
-    gid: u32,
+    pub(crate) gid: u32,
     /// One test at a time makes and removes it.
     _lock: Flock<File>,
 }
 
 impl DbfwGroup {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let path = std::env::temp_dir().join("dbfw-test-group.lock");
         let file = File::create(&path).expect("a lock file");
         let lock = Flock::lock(file, FlockArg::LockExclusive)
@@ -121,7 +121,8 @@ fn members_of_the_group_read() {
     let net = Net::new();
     let mut host = net.host();
     open_to_all(&host);
-    host.start();
+    // As the unit sets it.
+    host.start_through(&["sh", "-c", "umask 077 && exec \"$@\"", "sh"]);
     let mode = |path: &str| {
         let found = fs::metadata(host.pins().join(path)).expect("a pin");
         (found.mode() & 0o777, found.gid())
@@ -130,7 +131,9 @@ fn members_of_the_group_read() {
     assert_eq!(mode("NETS4"), (0o640, group.gid));
     assert_eq!(mode("link_native_db0").0, 0o600);
 
-    for line in READERS {
+    let audit = fs::metadata(host.path("state").join("audit.log")).expect("an audit log");
+    assert_eq!((audit.mode() & 0o777, audit.gid()), (0o640, group.gid));
+    for line in READERS.into_iter().chain(["audit", "suggest"]) {
         let output = as_nobody(&net, &host, &gid, line);
         assert_exit(&output, 0, &format!("{line} as a member"));
         assert_eq!(text(&output.stderr), "", "{line} as a member");

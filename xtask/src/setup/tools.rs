@@ -32,9 +32,10 @@ const fn tool(
     Tool { program, debian, fedora, arch }
 }
 
-const TOOLS: [Tool; 10] = [
+const TOOLS: [Tool; 11] = [
     tool("ip", "iproute2", "iproute", "iproute2"),
     tool("nsenter", "util-linux", "util-linux", "util-linux"),
+    tool("systemctl", "systemd", "systemd", "systemd"),
     tool("setpriv", "util-linux", "util-linux", "util-linux"),
     tool("ethtool", "ethtool", "ethtool", "ethtool"),
     tool("nft", "nftables", "nftables", "nftables"),

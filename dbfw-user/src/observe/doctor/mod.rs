@@ -4,6 +4,8 @@
 //! Every check is a function of text or numbers; only `Host` and the `check` functions read
 //! the system.
 
+mod access;
+mod files;
 mod host;
 mod interface;
 mod kernel;
@@ -12,8 +14,10 @@ mod pins;
 
 use std::collections::BTreeSet;
 
+pub use files::{Unreadable, unreadable};
+
 use crate::{
-    config::{AgentConfig, DatabaseConfig},
+    config::{AgentConfig, Config, DatabaseConfig},
     control::wire::{Finding, FindingState},
     datapath::Interface,
 };
@@ -55,6 +59,11 @@ impl Finding {
 /// Checks this host.
 pub fn run(agent: &AgentConfig, databases: &[DatabaseConfig], links: &Links) -> Vec<Finding> {
     run_on(&Host::this(), &Trial::make(), agent, databases, links)
+}
+
+/// Checks whether the agent may read what a configuration names.
+pub fn files(config: &Config) -> Vec<Finding> {
+    files::check(config)
 }
 
 fn run_on(

@@ -181,9 +181,10 @@ async fn read(path: PathBuf, max_bytes: u64) -> (Option<Stamp>, Result<Body, Fet
             io::ErrorKind::NotFound => {
                 fail(Cause::NotFound, "does not exist: create it, or correct the path")
             }
-            io::ErrorKind::PermissionDenied => {
-                fail(Cause::Permission, "may not be read: let the user that dbfw runs as read it")
-            }
+            io::ErrorKind::PermissionDenied => fail(
+                Cause::Permission,
+                "may not be read: `sudo dbfw doctor` names the command that mends it",
+            ),
             _ => fail(Cause::Io, &format!("cannot be read: {failed}: check the file system")),
         },
     };

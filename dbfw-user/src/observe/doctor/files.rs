@@ -1,0 +1,181 @@
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::{Group, geteuid};
+
+use super::{
+    Finding,
+    access::{Obstacle, Rights},
+};
+use crate::{
+    config::{Config, Problem, ProviderConfig, TokenSource},
+    datapath::GROUP,
+    source::{FeedValue, Location, SourceType},
+};
+
+const CHECK: &str = "files";
+
+/// What the agent reads a file for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// The configuration: without it the agent does not take it.
+    Configuration,
+    /// A list, a feed, certificate authorities: what was read last stays.
+    Data,
+    /// A token, which nobody but the agent is to read.
+    Secret,
+}
+
+/// Files that the agent may not read, each with the command that lets it.
+///
+/// # Errors
+/// Only root can tell.
+pub fn unreadable(config: &Config) -> io::Result<Unreadable> {
+    if !geteuid().is_root() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    let rights = Rights { group: Group::from_name(GROUP)?.map(|group| group.gid) };
+    let mut found = Unreadable::default();
+    for (path, purpose) in files(config) {
+        found.looked_at += 1;
+        let path = path.as_path();
+        let problem = match rights.obstacles(path) {
+            Ok(obstacles) if obstacles.is_empty() => continue,
+            Ok(obstacles) => denied(path, purpose, rights, &obstacles),
+            Err(error) => Problem {
+                file: path.to_owned(),
+                line: None,
+                key: String::new(),
+                message: format!("whether the agent may read it cannot be told: {error}"),
+                fix: "check the path and the file system".to_owned(),
+            },
+        };
+        match purpose {
+            Purpose::Configuration => found.configuration.push(problem),
+            Purpose::Data | Purpose::Secret => found.others.push(problem),
+        }
+    }
+    Ok(found)
+}
+
+/// What [`unreadable`] found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Files of the configuration: the agent would not take it.
+    pub configuration: Vec<Problem>,
+    /// What else it names: the agent goes on with what it read last.
+    pub others: Vec<Problem>,
+    looked_at: usize,
+}
+
+/// The findings for `dbfw doctor`.
+pub(super) fn check(config: &Config) -> Vec<Finding> {
+    let found = match unreadable(config) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let detail = "not checked: which files the agent may read only root can tell";
+            return vec![Finding::ok(CHECK, detail)];
+        }
+        Err(error) => {
+            let detail = format!("not checked: {error}");
+            return vec![Finding::warn(CHECK, detail, "sudo dbfw doctor")];
+        }
+    };
+    if found.configuration.is_empty() && found.others.is_empty() {
+        let detail = match found.looked_at {
+            1 => "the agent may read the one file there is".to_owned(),
+            many => format!("the agent may read all {many} files that the configuration names"),
+        };
+        return vec![Finding::ok(CHECK, detail)];
+    }
+    let told = |problem: &Problem| format!("{}: {}", problem.file.display(), problem.message);
+    let fail = found.configuration.iter().map(|p| Finding::fail(CHECK, told(p), p.fix.clone()));
+    let warn = found.others.iter().map(|p| Finding::warn(CHECK, told(p), p.fix.clone()));
+    fail.chain(warn).collect()
+}
+
+/// Every file that the agent reads because of a configuration, systemd's credentials apart.
+fn files(config: &Config) -> BTreeMap<PathBuf, Purpose> {
+    let mut files: BTreeMap<PathBuf, Purpose> =
+        config.files.iter().map(|path| (path.clone(), Purpose::Configuration)).collect();
+    for database in &config.databases {
+        if let Some(ProviderConfig::File { path }) = &database.provider {
+            files.insert(path.clone(), Purpose::Data);
+        }
+        for source in database.trusted_sources.iter().filter(|s| s.kind == SourceType::Feed) {
+            if let Ok(FeedValue { location: Location::Path(path), .. }) = source.value.parse() {
+                files.insert(path, Purpose::Data);
+            }
+        }
+    }
+    let tokens = [
+        config.digitalocean.as_ref().map(|api| &api.token),
+        config.aptible.as_ref().map(|api| &api.token),
+    ];
+    for token in tokens.into_iter().flatten() {
+        if let TokenSource::File(path) = token {
+            files.insert(path.clone(), Purpose::Secret);
+        }
+    }
+    let clients = [
+        config.digitalocean.as_ref().map(|api| &api.http),
+        config.aptible.as_ref().map(|api| &api.http),
+        Some(&config.feeds.http),
+    ];
+    let authorities = clients.into_iter().flatten().filter_map(|http| http.ca_file.as_ref());
+    files.extend(authorities.map(|path| (path.clone(), Purpose::Data)));
+    files
+}
+
+fn denied(path: &Path, purpose: Purpose, rights: Rights, obstacles: &[Obstacle]) -> Problem {
+    let told: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
+    let fixes: Vec<String> =
+        obstacles.iter().map(|obstacle| fix(obstacle, purpose, rights)).collect();
+    Problem {
+        file: path.to_owned(),
+        line: None,
+        key: String::new(),
+        message: format!(
+            "the agent may not read it: it is root without the right to read other users' files{}, and \
+             {}",
+            if rights.group.is_some() { ", in the group dbfw" } else { "" },
+            told.join(", ")
+        ),
+        fix: fixes.join(" && "),
+    }
+}
+
+/// The command that lets the agent past one obstacle and takes nothing from anybody else.
+fn fix(obstacle: &Obstacle, purpose: Purpose, rights: Rights) -> String {
+    let path = quoted(&obstacle.path);
+    let bit = if obstacle.is_directory { 'x' } else { 'r' };
+    let group = rights.group.map(nix::unistd::Gid::as_raw);
+    let in_group = match group {
+        Some(group) => group == obstacle.group,
+        None => obstacle.group == 0,
+    };
+    if obstacle.owner == 0 {
+        format!("chmod u+{bit} {path}")
+    } else if in_group {
+        format!("chmod g+{bit} {path}")
+    } else if obstacle.is_directory {
+        format!("chmod o+x {path}")
+    } else if purpose == Purpose::Secret || group.is_none() {
+        format!("chown root {path} && chmod u+r {path}")
+    } else {
+        format!("chgrp {GROUP} {path} && chmod g+r {path}")
+    }
+}
+
+/// A path as a shell takes it for one word.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:@,=%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}

@@ -1,0 +1,194 @@
+//! What is shipped and advised for systemd, under a real one.
+
+use std::{
+    fs,
+    process::{Command, Output},
+};
+
+use dbfw_tests::{
+    agent::{Host, binary},
+    netns::Netns,
+    pair::{Pair, STRANGER4, TRUSTED4, interfaces, orders},
+    systemd::Manager,
+};
+
+const UNIT: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/systemd/dbfw.service"));
+const OPERATIONS: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md"));
+
+/// A database, behind the drop-in of the documentation.
+fn database() -> String {
+    let marker = "# drop-in: database behind the filter\n";
+    let (_, rest) = OPERATIONS.split_once(marker).expect("operations.md has the drop-in");
+    let (drop_in, _) = rest.split_once("```").expect("its end");
+    format!("{drop_in}\n[Service]\nExecStart=/bin/sleep 901\n")
+}
+
+fn main_pid(manager: &Manager, unit: &str) -> String {
+    manager.show(unit, "MainPID")
+}
+
+fn is_active(manager: &Manager, unit: &str) -> bool {
+    manager.show(unit, "ActiveState") == "active"
+}
+
+#[test]
+fn nothing_that_happens_to_the_filter_happens_to_the_database() {
+    let filter = "[Service]\nExecStart=/bin/sleep 900\nRestart=on-failure\nRestartSec=0\n";
+    let manager = Manager::start(&[("dbfw.service", filter), ("db.service", &database())]);
+    manager.done(&["start", "db"]);
+    assert!(is_active(&manager, "dbfw"), "the database wants the filter");
+    let database = main_pid(&manager, "db");
+    let unharmed = |what: &str| {
+        assert!(is_active(&manager, "db"), "the database is down after: {what}");
+        assert_eq!(main_pid(&manager, "db"), database, "restarted after: {what}");
+    };
+    manager.done(&["restart", "dbfw"]);
+    unharmed("restart");
+    let before = main_pid(&manager, "dbfw");
+    manager.done(&["kill", "--signal=KILL", "dbfw"]);
+    manager.wait("the filter to be started again", |manager| {
+        is_active(manager, "dbfw") && main_pid(manager, "dbfw") != before
+    });
+    unharmed("crash");
+    manager.done(&["stop", "dbfw"]);
+    unharmed("stop");
+    manager.done(&["start", "dbfw"]);
+    unharmed("start");
+}
+
+#[test]
+fn the_database_waits_for_the_filter_as_long_as_its_start_may_take() {
+    let notify = |script: &str| {
+        format!("[Service]\nType=notify\nNotifyAccess=all\nTimeoutStartSec=2\nExecStart={script}\n")
+    };
+    let ready =
+        notify("/bin/sh -c 'read line < %t/gate && systemd-notify --ready && exec sleep 900'");
+    let manager = Manager::start(&[("dbfw.service", &ready), ("db.service", &database())]);
+    let gate = manager.path("run/gate");
+    assert!(Command::new("mkfifo").arg(&gate).status().expect("run mkfifo").success());
+    manager.done(&["start", "--no-block", "db"]);
+    manager.wait("the filter to start", |m| m.show("dbfw", "ActiveState") == "activating");
+    assert!(!is_active(&manager, "db"), "it started before the filter was ready");
+    fs::write(&gate, "ready\n").expect("let it be ready");
+    manager.wait("the database to start", |manager| is_active(manager, "db"));
+    assert!(is_active(&manager, "dbfw"));
+    drop(manager);
+
+    // Never ready, and failed at once: the database starts all the same.
+    for script in ["/bin/sleep 900", "/bin/false"] {
+        let units = [("dbfw.service", &*notify(script)), ("db.service", &*database())];
+        let manager = Manager::start(&units);
+        manager.done(&["start", "db"]);
+        assert!(is_active(&manager, "db"), "{script}");
+        assert!(!is_active(&manager, "dbfw"), "{script}");
+    }
+}
+
+/// The unit with another program, and without what only the system's manager can do.
+fn unit(netns: &Netns, host: &Host<'_>) -> String {
+    let keys = [
+        "StartLimitIntervalSec",
+        "Type",
+        "ExecStart",
+        "ExecReload",
+        "TimeoutStartSec",
+        "WatchdogSec",
+        "Restart",
+        "RestartSec",
+        "RestartPreventExitStatus",
+    ];
+    let kept = UNIT.lines().filter(|line| {
+        line.starts_with('[') || line.split_once('=').is_some_and(|(key, _)| keys.contains(&key))
+    });
+    let program =
+        format!("/usr/bin/env nsenter --net={} {}", netns.path().display(), binary().display());
+    let config = host.path("dbfw.toml");
+    let lines = kept.map(|line| match line.starts_with("Exec") {
+        true => {
+            format!(
+                "{} --config {}",
+                line.replace("/usr/local/bin/dbfw", &program),
+                config.display()
+            )
+        }
+        false => line.to_owned(),
+    });
+    let log = host.path("agent.log");
+    format!("{}\nStandardError=append:{}\n", lines.collect::<Vec<_>>().join("\n"), log.display())
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_reload_that_is_refused_fails_and_the_agent_goes_on() {
+    let pair = Pair::new();
+    let host = Host::new(&pair.db);
+    let trusted = |address: &str| orders(&format!("trusted_sources = [\"ip_addr:{address}\"]"));
+    host.configure(&interfaces(), &trusted("10.77.0.2"));
+    let manager = Manager::start(&[("dbfw.service", &unit(&pair.db, &host))]);
+    manager.done(&["start", "dbfw"]);
+    let agent = main_pid(&manager, "dbfw");
+    assert!(pair.reaches(TRUSTED4) && !pair.reaches(STRANGER4));
+
+    host.configure(&interfaces(), &trusted("10.77.0.9"));
+    let reload = manager.systemctl(&["reload", "dbfw"]);
+    assert!(reload.status.success(), "{}\n{}", said(&reload), host.log());
+    assert!(pair.reaches(STRANGER4) && !pair.reaches(TRUSTED4), "the reload took effect");
+
+    host.configure(&interfaces(), &trusted("10.77.0.300"));
+    let reload = manager.systemctl(&["reload", "dbfw"]);
+    assert!(!reload.status.success(), "a bad configuration was reloaded: {}", said(&reload));
+    assert!(is_active(&manager, "dbfw"));
+    assert_eq!(manager.show("dbfw", "SubState"), "running");
+    assert!(pair.reaches(STRANGER4) && !pair.reaches(TRUSTED4), "the last one stands");
+
+    host.configure(&interfaces(), &trusted("10.77.0.2"));
+    manager.done(&["reload", "dbfw"]);
+    // By the signal too, which tells systemd when it begins and ends.
+    host.configure(&interfaces(), &trusted("10.77.0.9"));
+    manager.done(&["kill", "--signal=HUP", "dbfw"]);
+    host.wait("the signal to take effect", |_| pair.reaches(STRANGER4));
+    assert_eq!(main_pid(&manager, "dbfw"), agent, "one agent all the time");
+    manager.wait("the reload to end", |m| m.show("dbfw", "SubState") == "running");
+
+    manager.done(&["kill", "--signal=KILL", "dbfw"]);
+    manager.wait("systemd to start it again", |m| {
+        is_active(m, "dbfw") && main_pid(m, "dbfw") != agent
+    });
+}
+
+#[test]
+fn a_bad_configuration_from_the_start_is_not_tried_again() {
+    let pair = Pair::new();
+    let host = Host::new(&pair.db);
+    host.configure(&interfaces(), &orders("mode = \"enforced\""));
+    let manager = Manager::start(&[("dbfw.service", &unit(&pair.db, &host))]);
+    let start = manager.systemctl(&["start", "dbfw"]);
+    assert!(!start.status.success(), "it started");
+    assert_eq!(manager.show("dbfw", "ActiveState"), "failed");
+    assert_eq!(manager.show("dbfw", "ExecMainStatus"), "78");
+    assert_eq!(manager.show("dbfw", "NRestarts"), "0");
+}
+
+#[test]
+fn systemd_knows_every_setting_of_the_unit() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let unit = directory.path().join("dbfw.service");
+    // With a program that is there.
+    let text = UNIT.replace("/usr/local/bin/dbfw", &binary().display().to_string());
+    fs::write(&unit, text).expect("write the unit");
+    let output = Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .arg(&unit)
+        .output()
+        .expect("run systemd-analyze");
+    assert!(output.status.success(), "{}", said(&output));
+    // Of this unit; what else is installed here is not ours.
+    let about: Vec<String> =
+        said(&output).lines().filter(|l| l.contains("dbfw")).map(str::to_owned).collect();
+    assert_eq!(about, [""; 0]);
+}
