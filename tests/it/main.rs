@@ -1,6 +1,8 @@
 //! The tests of dbfw on a real kernel. They run as root, each with its own maps and
 //! namespaces, so they run side by side.
 
+// The fixes that doctor prints, applied.
+mod advice;
 // The socket lookup program, with real connections.
 mod backstop;
 // Every verb of the command line, as a user sees it.

@@ -191,7 +191,9 @@ impl ConfigurationFiles {
 
     /// Takes note that a reload was refused; `bad` is what is wrong with the files, if they are.
     pub(super) fn refused(&mut self, bad: Option<Problems>) {
-        self.next_try = Instant::now() + AFTER_REFUSAL;
+        if bad.is_none() {
+            self.next_try = Instant::now() + AFTER_REFUSAL;
+        }
         match (&mut self.standing, bad) {
             (Standing::LastGood { bad: known }, Some(bad)) => *known = bad,
             (Standing::LastGood { .. }, None) => {}

@@ -100,7 +100,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
 /// Every file that the agent reads because of a configuration, systemd's credentials apart.
 fn files(config: &Config) -> BTreeMap<PathBuf, Purpose> {
     let mut files: BTreeMap<PathBuf, Purpose> =
-        config.files.iter().map(|path| (path.clone(), Purpose::Configuration)).collect();
+        config.files.iter().map(|file| (file.path.clone(), Purpose::Configuration)).collect();
     for database in &config.databases {
         if let Some(ProviderConfig::File { path }) = &database.provider {
             files.insert(path.clone(), Purpose::Data);

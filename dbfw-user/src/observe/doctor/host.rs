@@ -2,6 +2,7 @@ use std::{
     fs, io,
     os::fd::AsRawFd as _,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
@@ -10,17 +11,17 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 #[derive(Debug)]
 pub(super) struct Host {
     root: PathBuf,
-    ask_devices: bool,
+    is_this: bool,
 }
 
 impl Host {
     pub(super) fn this() -> Self {
-        Self { root: PathBuf::from("/"), ask_devices: true }
+        Self { root: PathBuf::from("/"), is_this: true }
     }
 
     #[cfg(test)]
     pub(super) fn at(root: &Path) -> Self {
-        Self { root: root.to_owned(), ask_devices: false }
+        Self { root: root.to_owned(), is_this: false }
     }
 
     /// `path`, which is absolute, below the root.
@@ -58,9 +59,28 @@ impl Host {
         names
     }
 
+    /// What a program prints: `None` if it is not installed, an error if it fails.
+    pub(super) fn output(&self, program: &str, arguments: &[&str]) -> Option<io::Result<String>> {
+        if !self.is_this {
+            return None;
+        }
+        let directories = std::env::var_os("PATH").unwrap_or_default();
+        // Not in the path of an ordinary user, nor always in root's.
+        let beyond = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+        let program = std::env::split_paths(&directories)
+            .chain(beyond)
+            .map(|directory| directory.join(program))
+            .find(|path| path.is_file())?;
+        let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+        Some(output.and_then(|output| match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned())),
+        }))
+    }
+
     /// Whether large receive offload is on; `None` where the device cannot be asked.
     pub(super) fn lro(&self, interface: &str) -> Option<bool> {
-        if self.ask_devices { lro(interface).ok() } else { None }
+        if self.is_this { lro(interface).ok() } else { None }
     }
 }
 

@@ -9,6 +9,7 @@ mod files;
 mod host;
 mod interface;
 mod kernel;
+mod masquerade;
 mod network;
 mod pins;
 

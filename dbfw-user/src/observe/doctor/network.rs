@@ -1,6 +1,11 @@
 use std::collections::BTreeSet;
 
-use super::{Finding, host::Host, kernel::unreadable};
+use super::{
+    Finding,
+    host::Host,
+    kernel::unreadable,
+    masquerade::{self, Hazard, Rules},
+};
 use crate::config::{DatabaseConfig, Port};
 
 /// State of a listening TCP socket, and of an unconnected UDP one, in /proc/net.
@@ -14,7 +19,8 @@ pub(super) fn check(host: &Host, databases: &[DatabaseConfig]) -> Vec<Finding> {
     match host.sysctl("net/ipv4/ip_local_port_range") {
         Ok(range) => {
             let reserved = host.sysctl("net/ipv4/ip_local_reserved_ports").unwrap_or_default();
-            findings.push(local_ports(&range, &reserved, &ports));
+            let rules = masquerade::look(host, &ports);
+            findings.extend(local_ports(&range, &reserved, &ports, &rules));
         }
         Err(error) => findings.push(unreadable(
             "local_ports",
@@ -43,14 +49,52 @@ fn settings(host: &Host, name: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-fn local_ports(range: &str, reserved: &str, protected: &BTreeSet<u16>) -> Finding {
+/// Who else is given a port of this host as its own: sockets, and connections that are
+/// masqueraded.
+fn local_ports(
+    range: &str,
+    reserved: &str,
+    protected: &BTreeSet<u16>,
+    rules: &Rules,
+) -> Vec<Finding> {
+    let (hazards, unknown) = match rules {
+        Rules::Listed(hazards) => (hazards.as_slice(), None),
+        Rules::Unknown(why) => (&[][..], Some(why)),
+    };
+    let mut findings: Vec<Finding> = hazards.iter().map(masqueraded).collect();
+    findings.extend(own_ports(range, reserved, protected));
+    if findings.is_empty() {
+        let all = "no outgoing connection is given a protected port as its own";
+        let detail = match unknown {
+            Some(why) => format!("{all}; whether a masqueraded one is, is not known: {why}"),
+            None => all.to_owned(),
+        };
+        findings.push(Finding::ok("local_ports", detail));
+    }
+    findings
+}
+
+fn masqueraded(hazard: &Hazard) -> Finding {
+    Finding::warn(
+        "local_ports",
+        format!(
+            "a connection that this host rewrites may be given a protected port as its own, and \
+             what answers it would be dropped: {}",
+            hazard.rule
+        ),
+        hazard.fix.clone(),
+    )
+}
+
+/// The ports that sockets of this host are given.
+fn own_ports(range: &str, reserved: &str, protected: &BTreeSet<u16>) -> Option<Finding> {
     let mut bounds = range.split_whitespace().map(str::parse::<u16>);
     let (Some(Ok(low)), Some(Ok(high))) = (bounds.next(), bounds.next()) else {
-        return Finding::warn(
+        return Some(Finding::warn(
             "local_ports",
             format!("cannot read the range of local ports from {range:?}"),
             "sysctl net.ipv4.ip_local_port_range",
-        );
+        ));
     };
     let is_reserved = |port: u16| {
         reserved.split(',').any(|part| {
@@ -65,10 +109,7 @@ fn local_ports(range: &str, reserved: &str, protected: &BTreeSet<u16>) -> Findin
         .map(u16::to_string)
         .collect();
     if missing.is_empty() {
-        return Finding::ok(
-            "local_ports",
-            "no outgoing connection is given a protected port as its own",
-        );
+        return None;
     }
     let all = [reserved.trim()]
         .into_iter()
@@ -76,7 +117,7 @@ fn local_ports(range: &str, reserved: &str, protected: &BTreeSet<u16>) -> Findin
         .chain(missing.iter().map(String::as_str))
         .collect::<Vec<_>>()
         .join(",");
-    Finding::warn(
+    Some(Finding::warn(
         "local_ports",
         format!(
             "an outgoing connection may be given port {} as its own ({low}-{high}), and what \
@@ -84,7 +125,7 @@ fn local_ports(range: &str, reserved: &str, protected: &BTreeSet<u16>) -> Findin
             missing.join(" or ")
         ),
         format!("sysctl -w net.ipv4.ip_local_reserved_ports={all}"),
-    )
+    ))
 }
 
 fn route_localnet(settings: &[(String, String)]) -> Vec<Finding> {
@@ -199,7 +240,8 @@ mod tests {
     #[test]
     fn protected_ports_as_local_ports() {
         let check = |range, reserved, ports: &[u16]| {
-            local_ports(range, reserved, &ports.iter().copied().collect())
+            let none = Rules::Listed(Vec::new());
+            local_ports(range, reserved, &ports.iter().copied().collect(), &none).remove(0)
         };
         assert_eq!(check("32768\t60999", "", &[5432]).state.as_str(), "ok");
         let found = check("1024\t65535", "", &[5432, 6432]);
@@ -218,6 +260,20 @@ mod tests {
         assert_eq!(check("32768 60999", "", &[60999]).state.as_str(), "warn");
         assert_eq!(check("32768 60999", "x-,-,,5432-", &[60999]).state.as_str(), "warn");
         assert_eq!(check("nonsense", "", &[5432]).state.as_str(), "warn");
+    }
+
+    #[test]
+    fn masqueraded_connections_are_told_of_first() {
+        let hazard = Hazard { rule: "masquerade".into(), fix: "nft …".into() };
+        let ports = BTreeSet::from([5432]);
+        let rules = Rules::Listed(vec![hazard]);
+        let found = local_ports("1024 65535", "5432", &ports, &rules);
+        assert_eq!((found.len(), found[0].state.as_str()), (1, "warn"));
+        assert_eq!(found[0].fix.as_deref(), Some("nft …"));
+        assert_eq!(local_ports("1024 65535", "", &ports, &rules).len(), 2);
+        let found = local_ports("1024 65535", "5432", &ports, &Rules::Unknown("only root can"));
+        assert_eq!(found[0].state.as_str(), "ok");
+        assert!(found[0].detail.ends_with("only root can"), "{found:?}");
     }
 
     #[test]

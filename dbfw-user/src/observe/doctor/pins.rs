@@ -11,6 +11,9 @@ use nix::{
 
 use super::{Finding, host::Host, kernel::unreadable};
 
+/// Where systemd mounts it.
+const BPFFS: &str = "/sys/fs/bpf";
+
 pub(super) fn check(host: &Host, pin_dir: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
     match file_system(host, pin_dir) {
@@ -62,11 +65,13 @@ fn bpffs(pin_dir: &Path, kind: FsType) -> Finding {
     if kind == BPF_FS_MAGIC {
         Finding::ok("bpffs", format!("{} is on a BPF file system", pin_dir.display()))
     } else {
-        Finding::fail(
-            "bpffs",
-            format!("{} is not on a BPF file system: nothing can be pinned", pin_dir.display()),
-            "mount -t bpf bpf /sys/fs/bpf",
-        )
+        let fix = match pin_dir.starts_with(BPFFS) {
+            true => format!("mount -t bpf bpf {BPFFS}"),
+            false => format!("set pin_dir in [agent] to a directory below {BPFFS}"),
+        };
+        let shown = pin_dir.display();
+        let detail = format!("{shown} is not on a BPF file system: nothing can be pinned");
+        Finding::fail("bpffs", detail, fix)
     }
 }
 
@@ -137,7 +142,7 @@ fn directory_access(path: &Path, access: &Access) -> Finding {
                  to use it",
                 access.owner
             ),
-            format!("ls -la {shown}; chown root:dbfw {shown}"),
+            format!("ls -la {shown}; chown root {shown}"),
         )
     } else if access.mode & 0o022 != 0 {
         Finding::fail(
