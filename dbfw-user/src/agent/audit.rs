@@ -85,10 +85,8 @@ fn open(path: &Path) -> io::Result<fs::File> {
         tracing::debug!(path = %path.display(), %error, "cannot let the group read the file");
     }
     files::give_to_group(path);
-    if is_new {
-        if let Some(directory) = path.parent() {
-            fs::File::open(directory)?.sync_all()?;
-        }
+    if is_new && let Some(directory) = path.parent() {
+        fs::File::open(directory)?.sync_all()?;
     }
     Ok(file)
 }

@@ -43,6 +43,16 @@ fn a_line_holds_all_there_is_to_say_and_nothing_else() {
 }
 
 #[test]
+fn a_file_that_an_earlier_agent_left_to_root_alone_is_opened_to_the_group() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.log");
+    fs::write(&path, "").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    AuditLog::open(directory.path()).record(&entry(Kind::Started)).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
 fn a_reason_cannot_forge_a_line() {
     let directory = tempfile::tempdir().unwrap();
     let mut log = AuditLog::open(directory.path());
