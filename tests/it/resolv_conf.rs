@@ -1,5 +1,5 @@
-//! Whom `dns:` sources ask is whom the C library asks: each form of a line of resolv.conf, read
-//! by both.
+//! `dns:` sources ask the servers that the C library asks: each form of a line of resolv.conf,
+//! read by both.
 
 use std::{
     fs,

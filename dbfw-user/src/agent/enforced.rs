@@ -76,7 +76,7 @@ pub(super) enum ListPart {
 pub(super) struct Refused {
     /// Eight hexadecimal digits of the change's content: who confirms it names it.
     pub(super) id: String,
-    /// Why.
+    /// The reason.
     refusal: Refusal,
     /// The prefixes it would take away.
     pub(super) lost: Vec<Prefix>,
@@ -90,12 +90,12 @@ impl Refused {
         self.refusal.guard()
     }
 
-    /// Why, and how to let it through.
+    /// The reason, and the way to let it through.
     pub(super) fn message(&self) -> String {
         format!("{}; {}", self.refusal, self.refusal.fix(&self.id))
     }
 
-    /// What lets it through; empty: only a change of the configuration.
+    /// The command that lets it through; empty: only a change of the configuration.
     pub(super) fn command(&self) -> String {
         match self.guard().takes_a_word() {
             true => format!("dbfw reload --confirm {}", self.id),

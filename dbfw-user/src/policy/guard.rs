@@ -13,7 +13,7 @@ const MAX_NAMED: usize = 20;
 /// /1s or every /8 is "everybody" too; 16 blocks of /8 are a sixteenth of IPv4.
 const MAX_WIDEST: u128 = 16;
 
-/// How many prefixes a change may lose whatever share of the list they are: in a short list the
+/// Prefixes that a change may lose whatever share of the list they are: in a short list the
 /// replacement of one address is a large share.
 const MAX_FEW: usize = 3;
 
@@ -81,8 +81,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// What is wrong with a list, and what to set in the configuration if it is not: the end of
-    /// a sentence, "raise max_shrink".
+    /// A refusal of a list for `what`, with the setting that permits it: the end of a sentence,
+    /// "raise max_shrink".
     pub fn new(guard: Guard, mut prefixes: Vec<Prefix>, what: String, setting: String) -> Self {
         let total = prefixes.len();
         prefixes.truncate(MAX_NAMED);
@@ -104,7 +104,7 @@ impl Refusal {
         self.total
     }
 
-    /// How to let the list through: by a word about the plan it is part of, or a setting.
+    /// The way to let the list through: by a word about the plan it is part of, or a setting.
     pub fn fix(&self, plan: &str) -> String {
         let Self { guard, setting, .. } = self;
         match guard {
@@ -128,7 +128,7 @@ impl Refusal {
 /// to allow that does not ask about an empty list.
 ///
 /// # Errors
-/// What it loses, and what would let it through.
+/// The loss, and the way to let it through.
 pub fn check_shrink(
     old: &[Prefix],
     counted: usize,
@@ -174,7 +174,7 @@ pub fn lost(old: &[Prefix], new: &[Prefix]) -> Vec<Prefix> {
 /// longer than usual, as 10.0.0.0/8 does in IPv4.
 ///
 /// # Errors
-/// What is too wide, and the least setting that lets it through.
+/// The prefixes that are too wide, and the least setting that lets it through.
 pub fn check_width(prefixes: &[Prefix], allow_any: bool, min_len: [u8; 2]) -> Result<(), Refusal> {
     if allow_any {
         return Ok(());
@@ -222,7 +222,7 @@ fn is_own(prefix: &Prefix, min_len: [u8; 2]) -> bool {
     min_len[1] <= USUAL_MIN_LEN[1] && OWN6.iter().any(|own| own.covers(prefix))
 }
 
-/// What a list takes of a family, without the operator's own ranges of IPv6.
+/// The addresses that a list takes of a family, without the operator's own ranges of IPv6.
 struct Extent {
     shortest: u8,
     addresses: u128,

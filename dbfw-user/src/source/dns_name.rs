@@ -10,7 +10,7 @@ const MAX_NAME: usize = 253;
 /// Characters of a label (RFC 1035, 2.3.4).
 const MAX_LABEL: usize = 63;
 
-/// Why a text is not a host name that can be asked for.
+/// The reason for which a text is not a host name that can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// An address, which needs no resolver.
@@ -22,19 +22,19 @@ pub enum NameError {
     /// Longer than a name may be.
     #[error("the name has {length} characters, more than {MAX_NAME}")]
     TooLong {
-        /// How many it has.
+        /// Its characters.
         length: usize,
     },
     /// Two dots in a row, one at the beginning, or nothing at all.
     #[error("{name:?} has an empty label")]
     EmptyLabel {
-        /// What was written.
+        /// The text as written.
         name: String,
     },
     /// A character that no host name has.
     #[error("{name:?} has the character {found:?}")]
     Character {
-        /// What was written.
+        /// The text as written.
         name: String,
         /// The character.
         found: char,
@@ -48,7 +48,7 @@ pub enum NameError {
     /// Digits and dots alone.
     #[error("{name:?} has no letter")]
     NoLetter {
-        /// What was written.
+        /// The text as written.
         name: String,
     },
 }
@@ -75,7 +75,7 @@ impl Mendable for NameError {
 /// and not an address. Letters of other alphabets are written in their ASCII form (`xn--…`).
 ///
 /// # Errors
-/// What is wrong with it.
+/// The first thing wrong with it.
 pub fn check_name(name: &str) -> Result<(), NameError> {
     let labels = name.strip_suffix('.').unwrap_or(name);
     if let Ok(addr) = labels.parse::<IpAddr>() {

@@ -1,4 +1,4 @@
-//! When a trusted source ends, as people and their programs write it. Pure.
+//! The end of a trusted source, as people and their programs write it. Pure.
 
 use jiff::{
     Timestamp,
@@ -17,7 +17,7 @@ const FOREVER: i16 = 9999;
 /// Digits of a second's fraction that a clock can tell apart.
 const MAX_FRACTION: usize = 9;
 
-/// When a trusted source ends.
+/// The end of a trusted source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
     /// Not at all.
@@ -40,7 +40,7 @@ impl Expiry {
     /// time that a program in Go never set.
     ///
     /// # Errors
-    /// What no clock shows.
+    /// A time that no clock shows.
     pub fn of(time: DateTime, offset: Offset) -> Result<Self, ExpiryError> {
         if time.year() >= FOREVER {
             return Ok(Self::Never);
@@ -130,19 +130,19 @@ fn utc(time: DateTime) -> String {
     format!("{time}Z")
 }
 
-/// Why a text says no moment.
+/// The reason for which a text says no moment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExpiryError {
     /// Not a time, or one that no calendar and clock have.
     #[error("{text:?} is not an RFC 3339 time")]
     NoTime {
-        /// What was written.
+        /// The text as written.
         text: String,
     },
     /// A time of nobody knows which zone.
     #[error("{text:?} does not say of which offset from UTC it is")]
     NoOffset {
-        /// What was written.
+        /// The text as written.
         text: String,
         /// The same at UTC.
         utc: String,

@@ -120,7 +120,7 @@ impl FromStr for TrustedSource {
     }
 }
 
-/// Why a text without a known type before a colon is no source.
+/// The error for a text without a known type before a colon.
 fn no_type(text: &str) -> GrammarError {
     let bare = |meant, slip| GrammarError::BareAddress { text: shown(text), meant, slip };
     match literal(text) {
@@ -137,7 +137,7 @@ fn no_type(text: &str) -> GrammarError {
     }
 }
 
-/// Why a text is not a trusted source. As text it says what is wrong, and no more.
+/// The reason for which a text is not a trusted source. As text it says what is wrong, no more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrammarError {
     /// An address where `type:value` belongs.
@@ -147,7 +147,7 @@ pub enum GrammarError {
         text: String,
         /// The address that was meant, in the form to write.
         meant: String,
-        /// What else is out of place.
+        /// Something else that is out of place.
         slip: Option<Slip>,
     },
     /// No ':' in it.
@@ -215,7 +215,7 @@ impl Mendable for GrammarError {
     }
 }
 
-/// What is wrong besides the type that is missing.
+/// The trouble besides the type that is missing.
 fn besides(slip: Option<Slip>) -> String {
     slip.map_or_else(String::new, |slip| format!(", and {}", slip.as_str()))
 }
@@ -242,7 +242,7 @@ fn known() -> String {
     SourceType::ALL.map(SourceType::as_str).join(", ")
 }
 
-/// What a value of the type is.
+/// The kind of thing that a value of the type is.
 fn article(kind: SourceType) -> &'static str {
     match kind {
         SourceType::IpAddr => "an address, a CIDR or a range",

@@ -42,7 +42,7 @@ impl ForeignEncoding {
         }
     }
 
-    /// What is wrong.
+    /// The trouble with it.
     pub(crate) const fn message(self) -> &'static str {
         match self {
             Self::Utf16 | Self::Utf16Le | Self::Utf16Be => "is UTF-16, not UTF-8",
@@ -50,7 +50,7 @@ impl ForeignEncoding {
         }
     }
 
-    /// What to do about it.
+    /// The way out.
     pub(crate) const fn fix(self) -> &'static str {
         match self {
             Self::Utf16 => "save it as UTF-8 (on a command line: iconv -f UTF-16 -t UTF-8)",
@@ -71,7 +71,7 @@ pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
         .map(|(line, number)| (number, line))
 }
 
-/// What stands before a comment, and the comment. `#` or `;` begins one.
+/// The text before a comment, and the comment. `#` or `;` begins one.
 pub(crate) fn split_comment(line: &[u8]) -> (&[u8], &[u8]) {
     // Both are in the URLs of feeds, where white space is not.
     let is_feed = line.trim_ascii_start().starts_with(b"feed:");

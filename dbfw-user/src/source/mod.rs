@@ -23,10 +23,10 @@ pub use slip::Slip;
 /// An error whose text says what is wrong, and which knows, apart from that, how to mend it. Its
 /// text may quote what somebody wrote, so the fix cannot be told from it.
 pub trait Mendable: std::error::Error {
-    /// What to do about it.
+    /// The advice: what to do about it.
     fn fix(&self) -> String;
 
-    /// What is wrong and what to do about it, for where one text shows both.
+    /// The error and its fix in one text, for where nothing shows them apart.
     fn with_fix(&self) -> String {
         format!("{self}; {}", self.fix())
     }

@@ -198,11 +198,11 @@ pub enum PrefixError {
     /// An address with something that does not belong to it.
     #[error("{text:?} {}", slip.as_str())]
     Slip {
-        /// What was written.
+        /// The text as written.
         text: String,
-        /// What is out of place.
+        /// The thing out of place.
         slip: Slip,
-        /// What was meant, in the form to write.
+        /// The address that was meant, in the form to write.
         meant: String,
     },
     /// No length, or one the family does not have.
@@ -248,7 +248,7 @@ pub enum PrefixError {
 }
 
 impl PrefixError {
-    /// What to write instead, if that is certain.
+    /// The text to write instead, if that is certain.
     pub(super) fn meant(&self) -> Option<String> {
         match self {
             Self::Slip { meant, .. } => Some(meant.clone()),
@@ -298,7 +298,7 @@ fn spelt(meant: &str) -> String {
 /// `10.0.0.1`, `10.0.0.0/24` or `10.0.0.1-10.0.0.9`.
 ///
 /// # Errors
-/// What is wrong with it, and what was probably meant.
+/// The trouble with it, and what was probably meant.
 pub(super) fn literal(text: &str) -> Result<Vec<Prefix>, PrefixError> {
     strict(text).map_err(|error| match slip::meant(text) {
         Some((slip, meant)) => PrefixError::Slip { text: shown(text), slip, meant },

@@ -1,4 +1,4 @@
-//! What somebody meant who wrote an address with something around it. Pure.
+//! Addresses with something around them, and what was meant by them. Pure.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -7,7 +7,7 @@ use super::{Prefix, prefix::strict};
 /// Bytes of the longest text that is looked at: the longest range has 79.
 const MAX_TEXT: usize = 128;
 
-/// What makes an address out of place where an address belongs.
+/// A mistake that makes a text nearly an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Slip {
     /// `192.0.2.1 ; the office`, inside a value.
@@ -37,7 +37,7 @@ pub enum Slip {
 }
 
 impl Slip {
-    /// What is wrong with the text, behind its name.
+    /// The mistake as a predicate: "has a port".
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Comment => "has a comment in it",
@@ -55,7 +55,7 @@ impl Slip {
         }
     }
 
-    /// What else there is to say, behind what to write.
+    /// The rest of the advice, behind the text to write.
     pub(super) const fn because(self) -> &'static str {
         match self {
             Self::Comment => " alone, and the comment outside the value",
@@ -74,7 +74,8 @@ impl Slip {
     }
 }
 
-/// What was probably meant by a text that is no address, CIDR or range, in the form to write.
+/// The mistake in a text that is no address, CIDR or range, and what was probably meant, in the
+/// form to write.
 pub(super) fn meant(text: &str) -> Option<(Slip, String)> {
     let text = text.trim();
     if let Some((entry, _)) = text.split_once([';', '#']) {

@@ -40,7 +40,7 @@ enum From {
     File { path: PathBuf, read: Option<Read> },
 }
 
-/// What was read of a file.
+/// The content of a file.
 #[derive(Debug)]
 struct Read {
     stamp: Option<Stamp>,
@@ -116,12 +116,12 @@ fn servers_of(path: &Path) -> Result<Vec<Nameserver>, FetchError> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Nameserver {
     ip: IpAddr,
-    /// What stands behind `%`: an interface, by name or index.
+    /// The text behind `%`: an interface, by name or index.
     zone: Option<String>,
 }
 
 impl Nameserver {
-    /// Where it is, with the interface as it is now. A zone that means none counts as none, as
+    /// Its address, with the interface as it is now. A zone that means none counts as none, as
     /// it does for libc.
     fn address(&self) -> SocketAddr {
         match (self.ip, &self.zone) {
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(read(text), ["192.0.2.1:53", "[2001:db8::1]:53", "192.0.2.3:53"]);
     }
 
-    /// What libc makes of each is compared with libc itself in the tests that run as root.
+    /// The reading of each is compared with libc itself in the tests that run as root.
     #[test]
     fn every_form_of_an_address() {
         for (value, server) in [
