@@ -81,17 +81,23 @@ impl Context {
         Ok(self.connect()?.call(request)?)
     }
 
-    /// Hands what `ask` needs to the agent, or if none answers to `look`, which reads the
-    /// pinned maps.
+    /// Hands what `ask` needs to the agent, or if none answers in time to `look`, which reads
+    /// the pinned maps.
     pub(super) fn ask_or_look<T>(
         &self,
         ask: impl FnOnce(Client) -> anyhow::Result<T>,
         look: impl FnOnce(&AgentConfig) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let unreachable = match self.connect() {
-            Ok(client) => return ask(client),
-            Err(error @ ClientError::Unreachable { .. }) => error,
-            Err(error) => return Err(error.into()),
+        let asked = self.connect().map_err(anyhow::Error::from).and_then(ask);
+        let unreachable = match asked.map_err(anyhow::Error::downcast::<ClientError>) {
+            Ok(answer) => return Ok(answer),
+            Err(Ok(error @ ClientError::Unreachable { .. })) => error,
+            Err(Ok(error @ (ClientError::Silent { .. } | ClientError::Busy { .. }))) => {
+                note(&error.to_string());
+                error
+            }
+            Err(Ok(error)) => return Err(error.into()),
+            Err(Err(error)) => return Err(error),
         };
         match look(&self.agent_config()) {
             Ok(found) => Ok(found),

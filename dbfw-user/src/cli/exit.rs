@@ -56,16 +56,18 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     if let Some(error) = cause.downcast_ref::<ClientError>() {
         return Some(match error {
-            ClientError::Unreachable { .. } | ClientError::WentAway { .. } => Exit::Unreachable,
+            ClientError::Unreachable { .. }
+            | ClientError::WentAway { .. }
+            | ClientError::Silent { .. }
+            | ClientError::Busy { .. } => Exit::Unreachable,
             ClientError::NotPermitted { .. } => Exit::NotPermitted,
             ClientError::Refused(error) => match error.kind {
                 ControlErrorKind::NotPermitted => Exit::NotPermitted,
                 ControlErrorKind::BadConfig => Exit::BadConfig,
+                ControlErrorKind::Busy => Exit::Unreachable,
                 ControlErrorKind::Invalid | ControlErrorKind::Failed => Exit::Failure,
             },
-            ClientError::Silent { .. } | ClientError::CutShort { .. } | ClientError::Garbled(_) => {
-                Exit::Failure
-            }
+            ClientError::CutShort { .. } | ClientError::Garbled(_) => Exit::Failure,
         });
     }
     if cause.is::<Problems>() {

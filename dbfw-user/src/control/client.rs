@@ -2,18 +2,27 @@
 
 use std::{
     io::{self, BufRead, BufReader, Write},
-    os::unix::net::UnixStream,
+    ops::ControlFlow,
+    os::{fd::AsRawFd as _, unix::net::UnixStream},
     path::{Path, PathBuf},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, socket};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::wire::{ControlError, Reply, Request};
+use super::wire::{ControlError, ControlErrorKind, Reply, Request};
 
-/// How long the agent may take to begin its answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the agent may take to begin an answer that only reads: it never waits for
+/// anything, so one that takes longer hangs.
+const READ_TIMEOUT: Duration = Duration::from_secs(3);
+/// The same for a change, which the kernel has to follow.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a busy agent is asked again, and how often.
+const BUSY: Duration = Duration::from_secs(2);
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -34,11 +43,24 @@ pub enum ClientError {
     },
     /// The agent took the request and did not answer in time.
     #[error(
-        "the agent on {} did not answer within {} seconds; `journalctl -u dbfw` may tell why",
+        "the agent on {} hangs: it did not answer within {} seconds; `journalctl -u dbfw` may \
+         tell why, `systemctl restart dbfw` leaves the filter in force",
         path.display(),
-        ANSWER_TIMEOUT.as_secs()
+        waited.as_secs()
     )]
     Silent {
+        /// The socket.
+        path: PathBuf,
+        /// How long it had.
+        waited: Duration,
+    },
+    /// Too many others were asking for as long as it was tried.
+    #[error(
+        "the agent on {} is busy: too many connections to its socket; try again, or end a \
+         `dbfw drops --follow`",
+        path.display()
+    )]
+    Busy {
         /// The socket.
         path: PathBuf,
     },
@@ -73,17 +95,36 @@ pub enum ClientError {
 pub struct Client {
     stream: UnixStream,
     path: PathBuf,
+    busy_until: Instant,
 }
 
 impl Client {
-    /// Connects to the agent's socket.
+    /// Connects to the agent's socket. Asks a busy one again for two seconds.
+    ///
+    /// # Errors
+    ///
+    /// Nobody listens, the socket may not be opened, or it stays busy.
     pub fn connect(path: &Path) -> Result<Self, ClientError> {
-        match UnixStream::connect(path) {
-            Ok(stream) => Ok(Self { stream, path: path.to_owned() }),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Err(ClientError::NotPermitted { path: path.to_owned() })
+        Self::connect_until(path, Instant::now() + BUSY)
+    }
+
+    fn connect_until(path: &Path, busy_until: Instant) -> Result<Self, ClientError> {
+        let own = || path.to_owned();
+        loop {
+            match connect(path) {
+                Ok(stream) => return Ok(Self { stream, path: own(), busy_until }),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return Err(ClientError::NotPermitted { path: own() });
+                }
+                // The kernel keeps no more waiting than the agent asked it to.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if Instant::now() >= busy_until {
+                        return Err(ClientError::Busy { path: own() });
+                    }
+                    thread::sleep(BUSY_PAUSE);
+                }
+                Err(source) => return Err(ClientError::Unreachable { path: own(), source }),
             }
-            Err(source) => Err(ClientError::Unreachable { path: path.to_owned(), source }),
         }
     }
 
@@ -108,14 +149,39 @@ impl Client {
         request: &Request,
         mut each: impl FnMut(Value) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.send(request)?;
+        let mut client = self;
+        loop {
+            match client.attempt(request, &mut each)? {
+                ControlFlow::Break(()) => return Ok(()),
+                ControlFlow::Continue(()) => {
+                    thread::sleep(BUSY_PAUSE);
+                    client = Self::connect_until(&client.path, client.busy_until)?;
+                }
+            }
+        }
+    }
+
+    /// Makes the request once; goes on where the agent had no room for it and may have soon.
+    fn attempt<E: From<ClientError>>(
+        &self,
+        request: &Request,
+        each: &mut impl FnMut(Value) -> Result<(), E>,
+    ) -> Result<ControlFlow<()>, E> {
+        let waited = if request.changes() { CHANGE_TIMEOUT } else { READ_TIMEOUT };
+        self.send(request, waited)?;
         let mut lines = BufReader::new(&self.stream);
         let mut line = Vec::new();
         let mut first = true;
         loop {
-            match self.next(&mut lines, &mut line)? {
+            match self.next(&mut lines, &mut line, waited)? {
                 Reply::Data(value) => each(value)?,
-                Reply::End {} => return Ok(()),
+                Reply::End {} => return Ok(ControlFlow::Break(())),
+                Reply::Error(error) if error.kind == ControlErrorKind::Busy && first => {
+                    if Instant::now() >= self.busy_until {
+                        return Err(ClientError::Busy { path: self.path.clone() }.into());
+                    }
+                    return Ok(ControlFlow::Continue(()));
+                }
                 Reply::Error(error) => return Err(ClientError::Refused(error).into()),
             }
             if std::mem::take(&mut first) {
@@ -125,12 +191,12 @@ impl Client {
         }
     }
 
-    fn send(&self, request: &Request) -> Result<(), ClientError> {
+    fn send(&self, request: &Request, waited: Duration) -> Result<(), ClientError> {
         let mut line = serde_json::to_vec(request).map_err(ClientError::Garbled)?;
         line.push(b'\n');
         self.stream
-            .set_read_timeout(Some(ANSWER_TIMEOUT))
-            .and_then(|()| self.stream.set_write_timeout(Some(ANSWER_TIMEOUT)))
+            .set_read_timeout(Some(waited))
+            .and_then(|()| self.stream.set_write_timeout(Some(waited)))
             .map_err(|e| self.cut_short(e))?;
         match (&self.stream).write_all(&line) {
             // An agent that closed the connection may have said why.
@@ -140,25 +206,30 @@ impl Client {
                     io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
                 ) =>
             {
-                Err(self.failed(error))
+                Err(self.failed(error, waited))
             }
             _ => Ok(()),
         }
     }
 
-    fn next(&self, lines: &mut impl BufRead, line: &mut Vec<u8>) -> Result<Reply, ClientError> {
+    fn next(
+        &self,
+        lines: &mut impl BufRead,
+        line: &mut Vec<u8>,
+        waited: Duration,
+    ) -> Result<Reply, ClientError> {
         line.clear();
-        lines.read_until(b'\n', line).map_err(|e| self.failed(e))?;
+        lines.read_until(b'\n', line).map_err(|e| self.failed(e, waited))?;
         if line.last() != Some(&b'\n') {
             return Err(ClientError::CutShort { path: self.path.clone(), source: None });
         }
         serde_json::from_slice(line).map_err(ClientError::Garbled)
     }
 
-    fn failed(&self, error: io::Error) -> ClientError {
+    fn failed(&self, error: io::Error, waited: Duration) -> ClientError {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                ClientError::Silent { path: self.path.clone() }
+                ClientError::Silent { path: self.path.clone(), waited }
             }
             _ => self.cut_short(error),
         }
@@ -167,4 +238,14 @@ impl Client {
     fn cut_short(&self, error: io::Error) -> ClientError {
         ClientError::CutShort { path: self.path.clone(), source: Some(error) }
     }
+}
+
+/// Connects without waiting for room in the agent's queue: a stopped agent makes none.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }

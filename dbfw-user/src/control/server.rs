@@ -161,7 +161,7 @@ fn admit(stream: UnixStream, slots: &Slots) -> Option<(Connection, Slot)> {
         let mut line = Vec::new();
         let busy = "the agent has too many open connections on its control socket; \
                     try again, or end a `dbfw drops --follow`";
-        push(&mut line, &refusal(ControlErrorKind::Failed, busy));
+        push(&mut line, &refusal(ControlErrorKind::Busy, busy));
         // A short line into an empty buffer: it is taken at once or not at all.
         let _ = stream.try_write(&line);
         return None;

@@ -33,7 +33,7 @@ struct Offline {
 }
 
 impl Offline {
-    fn open(agent: &AgentConfig) -> anyhow::Result<Self> {
+    fn open(agent: &AgentConfig) -> Result<Self, DatapathError> {
         let reader = Reader::open(&agent.pin_dir)?;
         let (snapshot, trouble) = match Snapshot::load(&agent.state_dir) {
             Ok(snapshot) => (Some(snapshot), None),
@@ -123,7 +123,14 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
 
 /// `dbfw status`, when no agent answers on `socket`.
 pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
-    let offline = Offline::open(agent)?;
+    let offline = match Offline::open(agent) {
+        Ok(offline) => offline,
+        // Nothing was ever attached, or a reboot took it: that is an answer.
+        Err(DatapathError::Pin { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Ok(nothing_pinned(agent, socket));
+        }
+        Err(error) => return Err(error.into()),
+    };
     let Attached { interfaces, backstop, protection } = attached(agent, &offline.reader)?;
     let mut problems = Vec::new();
     if protection == Protection::Unknown {
@@ -159,6 +166,24 @@ pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
         databases,
         accounts: Vec::new(),
     })
+}
+
+/// The status of a host without pins and without an agent.
+fn nothing_pinned(agent: &AgentConfig, socket: &Path) -> Status {
+    let protection = Protection::of(vec![Failure::NothingAttached], Vec::new());
+    let mut problems = protection.problems();
+    problems.push(no_agent(agent, socket));
+    Status {
+        version: crate::version().to_owned(),
+        protected: false,
+        protection: protection.state(),
+        problems,
+        agent: None,
+        interfaces: Vec::new(),
+        backstop: None,
+        databases: Vec::new(),
+        accounts: Vec::new(),
+    }
 }
 
 /// Whether anything that an agent attached is attached still; `None`: this process may not

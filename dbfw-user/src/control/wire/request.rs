@@ -110,6 +110,8 @@ pub enum ControlErrorKind {
     NotPermitted,
     /// The new configuration is bad; the old one stands.
     BadConfig,
+    /// The agent has no room for another connection now.
+    Busy,
     /// It was tried and failed.
     Failed,
 }
