@@ -19,7 +19,7 @@ use aya_ebpf::{
 use dbfw_common::Verdict;
 
 use crate::{
-    hook::Lean,
+    hook::{Lean, NetworkPacket},
     packet::{ETHERNET, NO_LINK_HEADER},
 };
 
@@ -47,10 +47,10 @@ pub(crate) fn dbfw_tcx(ctx: TcContext) -> i32 {
     tcx_action(verdict::judge::<_, ETHERNET>(&ctx))
 }
 
-/// Links without an Ethernet header where XDP cannot attach.
+/// Links without an Ethernet header, also where something else lies before the IP header.
 #[classifier]
 pub(crate) fn dbfw_tcx_l3(ctx: TcContext) -> i32 {
-    tcx_action(verdict::judge::<_, NO_LINK_HEADER>(&ctx))
+    tcx_action(verdict::judge::<_, NO_LINK_HEADER>(&NetworkPacket::new(&ctx)))
 }
 
 /// Every new connection to a local socket, whatever way it came.

@@ -142,7 +142,7 @@ fn a_packet_moves_one_counter_or_none() {
             if kernel.run_if_accepted(program, &run.packet, context).is_none() {
                 continue;
             }
-            count(&mut counters, &decision, run.packet.len());
+            count(&mut counters, &decision, program.counted(&run.packet));
             if decision.expected.verdict == Verdict::Allow {
                 let rule = decision
                     .entry

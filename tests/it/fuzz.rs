@@ -136,7 +136,7 @@ impl Round<'_> {
             *self.report.verdicts.entry(seen).or_default() += 1;
             if number % Program::PACKET.len() == index {
                 self.kernel.run(program, packet, counted);
-                count(self.counters, &decision, packet.len());
+                count(self.counters, &decision, program.counted(packet));
                 *self.report.runs.entry("counted").or_default() += 1;
             }
         }

@@ -113,7 +113,9 @@ fn layer(link_type: LinkLayerType) -> Option<Layer> {
         | LinkLayerType::Tunnel6
         | LinkLayerType::Sit
         | LinkLayerType::Rawip
-        | LinkLayerType::Ppp => Some(Layer::Network),
+        | LinkLayerType::Ppp
+        | LinkLayerType::Ipgre
+        | LinkLayerType::Ip6gre => Some(Layer::Network),
         _ => None,
     }
 }

@@ -12,8 +12,8 @@
 //! - TCX: a `__sk_buff` of zeros but for `ifindex`, again of the thread's namespace; 0 is
 //!   the loopback device. The skb is linear and smaller than a page, so jumbo frames run
 //!   as XDP alone. If bytes 12 and 13 say IPv4 or IPv6, a whole fixed IP header must follow
-//!   them; a program for devices without link header is held to that too, by bytes of its
-//!   IP header. Nothing has taken a VLAN tag out of the data, as the stack does.
+//!   them. The network header is behind the Ethernet header, so a packet of a device without
+//!   one gets `LINK_HEADER`. Nothing has taken a VLAN tag out of the data, as the stack does.
 //! - sk_lookup: no data, and everything behind `local_port` zero, so `ingress_ifindex` is
 //!   always 0: only real traffic tells about loopback and exempt interfaces.
 
@@ -37,6 +37,10 @@ use crate::{packets::hex, policy::Transport, sys};
 /// Fewest bytes the kernel runs a program on.
 pub const SMALLEST_FRAME: usize = 14;
 
+/// What the kernel takes for a link header, of a type it does not look into: for experiments
+/// (IEEE 802, "Local Experimental EtherType 1").
+const LINK_HEADER: [u8; 14] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x88, 0xb5];
+
 /// An XDP frame has at most 17 fragments of a page.
 const LARGEST_XDP_FRAME: usize = 17 * 4096;
 /// An skb of a test run fits a page, beside its headroom and its shared info.
@@ -57,6 +61,15 @@ pub struct Context {
     pub ifindex: u32,
     /// Bytes of the linear part, XDP only: the rest are fragments.
     pub linear: Option<usize>,
+}
+
+impl Program {
+    /// Bytes that a run counts for a packet. Of one too short for an IP header the TCX program
+    /// cannot tell where it begins, and counts what lies before it as well.
+    pub fn counted(self, packet: &[u8]) -> usize {
+        let runt = self == Self::TcxL3 && packet.len() < 20;
+        packet.len() + if runt { LINK_HEADER.len() } else { 0 }
+    }
 }
 
 impl Context {
@@ -190,7 +203,14 @@ impl Kernel {
         };
         let traced = context.ifindex == 0;
         let bytes = (!traced || context.linear.is_some()).then_some(bytes.as_slice());
-        let value = sys::test_run(self.programs[program as usize].as_fd(), packet, bytes)?;
+        let framed;
+        let data = if program == Program::TcxL3 {
+            framed = [&LINK_HEADER[..], packet].concat();
+            &framed
+        } else {
+            packet
+        };
+        let value = sys::test_run(self.programs[program as usize].as_fd(), data, bytes)?;
         let dropped = match (program.is_xdp(), value) {
             (true, XDP_DROP) | (false, TCX_DROP) => true,
             (true, XDP_PASS) | (false, TCX_NEXT) => false,
@@ -247,6 +267,9 @@ impl Kernel {
 fn untakeable(program: Program, packet: &[u8]) -> bool {
     if program.is_xdp() {
         return packet.len() < SMALLEST_FRAME || packet.len() > LARGEST_XDP_FRAME;
+    }
+    if program == Program::TcxL3 {
+        return packet.is_empty() || LINK_HEADER.len() + packet.len() > LARGEST_SKB;
     }
     let smallest = match packet.get(12..14) {
         Some([0x08, 0x00]) => SMALLEST_FRAME + 20,

@@ -79,8 +79,8 @@ fn explain_one(
     database: Option<&DatabaseSlot>,
     prefix: Option<Prefix>,
 ) -> Result<Explanation, DatapathError> {
-    let ethernet =
-        !matches!(view.program, dbfw_common::PROGRAM_XDP_L3 | dbfw_common::PROGRAM_TCX_L3);
+    // A test run of TCX always has an Ethernet header, before what the program reads.
+    let ethernet = view.program != dbfw_common::PROGRAM_XDP_L3;
     let outcome = view.reader.test_run(view.program, &packet(address, port, ethernet))?;
     let verdict = Verdict::from_u8(outcome.trace.verdict).unwrap_or(if outcome.passes {
         Verdict::Pass
