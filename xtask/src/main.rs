@@ -42,7 +42,8 @@ Options of test:
 
 Options of vm:
   --quick            Load, attach and traffic on 6.1 and 6.12
-  KERNEL...          Only these: 6.1, 6.12, 6.18, newest, or another series Debian has
+  MACHINE...         Only these: 6.1, 6.12, 6.18, newest, or another series Debian has;
+                     systemd: a Debian that systemd starts, installed as the README says
 
 `test` and `demo` run `setup` first. The checks of CI, in order: .ci/run
 ";

@@ -16,6 +16,8 @@ pub(super) enum List {
     Quick,
     /// Every kernel, in a full run.
     Full,
+    /// The machine that systemd starts, in a full run.
+    Systemd,
 }
 
 impl FromStr for List {
@@ -25,6 +27,7 @@ impl FromStr for List {
         match text {
             "quick" => Ok(Self::Quick),
             "full" => Ok(Self::Full),
+            "systemd" => Ok(Self::Systemd),
             other => bail!("there is no list {other}"),
         }
     }

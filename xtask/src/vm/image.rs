@@ -76,7 +76,7 @@ pub(super) fn root(archive: &Archive, directory: &Path) -> Result<PathBuf> {
 }
 
 /// The name of this machine's release of Debian.
-fn release() -> Result<String> {
+pub(super) fn release() -> Result<String> {
     let text = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
     let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key));
     match (value("ID="), value("VERSION_CODENAME=")) {

@@ -9,6 +9,7 @@ mod checks;
 mod image;
 mod kernel;
 mod qemu;
+mod systemd;
 
 use std::{
     fmt,
@@ -24,12 +25,19 @@ use checks::{Checks, List, Verdict};
 use image::Payload;
 use qemu::Machine;
 
-/// The kernels of a full run: what the README names, and the newest there is.
-const KERNELS: [Series; 4] =
-    [Series::Named(6, 1), Series::Named(6, 12), Series::Named(6, 18), Series::Newest];
+/// The machines of a full run: the kernels that the README names, the newest there is, and one
+/// that systemd starts.
+const ALL: [Target; 5] = [
+    Target::Kernel(Series::Named(6, 1)),
+    Target::Kernel(Series::Named(6, 12)),
+    Target::Kernel(Series::Named(6, 18)),
+    Target::Kernel(Series::Newest),
+    Target::Systemd,
+];
 
-/// The kernels of a quick run.
-const QUICK: [Series; 2] = [Series::Named(6, 1), Series::Named(6, 12)];
+/// The machines of a quick run.
+const QUICK: [Target; 2] =
+    [Target::Kernel(Series::Named(6, 1)), Target::Kernel(Series::Named(6, 12))];
 
 /// Runs the task.
 pub(crate) fn run(args: &[String]) -> Result<()> {
@@ -50,11 +58,15 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     payload.text("opt/dbfw/list", &checks.names(lists))?;
 
     let mut verdicts = Vec::new();
-    for series in options.kernels {
-        let verdict = boot(series, &archive, &directory, &root, &payload)
+    for target in options.targets {
+        let (reports, lists) = match target {
+            Target::Kernel(series) => (boot(series, &archive, &directory, &root, &payload), lists),
+            Target::Systemd => (systemd::run(&archive, &directory, &dbfw), &[List::Systemd][..]),
+        };
+        let verdict = reports
             .map(|reports| checks.judge(lists, &reports))
             .unwrap_or_else(|error| Verdict::failed(format!("{error:#}")));
-        verdicts.push((series, verdict));
+        verdicts.push((target, verdict));
     }
     conclude(&verdicts)
 }
@@ -76,15 +88,15 @@ fn boot(
 }
 
 /// Prints what failed, and fails if anything did.
-fn conclude(verdicts: &[(Series, Verdict)]) -> Result<()> {
+fn conclude(verdicts: &[(Target, Verdict)]) -> Result<()> {
     println!();
     let mut failed = 0;
     let mut passed = 0;
-    for (series, verdict) in verdicts {
+    for (target, verdict) in verdicts {
         passed += verdict.passed;
         failed += verdict.failures.len();
         for failure in &verdict.failures {
-            println!("FAIL {series}: {failure}");
+            println!("FAIL {target}: {failure}");
         }
     }
     println!("vm: {passed} passed, {failed} failed");
@@ -92,6 +104,33 @@ fn conclude(verdicts: &[(Series, Verdict)]) -> Result<()> {
         bail!("{failed} checks failed or are missing: see target/vm/run");
     }
     Ok(())
+}
+
+/// A machine of a run, by what is under test on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    Kernel(Series),
+    Systemd,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kernel(series) => series.fmt(f),
+            Self::Systemd => f.write_str("systemd"),
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "systemd" => Ok(Self::Systemd),
+            kernel => kernel.parse().map(Self::Kernel),
+        }
+    }
 }
 
 /// A series of kernels, as `6.12`.
@@ -123,7 +162,7 @@ impl FromStr for Series {
             numbers.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
         match numbers {
             Some((major, minor)) => Ok(Self::Named(major, minor)),
-            None => bail!("{text} is no kernel: name one as 6.12, or newest"),
+            None => bail!("{text} is no machine: name a kernel as 6.12, newest, or systemd"),
         }
     }
 }
@@ -131,23 +170,23 @@ impl FromStr for Series {
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
     quick: bool,
-    kernels: Vec<Series>,
+    targets: Vec<Target>,
 }
 
 impl Options {
     fn parse(args: &[String]) -> Result<Self> {
-        let mut options = Self { quick: false, kernels: Vec::new() };
+        let mut options = Self { quick: false, targets: Vec::new() };
         for arg in args {
             match arg.as_str() {
                 "--quick" => options.quick = true,
                 option if option.starts_with('-') => {
                     bail!("vm has no option {option}: see cargo xtask help")
                 }
-                kernel => options.kernels.push(kernel.parse()?),
+                target => options.targets.push(target.parse()?),
             }
         }
-        if options.kernels.is_empty() {
-            options.kernels = if options.quick { QUICK.to_vec() } else { KERNELS.to_vec() };
+        if options.targets.is_empty() {
+            options.targets = if options.quick { QUICK.to_vec() } else { ALL.to_vec() };
         }
         Ok(options)
     }
@@ -162,17 +201,18 @@ mod tests {
     }
 
     #[test]
-    fn kernels_are_named_by_series() {
+    fn machines_are_named_by_series_or_as_systemd() {
         let quick = parse(&["--quick"]).expect("valid");
-        assert_eq!((quick.quick, &quick.kernels[..]), (true, &QUICK[..]));
-        assert_eq!(parse(&[]).expect("valid").kernels, KERNELS);
-        let named = parse(&["6.12", "newest"]).expect("valid").kernels;
-        assert_eq!(named, [Series::Named(6, 12), Series::Newest]);
+        assert_eq!((quick.quick, &quick.targets[..]), (true, &QUICK[..]));
+        assert_eq!(parse(&[]).expect("valid").targets, ALL);
+        let named = parse(&["6.12", "newest", "systemd"]).expect("valid").targets;
+        let [six, newest] = [Series::Named(6, 12), Series::Newest].map(Target::Kernel);
+        assert_eq!(named, [six, newest, Target::Systemd]);
         for wrong in [&["--slow"][..], &["6"], &["6.x"], &["latest"]] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
-        for series in KERNELS {
-            assert_eq!(series.to_string().parse::<Series>().expect("its own name"), series);
+        for target in ALL {
+            assert_eq!(target.to_string().parse::<Target>().expect("its own name"), target);
         }
     }
 }
