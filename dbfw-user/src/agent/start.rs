@@ -149,7 +149,11 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
     for server in servers {
         let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
     }
-    tracing::info!("stopped; the filter goes on without the agent (dbfw detach ends it)");
+    if agent.detached {
+        tracing::warn!("stopped; the ports are open: dbfw detach was the last word");
+    } else {
+        tracing::info!("stopped; the filter goes on without the agent (dbfw detach ends it)");
+    }
     result
 }
 
