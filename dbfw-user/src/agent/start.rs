@@ -19,6 +19,7 @@ use super::{
     files::{make_directory, set_aside},
     history::History,
     local::LocalSources,
+    own::OwnAddresses,
     privileges,
     run::Sources,
     seen,
@@ -58,9 +59,12 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
         );
     }
     let datapath = Datapath::open(&config.agent.pin_dir)?;
-    let (connection, netlink, messages) =
-        rtnetlink::new_multicast_connection(&[MulticastGroup::Link])
-            .context("cannot open a netlink socket")?;
+    let (connection, netlink, messages) = rtnetlink::new_multicast_connection(&[
+        MulticastGroup::Link,
+        MulticastGroup::Ipv4Ifaddr,
+        MulticastGroup::Ipv6Ifaddr,
+    ])
+    .context("cannot open a netlink socket")?;
     tokio::spawn(connection);
     let (link_events, links) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -71,6 +75,7 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
         }
     });
 
+    let own = OwnAddresses::open().context("cannot open a netlink socket")?;
     let found = interfaces::list(&netlink).await.context("cannot list the interfaces")?;
     let ids = datapath.database_ids()?;
     let (local, trouble) = LocalSources::load(&config.agent.state_dir);
@@ -82,6 +87,7 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
         files,
         config,
         netlink,
+        own,
         datapath,
         reader,
         ids,
@@ -110,6 +116,7 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
              earlier agent attached goes on filtering"
         );
     }
+    agent.own.follow(&mut agent.datapath).await;
     status("attaching");
     for problem in agent.datapath.adopt(&found)? {
         tracing::warn!("a pinned link cannot be taken over: {problem}");

@@ -11,10 +11,12 @@ mod ids;
 pub mod interfaces;
 mod kernel;
 mod links;
+mod local_routes;
 mod lookup;
 mod maps;
 mod nets;
 mod object;
+mod own;
 mod pins;
 mod presence;
 mod reader;
@@ -39,6 +41,7 @@ pub use events::Events;
 pub use interfaces::{Interface, Layer};
 pub use kernel::{COMPLETE_SINCE, Refusal, TESTED_SINCE};
 pub use links::detach_pinned;
+pub use local_routes::{Local, LocalRoutes};
 pub use object::{OBJECT, has_perfmon, may_load, try_load, variant};
 pub use pins::{GROUP, lock_holder};
 pub use reader::{Outcome, PinnedLink, Reader, Totals};
@@ -51,6 +54,7 @@ use crate::{
 use attach::{BACKSTOP_PIN, Backstop, LINK_PINS};
 use maps::Maps;
 use object::Programs;
+use own::Own;
 use pins::Pins;
 use words::Words;
 
@@ -77,6 +81,7 @@ pub struct Datapath {
     maps: Maps,
     sets: Sets,
     ports: Words,
+    own: Own,
     attachments: Vec<Attachment>,
     backstop: Option<Backstop>,
     /// Pin directories of other ABIs, whose links were taken over.
@@ -99,6 +104,7 @@ impl Datapath {
         let mut maps = Maps::open(&pins::directory(pin_dir, abi), false)?;
         let sets = Sets::read(&mut maps, &pins)?;
         let ports = maps.words(PORTS, PORT_WORDS)?;
+        let own = Own::open(&maps)?;
         Ok(Self {
             pins,
             pin_dir: pin_dir.to_owned(),
@@ -107,10 +113,20 @@ impl Datapath {
             maps,
             sets,
             ports,
+            own,
             attachments: Vec::new(),
             backstop: None,
             superseded: Vec::new(),
         })
+    }
+
+    /// Tells the programs which addresses are this host's own, as far as the maps have room;
+    /// how many are left out.
+    ///
+    /// # Errors
+    /// A map cannot be written; what was written stands.
+    pub fn set_own(&mut self, local: &Local) -> Result<usize, DatapathError> {
+        self.own.set(&mut self.maps, local)
     }
 
     /// Entries of each set, by map name.
