@@ -144,7 +144,9 @@ fn local(route: &RouteMessage, table: u32) -> Option<Prefix> {
         RouteAttribute::Destination(RouteAddress::Inet6(address)) => Some(IpAddr::from(*address)),
         _ => None,
     })?;
-    Some(Prefix::new(destination, route.header.destination_prefix_length))
+    // An address of one link may be a stranger's on another.
+    let of_a_link = matches!(destination, IpAddr::V6(address) if address.is_unicast_link_local());
+    (!of_a_link).then(|| Prefix::new(destination, route.header.destination_prefix_length))
 }
 
 fn vrf_table(link: &LinkMessage) -> Option<u32> {
