@@ -124,6 +124,7 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
     agent.leave_others();
     agent.follow_attach();
     agent.verify().await;
+    agent.look_beside_backstop();
     agent.retire_others();
 
     let (calls, call_queue) = mpsc::channel(QUEUE);

@@ -104,6 +104,8 @@ pub(super) struct Agent {
     /// Why a covered interface is not attached, by name.
     pub(super) attach_errors: BTreeMap<String, String>,
     pub(super) backstop_error: Option<String>,
+    /// Somebody else's socket lookup programs, as of the start.
+    pub(super) beside_backstop: Vec<u32>,
     /// What the map holds; `None`: what an earlier agent left there.
     pub(super) exempt: Option<Vec<u32>>,
     /// What the log has of what is degraded.
@@ -198,6 +200,7 @@ impl Agent {
             list_error: None,
             attach_errors: BTreeMap::new(),
             backstop_error: None,
+            beside_backstop: Vec::new(),
             exempt: None,
             told_degraded: Told::default(),
             detached: false,

@@ -35,7 +35,7 @@ use std::{
 use dbfw_common::{ABI_VERSION, DATABASE_SLOTS, Database, MAX_NAME, Mode, PORT_WORDS, PORTS};
 
 pub use apply::Change;
-pub use attach::{AttachError, Attachment, HookMode};
+pub use attach::{AttachError, Attachment, HookMode, socket_lookup_programs};
 pub use error::DatapathError;
 pub use events::Events;
 pub use interfaces::{Interface, Layer};
@@ -127,6 +127,17 @@ impl Datapath {
     /// A map cannot be written; what was written stands.
     pub fn set_own(&mut self, local: &Local) -> Result<usize, DatapathError> {
         self.own.set(&mut self.maps, local)
+    }
+
+    /// Somebody else's socket lookup programs: one that selects a socket overrides the
+    /// backstop. Needs CAP_NET_ADMIN.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn beside_backstop(&self) -> std::io::Result<Vec<u32>> {
+        let mut programs = socket_lookup_programs()?;
+        programs.retain(|id| !self.programs.is_ours(*id));
+        Ok(programs)
     }
 
     /// Entries of each set, by map name.
