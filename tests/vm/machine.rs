@@ -34,15 +34,11 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Gives the namespaces their names and their NICs; once, before the first check.
+    /// Gives the namespaces their names; once, before the first check.
     pub(crate) fn prepare() {
         finish(Command::new("ip").args(["netns", "attach", HOST, "1"]));
         finish(Command::new("ip").args(["netns", "add", CLIENT]));
-        let machine = Self::new();
-        machine.client.ip("link set lo up");
-        for (found, peer) in FOUND.into_iter().zip(PEERS) {
-            machine.host.ip(&format!("link set dev {found} netns {CLIENT} name {peer}"));
-        }
+        Self::new().client.ip("link set lo up");
     }
 
     /// The machine as it was prepared.
@@ -52,12 +48,14 @@ impl Machine {
         Self { host: Netns::existing(HOST), client: Netns::existing(CLIENT), kernel }
     }
 
-    /// Takes away what the check before left: links, addresses, namespaces, attachments.
+    /// Takes away what the check before left (links, addresses, attachments), and gives both
+    /// namespaces new NICs: what 6.1's driver drops because of a program it drops until it is
+    /// loaded anew.
     pub(crate) fn reset(&self) {
         for entry in fs::read_dir("/sys/fs/bpf").into_iter().flatten().flatten() {
             let _ = fs::remove_dir_all(entry.path());
         }
-        for (netns, nics) in [(&self.host, NICS), (&self.client, PEERS)] {
+        for netns in [&self.host, &self.client] {
             for link in virtual_links(netns) {
                 // The other end of a pair is gone already; a fallback device stays.
                 let _ = Command::new("ip")
@@ -65,11 +63,11 @@ impl Machine {
                     .stderr(Stdio::null())
                     .status();
             }
-            for nic in nics {
-                netns.ip(&format!("link set dev {nic} nomaster down"));
-                netns.ip(&format!("address flush dev {nic}"));
-                netns.mtu(nic, 1500);
-            }
+        }
+        finish(Command::new("modprobe").args(["--remove", "virtio_net"]));
+        finish(Command::new("modprobe").arg("virtio_net"));
+        for (found, peer) in FOUND.into_iter().zip(PEERS) {
+            self.host.ip(&format!("link set dev {found} netns {CLIENT} name {peer}"));
         }
     }
 
@@ -78,6 +76,11 @@ impl Machine {
         let line = Line::over((&self.client, PEERS[0]), 1);
         line.up((&self.host, NICS[0]));
         line
+    }
+
+    /// The modes there are, each as the configuration calls it.
+    pub(crate) fn modes(&self) -> &'static [&'static str] {
+        if self.has_tcx() { &["native", "generic", "tcx"] } else { &["native", "generic"] }
     }
 
     /// Whether the kernel has TCX.

@@ -7,7 +7,12 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "reports are its output")]
 
 mod basics;
+mod bond;
+mod devices;
+mod kernel_tests;
+mod life;
 mod machine;
+mod mtu;
 mod traffic;
 
 use std::{
@@ -27,7 +32,7 @@ use nix::{
 use serde_json::{Value, json};
 
 /// How long a check may take: an emulated machine is slow, and the one beneath it may be busy.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// What a failed check said, at most.
 const DETAIL: usize = 6000;
@@ -35,7 +40,14 @@ const DETAIL: usize = 6000;
 /// A check: it returns if what it is to show holds, and panics with the reason otherwise.
 type Check = fn(&Machine);
 
-const CHECKS: [&[(&str, Check)]; 1] = [basics::CHECKS];
+const CHECKS: [&[(&str, Check)]; 6] = [
+    basics::CHECKS,
+    life::CHECKS,
+    devices::CHECKS,
+    bond::CHECKS,
+    mtu::CHECKS,
+    kernel_tests::CHECKS,
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,6 +1,9 @@
 //! The binary the tests, the demo and `gen` run.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result};
 
@@ -26,16 +29,25 @@ pub(crate) fn vm_checks() -> Result<PathBuf> {
     build("dbfw-tests", "dbfw-vm-checks", &[])
 }
 
+/// Builds the tests that need a kernel, and says where they are.
+pub(crate) fn kernel_tests() -> Result<PathBuf> {
+    let mut command = cmd::cargo();
+    command.args(["test", "--no-run", "--package", "dbfw-tests", "--test", "it"]);
+    built(command, "it")
+}
+
 fn build(package: &str, binary: &str, options: &[&str]) -> Result<PathBuf> {
     let mut command = cmd::cargo();
-    command
-        .args(["build", "--package", package, "--bin", binary])
-        .arg("--message-format=json-render-diagnostics")
-        .args(options)
-        .stderr(Stdio::inherit());
+    command.args(["build", "--package", package, "--bin", binary]).args(options);
+    built(command, binary)
+}
+
+/// Runs cargo, and says where the target called `name` is.
+fn built(mut command: Command, name: &str) -> Result<PathBuf> {
+    command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let messages = cmd::read(&mut command)?;
-    executable(&messages, binary)
-        .with_context(|| format!("cargo built {binary} and did not say where it is"))
+    executable(&messages, name)
+        .with_context(|| format!("cargo built {name} and did not say where it is"))
 }
 
 /// The executable of the target called `name`, from cargo's JSON messages.

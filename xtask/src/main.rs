@@ -42,6 +42,7 @@ Options of test:
 
 Options of vm:
   --quick            Load, attach and traffic on 6.1 and 6.12
+  --check NAME       Only this check of tests/vm/checks.txt; may be given again
   MACHINE...         Only these: 6.1, 6.12, 6.18, newest, or another series Debian has;
                      systemd: a Debian that systemd starts, installed as the README says
 

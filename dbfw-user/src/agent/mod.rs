@@ -21,7 +21,6 @@ mod logging;
 mod memory;
 mod notes;
 mod origins;
-mod own;
 mod persist;
 mod privileges;
 mod reconcile;

@@ -9,6 +9,9 @@ use crate::cmd;
 
 const FILE: &str = "tests/vm/checks.txt";
 
+/// How the names of checks begin that are the kernel tests of a theme.
+pub(super) const KERNEL_TESTS: &str = "it-";
+
 /// Which machines run a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
@@ -33,7 +36,7 @@ impl FromStr for List {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     list: List,
     name: String,
@@ -53,7 +56,8 @@ impl Checks {
         Self::parse(&text)
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    /// Reads such a list.
+    pub(super) fn parse(text: &str) -> Result<Self> {
         let mut entries: Vec<Entry> = Vec::new();
         for line in text.lines().map(str::trim) {
             if line.is_empty() || line.starts_with('#') {
@@ -76,19 +80,33 @@ impl Checks {
         Ok(Entry { list: list.parse()?, name: name.to_owned(), meaning })
     }
 
-    /// The names of the checks of some lists, one a line.
-    pub(super) fn names(&self, lists: &[List]) -> String {
-        self.of(lists).map(|entry| format!("{}\n", entry.name)).collect()
+    /// The checks of some lists; of these only the named ones, if any is named.
+    pub(super) fn select(&self, lists: &[List], names: &[String]) -> Result<Self> {
+        let mut entries = self.0.clone();
+        entries.retain(|entry| lists.contains(&entry.list));
+        if let Some(unknown) =
+            names.iter().find(|name| !entries.iter().any(|entry| entry.name == **name))
+        {
+            bail!("{FILE} has no check {unknown} for this run");
+        }
+        entries.retain(|entry| names.is_empty() || names.contains(&entry.name));
+        Ok(Self(entries))
     }
 
-    fn of(&self, lists: &[List]) -> impl Iterator<Item = &Entry> {
-        self.0.iter().filter(move |entry| lists.contains(&entry.list))
+    /// Their names and what they show.
+    pub(super) fn described(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|entry| (entry.name.as_str(), entry.meaning.as_str()))
     }
 
-    /// Compares what a machine reported with the checks of its lists.
-    pub(super) fn judge(&self, lists: &[List], reports: &Reports) -> Verdict {
+    /// Their names, one a line.
+    pub(super) fn names(&self) -> String {
+        self.0.iter().map(|entry| format!("{}\n", entry.name)).collect()
+    }
+
+    /// Compares what a machine reported with these checks.
+    pub(super) fn judge(&self, reports: &Reports) -> Verdict {
         let mut verdict = Verdict::default();
-        for entry in self.of(lists) {
+        for entry in &self.0 {
             let found: Vec<_> =
                 reports.checks.iter().filter(|report| report.name == entry.name).collect();
             match found[..] {
@@ -104,7 +122,7 @@ impl Checks {
             }
         }
         for report in &reports.checks {
-            if !self.of(lists).any(|entry| entry.name == report.name) {
+            if !self.0.iter().any(|entry| entry.name == report.name) {
                 verdict.failures.push(format!("{}: not in {FILE}", report.name));
             }
         }
@@ -191,8 +209,14 @@ mod tests {
     #[test]
     fn a_list_is_read() {
         let checks = Checks::parse(LIST).expect("a list");
-        assert_eq!(checks.names(&[List::Quick]), "load\n");
-        assert_eq!(checks.names(&ALL), "load\nbond\n");
+        assert_eq!(checks.names(), "load\nbond\n");
+        let of = |lists: &[List], names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            Checks::parse(LIST).expect("a list").select(lists, &names)
+        };
+        assert_eq!(of(&[List::Quick], &[]).expect("a selection").names(), "load\n");
+        assert_eq!(of(&ALL, &["bond"]).expect("a selection").names(), "bond\n");
+        assert!(of(&[List::Quick], &["bond"]).is_err());
         for wrong in ["quick load", "slow load it loads", "quick a b\nfull a c"] {
             assert!(Checks::parse(wrong).is_err(), "{wrong:?}");
         }
@@ -207,7 +231,7 @@ mod tests {
         let failed = r#"{"check":"bond","seconds":3,"failure":"no bond\n"}"#;
         let unknown = r#"{"check":"bridge","seconds":3,"failure":null}"#;
         let end = r#"{"end":true}"#;
-        let failures = |lines: &[&str]| checks.judge(&ALL, &reports(lines)).failures;
+        let failures = |lines: &[&str]| checks.judge(&reports(lines)).failures;
         assert_eq!(failures(&[passed, bond, end]), [] as [&str; 0]);
         assert_eq!(failures(&[passed, failed, end]), ["bond (a bond is made): no bond"]);
         assert_eq!(failures(&[passed, end]), ["bond: not reported"]);

@@ -10,6 +10,7 @@ mod image;
 mod kernel;
 mod qemu;
 mod systemd;
+mod table;
 
 use std::{
     fmt,
@@ -43,30 +44,47 @@ const QUICK: [Target; 2] =
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let options = Options::parse(args)?;
     setup::ensure_vm()?;
-    let checks = Checks::read()?;
+    let lists: &[List] = if options.quick { &[List::Quick] } else { &[List::Quick, List::Full] };
+    let is_full = !options.quick && options.checks.is_empty();
+    let all = Checks::read()?;
+    let on_kernels = all.select(lists, &options.checks)?;
+    let on_systemd = all.select(&[List::Systemd], &[])?;
     let dbfw = artifact::dbfw(&["--release"])?;
     let program = artifact::vm_checks()?;
 
     let directory = cmd::root().join("target/vm");
     let archive = Archive::open(&directory)?;
     let root = image::root(&archive, &directory)?;
-    let lists: &[List] = if options.quick { &[List::Quick] } else { &[List::Quick, List::Full] };
     let mut payload = Payload::new(&directory)?;
     payload.init(&cmd::root().join("tests/vm/init.sh"))?;
     payload.program(&dbfw, "usr/local/bin/dbfw")?;
     payload.program(&program, "opt/dbfw/checks")?;
-    payload.text("opt/dbfw/list", &checks.names(lists))?;
+    if on_kernels.names().lines().any(|name| name.starts_with(checks::KERNEL_TESTS)) {
+        payload.program(&artifact::kernel_tests()?, "opt/dbfw/it")?;
+    }
+    payload.text("opt/dbfw/list", &on_kernels.names())?;
 
     let mut verdicts = Vec::new();
     for target in options.targets {
-        let (reports, lists) = match target {
-            Target::Kernel(series) => (boot(series, &archive, &directory, &root, &payload), lists),
-            Target::Systemd => (systemd::run(&archive, &directory, &dbfw), &[List::Systemd][..]),
+        let (reports, checks) = match target {
+            Target::Kernel(series) => {
+                (boot(series, &archive, &directory, &root, &payload), &on_kernels)
+            }
+            Target::Systemd => (systemd::run(&archive, &directory, &dbfw), &on_systemd),
         };
-        let verdict = reports
-            .map(|reports| checks.judge(lists, &reports))
-            .unwrap_or_else(|error| Verdict::failed(format!("{error:#}")));
+        let verdict = match reports {
+            Ok(reports) => {
+                if is_full {
+                    table::keep(&directory, target, &reports)?;
+                }
+                checks.judge(&reports)
+            }
+            Err(error) => Verdict::failed(format!("{error:#}")),
+        };
         verdicts.push((target, verdict));
+    }
+    if is_full {
+        table::write(&directory, &on_kernels, &on_systemd)?;
     }
     conclude(&verdicts)
 }
@@ -170,15 +188,21 @@ impl FromStr for Series {
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
     quick: bool,
+    /// Of a kernel's checks only these; all, if none is named.
+    checks: Vec<String>,
     targets: Vec<Target>,
 }
 
 impl Options {
     fn parse(args: &[String]) -> Result<Self> {
-        let mut options = Self { quick: false, targets: Vec::new() };
-        for arg in args {
+        let mut options = Self { quick: false, checks: Vec::new(), targets: Vec::new() };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--quick" => options.quick = true,
+                "--check" => {
+                    options.checks.push(args.next().context("--check needs a name")?.clone());
+                }
                 option if option.starts_with('-') => {
                     bail!("vm has no option {option}: see cargo xtask help")
                 }
@@ -208,7 +232,8 @@ mod tests {
         let named = parse(&["6.12", "newest", "systemd"]).expect("valid").targets;
         let [six, newest] = [Series::Named(6, 12), Series::Newest].map(Target::Kernel);
         assert_eq!(named, [six, newest, Target::Systemd]);
-        for wrong in [&["--slow"][..], &["6"], &["6.x"], &["latest"]] {
+        assert_eq!(parse(&["--check", "vlan", "6.12"]).expect("valid").checks, ["vlan"]);
+        for wrong in [&["--slow"][..], &["--check"], &["6"], &["6.x"], &["latest"]] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
         for target in ALL {

@@ -525,7 +525,8 @@ mod tests {
     #[test]
     fn every_check_is_in_the_list_in_order() {
         let names = CHECKS.map(|(name, _)| format!("{name}\n")).concat();
-        assert_eq!(Checks::read().expect("the list").names(&[List::Systemd]), names);
+        let listed = Checks::read().and_then(|checks| checks.select(&[List::Systemd], &[]));
+        assert_eq!(listed.expect("the list").names(), names);
     }
 
     #[test]
