@@ -12,6 +12,7 @@ mod hash;
 mod index;
 mod limits;
 mod names;
+mod own;
 mod reason;
 mod value;
 
@@ -27,5 +28,6 @@ pub use hash::{
 pub use index::{Counted, STATS_SLOTS, port_slot, stats_slot};
 pub use limits::*;
 pub use names::*;
+pub use own::{OWN_NETS4, OWN_NETS6, OWN_WORDS, own4, own6};
 pub use reason::{Family, Mode, Reason, Verdict};
 pub use value::{Counter, Database, Entry, Exempt, RuleCounter};

@@ -2,7 +2,7 @@
 
 /// Version of the ABI: the pin directory carries it, so a change of any type, map or
 /// meaning in this crate needs a new number and never meets old pins.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Databases one host can protect. A database's id is 1..=MAX_DATABASES, bit `id - 1` of
 /// [`crate::Entry::databases`].
@@ -46,6 +46,9 @@ pub const MAX_EXT_HEADERS: u32 = 8;
 
 /// Interfaces the backstop can exempt.
 pub const MAX_EXEMPT: usize = 16;
+
+/// Entries of OWN4 and of OWN6: addresses and networks that are local to this host.
+pub const MAX_OWN: u32 = 16_384;
 
 /// Bytes of the ring buffer of drop events: 4,096 events of 64 bytes with their headers.
 pub const EVENTS_BYTES: u32 = 262_144;

@@ -35,10 +35,17 @@ pub const TRACE: &str = "TRACE";
 /// Interfaces the backstop lets through.
 pub const EXEMPT: &str = "EXEMPT";
 
+/// Which addresses may be this host's own.
+pub const OWN: &str = "OWN";
+/// IPv4 prefix that is local to this host → the routing domains in which it is.
+pub const OWN4: &str = "OWN4";
+/// The same of IPv6.
+pub const OWN6: &str = "OWN6";
+
 /// Every map the programs use.
-pub const MAPS: [&str; 16] = [
+pub const MAPS: [&str; 19] = [
     PORTS, FRONT4, FRONT6, HOSTS4, HOSTS6, ENTRIES, NETS4, NETS6, DATABASES, STATS, RULE_STATS,
-    EVENTS, BUDGET, CLOCK, TRACE, EXEMPT,
+    EVENTS, BUDGET, CLOCK, TRACE, EXEMPT, OWN, OWN4, OWN6,
 ];
 
 /// Pins of the tables in HOSTS4, by their place there.

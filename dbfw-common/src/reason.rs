@@ -78,7 +78,8 @@ numbered! {
     Malformed = 3 "malformed",
     /// More VLAN tags than [`crate::MAX_VLAN_TAGS`].
     VlanDepth = 4 "vlan_depth",
-    /// Loopback source or destination on a wire.
+    /// Loopback source or destination on a wire, or one of this host's own addresses as the
+    /// source of a packet to another.
     Martian = 5 "martian",
     /// A non-first fragment, where the configuration drops those.
     Fragment = 6 "fragment",

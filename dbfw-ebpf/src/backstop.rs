@@ -6,6 +6,7 @@ use dbfw_common::{Family, HOST, LOOPBACK_IFINDEX, MAX_EXEMPT, Mode, Reason, Verd
 use crate::{
     count::{self, Refusal},
     maps::EXEMPT,
+    own,
     source::Source,
     verdict::{mode, protected, reaches},
 };
@@ -31,21 +32,18 @@ pub(crate) fn judge(ctx: &SkLookupContext) -> Verdict {
     if mode == Mode::Off as u32 {
         return Verdict::Pass;
     }
-    let (source, differs) = if lookup.family == AF_INET {
-        let source = Source { family: Family::V4, words: [lookup.remote_ip4, 0, 0, 0] };
-        (source, lookup.remote_ip4 ^ lookup.local_ip4)
-    } else {
-        // Word by word: the verifier refuses what comparing the arrays compiles to.
-        let (words, local) = (lookup.remote_ip6, lookup.local_ip6);
-        let differs = (words[0] ^ local[0])
-            | (words[1] ^ local[1])
-            | (words[2] ^ local[2])
-            | (words[3] ^ local[3]);
-        (Source { family: Family::V6, words }, differs)
-    };
-    if differs == 0 {
+    let family = if lookup.family == AF_INET { Family::V4 } else { Family::V6 };
+    // What is of the other family reads as zero. A branch here, or comparing arrays, compiles to
+    // what the verifier refuses.
+    let address =
+        |ip4, ip6: [u32; 4]| Source { family, words: [ip4 | ip6[0], ip6[1], ip6[2], ip6[3]] };
+    let source = address(lookup.remote_ip4, lookup.remote_ip6);
+    let destination = address(lookup.local_ip4, lookup.local_ip6);
+    let (from, to) = (source.words, destination.words);
+    if (from[0] ^ to[0]) | (from[1] ^ to[1]) | (from[2] ^ to[2]) | (from[3] ^ to[3]) == 0 {
         // The host to one of its own outer addresses: over loopback, but the stack names the
-        // interface that has the address. From a wire its answer would go to loopback.
+        // interface that has the address. From a wire its answer would go to loopback. Known
+        // without the maps, so it holds for an address that came while no agent ran.
         return Verdict::Pass;
     }
     if let Some(entry) = source.entry()
@@ -55,6 +53,10 @@ pub(crate) fn judge(ctx: &SkLookupContext) -> Verdict {
         return Verdict::Pass;
     }
     if is_exempt(ifindex) {
+        return Verdict::Pass;
+    }
+    if own::both(&source, &destination) {
+        // The same from one of its addresses to another.
         return Verdict::Pass;
     }
     let verdict = count::verdict(mode);

@@ -7,6 +7,7 @@ mod backstop;
 mod count;
 mod hook;
 mod maps;
+mod own;
 mod packet;
 mod source;
 mod verdict;

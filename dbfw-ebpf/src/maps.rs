@@ -7,8 +7,8 @@ use aya_ebpf::{
 };
 use dbfw_common::{
     BUCKET4_WORDS, BUCKET6_WORDS, Budget, Clock, Counter, DATABASE_SLOTS, Database, ENTRY_IDS,
-    EVENTS_BYTES, Entry, Exempt, FRONT4_WORDS, FRONT6_WORDS, MAX_NETS, PORT_WORDS, RULE_SLOTS,
-    RuleCounter, STATS_SLOTS, TABLES, Trace,
+    EVENTS_BYTES, Entry, Exempt, FRONT4_WORDS, FRONT6_WORDS, MAX_NETS, MAX_OWN, OWN_WORDS,
+    PORT_WORDS, RULE_SLOTS, RuleCounter, STATS_SLOTS, TABLES, Trace,
 };
 
 /// The agent writes these maps through memory: millions of bits would cost a call each.
@@ -72,3 +72,12 @@ pub(crate) static TRACE: PerCpuArray<Trace, 1> = PerCpuArray::new();
 
 #[btf_map]
 pub(crate) static EXEMPT: Array<Exempt, 1> = Array::new();
+
+#[btf_map]
+pub(crate) static OWN: Array<u64, { OWN_WORDS as usize }, MMAPABLE> = Array::new();
+
+#[btf_map]
+pub(crate) static OWN4: LpmTrie<u32, u32, { MAX_OWN as usize }> = LpmTrie::new();
+
+#[btf_map]
+pub(crate) static OWN6: LpmTrie<[u32; 4], u32, { MAX_OWN as usize }> = LpmTrie::new();

@@ -211,6 +211,29 @@ fn walk_loaded<P: Packet, const LINK: usize>(packet: &P, headers: &mut Headers) 
     }
 }
 
+/// The destination of a packet whose walk is over, read anew: few packets are asked for it.
+#[inline(always)]
+pub(crate) fn destination<P: Packet, const LINK: usize>(
+    packet: &P,
+    family: Family,
+) -> Option<Source> {
+    let mut ip = LINK as u32;
+    if LINK == ETHERNET {
+        written_out!(MAX_VLAN_TAGS: 1 2 3 4 => {
+            if is_tag(packet.load_u16(ip - 2)?) {
+                ip += 4;
+            }
+        });
+    }
+    match family {
+        Family::V4 => {
+            let [address] = packet.load::<1>(ip + 16)?;
+            Some(Source { family, words: [address, 0, 0, 0] })
+        }
+        Family::V6 => Some(Source { family, words: packet.load::<4>(ip + 24)? }),
+    }
+}
+
 #[inline(always)]
 fn walk_v4<P: Packet>(packet: &P, headers: &mut Headers, ip: u32) -> Step {
     let Some(header) = packet.load::<5>(ip) else { return headers.refuse(Reason::Malformed) };

@@ -9,7 +9,8 @@ use dbfw_common::{
 
 use crate::maps::{ENTRIES, FRONT4, FRONT6, HOSTS4, HOSTS6, NETS4, NETS6};
 
-/// A source address: its octets as on the wire, IPv4 in the first word.
+/// An address of a packet, its source mostly: its octets as on the wire, IPv4 in the first
+/// word.
 #[derive(Clone, Copy)]
 pub(crate) struct Source {
     pub(crate) family: Family,

@@ -8,6 +8,7 @@ use crate::{
     count,
     hook::Packet,
     maps::{DATABASES, PORTS},
+    own,
     packet::{Headers, Step, walk},
 };
 
@@ -19,14 +20,14 @@ pub(crate) fn judge<P: Packet, const LINK: usize>(packet: &P) -> Verdict {
     let mut storage = MaybeUninit::uninit();
     let headers = Headers::clear(&mut storage);
     match walk::<P, LINK>(packet, headers) {
-        Step::Port => judge_port(packet, headers),
+        Step::Port => judge_port::<P, LINK>(packet, headers),
         Step::NotJudged => count::passed(packet, Reason::NotJudged),
-        step => judge_without_port(packet, headers, step),
+        step => judge_without_port::<P, LINK>(packet, headers, step),
     }
 }
 
 #[inline(always)]
-fn judge_port<P: Packet>(packet: &P, headers: &Headers) -> Verdict {
+fn judge_port<P: Packet, const LINK: usize>(packet: &P, headers: &Headers) -> Verdict {
     let database = protected(headers.protocol, headers.port);
     if database == HOST {
         return count::passed(packet, Reason::OtherPort);
@@ -39,6 +40,9 @@ fn judge_port<P: Packet>(packet: &P, headers: &Headers) -> Verdict {
     if headers.end > bytes {
         return count::refused(packet, headers, database, mode, Reason::Malformed, bytes);
     }
+    if own::is_claimed::<P, LINK>(packet, headers) {
+        return count::refused(packet, headers, database, mode, Reason::Martian, bytes);
+    }
     match headers.source.entry() {
         Some(entry) if reaches(entry.mask(), database) => {
             let rule = count::rule_slot(entry, database);
@@ -50,7 +54,11 @@ fn judge_port<P: Packet>(packet: &P, headers: &Headers) -> Verdict {
 
 /// No port to go by: any database's trust will do, and the host's slot counts.
 #[inline(never)]
-fn judge_without_port<P: Packet>(packet: &P, headers: &Headers, step: Step) -> Verdict {
+fn judge_without_port<P: Packet, const LINK: usize>(
+    packet: &P,
+    headers: &Headers,
+    step: Step,
+) -> Verdict {
     let Some(host) = DATABASES.get(HOST) else { return Verdict::Pass };
     let reason = match step {
         Step::Refused => headers.reason,
@@ -64,6 +72,9 @@ fn judge_without_port<P: Packet>(packet: &P, headers: &Headers, step: Step) -> V
         return count::passed(packet, Reason::NotJudged);
     }
     let bytes = packet.frame_len();
+    if step != Step::Refused && own::is_claimed::<P, LINK>(packet, headers) {
+        return count::refused(packet, headers, HOST, host.mode, Reason::Martian, bytes);
+    }
     if step != Step::Refused && headers.source.entry().is_some() {
         return count::allowed(packet, headers, HOST, 0, bytes);
     }

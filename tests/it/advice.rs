@@ -28,7 +28,7 @@ enum Applied {
 }
 
 /// Every check there is, by the first word of its name.
-const CHECKS: [(&str, Applied); 18] = [
+const CHECKS: [(&str, Applied); 19] = [
     ("bpf_jit", Applied::Not("a setting of the whole host, which its other users would feel")),
     ("bpffs", Applied::Here),
     ("bpffs_mount", Applied::Not("the fix is another way to start dbfw")),
@@ -44,6 +44,7 @@ const CHECKS: [(&str, Applied); 18] = [
     ("lro", Applied::Not("no virtual device here has it")),
     ("mtu", Applied::Not("no virtual device here has a driver with a limit")),
     ("pin_dir", Applied::Here),
+    ("programs", Applied::Not("the fix is another kernel, or one more capability")),
     ("route_localnet", Applied::Here),
     ("tcp_syncookies", Applied::Here),
     ("xdp", Applied::Here),
@@ -169,6 +170,20 @@ impl Router {
     }
 }
 
+/// Starts an agent on the router, whose container cannot go out by its one port until what
+/// doctor says of a rule is done. `keeps_ports`: the rule gives a connection its own port if it
+/// can.
+fn assert_mended(router: &Router, rule: &str, keeps_ports: bool) {
+    let mut host = Host::new(&router.host);
+    let database = format!("[[database]]\nname = \"mysqlx\"\nports = [{MYSQLX}]\n");
+    host.configure(&interfaces(), &database);
+    host.start();
+    assert!(!keeps_ports || !router.goes_out(443), "{rule}: there is nothing to mend");
+    mend(&router.host, &host, "local_ports");
+    assert!(router.goes_out(444), "{rule}");
+    assert_eq!(host.stop(Signal::SIGTERM), Some(0));
+}
+
 #[test]
 fn masqueraded_connections_are_given_no_protected_port() {
     for rule in [
@@ -184,18 +199,27 @@ fn masqueraded_connections_are_given_no_protected_port() {
         router.nft("add chain ip nat post { type nat hook postrouting priority srcnat; }");
         router.nft("add rule ip nat post ip daddr 203.0.113.0/24 accept");
         router.nft(&format!("add rule ip nat post {rule}"));
-        let mut host = Host::new(&router.host);
-        let database = format!("[[database]]\nname = \"mysqlx\"\nports = [{MYSQLX}]\n");
-        host.configure(&interfaces(), &database);
-        host.start();
-        let random = rule.contains("random");
-        assert!(
-            random || !router.goes_out(443),
-            "{rule}: the port is not kept, so it cures nothing"
+        assert_mended(&router, rule, !rule.contains("random"));
+    }
+}
+
+#[test]
+fn connections_that_iptables_masquerades_are_given_no_protected_port() {
+    for rule in [
+        "-s 172.17.0.0/16 ! -o docker0 -j MASQUERADE",
+        "-s 172.17.0.0/16 -p tcp -j MASQUERADE --to-ports 1024-65535",
+        "-o db0 -m comment --comment \"a b\" -j SNAT --to-source 192.0.2.1",
+    ] {
+        let router = Router::new();
+        let words = format!("iptables-nft -t nat -A POSTROUTING {rule}");
+        finish(
+            router
+                .host
+                .command("sh")
+                .args(["-c", "iptables-nft -t nat -A POSTROUTING -j RETURN -d 203.0.113.1"]),
         );
-        mend(&router.host, &host, "local_ports");
-        assert!(router.goes_out(444), "{rule}");
-        assert_eq!(host.stop(Signal::SIGTERM), Some(0));
+        finish(router.host.command("sh").args(["-c", &words]));
+        assert_mended(&router, rule, true);
     }
 }
 

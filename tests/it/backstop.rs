@@ -9,11 +9,14 @@ use std::{
 
 use dbfw_common::{Counted, Family, Mode, Reason, Verdict};
 use dbfw_tests::{
+    agent::Host,
     corpus::{CACHE, CACHE_PORT, LAST_PORT, ORDERS, OTHER_PORT, PORT, SECOND_PORT, Scene},
     kernel::{Kernel, Lookup},
     netns::{Netns, veth},
+    pair::{Pair, STRANGER4, TRUSTED4, interfaces, orders, problems},
     policy::Transport,
 };
+use nix::sys::signal::Signal;
 
 const TCP: Transport = Transport::Tcp;
 const UDP: Transport = Transport::Udp;
@@ -192,4 +195,36 @@ fn datagrams_reach_the_socket_only_from_trusted_sources() {
     assert_eq!(counted(&kernel, CACHE, Family::V6, dropped), 1);
     kernel.trust("10.81.0.0/24".parse().expect("a prefix"), 1 << (CACHE - 1), 1);
     assert!(send(near, HOST[0]), "a trusted datagram did not arrive");
+}
+
+#[test]
+fn a_socket_lookup_program_of_somebody_else_is_told() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    host.configure(&interfaces(), &orders("trusted_sources = [\"ip_addr:10.77.0.2\"]"));
+    let state = |host: &Host<'_>| host.json(&["status"]).expect("JSON")["protection"].clone();
+    let doctor = |host: &Host<'_>| {
+        let found = host.json(&["doctor"]).expect("JSON");
+        let findings = found["findings"].as_array().expect("findings").clone();
+        let finding = findings.iter().find(|finding| finding["check"] == "backstop");
+        finding.expect("a check of the backstop").clone()
+    };
+    host.start();
+    assert_eq!(state(&host), "yes");
+    assert_eq!(doctor(&host)["state"], "ok", "our own is nobody else's: {}", doctor(&host));
+    host.stop(Signal::SIGTERM);
+
+    let mut foreign = Kernel::load();
+    foreign.attach_backstop(&pair.db);
+    host.start();
+    assert_eq!(state(&host), "degraded");
+    assert!(problems(&host).contains("of somebody else can override the backstop"));
+    assert_eq!(doctor(&host)["state"], "warn", "{}", doctor(&host));
+    assert!(pair.reaches(TRUSTED4) && !pair.reaches(STRANGER4), "the hooks filter all the same");
+    host.stop(Signal::SIGTERM);
+
+    drop(foreign);
+    host.start();
+    assert_eq!(state(&host), "yes");
+    assert_eq!(doctor(&host)["state"], "ok", "{}", doctor(&host));
 }

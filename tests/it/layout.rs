@@ -7,8 +7,8 @@ use aya_obj::{Map, Object};
 use dbfw::datapath::OBJECT;
 use dbfw_common::{
     BUCKET4_WORDS, BUCKET6_WORDS, Budget, Clock, Counter, DATABASE_SLOTS, Database, ENTRY_IDS,
-    EVENTS_BYTES, Entry, Event, Exempt, FRONT4_WORDS, FRONT6_WORDS, MAPS, MAX_NETS, PORT_WORDS,
-    RULE_SLOTS, RuleCounter, STATS_SLOTS, TABLES, Trace,
+    EVENTS_BYTES, Entry, Event, Exempt, FRONT4_WORDS, FRONT6_WORDS, MAPS, MAX_NETS, MAX_OWN,
+    OWN_WORDS, PORT_WORDS, RULE_SLOTS, RuleCounter, STATS_SLOTS, TABLES, Trace,
 };
 use dbfw_tests::{
     btf::{Btf, Field, Layout},
@@ -119,6 +119,11 @@ fn maps() -> Vec<Expected> {
         flags: NO_PREALLOC,
         structure: "Entry",
     };
+    let own = |name, key| Expected {
+        value: 4,
+        structure: "",
+        ..set(name, MapType::LpmTrie, key, MAX_OWN)
+    };
     let tables = |name| Expected { kind: MapType::ArrayOfMaps, ..array(name, 4, TABLES, "") };
     vec![
         mapped("PORTS", 8, PORT_WORDS, ""),
@@ -145,6 +150,9 @@ fn maps() -> Vec<Expected> {
         per_cpu("CLOCK", size::<Clock>(), 1, "Clock"),
         per_cpu("TRACE", size::<Trace>(), 1, "Trace"),
         array("EXEMPT", size::<Exempt>(), 1, "Exempt"),
+        mapped("OWN", 8, OWN_WORDS, ""),
+        own("OWN4", 8),
+        own("OWN6", 20),
     ]
 }
 

@@ -27,6 +27,8 @@ mod limits;
 mod journal;
 // Ways a packet can take: hooks, tunnels, NAT, jumbo frames.
 mod paths;
+// The host's own addresses, among themselves and forged.
+mod own;
 // Policies made by hand: families, prefix lengths, modes, databases.
 mod policy;
 // A real PostgreSQL and real clients.

@@ -18,7 +18,7 @@ pub(super) enum Event {
     FileChanged(PathBuf),
     /// A task that asks the outside learned something.
     Learned(Account, Vec<Report>),
-    /// Interfaces came, went or changed.
+    /// Interfaces or their addresses came, went or changed.
     Links,
     /// The kernel wrote drop events.
     Drops,

@@ -161,6 +161,17 @@ impl Agent {
         }
     }
 
+    /// Looks for somebody else's socket lookup programs: at start, because it takes
+    /// CAP_NET_ADMIN.
+    pub(super) fn look_beside_backstop(&mut self) {
+        match self.datapath.beside_backstop() {
+            Ok(programs) => self.beside_backstop = programs,
+            Err(error) => {
+                tracing::warn!(%error, "cannot tell whether somebody else's program stands beside the backstop");
+            }
+        }
+    }
+
     /// Reads everything back from the kernel, repairs what does not hold, and says so.
     pub(super) async fn verify(&mut self) {
         if !self.detached {
@@ -239,6 +250,9 @@ impl Agent {
 
     /// What is degraded besides the interfaces that are named, most serious first.
     fn agent_degradations(&self) -> Vec<Degradation> {
-        self.files.degradation().into_iter().collect()
+        let beside = self.config.agent.backstop && !self.beside_backstop.is_empty();
+        let beside =
+            beside.then(|| Degradation::BesideBackstop { programs: self.beside_backstop.clone() });
+        self.files.degradation().into_iter().chain(beside).collect()
     }
 }

@@ -21,6 +21,7 @@ mod logging;
 mod memory;
 mod notes;
 mod origins;
+mod own;
 mod persist;
 mod privileges;
 mod reconcile;

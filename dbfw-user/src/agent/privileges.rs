@@ -56,12 +56,8 @@ pub(super) fn give_up_files() {
 /// Joins the group that may read pins and socket, so that files can be given to it without
 /// CAP_CHOWN later, and lists that it may read are read. systemd's `SupplementaryGroups=dbfw` does the same.
 pub(super) fn join_group() {
-    let Some(group) = Group::from_name(GROUP).ok().flatten() else {
-        tracing::info!(
-            "there is no group {GROUP}: only root may read status without the agent's socket"
-        );
-        return;
-    };
+    // That there is none is told with the control socket, which is root's alone then.
+    let Some(group) = Group::from_name(GROUP).ok().flatten() else { return };
     let groups = getgroups().unwrap_or_default();
     if groups.contains(&group.gid) {
         return;

@@ -105,7 +105,10 @@ impl Agent {
             }
             Event::Learned(account, reports) => self.take_reports(account, reports),
             Event::Saved(result) => self.saved(result),
-            Event::Links => self.look_at_interfaces().await,
+            Event::Links => {
+                self.look_at_interfaces().await;
+                self.own.follow(&mut self.datapath).await;
+            }
             Event::Drops => self.take_drops(),
             Event::Reload => self.reload_from_disk("SIGHUP", sources).await,
             Event::Call(call) => {
@@ -125,6 +128,7 @@ impl Agent {
 
     async fn tick(&mut self, sources: &mut Sources) {
         self.verify().await;
+        self.own.follow(&mut self.datapath).await;
         self.retire_others();
         // After a failure once a tick, not in a circle.
         self.begin_saving();

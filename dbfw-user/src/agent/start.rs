@@ -19,6 +19,7 @@ use super::{
     files::{make_directory, set_aside},
     history::History,
     local::LocalSources,
+    own::OwnAddresses,
     privileges,
     run::Sources,
     seen,
@@ -58,9 +59,12 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
         );
     }
     let datapath = Datapath::open(&config.agent.pin_dir)?;
-    let (connection, netlink, messages) =
-        rtnetlink::new_multicast_connection(&[MulticastGroup::Link])
-            .context("cannot open a netlink socket")?;
+    let (connection, netlink, messages) = rtnetlink::new_multicast_connection(&[
+        MulticastGroup::Link,
+        MulticastGroup::Ipv4Ifaddr,
+        MulticastGroup::Ipv6Ifaddr,
+    ])
+    .context("cannot open a netlink socket")?;
     tokio::spawn(connection);
     let (link_events, links) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -71,6 +75,7 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
         }
     });
 
+    let own = OwnAddresses::open().context("cannot open a netlink socket")?;
     let found = interfaces::list(&netlink).await.context("cannot list the interfaces")?;
     let ids = datapath.database_ids()?;
     let (local, trouble) = LocalSources::load(&config.agent.state_dir);
@@ -82,6 +87,7 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
         files,
         config,
         netlink,
+        own,
         datapath,
         reader,
         ids,
@@ -110,6 +116,7 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
              earlier agent attached goes on filtering"
         );
     }
+    agent.own.follow(&mut agent.datapath).await;
     status("attaching");
     for problem in agent.datapath.adopt(&found)? {
         tracing::warn!("a pinned link cannot be taken over: {problem}");
@@ -117,6 +124,7 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
     agent.leave_others();
     agent.follow_attach();
     agent.verify().await;
+    agent.look_beside_backstop();
     agent.retire_others();
 
     let (calls, call_queue) = mpsc::channel(QUEUE);
@@ -149,7 +157,11 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
     for server in servers {
         let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
     }
-    tracing::info!("stopped; the filter goes on without the agent (dbfw detach ends it)");
+    if agent.detached {
+        tracing::warn!("stopped; the ports are open: dbfw detach was the last word");
+    } else {
+        tracing::info!("stopped; the filter goes on without the agent (dbfw detach ends it)");
+    }
     result
 }
 

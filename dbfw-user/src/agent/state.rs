@@ -21,6 +21,7 @@ use super::{
     history::History,
     lists::List,
     local::LocalSources,
+    own::OwnAddresses,
     remote::{Account, Remote},
     settle::Stamp,
     snapshot::SnapshotError,
@@ -54,6 +55,7 @@ pub(super) struct Agent {
     pub(super) config: Config,
     pub(super) started_at: Timestamp,
     pub(super) netlink: Handle,
+    pub(super) own: OwnAddresses,
     pub(super) datapath: Datapath,
     pub(super) reader: Arc<Reader>,
 
@@ -102,6 +104,8 @@ pub(super) struct Agent {
     /// Why a covered interface is not attached, by name.
     pub(super) attach_errors: BTreeMap<String, String>,
     pub(super) backstop_error: Option<String>,
+    /// Somebody else's socket lookup programs, as of the start.
+    pub(super) beside_backstop: Vec<u32>,
     /// What the map holds; `None`: what an earlier agent left there.
     pub(super) exempt: Option<Vec<u32>>,
     /// What the log has of what is degraded.
@@ -136,6 +140,7 @@ pub(super) struct Parts {
     pub(super) files: ConfigurationFiles,
     pub(super) config: Config,
     pub(super) netlink: Handle,
+    pub(super) own: OwnAddresses,
     pub(super) datapath: Datapath,
     pub(super) reader: Reader,
     pub(super) ids: BTreeMap<String, u8>,
@@ -151,6 +156,7 @@ impl Agent {
             files,
             config,
             netlink,
+            own,
             datapath,
             reader,
             ids,
@@ -166,6 +172,7 @@ impl Agent {
             config,
             started_at: Timestamp::now(),
             netlink,
+            own,
             datapath,
             reader: Arc::new(reader),
             ids,
@@ -193,6 +200,7 @@ impl Agent {
             list_error: None,
             attach_errors: BTreeMap::new(),
             backstop_error: None,
+            beside_backstop: Vec::new(),
             exempt: None,
             told_degraded: Told::default(),
             detached: false,

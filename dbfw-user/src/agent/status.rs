@@ -38,6 +38,7 @@ impl Agent {
         problems.extend(self.history.trouble());
         problems.extend(self.snapshot_error.clone());
         problems.extend(self.standing.iter().cloned());
+        problems.extend(self.own.trouble().map(str::to_owned));
         let databases = match status::databases(&self.view()) {
             Ok(databases) => databases,
             Err(error) => {

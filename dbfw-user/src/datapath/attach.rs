@@ -320,6 +320,15 @@ impl Backstop {
     }
 }
 
+/// Ids of every socket lookup program of this network namespace. Needs CAP_NET_ADMIN.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn socket_lookup_programs() -> io::Result<Vec<u32>> {
+    let namespace = File::open("/proc/thread-self/ns/net")?;
+    sys::namespace_programs(namespace.as_fd(), bpf_attach_type::BPF_SK_LOOKUP)
+}
+
 /// Refuses pins whose backstop is attached to another network namespace: taking over its
 /// links would open that one.
 pub(super) fn check_namespace(pin_dir: &Path) -> Result<(), DatapathError> {

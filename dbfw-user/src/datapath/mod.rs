@@ -11,10 +11,12 @@ mod ids;
 pub mod interfaces;
 mod kernel;
 mod links;
+mod local_routes;
 mod lookup;
 mod maps;
 mod nets;
 mod object;
+mod own;
 mod pins;
 mod presence;
 mod reader;
@@ -33,12 +35,13 @@ use std::{
 use dbfw_common::{ABI_VERSION, DATABASE_SLOTS, Database, MAX_NAME, Mode, PORT_WORDS, PORTS};
 
 pub use apply::Change;
-pub use attach::{AttachError, Attachment, HookMode};
+pub use attach::{AttachError, Attachment, HookMode, socket_lookup_programs};
 pub use error::DatapathError;
 pub use events::Events;
 pub use interfaces::{Interface, Layer};
 pub use kernel::{COMPLETE_SINCE, Refusal, TESTED_SINCE};
 pub use links::detach_pinned;
+pub use local_routes::{Local, LocalRoutes};
 pub use object::{OBJECT, has_perfmon, may_load, try_load, variant};
 pub use pins::{GROUP, lock_holder};
 pub use reader::{Outcome, PinnedLink, Reader, Totals};
@@ -51,6 +54,7 @@ use crate::{
 use attach::{BACKSTOP_PIN, Backstop, LINK_PINS};
 use maps::Maps;
 use object::Programs;
+use own::Own;
 use pins::Pins;
 use words::Words;
 
@@ -77,6 +81,7 @@ pub struct Datapath {
     maps: Maps,
     sets: Sets,
     ports: Words,
+    own: Own,
     attachments: Vec<Attachment>,
     backstop: Option<Backstop>,
     /// Pin directories of other ABIs, whose links were taken over.
@@ -99,6 +104,7 @@ impl Datapath {
         let mut maps = Maps::open(&pins::directory(pin_dir, abi), false)?;
         let sets = Sets::read(&mut maps, &pins)?;
         let ports = maps.words(PORTS, PORT_WORDS)?;
+        let own = Own::open(&maps)?;
         Ok(Self {
             pins,
             pin_dir: pin_dir.to_owned(),
@@ -107,10 +113,31 @@ impl Datapath {
             maps,
             sets,
             ports,
+            own,
             attachments: Vec::new(),
             backstop: None,
             superseded: Vec::new(),
         })
+    }
+
+    /// Tells the programs which addresses are this host's own, as far as the maps have room;
+    /// how many are left out.
+    ///
+    /// # Errors
+    /// A map cannot be written; what was written stands.
+    pub fn set_own(&mut self, local: &Local) -> Result<usize, DatapathError> {
+        self.own.set(&mut self.maps, local)
+    }
+
+    /// Somebody else's socket lookup programs: one that selects a socket overrides the
+    /// backstop. Needs CAP_NET_ADMIN.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn beside_backstop(&self) -> std::io::Result<Vec<u32>> {
+        let mut programs = socket_lookup_programs()?;
+        programs.retain(|id| !self.programs.is_ours(*id));
+        Ok(programs)
     }
 
     /// Entries of each set, by map name.

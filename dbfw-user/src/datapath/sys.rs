@@ -145,6 +145,25 @@ pub(super) fn program_info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
     Ok(ProgramInfo { id: info.id, name: String::from_utf8_lossy(&name).into_owned(), map_ids })
 }
 
+/// Ids of the programs attached to a network namespace at a hook, in their order. Needs
+/// CAP_NET_ADMIN.
+pub(super) fn namespace_programs(
+    namespace: BorrowedFd<'_>,
+    attach_type: bpf_attach_type,
+) -> io::Result<Vec<u32>> {
+    // As many as the kernel attaches there (kernel/bpf/net_namespace.c: netns_bpf_max_progs).
+    let mut ids = vec![0u32; 64];
+    let mut attr = zeroed();
+    attr.query.__bindgen_anon_1.target_fd = namespace.as_raw_fd() as u32;
+    attr.query.attach_type = attach_type as u32;
+    attr.query.prog_ids = ids.as_mut_ptr() as u64;
+    attr.query.__bindgen_anon_2.prog_cnt = ids.len() as u32;
+    bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr)?;
+    // SAFETY: the kernel wrote this member of the union.
+    ids.truncate(unsafe { attr.query.__bindgen_anon_2.prog_cnt } as usize);
+    Ok(ids)
+}
+
 /// A descriptor of the program with this id; needs CAP_SYS_ADMIN.
 pub(super) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
     let mut attr = zeroed();

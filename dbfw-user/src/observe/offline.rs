@@ -307,7 +307,11 @@ pub fn links(agent: &AgentConfig) -> Links {
         Err(error) if is_denied(&error) => None,
         Err(_) => Some(BTreeSet::new()),
     };
-    Links { interfaces: interface_list().map_err(|error| format!("{error:#}")), ours }
+    Links {
+        interfaces: interface_list().map_err(|error| format!("{error:#}")),
+        ours,
+        socket_lookup: datapath::socket_lookup_programs().ok(),
+    }
 }
 
 fn interface_status(link: &PinnedLink, here: &[Interface]) -> InterfaceStatus {

@@ -105,8 +105,8 @@ impl fmt::Display for Degradation {
                 let programs: Vec<_> = programs.iter().map(ToString::to_string).collect();
                 write!(
                     f,
-                    "socket lookup program {} of somebody else can override the backstop: bpftool \
-                     prog show id {}",
+                    "socket lookup program {} of somebody else can override the backstop (seen when \
+                     the agent started): bpftool prog show id {}; once it is gone, restart the agent",
                     programs.join(", "),
                     programs.first().map_or("", String::as_str)
                 )

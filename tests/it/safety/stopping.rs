@@ -73,6 +73,14 @@ fn only_detach_opens_the_ports_and_a_reload_closes_them_again() {
     });
     assert!(pair.reaches(STRANGER4));
 
+    host.stop(Signal::SIGTERM);
+    let last = host.log().lines().last().unwrap_or_default().to_owned();
+    assert!(last.contains("stopped; the ports are open"), "{last}");
+    host.start();
+    assert_filtered(&pair, &host);
+    assert_eq!(host.dbfw(&["detach", "--yes"]).status.code(), Some(0));
+    host.wait("the ports to be open", |_| pair.reaches(STRANGER4));
+
     assert_eq!(host.dbfw(&["reload"]).status.code(), Some(0), "{}", host.log());
     assert_filtered(&pair, &host);
     assert_eq!(problems(&host), "");

@@ -32,13 +32,14 @@ const fn tool(
     Tool { program, debian, fedora, arch }
 }
 
-const TOOLS: [Tool; 11] = [
+const TOOLS: [Tool; 12] = [
     tool("ip", "iproute2", "iproute", "iproute2"),
     tool("nsenter", "util-linux", "util-linux", "util-linux"),
     tool("systemctl", "systemd", "systemd", "systemd"),
     tool("setpriv", "util-linux", "util-linux", "util-linux"),
     tool("ethtool", "ethtool", "ethtool", "ethtool"),
     tool("nft", "nftables", "nftables", "nftables"),
+    tool("iptables-nft", "iptables", "iptables-nft", "iptables-nft"),
     tool("bpftool", "bpftool", "bpftool", "bpf"),
     tool("curl", "curl", "curl", "curl"),
     tool("psql", "postgresql-client", "postgresql", "postgresql"),

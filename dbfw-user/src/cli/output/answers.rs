@@ -1,6 +1,7 @@
 //! Answers to a question or an order.
 
 use anstyle::{AnsiColor, Style};
+use dbfw_common::Reason;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -65,7 +66,9 @@ fn explanation(one: &Explanation, now: Timestamp) -> String {
         AnsiColor::Yellow.on_default().bold(),
         AnsiColor::Red.on_default().bold(),
     );
+    let from_this_host = one.reason == Reason::Martian.as_str();
     let (style, effect) = match one.verdict.as_str() {
+        "drop" if from_this_host => (red, "dropped if it comes from a wire; let in from this host"),
         "allow" => (green, "let in"),
         "observe" => (yellow, "let in by observe mode; enforce would drop it"),
         "drop" => (red, "dropped"),

@@ -179,3 +179,51 @@ fn quoted(path: &Path) -> String {
     }
     format!("'{}'", text.replace('\'', r"'\''"))
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::unistd::Gid;
+
+    use super::*;
+
+    #[test]
+    fn the_command_takes_nothing_from_anybody() {
+        let obstacle = |path: &str, is_directory, owner, group| Obstacle {
+            path: path.into(),
+            is_directory,
+            owner,
+            group,
+            mode: 0o700,
+        };
+        let with = Rights { group: Some(Gid::from_raw(4711)) };
+        let without = Rights { group: None };
+        for (obstacle, purpose, rights, wanted) in [
+            (
+                obstacle("/a/l", false, 7, 7),
+                Purpose::Data,
+                with,
+                "chgrp dbfw /a/l && chmod g+r /a/l",
+            ),
+            (
+                obstacle("/a/l", false, 7, 7),
+                Purpose::Data,
+                without,
+                "chown root /a/l && chmod u+r /a/l",
+            ),
+            (
+                obstacle("/a/t", false, 7, 7),
+                Purpose::Secret,
+                with,
+                "chown root /a/t && chmod u+r /a/t",
+            ),
+            (obstacle("/a/l", false, 7, 4711), Purpose::Data, with, "chmod g+r /a/l"),
+            (obstacle("/a/l", false, 7, 0), Purpose::Data, without, "chmod g+r /a/l"),
+            (obstacle("/a/l", false, 0, 7), Purpose::Configuration, with, "chmod u+r /a/l"),
+            (obstacle("/a", true, 7, 7), Purpose::Secret, with, "chmod o+x /a"),
+            (obstacle("/a", true, 7, 4711), Purpose::Data, with, "chmod g+x /a"),
+            (obstacle("/it's", true, 0, 0), Purpose::Data, with, r"chmod u+x '/it'\''s'"),
+        ] {
+            assert_eq!(fix(&obstacle, purpose, rights), wanted);
+        }
+    }
+}

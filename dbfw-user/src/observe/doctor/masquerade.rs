@@ -9,12 +9,31 @@ use super::host::Host;
 /// Ports that the kernel chooses from for a port of 1024 or more.
 const PORTS: (u16, u16) = (1024, u16::MAX);
 
-/// The programs that list iptables' rules, and those that change them.
-const IPTABLES: [(&str, &str); 4] = [
-    ("iptables-save", "iptables"),
-    ("ip6tables-save", "ip6tables"),
-    ("iptables-legacy-save", "iptables-legacy"),
-    ("ip6tables-legacy-save", "ip6tables-legacy"),
+/// A family of addresses, with what lists its rules and what changes them.
+struct Family {
+    /// As nft calls it.
+    name: &'static str,
+    /// iptables that keeps its rules as nft's: its program, and the one that lists.
+    nft: (&'static str, &'static str),
+    /// iptables that keeps rules of its own.
+    legacy: (&'static str, &'static str),
+    /// Tables of the latter. Listing one that is not there would make it.
+    legacy_tables: &'static str,
+}
+
+const FAMILIES: [Family; 2] = [
+    Family {
+        name: "ip",
+        nft: ("iptables-nft", "iptables-nft-save"),
+        legacy: ("iptables-legacy", "iptables-legacy-save"),
+        legacy_tables: "/proc/net/ip_tables_names",
+    },
+    Family {
+        name: "ip6",
+        nft: ("ip6tables-nft", "ip6tables-nft-save"),
+        legacy: ("ip6tables-legacy", "ip6tables-legacy-save"),
+        legacy_tables: "/proc/net/ip6_tables_names",
+    },
 ];
 
 /// What is known about the rules of this network namespace.
@@ -39,28 +58,49 @@ pub(super) struct Hazard {
 pub(super) fn look(host: &Host, protected: &BTreeSet<u16>) -> Rules {
     let exposed: Vec<u16> = protected.iter().copied().filter(|port| *port >= PORTS.0).collect();
     let Some(ports) = widest_gap(&exposed) else { return Rules::Listed(Vec::new()) };
+    let denied = Rules::Unknown("only root can list them");
+    let rules = match host.output("nft", &["--handle", "--terse", "list", "ruleset"]) {
+        Some(Ok(text)) => Some(text),
+        Some(Err(_)) => return denied,
+        None => None,
+    };
+    let mut asked = rules.is_some();
+    let mut managed = Vec::new();
     let mut hazards = Vec::new();
-    let mut asked = false;
-    let mut managed = false;
-    for (list, change) in IPTABLES {
-        let Some(listing) = host.output(list, &["-t", "nat"]) else { continue };
-        let Ok(text) = listing else { return Rules::Unknown("only root can list them") };
-        asked = true;
-        managed |= text.contains("*nat");
-        hazards.extend(iptables(&text, change, &exposed, ports));
-    }
-    match host.output("nft", &["--handle", "--terse", "list", "ruleset"]) {
-        Some(Ok(text)) => {
-            asked = true;
-            hazards.extend(nft(&text, managed, &exposed, ports));
+    for Family { name, nft, legacy, legacy_tables } in FAMILIES {
+        let tables = host.read(legacy_tables).unwrap_or_default();
+        let mut listers = Vec::new();
+        if rules.as_deref().is_none_or(|rules| is_of_iptables(rules, name)) {
+            listers.push((nft, true));
         }
-        Some(Err(_)) => return Rules::Unknown("only root can list them"),
-        None => {}
+        if tables.lines().any(|table| table == "nat") {
+            listers.push((legacy, false));
+        }
+        for ((change, list), is_nft) in listers {
+            match host.output(list, &["-t", "nat"]) {
+                Some(Ok(text)) => {
+                    asked = true;
+                    managed.extend(is_nft.then_some(name));
+                    hazards.extend(iptables(&text, change, &exposed, ports));
+                }
+                Some(Err(_)) => return denied,
+                None => {}
+            }
+        }
     }
+    hazards.extend(rules.iter().flat_map(|rules| nft(rules, &managed, &exposed, ports)));
     match asked {
         true => Rules::Listed(hazards),
-        false => Rules::Unknown("neither nft nor iptables-save is installed"),
+        false => Rules::Unknown("nft is not installed"),
     }
+}
+
+/// Whether iptables manages the table `nat` of a family: by the name of its chain.
+fn is_of_iptables(rules: &str, family: &str) -> bool {
+    let table = format!("table {family} nat {{");
+    let (_, rest) = rules.split_once(&table).unwrap_or_default();
+    let table = rest.split_once("\n}").map_or(rest, |(table, _)| table);
+    table.lines().any(|line| line.trim_start().starts_with("chain POSTROUTING {"))
 }
 
 /// The widest range of ports from 1024 on without any of these, which are sorted.
@@ -121,9 +161,9 @@ fn taken(word: &mut String) -> Option<String> {
     (!word.is_empty()).then(|| std::mem::take(word))
 }
 
-/// The hazards in a listing of nft's with handles. `managed`: iptables lists the tables `nat` of
-/// its own.
-fn nft(listing: &str, managed: bool, protected: &[u16], safe: (u16, u16)) -> Vec<Hazard> {
+/// The hazards in a listing of nft's with handles. `managed`: families whose table `nat` iptables
+/// has listed.
+fn nft(listing: &str, managed: &[&str], protected: &[u16], safe: (u16, u16)) -> Vec<Hazard> {
     let mut hazards = Vec::new();
     let (mut table, mut chain, mut ours) = (String::new(), String::new(), true);
     let mut earlier: Vec<Rewrite> = Vec::new();
@@ -132,7 +172,7 @@ fn nft(listing: &str, managed: bool, protected: &[u16], safe: (u16, u16)) -> Vec
         match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["table", family, name, "{", ..] => {
                 table = format!("{family} {name}");
-                ours = !(managed && name == "nat");
+                ours = name != "nat" || !managed.contains(&family);
             }
             ["chain", name, "{", ..] => {
                 name.clone_into(&mut chain);
@@ -346,7 +386,7 @@ mod tests {
             text.push_str(&format!("\t\t{rule} # handle {handle}\n"));
         }
         text.push_str("\t}\n}\n");
-        nft(&text, false, &[33060], SAFE).into_iter().map(|hazard| hazard.fix).collect()
+        nft(&text, &[], &[33060], SAFE).into_iter().map(|hazard| hazard.fix).collect()
     }
 
     #[test]
@@ -407,8 +447,14 @@ mod tests {
     fn rules_that_iptables_manages_are_for_iptables() {
         let text = "table ip nat { # handle 3\n chain POSTROUTING { # handle 1\n \
                     oifname \"eth0\" masquerade # handle 2\n }\n}\n";
-        assert_eq!(nft(text, true, &[33060], SAFE), []);
-        assert_eq!(nft(text, false, &[33060], SAFE).len(), 1);
+        assert!(is_of_iptables(text, "ip") && !is_of_iptables(text, "ip6"));
+        assert!(!is_of_iptables(&text.replace("POSTROUTING", "post"), "ip"));
+        assert!(!is_of_iptables("", "ip") && !is_of_iptables("table ip nat {", "ip"));
+        assert_eq!(nft(text, &["ip"], &[33060], SAFE), []);
+        assert_eq!(nft(text, &["ip6"], &[33060], SAFE).len(), 1);
+        let both =
+            format!("{}{text}", text.replace("POSTROUTING", "post").replace("ip nat", "ip6 nat"));
+        assert!(is_of_iptables(&both, "ip") && !is_of_iptables(&both, "ip6"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! the system.
 
 mod access;
+mod backstop;
 mod files;
 mod host;
 mod interface;
@@ -32,6 +33,8 @@ pub struct Links {
     pub interfaces: Result<Vec<Interface>, String>,
     /// Ids of dbfw's attached programs; `None`: this process may not know.
     pub ours: Option<BTreeSet<u32>>,
+    /// Ids of this namespace's socket lookup programs; `None`: this process may not know.
+    pub socket_lookup: Option<Vec<u32>>,
 }
 
 impl Finding {
@@ -77,6 +80,9 @@ fn run_on(
     let mut findings = kernel::check(host, trial, agent.attach);
     findings.extend(pins::check(host, &agent.pin_dir));
     findings.extend(interface::check(host, agent, links));
+    if agent.backstop {
+        findings.push(backstop::check(links));
+    }
     findings.extend(network::check(host, databases));
     findings
 }

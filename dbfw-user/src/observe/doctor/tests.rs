@@ -89,7 +89,11 @@ fn links() -> Links {
         link("eth0", 2, ethernet, true),
         link("veth1", 3, ethernet, false),
     ];
-    Links { interfaces: Ok(interfaces), ours: Some(BTreeSet::new()) }
+    Links {
+        interfaces: Ok(interfaces),
+        ours: Some(BTreeSet::new()),
+        socket_lookup: Some(Vec::new()),
+    }
 }
 
 fn find<'a>(findings: &'a [Finding], check: &str) -> &'a Finding {
@@ -155,7 +159,7 @@ fn an_ill_host_is_told_how_to_get_well() {
 #[test]
 fn an_empty_tree_is_reported_and_does_not_panic() {
     let directory = TempDir::new().unwrap();
-    let mut links = Links { interfaces: Ok(Vec::new()), ours: None };
+    let mut links = Links { interfaces: Ok(Vec::new()), ours: None, socket_lookup: None };
     let findings =
         run_on(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links);
     assert_eq!(find(&findings, "kernel").fix.as_deref(), Some("sudo dbfw doctor"));

@@ -1,6 +1,6 @@
 //! `dbfw explain` and `dbfw map lookup`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use dbfw_common::{Reason, Verdict};
 
@@ -137,8 +137,9 @@ fn packet(source: IpAddr, port: Port, ethernet: bool) -> Vec<u8> {
             }
             packet.extend([0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, protocol, 0, 0]);
             packet.extend(source.octets());
-            // TEST-NET-1 (RFC 5737): the programs do not look at the destination.
-            packet.extend(Ipv4Addr::new(192, 0, 2, 1).octets());
+            // To itself: the destination matters where the source is the host's own, and then it
+            // is to be another of its own.
+            packet.extend(source.octets());
         }
         IpAddr::V6(source) => {
             if ethernet {
@@ -146,7 +147,7 @@ fn packet(source: IpAddr, port: Port, ethernet: bool) -> Vec<u8> {
             }
             packet.extend([0x60, 0, 0, 0, 0, 20, protocol, 64]);
             packet.extend(source.octets());
-            packet.extend(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).octets());
+            packet.extend(source.octets());
         }
     }
     packet.extend(transport);

@@ -1,0 +1,57 @@
+//! This host's own addresses: a packet between two of them never came from a wire.
+
+use aya_ebpf::maps::lpm_trie::Key;
+use dbfw_common::{Family, OWN_NETS4, OWN_NETS6, own4, own6};
+
+use crate::{
+    hook::Packet,
+    maps::{OWN, OWN4, OWN6},
+    packet::{Headers, destination},
+    source::Source,
+};
+
+/// Whether a packet from a wire claims to come from this host.
+#[inline(always)]
+pub(crate) fn is_claimed<P: Packet, const LINK: usize>(packet: &P, headers: &Headers) -> bool {
+    may_be(&headers.source) && is_between_own::<P, LINK>(packet, headers)
+}
+
+/// Whether both addresses are this host's, and local in the same routing domain.
+#[inline(always)]
+pub(crate) fn both(source: &Source, destination: &Source) -> bool {
+    domains(source) & domains(destination) != 0
+}
+
+/// One load for every packet to a protected port; right where it says no.
+#[inline(always)]
+fn may_be(source: &Source) -> bool {
+    let ((word, bit), nets) = match source.family {
+        Family::V4 => (own4(source.words[0]), OWN_NETS4),
+        Family::V6 => (own6(source.words), OWN_NETS6),
+    };
+    match OWN.get(word) {
+        Some(bits) => (bits >> bit | bits >> nets) & 1 != 0,
+        None => false,
+    }
+}
+
+#[inline(never)]
+fn is_between_own<P: Packet, const LINK: usize>(packet: &P, headers: &Headers) -> bool {
+    match destination::<P, LINK>(packet, headers.source.family) {
+        Some(destination) => both(&headers.source, &destination),
+        None => false,
+    }
+}
+
+/// The routing domains in which an address is local, a bit for each.
+#[inline(always)]
+fn domains(address: &Source) -> u32 {
+    let found = match address.family {
+        Family::V4 => OWN4.get(&Key::new(32, address.words[0])),
+        Family::V6 => OWN6.get(&Key::new(128, address.words)),
+    };
+    match found {
+        Some(domains) => *domains,
+        None => 0,
+    }
+}
