@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod datapath;
+pub mod hook;
 pub mod observe;
 pub mod policy;
 pub mod protection;

@@ -25,6 +25,8 @@ mod lifecycle;
 mod limits;
 // What journald is sent.
 mod journal;
+// What the configuration names, by any name, and what cannot be filtered.
+mod named;
 // Ways a packet can take: hooks, tunnels, NAT, jumbo frames.
 mod paths;
 // The host's own addresses, among themselves and forged.

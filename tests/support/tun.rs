@@ -47,6 +47,13 @@ impl Tun {
         Self { device }
     }
 
+    /// Lets the device say that it is of the link type `kind` (ARPHRD_…).
+    pub fn set_link_type(&self, kind: libc::c_ulong) {
+        // SAFETY: TUNSETLINK takes its argument by value.
+        let set = unsafe { libc::ioctl(self.device.as_raw_fd(), libc::TUNSETLINK, kind) };
+        assert_eq!(set, 0, "cannot set the link type: {}", io::Error::last_os_error());
+    }
+
     /// Lets a TCP SYN from `source` to `target` arrive on the device.
     pub fn syn(&mut self, source: SocketAddr, target: SocketAddr) {
         let builder = match (source.ip(), target.ip()) {

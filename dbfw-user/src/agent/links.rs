@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{run::in_a_line, start::status, state::Agent};
 use crate::{
-    datapath::{Interface, interfaces},
+    datapath::{Gap, HookMode, Interface, interfaces},
+    hook::{Choice, KernelVersion, Site, overlong},
     protection::{Coverage, Degradation, Failure, Protection},
 };
 
@@ -31,6 +32,7 @@ impl Agent {
         }
         self.let_go_of_lost();
         self.follow_names();
+        self.follow_choices();
         let coverage = self.coverage();
         for interface in self.interfaces.clone() {
             if coverage.covers(interface.index)
@@ -49,8 +51,26 @@ impl Agent {
         self.update_exempt();
     }
 
+    /// By which modes a covered interface may be filtered, as it is now.
+    pub(super) fn choice(&self, interface: &Interface) -> Choice {
+        let coverage = self.coverage();
+        let site = Site {
+            present: &self.interfaces,
+            covers: &|index| coverage.covers(index),
+            attach: self.config.agent.attach,
+            has_tcx: self.datapath.has_tcx(),
+            kernel: KernelVersion::running(),
+        };
+        let now = self.datapath.attachment(interface.index).map(|attachment| attachment.mode);
+        Choice::of(interface, now, &site)
+    }
+
     fn attach(&mut self, interface: &Interface) {
-        match self.datapath.attach(interface, self.config.agent.attach) {
+        let Choice::Modes { modes, why } = self.choice(interface) else {
+            self.attach_errors.remove(&interface.name);
+            return;
+        };
+        match self.datapath.attach(interface, &modes, why.as_ref()) {
             Ok(()) => {
                 self.attach_errors.remove(&interface.name);
                 if let Some(attachment) = self.datapath.attachment(interface.index) {
@@ -110,15 +130,69 @@ impl Agent {
         }
     }
 
-    /// Attaches anew what is attached by a hook the configuration does not name any more.
-    pub(super) fn follow_attach(&mut self) {
-        let attach = self.config.agent.attach;
+    /// Tries anew what could not be attached by another hook.
+    pub(super) fn forget_refused_moves(&mut self) {
+        self.refused_moves.clear();
+    }
+
+    /// Attaches by another hook what should not be attached by the one it has: the
+    /// configuration, the MTU or what the interface is made of changed.
+    pub(super) fn follow_choices(&mut self) {
+        let coverage = self.coverage();
         for interface in self.interfaces.clone() {
-            match self.datapath.change_mode(&interface, attach) {
-                Ok(true) => tracing::info!(interface = %interface.name, "attached by another hook"),
-                Ok(false) => {}
-                Err(error) => tracing::error!("{error}"),
+            let Some(attachment) = self.datapath.attachment(interface.index) else { continue };
+            let was = attachment.mode;
+            if !coverage.covers(interface.index) {
+                continue;
             }
+            match self.choice(&interface) {
+                choice if choice.allows(was) => {
+                    self.refused_moves.remove(&interface.index);
+                }
+                Choice::Below => self.leave_to_below(&interface),
+                Choice::Modes { modes, why } => {
+                    if self.refused_moves.get(&interface.index) == Some(&modes) {
+                        continue;
+                    }
+                    let why = why.as_ref();
+                    match self.datapath.change_mode(&interface, &modes, why) {
+                        Ok(Some(gap)) => self.tell_moved(&interface, was, gap),
+                        Ok(None) => {}
+                        Err(error) => {
+                            tracing::error!("{error}");
+                            self.refused_moves.insert(interface.index, modes);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell_moved(&self, interface: &Interface, was: HookMode, gap: Gap) {
+        let Some(attachment) = self.datapath.attachment(interface.index) else { return };
+        let (name, was, mode) = (&interface.name, was.as_str(), attachment.mode.as_str());
+        let detail = attachment.detail.as_deref().unwrap_or("as configured");
+        match gap {
+            Gap::None => tracing::info!(
+                interface = %name,
+                "{name}: attached by {mode}, then detached from {was}; every packet was judged \
+                 ({detail})"
+            ),
+            Gap::Backstop => tracing::warn!(
+                interface = %name,
+                "{name}: attached by {mode} after it was detached from {was}; for as long as a \
+                 system call takes, only the backstop judged its packets ({detail})"
+            ),
+        }
+    }
+
+    fn leave_to_below(&mut self, interface: &Interface) {
+        match self.datapath.detach_others(|attachment| attachment.index != interface.index) {
+            Ok(_) => tracing::info!(
+                interface = %interface.name,
+                "{}: detached: the interfaces below it are filtered", interface.name
+            ),
+            Err(error) => tracing::error!(%error, "cannot detach"),
         }
     }
 
@@ -253,6 +327,33 @@ impl Agent {
         let beside = self.config.agent.backstop && !self.beside_backstop.is_empty();
         let beside =
             beside.then(|| Degradation::BesideBackstop { programs: self.beside_backstop.clone() });
-        self.files.degradation().into_iter().chain(beside).collect()
+        let own = self.files.degradation().into_iter().chain(beside);
+        own.chain(self.overlong()).collect()
+    }
+
+    /// Interfaces whose MTU is larger than the forced native mode carries.
+    fn overlong(&self) -> impl Iterator<Item = Degradation> {
+        let kernel = KernelVersion::running();
+        self.interfaces.iter().filter_map(move |interface| {
+            let attachment = self.datapath.attachment(interface.index)?;
+            let too_large = overlong(interface, kernel)?;
+            (attachment.mode == HookMode::Native).then(|| Degradation::MtuTooLarge {
+                interface: interface.name.clone(),
+                mode: attachment.mode,
+                driver: too_large.driver,
+                mtu: interface.mtu,
+                largest: too_large.largest,
+            })
+        })
+    }
+
+    /// Covered interfaces that need no attachment, because those below them are filtered.
+    pub(super) fn filtered_below(&self) -> impl Iterator<Item = &Interface> {
+        let coverage = self.coverage();
+        self.interfaces.iter().filter(move |interface| {
+            coverage.covers(interface.index)
+                && self.datapath.attachment(interface.index).is_none()
+                && self.choice(interface) == Choice::Below
+        })
     }
 }

@@ -64,7 +64,7 @@ impl Agent {
         self.follow_demand();
         self.remote.poll();
         self.leave_others();
-        self.follow_attach();
+        self.forget_refused_moves();
         self.verify().await;
         Ok(self.reloaded(&done))
     }

@@ -122,7 +122,7 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
         tracing::warn!("a pinned link cannot be taken over: {problem}");
     }
     agent.leave_others();
-    agent.follow_attach();
+    agent.follow_choices();
     agent.verify().await;
     agent.look_beside_backstop();
     agent.retire_others();

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     config::{Config, DatabaseConfig, ProviderConfig},
     control::wire::DropEvent,
-    datapath::{Datapath, Events, Interface, Reader},
+    datapath::{Datapath, Events, HookMode, Interface, Reader},
     observe::{
         drops::{RateMeter, TopSources},
         http::Health,
@@ -103,6 +103,8 @@ pub(super) struct Agent {
     pub(super) list_error: Option<String>,
     /// Why a covered interface is not attached, by name.
     pub(super) attach_errors: BTreeMap<String, String>,
+    /// Modes that an interface could not be moved to, by its index.
+    pub(super) refused_moves: BTreeMap<u32, Vec<HookMode>>,
     pub(super) backstop_error: Option<String>,
     /// Somebody else's socket lookup programs, as of the start.
     pub(super) beside_backstop: Vec<u32>,
@@ -199,6 +201,7 @@ impl Agent {
             interfaces: Vec::new(),
             list_error: None,
             attach_errors: BTreeMap::new(),
+            refused_moves: BTreeMap::new(),
             backstop_error: None,
             beside_backstop: Vec::new(),
             exempt: None,

@@ -99,7 +99,8 @@ impl Agent {
             detail: Some(error.clone()),
         });
         let unfiltered = protection.degradations().iter().filter_map(status::unfiltered);
-        attached.chain(failed).chain(unfiltered).collect()
+        let below = self.filtered_below().map(status::filtered_below);
+        attached.chain(failed).chain(unfiltered).chain(below).collect()
     }
 
     fn backstop_status(&self) -> BackstopStatus {
@@ -122,6 +123,8 @@ impl Agent {
         let interfaces = self
             .interface_status(&protection)
             .into_iter()
+            // One that needs no attachment is not one that lacks it.
+            .filter(|interface| !(interface.healthy && interface.mode == "none"))
             .map(|interface| InterfaceScrape {
                 name: interface.name,
                 mode: interface.mode,

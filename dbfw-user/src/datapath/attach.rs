@@ -20,12 +20,15 @@ use super::{
     pins::{self, Pins, decode, encode},
     sys::{self, Attached},
 };
-use crate::config::Attach;
+use crate::hook::{KernelVersion, Why, overlong};
 
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 /// Without a program to stand before: before all of them.
 const BPF_F_BEFORE: u32 = 1 << 3;
+
+/// The MTU that every driver's XDP takes.
+const ETHERNET_MTU: u32 = 1500;
 
 /// Pin of the backstop's link.
 pub(super) const BACKSTOP_PIN: &str = "link_backstop";
@@ -53,15 +56,6 @@ impl HookMode {
             Self::Native => "native",
             Self::Tcx => "tcx",
             Self::Generic => "generic",
-        }
-    }
-
-    /// The configuration that allows this mode alone.
-    pub(super) const fn only(self) -> Attach {
-        match self {
-            Self::Native => Attach::Native,
-            Self::Tcx => Attach::Tcx,
-            Self::Generic => Attach::Generic,
         }
     }
 
@@ -104,19 +98,21 @@ pub struct AttachError {
 }
 
 impl Attachment {
-    /// Attaches to `interface` by the first mode of `attach` that works, and pins the link.
+    /// Attaches to `interface` by the first of `modes` that works, and pins the link. `why`
+    /// says why a better one is not among them.
     pub(super) fn create(
         programs: &Programs,
         pins: &Pins,
         interface: &Interface,
-        attach: Attach,
+        modes: &[HookMode],
+        why: Option<&Why>,
     ) -> Result<Self, AttachError> {
         let fail = |reasons| AttachError { interface: interface.name.clone(), reasons };
         let Some(layer) = interface.layer else {
             return Err(fail(vec!["no program fits this kind of link".to_owned()]));
         };
-        let mut reasons = Vec::new();
-        for &mode in modes(attach, layer) {
+        let mut reasons: Vec<String> = why.iter().map(ToString::to_string).collect();
+        for &mode in modes {
             match Self::try_mode(programs, pins, interface, layer, mode) {
                 Ok((link, pin)) => {
                     return Ok(Self {
@@ -150,7 +146,7 @@ impl Attachment {
             HookMode::Tcx => (bpf_attach_type::BPF_TCX_INGRESS, BPF_F_BEFORE),
         };
         let link = sys::link_create(program.fd.as_fd(), interface.index, attach_type, flags)
-            .map_err(|error| explain(&error, interface))?;
+            .map_err(|error| explain(&error, interface, mode))?;
         let pin = pin_name(mode, &interface.name);
         pins.replace(link.as_fd(), &pin).map_err(|error| error.to_string())?;
         Ok((link, pin))
@@ -387,20 +383,10 @@ pub(super) fn attached_to(pin: &str) -> String {
     }
 }
 
-pub(super) fn modes(attach: Attach, layer: Layer) -> &'static [HookMode] {
-    match (attach, layer) {
-        (Attach::Native, _) => &[HookMode::Native],
-        (Attach::Tcx, _) => &[HookMode::Tcx],
-        (Attach::Generic, _) => &[HookMode::Generic],
-        (Attach::Auto, Layer::Ethernet) => &[HookMode::Native, HookMode::Tcx, HookMode::Generic],
-        // Hardly any of them has native XDP, and generic XDP copies every packet.
-        (Attach::Auto, Layer::Network) => &[HookMode::Tcx, HookMode::Generic],
-    }
-}
-
 /// What an attach error means and which command mends it.
-fn explain(error: &io::Error, interface: &Interface) -> String {
+fn explain(error: &io::Error, interface: &Interface, mode: HookMode) -> String {
     let name = &interface.name;
+    let too_large = overlong(interface, KernelVersion::running());
     let code = error.raw_os_error().unwrap_or(0);
     match code {
         libc::EBUSY | libc::EEXIST => match interface.xdp_program {
@@ -410,6 +396,22 @@ fn explain(error: &io::Error, interface: &Interface) -> String {
             ),
             None => format!("another program holds the hook (bpftool net show dev {name})"),
         },
+        // Drivers refuse a large MTU by any of these, and say which only in the kernel's log.
+        libc::EINVAL | libc::ERANGE | libc::EOPNOTSUPP
+            if mode == HookMode::Native && too_large.is_some() =>
+        {
+            let largest = too_large.map_or(ETHERNET_MTU, |too_large| too_large.largest);
+            format!(
+                "the MTU of {} is too large for the driver's XDP (ip link set dev {name} mtu \
+                 {largest})",
+                interface.mtu
+            )
+        }
+        libc::EINVAL if mode == HookMode::Native && interface.mtu > ETHERNET_MTU => format!(
+            "the driver refuses it, probably because of the MTU of {} (ip link set dev {name} mtu \
+             {ETHERNET_MTU}; the kernel's log may tell: dmesg)",
+            interface.mtu
+        ),
         libc::EOPNOTSUPP => format!(
             "the driver does not support it in its present settings (ethtool -K {name} lro off \
              gro-hw off may help)"

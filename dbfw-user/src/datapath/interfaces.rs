@@ -3,10 +3,11 @@
 use futures_util::TryStreamExt as _;
 use glob::Pattern;
 use netlink_packet_route::link::{
-    LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp, Prop,
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, Prop,
 };
 use rtnetlink::Handle;
 
+use super::ethtool;
 use crate::config::Interfaces;
 
 /// Which header a link's frames begin with: it decides which program fits.
@@ -16,6 +17,37 @@ pub enum Layer {
     Ethernet,
     /// None: the packet begins with its IP header (tun, WireGuard, IP tunnels).
     Network,
+}
+
+/// What an interface is made of, as far as that decides about its hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Of nothing else: hardware, or one end of something.
+    Plain,
+    /// A bond.
+    Bond,
+    /// A team.
+    Team,
+    /// A bridge.
+    Bridge,
+    /// A routing domain.
+    Vrf,
+    /// A VLAN of another interface.
+    Vlan,
+    /// A macvlan, macvtap or ipvlan of another interface.
+    MacVlan,
+}
+
+impl Kind {
+    /// Whether other interfaces are put into it.
+    pub const fn is_master(self) -> bool {
+        matches!(self, Self::Bond | Self::Team | Self::Bridge | Self::Vrf)
+    }
+
+    /// Whether it is made of other interfaces.
+    pub const fn is_stacked(self) -> bool {
+        !matches!(self, Self::Plain)
+    }
 }
 
 /// An interface.
@@ -31,6 +63,14 @@ pub struct Interface {
     pub layer: Option<Layer>,
     /// Loopback.
     pub loopback: bool,
+    /// What it is made of.
+    pub kind: Kind,
+    /// Index of the bond, bridge, … that it is part of.
+    pub master: Option<u32>,
+    /// Index of the interface below it, where there is one of that.
+    pub lower: Option<u32>,
+    /// Its driver, where it has hardware or is a veth or tun device.
+    pub driver: Option<String>,
     /// Set up by the administrator.
     pub up: bool,
     /// Bytes.
@@ -66,7 +106,14 @@ impl Interface {
 
 /// Every interface of the network namespace.
 pub async fn list(handle: &Handle) -> Result<Vec<Interface>, rtnetlink::Error> {
-    handle.link().get().execute().map_ok(|message| interface(&message)).try_collect().await
+    let mut found: Vec<Interface> =
+        handle.link().get().execute().map_ok(|message| interface(&message)).try_collect().await?;
+    for interface in &mut found {
+        if interface.hardware && interface.driver.is_none() {
+            interface.driver = ethtool::driver(&interface.name).ok();
+        }
+    }
+    Ok(found)
 }
 
 /// The interface a netlink message tells of.
@@ -77,6 +124,10 @@ pub fn interface(message: &LinkMessage) -> Interface {
         index: message.header.index,
         layer: layer(message.header.link_layer_type),
         loopback: message.header.link_layer_type == LinkLayerType::Loopback,
+        kind: Kind::Plain,
+        master: None,
+        lower: None,
+        driver: None,
         up: message.header.flags.contains(LinkFlags::Up),
         mtu: 0,
         hardware: false,
@@ -88,6 +139,16 @@ pub fn interface(message: &LinkMessage) -> Interface {
             LinkAttribute::PropList(properties) => {
                 interface.altnames.extend(properties.iter().filter_map(altname));
             }
+            LinkAttribute::LinkInfo(info) => {
+                for info in info {
+                    if let LinkInfo::Kind(info) = info {
+                        interface.kind = kind(info);
+                        interface.driver = virtual_driver(info).map(str::to_owned);
+                    }
+                }
+            }
+            LinkAttribute::Controller(index) => interface.master = Some(*index),
+            LinkAttribute::Link(index) if *index != 0 => interface.lower = Some(*index),
             LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
             LinkAttribute::ParentDevName(_) => interface.hardware = true,
             LinkAttribute::Xdp(xdp) => interface.xdp_program = xdp_program(xdp),
@@ -95,6 +156,29 @@ pub fn interface(message: &LinkMessage) -> Interface {
         }
     }
     interface
+}
+
+fn kind(info: &InfoKind) -> Kind {
+    match info {
+        InfoKind::Bond => Kind::Bond,
+        InfoKind::Team => Kind::Team,
+        InfoKind::Bridge => Kind::Bridge,
+        InfoKind::Vrf => Kind::Vrf,
+        InfoKind::Vlan => Kind::Vlan,
+        InfoKind::MacVlan | InfoKind::MacVtap | InfoKind::IpVlan | InfoKind::IpVtap => {
+            Kind::MacVlan
+        }
+        _ => Kind::Plain,
+    }
+}
+
+/// The driver behind a kind of virtual device, where native XDP in it is known.
+fn virtual_driver(info: &InfoKind) -> Option<&'static str> {
+    match info {
+        InfoKind::Veth => Some("veth"),
+        InfoKind::Tun => Some("tun"),
+        _ => None,
+    }
 }
 
 fn altname(property: &Prop) -> Option<String> {
@@ -143,6 +227,10 @@ pub(crate) fn ethernet(name: &str, index: u32) -> Interface {
         index,
         layer: Some(Layer::Ethernet),
         loopback: false,
+        kind: Kind::Plain,
+        master: None,
+        lower: None,
+        driver: None,
         up: true,
         mtu: 1500,
         hardware: false,

@@ -9,13 +9,22 @@ use std::{
 use dbfw_common::{EXEMPT, Exempt, MAX_EXEMPT};
 
 use super::{
-    AttachError, Attachment, BACKSTOP_PIN, Backstop, Datapath, Interface, LINK_PINS,
-    attach::{attached_to, modes},
+    AttachError, Attachment, BACKSTOP_PIN, Backstop, Datapath, HookMode, Interface, LINK_PINS,
+    attach::attached_to,
     error::{DatapathError, map_io},
     object::Programs,
     pins, sys,
 };
-use crate::config::Attach;
+use crate::hook::Why;
+
+/// What filtered an interface while its hook was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// One of the hooks, at every moment.
+    None,
+    /// The backstop alone, for as long as a system call took.
+    Backstop,
+}
 
 impl Datapath {
     /// Takes over the links earlier agents pinned, under this ABI or another, by replacing
@@ -75,43 +84,57 @@ impl Datapath {
         self.attachments.iter().find(|attachment| attachment.index == index)
     }
 
-    /// Attaches to an interface that has no attachment yet.
-    pub fn attach(&mut self, interface: &Interface, attach: Attach) -> Result<(), AttachError> {
-        let attachment = Attachment::create(&self.programs, &self.pins, interface, attach)?;
+    /// Attaches to an interface that has no attachment yet, by the first of `modes` that works.
+    /// `why` says why a better one is not among them.
+    ///
+    /// # Errors
+    ///
+    /// None works; for each, what stood against it.
+    pub fn attach(
+        &mut self,
+        interface: &Interface,
+        modes: &[HookMode],
+        why: Option<&Why>,
+    ) -> Result<(), AttachError> {
+        let attachment = Attachment::create(&self.programs, &self.pins, interface, modes, why)?;
         self.attachments.push(attachment);
         Ok(())
     }
 
-    /// Attaches by a hook that `attach` names where the present one is not among them; whether
-    /// that was so. TCX and XDP stand side by side for a moment; between the two modes of XDP,
-    /// which exclude each other, only the backstop filters for as long as a system call takes.
+    /// Attaches an interface that is attached by another mode than one of `modes` by one of
+    /// those. TCX and XDP stand side by side for a moment; between the two modes of XDP, which
+    /// exclude each other, only the backstop filters for as long as a system call takes.
+    ///
+    /// # Errors
+    ///
+    /// None works: the interface keeps the mode it had.
     pub fn change_mode(
         &mut self,
         interface: &Interface,
-        attach: Attach,
-    ) -> Result<bool, AttachError> {
-        let Some(at) = self.attachments.iter().position(|known| {
-            known.index == interface.index && !modes(attach, known.layer).contains(&known.mode)
-        }) else {
-            return Ok(false);
+        modes: &[HookMode],
+        why: Option<&Why>,
+    ) -> Result<Option<Gap>, AttachError> {
+        let Some(at) = self
+            .attachments
+            .iter()
+            .position(|known| known.index == interface.index && !modes.contains(&known.mode))
+        else {
+            return Ok(None);
         };
-        match Attachment::create(&self.programs, &self.pins, interface, attach) {
-            Ok(fresh) => {
-                let old = std::mem::replace(&mut self.attachments[at], fresh);
-                self.drop_attachment(old);
-            }
-            Err(_) => {
-                let old = self.attachments.remove(at);
-                let was = old.mode;
-                self.drop_attachment(old);
-                if let Err(error) = self.attach(interface, attach) {
-                    // Rather the hook it had than none.
-                    self.attach(interface, was.only())?;
-                    return Err(error);
-                }
-            }
+        if let Ok(fresh) = Attachment::create(&self.programs, &self.pins, interface, modes, why) {
+            let old = std::mem::replace(&mut self.attachments[at], fresh);
+            self.drop_attachment(old);
+            return Ok(Some(Gap::None));
         }
-        Ok(true)
+        let old = self.attachments.remove(at);
+        let was = old.mode;
+        self.drop_attachment(old);
+        if let Err(error) = self.attach(interface, modes, why) {
+            // Rather the hook it had than none.
+            self.attach(interface, &[was], None)?;
+            return Err(error);
+        }
+        Ok(Some(Gap::Backstop))
     }
 
     fn drop_attachment(&self, attachment: Attachment) {

@@ -4,6 +4,7 @@ mod apply;
 mod attach;
 mod counters;
 mod error;
+pub mod ethtool;
 mod events;
 mod front;
 mod hosts;
@@ -38,9 +39,9 @@ pub use apply::Change;
 pub use attach::{AttachError, Attachment, HookMode, socket_lookup_programs};
 pub use error::DatapathError;
 pub use events::Events;
-pub use interfaces::{Interface, Layer};
+pub use interfaces::{Interface, Kind, Layer};
 pub use kernel::{COMPLETE_SINCE, Refusal, TESTED_SINCE};
-pub use links::detach_pinned;
+pub use links::{Gap, detach_pinned};
 pub use local_routes::{Local, LocalRoutes};
 pub use object::{OBJECT, has_perfmon, may_load, try_load, variant};
 pub use pins::{GROUP, lock_holder};
@@ -84,6 +85,7 @@ pub struct Datapath {
     own: Own,
     attachments: Vec<Attachment>,
     backstop: Option<Backstop>,
+    has_tcx: bool,
     /// Pin directories of other ABIs, whose links were taken over.
     superseded: Vec<PathBuf>,
 }
@@ -116,6 +118,7 @@ impl Datapath {
             own,
             attachments: Vec::new(),
             backstop: None,
+            has_tcx: sys::has_tcx(),
             superseded: Vec::new(),
         })
     }
@@ -138,6 +141,11 @@ impl Datapath {
         let mut programs = socket_lookup_programs()?;
         programs.retain(|id| !self.programs.is_ours(*id));
         Ok(programs)
+    }
+
+    /// Whether the kernel has the traffic control hook with links.
+    pub fn has_tcx(&self) -> bool {
+        self.has_tcx
     }
 
     /// Entries of each set, by map name.
@@ -182,6 +190,11 @@ impl Datapath {
     pub fn reader(&self) -> Result<Reader, DatapathError> {
         Reader::open_abi(&self.pin_dir, self.abi)
     }
+}
+
+/// Whether the kernel has the traffic control hook with links, for those who only look.
+pub fn has_tcx() -> bool {
+    sys::has_tcx()
 }
 
 fn name_of(database: &Database) -> String {

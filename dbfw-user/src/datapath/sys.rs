@@ -18,6 +18,8 @@ use aya_obj::generated::{
     bpf_prog_info,
 };
 
+use crate::hook::KernelVersion;
+
 /// Opens the map, program or link pinned at `path`.
 pub(super) fn obj_get(path: &Path, read_only: bool) -> io::Result<OwnedFd> {
     const BPF_F_RDONLY: u32 = 1 << 3;
@@ -58,6 +60,22 @@ pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
     attr.link_update.link_fd = link.as_raw_fd() as u32;
     attr.link_update.__bindgen_anon_1.new_prog_fd = program.as_raw_fd() as u32;
     bpf(bpf_cmd::BPF_LINK_UPDATE, &mut attr).map(drop)
+}
+
+/// Whether the kernel has TCX: it takes a query of it. Who may not ask goes by the version.
+pub(super) fn has_tcx() -> bool {
+    const LOOPBACK: u32 = 1;
+    const SINCE: KernelVersion = KernelVersion { major: 6, minor: 6 };
+    let mut attr = zeroed();
+    attr.query.__bindgen_anon_1.target_ifindex = LOOPBACK;
+    attr.query.attach_type = bpf_attach_type::BPF_TCX_INGRESS as u32;
+    match bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr).map_err(|error| error.raw_os_error()) {
+        Ok(_) => true,
+        // Nothing is attached there.
+        Err(Some(libc::ENOENT)) => true,
+        Err(Some(libc::EPERM)) => KernelVersion::running() >= SINCE,
+        Err(_) => false,
+    }
 }
 
 /// Detaches a link now, whoever else holds it.

@@ -18,8 +18,9 @@ use crate::{
         Status,
     },
     datapath::{self, DatapathError, HookMode, Interface, Layer, PinnedLink, Reader, interfaces},
+    hook::{Choice, KernelVersion, Site, overlong},
     policy::{Policy, SlotTable},
-    protection::{Coverage, Failure, Protection},
+    protection::{Coverage, Degradation, Failure, Protection},
 };
 
 /// The pins and the last snapshot.
@@ -105,11 +106,39 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
     if covered.peek().is_none() && interfaces.is_empty() {
         failures.extend(coverage.nothing_covered(&agent.interfaces, backstop_holds));
     }
-    failures.extend(
-        covered
-            .filter(|interface| !links.iter().any(|link| link.ifindex == Some(interface.index)))
-            .map(|interface| Failure::Unattached { interface: interface.name.clone() }),
-    );
+    let site = Site {
+        present: &here,
+        covers: &|index| coverage.covers(index),
+        attach: agent.attach,
+        has_tcx: datapath::has_tcx(),
+        kernel: KernelVersion::running(),
+    };
+    for interface in covered {
+        if links.iter().any(|link| link.ifindex == Some(interface.index)) {
+            continue;
+        }
+        if Choice::of(interface, None, &site) == Choice::Below {
+            interfaces.push(status::filtered_below(interface));
+        } else {
+            failures.push(Failure::Unattached { interface: interface.name.clone() });
+        }
+    }
+    let mut degradations = Vec::new();
+    for link in links.iter().filter(|link| link.mode == Some(HookMode::Native)) {
+        let found = here.iter().find(|interface| link.ifindex == Some(interface.index));
+        if let Some(interface) = found
+            && let Some(too_large) = overlong(interface, KernelVersion::running())
+        {
+            degradations.push(Degradation::MtuTooLarge {
+                interface: interface.name.clone(),
+                mode: HookMode::Native,
+                driver: too_large.driver,
+                mtu: interface.mtu,
+                largest: too_large.largest,
+            });
+        }
+    }
+    degradations.extend_from_slice(coverage.degradations());
     if agent.backstop && !backstop_holds {
         failures.push(Failure::Backstop("the backstop is not attached".to_owned()));
     }
@@ -117,7 +146,7 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
         failures.push(Failure::NoDatabase);
     }
     interfaces.extend(coverage.degradations().iter().filter_map(status::unfiltered));
-    let protection = Protection::of(failures, coverage.degradations().to_vec());
+    let protection = Protection::of(failures, degradations);
     Ok(Attached { interfaces, backstop, protection })
 }
 
@@ -261,6 +290,7 @@ pub fn metrics(agent: &AgentConfig) -> anyhow::Result<String> {
     };
     let interfaces = interfaces
         .into_iter()
+        .filter(|interface| !(interface.healthy && interface.mode == "none"))
         .map(|interface| InterfaceScrape {
             name: interface.name,
             mode: interface.mode,

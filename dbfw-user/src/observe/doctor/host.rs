@@ -1,11 +1,10 @@
 use std::{
     fs, io,
-    os::fd::AsRawFd as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use crate::datapath::ethtool;
 
 /// Where the checks read from: `/` of this host, or a made-up tree in tests.
 #[derive(Debug)]
@@ -44,12 +43,6 @@ impl Host {
         self.path(path).exists()
     }
 
-    /// The last component of what a symbolic link points to.
-    pub(super) fn link_name(&self, path: impl AsRef<Path>) -> Option<String> {
-        let target = fs::read_link(self.path(path)).ok()?;
-        Some(target.file_name()?.to_string_lossy().into_owned())
-    }
-
     /// Names in a directory, sorted; none if it cannot be read.
     pub(super) fn names(&self, directory: impl AsRef<Path>) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.path(directory)) else { return Vec::new() };
@@ -80,40 +73,6 @@ impl Host {
 
     /// Whether large receive offload is on; `None` where the device cannot be asked.
     pub(super) fn lro(&self, interface: &str) -> Option<bool> {
-        if self.is_this { lro(interface).ok() } else { None }
+        if self.is_this { ethtool::lro(interface).ok() } else { None }
     }
-}
-
-const ETHTOOL_GFLAGS: u32 = 0x25;
-const ETH_FLAG_LRO: u32 = 1 << 15;
-
-/// Linux's `struct ethtool_value`.
-#[repr(C)]
-struct EthtoolValue {
-    command: u32,
-    data: u32,
-}
-
-fn lro(interface: &str) -> io::Result<bool> {
-    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
-    let mut value = EthtoolValue { command: ETHTOOL_GFLAGS, data: 0 };
-    let mut request = libc::ifreq {
-        ifr_name: [0; libc::IFNAMSIZ],
-        ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_data: (&raw mut value).cast() },
-    };
-    if interface.len() >= libc::IFNAMSIZ {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    for (to, byte) in request.ifr_name.iter_mut().zip(interface.bytes()) {
-        *to = byte as libc::c_char;
-    }
-    // SAFETY: SIOCETHTOOL reads an ifreq whose name ends in a zero byte and whose data
-    // points to the structure of its command; ETHTOOL_GFLAGS writes an ethtool_value. Both
-    // outlive the call.
-    let result =
-        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(value.data & ETH_FLAG_LRO != 0)
 }

@@ -1,39 +1,12 @@
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 use super::{Finding, Links, host::Host};
 use crate::{
-    config::{AgentConfig, Attach, Interfaces},
-    datapath::{Interface, Layer},
+    config::{AgentConfig, Attach, Interfaces, is_glob},
+    datapath::{self, HookMode, Interface, Layer},
+    hook::{Choice, KernelVersion, MtuChange, NativeXdp, Site, Why, native_xdp},
+    protection::{Coverage, Degradation},
 };
-
-const CLASS_NET: &str = "/sys/class/net";
-
-/// Drivers that take a multi-buffer program, so that the MTU does not matter.
-const MULTI_BUFFER: [&str; 10] = [
-    "veth",
-    "virtio_net",
-    "atlantic",
-    "bnxt_en",
-    "i40e",
-    "ice",
-    "mvneta",
-    "mvpp2",
-    "mlx5_core",
-    "fbnic",
-];
-
-/// Drivers that take a program only if a frame fits one buffer, and the largest MTU for
-/// that. Where no figure is published, it is the page less headers and head room.
-const SINGLE_BUFFER: [(&str, u32); 8] = [
-    ("ena", 3498),
-    ("ixgbe", 3050),
-    ("igb", 3000),
-    ("igc", 1500),
-    ("gve", 2032),
-    ("hv_netvsc", 3000),
-    ("mlx4_en", 3000),
-    ("vmxnet3", 3000),
-];
 
 pub(super) fn check(host: &Host, agent: &AgentConfig, links: &Links) -> Vec<Finding> {
     let present = match &links.interfaces {
@@ -42,17 +15,27 @@ pub(super) fn check(host: &Host, agent: &AgentConfig, links: &Links) -> Vec<Find
             return vec![Finding::warn("interfaces", format!("not checked: {error}"), "ip link")];
         }
     };
-    let mut findings = uncovered(present, &agent.interfaces);
+    let coverage = Coverage::of(present, agent);
+    let mut findings = uncovered(present, agent, &coverage);
     let covered: Vec<&Interface> =
-        present.iter().filter(|interface| interface.is_covered_by(&agent.interfaces)).collect();
+        present.iter().filter(|interface| coverage.covers(interface.index)).collect();
     if !covered.is_empty() {
         findings.push(Finding::ok("interfaces", format!("covered: {}", names(&covered))));
     }
+    let site = Site {
+        present,
+        covers: &|index| coverage.covers(index),
+        attach: agent.attach,
+        has_tcx: datapath::has_tcx(),
+        kernel: KernelVersion::running(),
+    };
     for interface in covered {
         let name = &interface.name;
         findings.push(layer(interface));
-        let driver = driver(host, interface);
-        findings.push(mtu(interface, driver.as_deref(), agent.attach));
+        let choice = Choice::of(interface, None, &site);
+        findings.extend(stacked(interface, &choice));
+        findings.push(mtu(interface, agent.attach, site.kernel));
+        findings.extend(flap(interface, &choice, site.kernel));
         findings.extend(lro(name, host.lro(name)));
         findings.push(other_xdp(name, interface.xdp_program, links.ours.as_ref(), agent.attach));
     }
@@ -60,49 +43,49 @@ pub(super) fn check(host: &Host, agent: &AgentConfig, links: &Links) -> Vec<Find
 }
 
 /// What the configuration wants to cover and does not.
-fn uncovered(present: &[Interface], wanted: &Interfaces) -> Vec<Finding> {
+fn uncovered(present: &[Interface], agent: &AgentConfig, coverage: &Coverage) -> Vec<Finding> {
+    let wanted = &agent.interfaces;
     let possible: Vec<&Interface> =
         present.iter().filter(|interface| interface.layer.is_some()).collect();
     let fix = || format!("set interfaces in [agent] to some of: {}", names(&possible));
-    let patterns = match wanted {
-        Interfaces::Auto if present.iter().any(|interface| interface.is_covered_by(wanted)) => {
-            return Vec::new();
-        }
-        Interfaces::Auto => {
-            let detail =
-                "no interface has hardware behind it, so interfaces = \"auto\" covers none";
-            return vec![Finding::fail("interfaces", detail, fix())];
-        }
-        Interfaces::Matching(patterns) => patterns,
-    };
-    let unmatched = patterns
+    if *wanted == Interfaces::Auto
+        && !present.iter().any(|interface| coverage.covers(interface.index))
+    {
+        let detail = "no interface has hardware behind it, so interfaces = \"auto\" covers none";
+        return vec![Finding::fail("interfaces", detail, fix())];
+    }
+    let unmatched = wanted
+        .patterns()
         .iter()
-        .filter(|pattern| !present.iter().any(|interface| pattern.matches(&interface.name)))
+        .filter(|pattern| is_glob(pattern.as_str()))
+        .filter(|pattern| !present.iter().any(|interface| interface.is_called(pattern)))
         .map(|pattern| {
             let detail = format!("no interface matches {:?} yet", pattern.as_str());
             Finding::warn("interfaces", detail, fix())
         });
-    let unfit = wanted.exact_names().into_iter().filter_map(|name| {
-        let unfit = |interface: &&Interface| interface.name == name && interface.layer.is_none();
-        present.iter().find(unfit).map(layer)
+    let told = coverage.degradations().iter().filter_map(|degradation| match degradation {
+        Degradation::Absent { name } => {
+            Some(Finding::warn("interfaces", format!("no interface is called {name:?} yet"), fix()))
+        }
+        Degradation::Unmatchable { name, reason } => {
+            Some(Finding::warn("interfaces", format!("{name}: {reason}"), reason.fix()))
+        }
+        Degradation::Unfit { index, .. } => {
+            present.iter().find(|interface| interface.index == *index).map(layer)
+        }
+        Degradation::TooManyExempt { .. } => Some(Finding::warn(
+            "exempt_interfaces",
+            degradation.to_string(),
+            "name fewer in exempt_interfaces in [agent]",
+        )),
+        _ => None,
     });
-    unmatched.chain(unfit).collect()
+    unmatched.chain(told).collect()
 }
 
 fn names(interfaces: &[&Interface]) -> String {
     let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
     names.join(", ")
-}
-
-/// Its driver, by sysfs. That may be the one of another network namespace, where another
-/// interface has the name.
-fn driver(host: &Host, interface: &Interface) -> Option<String> {
-    let base = Path::new(CLASS_NET).join(&interface.name);
-    let index: u32 = host.read(base.join("ifindex")).ok()?.parse().ok()?;
-    if index != interface.index {
-        return None;
-    }
-    host.link_name(base.join("device/driver"))
 }
 
 fn layer(interface: &Interface) -> Finding {
@@ -120,44 +103,114 @@ fn layer(interface: &Interface) -> Finding {
     }
 }
 
-fn mtu(interface: &Interface, driver: Option<&str>, attach: Attach) -> Finding {
+/// How an interface that is made of others is filtered.
+fn stacked(interface: &Interface, choice: &Choice) -> Option<Finding> {
+    let check = format!("hook {}", interface.name);
+    match choice {
+        Choice::Below => Some(Finding::ok(
+            check,
+            "nothing is attached to it: the interfaces below it are filtered, and XDP on it would \
+             keep the kernel from adding some",
+        )),
+        Choice::Modes { modes, why: Some(why @ Why::Stacked) } => {
+            let modes: Vec<_> = modes.iter().map(|mode| mode.as_str()).collect();
+            Some(Finding::ok(check, format!("{} ({why})", modes.join(", "))))
+        }
+        Choice::Modes { .. } => None,
+    }
+}
+
+/// Whether the mode that is used carries the MTU, and what native mode would take.
+fn mtu(interface: &Interface, attach: Attach, kernel: KernelVersion) -> Finding {
     let Interface { name, mtu: bytes, .. } = interface;
     let check = format!("mtu {name}");
-    let Some(driver) = driver else {
+    if matches!(attach, Attach::Tcx | Attach::Generic) {
+        return Finding::ok(check, format!("{bytes}; does not matter for this attach mode"));
+    }
+    let Some(driver) = &interface.driver else {
         let detail = match interface.hardware {
-            true => format!("{bytes}; the driver cannot be told from this network namespace"),
+            true => format!("{bytes}; the driver cannot be told"),
             false => format!("{bytes}; a virtual device"),
         };
         return Finding::ok(check, detail);
     };
-    let limit = SINGLE_BUFFER.iter().find(|(known, _)| *known == driver).map(|(_, limit)| *limit);
-    match limit {
-        Some(limit) if *bytes > limit => {
-            let fix = format!("ip link set dev {name} mtu {limit}");
-            let detail = format!(
-                "driver {driver} takes XDP programs only up to an MTU of about {limit}, and it \
-                 is {bytes}"
-            );
-            match attach {
-                Attach::Native => Finding::fail(check, detail + ": nothing will be attached", fix),
-                Attach::Auto => Finding::warn(check, detail + ": TCX will be used instead", fix),
-                Attach::Tcx | Attach::Generic => {
-                    Finding::ok(check, format!("{bytes}; does not matter for this attach mode"))
-                }
-            }
-        }
-        Some(limit) => Finding::ok(
-            check,
-            format!("{bytes}; driver {driver} takes XDP programs up to about {limit}"),
-        ),
-        None if MULTI_BUFFER.contains(&driver) => {
-            Finding::ok(check, format!("{bytes}; driver {driver} takes multi-buffer programs"))
-        }
-        None => Finding::ok(
+    let Some(native) = native_xdp(driver, kernel) else {
+        return Finding::ok(
             check,
             format!("{bytes}; whether driver {driver} takes XDP programs is found out by trying"),
+        );
+    };
+    let instead = "TCX is used, or generic XDP before Linux 6.6";
+    match (native.mtu, attach) {
+        (MtuChange::Refused { largest } | MtuChange::Unsafe { largest }, Attach::Native)
+            if *bytes > largest =>
+        {
+            Finding::fail(
+                check,
+                format!(
+                    "driver {driver} takes XDP programs only up to an MTU of {largest}, and it \
+                         is {bytes}"
+                ),
+                format!("ip link set dev {name} mtu {largest}"),
+            )
+        }
+        (MtuChange::Refused { largest }, Attach::Native) => Finding::ok(
+            check,
+            format!(
+                "{bytes}; while dbfw is attached, driver {driver} refuses an MTU above \
+                     {largest}, to DHCP too"
+            ),
         ),
+        (MtuChange::Unsafe { largest }, Attach::Native) => Finding::warn(
+            check,
+            format!(
+                "{bytes}; driver {driver} accepts an MTU above {largest} later, and then does \
+                     not carry or not judge larger frames"
+            ),
+            "set attach = \"auto\" in [agent]",
+        ),
+        (MtuChange::Refused { largest }, _) => Finding::ok(
+            check,
+            format!(
+                "{bytes}; {instead}, because driver {driver} would refuse an MTU above \
+                     {largest} from then on. For native XDP at that price: ip link set dev {name} \
+                     mtu {largest}, and attach = \"native\" in [agent]"
+            ),
+        ),
+        (MtuChange::Unsafe { largest }, _) => Finding::ok(
+            check,
+            format!(
+                "{bytes}; {instead}, because driver {driver} does not carry or not judge every \
+                     frame if the MTU exceeds {largest}"
+            ),
+        ),
+        (MtuChange::Carried, _) => match native.first_loses_above {
+            Some(largest) if *bytes > largest && interface.up => Finding::ok(
+                check,
+                format!(
+                    "{bytes}; {instead} unless the interface is down when dbfw attaches, because \
+                         driver {driver} loses frames above {largest} for about a minute after a first \
+                         native attachment. For native XDP at that price: attach = \"native\" in \
+                         [agent]"
+                ),
+            ),
+            _ => Finding::ok(check, format!("{bytes}; driver {driver} carries every frame")),
+        },
     }
+}
+
+/// A warning where a first native attachment sets up the driver's queues anew.
+fn flap(interface: &Interface, choice: &Choice, kernel: KernelVersion) -> Option<Finding> {
+    let NativeXdp { first_flaps, .. } = native_xdp(interface.driver.as_deref()?, kernel)?;
+    let attaches = choice.allows(HookMode::Native) && interface.xdp_program.is_none();
+    (first_flaps && attaches && interface.up).then(|| {
+        Finding::warn(
+            format!("native {}", interface.name),
+            "a first native attachment sets up the driver's queues anew: the link may be down for \
+             some seconds",
+            "start dbfw while nobody depends on the link, or set attach = \"tcx\" in [agent]",
+        )
+    })
 }
 
 fn lro(name: &str, on: Option<bool>) -> Option<Finding> {
@@ -213,26 +266,51 @@ mod tests {
 
     #[test]
     fn mtu_and_driver() {
-        let checked = |driver, bytes, attach| {
-            mtu(&interface("eth0", Some(Layer::Ethernet), bytes), driver, attach)
+        let (old, new) =
+            (KernelVersion { major: 6, minor: 1 }, KernelVersion { major: 6, minor: 12 });
+        let checked = |driver: Option<&str>, bytes, attach, kernel| {
+            let mut interface = interface("eth0", Some(Layer::Ethernet), bytes);
+            interface.driver = driver.map(str::to_owned);
+            mtu(&interface, attach, kernel)
         };
-        for (driver, bytes, attach, state) in [
-            (Some("virtio_net"), 9000, Attach::Native, "ok"),
-            (Some("ena"), 9001, Attach::Native, "fail"),
-            (Some("ena"), 9001, Attach::Auto, "warn"),
-            (Some("ena"), 9001, Attach::Tcx, "ok"),
-            (Some("ena"), 3498, Attach::Native, "ok"),
-            (Some("r8169"), 9000, Attach::Auto, "ok"),
-            (None, 65535, Attach::Auto, "ok"),
+        for (driver, bytes, attach, kernel, state, said) in [
+            (Some("virtio_net"), 9000, Attach::Native, new, "ok", "about a minute"),
+            (Some("virtio_net"), 9000, Attach::Native, old, "fail", "up to an MTU of 3506"),
+            (Some("virtio_net"), 1500, Attach::Native, old, "warn", "above 3506 later"),
+            (Some("virtio_net"), 1500, Attach::Auto, old, "ok", "TCX is used"),
+            (Some("virtio_net"), 1500, Attach::Auto, new, "ok", "carries every frame"),
+            (Some("ena"), 9001, Attach::Native, new, "fail", "up to an MTU of 3498"),
+            (Some("ena"), 9001, Attach::Auto, new, "ok", "ip link set dev eth0 mtu 3498"),
+            (Some("ena"), 9001, Attach::Tcx, new, "ok", "does not matter"),
+            (Some("ena"), 3498, Attach::Native, new, "ok", "to DHCP too"),
+            (Some("r8169"), 9000, Attach::Auto, new, "ok", "found out by trying"),
+            (None, 65535, Attach::Auto, new, "ok", "a virtual device"),
         ] {
-            assert_eq!(
-                checked(driver, bytes, attach).state.as_str(),
-                state,
-                "{driver:?} {attach:?}"
-            );
+            let finding = checked(driver, bytes, attach, kernel);
+            assert_eq!(finding.state.as_str(), state, "{driver:?} {attach:?} {kernel}");
+            assert!(finding.detail.contains(said), "{driver:?} {attach:?}: {}", finding.detail);
         }
-        let finding = checked(Some("ena"), 9001, Attach::Auto);
+        let finding = checked(Some("ena"), 9001, Attach::Native, new);
         assert_eq!(finding.fix.as_deref(), Some("ip link set dev eth0 mtu 3498"));
+    }
+
+    #[test]
+    fn a_first_native_attachment_that_may_flap_the_link_is_a_warning() {
+        let kernel = KernelVersion { major: 6, minor: 12 };
+        let native = Choice::Modes { modes: vec![HookMode::Native], why: None };
+        let tcx = Choice::Modes { modes: vec![HookMode::Tcx], why: None };
+        for (driver, program, up, choice, warns) in [
+            ("ixgbe", None, true, &native, true),
+            ("ixgbe", Some(7), true, &native, false),
+            ("ixgbe", None, false, &native, false),
+            ("ixgbe", None, true, &tcx, false),
+            ("virtio_net", None, true, &native, false),
+        ] {
+            let mut interface = interface("eth0", Some(Layer::Ethernet), 1500);
+            interface.driver = Some(driver.to_owned());
+            (interface.xdp_program, interface.up) = (program, up);
+            assert_eq!(flap(&interface, choice, kernel).is_some(), warns, "{driver} {program:?}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub use sources::{SourceDetail, sources};
 use crate::{
     config::Port,
     control::wire::{DatabaseStatus, InterfaceStatus, MapEntry},
-    datapath::{DatabaseSlot, DatapathError, Reader, Sets, Totals},
+    datapath::{DatabaseSlot, DatapathError, Interface, Reader, Sets, Totals},
     policy::{Policy, SlotTable},
     protection::Degradation,
     source::Prefix,
@@ -57,6 +57,17 @@ pub fn unfiltered(degradation: &Degradation) -> Option<InterfaceStatus> {
         healthy: false,
         detail: Some(detail),
     })
+}
+
+/// The row of an interface that needs no program, because those below it are filtered.
+pub fn filtered_below(interface: &Interface) -> InterfaceStatus {
+    InterfaceStatus {
+        name: interface.name.clone(),
+        ifindex: interface.index,
+        mode: "none".to_owned(),
+        healthy: true,
+        detail: Some("the interfaces below it are filtered".to_owned()),
+    }
 }
 
 /// Packets one database dropped so far, whatever the reason.
