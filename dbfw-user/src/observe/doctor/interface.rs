@@ -127,12 +127,11 @@ fn mtu(interface: &Interface, attach: Attach, kernel: KernelVersion) -> Finding 
     if matches!(attach, Attach::Tcx | Attach::Generic) {
         return Finding::ok(check, format!("{bytes}; does not matter for this attach mode"));
     }
+    if !interface.hardware {
+        return Finding::ok(check, format!("{bytes}; a virtual device"));
+    }
     let Some(driver) = &interface.driver else {
-        let detail = match interface.hardware {
-            true => format!("{bytes}; the driver cannot be told"),
-            false => format!("{bytes}; a virtual device"),
-        };
-        return Finding::ok(check, detail);
+        return Finding::ok(check, format!("{bytes}; the driver cannot be told"));
     };
     let Some(native) = native_xdp(driver, kernel) else {
         return Finding::ok(
@@ -271,6 +270,7 @@ mod tests {
         let checked = |driver: Option<&str>, bytes, attach, kernel| {
             let mut interface = interface("eth0", Some(Layer::Ethernet), bytes);
             interface.driver = driver.map(str::to_owned);
+            interface.hardware = driver.is_some();
             mtu(&interface, attach, kernel)
         };
         for (driver, bytes, attach, kernel, state, said) in [
