@@ -94,7 +94,7 @@ impl Site {
     }
 
     fn sandbox(&mut self) -> Result<()> {
-        protecting(&mut self.guest)?;
+        self.protecting()?;
         let status = self.guest.succeed(
             "grep -E '^(CapEff|NoNewPrivs|Seccomp):' \
              /proc/$(systemctl show --property MainPID --value dbfw)/status",
@@ -109,7 +109,7 @@ impl Site {
     }
 
     fn group(&mut self) -> Result<()> {
-        protecting(&mut self.guest)?;
+        self.protecting()?;
         self.guest.succeed("useradd --groups dbfw member")?;
         for reader in readers() {
             self.guest.succeed(&format!("runuser -u member -- dbfw {reader}"))?;
@@ -121,7 +121,7 @@ impl Site {
     }
 
     fn others(&mut self) -> Result<()> {
-        protecting(&mut self.guest)?;
+        self.protecting()?;
         self.guest.succeed("useradd other")?;
         for command in readers().iter().map(String::as_str).chain(CHANGES) {
             self.guest.fail(77, &format!("runuser -u other -- dbfw {command}"))?;
@@ -130,7 +130,7 @@ impl Site {
     }
 
     fn reload(&mut self) -> Result<()> {
-        protecting(&mut self.guest)?;
+        self.protecting()?;
         let changes = Expected { late: Treatment::Either, ..Expected::CLOSED };
         let added = Expected { late: Treatment::In, ..Expected::CLOSED };
         self.during(changes, |guest| {
@@ -148,7 +148,7 @@ impl Site {
     }
 
     fn reload_bad(&mut self) -> Result<()> {
-        protecting(&mut self.guest)?;
+        self.protecting()?;
         self.during(Expected::CLOSED, |guest| {
             guest.write(CONFIGURATION, BAD)?;
             let done = guest.run("systemctl reload dbfw")?;
@@ -165,7 +165,7 @@ impl Site {
     }
 
     fn restart(&mut self) -> Result<()> {
-        protecting(&mut self.guest)?;
+        self.protecting()?;
         self.during(Expected::CLOSED, |guest| {
             for _ in 0..3 {
                 guest.succeed("systemctl restart dbfw")?;
@@ -176,7 +176,7 @@ impl Site {
     }
 
     fn stop(&mut self) -> Result<()> {
-        protecting(&mut self.guest)?;
+        self.protecting()?;
         self.during(Expected::CLOSED, |guest| guest.succeed("systemctl stop dbfw").map(drop))?;
         self.stands(Expected::CLOSED)?;
         self.during(Expected::CLOSED, |guest| {
@@ -195,7 +195,7 @@ impl Site {
 
     /// systemd starts the agent again after a signal, and the filter goes on meanwhile.
     fn signalled(&mut self, signal: &str) -> Result<()> {
-        protecting(&mut self.guest)?;
+        self.protecting()?;
         self.during(Expected::CLOSED, |guest| {
             let restarts = "systemctl show --property NRestarts --value dbfw";
             let before = guest.succeed(restarts)?;
@@ -214,7 +214,7 @@ impl Site {
     }
 
     fn credential(&mut self) -> Result<()> {
-        protecting(&mut self.guest)?;
+        self.protecting()?;
         let [address, _] = Client::Late.addresses();
         self.during(Expected::CLOSED, |guest| {
             guest.succeed(&format!(
@@ -240,7 +240,7 @@ impl Site {
     }
 
     fn reboot(&mut self) -> Result<()> {
-        protecting(&mut self.guest)?;
+        self.protecting()?;
         self.during(Expected::CLOSED.boots(), reboot)?;
         self.stands(Expected::CLOSED)?;
         // Microseconds since the machine began.
@@ -261,7 +261,7 @@ impl Site {
     }
 
     fn missing_list(&mut self) -> Result<()> {
-        protecting(&mut self.guest)?;
+        self.protecting()?;
         self.during(Expected::CLOSED.boots(), |guest| {
             guest.succeed(&format!("rm {LIST}"))?;
             reboot(guest)?;
@@ -272,7 +272,7 @@ impl Site {
     }
 
     fn bad_configuration(&mut self) -> Result<()> {
-        protecting(&mut self.guest)?;
+        self.protecting()?;
         self.during(Expected::CLOSED.boots(), |guest| {
             guest.write(CONFIGURATION, BAD)?;
             reboot(guest)?;
@@ -286,7 +286,7 @@ impl Site {
     }
 
     fn no_state(&mut self) -> Result<()> {
-        protecting(&mut self.guest)?;
+        self.protecting()?;
         let unlisted = Expected { listed: Treatment::Out, ..Expected::CLOSED };
         self.during(Expected { listed: Treatment::Either, ..Expected::CLOSED }.boots(), |guest| {
             guest.succeed(&format!("systemctl stop dbfw && rm -r {LIST} /var/lib/dbfw"))?;
@@ -297,7 +297,7 @@ impl Site {
     }
 
     fn nothing_good(&mut self) -> Result<()> {
-        protecting(&mut self.guest)?;
+        self.protecting()?;
         let opens =
             Expected { late: Treatment::Either, stranger: Treatment::Either, ..Expected::CLOSED };
         self.during(opens.boots(), |guest| {

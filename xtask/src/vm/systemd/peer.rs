@@ -72,20 +72,25 @@ impl Peer {
         Phase(lock(&self.ledger).len())
     }
 
-    /// Ends a phase, once enough was seen in it and every answer has come; an error says what
-    /// was against expectation, else the text says what was seen.
+    /// Ends a phase: what happens in it has happened, and is watched for some time more. An error
+    /// says what was against expectation, else the text says what was seen.
     pub(super) fn end(
         &self,
         phase: Phase,
         expected: Expected,
         patience: Duration,
     ) -> Result<String> {
-        self.wait_answered(phase.0, ENOUGH, patience)?;
+        // Not from the phase's begin: a machine that boots may have no network yet.
+        self.wait_answered(self.begin().0, ENOUGH, patience)?;
         let end = self.begin();
         // The machine takes frames in order: these are answered after all of the phase.
         self.wait_answered(end.0, 1, patience)?;
-        let seen = lock(&self.ledger).seen(phase.0..end.0);
-        let faults = seen.faults(expected);
+        let ledger = lock(&self.ledger);
+        let seen = ledger.seen(phase.0..end.0);
+        let mut faults = seen.faults(expected);
+        // Of those that came after, some are still to be answered.
+        faults.extend(ledger.seen(end.0..).faults(expected.only_out()));
+        drop(ledger);
         if !faults.is_empty() {
             bail!("{}\n{seen}", faults.join("\n"));
         }

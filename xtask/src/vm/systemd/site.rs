@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use super::{
     guest::{Guest, PATIENCE},
     peer::Peer,
-    traffic::{Client, DATABASE_PORT, Expected},
+    traffic::{Client, DATABASE_PORT, Expected, Treatment},
 };
 
 /// The agent's configuration.
@@ -56,6 +56,14 @@ impl Site {
         }
     }
 
+    /// Whatever the check before left: the files are good, and everything is protected by them.
+    /// Strangers are kept out meanwhile.
+    pub(super) fn protecting(&mut self) -> Result<()> {
+        let changes =
+            Expected { listed: Treatment::Either, late: Treatment::Either, ..Expected::CLOSED };
+        self.during(changes, protecting)
+    }
+
     /// Watches the traffic while nothing happens.
     pub(super) fn stands(&mut self, expected: Expected) -> Result<()> {
         self.during(expected, |_| Ok(()))
@@ -83,7 +91,7 @@ pub(super) fn list() -> String {
     Client::Listed.addresses().map(|address| format!("{address}\n")).concat()
 }
 
-/// Whatever was before: makes the files good, and waits until everything is protected by them.
+/// Makes the files good, and waits until everything is protected by them.
 pub(super) fn protecting(guest: &mut Guest) -> Result<()> {
     guest.write(CONFIGURATION, &configuration(&[]))?;
     guest.write(LIST, &list())?;

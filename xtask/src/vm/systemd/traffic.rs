@@ -98,6 +98,21 @@ impl Expected {
         Self { listens: false, ..self }
     }
 
+    /// The same for attempts that may still be answered.
+    pub(super) fn only_out(self) -> Self {
+        let only = |treatment| match treatment {
+            Treatment::Out => Treatment::Out,
+            Treatment::In | Treatment::Either => Treatment::Either,
+        };
+        Self {
+            configured: only(self.configured),
+            listed: only(self.listed),
+            late: only(self.late),
+            stranger: only(self.stranger),
+            listens: self.listens,
+        }
+    }
+
     fn of(self, client: Client) -> Treatment {
         match client {
             Client::Configured => self.configured,
@@ -300,6 +315,10 @@ mod tests {
             ["192.0.2.66 was let in: 1 SYN-ACKs"]
         );
         assert_eq!(of(&[(Reset, Silence)]), ["192.0.2.66 was answered: 1 resets"]);
+        let later =
+            |client, replies: &[_]| faults(client, Expected::CLOSED.only_out(), replies).len();
+        assert_eq!(later(Client::Stranger, &[(SynAck, Silence)]), 1);
+        assert_eq!(later(Client::Configured, &[(Silence, SynAck); 4]), 0);
     }
 
     #[test]
