@@ -28,7 +28,8 @@ enum Applied {
 }
 
 /// Every check there is, by the first word of its name.
-const CHECKS: [(&str, Applied); 19] = [
+const CHECKS: [(&str, Applied); 21] = [
+    ("backstop", Applied::Not("the fix shows a program; to remove it is for its owner")),
     ("bpf_jit", Applied::Not("a setting of the whole host, which its other users would feel")),
     ("bpffs", Applied::Here),
     ("bpffs_mount", Applied::Not("the fix is another way to start dbfw")),
@@ -43,6 +44,7 @@ const CHECKS: [(&str, Applied); 19] = [
     ("local_ports", Applied::Here),
     ("lro", Applied::Not("no virtual device here has it")),
     ("mtu", Applied::Not("no virtual device here has a driver with a limit")),
+    ("native", Applied::Not("no virtual device here has a link that goes down")),
     ("pin_dir", Applied::Here),
     ("programs", Applied::Not("the fix is another kernel, or one more capability")),
     ("route_localnet", Applied::Here),
@@ -51,7 +53,7 @@ const CHECKS: [(&str, Applied); 19] = [
 ];
 
 /// Checks that never fail, or are of the whole host.
-const ONLY_TOLD: [&str; 2] = ["rp_filter", "unprivileged_bpf"];
+const ONLY_TOLD: [&str; 3] = ["hook", "rp_filter", "unprivileged_bpf"];
 
 fn kind(finding: &Value) -> &str {
     finding["check"].as_str().and_then(|check| check.split(' ').next()).expect("a check")
