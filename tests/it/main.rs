@@ -5,6 +5,8 @@
 mod advice;
 // The socket lookup program, with real connections.
 mod backstop;
+// Other programs at the hook of ours.
+mod chain;
 // Every verb of the command line, as a user sees it.
 mod cli;
 // Every packet of the corpus through every program: verdict, reason and counters.

@@ -9,7 +9,7 @@ use std::{
 
 use dbfw_tests::{
     agent::Host,
-    foreign::TcxPass,
+    foreign::{TCX_PASS, TcxProgram},
     netns::{Netns, finish, veth},
     site::{
         Answer::{Refused, Served, Silent},
@@ -433,7 +433,7 @@ fn a_program_attached_before_ours_lets_nobody_in() {
     let (db, client) = (Netns::new("db"), Netns::new("client"));
     let line = Line::new((&db, "db0"), (&client, "cl0"), 1);
     let _echo = Echo::start(&db, PORT);
-    let _first = TcxPass::attach(&db, "db0");
+    let _first = TcxProgram::before(&db, "db0", TCX_PASS);
     let mut host = Host::new(&db);
     let keys = "interfaces = [\"db0\"]\nattach = \"tcx\"\nbackstop = false";
     host.configure(keys, &orders("5432", &[&line]));

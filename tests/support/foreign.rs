@@ -1,4 +1,4 @@
-//! Somebody else's programs, attached before ours.
+//! Somebody else's programs at the hook of ours.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
@@ -6,20 +6,34 @@ use aya_obj::generated::bpf_prog_type;
 
 use crate::{netns::Netns, sys};
 
-/// A program at the TCX ingress hook that ends the chain and lets every packet in, attached
-/// for as long as this lives.
-#[derive(Debug)]
-pub struct TcxPass(#[expect(dead_code, reason = "it is attached while it is open")] OwnedFd);
+/// Ends the chain and lets the packet in.
+pub const TCX_PASS: i32 = 0;
+/// Lets the next program decide.
+pub const TCX_NEXT: i32 = -1;
 
-impl TcxPass {
-    /// Attaches it to an interface of `netns`.
-    pub fn attach(netns: &Netns, interface: &str) -> Self {
-        const TCX_PASS: u32 = 0;
+/// A program at the TCX ingress hook that says the same of every packet, attached for as long
+/// as this lives.
+#[derive(Debug)]
+pub struct TcxProgram(#[expect(dead_code, reason = "it is attached while it is open")] OwnedFd);
+
+impl TcxProgram {
+    /// Attaches it before all others.
+    pub fn before(netns: &Netns, interface: &str, verdict: i32) -> Self {
+        const BPF_F_BEFORE: u32 = 1 << 3;
+        Self::attach(netns, interface, verdict, BPF_F_BEFORE)
+    }
+
+    /// Attaches it behind all others.
+    pub fn behind(netns: &Netns, interface: &str, verdict: i32) -> Self {
+        Self::attach(netns, interface, verdict, 0)
+    }
+
+    fn attach(netns: &Netns, interface: &str, verdict: i32, flags: u32) -> Self {
         let index = netns.ifindex(interface);
         let link = netns.run(move || {
-            let program = sys::load_constant(bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS, TCX_PASS)
-                .expect("load a program that lets everything in");
-            sys::attach_tcx(program.as_fd(), index).expect("attach it")
+            let kind = bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS;
+            let program = sys::load_constant(kind, verdict as u32).expect("load a program");
+            sys::attach_tcx(program.as_fd(), index, flags).expect("attach it")
         });
         Self(link)
     }

@@ -96,11 +96,12 @@ pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Attaches a program to the TCX ingress hook of an interface of this thread's namespace.
-pub(crate) fn attach_tcx(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<OwnedFd> {
+pub(crate) fn attach_tcx(program: BorrowedFd<'_>, ifindex: u32, flags: u32) -> io::Result<OwnedFd> {
     let mut attr = zeroed();
     attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
     attr.link_create.__bindgen_anon_2.target_fd = ifindex;
     attr.link_create.attach_type = bpf_attach_type::BPF_TCX_INGRESS as u32;
+    attr.link_create.flags = flags;
     new_fd(bpf_cmd::BPF_LINK_CREATE, &mut attr)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{run::in_a_line, start::status, state::Agent};
 use crate::{
-    datapath::{Gap, HookMode, Interface, interfaces},
+    datapath::{FirstPlace, Gap, HookMode, Interface, interfaces},
     hook::{Choice, KernelVersion, Site, overlong},
     protection::{Coverage, Degradation, Failure, Protection},
 };
@@ -48,7 +48,33 @@ impl Agent {
             .map(|interface| interface.name.as_str())
             .collect();
         self.attach_errors.retain(|name, _| covered.contains(name.as_str()));
+        self.keep_first();
         self.update_exempt();
+    }
+
+    /// Takes back the first place where somebody attached a program.
+    fn keep_first(&mut self) {
+        let mut preceded = BTreeSet::new();
+        for (interface, place) in self.datapath.keep_first() {
+            match place {
+                FirstPlace::Held => {}
+                FirstPlace::TakenBack => tracing::warn!(
+                    %interface,
+                    "{interface}: the programs at the TCX hook changed; ours was attached before \
+                     all others again"
+                ),
+                FirstPlace::GivenUp => {
+                    preceded.insert(interface);
+                }
+                FirstPlace::Refused(error) => {
+                    if !self.preceded.contains(&interface) {
+                        tracing::error!(%interface, "{interface}: cannot attach before all others: {error}");
+                    }
+                    preceded.insert(interface);
+                }
+            }
+        }
+        self.preceded = preceded;
     }
 
     /// By which modes a covered interface may be filtered, as it is now.
@@ -328,7 +354,11 @@ impl Agent {
         let beside =
             beside.then(|| Degradation::BesideBackstop { programs: self.beside_backstop.clone() });
         let own = self.files.degradation().into_iter().chain(beside);
-        own.chain(self.overlong()).collect()
+        let preceded = self
+            .preceded
+            .iter()
+            .map(|interface| Degradation::ForeignBefore { interface: interface.clone() });
+        own.chain(preceded).chain(self.overlong()).collect()
     }
 
     /// Interfaces whose MTU is larger than the forced native mode carries.

@@ -105,6 +105,8 @@ pub(super) struct Agent {
     pub(super) attach_errors: BTreeMap<String, String>,
     /// Modes that an interface could not be moved to, by its index.
     pub(super) refused_moves: BTreeMap<u32, Vec<HookMode>>,
+    /// Interfaces where somebody else's program may stand before ours.
+    pub(super) preceded: BTreeSet<String>,
     pub(super) backstop_error: Option<String>,
     /// Somebody else's socket lookup programs, as of the start.
     pub(super) beside_backstop: Vec<u32>,
@@ -202,6 +204,7 @@ impl Agent {
             list_error: None,
             attach_errors: BTreeMap::new(),
             refused_moves: BTreeMap::new(),
+            preceded: BTreeSet::new(),
             backstop_error: None,
             beside_backstop: Vec::new(),
             exempt: None,

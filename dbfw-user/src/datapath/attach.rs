@@ -4,16 +4,18 @@ use std::{
     fs::File,
     io,
     os::{
-        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::fs::MetadataExt as _,
     },
     path::Path,
+    time::Instant,
 };
 
 use aya_obj::generated::bpf_attach_type;
 use dbfw_common::{PROGRAM_BACKSTOP, PROGRAM_TCX, PROGRAM_TCX_L3, PROGRAM_XDP, PROGRAM_XDP_L3};
 
 use super::{
+    chain::{Chain, Place, take_first_place},
     error::DatapathError,
     interfaces::{Interface, Layer},
     object::Programs,
@@ -24,9 +26,6 @@ use crate::hook::{KernelVersion, Why, overlong};
 
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
-/// Without a program to stand before: before all of them.
-const BPF_F_BEFORE: u32 = 1 << 3;
-
 /// The MTU that every driver's XDP takes.
 const ETHERNET_MTU: u32 = 1500;
 
@@ -85,6 +84,21 @@ pub struct Attachment {
     pub detail: Option<String>,
     pin: String,
     link: OwnedFd,
+    /// The chain our program is in; `None`: XDP, which has no other program beside it.
+    chain: Option<Chain>,
+}
+
+/// What became of our place before all others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FirstPlace {
+    /// Nobody took it.
+    Held,
+    /// The chain changed, and our program is the first again.
+    TakenBack,
+    /// The chain changed too often: somebody may stand before us.
+    GivenUp,
+    /// The chain changed, and our program could not be made the first again.
+    Refused(String),
 }
 
 /// Why an interface could not be attached to: each mode tried, and what stood against it.
@@ -114,7 +128,7 @@ impl Attachment {
         let mut reasons: Vec<String> = why.iter().map(ToString::to_string).collect();
         for &mode in modes {
             match Self::try_mode(programs, pins, interface, layer, mode) {
-                Ok((link, pin)) => {
+                Ok((link, chain, pin)) => {
                     return Ok(Self {
                         interface: interface.name.clone(),
                         index: interface.index,
@@ -123,6 +137,7 @@ impl Attachment {
                         detail: (!reasons.is_empty()).then(|| reasons.join("; ")),
                         pin,
                         link,
+                        chain,
                     });
                 }
                 Err(reason) => reasons.push(format!("{}: {reason}", mode.as_str())),
@@ -137,19 +152,23 @@ impl Attachment {
         interface: &Interface,
         layer: Layer,
         mode: HookMode,
-    ) -> Result<(OwnedFd, String), String> {
+    ) -> Result<(OwnedFd, Option<Chain>, String), String> {
         let program = programs.get(mode.program(layer)).map_err(|error| error.to_string())?;
-        let (attach_type, flags) = match mode {
-            HookMode::Native => (bpf_attach_type::BPF_XDP, XDP_FLAGS_DRV_MODE),
-            HookMode::Generic => (bpf_attach_type::BPF_XDP, XDP_FLAGS_SKB_MODE),
-            // First: a program before ours could let a packet in by itself.
-            HookMode::Tcx => (bpf_attach_type::BPF_TCX_INGRESS, BPF_F_BEFORE),
+        let (program, index) = (program.fd.as_fd(), interface.index);
+        let xdp = |flags| -> io::Result<(OwnedFd, Option<Chain>)> {
+            let link = sys::link_create(program, index, bpf_attach_type::BPF_XDP, flags)?;
+            Ok((link, None))
         };
-        let link = sys::link_create(program.fd.as_fd(), interface.index, attach_type, flags)
-            .map_err(|error| explain(&error, interface, mode))?;
+        let attached = match mode {
+            HookMode::Native => xdp(XDP_FLAGS_DRV_MODE),
+            HookMode::Generic => xdp(XDP_FLAGS_SKB_MODE),
+            // First: a program before ours could let a packet in by itself.
+            HookMode::Tcx => Chain::attach(program, index).map(|(link, chain)| (link, Some(chain))),
+        };
+        let (link, chain) = attached.map_err(|error| explain(&error, interface, mode))?;
         let pin = pin_name(mode, &interface.name);
         pins.replace(link.as_fd(), &pin).map_err(|error| error.to_string())?;
-        Ok((link, pin))
+        Ok((link, chain, pin))
     }
 
     /// Takes over a pinned link: replaces its program, unless it is attached no more.
@@ -175,6 +194,7 @@ impl Attachment {
         let program = programs.get(mode.program(layer)).map_err(|error| error.to_string())?;
         sys::link_update(link.as_fd(), program.fd.as_fd())
             .map_err(|error| format!("cannot replace its program: {error}"))?;
+        let chain = (mode == HookMode::Tcx).then(|| Chain::adopt(program.id, index));
         Ok(Some(Self {
             interface: interface.name.clone(),
             index,
@@ -183,6 +203,7 @@ impl Attachment {
             detail: None,
             pin: pin.to_owned(),
             link,
+            chain,
         }))
     }
 
@@ -232,19 +253,47 @@ impl Attachment {
         else {
             return Err("the interface is gone".to_owned());
         };
-        let same = match self.mode {
-            HookMode::Native | HookMode::Generic => interface.xdp_program == Some(program),
-            // Asking what is attached takes CAP_NET_ADMIN. Attaching takes none any more, and
-            // the kernel refuses a program that is there already.
-            HookMode::Tcx => {
-                let ours = programs
-                    .get(self.mode.program(self.layer))
-                    .map_err(|error| error.to_string())?;
-                let attach_type = bpf_attach_type::BPF_TCX_INGRESS;
-                sys::link_create(ours.fd.as_fd(), self.index, attach_type, 0).is_err()
-            }
+        let same = match &self.chain {
+            None => interface.xdp_program == Some(program),
+            Some(chain) => self.place(programs, chain)? != Place::Lost,
         };
         if same { Ok(()) } else { Err("another interface has its index now".to_owned()) }
+    }
+
+    fn place(&self, programs: &Programs, chain: &Chain) -> Result<Place, String> {
+        let ours =
+            programs.get(chain.copy().program(self.layer)).map_err(|error| error.to_string())?;
+        Ok(chain.place(ours.fd.as_fd(), self.index))
+    }
+
+    /// Sees to it that nobody stands before our program, by attaching its other copy.
+    pub(super) fn keep_first(&mut self, programs: &Programs, pins: &Pins) -> FirstPlace {
+        let Some(mut chain) = self.chain.take() else { return FirstPlace::Held };
+        let kept = self.keep_first_in(&mut chain, programs, pins);
+        self.chain = Some(chain);
+        kept
+    }
+
+    fn keep_first_in(&mut self, chain: &mut Chain, programs: &Programs, pins: &Pins) -> FirstPlace {
+        match self.place(programs, chain) {
+            Ok(Place::Changed) => {}
+            // Who has lost it is attached anew.
+            Ok(Place::First | Place::Lost) => return FirstPlace::Held,
+            Err(error) => return FirstPlace::Refused(error),
+        }
+        if !chain.may_move(Instant::now()) {
+            return FirstPlace::GivenUp;
+        }
+        let copy = match programs.get(chain.copy().other().program(self.layer)) {
+            Ok(copy) => copy,
+            Err(error) => return FirstPlace::Refused(error.to_string()),
+        };
+        let pin =
+            |link: BorrowedFd<'_>| pins.replace(link, &self.pin).map_err(|error| error.to_string());
+        match take_first_place(chain, copy.fd.as_fd(), self.index, &mut self.link, pin) {
+            Ok(()) => FirstPlace::TakenBack,
+            Err(error) => FirstPlace::Refused(error),
+        }
     }
 
     /// Pins the link again if its pin is gone or another link's.

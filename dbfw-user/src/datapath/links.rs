@@ -9,7 +9,8 @@ use std::{
 use dbfw_common::{EXEMPT, Exempt, MAX_EXEMPT};
 
 use super::{
-    AttachError, Attachment, BACKSTOP_PIN, Backstop, Datapath, HookMode, Interface, LINK_PINS,
+    AttachError, Attachment, BACKSTOP_PIN, Backstop, Datapath, FirstPlace, HookMode, Interface,
+    LINK_PINS,
     attach::attached_to,
     error::{DatapathError, map_io},
     object::Programs,
@@ -135,6 +136,19 @@ impl Datapath {
             return Err(error);
         }
         Ok(Some(Gap::Backstop))
+    }
+
+    /// Sees to it that nobody's program stands before ours in a chain of TCX programs. Returns
+    /// the interfaces where the chain changed, and what became of our place.
+    pub fn keep_first(&mut self) -> Vec<(String, FirstPlace)> {
+        self.attachments
+            .iter_mut()
+            .map(|attachment| {
+                let place = attachment.keep_first(&self.programs, &self.pins);
+                (attachment.interface.clone(), place)
+            })
+            .filter(|(_, place)| *place != FirstPlace::Held)
+            .collect()
     }
 
     fn drop_attachment(&self, attachment: Attachment) {

@@ -2,6 +2,7 @@
 
 mod apply;
 mod attach;
+mod chain;
 mod counters;
 mod error;
 pub mod ethtool;
@@ -36,7 +37,7 @@ use std::{
 use dbfw_common::{ABI_VERSION, DATABASE_SLOTS, Database, MAX_NAME, Mode, PORT_WORDS, PORTS};
 
 pub use apply::Change;
-pub use attach::{AttachError, Attachment, HookMode, socket_lookup_programs};
+pub use attach::{AttachError, Attachment, FirstPlace, HookMode, socket_lookup_programs};
 pub use error::DatapathError;
 pub use events::Events;
 pub use interfaces::{Interface, Kind, Layer};

@@ -20,6 +20,7 @@ use caps::{CapSet, Capability};
 use dbfw_common::{MAPS, PROGRAM_XDP, PROGRAM_XDP_LEAN, PROGRAMS};
 
 use super::{
+    chain,
     error::DatapathError,
     hosts,
     kernel::{self, Refusal},
@@ -118,8 +119,12 @@ pub(super) fn check_pin(
     }
 }
 
-/// What the object calls the program `name`, one of [`PROGRAMS`], that this thread may load.
+/// What the object calls the program `name`, one of [`PROGRAMS`] or the second copy of one,
+/// that this thread may load.
 pub fn variant(name: &'static str) -> &'static str {
+    if let Some((_, copied)) = chain::SECOND_COPIES.iter().find(|(copy, _)| *copy == name) {
+        return *copied;
+    }
     if name == PROGRAM_XDP && has_perfmon() { PROGRAM_XDP_LEAN } else { name }
 }
 
@@ -155,8 +160,10 @@ pub(super) fn load(pins: &Pins) -> Result<Programs, DatapathError> {
         pins.protect_map(name)?;
     }
     // All of them, before one takes the place of an earlier agent's.
+    let copies = chain::SECOND_COPIES.iter().map(|(copy, _)| *copy).filter(|_| sys::has_tcx());
     let programs = PROGRAMS
         .into_iter()
+        .chain(copies)
         .map(|name| Ok((name, load_program(&mut ebpf, name)?)))
         .collect::<Result<BTreeMap<_, _>, DatapathError>>()?;
     for (name, program) in &programs {
@@ -189,7 +196,7 @@ pub fn try_load() -> Result<(), DatapathError> {
 }
 
 fn load_maps(loader: &mut EbpfLoader<'_>) -> Result<Ebpf, DatapathError> {
-    loader.load(OBJECT).map_err(|error| DatapathError::Maps(chain(&error)))
+    loader.load(OBJECT).map_err(|error| DatapathError::Maps(causes(&error)))
 }
 
 fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<Loaded, DatapathError> {
@@ -210,6 +217,10 @@ fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<Loaded, DatapathE
     let id = sys::program_info(fd.as_fd())
         .map_err(|error| DatapathError::Object(format!("{name}: {error}")))?
         .id;
+    // The descriptor is ours; aya loads a program again only if it lets go of its own.
+    if let Program::SchedClassifier(program) = program {
+        program.unload().map_err(|error| DatapathError::Object(error.to_string()))?;
+    }
     Ok(Loaded { fd, id })
 }
 
@@ -218,7 +229,7 @@ fn refusal(program: &'static str, error: &ProgramError) -> Refusal {
         ProgramError::LoadError { io_error, verifier_log } => {
             (io_error.to_string(), verifier_log.to_string())
         }
-        error => (chain(error), String::new()),
+        error => (causes(error), String::new()),
     };
     let verifier = kernel::verdict_line(&log).to_owned();
     Refusal { program, reason, verifier, with_perfmon: has_perfmon() }
@@ -248,7 +259,7 @@ pub(super) fn describe(info: &MapInfo) -> String {
 }
 
 /// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

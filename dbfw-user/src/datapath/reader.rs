@@ -15,6 +15,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::{
     BACKSTOP_PIN, DatabaseSlot, HookMode, LINK_PINS,
+    chain::SECOND_COPIES,
     error::DatapathError,
     front, hosts,
     maps::{self, Maps},
@@ -82,6 +83,8 @@ pub struct PinnedLink {
     pub program: u32,
     /// It is one of the programs pinned beside it, and uses the maps pinned there.
     pub ours: bool,
+    /// Somebody else's program stands before it in its chain.
+    pub preceded: bool,
 }
 
 impl Reader {
@@ -213,6 +216,14 @@ impl Reader {
                 .map_err(|error| DatapathError::pin("open", &path, error))?;
             programs.insert(info.id, self.maps.foreign(&info.map_ids).is_none());
         }
+        // They are not there where the kernel has no TCX.
+        for (name, _) in SECOND_COPIES {
+            let path = self.directory.join(program_pin(name));
+            if let Ok(info) = sys::obj_get(&path, true).and_then(|fd| sys::program_info(fd.as_fd()))
+            {
+                programs.insert(info.id, self.maps.foreign(&info.map_ids).is_none());
+            }
+        }
         let mut links = Vec::new();
         for pin in pins::names(&self.directory, LINK_PINS)? {
             let path = self.directory.join(&pin);
@@ -228,7 +239,13 @@ impl Reader {
                 _ => Some(0),
             };
             let ours = programs.get(&info.program).copied().unwrap_or(false);
-            links.push(PinnedLink { pin, mode, ifindex, program: info.program, ours });
+            let chain = match info.attached {
+                Attached::Tcx { ifindex } if ifindex != 0 => sys::tcx_chain(ifindex).ok(),
+                _ => None,
+            };
+            let first = chain.and_then(|chain| chain.programs.first().copied());
+            let preceded = first.is_some_and(|first| first != info.program);
+            links.push(PinnedLink { pin, mode, ifindex, program: info.program, ours, preceded });
         }
         Ok(links)
     }

@@ -54,6 +54,48 @@ pub(super) fn link_create(
     bpf_fd(bpf_cmd::BPF_LINK_CREATE, &mut attr)
 }
 
+/// Attaches `program` to the TCX ingress hook of an interface, if the chain there has this
+/// revision.
+pub(super) fn tcx_attach(
+    program: BorrowedFd<'_>,
+    index: u32,
+    flags: u32,
+    revision: u64,
+) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
+    attr.link_create.__bindgen_anon_2.target_ifindex = index;
+    attr.link_create.attach_type = bpf_attach_type::BPF_TCX_INGRESS as u32;
+    attr.link_create.flags = flags;
+    attr.link_create.__bindgen_anon_3.tcx.expected_revision = revision;
+    bpf_fd(bpf_cmd::BPF_LINK_CREATE, &mut attr)
+}
+
+/// The chain of TCX programs of an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TcxChain {
+    /// Their ids; the first runs first.
+    pub(super) programs: Vec<u32>,
+    /// Changes with every change of the chain.
+    pub(super) revision: u64,
+}
+
+/// Lists the chain at the TCX ingress hook of an interface; needs CAP_NET_ADMIN.
+pub(super) fn tcx_chain(index: u32) -> io::Result<TcxChain> {
+    // BPF_MPROG_MAX: a chain holds no more.
+    let mut programs = vec![0u32; 64];
+    let mut attr = zeroed();
+    attr.query.__bindgen_anon_1.target_ifindex = index;
+    attr.query.attach_type = bpf_attach_type::BPF_TCX_INGRESS as u32;
+    attr.query.prog_ids = programs.as_mut_ptr() as u64;
+    attr.query.__bindgen_anon_2.count = programs.len() as u32;
+    bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr)?;
+    // SAFETY: the kernel wrote these members.
+    let (count, revision) = unsafe { (attr.query.__bindgen_anon_2.count, attr.query.revision) };
+    programs.truncate(count as usize);
+    Ok(TcxChain { programs, revision })
+}
+
 /// Replaces a link's program; every packet sees the old one or the new one.
 pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     let mut attr = zeroed();

@@ -123,7 +123,15 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
             failures.push(Failure::Unattached { interface: interface.name.clone() });
         }
     }
-    let mut degradations = Vec::new();
+    let mut degradations: Vec<Degradation> = links
+        .iter()
+        .filter(|link| link.preceded)
+        .map(|link| {
+            let found = here.iter().find(|interface| link.ifindex == Some(interface.index));
+            let interface = found.map_or_else(|| link.pin.clone(), |found| found.name.clone());
+            Degradation::ForeignBefore { interface }
+        })
+        .collect();
     for link in links.iter().filter(|link| link.mode == Some(HookMode::Native)) {
         let found = here.iter().find(|interface| link.ifindex == Some(interface.index));
         if let Some(interface) = found
