@@ -244,7 +244,10 @@ fn macvlan(machine: &Machine) {
     for interfaces in [&["eth0"][..], &["eth0", "mv*"]] {
         let host = hooks_alone(machine, interfaces, "auto", &[&below, &line]);
         // It appears while the agent runs.
-        machine.host.ip("link add mv0 link eth0 type macvlan mode bridge");
+        // Always with one address: clients remember whose it is.
+        machine
+            .host
+            .ip("link add mv0 link eth0 address 52:54:00:00:01:00 type macvlan mode bridge");
         line.up((&machine.host, "mv0"));
         if interfaces.len() > 1 {
             wait_for_interface(&host, "mv0");
