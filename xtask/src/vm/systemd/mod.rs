@@ -50,6 +50,8 @@ pub(super) fn run(archive: &Archive, directory: &Path, dbfw: &Path) -> Result<Re
         files.file(&scripts.join(&name), &format!("etc/systemd/system/{name}"))?;
     }
     files.file(&scripts.join("eth0.network"), "etc/systemd/network/eth0.network")?;
+    files
+        .file(&scripts.join("emulated.conf"), "etc/systemd/system/dbfw.service.d/emulated.conf")?;
     let unit = "packaging/systemd/dbfw.service";
     files.file(&root.join(unit), &format!("{SOURCES}/{unit}"))?;
     files.program(dbfw, &format!("{SOURCES}/target/release/dbfw"))?;
@@ -84,6 +86,7 @@ pub(super) fn run(archive: &Archive, directory: &Path, dbfw: &Path) -> Result<Re
         println!("  {mark} {name} ({seconds} s)");
         if let Some(failure) = &failure {
             site.note(failure)?;
+            site.note_journal()?;
         }
         reports.checks.push(CheckReport { name: name.to_owned(), seconds, failure });
         if site.guest.is_gone() {

@@ -39,6 +39,15 @@ impl Site {
         writeln!(self.log, "{text}").context("cannot write what was seen")
     }
 
+    /// Writes down what the machine's journal has of dbfw, if the machine still answers.
+    pub(super) fn note_journal(&mut self) -> Result<()> {
+        const JOURNAL: &str = "journalctl --unit dbfw --output short-monotonic --lines 40";
+        match self.guest.run(JOURNAL) {
+            Ok(done) => self.note(&done.output),
+            Err(error) => self.note(&format!("{error:#}")),
+        }
+    }
+
     /// Watches the traffic while something happens.
     pub(super) fn during(
         &mut self,
