@@ -123,7 +123,7 @@ pub(super) fn check_pin(
 /// that this thread may load.
 pub fn variant(name: &'static str) -> &'static str {
     if let Some((_, copied)) = chain::SECOND_COPIES.iter().find(|(copy, _)| *copy == name) {
-        return *copied;
+        return copied;
     }
     if name == PROGRAM_XDP && has_perfmon() { PROGRAM_XDP_LEAN } else { name }
 }

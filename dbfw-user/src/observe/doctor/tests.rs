@@ -56,7 +56,7 @@ fn write(root: &Path, path: &str, content: &str) {
 }
 
 fn healthy() -> TempDir {
-    let directory = tree(&[
+    tree(&[
         ("proc/sys/kernel/osrelease", "6.12.0\n"),
         ("proc/sys/kernel/unprivileged_bpf_disabled", "2\n"),
         ("proc/sys/net/core/bpf_jit_enable", "1\n"),
@@ -71,8 +71,7 @@ fn healthy() -> TempDir {
         ("proc/sys/net/ipv4/conf/all/rp_filter", "0\n"),
         ("proc/sys/net/ipv4/conf/eth0/rp_filter", "2\n"),
         ("proc/net/tcp", "sl local rem st\n 0: 00000000:1538 00000000:0000 0A 0\n"),
-    ]);
-    directory
+    ])
 }
 
 fn link(name: &str, index: u32, layer: Option<Layer>, hardware: bool) -> Interface {
