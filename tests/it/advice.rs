@@ -306,11 +306,11 @@ fn interfaces_and_listeners() {
     host.configure(&format!("interfaces = [\"{names}\"]"), &database);
     assert_eq!(fixes(&host, "interfaces"), [""; 0]);
 
-    // "lo" is one that no program is for.
+    // "lo" is never filtered.
     host.configure("interfaces = [\"db0\", \"lo\"]", &database);
-    assert_eq!(fixes(&host, "link").len(), 1);
+    assert_eq!(fixes(&host, "interfaces").len(), 1);
     host.configure("interfaces = [\"db0\"]", &database);
-    assert_eq!(fixes(&host, "link"), [""; 0]);
+    assert_eq!(fixes(&host, "interfaces"), [""; 0]);
 
     assert_eq!(fixes(&host, "listener").len(), 1);
     let database = Echo::start(&pair.db, unused);

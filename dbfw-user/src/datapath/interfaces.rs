@@ -36,6 +36,8 @@ pub enum Kind {
     Vlan,
     /// A macvlan, macvtap or ipvlan of another interface.
     MacVlan,
+    /// A sit or GRE tunnel: XDP sees the headers that carried its packets before the packets.
+    Tunnel,
 }
 
 impl Kind {
@@ -46,7 +48,7 @@ impl Kind {
 
     /// Whether it is made of other interfaces.
     pub const fn is_stacked(self) -> bool {
-        !matches!(self, Self::Plain)
+        !matches!(self, Self::Plain | Self::Tunnel)
     }
 }
 
@@ -124,7 +126,10 @@ pub fn interface(message: &LinkMessage) -> Interface {
         index: message.header.index,
         layer: layer(message.header.link_layer_type),
         loopback: message.header.link_layer_type == LinkLayerType::Loopback,
-        kind: Kind::Plain,
+        kind: match message.header.link_layer_type {
+            LinkLayerType::Sit | LinkLayerType::Ipgre | LinkLayerType::Ip6gre => Kind::Tunnel,
+            _ => Kind::Plain,
+        },
         master: None,
         lower: None,
         driver: None,
@@ -142,7 +147,7 @@ pub fn interface(message: &LinkMessage) -> Interface {
             LinkAttribute::LinkInfo(info) => {
                 for info in info {
                     if let LinkInfo::Kind(info) = info {
-                        interface.kind = kind(info);
+                        interface.kind = kind(info).unwrap_or(interface.kind);
                         interface.driver = virtual_driver(info).map(str::to_owned);
                     }
                 }
@@ -158,8 +163,8 @@ pub fn interface(message: &LinkMessage) -> Interface {
     interface
 }
 
-fn kind(info: &InfoKind) -> Kind {
-    match info {
+fn kind(info: &InfoKind) -> Option<Kind> {
+    Some(match info {
         InfoKind::Bond => Kind::Bond,
         InfoKind::Team => Kind::Team,
         InfoKind::Bridge => Kind::Bridge,
@@ -168,8 +173,8 @@ fn kind(info: &InfoKind) -> Kind {
         InfoKind::MacVlan | InfoKind::MacVtap | InfoKind::IpVlan | InfoKind::IpVtap => {
             Kind::MacVlan
         }
-        _ => Kind::Plain,
-    }
+        _ => return None,
+    })
 }
 
 /// The driver behind a kind of virtual device, where native XDP in it is known.

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{KernelVersion, MtuChange, native_xdp};
 use crate::{
     config::Attach,
-    datapath::{HookMode, Interface, Layer},
+    datapath::{HookMode, Interface, Kind, Layer},
 };
 
 /// The modes that may be tried at an interface, or that it needs none.
@@ -101,6 +101,10 @@ impl Choice {
     pub fn of(interface: &Interface, now: Option<HookMode>, site: &Site<'_>) -> Self {
         if interface.kind.is_stacked() {
             return stacked(interface, site);
+        }
+        if interface.kind == Kind::Tunnel {
+            // XDP of either mode would judge what carried the packet.
+            return Self::Modes { modes: vec![HookMode::Tcx], why: None };
         }
         let forced = |mode| Self::Modes { modes: vec![mode], why: None };
         match site.attach {

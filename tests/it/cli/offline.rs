@@ -6,6 +6,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 
 use super::{Net, assert_exit, assert_snapshot, in_every_form, text, transcript};
 
@@ -82,8 +83,11 @@ fn followers_are_told_that_the_agent_went_away() {
 fn nothing_answers_where_nothing_ran() {
     let net = Net::new();
     let host = net.host();
+    let status = host.dbfw(&["status", "-o", "json"]);
+    assert_exit(&status, 1, "status");
+    let answer: Value = serde_json::from_slice(&status.stdout).expect("a document");
+    assert_eq!((&answer["protected"], &answer["protection"]), (&json!(false), &json!("no")));
     let lines = [
-        "status",
         "map dump",
         "map lookup 10.77.0.2",
         "explain 10.77.0.2",

@@ -151,3 +151,14 @@ fn links_without_an_ethernet_header_are_filtered_by_tcx_first() {
     assert_eq!(chosen(&present, &[2], Attach::Auto, NEW), [of("wg0", &[Tcx, Generic])]);
     assert_eq!(chosen(&present, &[2], Attach::Native, NEW), [of("wg0", &[Native])]);
 }
+
+#[test]
+fn a_tunnel_whose_carrier_xdp_would_judge_gets_tcx_alone() {
+    let present =
+        [Interface { layer: Some(Layer::Network), ..upper("sit0", 2, Kind::Tunnel, None) }];
+    for attach in [Attach::Auto, Attach::Native, Attach::Tcx, Attach::Generic] {
+        for kernel in [OLD, NEW] {
+            assert_eq!(chosen(&present, &[2], attach, kernel), [of("sit0", &[Tcx])], "{attach:?}");
+        }
+    }
+}
