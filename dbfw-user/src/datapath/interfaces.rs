@@ -7,7 +7,7 @@ use netlink_packet_route::link::{
 };
 use rtnetlink::Handle;
 
-use super::ethtool;
+use super::{ethtool, sys};
 use crate::config::Interfaces;
 
 /// Which header a link's frames begin with: it decides which program fits.
@@ -113,6 +113,10 @@ pub async fn list(handle: &Handle) -> Result<Vec<Interface>, rtnetlink::Error> {
     for interface in &mut found {
         if interface.hardware && interface.driver.is_none() {
             interface.driver = ethtool::driver(&interface.name).ok();
+        }
+        // XDP of either mode would judge what carried the packet.
+        if interface.kind == Kind::Tunnel && !sys::has_tcx() {
+            interface.layer = None;
         }
     }
     Ok(found)
