@@ -178,7 +178,7 @@ const TELLING: usize = 5;
 /// lies what carried it, where it came out of a sit or GRE tunnel.
 pub(crate) struct NetworkPacket<'a> {
     ctx: &'a TcContext,
-    /// Where the network header is in the data.
+    /// The place of the network header in the data.
     base: u32,
     /// Its first byte.
     first: u8,

@@ -27,7 +27,7 @@ pub(super) fn encode(format: u32, content: &impl Serialize) -> Result<Vec<u8>, s
 ///
 /// # Errors
 ///
-/// What is wrong with the file, in words.
+/// The reason why the file cannot be used, in words.
 pub(super) fn decode<T: DeserializeOwned>(format: u32, bytes: &[u8]) -> Result<T, String> {
     let file: File = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     if file.format != format {

@@ -19,7 +19,7 @@ use crate::{
 
 const FORMAT: u32 = 1;
 
-/// How long a file that is good again, but cannot be put in force, is left alone.
+/// Pause before a file that is good, but could not be put in force, is tried again.
 const AFTER_REFUSAL: Duration = Duration::from_secs(60);
 
 /// A bad file is read again at most every second, and at most a twentieth of the time.
