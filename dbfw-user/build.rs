@@ -77,7 +77,7 @@ fn revision() -> String {
     git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_default()
 }
 
-/// What git says, if it succeeds.
+/// The output of git, if it succeeds.
 fn git(arguments: &[&str]) -> Option<String> {
     let output = std::process::Command::new("git").args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -1,5 +1,5 @@
-//! How OWN says which addresses may be this host's own: bits found by a hash of the address,
-//! and two that say of a family that a network of it is local as a whole.
+//! The bits of OWN, which say which addresses may be this host's own: found by a hash of the
+//! address, and two that say of a family that a network of it is local as a whole.
 
 use crate::hash::{host6_key, spread};
 

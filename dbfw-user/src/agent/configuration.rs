@@ -35,7 +35,7 @@ pub(super) enum Standing {
     ReloadRefused,
     /// The files were bad when the agent started: the last good ones are in force.
     LastGood {
-        /// What is wrong with the files on disk.
+        /// The problems of the files on disk.
         bad: Problems,
     },
 }
@@ -43,13 +43,13 @@ pub(super) enum Standing {
 /// The files that were last in force, as `state_dir` keeps them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LastGood {
-    /// When they were put in force.
+    /// The moment they were put in force.
     in_force_since: Timestamp,
     /// The main file first.
     files: Vec<ConfigFile>,
 }
 
-/// Why there is no last good configuration to start from.
+/// A reason why there is no last good configuration to start from.
 #[derive(Debug, thiserror::Error)]
 enum LastGoodError {
     #[error("there is no last good configuration in {}", directory.display())]
@@ -108,13 +108,13 @@ impl LastGood {
     }
 }
 
-/// What a start has to go by.
+/// A configuration to start with, and its files.
 pub(super) struct Loaded {
     /// The configuration to put in force.
     pub(super) config: Config,
     /// The files it is from.
     pub(super) files: ConfigurationFiles,
-    /// What is wrong with the copy in `state_dir`, if anything is.
+    /// The problem of the copy in `state_dir`, if there is one.
     pub(super) trouble: Option<String>,
 }
 
@@ -124,7 +124,7 @@ pub(super) struct ConfigurationFiles {
     path: PathBuf,
     standing: Standing,
     in_force_since: Timestamp,
-    /// What is in force is not in `state_dir` yet.
+    /// Whether the configuration in force still has to be written to `state_dir`.
     unsaved: bool,
     next_try: Instant,
 }
@@ -175,7 +175,7 @@ impl ConfigurationFiles {
         &self.path
     }
 
-    /// How what is in force relates to the files.
+    /// The relation of the configuration in force to the files.
     pub(super) fn standing(&self) -> &Standing {
         &self.standing
     }
@@ -224,7 +224,7 @@ impl ConfigurationFiles {
         self.unsaved
     }
 
-    /// What is to be written of `config`, which is in force and was read back.
+    /// The copy to write of `config`, which is in force and was read back.
     pub(super) fn take_unsaved(&mut self, config: &Config) -> Option<LastGood> {
         std::mem::take(&mut self.unsaved)
             .then(|| LastGood { in_force_since: self.in_force_since, files: config.files.clone() })
@@ -235,7 +235,7 @@ impl ConfigurationFiles {
         self.unsaved = true;
     }
 
-    /// What it means that the files are not what is in force, if they are not.
+    /// The degradation, where the files are not what is in force.
     pub(super) fn degradation(&self) -> Option<Degradation> {
         let since = self.in_force_since;
         match &self.standing {
@@ -248,7 +248,7 @@ impl ConfigurationFiles {
     }
 }
 
-/// What a start without a configuration means for the ports.
+/// The effect of a start without a configuration on the ports.
 fn effect(agent: &AgentConfig) -> String {
     let effect = match offline::is_filtering(agent) {
         Some(true) => "what an earlier agent attached goes on filtering by the last policy",

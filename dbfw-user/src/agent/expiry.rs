@@ -13,7 +13,7 @@ use crate::source::{Origin, SourceKey, TrustedSource};
 /// moves it by less in the second between two looks.
 const STEP: SignedDuration = SignedDuration::from_millis(500);
 
-/// How long a clock has to run without a step before it ends sources for good.
+/// Time a clock has to run without a step before it ends sources for good.
 const STEADY: Duration = Duration::from_secs(600);
 
 /// Both clocks at one moment.
@@ -41,12 +41,12 @@ pub(super) struct Step {
     started: Timestamp,
     /// The wall clock just before the step.
     before: Timestamp,
-    /// How far it was stepped.
+    /// The distance of the step.
     by: SignedDuration,
 }
 
 impl Step {
-    /// How far the clock was stepped.
+    /// Returns the distance of the step.
     pub(super) fn by(&self) -> SignedDuration {
         self.by
     }
@@ -187,7 +187,7 @@ impl Expiry {
         self.ended.extend(over);
     }
 
-    /// What has ended for good, for the next run.
+    /// The sources that have ended for good, for the next run.
     pub(super) fn ended(&self) -> &BTreeSet<Ended> {
         &self.ended
     }
