@@ -49,6 +49,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let all = Checks::read()?;
     let on_kernels = all.select(lists, &options.checks)?;
     let on_systemd = all.select(&[List::Systemd], &[])?;
+    let commit = table::commit();
     let dbfw = artifact::dbfw(&["--release"])?;
     let program = artifact::vm_checks()?;
 
@@ -59,10 +60,12 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     payload.init(&cmd::root().join("tests/vm/init.sh"))?;
     payload.program(&dbfw, "usr/local/bin/dbfw")?;
     payload.program(&program, "opt/dbfw/checks")?;
-    if on_kernels.names().lines().any(|name| name.starts_with(checks::KERNEL_TESTS)) {
+    let has_kernel = options.targets.iter().any(|target| matches!(target, Target::Kernel(_)));
+    let names = on_kernels.names();
+    if has_kernel && names.lines().any(|name| name.starts_with(checks::KERNEL_TESTS)) {
         payload.program(&artifact::kernel_tests()?, "opt/dbfw/it")?;
     }
-    payload.text("opt/dbfw/list", &on_kernels.names())?;
+    payload.text("opt/dbfw/list", &names)?;
 
     let mut verdicts = Vec::new();
     for target in options.targets {
@@ -75,7 +78,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         let verdict = match reports {
             Ok(reports) => {
                 if is_full {
-                    table::keep(&directory, target, &reports)?;
+                    table::keep(&directory, target, &commit, &reports)?;
                 }
                 checks.judge(&reports)
             }

@@ -25,18 +25,27 @@ struct Column {
     passed: BTreeMap<String, bool>,
 }
 
-/// Keeps the reports of a full run.
-pub(super) fn keep(directory: &Path, target: Target, reports: &Reports) -> Result<()> {
-    let today = cmd::read(Command::new("date").args(["--utc", "+%Y-%m-%d"]))?;
+/// The commit that is checked out, or nothing outside of a repository.
+pub(super) fn commit() -> String {
     let mut git = Command::new("git");
     git.args(["describe", "--always", "--dirty", "--exclude=*"]).current_dir(cmd::root());
-    let commit = cmd::read(&mut git).unwrap_or_default();
+    cmd::read(&mut git).unwrap_or_default().trim().to_owned()
+}
+
+/// Keeps the reports of a full run of what was built from `commit`.
+pub(super) fn keep(
+    directory: &Path,
+    target: Target,
+    commit: &str,
+    reports: &Reports,
+) -> Result<()> {
+    let today = cmd::read(Command::new("date").args(["--utc", "+%Y-%m-%d"]))?;
     let passed: BTreeMap<&str, bool> =
         reports.checks.iter().map(|check| (check.name.as_str(), check.failure.is_none())).collect();
     let column = json!({
         "kernel": reports.kernel,
         "date": today.trim(),
-        "commit": commit.trim(),
+        "commit": commit,
         "passed": passed,
     });
     let path = file(directory, target);
@@ -144,7 +153,7 @@ mod tests {
             reports.take(line).expect("a report");
         }
         let target = Target::Kernel(Series::Named(6, 12));
-        keep(directory.path(), target, &reports).expect("kept");
+        keep(directory.path(), target, "1234abc", &reports).expect("kept");
         let columns = [
             (target, read(directory.path(), target)),
             (Target::Kernel(Series::Newest), None),
@@ -155,6 +164,7 @@ mod tests {
         let text =
             render(&columns, &kernels.expect("a list"), &systemd.expect("a list"), "QEMU 7.2 (x)");
         assert!(text.contains("- 6.12: 6.12.1 Debian, on 20"), "{text}");
+        assert!(text.contains(", dbfw at 1234abc\n"), "{text}");
         assert!(text.contains("- newest: not run\n"), "{text}");
         assert!(text.contains("| `load` | it loads | pass | - |\n"), "{text}");
         assert!(text.contains("| `bond` | a bond | FAIL | - |\n"), "{text}");
