@@ -7,7 +7,7 @@ use dbfw_tests::{
     netns::{Netns, finish, veth},
     site::{
         Answer::{Refused, Served, Silent},
-        Line, assert_answer, wait_for_interface,
+        Ends, Line, assert_answer, wait_for_interface,
     },
 };
 
@@ -30,9 +30,9 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("wireguard", wireguard),
     ("macvlan", macvlan),
     ("vrf", vrf),
-    ("ipip", |machine| tunnel(machine, "ipip", &Families::Ipv4)),
-    ("sit", |machine| tunnel(machine, "sit", &Families::Ipv6)),
-    ("gre", gre),
+    ("ipip", ipip),
+    ("sit", |machine| needs_tcx(machine, "sit", &Families::Ipv6)),
+    ("gre", |machine| needs_tcx(machine, "gre", &Families::Both)),
 ];
 
 /// An agent that is ready, without a backstop: silence is the hooks' own.
@@ -118,7 +118,7 @@ fn bridge(machine: &Machine) {
     }
     let second = line.ends().map(|ends| {
         let server = if ends.server.is_ipv4() { "10.90.1.77" } else { "fd90:1::77" };
-        dbfw_tests::site::Ends { server: server.parse().expect("an address"), ..ends }
+        Ends { server: server.parse().expect("an address"), ..ends }
     });
     let _servers = [Servers::start(&machine.host), Servers::start(&behind)];
     for mode in machine.modes() {
@@ -171,24 +171,31 @@ enum Families {
     Both,
 }
 
+impl Families {
+    /// The ends of a line that the device carries.
+    fn of(&self, line: &Line<'_>) -> Vec<Ends> {
+        match self {
+            Self::Ipv4 => vec![line.v4],
+            Self::Ipv6 => vec![line.v6],
+            Self::Both => line.ends().to_vec(),
+        }
+    }
+}
+
 /// What comes through a device without an Ethernet header: silent where the device is covered,
 /// reset by the backstop where it is not.
 fn over(machine: &Machine, device: &str, below: &Line<'_>, families: &Families) {
     let line = inner(machine, device);
-    let ends: &[_] = match families {
-        Families::Ipv4 => &[line.v4],
-        Families::Ipv6 => &[line.v6],
-        Families::Both => &line.ends(),
-    };
+    let ends = families.of(&line);
     let _servers = Servers::start(&machine.host);
-    traffic::assert_ends_filtered(&machine.client, ends, Served);
+    traffic::assert_ends_filtered(&machine.client, &ends, Served);
     {
         let _host = hooks_alone(machine, &["eth0", device], "auto", &[below, &line]);
-        traffic::assert_ends_filtered(&machine.client, ends, Silent);
+        traffic::assert_ends_filtered(&machine.client, &ends, Silent);
         traffic::assert_filtered(below, Silent);
     }
     let _host = with_backstop(machine, &["eth0"], &[below, &line]);
-    traffic::assert_ends_filtered(&machine.client, ends, Refused);
+    traffic::assert_ends_filtered(&machine.client, &ends, Refused);
 }
 
 /// The line through such a device.
@@ -198,29 +205,32 @@ fn inner<'m>(machine: &'m Machine, device: &str) -> Line<'m> {
     line
 }
 
-fn tunnel(machine: &Machine, kind: &str, families: &Families) {
-    let below = built(machine, kind);
-    over(machine, TUNNEL, &below, families);
+fn ipip(machine: &Machine) {
+    let below = built(machine, "ipip");
+    over(machine, TUNNEL, &below, &Families::Ipv4);
 }
 
-/// Before TCX no program sees what is inside GRE: then the status must not be PROTECTED.
-fn gre(machine: &Machine) {
-    let below = built(machine, "gre");
-    let line = inner(machine, TUNNEL);
-    let _servers = Servers::start(&machine.host);
-    traffic::assert_filtered(&line, Served);
-    {
-        let host = hooks_alone(machine, &["eth0", TUNNEL], "auto", &[&below, &line]);
-        let output = host.dbfw(&["status"]);
-        let text = String::from_utf8_lossy(&output.stdout);
-        if output.status.success() {
-            traffic::assert_filtered(&line, Silent);
-        } else {
-            assert!(!machine.has_tcx() && text.contains(TUNNEL), "{text}");
-        }
+/// A tunnel of which only TCX sees what is inside: before that, the status is DEGRADED and names
+/// the device, and the backstop refuses.
+fn needs_tcx(machine: &Machine, kind: &str, families: &Families) {
+    let below = built(machine, kind);
+    if machine.has_tcx() {
+        over(machine, TUNNEL, &below, families);
+        return;
     }
-    let _host = with_backstop(machine, &["eth0"], &[&below, &line]);
-    traffic::assert_filtered(&line, Refused);
+    let line = inner(machine, TUNNEL);
+    let ends = families.of(&line);
+    let _servers = Servers::start(&machine.host);
+    traffic::assert_ends_filtered(&machine.client, &ends, Served);
+    let mut host = Host::new(&machine.host);
+    host.configure(&format!("interfaces = [\"eth0\", \"{TUNNEL}\"]"), &orders(&[&below, &line]));
+    host.start();
+    let output = host.dbfw(&["status"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("DEGRADED") && text.contains(TUNNEL), "{text}");
+    traffic::assert_filtered(&below, Silent);
+    traffic::assert_ends_filtered(&machine.client, &ends, Refused);
 }
 
 const TUNNEL: &str = "tnl7";
