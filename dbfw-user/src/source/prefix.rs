@@ -1,13 +1,13 @@
 //! Prefixes in the one form the rest of dbfw uses, and ranges as prefixes.
 
 use std::{
-    fmt,
-    net::{IpAddr, Ipv6Addr},
+    fmt, iter,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
 use dbfw_common::Family;
-use ipnet::{IpNet, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network, ipv4_mask_to_prefix};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
@@ -30,13 +30,13 @@ const MAX_SPELT: usize = 8;
 /// Ordered by family, address and length: a prefix comes directly before those inside it.
 /// As text always with its length, `10.0.0.1/32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Prefix(IpNet);
+pub struct Prefix(IpNetwork);
 
 impl Prefix {
     /// Every IPv4 address.
-    pub const ANY4: Self = Self(IpNet::V4(Ipv4Net::new_assert(std::net::Ipv4Addr::UNSPECIFIED, 0)));
+    pub const ANY4: Self = Self::v4(Ipv4Addr::UNSPECIFIED, 0);
     /// Every IPv6 address.
-    pub const ANY6: Self = Self(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)));
+    pub const ANY6: Self = Self::v6(Ipv6Addr::UNSPECIFIED, 0);
 
     /// The prefix of the first `len` bits of `addr`; a length beyond the family's counts as
     /// the family's. Of an IPv4-mapped address the first 96 bits say no more than "IPv4", so
@@ -48,12 +48,25 @@ impl Prefix {
             _ => (addr, len),
         };
         let len = len.min(bits(addr));
-        Self(IpNet::new_assert(addr, len).trunc())
+        match addr {
+            IpAddr::V4(addr) => Self::v4(net4(addr, len).network(), len),
+            IpAddr::V6(addr) => Self::v6(net6(addr, len).network(), len),
+        }
+    }
+
+    /// The prefix of an IPv4 address and a netmask; `None` if the mask has gaps.
+    pub(super) fn with_netmask(addr: Ipv4Addr, mask: Ipv4Addr) -> Option<Self> {
+        Some(Self::new(addr.into(), ipv4_mask_to_prefix(mask).ok()?))
+    }
+
+    /// An IPv4 prefix; its host bits are zero.
+    const fn v4(addr: Ipv4Addr, len: u8) -> Self {
+        Self(IpNetwork::V4(net4(addr, len)))
     }
 
     /// An IPv6 prefix that a constant names; its host bits are zero.
     pub(crate) const fn v6(addr: Ipv6Addr, len: u8) -> Self {
-        Self(IpNet::V6(Ipv6Net::new_assert(addr, len)))
+        Self(IpNetwork::V6(net6(addr, len)))
     }
 
     /// The prefix of this one address.
@@ -63,18 +76,23 @@ impl Prefix {
 
     /// Its first address.
     pub fn addr(&self) -> IpAddr {
-        self.0.addr()
+        self.0.ip()
+    }
+
+    /// Its last address.
+    pub(super) fn last_addr(&self) -> IpAddr {
+        self.0.broadcast()
     }
 
     /// How many leading bits it fixes.
     #[expect(clippy::len_without_is_empty, reason = "a prefix always holds an address")]
     pub fn len(&self) -> u8 {
-        self.0.prefix_len()
+        self.0.prefix()
     }
 
     /// Whether it is IPv4.
     pub fn is_v4(&self) -> bool {
-        matches!(self.0, IpNet::V4(_))
+        self.0.is_ipv4()
     }
 
     /// Its address family.
@@ -84,25 +102,25 @@ impl Prefix {
 
     /// Whether it is a single address.
     pub fn is_host(&self) -> bool {
-        self.len() == self.0.max_prefix_len()
+        self.len() == bits(self.addr())
     }
 
     /// Whether `addr` is one of its addresses. As on the wire, an IPv4-mapped address is
     /// IPv6; `IpAddr::to_canonical` makes IPv4 of it.
     pub fn contains(&self, addr: IpAddr) -> bool {
-        self.0.contains(&addr)
+        self.0.contains(addr)
     }
 
     /// Whether every address of `other` is one of its own.
     pub fn covers(&self, other: &Self) -> bool {
-        self.0.contains(&other.0)
+        self.len() <= other.len() && self.contains(other.addr())
     }
 
     /// First and last address as numbers.
     pub(crate) fn bounds(&self) -> (u128, u128) {
         match self.0 {
-            IpNet::V4(net) => (net.network().to_bits().into(), net.broadcast().to_bits().into()),
-            IpNet::V6(net) => (net.network().to_bits(), net.broadcast().to_bits()),
+            IpNetwork::V4(net) => (net.ip().to_bits().into(), net.broadcast().to_bits().into()),
+            IpNetwork::V6(net) => (net.ip().to_bits(), net.broadcast().to_bits()),
         }
     }
 }
@@ -166,24 +184,48 @@ impl<'de> Deserialize<'de> for Prefix {
 }
 
 /// The fewest prefixes that together are exactly the addresses from `first` to `last`.
+///
+/// # Errors
+/// The ends are of two families or the wrong way round, or only an IPv4-mapped form would name
+/// a part of the range.
 pub fn range_prefixes(first: IpAddr, last: IpAddr) -> Result<Vec<Prefix>, PrefixError> {
-    let nets: Vec<IpNet> = match (first.to_canonical(), last.to_canonical()) {
-        (IpAddr::V4(a), IpAddr::V4(b)) if a <= b => {
-            Ipv4Subnets::new(a, b, 0).map(IpNet::V4).collect()
-        }
-        (IpAddr::V6(a), IpAddr::V6(b)) if a <= b => {
-            Ipv6Subnets::new(a, b, 0).map(IpNet::V6).collect()
-        }
-        (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => {
-            return Err(PrefixError::Backwards { first, last });
-        }
-        _ => return Err(PrefixError::MixedFamilies { first, last }),
-    };
+    let (start, end) = (first.to_canonical(), last.to_canonical());
+    if start.is_ipv4() != end.is_ipv4() {
+        return Err(PrefixError::MixedFamilies { first, last });
+    }
+    if end < start {
+        return Err(PrefixError::Backwards { first, last });
+    }
+    // IPv4 in its IPv4-mapped form, of which `Prefix::new` makes IPv4 again.
+    let blocks: Vec<(Ipv6Addr, u8)> = blocks(as_ipv6(start), as_ipv6(end)).collect();
     // Else a piece of an IPv6 range would become all of IPv4.
-    if nets.iter().any(|net| is_mapped(net.addr())) {
+    if start.is_ipv6() && blocks.iter().any(|(addr, _)| is_mapped(IpAddr::V6(*addr))) {
         return Err(PrefixError::Mapped { text: format!("{first}-{last}") });
     }
-    Ok(nets.into_iter().map(Prefix).collect())
+    Ok(blocks.into_iter().map(|(addr, len)| Prefix::new(IpAddr::V6(addr), len)).collect())
+}
+
+/// The fewest blocks that together are the addresses from `first` to `last`, in order: the first
+/// address and the length of each.
+fn blocks(first: Ipv6Addr, last: Ipv6Addr) -> impl Iterator<Item = (Ipv6Addr, u8)> {
+    let last = last.to_bits();
+    let mut next = Some(first.to_bits());
+    iter::from_fn(move || {
+        let start = next?;
+        // A block starts at a multiple of its size, and has to fit into the rest of the range.
+        let fits = (last - start).checked_add(1).map_or(u128::BITS, u128::ilog2);
+        let host_bits = start.trailing_zeros().min(fits);
+        let end = start | u128::MAX.checked_shr(u128::BITS - host_bits).unwrap_or(0);
+        next = end.checked_add(1).filter(|next| *next <= last);
+        Some((Ipv6Addr::from_bits(start), (u128::BITS - host_bits) as u8))
+    })
+}
+
+fn as_ipv6(addr: IpAddr) -> Ipv6Addr {
+    match addr {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
+    }
 }
 
 /// Why a text is not a prefix or a range.
@@ -335,6 +377,16 @@ fn parse_length(text: &str) -> Option<u8> {
     plain.then(|| text.parse().ok()).flatten()
 }
 
+/// A network of at most 32 bits, as every caller makes sure.
+const fn net4(addr: Ipv4Addr, len: u8) -> Ipv4Network {
+    Ipv4Network::new_checked(addr, len).expect("an IPv4 prefix has at most 32 bits")
+}
+
+/// A network of at most 128 bits, as every caller makes sure.
+const fn net6(addr: Ipv6Addr, len: u8) -> Ipv6Network {
+    Ipv6Network::new_checked(addr, len).expect("an IPv6 prefix has at most 128 bits")
+}
+
 fn bits(addr: IpAddr) -> u8 {
     if addr.is_ipv4() { 32 } else { 128 }
 }
@@ -345,6 +397,7 @@ fn is_mapped(addr: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
     use proptest::prelude::*;
 
     use super::*;
@@ -478,7 +531,57 @@ mod tests {
         }
     }
 
+    /// The model: the same prefix as a crate of another author has it.
+    fn model(addr: IpAddr, len: u8) -> IpNet {
+        IpNet::new_assert(addr, len).trunc()
+    }
+
+    fn text_of(nets: impl Iterator<Item = impl ToString>) -> Vec<String> {
+        nets.map(|net| net.to_string()).collect()
+    }
+
     proptest! {
+        #[test]
+        fn as_ipnet_has_it(raw: u128, other: u128, common in 0u32..=128, lens: [u8; 2], v4: bool) {
+            // The other address shares leading bits, else no prefix would hold both.
+            let other = raw ^ other.checked_shr(common).unwrap_or(0);
+            let [a, b] = [raw, other].map(|raw| match v4 {
+                true => IpAddr::V4(((raw >> 96) as u32).into()),
+                false => IpAddr::V6(raw.into()),
+            });
+            let [len_a, len_b] = lens.map(|len| len % (bits(a) + 1));
+            prop_assume!(!is_mapped(a) && !is_mapped(b));
+            let ([net, inside], [expected, model_inside]) = (
+                [Prefix::new(a, len_a), Prefix::new(b, len_b)],
+                [model(a, len_a), model(b, len_b)],
+            );
+            prop_assert_eq!(net.to_string(), expected.to_string());
+            prop_assert_eq!((net.addr(), net.last_addr()), (expected.network(), expected.broadcast()));
+            prop_assert_eq!(net.is_host(), len_a == expected.max_prefix_len());
+            prop_assert_eq!(net.contains(b), expected.contains(&b));
+            prop_assert_eq!(net.covers(&inside), expected.contains(&model_inside));
+            prop_assert_eq!(net.cmp(&inside), expected.cmp(&model_inside));
+        }
+
+        #[test]
+        fn ranges_as_ipnet_has_them(a: u128, b: u128, shift in 0u32..128) {
+            // Ends that share leading bits, the family's edges among them.
+            let (a, b) = (a >> shift, u128::MAX - (b >> shift));
+            let (first, last) = (a.min(b), a.max(b));
+            let [first4, last4] = [first, last].map(|raw| Ipv4Addr::from_bits((raw >> 96) as u32));
+            prop_assert_eq!(
+                text_of(range_prefixes(first4.into(), last4.into()).unwrap().iter()),
+                text_of(Ipv4Subnets::new(first4, last4, 0))
+            );
+            let [first, last] = [first, last].map(Ipv6Addr::from_bits);
+            let subnets: Vec<_> = Ipv6Subnets::new(first, last, 0).collect();
+            prop_assume!(!subnets.iter().any(|net| is_mapped(net.addr().into())));
+            prop_assert_eq!(
+                text_of(range_prefixes(first.into(), last.into()).unwrap().iter()),
+                text_of(subnets.iter())
+            );
+        }
+
         #[test]
         fn text_round_trip(raw: u128, v4: bool, len in 0u8..=128) {
             let addr = if v4 { IpAddr::V4((raw as u32).into()) } else { IpAddr::V6(raw.into()) };

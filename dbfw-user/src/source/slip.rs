@@ -152,13 +152,12 @@ fn with_netmask(text: &str) -> Option<(Slip, String)> {
     let (address, mask) = text.split_once(['/', ' ', '\t'])?;
     let address: Ipv4Addr = address.parse().ok()?;
     let mask: Ipv4Addr = mask.trim().parse().ok()?;
-    let length = ipnet::ipv4_mask_to_prefix(mask).ok()?;
+    let prefix = Prefix::with_netmask(address, mask)?;
     // Two addresses in a line, or a mask of nothing.
-    if length == 0 {
+    if prefix.len() == 0 {
         return None;
     }
     // The address inside its network: what was meant is not certain, and is the operator's to say.
-    let prefix = Prefix::new(address.into(), length);
     (prefix.addr() == address).then(|| (Slip::Netmask, prefix.to_string()))
 }
 
@@ -215,11 +214,7 @@ fn short_range(text: &str) -> Option<(Slip, String)> {
 fn network_range(text: &str) -> Option<(Slip, String)> {
     let (first, last) = text.split_once('-')?;
     let (first, last): (Prefix, Prefix) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-    let end = match last.bounds().1 {
-        end if last.is_v4() => IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(end).ok()?)),
-        end => IpAddr::V6(end.into()),
-    };
-    let entry = range(&first.addr().to_string(), &end.to_string())?;
+    let entry = range(&first.addr().to_string(), &last.last_addr().to_string())?;
     Some((Slip::Networks, entry))
 }
 
