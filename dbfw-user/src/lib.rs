@@ -1,11 +1,12 @@
 //! dbfw: trusted sources for a database you host yourself, enforced in XDP.
 //!
-//! The data goes one way: `config` and `provider` yield trusted sources, `resolve` turns
-//! them into prefixes, `policy` computes what the kernel should hold and the plan to get
+//! The data goes one way: `config` and `provider` yield trusted sources, `answers` keeps the
+//! prefixes that workers found for them, `policy` computes what the kernel should hold and the plan to get
 //! there, `datapath` carries it out, `agent` drives all of it. `protection` says whether what
 //! is configured is in force. `observe`, `control` and `cli` only look, or ask the agent.
 
 pub mod agent;
+pub mod answers;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use crate::{
-    provider::{Cause, list::FileList, worker::ListOutcome},
-    resolve::Damper,
+    answers::{Cause, Damper},
+    provider::{list::FileList, worker::ListOutcome},
     source::{Prefix, TrustedSource},
 };
 
@@ -198,7 +198,7 @@ impl List {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::FetchError;
+    use crate::answers::FetchError;
 
     const GONE_AFTER: Duration = Duration::from_secs(120);
 

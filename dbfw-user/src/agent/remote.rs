@@ -13,17 +13,18 @@ use tokio::{
 };
 
 use crate::{
+    answers::FetchError,
     config::{AptibleConfig, Config, DigitalOceanConfig, DnsConfig, FeedsConfig},
     provider::{
-        FetchError,
         aptible::Aptible,
         budget::Budget,
         digitalocean::DigitalOcean,
+        dns::Names,
+        feed::Feeds,
         inventory::Inventory,
         stats::Stats,
         worker::{Command, Demand, Mailbox, Report},
     },
-    resolve::{dns::Names, feed::Feeds},
     source::SourceType,
 };
 

@@ -19,10 +19,11 @@ use super::{
     state::{Agent, file_of, with_provider},
 };
 use crate::{
+    answers::Cause,
     config::DatabaseConfig,
     observe::metrics::Outcome,
     provider::{
-        Cause, FileProvider, provider_name,
+        FileProvider, provider_name,
         worker::{ListOutcome, Report},
     },
     source::SourceKey,

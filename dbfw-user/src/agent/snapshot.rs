@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{checked, expiry::Ended, files};
 use crate::{
+    answers::Stored,
     policy::{DatabasePolicy, SlotTable},
-    resolve::Stored,
     source::{Origin, Prefix, Rule, RuleKind, TrustedSource},
 };
 

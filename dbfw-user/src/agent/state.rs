@@ -27,6 +27,7 @@ use super::{
     snapshot::SnapshotError,
 };
 use crate::{
+    answers::{Cache, Limits},
     config::{Config, DatabaseConfig, ProviderConfig},
     control::wire::DropEvent,
     datapath::{Datapath, Events, HookMode, Interface, Reader},
@@ -39,7 +40,6 @@ use crate::{
     policy::{Policy, SlotTable},
     protection::Told,
     provider::{FileProvider, worker::ListOutcome},
-    resolve::{Cache, Limits},
 };
 
 /// Over how long `dbfw status` averages drops.

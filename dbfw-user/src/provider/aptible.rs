@@ -32,7 +32,6 @@ use url::Url;
 
 use self::document::{Document, Rules, rules};
 use super::{
-    Cause, FetchError,
     backoff::Backoff,
     http::{HttpClient, Options, Redirects, Validators, clean},
     rounds::{self, Task, Wanted, jittered},
@@ -40,7 +39,10 @@ use super::{
     stats::Stats,
     worker::{Demand, ListOutcome, Mailbox, Report},
 };
-use crate::config::AptibleConfig;
+use crate::{
+    answers::{Cause, FetchError},
+    config::AptibleConfig,
+};
 
 /// Bytes an answer may have; a document of an endpoint has some thousand.
 const MAX_BYTES: u64 = 1 << 20;

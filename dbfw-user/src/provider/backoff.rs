@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::Cause;
+use crate::answers::Cause;
 
 /// No wait by this module alone is longer, unless polls are further apart.
 const LONGEST: Duration = Duration::from_secs(300);

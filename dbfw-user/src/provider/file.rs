@@ -64,7 +64,7 @@ mod tests {
 
         let missing = dir.path().join("missing");
         let error = read(&missing);
-        assert_eq!(error.cause(), crate::provider::Cause::NotFound);
+        assert_eq!(error.cause(), crate::answers::Cause::NotFound);
         assert_eq!(
             error.to_string(),
             format!(
@@ -74,36 +74,36 @@ mod tests {
         );
 
         let error = read(dir.path());
-        assert_eq!(error.cause(), crate::provider::Cause::Invalid);
+        assert_eq!(error.cause(), crate::answers::Cause::Invalid);
         assert!(error.to_string().contains("is not a regular file"), "{error}");
 
         let pipe = dir.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
         assert!(made.success());
-        assert_eq!(read(&pipe).cause(), crate::provider::Cause::Invalid);
-        assert_eq!(read(Path::new("/dev/zero")).cause(), crate::provider::Cause::Invalid);
+        assert_eq!(read(&pipe).cause(), crate::answers::Cause::Invalid);
+        assert_eq!(read(Path::new("/dev/zero")).cause(), crate::answers::Cause::Invalid);
 
         let path = list_in(dir.path());
         let below = path.join("below");
-        assert_eq!(read(&below).cause(), crate::provider::Cause::Io);
+        assert_eq!(read(&below).cause(), crate::answers::Cause::Io);
 
         fs::write(&path, "10.0.0.1\nnonsense\n").unwrap();
         let error = read(&path);
-        assert_eq!(error.cause(), crate::provider::Cause::Invalid);
+        assert_eq!(error.cause(), crate::answers::Cause::Invalid);
         assert!(error.to_string().contains("orders.list:2: "), "{error}");
 
         fs::File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
         let error = read(&path);
-        assert_eq!(error.cause(), crate::provider::Cause::TooLarge);
+        assert_eq!(error.cause(), crate::answers::Cause::TooLarge);
         assert!(error.to_string().contains("is larger than 67108864 bytes"), "{error}");
 
         fs::write(&path, "10.0.0.1\n").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
         // Root reads it all the same.
         if fs::File::open(&path).is_err() {
-            assert_eq!(read(&path).cause(), crate::provider::Cause::Permission);
+            assert_eq!(read(&path).cause(), crate::answers::Cause::Permission);
         }
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
-        assert_eq!(ProviderError::io(path, denied).cause(), crate::provider::Cause::Permission);
+        assert_eq!(ProviderError::io(path, denied).cause(), crate::answers::Cause::Permission);
     }
 }

@@ -18,8 +18,10 @@ use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
 use url::Url;
 
-use super::{Cause, FetchError};
-use crate::config::{HttpConfig, http::is_loopback};
+use crate::{
+    answers::{Cause, FetchError},
+    config::{HttpConfig, http::is_loopback},
+};
 
 pub use answer::Response;
 pub use rate::Rate;

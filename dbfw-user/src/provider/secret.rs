@@ -10,8 +10,10 @@ use std::{
 
 use secrecy::{SecretString, zeroize::Zeroizing};
 
-use super::{Cause, FetchError};
-use crate::config::TokenSource;
+use crate::{
+    answers::{Cause, FetchError},
+    config::TokenSource,
+};
 
 /// Bytes a token may have.
 const MAX_BYTES: usize = 4096;

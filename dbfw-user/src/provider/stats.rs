@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use super::{Cause, budget::Left};
-use crate::config::RequestLimits;
+use super::budget::Left;
+use crate::{answers::Cause, config::RequestLimits};
 
 /// Counters and gauges of one provider. All start at 0.
 #[derive(Debug, Default)]

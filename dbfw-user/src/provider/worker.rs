@@ -7,9 +7,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{FetchError, inventory::Inventory};
+use super::inventory::Inventory;
 use crate::{
-    resolve::Outcome,
+    answers::{FetchError, Outcome},
     source::{SourceKey, TrustedSource},
 };
 

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
-use crate::{policy::Guard, provider::Cause};
+use crate::{answers::Cause, policy::Guard};
 
 /// Upper bounds in seconds of the buckets of `dbfw_sync_duration_seconds`; one without a
 /// bound follows.

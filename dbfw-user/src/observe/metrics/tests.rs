@@ -4,10 +4,7 @@ use dbfw_common::{Counted, Counter, Family, Reason};
 use jiff::Timestamp;
 
 use super::*;
-use crate::{
-    policy::Guard,
-    provider::{Cause, stats::StatsSnapshot},
-};
+use crate::{answers::Cause, policy::Guard, provider::stats::StatsSnapshot};
 
 const DOCS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md"));
 

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::MAX_SHOWN;
 use crate::{
-    provider::{Cause, FetchError, http::clean},
+    answers::{Cause, FetchError},
+    provider::http::clean,
     source::{GrammarError, Mendable as _, SourceType, TrustedSource},
 };
 

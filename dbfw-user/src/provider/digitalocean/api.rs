@@ -14,9 +14,9 @@ use super::{
     session::{CONCURRENT, Session},
 };
 use crate::{
+    answers::FetchError,
     config::DigitalOceanConfig,
     provider::{
-        FetchError,
         budget::Budget,
         http::{HttpClient, Redirects},
         secret::Token,

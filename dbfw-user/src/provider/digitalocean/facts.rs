@@ -7,7 +7,7 @@ use super::{
     resource::Resource,
     wire::Droplet,
 };
-use crate::provider::{Cause, FetchError};
+use crate::answers::{Cause, FetchError};
 
 /// No answer to use.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use twox_hash::XxHash3_128;
 use url::Url;
 
 use super::resource::{PageView, Resource};
-use crate::provider::{Cause, FetchError};
+use crate::answers::{Cause, FetchError};
 
 /// Things on a page, the most the API gives.
 pub(crate) const PER_PAGE: u64 = 200;

@@ -12,7 +12,7 @@ use super::{
     resource::Resource,
     session::{Request, Session},
 };
-use crate::provider::{Cause, FetchError};
+use crate::answers::{Cause, FetchError};
 
 /// Lists of more pages are put together on another thread.
 const SMALL: usize = 5;

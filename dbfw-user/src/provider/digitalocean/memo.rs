@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::{
+    answers::{Answer, Outcome, Part},
     provider::worker::{Demand, ListOutcome},
-    resolve::{Answer, Outcome, Part},
     source::SourceKey,
 };
 
@@ -95,7 +95,7 @@ fn is_full(answer: &Answer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::{Cause, FetchError};
+    use crate::answers::{Cause, FetchError};
 
     fn key() -> SourceKey {
         SourceKey { kind: crate::source::SourceType::Tag, value: "web".to_owned() }

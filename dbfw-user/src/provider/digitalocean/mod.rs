@@ -17,6 +17,7 @@ mod round;
 mod rules;
 mod schedule;
 mod session;
+pub(crate) mod sources;
 mod stock;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 
 use super::listing::pages;
 use crate::{
-    provider::{Cause, FetchError, http::clean, worker::Demand},
+    answers::{Cause, FetchError},
+    provider::{http::clean, worker::Demand},
     source::{Mendable as _, Prefix, SourceKey, SourceType, TrustedSource},
 };
 

@@ -16,14 +16,12 @@ use super::{
     plan::{self, Want},
     rules,
     session::{Course, Request, Session},
+    sources::{app, droplet, k8s, tag, vpc},
     wire::{App, Cluster, Firewall, Vpc},
 };
 use crate::{
-    provider::{
-        Cause, FetchError,
-        worker::{Demand, ListOutcome, Report},
-    },
-    resolve::{Outcome, app, droplet, k8s, tag, vpc},
+    answers::{Cause, FetchError, Outcome},
+    provider::worker::{Demand, ListOutcome, Report},
     source::{SourceKey, SourceType},
 };
 

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::wire::{Firewall, FirewallRule};
 use crate::{
-    provider::{Cause, FetchError, http::clean, worker::ListOutcome},
+    answers::{Cause, FetchError},
+    provider::{http::clean, worker::ListOutcome},
     source::{Mendable as _, SourceKey, SourceType, TrustedSource},
 };
 

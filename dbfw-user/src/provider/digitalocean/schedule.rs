@@ -5,7 +5,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::session::Course;
-use crate::provider::{Cause, FetchError, backoff::Backoff, rounds::jittered};
+use crate::{
+    answers::{Cause, FetchError},
+    provider::{backoff::Backoff, rounds::jittered},
+};
 
 /// The times of rounds.
 #[derive(Debug)]

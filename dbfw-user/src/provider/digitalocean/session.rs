@@ -22,9 +22,9 @@ use super::{
     listing::Fetched,
     wire::ErrorBody,
 };
-use crate::provider::{
-    Cause, FetchError,
-    http::{HttpClient, Options, Response, Validators},
+use crate::{
+    answers::{Cause, FetchError},
+    provider::http::{HttpClient, Options, Response, Validators},
 };
 
 /// Requests at a time.

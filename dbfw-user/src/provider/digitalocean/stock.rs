@@ -9,15 +9,13 @@ use super::{
     listing::Listing,
     resource::Resource,
     session::Session,
+    sources::{app, droplet, k8s, vpc},
     wire::{App, Cluster, Droplet, Vpc},
 };
 use crate::{
+    answers::{Cause, FetchError, Part},
     config::DigitalOceanConfig,
-    provider::{
-        Cause, FetchError,
-        inventory::{Inventory, Machine, Network},
-    },
-    resolve::{Part, app, droplet, k8s, vpc},
+    provider::inventory::{Inventory, Machine, Network},
     source::{Prefix, SourceKey, SourceType},
 };
 

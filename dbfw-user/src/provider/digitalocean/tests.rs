@@ -15,9 +15,8 @@ use serde::de::DeserializeOwned;
 
 use super::facts::{Missed, Sighting};
 use crate::{
+    answers::{Answer, Cause, FetchError, Outcome, Part},
     config::AddressKinds,
-    provider::{Cause, FetchError},
-    resolve::{Answer, Outcome, Part},
 };
 
 /// The text of a payload that DigitalOcean publishes.

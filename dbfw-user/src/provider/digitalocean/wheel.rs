@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::facts::Missed;
-use crate::provider::Cause;
+use crate::answers::Cause;
 
 /// Where the next round begins, by what is asked for.
 #[derive(Debug, Default)]
@@ -65,7 +65,7 @@ fn is_put_off<T>(answer: &Result<T, Missed>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::FetchError;
+    use crate::answers::FetchError;
 
     /// How a round with `budget` requests goes.
     fn round(wheel: &mut Wheel, keys: &BTreeSet<u64>, budget: usize) -> Vec<u64> {

@@ -11,7 +11,7 @@ use url::Url;
 use super::{
     Failure, MAX_VALIDATOR, Options, Rate, Validators, clean, host_of, json, reason::without,
 };
-use crate::provider::{Cause, FetchError};
+use crate::answers::{Cause, FetchError};
 
 /// Characters of a server's own words that go into an error.
 const MAX_WORDS: usize = 200;

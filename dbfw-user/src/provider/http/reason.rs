@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
 use url::Url;
 
 use super::host_of;
-use crate::provider::{Cause, FetchError};
+use crate::answers::{Cause, FetchError};
 
 /// Characters of a reason that libraries or servers gave.
 const MAX_REASON: usize = 200;

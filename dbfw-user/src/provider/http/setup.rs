@@ -11,8 +11,8 @@ use reqwest::{Certificate, Client, ClientBuilder, redirect::Policy, tls::Version
 
 use super::reason;
 use crate::{
+    answers::{Cause, FetchError},
     config::{HttpConfig, open::read_file},
-    provider::{Cause, FetchError},
 };
 
 /// For the connection, out of the time for the whole request.

@@ -10,8 +10,8 @@ use tokio::{
 };
 
 use crate::{
+    answers::Outcome,
     provider::worker::{Command, Demand, ListOutcome, Mailbox, Report},
-    resolve::Outcome,
     source::{SourceKey, SourceType},
 };
 

@@ -10,7 +10,7 @@ use super::{
     *,
 };
 use crate::{
-    resolve::Outcome,
+    answers::Outcome,
     source::{SourceKey, SourceType},
 };
 

@@ -181,11 +181,11 @@ fn a_loop_of_links_ends() {
 fn a_directory_that_is_not_there_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let error = watch(&[dir.path().join("no/orders.list")], |_| {}).unwrap_err();
-    assert_eq!(error.cause(), crate::provider::Cause::NotFound);
+    assert_eq!(error.cause(), crate::answers::Cause::NotFound);
     assert!(error.to_string().contains("/no does not exist"), "{error}");
     let file = list_in(dir.path());
     let error = watch(&[file.join("orders.list")], |_| {}).unwrap_err();
-    assert_eq!(error.cause(), crate::provider::Cause::Io);
+    assert_eq!(error.cause(), crate::answers::Cause::Io);
 }
 
 #[test]

@@ -6,10 +6,7 @@ use super::{
     super::{Samples, Scrape, SourceScrape},
     Kind, Metric,
 };
-use crate::{
-    policy::Guard,
-    provider::{Cause, stats::StatsSnapshot},
-};
+use crate::{answers::Cause, policy::Guard, provider::stats::StatsSnapshot};
 
 const BY_DATABASE: &[&str] = &["database"];
 const BY_PROVIDER: &[&str] = &["provider"];

@@ -7,9 +7,9 @@ use super::{
     server::Reply,
 };
 use crate::{
+    answers::{Cause, Outcome},
     config::RequestLimits,
-    provider::{Cause, worker::ListOutcome},
-    resolve::Outcome,
+    provider::worker::ListOutcome,
 };
 
 fn droplets(count: u64) -> Fleet {

@@ -15,9 +15,9 @@ use super::{
     server::{Asked, Reply, Server},
 };
 use crate::{
+    answers::Outcome,
     config::RequestLimits,
     provider::{budget::Budget, digitalocean::DigitalOcean, rounds::bench::Bench, stats::Stats},
-    resolve::Outcome,
 };
 
 const LIMITS: RequestLimits = RequestLimits { per_hour: 5000, per_minute: 250 };

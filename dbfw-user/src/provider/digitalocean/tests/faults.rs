@@ -9,9 +9,9 @@ use super::{
     server::Reply,
 };
 use crate::{
+    answers::{Answer, Cause, FetchError, Outcome},
     config::RequestLimits,
-    provider::{Cause, FetchError, rounds::bench::Heard, worker::ListOutcome},
-    resolve::{Answer, Outcome},
+    provider::{rounds::bench::Heard, worker::ListOutcome},
 };
 
 /// What is asked for, and what of it depends on the request for a path.

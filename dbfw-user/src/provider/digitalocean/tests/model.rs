@@ -28,6 +28,7 @@ use super::{
     server::{Reply, Server},
 };
 use crate::{
+    answers::{Cache, Limits},
     config::RequestLimits,
     provider::{
         budget::Budget,
@@ -36,7 +37,6 @@ use crate::{
         stats::Stats,
         worker::{Demand, ListOutcome, Report},
     },
-    resolve::{Cache, Limits},
     source::{SourceKey, SourceType},
     testing::cases,
 };

@@ -7,7 +7,7 @@ use super::{
     lines,
     server::{Asked, Reply},
 };
-use crate::{provider::Cause, resolve::Outcome};
+use crate::answers::{Cause, Outcome};
 
 /// 450 droplets, all of them web: three pages.
 fn large() -> Fleet {

@@ -4,9 +4,9 @@ use super::{
     fleet::{APP, CLUSTER, Fleet, Site, VPC},
     server::Reply,
 };
-use crate::provider::{
-    Cause,
-    worker::{Command, Demand},
+use crate::{
+    answers::Cause,
+    provider::worker::{Command, Demand},
 };
 
 #[tokio::test]

@@ -6,9 +6,9 @@ use super::{
     server::Reply,
 };
 use crate::{
+    answers::{Cause, Outcome},
     config::RequestLimits,
-    provider::{Cause, worker::ListOutcome},
-    resolve::Outcome,
+    provider::worker::ListOutcome,
 };
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use super::{
     server::Reply,
 };
 use crate::{
+    answers::Outcome,
     provider::worker::{Demand, ListOutcome, Report},
-    resolve::Outcome,
 };
 
 #[tokio::test]

@@ -1,10 +1,8 @@
 use super::*;
-use crate::{
-    provider::digitalocean::{
-        tests::{ALL, answer, failure, fixture, lines, missed, read, seen},
-        wire::{Address, ClusterPage, Networks, NodePool, OneCluster},
-    },
-    resolve::droplet::part_name,
+use crate::provider::digitalocean::{
+    sources::droplet::part_name,
+    tests::{ALL, answer, failure, fixture, lines, missed, read, seen},
+    wire::{Address, ClusterPage, Networks, NodePool, OneCluster},
 };
 
 const NODES: Options = Options { kinds: ALL, pod_subnets: false };

@@ -1,10 +1,8 @@
 //! `tag:`: every droplet with a tag, Kubernetes nodes and GPU droplets among them. Pure.
 
-use super::{
-    Answer, Outcome, Unanswered,
-    droplet::{invalid, part, part_name},
-};
+use super::droplet::{invalid, part, part_name};
 use crate::{
+    answers::{Answer, Outcome, Unanswered},
     config::AddressKinds,
     provider::digitalocean::{
         facts::{Missed, Tagged},

@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use self::server::{Reply, Server};
 use super::*;
 use crate::{
+    answers::Answer,
     provider::rounds::bench::{Bench, sources},
-    resolve::Answer,
 };
 
 const NAME: &str = "db.example";

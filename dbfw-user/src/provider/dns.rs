@@ -27,11 +27,10 @@ use self::{
     judge::{Found, judge},
     resolvers::Resolvers,
 };
-use super::{Outcome, Part};
 use crate::{
+    answers::{Cause, FetchError, Outcome, Part},
     config::DnsConfig,
     provider::{
-        Cause, FetchError,
         backoff::Backoff,
         rounds::{self, Task, Wanted},
         stats::Stats,

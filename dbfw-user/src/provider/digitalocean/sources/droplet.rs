@@ -2,11 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::{Answer, Outcome, Part};
 use crate::{
+    answers::{Answer, Cause, FetchError, Outcome, Part},
     config::AddressKinds,
     provider::{
-        Cause, FetchError,
         digitalocean::{
             facts::{Missed, Sighting},
             wire::{Address, Droplet},

@@ -14,11 +14,9 @@ use url::Url;
 
 use super::{MAX_NAME, select::select};
 use crate::{
+    answers::{Cause, FetchError},
     config::open::{OpenError, read_file},
-    provider::{
-        Cause, FetchError,
-        http::{HttpClient, Options, Validators, clean},
-    },
+    provider::http::{HttpClient, Options, Validators, clean},
     source::{Location, Prefix, Selector, SourceKey},
 };
 

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Answer, Outcome, Part,
-    droplet::{host, invalid},
-};
+use super::droplet::{host, invalid};
 use crate::{
+    answers::{Answer, FetchError, Outcome, Part},
     provider::{
-        FetchError,
         digitalocean::{facts::Sighting, wire::App},
         http::clean,
     },

@@ -16,7 +16,10 @@ use hickory_resolver::{
 };
 
 use super::{judge::Found, runtime::Runtime};
-use crate::provider::{Cause, FetchError, http::clean};
+use crate::{
+    answers::{Cause, FetchError},
+    provider::http::clean,
+};
 
 /// Characters of a library's words that go into an error.
 const MAX_WORDS: usize = 200;

@@ -4,9 +4,8 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use super::client::Family;
 use crate::{
+    answers::{Answer, Cause, FetchError, Outcome, Part},
     config::DnsConfig,
-    provider::{Cause, FetchError},
-    resolve::{Answer, Outcome, Part},
     source::Prefix,
 };
 

@@ -1,7 +1,6 @@
 use super::*;
 use crate::{
-    provider::Cause,
-    resolve::{Answer, Part},
+    answers::{Answer, Cause, Part},
     source::SourceType,
 };
 

@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Answer, Outcome, Part,
-    droplet::{invalid, network, part},
-};
+use super::droplet::{invalid, network, part};
 use crate::{
+    answers::{Answer, FetchError, Outcome, Part},
     config::AddressKinds,
     provider::{
-        FetchError,
         digitalocean::{
             facts::{Missed, Sighting},
             plan::parse_droplet_id,

@@ -16,11 +16,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use self::entry::{Entry, PartEntry, PartState, is_over};
-use super::Outcome;
-use crate::{
-    provider::{Cause, FetchError},
-    source::{Prefix, SourceKey},
-};
+use super::{Cause, FetchError, Outcome};
+use crate::source::{Prefix, SourceKey};
 
 /// How long a source is remembered that nobody wants.
 const UNWANTED: Duration = Duration::from_secs(60);

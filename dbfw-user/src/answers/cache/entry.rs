@@ -6,8 +6,7 @@ use jiff::Timestamp;
 
 use super::{Limits, SourceState};
 use crate::{
-    provider::FetchError,
-    resolve::{Answer, Damper, Part, Unanswered},
+    answers::{Answer, Damper, FetchError, Part, Unanswered},
     source::Prefix,
 };
 

@@ -8,7 +8,7 @@ use proptest::{collection::vec, prelude::*, sample::subsequence};
 use self::model::Model;
 use super::*;
 use crate::{
-    resolve::{Answer, Part, Unanswered},
+    answers::{Answer, Part, Unanswered},
     source::SourceType,
     testing::cases,
 };

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::{Answer, Outcome, Part, droplet::network};
+use super::droplet::network;
 use crate::{
+    answers::{Answer, FetchError, Outcome, Part},
     provider::{
-        FetchError,
         digitalocean::{facts::Sighting, wire::Vpc},
         http::clean,
     },

@@ -12,8 +12,8 @@ use nix::net::if_::if_nametoindex;
 
 use super::client::Client;
 use crate::{
+    answers::{Cause, FetchError},
     config::{DnsConfig, open::read_file},
-    provider::{Cause, FetchError},
 };
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";

@@ -20,11 +20,10 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::Semaphore;
 
 use self::fetch::{Fetched, Known, Reply, Request, Stamp, changed, fetch, shown};
-use super::{Answer, Outcome, Part};
 use crate::{
+    answers::{Answer, Cause, FetchError, Outcome, Part},
     config::FeedsConfig,
     provider::{
-        Cause, FetchError,
         backoff::Backoff,
         http::{HttpClient, Redirects, clean},
         rounds::{self, Task, Wanted, jittered},

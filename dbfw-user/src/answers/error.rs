@@ -1,0 +1,87 @@
+//! Failures to learn something from the outside.
+
+use std::time::Duration;
+
+/// A failed request, or an answer that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct FetchError {
+    /// What kind of failure.
+    pub cause: Cause,
+    /// What failed (provider, resource, field), why, and what to do. Never a secret.
+    pub message: String,
+    /// How long the provider asks to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+/// Kinds of failure, as metrics count them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// The list or resource does not exist.
+    NotFound,
+    /// It may not be read: file permissions, or 403.
+    Permission,
+    /// The provider does not take the token, or there is none (401).
+    Unauthorized,
+    /// The provider or the agent's own budget allows no more requests (429).
+    RateLimited,
+    /// The provider failed (5xx).
+    Server,
+    /// No answer, or no whole answer, in time.
+    Timeout,
+    /// No connection, or it broke: DNS, refused, reset.
+    Connect,
+    /// The certificate is not to be trusted, or TLS failed otherwise.
+    Tls,
+    /// The answer sends dbfw elsewhere.
+    Redirect,
+    /// It was read and is wrong: not JSON, a field of another type, a page missing.
+    Invalid,
+    /// It is larger than the limits.
+    TooLarge,
+    /// Reading it failed otherwise.
+    Io,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 12] = [
+        Self::NotFound,
+        Self::Permission,
+        Self::Unauthorized,
+        Self::RateLimited,
+        Self::Server,
+        Self::Timeout,
+        Self::Connect,
+        Self::Tls,
+        Self::Redirect,
+        Self::Invalid,
+        Self::TooLarge,
+        Self::Io,
+    ];
+
+    /// Value of the label `cause`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Permission => "permission",
+            Self::Unauthorized => "unauthorized",
+            Self::RateLimited => "rate_limited",
+            Self::Server => "server",
+            Self::Timeout => "timeout",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Redirect => "redirect",
+            Self::Invalid => "invalid",
+            Self::TooLarge => "too_large",
+            Self::Io => "io",
+        }
+    }
+}
+
+impl FetchError {
+    /// A failure without a wish when to come again.
+    pub fn new(cause: Cause, message: impl Into<String>) -> Self {
+        Self { cause, message: message.into(), retry_after: None }
+    }
+}
