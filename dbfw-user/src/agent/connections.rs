@@ -4,12 +4,11 @@
 //! /proc/net/tcp takes the kernel alone 0.5 s (measured on 6.18, two cores).
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::BTreeSet,
     io,
     net::{IpAddr, SocketAddr},
 };
 
-use dbfw_common::Family;
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
@@ -24,7 +23,7 @@ use nix::sys::{
     time::{TimeVal, TimeValLike as _},
 };
 
-use crate::source::Prefix;
+use crate::source::{Prefix, PrefixMap};
 
 /// The kernel answers at once or not at all.
 const PATIENCE_SECONDS: i64 = 2;
@@ -78,42 +77,15 @@ pub(super) fn cut<'a>(
     lost: &[Prefix],
     kept: impl Fn(IpAddr) -> bool,
 ) -> Vec<Cut<'a>> {
-    let lost = Prefixes::new(lost);
+    let lost: PrefixMap<()> = lost.iter().copied().collect();
     connections
         .iter()
         .filter(|connection| !connection.peer.ip().is_loopback())
         .filter_map(|connection| {
-            let prefix = lost.longest(connection.peer.ip())?;
+            let (prefix, ()) = lost.longest(connection.peer.ip())?;
             (!kept(connection.peer.ip())).then_some(Cut { connection, prefix })
         })
         .collect()
-}
-
-/// Prefixes to look addresses up in, in a time that does not depend on how many there are.
-#[derive(Clone, Debug)]
-pub(super) struct Prefixes {
-    all: HashSet<Prefix>,
-    /// The lengths they have, by family.
-    lengths: [BTreeSet<u8>; Family::ALL.len()],
-}
-
-impl Prefixes {
-    /// Those of a list.
-    pub(super) fn new(prefixes: &[Prefix]) -> Self {
-        let mut lengths: [BTreeSet<u8>; Family::ALL.len()] = Default::default();
-        for prefix in prefixes {
-            lengths[prefix.family() as usize].insert(prefix.len());
-        }
-        Self { all: prefixes.iter().copied().collect(), lengths }
-    }
-
-    /// The longest that an address is in.
-    pub(super) fn longest(&self, address: IpAddr) -> Option<Prefix> {
-        let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
-        let mut around =
-            self.lengths[family as usize].iter().rev().map(|len| Prefix::new(address, *len));
-        around.find(|prefix| self.all.contains(prefix))
-    }
 }
 
 fn dump(family: u8, local_port: u16, mut each: impl FnMut(Connection)) -> io::Result<()> {

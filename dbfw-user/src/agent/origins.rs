@@ -17,7 +17,7 @@ use crate::{
         metrics::{ProviderScrape, SourceScrape},
         status::SourceDetail,
     },
-    source::{Prefix, SourceKey},
+    source::{Prefix, PrefixMap, SourceKey},
 };
 
 /// Prefixes and connections a refused plan names.
@@ -180,8 +180,7 @@ impl Agent {
         let live = connections::established(&ports).map_err(|error| error.to_string())?;
         let enforced = self.enforced.get(&database.name);
         let written = enforced.into_iter().flat_map(|enforced| enforced.plain_prefixes());
-        let kept: Vec<Prefix> = refused.kept.iter().chain(written).copied().collect();
-        let kept = connections::Prefixes::new(&kept);
+        let kept: PrefixMap<()> = refused.kept.iter().chain(written).copied().collect();
         let is_kept = |address: IpAddr| kept.longest(address).is_some();
         let cut = connections::cut(&live, &refused.lost, is_kept).into_iter();
         Ok(cut.map(|cut| (*cut.connection, cut.prefix)).collect())

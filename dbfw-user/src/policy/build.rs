@@ -5,7 +5,7 @@ use std::{collections::HashSet, net::IpAddr, ops::Range};
 use dbfw_common::{Family, MAX_DATABASES};
 
 use super::RuleKey;
-use crate::source::{Prefix, Rule};
+use crate::source::{Prefix, PrefixMap, Rule};
 
 /// One database with every rule that is in force for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +57,7 @@ pub struct Covering {
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     databases: Vec<DatabasePolicy>,
-    /// Sorted by prefix, hence every node after its parent and before its next sibling.
-    nodes: Vec<Node>,
+    nodes: PrefixMap<Node>,
     /// The rules that name a prefix themselves, node after node, by database and order.
     own: Vec<RuleRef>,
     /// The rules of [`PolicyEntry::rules`], node after node.
@@ -67,20 +66,14 @@ pub struct Policy {
     counts: Vec<[u64; 2]>,
 }
 
-/// There may be millions of them.
-#[derive(Clone, Debug)]
+/// What is known of one prefix.
+#[derive(Clone, Copy, Debug, Default)]
 struct Node {
-    prefix: Prefix,
     mask: u64,
-    /// The longest prefix that covers this one; [`NONE`]: there is none.
-    parent: u32,
     /// Where its rules end; they begin where those of the node before it end.
     own_end: u32,
     effective_end: u32,
 }
-
-/// No node.
-const NONE: u32 = u32::MAX;
 
 impl Policy {
     /// The policy of these databases.
@@ -100,9 +93,9 @@ impl Policy {
             databases: databases.to_vec(),
             own: claims.iter().map(|(_, rule)| *rule).collect(),
             counts: vec![[0; 2]; MAX_DATABASES as usize + 1],
-            ..Self::default()
+            nodes: PrefixMap::with_capacity(claims.chunk_by(|a, b| a.0 == b.0).count()),
+            effective: Vec::new(),
         };
-        policy.nodes.reserve_exact(claims.chunk_by(|a, b| a.0 == b.0).count());
         let mut start = 0;
         for group in claims.chunk_by(|a, b| a.0 == b.0) {
             let own = start..start + group.len();
@@ -112,11 +105,10 @@ impl Policy {
         policy
     }
 
-    /// Appends the node of `prefix`. The node before it, or an ancestor of that, is its parent.
+    /// Appends the node of `prefix`, which sorts after those before it.
     fn push(&mut self, prefix: Prefix, own: Range<usize>) {
-        let last = self.nodes.len().checked_sub(1);
-        let parent = self.climb(last, |node| node.prefix.covers(&prefix));
-        let (inherited, around) = match parent {
+        let index = self.nodes.push(prefix, Node::default());
+        let (inherited, around) = match self.nodes.parent(index) {
             Some(parent) => (self.nodes[parent].mask, self.effective_of(parent)),
             None => (0, 0..0),
         };
@@ -137,13 +129,11 @@ impl Policy {
             }
         }
         self.effective[start..].sort_unstable_by_key(|rule| rule.database);
-        self.nodes.push(Node {
-            prefix,
+        self.nodes[index] = Node {
             mask: mask | inherited,
-            parent: parent.map_or(NONE, place),
             own_end: place(own.end),
             effective_end: place(self.effective.len()),
-        });
+        };
     }
 
     /// The rules that name a node's prefix, in `own`.
@@ -158,34 +148,10 @@ impl Policy {
         start as usize..self.nodes[node].effective_end as usize
     }
 
-    /// The node around a node.
-    fn parent_of(&self, node: usize) -> Option<usize> {
-        Some(self.nodes[node].parent).filter(|parent| *parent != NONE).map(|parent| parent as usize)
-    }
-
-    /// `node` or the nearest of its ancestors that `wanted` accepts.
-    fn climb(&self, node: Option<usize>, wanted: impl Fn(&Node) -> bool) -> Option<usize> {
-        let mut next = node;
-        while let Some(index) = next {
-            if wanted(&self.nodes[index]) {
-                return next;
-            }
-            next = self.parent_of(index);
-        }
-        None
-    }
-
-    /// The node of the longest prefix that holds `addr`.
-    fn longest_match(&self, addr: IpAddr) -> Option<usize> {
-        // Whatever covers the address sorts before it, and covers what sorts between them.
-        let after = self.nodes.partition_point(|node| node.prefix.addr() <= addr);
-        self.climb(after.checked_sub(1), |node| node.prefix.contains(addr))
-    }
-
     /// What every prefix may reach, sorted by prefix.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = PolicyEntry<'_>> {
-        self.nodes.iter().enumerate().map(|(index, node)| PolicyEntry {
-            prefix: node.prefix,
+        self.nodes.iter().enumerate().map(|(index, (prefix, node))| PolicyEntry {
+            prefix,
             mask: node.mask,
             rules: &self.effective[self.effective_of(index)],
         })
@@ -193,7 +159,7 @@ impl Policy {
 
     /// The databases `addr` may reach. As on the wire: an IPv4-mapped address is IPv6.
     pub fn verdict_mask(&self, addr: IpAddr) -> u64 {
-        self.longest_match(addr).map_or(0, |index| self.nodes[index].mask)
+        self.nodes.longest(addr).map_or(0, |(_, node)| node.mask)
     }
 
     /// Every rule of every database that covers `addr`, most specific first, then by database
@@ -201,12 +167,10 @@ impl Policy {
     pub fn covering(&self, addr: IpAddr) -> Vec<Covering> {
         let mut seen = HashSet::new();
         let mut found = Vec::new();
-        let mut next = self.longest_match(addr);
-        while let Some(index) = next {
-            let node = &self.nodes[index];
+        for index in self.nodes.holding(addr) {
+            let prefix = self.nodes.prefix(index);
             let rules = self.own[self.own_of(index)].iter().filter(|rule| seen.insert(**rule));
-            found.extend(rules.map(|rule| Covering { prefix: node.prefix, rule: *rule }));
-            next = self.parent_of(index);
+            found.extend(rules.map(|rule| Covering { prefix, rule: *rule }));
         }
         found
     }
@@ -241,7 +205,7 @@ impl Policy {
 /// A place in a list of a policy. Its rules are bounded by what the configuration and lists may
 /// hold, far below 2^32.
 fn place(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(NONE)
+    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 /// The bit of a database in a mask; 0 if no database can have the id.

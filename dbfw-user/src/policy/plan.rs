@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use dbfw_common::Entry;
 
-use crate::source::Prefix;
+use crate::source::{Prefix, PrefixMap};
 
 /// What the kernel holds or should hold.
 pub type Entries = BTreeMap<Prefix, Entry>;
@@ -98,20 +98,19 @@ pub fn diff(current: &impl Holding, desired: &Entries) -> Plan {
 /// Entries by which every address may reach what it may reach by `old` or by `new`. Those
 /// that are not as in `new` count for no rule.
 pub fn either(old: &Entries, new: &Entries) -> Entries {
+    let masks = |entries: &Entries| -> PrefixMap<u64> {
+        entries.iter().map(|(prefix, entry)| (*prefix, entry.mask())).collect()
+    };
+    let (old_masks, new_masks) = (masks(old), masks(new));
     let mut entries = new.clone();
     for prefix in old.keys().chain(new.keys()) {
-        let mask = |entries| longest(entries, *prefix).map_or(0, |entry: &Entry| entry.mask());
-        let both = mask(old) | mask(new);
+        let mask = |masks: &PrefixMap<u64>| masks.covering(prefix).map_or(0, |(_, mask)| *mask);
+        let both = mask(&old_masks) | mask(&new_masks);
         if new.get(prefix).is_none_or(|entry| entry.mask() != both) {
             entries.insert(*prefix, Entry::new(both, 0));
         }
     }
     entries
-}
-
-/// The entry of the longest prefix that covers `prefix`.
-fn longest(entries: &Entries, prefix: Prefix) -> Option<&Entry> {
-    (0..=prefix.len()).rev().find_map(|len| entries.get(&Prefix::new(prefix.addr(), len)))
 }
 
 impl Plan {

@@ -1,11 +1,13 @@
 //! Trusted sources: their grammar, and where each came from. Pure.
 
+mod address;
 mod dns_name;
 mod expiry;
 mod feed;
 mod grammar;
 pub(crate) mod lines;
 mod prefix;
+mod prefix_map;
 mod slip;
 
 use std::{fmt, sync::Arc};
@@ -13,11 +15,13 @@ use std::{fmt, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use address::unusable_source;
 pub use dns_name::{NameError, check_name};
 pub use expiry::{Expiry, ExpiryError};
 pub use feed::{Column, FeedError, FeedValue, Location, Selector};
 pub use grammar::GrammarError;
 pub use prefix::{Prefix, PrefixError, range_prefixes};
+pub use prefix_map::PrefixMap;
 pub use slip::Slip;
 
 /// An error whose text says what is wrong, and which knows, apart from that, how to mend it. Its

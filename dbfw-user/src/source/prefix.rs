@@ -597,7 +597,7 @@ mod tests {
 
         #[test]
         fn mapped_is_ipv4(raw: u32, len in 0u8..=32) {
-            let mapped = IpAddr::V6(std::net::Ipv4Addr::from_bits(raw).to_ipv6_mapped());
+            let mapped = IpAddr::V6(Ipv4Addr::from_bits(raw).to_ipv6_mapped());
             let prefix = Prefix::new(mapped, 96 + len);
             prop_assert_eq!(prefix, Prefix::new(IpAddr::V4(raw.into()), len));
             prop_assert_eq!(prefix.to_string().parse::<Prefix>(), Ok(prefix));

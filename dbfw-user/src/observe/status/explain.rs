@@ -29,9 +29,12 @@ pub fn lookup(view: &View<'_>, address: IpAddr) -> Result<Lookup, DatapathError>
 /// not its length, so without the agent's own copy this goes through all entries, once.
 fn longest(view: &View<'_>, address: IpAddr) -> Result<Option<Prefix>, DatapathError> {
     if let Some(held) = view.held {
+        // The copy finds a prefix by its whole value: one look-up a length costs less than going
+        // through them all.
         let bits = if address.is_ipv4() { 32 } else { 128 };
-        let covering = (0..=bits).rev().map(|len| Prefix::new(address, len));
-        return Ok(covering.into_iter().find(|prefix| held.contains_key(prefix)));
+        let around = (0..=bits).rev().map(|len| Prefix::new(address, len));
+        let mut around = around.filter(|prefix| prefix.contains(address));
+        return Ok(around.find(|prefix| held.contains_key(prefix)));
     }
     let mut longest: Option<Prefix> = None;
     view.reader.for_each_entry(|_, prefix, _| {

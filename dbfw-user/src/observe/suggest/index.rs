@@ -1,11 +1,11 @@
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
 
 use crate::{
     provider::inventory::Inventory,
-    source::{Prefix, SourceKey, SourceType},
+    source::{Prefix, PrefixMap, SourceKey, SourceType},
 };
 
 /// An inventory by address and by group; nothing depends on its order.
@@ -14,9 +14,10 @@ pub(super) struct Index<'i> {
     /// By what would trust them with others: tags and clusters.
     groups: BTreeMap<&'i SourceKey, BTreeSet<&'i SourceKey>>,
     networks: BTreeMap<&'i SourceKey, Network<'i>>,
-    hosts: HashMap<IpAddr, &'i SourceKey>,
-    /// The few that are more than an address.
-    ranges: BTreeSet<(Prefix, &'i SourceKey)>,
+    /// The machine that has an address.
+    owners: PrefixMap<&'i SourceKey>,
+    /// The network that an address is in.
+    ranges: PrefixMap<&'i SourceKey>,
 }
 
 struct Machine<'i> {
@@ -36,22 +37,13 @@ impl<'i> Index<'i> {
             machines: BTreeMap::new(),
             groups: BTreeMap::new(),
             networks: BTreeMap::new(),
-            hosts: HashMap::new(),
-            ranges: BTreeSet::new(),
+            owners: PrefixMap::default(),
+            ranges: PrefixMap::default(),
         };
         for machine in &inventory.machines {
             let key = &machine.key;
             for group in &machine.groups {
                 index.groups.entry(group).or_default().insert(key);
-            }
-            for prefix in &machine.prefixes {
-                if prefix.is_host() {
-                    // Of two that claim an address the first by key has it.
-                    let owner = index.hosts.entry(prefix.addr()).or_insert(key);
-                    *owner = key.min(owner);
-                } else {
-                    index.ranges.insert((*prefix, key));
-                }
             }
             let known = index.machines.entry(key).or_insert(Machine {
                 name: &machine.name,
@@ -74,26 +66,26 @@ impl<'i> Index<'i> {
             machine.prefixes.sort_unstable();
             machine.prefixes.dedup();
         }
+        // Of two machines with one address the first by key has it, of two networks the last.
+        let machines = index.machines.iter();
+        index.owners = machines
+            .flat_map(|(key, machine)| machine.prefixes.iter().map(move |prefix| (*prefix, *key)))
+            .collect();
+        let networks = index.networks.iter().rev();
+        index.ranges = networks
+            .flat_map(|(key, network)| network.ranges.iter().map(move |range| (*range, *key)))
+            .collect();
         index
     }
 
     /// Who has an address.
     pub(super) fn machine(&self, address: IpAddr) -> Option<&'i SourceKey> {
-        let ranges = || {
-            let around = self.ranges.iter().filter(|(range, _)| range.contains(address));
-            around.max_by_key(|(range, _)| range.len()).map(|(_, key)| *key)
-        };
-        self.hosts.get(&address).copied().or_else(ranges)
+        self.owners.longest(address).map(|(_, key)| *key)
     }
 
     /// The narrowest network an address is in.
     pub(super) fn network(&self, address: IpAddr) -> Option<&'i SourceKey> {
-        let ranges = self
-            .networks
-            .iter()
-            .flat_map(|(key, network)| network.ranges.iter().map(move |range| (range, *key)));
-        let around = ranges.filter(|(range, _)| range.contains(address));
-        around.max_by_key(|(range, _)| range.len()).map(|(_, key)| key)
+        self.ranges.longest(address).map(|(_, key)| *key)
     }
 
     /// The cluster a machine is a node of.

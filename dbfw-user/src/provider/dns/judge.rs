@@ -6,7 +6,7 @@ use super::client::Family;
 use crate::{
     answers::{Answer, Cause, FetchError, Outcome, Part},
     config::DnsConfig,
-    source::Prefix,
+    source::{Prefix, unusable_source},
 };
 
 /// Addresses of a family that a name may have.
@@ -109,7 +109,7 @@ fn checked(found: Found) -> Found {
             ),
         ));
     }
-    match addresses.iter().find_map(|address| Some((address, unusable(*address)?))) {
+    match addresses.iter().find_map(|address| Some((address, unusable_source(*address)?))) {
         None => found,
         Some((address, kind)) => Found::Failed(FetchError::new(
             Cause::Invalid,
@@ -118,24 +118,6 @@ fn checked(found: Found) -> Found {
                  the answer is used"
             ),
         )),
-    }
-}
-
-/// What an address is that cannot be another machine's.
-fn unusable(address: IpAddr) -> Option<&'static str> {
-    let address = address.to_canonical();
-    let this_network = matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 0);
-    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    if address.is_loopback() {
-        Some("a loopback address")
-    } else if address.is_unspecified() {
-        Some("the unspecified address")
-    } else if address.is_multicast() {
-        Some("a multicast address")
-    } else if broadcast {
-        Some("the broadcast address")
-    } else {
-        this_network.then_some("an address of \"this network\" (0.0.0.0/8)")
     }
 }
 

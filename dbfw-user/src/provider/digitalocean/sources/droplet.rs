@@ -12,7 +12,7 @@ use crate::{
         },
         http::clean,
     },
-    source::Prefix,
+    source::{Prefix, unusable_source},
 };
 
 /// Characters of a provider's text that an error repeats.
@@ -101,22 +101,12 @@ pub(crate) fn host(what: &str, field: &str, text: &str) -> Result<Prefix, FetchE
         .parse()
         .map_err(|_| invalid(what, &format!("{field}: {shown:?} is not an address")))?;
     let address = address.to_canonical();
-    let nonsense = match address {
-        IpAddr::V4(v4) => {
-            v4.octets()[0] == 0
-                || v4.is_loopback()
-                || v4.is_multicast()
-                || v4.is_broadcast()
-                || v4.is_link_local()
-        }
-        IpAddr::V6(v6) => {
-            v6.is_unspecified()
-                || v6.is_loopback()
-                || v6.is_multicast()
-                || v6.is_unicast_link_local()
-        }
+    // Droplets are not on one link with a database.
+    let is_link_local = match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
-    if nonsense {
+    if is_link_local || unusable_source(address).is_some() {
         return Err(invalid(what, &format!("{field}: no machine connects from {address}")));
     }
     Ok(Prefix::host(address))
