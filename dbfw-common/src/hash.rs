@@ -35,17 +35,17 @@ pub const TAG4_SHIFT: u32 = 32;
 /// How far up the bits of the hash lie in a slot of HOSTS6.
 pub const TAG6_SHIFT: u32 = ID_BITS;
 
-/// Which table of hosts is in use: the first word of FRONT4 or FRONT6. Number of buckets and
-/// slot are one word, so that a program never takes one table for another.
+/// The table of hosts in use, as the first word of FRONT4 or FRONT6 names it. Number of buckets
+/// and slot are one word, so that a program never takes one table for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Table {
+pub struct TableRef {
     /// Its place in HOSTS4 or HOSTS6.
     pub slot: u32,
     /// Its number of buckets as a power of two; 0: there is no table.
     pub bits: u32,
 }
 
-impl Table {
+impl TableRef {
     /// As the word.
     pub const fn to_word(self) -> u64 {
         (self.bits as u64) << 8 | self.slot as u64

@@ -22,7 +22,7 @@ pub use front::{
     front6_short_coarse, front6_short_fine,
 };
 pub use hash::{
-    BUCKET4_WORDS, BUCKET6_WORDS, Bucket4, Bucket6, ID_BITS, TAG4_SHIFT, TAG6_SHIFT, Table,
+    BUCKET4_WORDS, BUCKET6_WORDS, Bucket4, Bucket6, ID_BITS, TAG4_SHIFT, TAG6_SHIFT, TableRef,
     host4_hash, host6_hash, host6_key, host6_tag,
 };
 pub use index::{Counted, STATS_SLOTS, port_slot, stats_slot};

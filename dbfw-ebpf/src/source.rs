@@ -2,9 +2,9 @@
 
 use aya_ebpf::maps::lpm_trie::Key;
 use dbfw_common::{
-    BUCKET_SLOTS, Entry, FRONT4_HOST, FRONT4_NET, Family, ID_BITS, TAG4_SHIFT, TAG6_SHIFT, Table,
-    front4_coarse, front4_fine, front6_long_coarse, front6_long_fine, front6_short_coarse,
-    front6_short_fine, host4_hash, host6_hash, host6_key, host6_tag,
+    BUCKET_SLOTS, Entry, FRONT4_HOST, FRONT4_NET, Family, ID_BITS, TAG4_SHIFT, TAG6_SHIFT,
+    TableRef, front4_coarse, front4_fine, front6_long_coarse, front6_long_fine,
+    front6_short_coarse, front6_short_fine, host4_hash, host6_hash, host6_key, host6_tag,
 };
 
 use crate::maps::{ENTRIES, FRONT4, FRONT6, HOSTS4, HOSTS6, NETS4, NETS6};
@@ -75,7 +75,7 @@ fn entry6(address: [u32; 4]) -> Option<&'static Entry> {
 #[inline(always)]
 fn host4(address: u32) -> Option<&'static Entry> {
     // SAFETY: a word of the map; the agent writes it through memory.
-    let table = Table::from_word(unsafe { FRONT4.get_ptr(0)?.read_volatile() });
+    let table = TableRef::from_word(unsafe { FRONT4.get_ptr(0)?.read_volatile() });
     let bucket = HOSTS4.get_value_ptr_mut(table.slot, &table.bucket(host4_hash(address)))?;
     let slots = bucket.cast::<u64>();
     let mut i = 0;
@@ -95,7 +95,7 @@ fn host6(address: [u32; 4]) -> Option<&'static Entry> {
     let key = host6_key(address);
     let hash = host6_hash(key);
     // SAFETY: as in `host4`.
-    let table = Table::from_word(unsafe { FRONT6.get_ptr(0)?.read_volatile() });
+    let table = TableRef::from_word(unsafe { FRONT6.get_ptr(0)?.read_volatile() });
     let bucket = HOSTS6.get_value_ptr_mut(table.slot, &table.bucket(hash))?;
     let (slots, keys) = (bucket.cast::<u64>(), BUCKET_SLOTS);
     let mut i = 0;

@@ -7,9 +7,9 @@ use std::{
 };
 
 use dbfw::{
-    config::Port,
     datapath::{Change, DatabaseSlot, Datapath},
     policy::Plan,
+    port::Port,
     source::Prefix,
 };
 use dbfw_common::{Entry, Mode, PROGRAM_XDP};

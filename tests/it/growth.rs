@@ -7,9 +7,9 @@ use std::{
 };
 
 use dbfw::{
-    config::Port,
     datapath::{Change, DatabaseSlot, Datapath, DatapathError, Reader},
     policy::{Entries, Plan, diff},
+    port::Port,
     source::Prefix,
 };
 use dbfw_common::{Entry, HOSTS4, HOSTS6, MAX_HOSTS, Mode, NETS4, PROGRAM_XDP, Reason};

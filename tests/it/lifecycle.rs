@@ -12,7 +12,6 @@ use std::{
 
 use dbfw::{
     agent::snapshot::Snapshot,
-    config::Port,
     control::{
         client::Client,
         wire::{Request, Status},
@@ -20,6 +19,7 @@ use dbfw::{
     datapath::{Change, DatabaseSlot, Datapath},
     observe::offline::interface_list,
     policy::{Policy, SlotTable, diff},
+    port::Port,
 };
 use dbfw_common::{ABI_VERSION, Mode};
 use dbfw_tests::{

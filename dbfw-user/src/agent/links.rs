@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 
 use super::{run::in_a_line, start::status, state::Agent};
 use crate::{
-    datapath::{FirstPlace, Gap, HookMode, Interface, interfaces},
-    hook::{Choice, KernelVersion, Site, overlong},
+    datapath::{
+        FirstPlace, Gap, HookMode, Interface, KernelVersion,
+        hook::{Choice, Site, overlong},
+        interfaces,
+    },
     protection::{Coverage, Degradation, Failure, Protection},
 };
 

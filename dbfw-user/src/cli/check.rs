@@ -9,8 +9,9 @@ use super::{
     tell, warn,
 };
 use crate::{
-    config::{Attach, Config, Interfaces, Problem},
+    config::{Config, Problem},
     control::wire::{Checked, CheckedDatabase, ConfigProblem, ConfigProblems},
+    datapath::Interfaces,
     provider::provider_name,
 };
 
@@ -58,13 +59,7 @@ fn checked(config: &Config) -> Checked {
             Interfaces::Auto => vec!["auto".to_owned()],
             Interfaces::Matching(globs) => globs.iter().map(ToString::to_string).collect(),
         },
-        attach: match config.agent.attach {
-            Attach::Auto => "auto",
-            Attach::Native => "native",
-            Attach::Tcx => "tcx",
-            Attach::Generic => "generic",
-        }
-        .to_owned(),
+        attach: config.agent.attach.as_str().to_owned(),
         backstop: config.agent.backstop,
         databases: config
             .databases

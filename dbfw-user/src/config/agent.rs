@@ -9,12 +9,15 @@ use std::{
 use glob::Pattern;
 
 use super::{
-    AgentConfig, Attach, Fragments, Interfaces, Unmatchable,
+    AgentConfig, Fragments,
     duration::shown,
-    interfaces::is_glob,
     read::{Table, Value, replace},
     report::{Place, Report},
     text::quoted,
+};
+use crate::datapath::{
+    Attach, Interfaces,
+    interfaces::{Unmatchable, is_glob},
 };
 
 /// Longest name of an interface in bytes: of an alternative one (kernel: ALTIFNAMSIZ less the zero).
@@ -60,13 +63,8 @@ impl Agent {
             self.unmatchable = unmatchable(&value);
         }
         if let Some(value) = table.take("attach") {
-            const WORDS: [(&str, Attach); 4] = [
-                ("auto", Attach::Auto),
-                ("native", Attach::Native),
-                ("tcx", Attach::Tcx),
-                ("generic", Attach::Generic),
-            ];
-            replace(&mut config.attach, value.word(&WORDS, "an attach mode", report));
+            let words = Attach::ALL.map(|attach| (attach.as_str(), attach));
+            replace(&mut config.attach, value.word(&words, "an attach mode", report));
         }
         if let Some(value) = table.take("backstop") {
             replace(&mut config.backstop, value.boolean(report));

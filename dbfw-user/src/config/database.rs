@@ -4,13 +4,14 @@ use dbfw_common::{MAX_NAME, Mode};
 use toml::de::DeValue;
 
 use super::{
-    DatabaseConfig, MinPrefix, OnEmpty, Port,
+    DatabaseConfig, MinPrefix, OnEmpty,
     provider::read_provider,
     read::{Value, replace},
     report::{Place, Report},
     sources::read_sources,
     text::quoted,
 };
+use crate::port::Port;
 
 const PORT_FIX: &str = "use 1 to 65535";
 const PORTS_FIX: &str = "write ports = [5432]";
@@ -162,7 +163,7 @@ fn port(value: &Value<'_>, report: &mut Report) -> Option<Port> {
             Some(Port { udp: false, port: u16::try_from(port).ok()? })
         }
         DeValue::String(written) => {
-            let port = parse_port(written);
+            let port = written.parse().ok();
             if port.is_none() {
                 let number = written.split_once('/').is_some_and(|(protocol, number)| {
                     matches!(protocol, "tcp" | "udp") && is_digits(number)
@@ -178,18 +179,6 @@ fn port(value: &Value<'_>, report: &mut Report) -> Option<Port> {
             None
         }
     }
-}
-
-/// "tcp/5432", "udp/1234".
-fn parse_port(written: &str) -> Option<Port> {
-    let (protocol, number) = written.split_once('/')?;
-    let udp = match protocol {
-        "tcp" => false,
-        "udp" => true,
-        _ => return None,
-    };
-    let port = Some(number).filter(|number| is_digits(number))?.parse().ok()?;
-    (port > 0).then_some(Port { udp, port })
 }
 
 /// The standard parser would also take "+1".

@@ -8,7 +8,6 @@ mod dns;
 pub(crate) mod duration;
 mod feeds;
 pub(crate) mod http;
-mod interfaces;
 mod load;
 pub(crate) mod open;
 mod problem;
@@ -28,7 +27,6 @@ use dbfw_common::Mode;
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
 
-pub use interfaces::{Interfaces, Unmatchable, is_glob};
 pub(crate) use load::utf8;
 pub use load::{agent_section, load, parse};
 pub use problem::{Problem, Problems};
@@ -37,7 +35,12 @@ pub use providers::{
     RequestLimits, TokenSource,
 };
 
-use crate::{policy::USUAL_MIN_LEN, source::TrustedSource};
+use crate::{
+    datapath::{Attach, Interfaces},
+    policy::USUAL_MIN_LEN,
+    port::Port,
+    source::TrustedSource,
+};
 
 /// A configuration in which nothing is left to check.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,20 +103,6 @@ pub struct AgentConfig {
     pub max_stale: Option<Duration>,
 }
 
-/// By which hook the programs attach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Attach {
-    /// Native XDP, else TCX, else generic XDP.
-    Auto,
-    /// XDP in the driver.
-    Native,
-    /// The traffic control ingress hook.
-    Tcx,
-    /// XDP behind the driver, on the socket buffer.
-    Generic,
-}
-
 /// What happens to fragments that are not the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -164,15 +153,6 @@ impl Default for MinPrefix {
     }
 }
 
-/// A protected port. As text "tcp/5432".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Port {
-    /// UDP rather than TCP.
-    pub udp: bool,
-    /// 1 to 65535.
-    pub port: u16,
-}
-
 /// What an empty list from a provider means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -203,10 +183,4 @@ pub enum ProviderConfig {
         /// The endpoint's id (a vhost in the API).
         vhost: u64,
     },
-}
-
-impl std::fmt::Display for Port {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", if self.udp { "udp" } else { "tcp" }, self.port)
-    }
 }

@@ -1,18 +1,19 @@
 //! Carrying out a change of policy: ports, sets and modes, in the order that disturbs nobody.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::ops::Range;
 
 use dbfw_common::{
-    Counted, DATABASE_SLOTS, DATABASES, Database, Family, HOST, MAX_NAME, Mode, PORT_WORDS,
-    port_slot, stats_slot,
+    Counted, DATABASE_SLOTS, DATABASES, Database, Family, MAX_NAME, Mode, PORT_WORDS, stats_slot,
 };
 
-use super::{
-    DatabaseSlot, Datapath, Entries, Plan, counters,
-    error::{DatapathError, map_io},
-    name_of,
+use crate::{
+    datapath::{
+        Datapath, counters,
+        databases::{DatabaseSlot, database_slots, name_of, port_words},
+        error::{DatapathError, map_io},
+    },
+    policy::{Entries, Plan, diff, either},
 };
-use crate::policy::{diff, either};
 
 /// What the kernel is to hold from now on.
 #[derive(Clone, Debug, Default)]
@@ -59,9 +60,9 @@ impl Datapath {
         let result = match &desired {
             Some((both, _)) => {
                 let plan = diff(&self.sets, both);
-                self.sets.apply(&mut self.maps, &self.pins, &plan)
+                self.sets.write(&mut self.maps, &self.pins, &plan)
             }
-            None => self.sets.apply(&mut self.maps, &self.pins, &change.plan),
+            None => self.sets.write(&mut self.maps, &self.pins, &change.plan),
         };
         if let Err(error) = result {
             for (word, ids) in before.iter().enumerate() {
@@ -83,7 +84,7 @@ impl Datapath {
         }
         if let Some((_, desired)) = &desired {
             let plan = diff(&self.sets, desired);
-            self.sets.apply(&mut self.maps, &self.pins, &plan)?;
+            self.sets.write(&mut self.maps, &self.pins, &plan)?;
         }
         Ok(())
     }
@@ -114,37 +115,6 @@ impl Datapath {
             DatapathError::map(format!("write slot {id} of"), DATABASES, map_io(&error))
         })
     }
-}
-
-/// The slots of DATABASES that are in use.
-fn database_slots(databases: &[DatabaseSlot], flags: u32) -> BTreeMap<u32, Database> {
-    let strictest = databases.iter().map(|database| database.mode).max();
-    let mut slots = BTreeMap::from([(
-        HOST,
-        Database { mode: strictest.unwrap_or(Mode::Off) as u32, flags, name: [0; MAX_NAME] },
-    )]);
-    for database in databases {
-        let mut name = [0; MAX_NAME];
-        let bytes = database.name.as_bytes();
-        let len = bytes.len().min(MAX_NAME);
-        name[..len].copy_from_slice(&bytes[..len]);
-        slots.insert(
-            u32::from(database.id),
-            Database { mode: database.mode as u32, flags: 0, name },
-        );
-    }
-    slots
-}
-
-fn port_words(databases: &[DatabaseSlot]) -> Vec<u64> {
-    let mut words = vec![0u64; PORT_WORDS as usize];
-    for database in databases.iter().filter(|database| database.mode != Mode::Off) {
-        for port in &database.ports {
-            let (word, byte) = port_slot(port.udp, port.port);
-            words[word as usize] |= u64::from(database.id) << (byte * 8);
-        }
-    }
-    words
 }
 
 /// `before` without the bytes that are zero in `after`.

@@ -5,13 +5,13 @@ use std::ops::Range;
 use aya::{maps::PerCpuValues, util::nr_cpus};
 use dbfw_common::{Budget, Counter, RULE_STATS, RuleCounter, STATS};
 
-use super::{
+use crate::datapath::{
     error::{DatapathError, map_io},
     maps::Maps,
 };
 
 /// Zeroes rule slots before they count for a rule.
-pub(super) fn reset_rules(maps: &mut Maps, slots: &[Range<u32>]) -> Result<(), DatapathError> {
+pub(crate) fn reset_rules(maps: &mut Maps, slots: &[Range<u32>]) -> Result<(), DatapathError> {
     let zero = || per_cpu(RuleCounter::default(), RULE_STATS);
     for slot in slots.iter().flat_map(Clone::clone) {
         maps.rule_stats
@@ -22,7 +22,7 @@ pub(super) fn reset_rules(maps: &mut Maps, slots: &[Range<u32>]) -> Result<(), D
 }
 
 /// Zeroes counters before their database id counts for another database.
-pub(super) fn reset_counters(maps: &mut Maps, slots: Range<u32>) -> Result<(), DatapathError> {
+pub(crate) fn reset_counters(maps: &mut Maps, slots: Range<u32>) -> Result<(), DatapathError> {
     let zero = || per_cpu(Counter::default(), STATS);
     for slot in slots {
         maps.stats
@@ -33,7 +33,7 @@ pub(super) fn reset_counters(maps: &mut Maps, slots: Range<u32>) -> Result<(), D
 }
 
 /// Gives every CPU `tokens` events to write; what it has skipped stays counted.
-pub(super) fn refill(maps: &mut Maps, tokens: u64) -> Result<(), DatapathError> {
+pub(crate) fn refill(maps: &mut Maps, tokens: u64) -> Result<(), DatapathError> {
     const BUDGET: &str = dbfw_common::BUDGET;
     let held = maps
         .budget

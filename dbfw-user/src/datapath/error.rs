@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::kernel::{self, Facility, Refusal};
+use crate::datapath::kernel::{self, Facility, Refusal};
 
 /// An operation on the kernel's programs, maps or pins failed.
 #[derive(Debug, thiserror::Error)]
@@ -128,11 +128,11 @@ pub enum DatapathError {
 }
 
 impl DatapathError {
-    pub(super) fn pin(action: &'static str, path: &Path, source: io::Error) -> Self {
+    pub(crate) fn pin(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Pin { action, path: path.to_owned(), source }
     }
 
-    pub(super) fn map(action: impl Into<String>, map: &'static str, source: io::Error) -> Self {
+    pub(crate) fn map(action: impl Into<String>, map: &'static str, source: io::Error) -> Self {
         Self::Map { action: action.into(), map, source }
     }
 }
@@ -156,7 +156,7 @@ fn pin_hint(error: &io::Error) -> &'static str {
 }
 
 /// The system's reason inside aya's error, where there is one.
-pub(super) fn map_io(error: &aya::maps::MapError) -> io::Error {
+pub(crate) fn map_io(error: &aya::maps::MapError) -> io::Error {
     use aya::maps::MapError;
     match error {
         MapError::SyscallError(error) => clone_io(&error.io_error),
@@ -173,5 +173,43 @@ fn clone_io(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_remedy() {
+        let refusal = |with_perfmon, verifier: &str| Refusal {
+            program: "dbfw_xdp",
+            reason: "Invalid argument (os error 22)".to_owned(),
+            verifier: verifier.to_owned(),
+            with_perfmon,
+        };
+        let error = DatapathError::Refused(refusal(true, "back-edge from insn 1301 to 1302"));
+        assert_eq!(
+            error.to_string(),
+            "the kernel refused program dbfw_xdp: Invalid argument (os error 22): the verifier \
+             says \"back-edge from insn 1301 to 1302\". Nothing was attached or replaced; install \
+             a kernel of 6.1 or newer, and report this line if it is one"
+        );
+        let error = DatapathError::Refused(refusal(false, "")).to_string();
+        assert!(error.contains("CAP_PERFMON") && !error.contains("verifier"), "{error}");
+    }
+
+    #[test]
+    fn an_old_kernel_is_told_what_it_lacks() {
+        let missing = vec![Facility::MultiBufferXdp, Facility::RingBuffer];
+        assert_eq!(
+            DatapathError::OldKernel { missing }.to_string(),
+            format!(
+                "Linux {} is too old: it has no multi-buffer XDP (Linux 5.18) and no BPF ring \
+                 buffers (Linux 5.8). Nothing was attached or replaced; install a kernel of 6.1 \
+                 or newer",
+                kernel::release()
+            )
+        );
     }
 }

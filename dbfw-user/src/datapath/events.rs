@@ -8,7 +8,7 @@ use std::{
 use aya::maps::{Map, MapData, RingBuf};
 use dbfw_common::{EVENTS, Event};
 
-use super::{
+use crate::datapath::{
     error::{DatapathError, map_io},
     maps::Maps,
 };
@@ -23,7 +23,7 @@ impl fmt::Debug for Events {
 }
 
 impl Events {
-    pub(super) fn open(maps: &Maps) -> Result<Self, DatapathError> {
+    pub(crate) fn open(maps: &Maps) -> Result<Self, DatapathError> {
         let open = || {
             let fd = maps
                 .fds

@@ -1,4 +1,4 @@
-//! What the programs need of the kernel: asked for before they are loaded.
+//! The kernel: its version, what the programs need of it, and what it says of them.
 
 use std::fmt;
 
@@ -8,12 +8,46 @@ use aya::{
     sys::{BpfHelper, is_helper_supported, is_map_supported, is_program_supported},
 };
 
-use super::error::DatapathError;
+/// Version of a kernel, as far as features depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KernelVersion {
+    /// 6 of 6.12.
+    pub major: u32,
+    /// 12 of 6.12.
+    pub minor: u32,
+}
 
-/// Oldest kernel that dbfw was booted on.
-pub const TESTED_SINCE: (u32, u32) = (6, 1);
-/// Oldest kernel that has everything, unless a distribution added it to an older one.
-pub const COMPLETE_SINCE: (u32, u32) = (5, 18);
+impl KernelVersion {
+    /// The oldest that dbfw was booted on.
+    pub const TESTED: Self = Self { major: 6, minor: 1 };
+    /// The oldest that has everything, unless a distribution added it to an older one.
+    pub const COMPLETE: Self = Self { major: 5, minor: 18 };
+    /// The oldest with TCX.
+    pub const TCX: Self = Self { major: 6, minor: 6 };
+
+    /// Version of the running kernel; [`KernelVersion::TESTED`] if its
+    /// release does not begin with one.
+    pub fn running() -> Self {
+        nix::sys::utsname::uname()
+            .ok()
+            .and_then(|name| Self::of_release(name.release().to_str()?))
+            .unwrap_or(Self::TESTED)
+    }
+
+    /// Version at the beginning of a release like "6.1.0-29-cloud-amd64".
+    pub fn of_release(release: &str) -> Option<Self> {
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+        let major = numbers.next()?.parse().ok()?;
+        let minor = numbers.next()?.parse().ok()?;
+        Some(Self { major, minor })
+    }
+}
+
+impl fmt::Display for KernelVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
 
 /// Something without which the programs do not load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +85,9 @@ impl fmt::Display for Facility {
     }
 }
 
-/// Refuses a kernel that surely lacks something, in words; what the verifier would say of the
-/// programs there names nothing.
-pub(super) fn check() -> Result<(), DatapathError> {
-    let lacks = |facility: &Facility| facility.is_there() == Some(false);
-    let missing: Vec<Facility> = Facility::ALL.into_iter().filter(lacks).collect();
-    if missing.is_empty() { Ok(()) } else { Err(DatapathError::OldKernel { missing }) }
+/// The facilities that the kernel surely lacks.
+pub(crate) fn missing() -> Vec<Facility> {
+    Facility::ALL.into_iter().filter(|facility| facility.is_there() == Some(false)).collect()
 }
 
 /// What the kernel says about a program that it does not load.
@@ -93,7 +124,7 @@ impl Refusal {
 }
 
 /// The line of a verifier's log that says why: the last but for its statistics.
-pub(super) fn verdict_line(log: &str) -> &str {
+pub(crate) fn verdict_line(log: &str) -> &str {
     const STATISTICS: [&str; 4] = ["processed ", "verification time", "stack depth", "mark_"];
     log.lines()
         .map(str::trim)
@@ -102,7 +133,7 @@ pub(super) fn verdict_line(log: &str) -> &str {
 }
 
 /// Release of the running kernel.
-pub(super) fn release() -> String {
+pub(crate) fn release() -> String {
     nix::sys::utsname::uname()
         .map(|names| names.release().to_string_lossy().into_owned())
         .unwrap_or_else(|_| "of this host".to_owned())
@@ -135,35 +166,17 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_remedy() {
-        let refusal = |with_perfmon, verifier: &str| Refusal {
-            program: "dbfw_xdp",
-            reason: "Invalid argument (os error 22)".to_owned(),
-            verifier: verifier.to_owned(),
-            with_perfmon,
-        };
-        let error = DatapathError::Refused(refusal(true, "back-edge from insn 1301 to 1302"));
-        assert_eq!(
-            error.to_string(),
-            "the kernel refused program dbfw_xdp: Invalid argument (os error 22): the verifier \
-             says \"back-edge from insn 1301 to 1302\". Nothing was attached or replaced; install \
-             a kernel of 6.1 or newer, and report this line if it is one"
-        );
-        let error = DatapathError::Refused(refusal(false, "")).to_string();
-        assert!(error.contains("CAP_PERFMON") && !error.contains("verifier"), "{error}");
-    }
-
-    #[test]
-    fn an_old_kernel_is_told_what_it_lacks() {
-        let missing = vec![Facility::MultiBufferXdp, Facility::RingBuffer];
-        assert_eq!(
-            DatapathError::OldKernel { missing }.to_string(),
-            format!(
-                "Linux {} is too old: it has no multi-buffer XDP (Linux 5.18) and no BPF ring \
-                 buffers (Linux 5.8). Nothing was attached or replaced; install a kernel of 6.1 \
-                 or newer",
-                release()
-            )
-        );
+    fn releases() {
+        for (release, expected) in [
+            ("6.1.0-29-cloud-amd64", Some((6, 1))),
+            ("6.12.57+deb13-amd64", Some((6, 12))),
+            ("7.3-rc1", Some((7, 3))),
+            ("6", None),
+            ("linux", None),
+        ] {
+            let version = KernelVersion::of_release(release);
+            assert_eq!(version.map(|v| (v.major, v.minor)), expected, "{release}");
+        }
+        assert!(KernelVersion { major: 6, minor: 12 } > KernelVersion { major: 6, minor: 6 });
     }
 }

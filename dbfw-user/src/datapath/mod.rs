@@ -2,76 +2,53 @@
 
 mod apply;
 mod attach;
-mod chain;
 mod counters;
+mod databases;
 mod error;
-pub mod ethtool;
 mod events;
-mod front;
-mod hosts;
-mod ids;
+pub mod hook;
 pub mod interfaces;
 mod kernel;
-mod links;
-mod local_routes;
-mod lookup;
+mod keys;
 mod maps;
-mod nets;
+mod mmap;
 mod object;
 mod own;
 mod pins;
-mod presence;
-mod reader;
-mod repair;
+mod read;
 mod sets;
+mod shape;
 mod sys;
-mod table;
-mod words;
-mod write;
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-use dbfw_common::{ABI_VERSION, DATABASE_SLOTS, Database, MAX_NAME, Mode, PORT_WORDS, PORTS};
+use dbfw_common::{ABI_VERSION, DATABASE_SLOTS, PORT_WORDS, PORTS};
 
 pub use apply::Change;
-pub use attach::{AttachError, Attachment, FirstPlace, HookMode, socket_lookup_programs};
+pub use attach::{AttachError, Attachment, FirstPlace, Gap, detach_pinned, socket_lookup_programs};
+pub use databases::DatabaseSlot;
 pub use error::DatapathError;
 pub use events::Events;
-pub use interfaces::{Interface, Kind, Layer};
-pub use kernel::{COMPLETE_SINCE, Refusal, TESTED_SINCE};
-pub use links::{Gap, detach_pinned};
-pub use local_routes::{Local, LocalRoutes};
-pub use object::{OBJECT, has_perfmon, may_load, try_load, variant};
+pub use hook::{Attach, HookMode};
+pub use interfaces::{Interface, Interfaces, Kind, Layer};
+pub use kernel::{KernelVersion, Refusal};
+pub use object::{has_perfmon, may_load, try_load, variant};
+pub use own::{Local, LocalRoutes};
 pub use pins::{GROUP, lock_holder};
-pub use reader::{Outcome, PinnedLink, Reader, Totals};
+pub use read::{Outcome, PinnedLink, Reader, Totals};
 pub use sets::Sets;
+pub use shape::OBJECT;
 
-use crate::{
-    config::Port,
-    policy::{Entries, Plan},
-};
-use attach::{BACKSTOP_PIN, Backstop, LINK_PINS};
+use attach::Backstop;
+use databases::name_of;
 use maps::Maps;
+use mmap::Words;
 use object::Programs;
 use own::Own;
 use pins::Pins;
-use words::Words;
-
-/// A database as the kernel knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DatabaseSlot {
-    /// 1..=64.
-    pub id: u8,
-    /// At most [`MAX_NAME`] bytes.
-    pub name: String,
-    /// What happens to packets from untrusted sources.
-    pub mode: Mode,
-    /// Protected ports.
-    pub ports: Vec<Port>,
-}
 
 /// The one writer of the kernel's maps, programs and links.
 #[derive(Debug)]
@@ -100,7 +77,7 @@ impl Datapath {
 
     /// As [`Datapath::open`], for a given ABI number: how an upgrade across ABIs is tested.
     pub fn open_abi(pin_dir: &Path, abi: u32) -> Result<Self, DatapathError> {
-        kernel::check()?;
+        object::check_kernel()?;
         let pins = Pins::open(pin_dir, abi)?;
         attach::check_namespace(pin_dir)?;
         let programs = object::load(&pins)?;
@@ -196,9 +173,4 @@ impl Datapath {
 /// Whether the kernel has the traffic control hook with links, for those who only look.
 pub fn has_tcx() -> bool {
     sys::has_tcx()
-}
-
-fn name_of(database: &Database) -> String {
-    let len = database.name.iter().position(|&byte| byte == 0).unwrap_or(MAX_NAME);
-    String::from_utf8_lossy(&database.name[..len]).into_owned()
 }

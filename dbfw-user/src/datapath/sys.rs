@@ -4,7 +4,7 @@
 
 use std::{
     ffi::CString,
-    io,
+    fmt, io,
     mem::{MaybeUninit, size_of},
     os::{
         fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
@@ -18,10 +18,10 @@ use aya_obj::generated::{
     bpf_prog_info,
 };
 
-use crate::hook::KernelVersion;
+use crate::datapath::kernel::KernelVersion;
 
 /// Opens the map, program or link pinned at `path`.
-pub(super) fn obj_get(path: &Path, read_only: bool) -> io::Result<OwnedFd> {
+pub(crate) fn obj_get(path: &Path, read_only: bool) -> io::Result<OwnedFd> {
     const BPF_F_RDONLY: u32 = 1 << 3;
     let path = c_path(path)?;
     let mut attr = zeroed();
@@ -31,7 +31,7 @@ pub(super) fn obj_get(path: &Path, read_only: bool) -> io::Result<OwnedFd> {
 }
 
 /// Pins `fd` at `path`, which must not exist.
-pub(super) fn obj_pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+pub(crate) fn obj_pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = c_path(path)?;
     let mut attr = zeroed();
     attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
@@ -40,7 +40,7 @@ pub(super) fn obj_pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
 }
 
 /// Attaches `program` to an interface (by index) or a network namespace (by descriptor).
-pub(super) fn link_create(
+pub(crate) fn link_create(
     program: BorrowedFd<'_>,
     target: u32,
     attach_type: bpf_attach_type,
@@ -56,7 +56,7 @@ pub(super) fn link_create(
 
 /// Attaches `program` to the TCX ingress hook of an interface, if the chain there has this
 /// revision.
-pub(super) fn tcx_attach(
+pub(crate) fn tcx_attach(
     program: BorrowedFd<'_>,
     index: u32,
     flags: u32,
@@ -73,15 +73,15 @@ pub(super) fn tcx_attach(
 
 /// The chain of TCX programs of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TcxChain {
+pub(crate) struct TcxChain {
     /// Their ids; the first runs first.
-    pub(super) programs: Vec<u32>,
+    pub(crate) programs: Vec<u32>,
     /// Changes with every change of the chain.
-    pub(super) revision: u64,
+    pub(crate) revision: u64,
 }
 
 /// Lists the chain at the TCX ingress hook of an interface; needs CAP_NET_ADMIN.
-pub(super) fn tcx_chain(index: u32) -> io::Result<TcxChain> {
+pub(crate) fn tcx_chain(index: u32) -> io::Result<TcxChain> {
     // BPF_MPROG_MAX: a chain holds no more.
     let mut programs = vec![0u32; 64];
     let mut attr = zeroed();
@@ -97,7 +97,7 @@ pub(super) fn tcx_chain(index: u32) -> io::Result<TcxChain> {
 }
 
 /// Replaces a link's program; every packet sees the old one or the new one.
-pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     let mut attr = zeroed();
     attr.link_update.link_fd = link.as_raw_fd() as u32;
     attr.link_update.__bindgen_anon_1.new_prog_fd = program.as_raw_fd() as u32;
@@ -105,9 +105,8 @@ pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
 }
 
 /// Whether the kernel has TCX: it takes a query of it. Who may not ask goes by the version.
-pub(super) fn has_tcx() -> bool {
+pub(crate) fn has_tcx() -> bool {
     const LOOPBACK: u32 = 1;
-    const SINCE: KernelVersion = KernelVersion { major: 6, minor: 6 };
     let mut attr = zeroed();
     attr.query.__bindgen_anon_1.target_ifindex = LOOPBACK;
     attr.query.attach_type = bpf_attach_type::BPF_TCX_INGRESS as u32;
@@ -115,13 +114,13 @@ pub(super) fn has_tcx() -> bool {
         Ok(_) => true,
         // Nothing is attached there.
         Err(Some(libc::ENOENT)) => true,
-        Err(Some(libc::EPERM)) => KernelVersion::running() >= SINCE,
+        Err(Some(libc::EPERM)) => KernelVersion::running() >= KernelVersion::TCX,
         Err(_) => false,
     }
 }
 
 /// Detaches a link now, whoever else holds it.
-pub(super) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
     let mut attr = zeroed();
     attr.link_detach.link_fd = link.as_raw_fd() as u32;
     bpf(bpf_cmd::BPF_LINK_DETACH, &mut attr).map(drop)
@@ -129,21 +128,21 @@ pub(super) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
 
 /// What the kernel says of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LinkInfo {
-    pub(super) program: u32,
-    pub(super) attached: Attached,
+pub(crate) struct LinkInfo {
+    pub(crate) program: u32,
+    pub(crate) attached: Attached,
 }
 
 /// What a link is attached to; index 0 means that it is attached no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Attached {
+pub(crate) enum Attached {
     Xdp { ifindex: u32 },
     Tcx { ifindex: u32 },
     NetworkNamespace { inode: u32 },
     Other { link_type: u32 },
 }
 
-pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
+pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     let info: bpf_link_info = object_info(link, |_| ())?;
     // SAFETY: the member read is the one the type names, and all are plain numbers.
     let attached = unsafe {
@@ -165,16 +164,27 @@ pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
 
 /// What the kernel says of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct MapInfo {
-    pub(super) id: u32,
-    pub(super) map_type: u32,
-    pub(super) key_size: u32,
-    pub(super) value_size: u32,
-    pub(super) max_entries: u32,
-    pub(super) flags: u32,
+pub(crate) struct MapInfo {
+    pub(crate) id: u32,
+    pub(crate) map_type: u32,
+    pub(crate) key_size: u32,
+    pub(crate) value_size: u32,
+    pub(crate) max_entries: u32,
+    pub(crate) flags: u32,
 }
 
-pub(super) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
+impl fmt::Display for MapInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id: _, map_type, key_size, value_size, max_entries, flags } = self;
+        write!(
+            f,
+            "type {map_type}, {key_size}-byte keys, {value_size}-byte values, {max_entries} \
+             entries, flags {flags:#x}"
+        )
+    }
+}
+
+pub(crate) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
     let info: bpf_map_info = object_info(map, |_| ())?;
     Ok(MapInfo {
         id: info.id,
@@ -188,13 +198,13 @@ pub(super) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
 
 /// What the kernel says of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ProgramInfo {
-    pub(super) id: u32,
-    pub(super) name: String,
-    pub(super) map_ids: Vec<u32>,
+pub(crate) struct ProgramInfo {
+    pub(crate) id: u32,
+    pub(crate) name: String,
+    pub(crate) map_ids: Vec<u32>,
 }
 
-pub(super) fn program_info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
+pub(crate) fn program_info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
     let mut map_ids = vec![0u32; 64];
     let info: bpf_prog_info = object_info(program, |info: &mut bpf_prog_info| {
         info.nr_map_ids = map_ids.len() as u32;
@@ -207,7 +217,7 @@ pub(super) fn program_info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
 
 /// Ids of the programs attached to a network namespace at a hook, in their order. Needs
 /// CAP_NET_ADMIN.
-pub(super) fn namespace_programs(
+pub(crate) fn namespace_programs(
     namespace: BorrowedFd<'_>,
     attach_type: bpf_attach_type,
 ) -> io::Result<Vec<u32>> {
@@ -225,14 +235,14 @@ pub(super) fn namespace_programs(
 }
 
 /// A descriptor of the program with this id; needs CAP_SYS_ADMIN.
-pub(super) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
+pub(crate) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
     let mut attr = zeroed();
     attr.__bindgen_anon_6.__bindgen_anon_1.prog_id = id;
     bpf_fd(bpf_cmd::BPF_PROG_GET_FD_BY_ID, &mut attr)
 }
 
 /// Runs a program once on `packet` and returns its return code.
-pub(super) fn test_run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32> {
+pub(crate) fn test_run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32> {
     let mut attr = zeroed();
     attr.test.prog_fd = program.as_raw_fd() as u32;
     attr.test.data_in = packet.as_ptr() as u64;
@@ -244,7 +254,7 @@ pub(super) fn test_run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32
 }
 
 /// Makes an array of `entries` values of `value_size` bytes.
-pub(super) fn array_create(
+pub(crate) fn array_create(
     name: &str,
     value_size: u32,
     entries: u32,
@@ -267,7 +277,7 @@ pub(super) fn array_create(
 
 /// Puts `inner` into a place of an array of maps. Returns when no program runs any more that
 /// found another map there (the kernel waits in `maybe_wait_bpf_programs`).
-pub(super) fn inner_set(
+pub(crate) fn inner_set(
     outer: BorrowedFd<'_>,
     place: u32,
     inner: BorrowedFd<'_>,
@@ -278,7 +288,7 @@ pub(super) fn inner_set(
 }
 
 /// Id of the map in a place of an array of maps; `None` if there is none.
-pub(super) fn inner_id(outer: BorrowedFd<'_>, place: u32) -> io::Result<Option<u32>> {
+pub(crate) fn inner_id(outer: BorrowedFd<'_>, place: u32) -> io::Result<Option<u32>> {
     let mut id = 0u32;
     let mut attr = element(outer, &place, (&raw mut id) as u64);
     match bpf(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr) {
@@ -289,7 +299,7 @@ pub(super) fn inner_id(outer: BorrowedFd<'_>, place: u32) -> io::Result<Option<u
 }
 
 /// Empties a place of an array of maps, and waits as [`inner_set`] does.
-pub(super) fn inner_clear(outer: BorrowedFd<'_>, place: u32) -> io::Result<()> {
+pub(crate) fn inner_clear(outer: BorrowedFd<'_>, place: u32) -> io::Result<()> {
     let mut attr = element(outer, &place, 0);
     match bpf(bpf_cmd::BPF_MAP_DELETE_ELEM, &mut attr) {
         Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
@@ -298,7 +308,7 @@ pub(super) fn inner_clear(outer: BorrowedFd<'_>, place: u32) -> io::Result<()> {
 }
 
 /// Reads the element at `index` of an array into `value`, which has its size.
-pub(super) fn array_get(map: BorrowedFd<'_>, index: u32, value: &mut [u8]) -> io::Result<()> {
+pub(crate) fn array_get(map: BorrowedFd<'_>, index: u32, value: &mut [u8]) -> io::Result<()> {
     let mut attr = element(map, &index, value.as_mut_ptr() as u64);
     bpf(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr).map(drop)
 }
@@ -313,16 +323,16 @@ fn element(map: BorrowedFd<'_>, key: &u32, value: u64) -> bpf_attr {
 
 /// Where a read in batches stands.
 #[derive(Debug, Default)]
-pub(super) struct Position {
+pub(crate) struct Position {
     /// The last key that was read, as the kernel keeps it.
     last: Vec<u8>,
     /// All was read.
-    pub(super) done: bool,
+    pub(crate) done: bool,
 }
 
 /// Reads elements into the whole of `keys` and `values`, which have room for equally many.
 /// Returns how many were read; there are more unless the position says that it is done.
-pub(super) fn lookup_batch(
+pub(crate) fn lookup_batch(
     map: BorrowedFd<'_>,
     position: &mut Position,
     key_size: usize,
@@ -348,7 +358,7 @@ pub(super) fn lookup_batch(
 }
 
 /// Writes elements in the order given. On an error, how many were written before it.
-pub(super) fn update_batch(
+pub(crate) fn update_batch(
     map: BorrowedFd<'_>,
     keys: &[u8],
     values: &[u8],

@@ -17,8 +17,11 @@ use crate::{
         self, BackstopStatus, Explanation, InterfaceStatus, Lookup, MapEntry, ProviderStatus,
         Status,
     },
-    datapath::{self, DatapathError, HookMode, Interface, Layer, PinnedLink, Reader, interfaces},
-    hook::{Choice, KernelVersion, Site, overlong},
+    datapath::{
+        self, DatapathError, HookMode, Interface, KernelVersion, Layer, PinnedLink, Reader,
+        hook::{Choice, Site, overlong},
+        interfaces,
+    },
     policy::{Policy, SlotTable},
     protection::{Coverage, Degradation, Failure, Protection},
 };

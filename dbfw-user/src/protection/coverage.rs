@@ -6,8 +6,11 @@ use dbfw_common::MAX_EXEMPT;
 
 use super::{Degradation, Failure};
 use crate::{
-    config::{AgentConfig, Interfaces, Unmatchable, is_glob},
-    datapath::Interface,
+    config::AgentConfig,
+    datapath::{
+        Interface, Interfaces,
+        interfaces::{Unmatchable, is_glob},
+    },
 };
 
 /// Which interfaces are covered and exempt, and what of the named ones is neither.

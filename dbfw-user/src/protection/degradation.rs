@@ -5,8 +5,8 @@ use std::fmt;
 use jiff::Timestamp;
 
 use crate::{
-    config::{Problems, Unmatchable},
-    datapath::HookMode,
+    config::Problems,
+    datapath::{HookMode, interfaces::Unmatchable},
 };
 
 /// Something that the configuration asks for and that cannot be had now, or that somebody

@@ -22,7 +22,7 @@ const PSEUDO_FUNC: u8 = 4;
 
 /// What the check has against a program; instructions are counted from 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// A loop is closed by an instruction that is no jump.
     BackEdge { from: usize, to: usize },
     /// An edge leaves the program.
@@ -56,7 +56,7 @@ enum State {
 }
 
 /// Checks a program as it is loaded, its subprograms behind it.
-pub(super) fn check(instructions: &[bpf_insn]) -> Result<(), Fault> {
+pub(crate) fn check(instructions: &[bpf_insn]) -> Result<(), Fault> {
     let mut states = vec![State::Unseen; instructions.len()];
     if let Some(first) = states.first_mut() {
         *first = State::Discovered;

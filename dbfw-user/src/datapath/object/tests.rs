@@ -3,10 +3,8 @@ use std::collections::HashSet;
 use aya_obj::generated::bpf_insn;
 use object::{Object as _, ObjectSection as _};
 
-use super::{
-    OBJECT,
-    control_flow::{Fault, check},
-};
+use super::control_flow::{Fault, check};
+use crate::datapath::shape::OBJECT;
 
 const MOVE: u8 = 0xb7;
 const LOAD_64: u8 = 0x18;

@@ -4,7 +4,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::datapath::ethtool;
+use crate::datapath::interfaces::ethtool;
 
 /// Where the checks read from: `/` of this host, or a made-up tree in tests.
 #[derive(Debug)]

@@ -2,9 +2,12 @@ use std::collections::BTreeSet;
 
 use super::{Finding, Links, host::Host};
 use crate::{
-    config::{AgentConfig, Attach, Interfaces, is_glob},
-    datapath::{self, HookMode, Interface, Layer},
-    hook::{Choice, KernelVersion, MtuChange, NativeXdp, Site, Why, native_xdp},
+    config::AgentConfig,
+    datapath::{
+        self, Attach, HookMode, Interface, Interfaces, KernelVersion, Layer,
+        hook::{Choice, MtuChange, NativeXdp, Site, Why, native_xdp},
+        interfaces::is_glob,
+    },
     protection::{Coverage, Degradation},
 };
 
@@ -257,10 +260,9 @@ fn other_xdp(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::datapath::interfaces::ethernet;
 
     fn interface(name: &str, layer: Option<Layer>, mtu: u32) -> Interface {
-        Interface { layer, mtu, ..ethernet(name, 2) }
+        Interface { layer, mtu, ..Interface::ethernet(name, 2) }
     }
 
     #[test]

@@ -1,10 +1,7 @@
 use std::io;
 
 use super::{Finding, host::Host};
-use crate::{
-    config::Attach,
-    datapath::{self, COMPLETE_SINCE, DatapathError, TESTED_SINCE},
-};
+use crate::datapath::{self, Attach, DatapathError, KernelVersion};
 
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
@@ -98,7 +95,7 @@ fn programs(trial: &Trial) -> Finding {
 }
 
 fn version(release: &str, trial: &Trial, attach: Attach) -> Finding {
-    let Some(number) = parse_version(release) else {
+    let Some(version) = KernelVersion::of_release(release) else {
         return Finding::warn(
             "kernel",
             format!("cannot tell the version from {release:?}; dbfw needs Linux 6.1 or newer"),
@@ -106,25 +103,25 @@ fn version(release: &str, trial: &Trial, attach: Attach) -> Finding {
         );
     };
     // A distribution may have added to an older kernel what is needed: then the programs load.
-    if number < COMPLETE_SINCE && !matches!(trial, Trial::Loaded) {
+    if version < KernelVersion::COMPLETE && !matches!(trial, Trial::Loaded) {
         Finding::fail(
             "kernel",
             format!("Linux {release} is too old: multi-buffer XDP came with 5.18"),
             "install a kernel of 6.1 or newer (6.6 or newer for attach = \"tcx\")",
         )
-    } else if number < TESTED_SINCE {
+    } else if version < KernelVersion::TESTED {
         Finding::warn(
             "kernel",
             format!("Linux {release} is expected to work, and was not tested: 6.1 was"),
             "install a kernel of 6.1 or newer",
         )
-    } else if number < (6, 6) && attach == Attach::Tcx {
+    } else if version < KernelVersion::TCX && attach == Attach::Tcx {
         Finding::fail(
             "kernel",
             format!("Linux {release} has no TCX, which attach = \"tcx\" needs: it came with 6.6"),
             "install a kernel of 6.6 or newer, or set attach = \"auto\" in [agent]",
         )
-    } else if number < (6, 6) && attach == Attach::Auto {
+    } else if version < KernelVersion::TCX && attach == Attach::Auto {
         Finding::warn(
             "kernel",
             format!(
@@ -136,11 +133,6 @@ fn version(release: &str, trial: &Trial, attach: Attach) -> Finding {
     } else {
         Finding::ok("kernel", format!("Linux {release}"))
     }
-}
-
-fn parse_version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 fn btf(present: bool) -> Finding {

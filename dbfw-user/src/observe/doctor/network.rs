@@ -6,7 +6,7 @@ use super::{
     kernel::unreadable,
     masquerade::{self, Hazard, Rules},
 };
-use crate::config::{DatabaseConfig, Port};
+use crate::{config::DatabaseConfig, port::Port};
 
 /// State of a listening TCP socket, and of an unconnected UDP one, in /proc/net.
 const TCP_LISTEN: &str = "0A";

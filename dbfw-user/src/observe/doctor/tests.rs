@@ -6,8 +6,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    config::{Attach, Fragments, Interfaces, MinPrefix, OnEmpty, Port},
-    datapath::{Layer, interfaces::ethernet},
+    config::{Fragments, MinPrefix, OnEmpty},
+    datapath::{Attach, Interfaces, Layer},
+    port::Port,
 };
 
 fn agent() -> AgentConfig {
@@ -75,7 +76,7 @@ fn healthy() -> TempDir {
 }
 
 fn link(name: &str, index: u32, layer: Option<Layer>, hardware: bool) -> Interface {
-    Interface { layer, hardware, ..ethernet(name, index) }
+    Interface { layer, hardware, ..Interface::ethernet(name, index) }
 }
 
 fn links() -> Links {

@@ -6,9 +6,9 @@ use dbfw_common::{Reason, Verdict};
 
 use super::{View, map_entry};
 use crate::{
-    config::Port,
     control::wire::{CoveringSource, Explanation, Lookup},
     datapath::{DatabaseSlot, DatapathError},
+    port::Port,
     source::Prefix,
 };
 

@@ -15,10 +15,10 @@ pub use scrape::scrape;
 pub use sources::{SourceDetail, sources};
 
 use crate::{
-    config::Port,
     control::wire::{DatabaseStatus, InterfaceStatus, MapEntry},
     datapath::{DatabaseSlot, DatapathError, Interface, Reader, Sets, Totals},
     policy::{Policy, SlotTable},
+    port::Port,
     protection::Degradation,
     source::Prefix,
 };

@@ -1,7 +1,7 @@
 use glob::Pattern;
 
 use super::*;
-use crate::datapath::{Layer, interfaces::ethernet};
+use crate::datapath::Layer;
 
 fn patterns(names: &[&str]) -> Vec<Pattern> {
     names.iter().map(|name| Pattern::new(name).unwrap()).collect()
@@ -20,15 +20,15 @@ fn agent(interfaces: &[&str], exempt: &[&str]) -> AgentConfig {
 fn present() -> Vec<Interface> {
     let named = |name: &str, index, altnames: &[&str]| Interface {
         altnames: altnames.iter().map(|name| (*name).to_owned()).collect(),
-        ..ethernet(name, index)
+        ..Interface::ethernet(name, index)
     };
     vec![
-        Interface { layer: None, loopback: true, ..ethernet("lo", 1) },
+        Interface { layer: None, loopback: true, ..Interface::ethernet("lo", 1) },
         named("eno1", 2, &["enp3s0", "enx001122334455"]),
         named("eno2", 3, &[]),
-        Interface { layer: Some(Layer::Network), ..ethernet("wg0", 4) },
+        Interface { layer: Some(Layer::Network), ..Interface::ethernet("wg0", 4) },
         Interface { layer: None, ..named("gre1", 5, &["tunnel1"]) },
-        Interface { layer: None, ..ethernet("ib0", 6) },
+        Interface { layer: None, ..Interface::ethernet("ib0", 6) },
     ]
 }
 
@@ -99,7 +99,7 @@ fn more_exempt_interfaces_than_fit_are_told() {
     let bridges = |count: u32| -> Vec<Interface> {
         let named = |n: u32| Interface {
             altnames: vec![format!("alt{n}")],
-            ..ethernet(&format!("br{n}"), n)
+            ..Interface::ethernet(&format!("br{n}"), n)
         };
         (1..=count).map(named).collect()
     };

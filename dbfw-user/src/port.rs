@@ -1,0 +1,67 @@
+//! A protected port.
+
+use std::{fmt, str::FromStr};
+
+/// A protected port. As text "tcp/5432".
+///
+/// ```
+/// use dbfw::port::Port;
+///
+/// let port: Port = "udp/1234".parse().unwrap();
+/// assert_eq!(port, Port { udp: true, port: 1234 });
+/// assert_eq!(port.to_string(), "udp/1234");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Port {
+    /// UDP rather than TCP.
+    pub udp: bool,
+    /// 1 to 65535.
+    pub port: u16,
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", if self.udp { "udp" } else { "tcp" }, self.port)
+    }
+}
+
+/// A text that is no protocol and port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a port: write \"tcp/5432\" or \"udp/1234\"")]
+pub struct PortError;
+
+impl FromStr for Port {
+    type Err = PortError;
+
+    fn from_str(text: &str) -> Result<Self, PortError> {
+        let (protocol, number) = text.split_once('/').ok_or(PortError)?;
+        let udp = match protocol {
+            "tcp" => false,
+            "udp" => true,
+            _ => return Err(PortError),
+        };
+        // The standard parser would also take "+1".
+        let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+        match number.parse() {
+            Ok(port) if digits && port > 0 => Ok(Self { udp, port }),
+            _ => Err(PortError),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_protocol_and_a_port_is_one() {
+        for text in ["tcp/1", "udp/65535"] {
+            assert_eq!(text.parse::<Port>().unwrap().to_string(), text);
+        }
+        for text in
+            ["", "5432", "tcp/", "tcp/0", "tcp/65536", "tcp/+1", "sctp/1", "TCP/1", "tcp/1 "]
+        {
+            assert_eq!(text.parse::<Port>(), Err(PortError), "{text}");
+        }
+    }
+}
