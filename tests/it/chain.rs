@@ -44,7 +44,7 @@ fn a_program_put_before_ours_is_noticed_whatever_it_returns() {
         configure(&host, &line);
         host.start();
         line.assert_answers(PORT, Served, Silent);
-        let _other = TcxProgram::before(&db, "db0", verdict);
+        let _other = TcxProgram::before(&db, "db0", verdict).expect("attach it");
         host.wait("the first place to be taken back", |host| taken_back(host) == 1);
         line.assert_answers(PORT, Served, Silent);
         assert_eq!(protection(&host), "yes", "{}", host.log());
@@ -69,7 +69,7 @@ fn a_program_put_before_ours_while_no_agent_runs_is_told_and_overtaken_by_the_ne
     configure(&host, &line);
     host.start();
     host.stop(Signal::SIGKILL);
-    let _other = TcxProgram::before(&db, "db0", TCX_PASS);
+    let _other = TcxProgram::before(&db, "db0", TCX_PASS).expect("attach it");
     line.assert_answers(PORT, Served, Served);
     assert_eq!(protection(&host), "degraded");
     assert_eq!(host.dbfw(&["status"]).status.code(), Some(1));
@@ -86,7 +86,7 @@ fn a_program_behind_ours_and_one_that_goes_disturb_nobody() {
     let mut host = Host::new(&db);
     configure(&host, &line);
     host.start();
-    let other = TcxProgram::behind(&db, "db0", TCX_PASS);
+    let other = TcxProgram::behind(&db, "db0", TCX_PASS).expect("attach it");
     // Without the right to list the chain, a change is all that is seen.
     host.wait("the change to be seen", |host| taken_back(host) == 1);
     line.assert_answers(PORT, Served, Silent);
@@ -106,11 +106,11 @@ fn who_takes_the_first_place_again_and_again_makes_the_host_degraded() {
     host.start();
     let mut others = Vec::new();
     for round in 1..=3 {
-        others.push(TcxProgram::before(&db, "db0", TCX_PASS));
+        others.push(TcxProgram::before(&db, "db0", TCX_PASS).expect("attach it"));
         host.wait("the first place to be taken back", |host| taken_back(host) == round);
         line.assert_answers(PORT, Served, Silent);
     }
-    others.push(TcxProgram::before(&db, "db0", TCX_PASS));
+    others.push(TcxProgram::before(&db, "db0", TCX_PASS).expect("attach it"));
     host.wait("the host to be degraded", |host| protection(host) == "degraded");
     let status = host.json(&["status"]).expect("a status");
     assert_eq!(status["agent"]["ready"], true, "{status}");

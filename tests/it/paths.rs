@@ -2,13 +2,14 @@
 //! around the interfaces that are filtered.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::{SocketAddr, UdpSocket},
     time::Duration,
 };
 
 use dbfw_tests::{
     agent::Host,
+    features::has_tcx,
     foreign::{TCX_PASS, TcxProgram},
     netns::{Netns, finish, veth},
     site::{
@@ -60,7 +61,22 @@ fn generic_xdp_filters() {
 
 #[test]
 fn tcx_filters() {
+    if !has_tcx() {
+        return tcx_is_refused_in_words();
+    }
     a_hook_filters("tcx", "tcx");
+}
+
+/// What a kernel without TCX has to say for `attach = "tcx"`.
+fn tcx_is_refused_in_words() {
+    let (db, client) = (Netns::new("db"), Netns::new("client"));
+    let line = Line::new((&db, "db0"), (&client, "cl0"), 1);
+    let mut host = Host::new(&db);
+    host.configure("interfaces = [\"db0\"]\nattach = \"tcx\"", &orders("5432", &[&line]));
+    host.spawn();
+    host.wait_for_log("tcx: the kernel or driver does not know this hook");
+    let status = host.json(&["status"]).expect("a status");
+    assert_eq!(status["protected"], false);
 }
 
 #[test]
@@ -128,6 +144,9 @@ fn a_hook_filters(attach: &str, mode: &str) {
 
 #[test]
 fn tun_devices_are_filtered_by_tcx() {
+    if !has_tcx() {
+        return tcx_is_refused_in_words();
+    }
     a_tun_device_is_filtered("tcx", "tcx");
 }
 
@@ -164,8 +183,8 @@ fn a_tun_device_without_native_xdp_is_told_and_left_to_the_backstop() {
 }
 
 #[test]
-fn auto_takes_tcx_for_tun_devices() {
-    a_tun_device_is_filtered("auto", "tcx");
+fn auto_takes_tcx_for_tun_devices_and_generic_xdp_before() {
+    a_tun_device_is_filtered("auto", if has_tcx() { "tcx" } else { "generic" });
 }
 
 fn a_tun_device_is_filtered(attach: &str, mode: &str) {
@@ -411,7 +430,8 @@ fn the_hook_follows_the_configuration_at_a_reload_and_at_a_start() {
     let line = Line::new((&db, "db0"), (&client, "cl0"), 1);
     let mut host = Host::new(&db);
     let _echo = Echo::start(&db, PORT);
-    for (round, mode) in ["native", "tcx", "generic", "native", "tcx"].into_iter().enumerate() {
+    let other = if has_tcx() { "tcx" } else { "generic" };
+    for (round, mode) in ["native", other, "generic", "native", other].into_iter().enumerate() {
         let keys = format!("interfaces = [\"db0\"]\nattach = \"{mode}\"");
         host.configure(&keys, &orders("5432", &[&line]));
         match round {
@@ -433,7 +453,13 @@ fn a_program_attached_before_ours_lets_nobody_in() {
     let (db, client) = (Netns::new("db"), Netns::new("client"));
     let line = Line::new((&db, "db0"), (&client, "cl0"), 1);
     let _echo = Echo::start(&db, PORT);
-    let _first = TcxProgram::before(&db, "db0", TCX_PASS);
+    let first = TcxProgram::before(&db, "db0", TCX_PASS);
+    if !has_tcx() {
+        let error = first.expect_err("a kernel without TCX attached a program to it");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        return;
+    }
+    let _first = first.expect("attach it");
     let mut host = Host::new(&db);
     let keys = "interfaces = [\"db0\"]\nattach = \"tcx\"\nbackstop = false";
     host.configure(keys, &orders("5432", &[&line]));

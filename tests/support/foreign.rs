@@ -1,6 +1,9 @@
 //! Somebody else's programs at the hook of ours.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use aya_obj::generated::bpf_prog_type;
 
@@ -18,23 +21,29 @@ pub struct TcxProgram(#[expect(dead_code, reason = "it is attached while it is o
 
 impl TcxProgram {
     /// Attaches it before all others.
-    pub fn before(netns: &Netns, interface: &str, verdict: i32) -> Self {
+    ///
+    /// # Errors
+    /// The kernel refuses to attach it: it has no TCX.
+    pub fn before(netns: &Netns, interface: &str, verdict: i32) -> io::Result<Self> {
         const BPF_F_BEFORE: u32 = 1 << 3;
         Self::attach(netns, interface, verdict, BPF_F_BEFORE)
     }
 
     /// Attaches it behind all others.
-    pub fn behind(netns: &Netns, interface: &str, verdict: i32) -> Self {
+    ///
+    /// # Errors
+    /// The kernel refuses to attach it: it has no TCX.
+    pub fn behind(netns: &Netns, interface: &str, verdict: i32) -> io::Result<Self> {
         Self::attach(netns, interface, verdict, 0)
     }
 
-    fn attach(netns: &Netns, interface: &str, verdict: i32, flags: u32) -> Self {
+    fn attach(netns: &Netns, interface: &str, verdict: i32, flags: u32) -> io::Result<Self> {
         let index = netns.ifindex(interface);
         let link = netns.run(move || {
             let kind = bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS;
             let program = sys::load_constant(kind, verdict as u32).expect("load a program");
-            sys::attach_tcx(program.as_fd(), index, flags).expect("attach it")
+            sys::attach_tcx(program.as_fd(), index, flags)
         });
-        Self(link)
+        link.map(Self)
     }
 }

@@ -103,9 +103,17 @@ impl fmt::Debug for Kernel {
 impl Kernel {
     /// Loads the object. Every database is off and nothing is trusted.
     pub fn load() -> Self {
+        Self::try_load().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// The kernel refuses the object or one of its programs.
+    pub fn try_load() -> Result<Self, String> {
         let mut ebpf = EbpfLoader::new()
             .load(OBJECT)
-            .unwrap_or_else(|error| panic!("the object does not load: {}", chain(&error)));
+            .map_err(|error| format!("the object does not load: {}", chain(&error)))?;
         for name in PROGRAMS {
             let program = program(&mut ebpf, variant(name));
             let loaded = match program {
@@ -114,7 +122,7 @@ impl Kernel {
                 Loaded::SkLookup(program) => program.load(),
                 other => panic!("{name} is of an unexpected kind: {:?}", other.prog_type()),
             };
-            loaded.unwrap_or_else(|error| panic!("{name} does not load: {}", chain(&error)));
+            loaded.map_err(|error| format!("{name} does not load: {}", chain(&error)))?;
         }
         let programs =
             [Program::Xdp, Program::XdpL3, Program::Tcx, Program::TcxL3, Program::Backstop]
@@ -138,7 +146,7 @@ impl Kernel {
             let family = any.parse().unwrap_or_else(|error| panic!("{any}: {error}"));
             kernel.write_table_word(family, word);
         }
-        kernel
+        Ok(kernel)
     }
 
     /// The table of a family's hosts, and the words of a bucket.

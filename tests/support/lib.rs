@@ -6,6 +6,7 @@ pub mod btf;
 pub mod capabilities;
 pub mod corpus;
 pub mod dns_server;
+pub mod features;
 pub mod foreign;
 pub mod kernel;
 pub mod model;

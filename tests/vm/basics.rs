@@ -2,6 +2,7 @@
 
 use dbfw_tests::{
     agent::Host,
+    features::has_tcx,
     site::{
         Answer::{Refused, Served, Silent},
         Line, assert_answer, dropped, interface, wait_for_interface, xdp_of,
@@ -85,7 +86,7 @@ fn hook(machine: &Machine, nic: &str, line: &Line<'_>, attach: &str) {
 }
 
 fn tcx(machine: &Machine) {
-    if machine.has_tcx() {
+    if has_tcx() {
         return hook_on_nic(machine, "tcx");
     }
     let line = machine.line();

@@ -4,6 +4,7 @@ use std::fs;
 
 use dbfw_tests::{
     agent::Host,
+    features::{has_tcx, hooks},
     netns::{Netns, finish, veth},
     site::{
         Answer::{Refused, Served, Silent},
@@ -85,7 +86,7 @@ fn tagged(machine: &Machine, devices: &[Tag]) {
     let line = tags(machine, devices);
     let _servers = Servers::start(&machine.host);
     traffic::assert_filtered(&line, Served);
-    for mode in machine.modes() {
+    for mode in hooks() {
         let host = hooks_alone(machine, &["eth0"], mode, &[&line]);
         assert_eq!(wait_for_interface(&host, "eth0")["mode"], *mode);
         traffic::assert_filtered(&line, Silent);
@@ -121,7 +122,7 @@ fn bridge(machine: &Machine) {
         Ends { server: server.parse().expect("an address"), ..ends }
     });
     let _servers = [Servers::start(&machine.host), Servers::start(&behind)];
-    for mode in machine.modes() {
+    for mode in hooks() {
         let host = hooks_alone(machine, &["eth0"], mode, &[&line]);
         assert_eq!(wait_for_interface(&host, "eth0")["mode"], *mode);
         traffic::assert_filtered(&line, Silent);
@@ -214,7 +215,7 @@ fn ipip(machine: &Machine) {
 /// the device, and the backstop refuses.
 fn needs_tcx(machine: &Machine, kind: &str, families: &Families) {
     let below = built(machine, kind);
-    if machine.has_tcx() {
+    if has_tcx() {
         over(machine, TUNNEL, &below, families);
         return;
     }
@@ -287,7 +288,7 @@ fn vrf(machine: &Machine) {
         }
     };
     assert_all(Served);
-    for mode in machine.modes() {
+    for mode in hooks() {
         let _host = hooks_alone(machine, &["eth0"], mode, &[&line]);
         assert_all(Silent);
     }

@@ -14,7 +14,7 @@ exec </dev/null >/dev/ttyS0 2>&1
 stty -F /dev/ttyS1 raw
 ip link set lo up
 # Without parameters it makes a bond nobody asked for.
-modprobe -a virtio_pci virtio_net veth
+modprobe -a virtio_pci virtio_net veth tun
 modprobe bonding max_bonds=0
 DBFW_BIN=/usr/local/bin/dbfw /opt/dbfw/checks run /opt/dbfw/list >/dev/ttyS1
 sync

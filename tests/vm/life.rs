@@ -28,9 +28,14 @@ fn started<'m>(machine: &'m Machine, line: &Line<'_>) -> Host<'m> {
     host
 }
 
-/// Id of the link that is pinned on eth0.
+/// Id of the link that is pinned on eth0, whichever hook it is of.
 fn link(host: &Host<'_>) -> Value {
-    let pin = host.pins().join("link_native_eth0");
+    let pins = fs::read_dir(host.pins()).expect("read the pins").flatten();
+    let pin = pins.map(|entry| entry.path()).find(|pin| {
+        let name = pin.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("link_") && name.ends_with("_eth0")
+    });
+    let pin = pin.expect("no link of eth0 is pinned");
     let text = finish(Command::new("bpftool").args(["--json", "link", "show", "pinned"]).arg(&pin));
     let link: Value = serde_json::from_str(&text).expect("bpftool writes JSON");
     assert!(link["id"].is_u64(), "{text}");

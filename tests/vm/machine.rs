@@ -29,8 +29,6 @@ const CLIENT: &str = "client";
 pub(crate) struct Machine {
     pub(crate) host: Netns,
     pub(crate) client: Netns,
-    /// Major and minor.
-    kernel: (u32, u32),
 }
 
 impl Machine {
@@ -43,9 +41,7 @@ impl Machine {
 
     /// The machine as it was prepared.
     pub(crate) fn new() -> Self {
-        let kernel = release();
-        let kernel = version(&kernel).unwrap_or_else(|| panic!("no version in {kernel}"));
-        Self { host: Netns::existing(HOST), client: Netns::existing(CLIENT), kernel }
+        Self { host: Netns::existing(HOST), client: Netns::existing(CLIENT) }
     }
 
     /// Takes away what the check before left (links, addresses, attachments), and gives both
@@ -77,32 +73,12 @@ impl Machine {
         line.up((&self.host, NICS[0]));
         line
     }
-
-    /// The modes there are, each as the configuration calls it.
-    pub(crate) fn modes(&self) -> &'static [&'static str] {
-        if self.has_tcx() { &["native", "generic", "tcx"] } else { &["native", "generic"] }
-    }
-
-    /// Whether the kernel has TCX.
-    pub(crate) fn has_tcx(&self) -> bool {
-        self.kernel >= (6, 6)
-    }
 }
 
 /// What the kernel says of itself: its release and its version.
 pub(crate) fn kernel_version() -> String {
     let name = uname().expect("uname");
     format!("{} {}", name.release().to_string_lossy(), name.version().to_string_lossy())
-}
-
-fn release() -> String {
-    uname().expect("uname").release().to_string_lossy().into_owned()
-}
-
-/// Major and minor of "6.1.0-56-cloud-amd64".
-fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(['.', '-']);
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 fn virtual_links(netns: &Netns) -> Vec<String> {

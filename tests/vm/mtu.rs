@@ -10,6 +10,7 @@ use std::{
 
 use dbfw_tests::{
     agent::Host,
+    features::has_tcx,
     site::{Answer::Silent, Line, PATIENCE},
     traffic::{connect, datagram},
 };
@@ -55,7 +56,7 @@ const SETTLES: Duration = Duration::from_secs(150);
 
 fn tcx(machine: &Machine, order: Order) {
     // Without TCX the check `tcx-virtio_net` has shown that it is refused.
-    if machine.has_tcx() {
+    if has_tcx() {
         raised(machine, "tcx", order);
     }
 }
