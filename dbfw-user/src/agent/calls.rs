@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{
-    audit::Kind,
+    history::Kind,
     state::{Agent, MAX_DUMPS},
     trust::to_wire,
 };
@@ -183,7 +183,7 @@ fn failed(call: Call, error: &DatapathError) {
     call.fail(ControlErrorKind::Failed, error.to_string());
 }
 
-/// Who asked, for the audit log.
+/// The user who asked, for the history.
 fn by(call: &Call) -> String {
     format!("uid {}", call.peer.uid)
 }

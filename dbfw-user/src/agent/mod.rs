@@ -3,7 +3,6 @@
 //! Everything that can change something is an event of one closed enum; `reconcile` alone writes
 //! maps. Nothing here stops the filter: pinned links go on without the agent.
 
-mod audit;
 mod calls;
 mod checked;
 mod compose;
@@ -13,7 +12,7 @@ mod enforced;
 mod event;
 mod expiry;
 mod files;
-mod history;
+pub(crate) mod history;
 mod links;
 mod lists;
 mod local;

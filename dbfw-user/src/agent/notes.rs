@@ -1,11 +1,10 @@
-//! What goes into the audit log.
+//! Entries of the history.
 
 use jiff::Timestamp;
 
 use super::{
-    audit::{Entry, Kind, with_prefixes},
     enforced::Offer,
-    history::{self, SourceChange},
+    history::{self, Entry, Kind, SourceChange, with_prefixes},
     local::LocalSource,
     state::Agent,
 };

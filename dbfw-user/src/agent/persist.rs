@@ -183,7 +183,7 @@ impl Agent {
             let enforced = Enforced::restore(guarded, accepted_at, known.measure.as_deref());
             self.enforced.insert(database.name.clone(), enforced);
         }
-        // What the audit log compares the first policy with.
+        // The history compares the first policy with it.
         self.policy = Policy::build(&snapshot.policies());
         self.expiry.restore(snapshot.written_at, snapshot.ended);
         self.cache.restore(snapshot.answers, self.expiry.now());

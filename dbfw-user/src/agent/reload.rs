@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{
-    audit::Kind,
+    history::Kind,
     reconcile::Reconciled,
     remote::Account,
     state::{Agent, limits, synced, with_provider},

@@ -14,10 +14,9 @@ use tokio::{
 };
 
 use super::{
-    audit::Kind,
     configuration::Loaded,
     files::{make_directory, set_aside},
-    history::History,
+    history::{History, Kind},
     local::LocalSources,
     own::OwnAddresses,
     privileges,

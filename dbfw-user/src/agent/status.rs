@@ -136,7 +136,7 @@ impl Agent {
         scrape.protection = protection.state();
         scrape.providers = self.provider_scrape();
         scrape.sources = self.source_scrape();
-        scrape.audit_errors = self.history.errors();
+        scrape.history_errors = self.history.errors();
         metrics::render(&scrape).unwrap_or_default()
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{audit::Kind, local::LocalSource, state::Agent};
+use super::{history::Kind, local::LocalSource, state::Agent};
 use crate::{
     control::wire::{self, ControlErrorKind, TrustList},
     source::{GrammarError, Mendable as _, TrustedSource},

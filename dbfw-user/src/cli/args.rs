@@ -119,8 +119,8 @@ pub(super) enum Verb {
     },
     /// Show what changed who may connect, and who asked for it.
     ///
-    /// Reads the audit log in the agent's state_dir, the newest entry last.
-    Audit {
+    /// Reads the history in the agent's state_dir, the newest entry last.
+    History {
         /// Only what is not longer ago, as in 1h or 7d.
         #[arg(long, value_name = "DURATION", value_parser = lifetime)]
         since: Option<Lifetime>,
@@ -242,7 +242,7 @@ fn plan_id(text: &str) -> Result<String, String> {
 const GROUPS: [(&str, &[&str]); 4] = [
     (
         "See what is enforced",
-        &["status", "sources", "explain", "drops", "suggest", "audit", "map", "metrics"],
+        &["status", "sources", "explain", "drops", "suggest", "history", "map", "metrics"],
     ),
     ("Change it", &["reload", "trust", "detach"]),
     ("Set it up", &["check", "doctor", "run"]),

@@ -3,7 +3,6 @@
 //! Data goes to standard output, everything else to standard error.
 
 mod args;
-mod audit;
 mod check;
 mod completions;
 mod context;
@@ -13,6 +12,7 @@ mod drops;
 mod duration;
 mod exit;
 mod explain;
+mod history;
 mod man;
 mod map;
 mod metrics;
@@ -81,7 +81,7 @@ fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Check => check::check(context),
         Verb::Reload { confirm } => reload::reload(context, confirm),
         Verb::Suggest { database } => suggest::suggest(context, database),
-        Verb::Audit { since, limit } => audit::audit(context, since, limit.get()),
+        Verb::History { since, limit } => history::history(context, since, limit.get()),
         Verb::Trust { verb } => trust::trust(context, verb),
         Verb::Detach { yes } => detach::detach(context, yes),
         Verb::Completions { shell } => completions::completions(shell),

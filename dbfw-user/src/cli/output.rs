@@ -5,7 +5,7 @@
 //! they are not wanted.
 
 mod answers;
-mod audit;
+mod history;
 mod lists;
 mod refused;
 #[cfg(test)]

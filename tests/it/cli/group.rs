@@ -131,9 +131,9 @@ fn members_of_the_group_read() {
     assert_eq!(mode("NETS4"), (0o640, group.gid));
     assert_eq!(mode("link_native_db0").0, 0o600);
 
-    let audit = fs::metadata(host.path("state").join("audit.log")).expect("an audit log");
-    assert_eq!((audit.mode() & 0o777, audit.gid()), (0o640, group.gid));
-    for line in READERS.into_iter().chain(["audit", "suggest"]) {
+    let history = fs::metadata(host.path("state").join("history.log")).expect("a history");
+    assert_eq!((history.mode() & 0o777, history.gid()), (0o640, group.gid));
+    for line in READERS.into_iter().chain(["history", "suggest"]) {
         let output = as_nobody(&net, &host, &gid, line);
         assert_exit(&output, 0, &format!("{line} as a member"));
         assert_eq!(text(&output.stderr), "", "{line} as a member");

@@ -115,10 +115,10 @@ pub(crate) fn generation(host: &Host<'_>) -> u64 {
     status["agent"]["generation"].as_u64().expect("the agent answers")
 }
 
-/// Every entry of a kind in the audit log, the oldest first.
-pub(crate) fn audited(host: &Host<'_>, kind: &str) -> Vec<Value> {
-    let trail = host.json(&["audit", "--limit", "100000"]).unwrap_or_default();
-    let mut entries = trail["entries"].as_array().cloned().unwrap_or_default();
+/// Every entry of a kind in the history, the oldest first.
+pub(crate) fn recorded(host: &Host<'_>, kind: &str) -> Vec<Value> {
+    let list = host.json(&["history", "--limit", "100000"]).unwrap_or_default();
+    let mut entries = list["entries"].as_array().cloned().unwrap_or_default();
     entries.retain(|entry| entry["kind"] == kind);
     entries
 }

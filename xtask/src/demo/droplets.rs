@@ -112,14 +112,14 @@ impl Story<'_> {
         let cut = client.await_cut(began)?;
         say(&format!(
             "The first packet is dropped {} later, measured to the\n\
-             {}. The audit log says which source let go of what:",
+             {}. The history says which source let go of what:",
             milliseconds(cut.took),
             cut.until(),
         ))?;
-        let done = self.show(&["audit", "--limit", "1"])?;
+        let done = self.show(&["history", "--limit", "1"])?;
         ensure!(
             done.stdout.contains(RULES[0]),
-            "the last entry of the audit log is not about {}",
+            "the last entry of the history is not about {}",
             RULES[0]
         );
         self.query_times_out(WORKER, SERVER4)?;

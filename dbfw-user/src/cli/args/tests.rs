@@ -45,7 +45,7 @@ fn help_of_the_program() {
       explain      Say what happens to packets from an address, and why
       drops        List the sources that were refused, most packets first
       suggest      Propose what to trust, from the sources that were refused
-      audit        Show what changed who may connect, and who asked for it
+      history      Show what changed who may connect, and who asked for it
       map          Show what the kernel's maps hold
       metrics      Print the metrics in the Prometheus text format
 
@@ -168,7 +168,7 @@ fn what_the_design_promises_parses() {
         "dbfw reload --confirm 1a2b3c4d 00000002 --output json",
         "dbfw suggest",
         "dbfw suggest --database orders -o plain",
-        "dbfw audit --since 7d -n 5",
+        "dbfw history --since 7d -n 5",
         "dbfw trust add tag:backend --database orders --for 1h",
         "dbfw trust add dns:db.example.com --database orders",
         "dbfw detach --yes --socket /run/other.sock",
@@ -199,8 +199,8 @@ fn what_the_design_promises_parses() {
         "dbfw reload 1a2b3c4d",
         "dbfw reload --confirm 1a2b3c4",
         "dbfw reload --confirm 1a2b3c4g",
-        "dbfw audit --since yesterday",
-        "dbfw audit -n 0",
+        "dbfw history --since yesterday",
+        "dbfw history -n 0",
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
     }

@@ -1,5 +1,5 @@
 mod answers;
-mod audit;
+mod history;
 mod lists;
 mod refused;
 mod setup;

@@ -2,16 +2,16 @@
 //! what `--output json` prints, so their fields are a promise: add, never rename.
 
 mod answers;
-mod audit;
 mod drops;
+mod history;
 mod request;
 mod setup;
 mod sources;
 mod status;
 
 pub use answers::*;
-pub use audit::*;
 pub use drops::*;
+pub use history::*;
 pub use request::*;
 pub use setup::*;
 pub use sources::*;

@@ -65,8 +65,8 @@ pub struct Scrape {
     pub sources: Vec<SourceScrape>,
     /// Who is asked over the network.
     pub providers: Vec<ProviderScrape>,
-    /// Entries of the audit log that could not be written.
-    pub audit_errors: u64,
+    /// Entries of the history that could not be written.
+    pub history_errors: u64,
 }
 
 /// How the trusted sources of one database are.

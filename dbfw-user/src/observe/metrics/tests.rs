@@ -65,7 +65,7 @@ fn scrape() -> Scrape {
                 limits_known: false,
             },
         ],
-        audit_errors: 4,
+        history_errors: 4,
     }
 }
 
@@ -120,7 +120,7 @@ fn sources_and_providers_are_told_by_name() {
         r#"dbfw_provider_budget_left_requests{provider="digitalocean",window="minute"} 249"#,
         r#"dbfw_provider_poll_interval_seconds{provider="digitalocean"} 15.25"#,
         r#"dbfw_provider_requests_total{provider="dns"} 0"#,
-        "dbfw_audit_errors_total 4",
+        "dbfw_history_errors_total 4",
     ] {
         has(&text, line);
     }
@@ -161,7 +161,7 @@ fn every_label_set_exists_before_anything_happened() {
         has(&text, &format!(r#"dbfw_plan_refused_total{{database="orders",guard="{guard}"}} 0"#));
     }
     has(&text, r#"dbfw_sync_total{database="orders"} 0"#);
-    has(&text, "dbfw_audit_errors_total 0");
+    has(&text, "dbfw_history_errors_total 0");
     has(&text, r#"dbfw_sync_duration_seconds_bucket{le="+Inf"} 0"#);
     has(&text, r#"dbfw_last_successful_sync_timestamp_seconds{database="orders"} 0.0"#);
     has(&text, "dbfw_up 0");

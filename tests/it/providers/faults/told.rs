@@ -48,7 +48,7 @@ impl Told {
         for words in [
             &["status"][..],
             &["sources"],
-            &["audit"],
+            &["history"],
             &["suggest"],
             &["doctor"],
             &["explain", "10.77.0.9", "--port", "5432"],
@@ -59,7 +59,7 @@ impl Told {
         assert!(!host.log().contains(&self.token), "the token is in the log");
         for directory in ["state", "run"] {
             let files = self.files(&host.path(directory));
-            assert!(directory == "run" || files > 0, "there is a snapshot and an audit log");
+            assert!(directory == "run" || files > 0, "there is a snapshot and a history");
         }
     }
 

@@ -329,7 +329,7 @@ impl Site {
 fn readers() -> Vec<String> {
     let [address, _] = Client::Configured.addresses();
     let plain =
-        ["status", "sources", "drops", "map dump", "metrics", "suggest", "trust list", "audit"];
+        ["status", "sources", "drops", "map dump", "metrics", "suggest", "trust list", "history"];
     plain
         .into_iter()
         .map(str::to_owned)

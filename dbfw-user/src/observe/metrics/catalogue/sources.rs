@@ -164,11 +164,11 @@ pub(super) const METRICS: &[Metric] = &[
         samples: |scrape, out| out.gauge(&[], u64::from(scrape.reload_ok)),
     },
     Metric {
-        name: "dbfw_audit_errors_total",
+        name: "dbfw_history_errors_total",
         kind: Kind::Counter,
         labels: &[],
-        help: "Entries that could not be written to the audit log.",
-        samples: |scrape, out| out.counter(&[], scrape.audit_errors),
+        help: "Entries that could not be written to the history.",
+        samples: |scrape, out| out.counter(&[], scrape.history_errors),
     },
 ];
 

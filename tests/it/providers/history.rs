@@ -1,4 +1,6 @@
-//! The audit log: every change of policy, with what came in and what went out.
+//! The history: every change of policy, with what came in and what went out.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use dbfw_tests::{
     agent::Host,
@@ -11,7 +13,7 @@ use serde_json::Value;
 use super::{
     common::{server, wait},
     readers::{
-        agent_keys, audited, digitalocean, guarded_cluster, source, texts, wait_let_in, wait_list,
+        agent_keys, digitalocean, guarded_cluster, recorded, source, texts, wait_let_in, wait_list,
         wait_prefixes, wait_state,
     },
 };
@@ -40,7 +42,7 @@ fn started<'a>(pair: &'a Pair, server: &Server) -> Host<'a> {
 
 /// Source, prefixes in and prefixes out of every entry of a kind, sorted.
 fn counts(host: &Host<'_>, kind: &str) -> Vec<(String, u64, u64)> {
-    let mut counts: Vec<_> = audited(host, kind).iter().map(count).collect();
+    let mut counts: Vec<_> = recorded(host, kind).iter().map(count).collect();
     counts.sort_unstable();
     counts
 }
@@ -72,7 +74,7 @@ fn every_change_is_written_down_with_its_counts() {
     let listed = FIVE.map(|rule| (rule, 1, 0));
     wait_counts(&host, "applied", &listed);
     let origin = format!("digitalocean:{CLUSTER}");
-    for entry in audited(&host, "applied") {
+    for entry in recorded(&host, "applied") {
         assert_eq!(
             (&entry["origin"], &entry["database"]),
             (&origin.as_str().into(), &"orders".into())
@@ -82,7 +84,7 @@ fn every_change_is_written_down_with_its_counts() {
     let add = ["trust", "add", "tag:spare", "--database", "orders", "--for", "3s", "--why", "42"];
     assert_eq!(host.dbfw(&add).status.code(), Some(0), "{}", host.log());
     wait_prefixes(&host, "tag:spare", &["10.77.0.9/32", "198.51.100.9/32"]);
-    let added = audited(&host, "trust_added");
+    let added = recorded(&host, "trust_added");
     assert_eq!(added.len(), 1, "{added:?}");
     let told = ["source", "why", "by", "database"].map(|key| added[0][key].as_str());
     assert_eq!(told, ["tag:spare", "42", "uid 0", "orders"].map(Some));
@@ -94,7 +96,7 @@ fn every_change_is_written_down_with_its_counts() {
     server.account(|account| account.rules_mut(CLUSTER).truncate(1));
     wait_list(&host, "refused");
     wait_counts(&host, "refused", &[("", 0, 4)]);
-    let refused = audited(&host, "refused").remove(0);
+    let refused = recorded(&host, "refused").remove(0);
     let plan = database(&host)["refused"]["id"].as_str().expect("an id").to_owned();
     assert_eq!(
         (&refused["guard"], &refused["plan"]),
@@ -107,10 +109,10 @@ fn every_change_is_written_down_with_its_counts() {
     assert_eq!(host.dbfw(&["reload", "--confirm", &plan]).status.code(), Some(0));
     applied.extend(FIVE[1..].iter().map(|rule| (*rule, 0, 1)));
     wait_counts(&host, "applied", &applied);
-    let confirmed = audited(&host, "confirmed");
+    let confirmed = recorded(&host, "confirmed");
     assert_eq!(confirmed.len(), 1, "{confirmed:?}");
     assert_eq!(confirmed[0]["plan"], plan.as_str());
-    assert_eq!(audited(&host, "refused").len(), 1, "said once, not with every poll");
+    assert_eq!(recorded(&host, "refused").len(), 1, "said once, not with every poll");
 }
 
 #[test]
@@ -139,10 +141,10 @@ fn every_start_is_written_down() {
     let pair = Pair::new();
     let server = server(&pair.db);
     let mut host = started(&pair, &server);
-    wait(&host, "the start", || audited(&host, "started").len() == 1);
+    wait(&host, "the start", || recorded(&host, "started").len() == 1);
     host.stop(Signal::SIGTERM);
     host.start();
-    wait(&host, "the second start", || audited(&host, "started").len() == 2);
+    wait(&host, "the second start", || recorded(&host, "started").len() == 2);
 }
 
 #[test]
@@ -155,7 +157,7 @@ fn what_ended_while_the_agent_was_down_is_written_down() {
     wait_prefixes(&host, "tag:spare", &["10.77.0.9/32", "198.51.100.9/32"]);
     host.stop(Signal::SIGTERM);
     wait(&host, "the end of the source", || {
-        let list = std::fs::read_to_string(host.path("state").join("trust.json"));
+        let list = fs::read_to_string(host.path("state").join("trust.json"));
         let list: Value = serde_json::from_str(&list.unwrap_or_default()).unwrap_or_default();
         let at = list[0]["source"]["expires_at"].as_str().map(str::parse::<jiff::Timestamp>);
         at.is_some_and(|at| at.expect("a time") < jiff::Timestamp::now())
@@ -166,4 +168,64 @@ fn what_ended_while_the_agent_was_down_is_written_down() {
     wait_counts(&host, "expired", &[("tag:spare", 0, 2)]);
     assert!(source(&host, "tag:spare").is_null());
     wait_state(&host, FIVE[0], "literal");
+}
+
+/// A line of an earlier version.
+fn former(minute: u32, plan: &str) -> String {
+    format!(
+        "{{\"time\":\"2025-03-01T12:{minute:02}:00Z\",\"kind\":\"confirmed\",\"generation\":1,\
+         \"database\":\"orders\",\"plan\":\"{plan}\",\"prefixes_in\":0,\"prefixes_out\":0}}\n"
+    )
+}
+
+#[test]
+fn what_an_earlier_version_wrote_is_read_and_continued() {
+    let pair = Pair::new();
+    let server = server(&pair.db);
+    server.account(|account| account.add_database_as(CLUSTER, "orders", &FIVE));
+    let mut host = Host::new(&pair.db);
+    let database = orders(&guarded_cluster(CLUSTER));
+    host.configure(&agent_keys(""), &format!("{}\n{database}", digitalocean(&server, "")));
+    let state = host.path("state");
+    fs::create_dir(&state).expect("a state directory");
+    for (name, content) in [
+        ("audit.log-20260228.gz", "compressed".to_owned()),
+        ("audit.log.2", former(0, "00000001")),
+        ("audit.log.1", former(1, "00000002") + &former(2, "00000003")),
+        // An agent that was killed left half a line.
+        ("audit.log", former(3, "00000004") + "{\"time\":\"2025-"),
+    ] {
+        fs::write(state.join(name), content).expect("a file of an earlier version");
+    }
+    // Such as an earlier version left where the umask was 077.
+    fs::set_permissions(state.join("audit.log"), fs::Permissions::from_mode(0o600))
+        .expect("close the file to the group");
+    let plans = || {
+        let confirmed = recorded(&host, "confirmed");
+        let plans = confirmed.iter().filter_map(|entry| entry["plan"].as_str());
+        plans.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let all = ["00000001", "00000002", "00000003", "00000004"];
+    assert_eq!(plans(), all, "before the agent starts");
+
+    host.start();
+    wait(&host, "the start", || recorded(&host, "started").len() == 1);
+    let plans = || recorded(&host, "confirmed").len();
+    assert_eq!(plans(), all.len());
+    let mut names: Vec<String> = fs::read_dir(&state)
+        .expect("the state directory")
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.contains(".log"))
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["history.log", "history.log-20260228.gz", "history.log.1", "history.log.2"]);
+    let metadata = fs::metadata(state.join("history.log")).expect("the history");
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o640);
+    let text = fs::read_to_string(state.join("history.log")).expect("the history");
+    assert!(text.starts_with(&former(3, "00000004")), "{text}");
+    let list = host.json(&["history", "--limit", "100000"]).expect("the history");
+    let entries = list["entries"].as_array().expect("entries");
+    let kinds: Vec<_> = entries.iter().filter_map(|entry| entry["kind"].as_str()).collect();
+    assert_eq!(kinds[..4], ["confirmed"; 4]);
+    assert!(kinds[4..].contains(&"started"), "{kinds:?}");
 }

@@ -1,4 +1,4 @@
-//! The audit log: every change of policy, one line of JSON each, only ever appended to.
+//! The file of the history: one line of JSON for each entry, only ever appended to.
 
 use std::{
     fs,
@@ -7,10 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::files;
-use crate::{control::wire::AUDIT_LOG, source::Prefix};
-
-pub(super) use crate::control::wire::{AuditEntry as Entry, AuditKind as Kind};
+use super::{Entry, files};
+use crate::{agent::files::give_to_group, source::Prefix};
 
 /// Prefixes an entry names of those that came in, and of those that went out.
 const MAX_PREFIXES: usize = 50;
@@ -23,15 +21,15 @@ const MAX_TEXT: usize = 4096;
 
 /// The file. It is opened when something is written, again when it was moved away.
 #[derive(Debug)]
-pub(super) struct AuditLog {
+pub(super) struct HistoryLog {
     path: PathBuf,
     file: Option<fs::File>,
 }
 
-impl AuditLog {
-    /// The log in a state directory.
+impl HistoryLog {
+    /// The file in a state directory.
     pub(super) fn open(state_dir: &Path) -> Self {
-        Self { path: state_dir.join(AUDIT_LOG), file: None }
+        Self { path: files::path(state_dir), file: None }
     }
 
     /// Appends an entry and waits until it is on disk, a few milliseconds. On an error some
@@ -64,7 +62,7 @@ impl AuditLog {
 }
 
 /// Notes in an entry what came in and what went out.
-pub(super) fn with_prefixes(entry: Entry, added: &[Prefix], removed: &[Prefix]) -> Entry {
+pub(in crate::agent) fn with_prefixes(entry: Entry, added: &[Prefix], removed: &[Prefix]) -> Entry {
     let first = |prefixes: &[Prefix]| {
         prefixes.iter().take(MAX_PREFIXES).map(ToString::to_string).collect::<Vec<_>>()
     };
@@ -84,7 +82,7 @@ fn open(path: &Path) -> io::Result<fs::File> {
     if let Err(error) = file.set_permissions(fs::Permissions::from_mode(MODE)) {
         tracing::debug!(path = %path.display(), %error, "cannot let the group read the file");
     }
-    files::give_to_group(path);
+    give_to_group(path);
     if is_new && let Some(directory) = path.parent() {
         fs::File::open(directory)?.sync_all()?;
     }

@@ -1,6 +1,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
+use crate::agent::history::Kind;
 
 fn entry(kind: Kind) -> Entry {
     Entry::new("2026-03-01T12:00:00Z".parse().unwrap(), kind, 7)
@@ -21,7 +22,7 @@ fn read(line: &str) -> Entry {
 #[test]
 fn a_line_holds_all_there_is_to_say_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
-    let mut log = AuditLog::open(directory.path());
+    let mut log = HistoryLog::open(directory.path());
     let prefixes: Vec<Prefix> = (0..60).map(|n| Prefix::host([10, 0, 0, n].into())).collect();
     let applied = Entry {
         database: Some("orders".to_owned()),
@@ -30,7 +31,7 @@ fn a_line_holds_all_there_is_to_say_and_nothing_else() {
     };
     log.record(&entry(Kind::Started)).unwrap();
     log.record(&applied).unwrap();
-    let path = directory.path().join("audit.log");
+    let path = directory.path().join("history.log");
     let lines = lines(&path);
     assert_eq!(
         lines[0],
@@ -45,21 +46,21 @@ fn a_line_holds_all_there_is_to_say_and_nothing_else() {
 #[test]
 fn a_file_that_an_earlier_agent_left_to_root_alone_is_opened_to_the_group() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("audit.log");
+    let path = directory.path().join("history.log");
     fs::write(&path, "").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    AuditLog::open(directory.path()).record(&entry(Kind::Started)).unwrap();
+    HistoryLog::open(directory.path()).record(&entry(Kind::Started)).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
 }
 
 #[test]
 fn a_reason_cannot_forge_a_line() {
     let directory = tempfile::tempdir().unwrap();
-    let mut log = AuditLog::open(directory.path());
+    let mut log = HistoryLog::open(directory.path());
     let forged =
         "x\"}\n{\"time\":\"2026-03-01T12:00:00Z\",\"kind\":\"applied\"\r\u{1b}[2J\0\u{2028}";
     log.record(&why(forged)).unwrap();
-    let lines = lines(&directory.path().join("audit.log"));
+    let lines = lines(&directory.path().join("history.log"));
     assert_eq!(lines.len(), 1);
     assert!(!lines[0].contains(['\u{1b}', '\r', '\0']));
     assert_eq!(read(&lines[0]).why.as_deref(), Some(forged));
@@ -68,17 +69,17 @@ fn a_reason_cannot_forge_a_line() {
 #[test]
 fn a_text_is_cut_at_a_character() {
     let directory = tempfile::tempdir().unwrap();
-    AuditLog::open(directory.path()).record(&why(&"ä".repeat(100_000))).unwrap();
-    let lines = lines(&directory.path().join("audit.log"));
+    HistoryLog::open(directory.path()).record(&why(&"ä".repeat(100_000))).unwrap();
+    let lines = lines(&directory.path().join("history.log"));
     assert_eq!(read(&lines[0]).why.unwrap(), "ä".repeat(2048) + "…");
 }
 
 #[test]
 fn half_a_line_does_not_take_the_next_with_it() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("audit.log");
+    let path = directory.path().join("history.log");
     fs::write(&path, "{\"time\":\"2026-").unwrap();
-    let mut log = AuditLog::open(directory.path());
+    let mut log = HistoryLog::open(directory.path());
     log.record(&why("one")).unwrap();
     log.record(&why("two")).unwrap();
     let lines = lines(&path);
@@ -90,9 +91,9 @@ fn half_a_line_does_not_take_the_next_with_it() {
 #[test]
 fn it_follows_its_name() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("audit.log");
-    let rotated = directory.path().join("audit.log.1");
-    let mut log = AuditLog::open(directory.path());
+    let path = directory.path().join("history.log");
+    let rotated = directory.path().join("history.log.1");
+    let mut log = HistoryLog::open(directory.path());
     log.record(&why("before")).unwrap();
     fs::rename(&path, &rotated).unwrap();
     log.record(&why("after")).unwrap();
@@ -109,11 +110,11 @@ fn it_follows_its_name() {
 #[test]
 fn two_writers_do_not_overwrite_each_other() {
     let directory = tempfile::tempdir().unwrap();
-    let mut logs = [AuditLog::open(directory.path()), AuditLog::open(directory.path())];
+    let mut logs = [HistoryLog::open(directory.path()), HistoryLog::open(directory.path())];
     for n in 0..10 {
         logs[n % 2].record(&why(&n.to_string())).unwrap();
     }
-    let lines = lines(&directory.path().join("audit.log"));
+    let lines = lines(&directory.path().join("history.log"));
     let reasons: Vec<_> = lines.iter().map(|line| read(line).why.unwrap()).collect();
     assert_eq!(reasons, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
 }
@@ -122,18 +123,18 @@ fn two_writers_do_not_overwrite_each_other() {
 fn what_cannot_be_written_is_told_and_the_next_one_tried() {
     let directory = tempfile::tempdir().unwrap();
     let state_dir = directory.path().join("state");
-    let mut log = AuditLog::open(&state_dir);
+    let mut log = HistoryLog::open(&state_dir);
     let error = log.record(&why("no directory")).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
     fs::create_dir(&state_dir).unwrap();
     log.record(&why("now")).unwrap();
-    assert_eq!(lines(&state_dir.join("audit.log")).len(), 1);
+    assert_eq!(lines(&state_dir.join("history.log")).len(), 1);
 }
 
 #[test]
 fn a_full_disk_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink("/dev/full", directory.path().join("audit.log")).unwrap();
-    let error = AuditLog::open(directory.path()).record(&why("x")).unwrap_err();
+    std::os::unix::fs::symlink("/dev/full", directory.path().join("history.log")).unwrap();
+    let error = HistoryLog::open(directory.path()).record(&why("x")).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
 }

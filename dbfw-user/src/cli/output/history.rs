@@ -1,4 +1,4 @@
-//! `dbfw audit`.
+//! `dbfw history`.
 
 use jiff::Timestamp;
 
@@ -7,9 +7,9 @@ use super::{
     table::{Cell, Table, left, right},
     words::{clean, dash, fields, maybe, moment},
 };
-use crate::control::wire::{AuditEntry, AuditTrail};
+use crate::control::wire::{HistoryEntry, HistoryList};
 
-impl Render for AuditTrail {
+impl Render for HistoryList {
     fn table(&self, _now: Timestamp) -> String {
         if self.entries.is_empty() {
             return "Nothing was recorded.\n".to_owned();
@@ -41,7 +41,7 @@ impl Render for AuditTrail {
     }
 
     fn plain(&self) -> String {
-        let record = |entry: &AuditEntry| {
+        let record = |entry: &HistoryEntry| {
             fields([
                 &entry.time.to_string(),
                 entry.kind.as_str(),
@@ -69,7 +69,7 @@ fn number(n: usize) -> Cell {
 }
 
 /// The words of who asked for it, and what else there is to say.
-fn reason(entry: &AuditEntry) -> String {
+fn reason(entry: &HistoryEntry) -> String {
     let plan = match (&entry.guard, &entry.plan) {
         (Some(guard), Some(plan)) => Some(format!("{guard}, plan {plan}")),
         (guard, plan) => guard.as_ref().or(plan.as_ref()).cloned(),

@@ -1,5 +1,9 @@
-//! What changed in the policy, and the thread that writes it to the audit log: a slow disk
-//! must not stop the loop.
+//! The history: what changed who may connect, written by a thread of its own.
+//!
+//! A slow disk must not stop the loop.
+
+mod files;
+mod log;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,12 +21,16 @@ use crate::{
     source::{Origin, Prefix, Rule, TrustedSource},
 };
 
-use super::audit::{AuditLog, Entry};
+use self::log::HistoryLog;
+
+pub(crate) use self::files::{HistoryFiles, path};
+pub(super) use self::log::with_prefixes;
+pub(super) use crate::control::wire::{HistoryEntry as Entry, HistoryKind as Kind};
 
 /// Sources of one change that get an entry of their own; the rest share one.
 const MAX_SOURCES: usize = 100;
 
-/// Writes the audit log.
+/// The writer of the history.
 pub(super) struct History {
     sender: Option<Sender<Vec<Entry>>>,
     /// Until the writer is started.
@@ -33,7 +41,7 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Collects entries for the log in a state directory.
+    /// Collects entries for the history in a state directory.
     pub(super) fn new(state_dir: &Path) -> Self {
         let (sender, entries) = channel();
         Self {
@@ -51,7 +59,8 @@ impl History {
         let Some((state_dir, entries)) = self.waiting.take() else { return };
         let (trouble, errors) = (Arc::clone(&self.trouble), Arc::clone(&self.errors));
         self.writer = Some(std::thread::spawn(move || {
-            let mut log = AuditLog::open(&state_dir);
+            files::rename_former(&state_dir);
+            let mut log = HistoryLog::open(&state_dir);
             for batch in entries {
                 let mut failed = None;
                 for entry in &batch {
@@ -62,7 +71,7 @@ impl History {
                 }
                 if let Ok(mut trouble) = trouble.lock() {
                     *trouble =
-                        failed.map(|error| format!("the audit log cannot be written: {error}"));
+                        failed.map(|error| format!("the history cannot be written: {error}"));
                 }
             }
         }));

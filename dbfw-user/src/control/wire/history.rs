@@ -1,27 +1,24 @@
-//! The lines of the audit log. People read them with jq: add, never rename.
+//! The lines of the history. People read them with jq: add, never rename.
 
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Name of the audit log in the agent's state directory.
-pub const AUDIT_LOG: &str = "audit.log";
-
-/// `dbfw audit`.
+/// `dbfw history`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AuditTrail {
+pub struct HistoryList {
     /// The entries, the newest last.
-    pub entries: Vec<AuditEntry>,
+    pub entries: Vec<HistoryEntry>,
 }
 
-/// One line of the audit log.
+/// One line of the history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AuditEntry {
+pub struct HistoryEntry {
     /// When.
     pub time: Timestamp,
     /// What happened.
-    pub kind: AuditKind,
+    pub kind: HistoryKind,
     /// Number of the policy in force afterwards.
     pub generation: u64,
     /// The database it is about.
@@ -60,9 +57,9 @@ pub struct AuditEntry {
     pub message: Option<String>,
 }
 
-impl AuditEntry {
+impl HistoryEntry {
     /// An entry that says nothing else yet.
-    pub const fn new(time: Timestamp, kind: AuditKind, generation: u64) -> Self {
+    pub const fn new(time: Timestamp, kind: HistoryKind, generation: u64) -> Self {
         Self {
             time,
             kind,
@@ -83,10 +80,10 @@ impl AuditEntry {
     }
 }
 
-/// What an [`AuditEntry`] is about.
+/// What an [`HistoryEntry`] is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AuditKind {
+pub enum HistoryKind {
     /// The agent started.
     Started,
     /// A change is in force.
@@ -109,7 +106,7 @@ pub enum AuditKind {
     Detached,
 }
 
-impl AuditKind {
+impl HistoryKind {
     /// The name used in the log.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -127,7 +124,7 @@ impl AuditKind {
     }
 }
 
-impl fmt::Display for AuditKind {
+impl fmt::Display for HistoryKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
