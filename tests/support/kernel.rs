@@ -22,7 +22,7 @@ use dbfw::datapath::{OBJECT, variant};
 use dbfw_common::{
     BUCKET4_WORDS, BUCKET6_WORDS, DATABASES, Database, EXEMPT, Entry, Exempt, FLAG_DROP_FRAGMENTS,
     HOST, HOSTS4, HOSTS6, MAX_EXEMPT, MAX_NAME, Mode, PORTS, PROGRAM_BACKSTOP, PROGRAM_TCX,
-    PROGRAM_TCX_L3, PROGRAM_XDP, PROGRAM_XDP_L3, PROGRAMS, Table, port_slot,
+    PROGRAM_TCX_L3, PROGRAM_XDP, PROGRAM_XDP_L3, PROGRAMS, TableRef, port_slot,
 };
 use ipnet::IpNet;
 
@@ -141,7 +141,7 @@ impl Kernel {
             free_ids: Vec::new(),
             port_words: BTreeSet::new(),
         };
-        let word = Table { slot: 0, bits: TABLE_BITS }.to_word();
+        let word = TableRef { slot: 0, bits: TABLE_BITS }.to_word();
         for any in ["0.0.0.0/0", "::/0"] {
             let family = any.parse().unwrap_or_else(|error| panic!("{any}: {error}"));
             kernel.write_table_word(family, word);

@@ -7,8 +7,8 @@ use aya::maps::{
     lpm_trie::{Key, LpmTrie},
 };
 use dbfw_common::{
-    BUCKET_SLOTS, ENTRIES, Entry, ID_BITS, NETS4, NETS6, TAG4_SHIFT, TAG6_SHIFT, Table, host4_hash,
-    host6_hash, host6_key, host6_tag,
+    BUCKET_SLOTS, ENTRIES, Entry, ID_BITS, NETS4, NETS6, TAG4_SHIFT, TAG6_SHIFT, TableRef,
+    host4_hash, host6_hash, host6_key, host6_tag,
 };
 use ipnet::IpNet;
 
@@ -84,7 +84,7 @@ impl Kernel {
             IpAddr::V4(address) => host4_hash(word(address)),
             IpAddr::V6(address) => host6_hash(host6_key(words(address))),
         };
-        let place = Table { slot: 0, bits: TABLE_BITS }.bucket(hash);
+        let place = TableRef { slot: 0, bits: TABLE_BITS }.bucket(hash);
         let (table, words) = self.table(net);
         let mut bytes = vec![0; words * 8];
         sys::read_element(table, place, &mut bytes)
