@@ -154,7 +154,7 @@ impl Agent {
         match self.datapath.detach_all() {
             Ok(()) => {
                 self.detached = true;
-                self.note(Kind::Detached, &by(&call), "");
+                self.history.record_action(self.generation, Kind::Detached, &by(&call), "");
                 self.health.set_ready(self.protection().ready());
                 tracing::warn!("detached by the operator: the ports are open");
                 call.answer(&Text {

@@ -18,7 +18,6 @@ mod lists;
 mod local;
 mod logging;
 mod memory;
-mod notes;
 mod origins;
 mod own;
 mod persist;

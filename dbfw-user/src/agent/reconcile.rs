@@ -102,7 +102,12 @@ impl Agent {
         if changed || self.sizes.is_empty() {
             self.sizes = self.datapath.sizes();
         }
-        self.note_applied(self.policy.databases(), policy.databases());
+        self.history.record_change(
+            self.generation,
+            self.policy.databases(),
+            policy.databases(),
+            now,
+        );
         self.policy = policy;
         self.slots = slots;
         self.ids = ids;

@@ -26,7 +26,12 @@ impl Agent {
         let config = match config::load(self.files.path()) {
             Ok(config) => config,
             Err(problems) => {
-                self.note(Kind::ReloadFailed, by, "the configuration is bad");
+                self.history.record_action(
+                    self.generation,
+                    Kind::ReloadFailed,
+                    by,
+                    "the configuration is bad",
+                );
                 let message = format!("the configuration is bad, the last one stands:\n{problems}");
                 self.files.refused(Some(problems));
                 return Err(ControlError { kind: ControlErrorKind::BadConfig, message });
@@ -54,13 +59,13 @@ impl Agent {
                 self.files.refused(None);
                 (self.lists, self.stamps) = (lists, stamps);
                 (self.enforced, self.cache) = (enforced, cache);
-                self.note(Kind::ReloadFailed, by, &error);
+                self.history.record_action(self.generation, Kind::ReloadFailed, by, &error);
                 return Err(ControlError { kind: ControlErrorKind::Failed, message: error });
             }
         };
         self.files.accepted(before.files == self.config.files, Timestamp::now());
         self.detached = false;
-        self.note(Kind::Reloaded, by, "");
+        self.history.record_action(self.generation, Kind::Reloaded, by, "");
         self.follow_demand();
         self.remote.poll();
         self.leave_others();

@@ -191,7 +191,7 @@ impl Agent {
         if let Offer::Accepted { confirmed: Some(plan) } = &offer {
             tracing::warn!(database = %database.name, plan, "confirmed by the operator");
         }
-        self.note_offer(database, &offer);
+        self.record_decision(database, &offer);
         self.tell_trouble(&database.name);
     }
 

@@ -136,7 +136,7 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
     let watcher = watch_files(&agent, changes.clone());
     privileges::drop_capabilities();
     agent.history.start();
-    agent.note(Kind::Started, "agent", crate::version());
+    agent.history.record_action(agent.generation, Kind::Started, "agent", crate::version());
 
     let sources = Sources {
         links,

@@ -45,7 +45,7 @@ impl Agent {
             .add(added.clone())
             .map_err(|error| (ControlErrorKind::Failed, format!("cannot remember it: {error}")))?;
         tracing::info!(%database, source = %added.source, "trusted by hand");
-        self.note_trust(Kind::TrustAdded, &added, by);
+        self.history.record_trust(self.generation, Kind::TrustAdded, &added, by);
         self.settle(database, &BTreeSet::new());
         self.follow_demand();
         self.reconcile().map_err(|error| (ControlErrorKind::Failed, error))?;
@@ -70,7 +70,7 @@ impl Agent {
                 ))
             })?;
         tracing::info!(%database, source = %removed.source, "no longer trusted by hand");
-        self.note_trust(Kind::TrustRemoved, &removed, by);
+        self.history.record_trust(self.generation, Kind::TrustRemoved, &removed, by);
         self.settle(database, &BTreeSet::new());
         self.follow_demand();
         self.reconcile().map_err(|error| (ControlErrorKind::Failed, error))?;

@@ -8,18 +8,15 @@ use std::{
 };
 
 use super::{Entry, files};
-use crate::{agent::files::give_to_group, source::Prefix};
-
-/// Prefixes an entry names of those that came in, and of those that went out.
-const MAX_PREFIXES: usize = 50;
+use crate::agent::files::give_to_group;
 
 /// The group `dbfw` may read it.
 const MODE: u32 = 0o640;
 
-/// Bytes of one text: reasons and messages are somebody else's.
+/// Bytes of one text: reasons and messages are written by others.
 const MAX_TEXT: usize = 4096;
 
-/// The file. It is opened when something is written, again when it was moved away.
+/// The file, opened for the first entry and again when it was moved away.
 #[derive(Debug)]
 pub(super) struct HistoryLog {
     path: PathBuf,
@@ -32,9 +29,12 @@ impl HistoryLog {
         Self { path: files::path(state_dir), file: None }
     }
 
-    /// Appends an entry and waits until it is on disk, a few milliseconds. On an error some
-    /// of it may be there; the next entry begins a line of its own.
-    pub(super) fn record(&mut self, entry: &Entry) -> io::Result<()> {
+    /// Appends an entry and waits until it is on disk, a few milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// The system's reason. Some of the entry may be there; the next begins a line of its own.
+    pub(super) fn append(&mut self, entry: &Entry) -> io::Result<()> {
         let text = serde_json::to_vec(&bounded(entry.clone())).map_err(io::Error::other)?;
         let file = self.current()?;
         let mut line = Vec::with_capacity(text.len() + 2);
@@ -43,7 +43,7 @@ impl HistoryLog {
         }
         line.extend(text);
         line.push(b'\n');
-        let written = append(file, &line);
+        let written = write_line(file, &line);
         if written.is_err() {
             // A file that cannot be written is opened anew the next time.
             self.file = None;
@@ -58,20 +58,6 @@ impl HistoryLog {
             _ => open(&self.path)?,
         };
         Ok(self.file.insert(file))
-    }
-}
-
-/// Notes in an entry what came in and what went out.
-pub(in crate::agent) fn with_prefixes(entry: Entry, added: &[Prefix], removed: &[Prefix]) -> Entry {
-    let first = |prefixes: &[Prefix]| {
-        prefixes.iter().take(MAX_PREFIXES).map(ToString::to_string).collect::<Vec<_>>()
-    };
-    Entry {
-        prefixes_in: added.len(),
-        prefixes_out: removed.len(),
-        added: first(added),
-        removed: first(removed),
-        ..entry
     }
 }
 
@@ -99,7 +85,7 @@ fn is_named(file: &fs::File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether what is written next begins a line: a crash may have left half of one.
+/// Whether the next byte begins a line: a crash may have left half of one.
 fn ends_with_a_line(file: &fs::File) -> io::Result<bool> {
     let Some(last) = file.metadata()?.len().checked_sub(1) else { return Ok(true) };
     let mut byte = [0];
@@ -107,7 +93,7 @@ fn ends_with_a_line(file: &fs::File) -> io::Result<bool> {
     Ok(byte == *b"\n")
 }
 
-fn append(mut file: &fs::File, line: &[u8]) -> io::Result<()> {
+fn write_line(mut file: &fs::File, line: &[u8]) -> io::Result<()> {
     // In one call: lines of two writers would not mix.
     let written = file.write(line)?;
     if written < line.len() {

@@ -1,7 +1,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
-use crate::agent::history::Kind;
+use crate::{
+    agent::history::{Kind, entries::with_prefixes},
+    source::Prefix,
+};
 
 fn entry(kind: Kind) -> Entry {
     Entry::new("2026-03-01T12:00:00Z".parse().unwrap(), kind, 7)
@@ -29,8 +32,8 @@ fn a_line_holds_all_there_is_to_say_and_nothing_else() {
         source: Some("tag:backend".to_owned()),
         ..with_prefixes(entry(Kind::Applied), &prefixes, &prefixes[..1])
     };
-    log.record(&entry(Kind::Started)).unwrap();
-    log.record(&applied).unwrap();
+    log.append(&entry(Kind::Started)).unwrap();
+    log.append(&applied).unwrap();
     let path = directory.path().join("history.log");
     let lines = lines(&path);
     assert_eq!(
@@ -49,7 +52,7 @@ fn a_file_that_an_earlier_agent_left_to_root_alone_is_opened_to_the_group() {
     let path = directory.path().join("history.log");
     fs::write(&path, "").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    HistoryLog::open(directory.path()).record(&entry(Kind::Started)).unwrap();
+    HistoryLog::open(directory.path()).append(&entry(Kind::Started)).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
 }
 
@@ -59,7 +62,7 @@ fn a_reason_cannot_forge_a_line() {
     let mut log = HistoryLog::open(directory.path());
     let forged =
         "x\"}\n{\"time\":\"2026-03-01T12:00:00Z\",\"kind\":\"applied\"\r\u{1b}[2J\0\u{2028}";
-    log.record(&why(forged)).unwrap();
+    log.append(&why(forged)).unwrap();
     let lines = lines(&directory.path().join("history.log"));
     assert_eq!(lines.len(), 1);
     assert!(!lines[0].contains(['\u{1b}', '\r', '\0']));
@@ -69,7 +72,7 @@ fn a_reason_cannot_forge_a_line() {
 #[test]
 fn a_text_is_cut_at_a_character() {
     let directory = tempfile::tempdir().unwrap();
-    HistoryLog::open(directory.path()).record(&why(&"ä".repeat(100_000))).unwrap();
+    HistoryLog::open(directory.path()).append(&why(&"ä".repeat(100_000))).unwrap();
     let lines = lines(&directory.path().join("history.log"));
     assert_eq!(read(&lines[0]).why.unwrap(), "ä".repeat(2048) + "…");
 }
@@ -80,8 +83,8 @@ fn half_a_line_does_not_take_the_next_with_it() {
     let path = directory.path().join("history.log");
     fs::write(&path, "{\"time\":\"2026-").unwrap();
     let mut log = HistoryLog::open(directory.path());
-    log.record(&why("one")).unwrap();
-    log.record(&why("two")).unwrap();
+    log.append(&why("one")).unwrap();
+    log.append(&why("two")).unwrap();
     let lines = lines(&path);
     assert_eq!(lines[0], "{\"time\":\"2026-");
     let reasons: Vec<_> = lines[1..].iter().map(|line| read(line).why.unwrap()).collect();
@@ -94,14 +97,14 @@ fn it_follows_its_name() {
     let path = directory.path().join("history.log");
     let rotated = directory.path().join("history.log.1");
     let mut log = HistoryLog::open(directory.path());
-    log.record(&why("before")).unwrap();
+    log.append(&why("before")).unwrap();
     fs::rename(&path, &rotated).unwrap();
-    log.record(&why("after")).unwrap();
+    log.append(&why("after")).unwrap();
     fs::remove_file(&path).unwrap();
-    log.record(&why("gone")).unwrap();
+    log.append(&why("gone")).unwrap();
     // As `copytruncate` does.
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
-    log.record(&why("emptied")).unwrap();
+    log.append(&why("emptied")).unwrap();
     let reasons = |path| lines(path).iter().map(|line| read(line).why.unwrap()).collect::<Vec<_>>();
     assert_eq!(reasons(&rotated), ["before"]);
     assert_eq!(reasons(&path), ["emptied"]);
@@ -112,7 +115,7 @@ fn two_writers_do_not_overwrite_each_other() {
     let directory = tempfile::tempdir().unwrap();
     let mut logs = [HistoryLog::open(directory.path()), HistoryLog::open(directory.path())];
     for n in 0..10 {
-        logs[n % 2].record(&why(&n.to_string())).unwrap();
+        logs[n % 2].append(&why(&n.to_string())).unwrap();
     }
     let lines = lines(&directory.path().join("history.log"));
     let reasons: Vec<_> = lines.iter().map(|line| read(line).why.unwrap()).collect();
@@ -124,10 +127,10 @@ fn what_cannot_be_written_is_told_and_the_next_one_tried() {
     let directory = tempfile::tempdir().unwrap();
     let state_dir = directory.path().join("state");
     let mut log = HistoryLog::open(&state_dir);
-    let error = log.record(&why("no directory")).unwrap_err();
+    let error = log.append(&why("no directory")).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
     fs::create_dir(&state_dir).unwrap();
-    log.record(&why("now")).unwrap();
+    log.append(&why("now")).unwrap();
     assert_eq!(lines(&state_dir.join("history.log")).len(), 1);
 }
 
@@ -135,6 +138,6 @@ fn what_cannot_be_written_is_told_and_the_next_one_tried() {
 fn a_full_disk_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/dev/full", directory.path().join("history.log")).unwrap();
-    let error = HistoryLog::open(directory.path()).record(&why("x")).unwrap_err();
+    let error = HistoryLog::open(directory.path()).append(&why("x")).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
 }
