@@ -6,6 +6,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::{
     history::Kind,
+    origins::add_connections,
     state::{Agent, MAX_DUMPS},
     trust::to_wire,
 };
@@ -25,7 +26,7 @@ impl Agent {
     /// Carries out one request and answers it.
     pub(super) async fn answer(&mut self, call: Call) {
         match call.request.clone() {
-            Request::Status {} => call.answer(&self.status()),
+            Request::Status {} => self.answer_status(call),
             Request::Sources {} => match status::sources(&self.view(), &|key| self.detail(key)) {
                 Ok(sources) => call.answer(&sources),
                 Err(error) => failed(call, &error),
@@ -60,6 +61,27 @@ impl Agent {
             Request::Suggest { database } => self.suggest(call, database),
             Request::Detach {} => self.detach(call),
         }
+    }
+
+    /// Answers at once, or from another thread where refused plans are shown with the connections
+    /// that they would cut: the kernel takes its time to list those.
+    fn answer_status(&self, call: Call) {
+        let (mut status, queries) = (self.status(), self.cut_queries());
+        if queries.is_empty() {
+            return call.answer(&status);
+        }
+        let listing = Arc::clone(&self.listing);
+        tokio::spawn(async move {
+            let permit = tokio::select! {
+                permit = listing.acquire_owned() => permit,
+                () = call.reply.closed() => return,
+            };
+            tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                add_connections(&mut status, &queries);
+                call.answer(&status);
+            });
+        });
     }
 
     /// Streams the sets from another thread: a million entries must not stop the loop. The

@@ -1,4 +1,5 @@
-//! Live connections to protected ports, and which of them a change would cut.
+//! Live connections to protected ports, and which of them a change would cut. Listing them
+//! blocks: never on the loop's thread.
 //!
 //! By sock_diag, which asks no capability: 100,000 connections take 0.2 s, where reading
 //! /proc/net/tcp takes the kernel alone 0.5 s (measured on 6.18, two cores).
@@ -7,6 +8,7 @@ use std::{
     collections::BTreeSet,
     io,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use netlink_packet_core::{
@@ -23,7 +25,11 @@ use nix::sys::{
     time::{TimeVal, TimeValLike as _},
 };
 
-use crate::source::{Prefix, PrefixMap};
+use super::enforced::Enforced;
+use crate::{
+    config::DatabaseConfig,
+    source::{Prefix, PrefixMap},
+};
 
 /// The kernel answers at once or not at all.
 const PATIENCE_SECONDS: i64 = 2;
@@ -42,16 +48,52 @@ pub(super) struct Connection {
 
 /// A connection that a change would cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cut<'a> {
-    /// Which.
-    pub(super) connection: &'a Connection,
+pub(super) struct Cut {
+    /// The connection.
+    pub(super) connection: Connection,
     /// The longest of the lost prefixes that lets it in now.
     pub(super) prefix: Prefix,
 }
 
+/// The question which connections a refused plan would cut, to be asked on another thread.
+#[derive(Clone, Debug)]
+pub(super) struct CutQuery {
+    /// The TCP ports of the database.
+    ports: BTreeSet<u16>,
+    lost: Vec<Prefix>,
+    /// The addresses that the plan keeps, and those the operator wrote.
+    kept: [Arc<[Prefix]>; 2],
+}
+
+impl CutQuery {
+    /// The question about the refused plan of a database; `None` if there is no such plan, or
+    /// it takes nothing away.
+    pub(super) fn of_refused(database: &DatabaseConfig, enforced: &Enforced) -> Option<Self> {
+        let refused = enforced.refused.as_ref().filter(|refused| !refused.lost.is_empty())?;
+        let tcp = database.ports.iter().filter(|port| !port.udp);
+        Some(Self {
+            ports: tcp.map(|port| port.port).collect(),
+            lost: refused.lost.clone(),
+            kept: [Arc::clone(&refused.kept), enforced.plain_prefixes().copied().collect()],
+        })
+    }
+
+    /// The connections that are open now and would be cut. Takes 0.2 s for 100,000
+    /// connections, and four seconds where the kernel does not answer.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not list its connections.
+    pub(super) fn run(&self) -> io::Result<Vec<Cut>> {
+        let live = established(&self.ports)?;
+        let kept: PrefixMap<()> = self.kept.iter().flat_map(|part| part.iter().copied()).collect();
+        Ok(cut(&live, &self.lost, |address| kept.longest(address).is_some()))
+    }
+}
+
 /// The TCP connections of this network namespace whose local port is one of `ports`, open or
 /// about to be: ESTABLISHED and SYN_RECV. Sorted.
-pub(super) fn established(ports: &BTreeSet<u16>) -> io::Result<Vec<Connection>> {
+fn established(ports: &BTreeSet<u16>) -> io::Result<Vec<Connection>> {
     let mut found = Vec::new();
     if ports.is_empty() {
         return Ok(found);
@@ -72,14 +114,11 @@ pub(super) fn established(ports: &BTreeSet<u16>) -> io::Result<Vec<Connection>> 
 
 /// The connections whose peer is in a prefix that is lost and that nothing else keeps. Loopback
 /// is never judged, and so never cut.
-pub(super) fn cut<'a>(
-    connections: &'a [Connection],
-    lost: &[Prefix],
-    kept: impl Fn(IpAddr) -> bool,
-) -> Vec<Cut<'a>> {
+fn cut(connections: &[Connection], lost: &[Prefix], kept: impl Fn(IpAddr) -> bool) -> Vec<Cut> {
     let lost: PrefixMap<()> = lost.iter().copied().collect();
     connections
         .iter()
+        .copied()
         .filter(|connection| !connection.peer.ip().is_loopback())
         .filter_map(|connection| {
             let (prefix, ()) = lost.longest(connection.peer.ip())?;

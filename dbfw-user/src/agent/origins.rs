@@ -1,23 +1,25 @@
 //! How the sources of the policy are: for `dbfw status`, `dbfw sources` and the metrics.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::{
-    connections::{self, Connection},
+    connections::{Cut, CutQuery},
     enforced::{Refused, is_listed},
     remote::Account,
     state::{Agent, file_of, with_provider},
 };
 use crate::{
     config::{DatabaseConfig, ProviderConfig},
-    control::wire::{AccountStatus, DatabaseStatus, LiveConnection, ProviderStatus, RefusedPlan},
+    control::wire::{
+        AccountStatus, DatabaseStatus, LiveConnection, ProviderStatus, RefusedPlan, Status,
+    },
     observe::{
         metrics::{ProviderScrape, SourceScrape},
         status::SourceDetail,
     },
-    source::{Prefix, PrefixMap, SourceKey},
+    source::SourceKey,
 };
 
 /// Prefixes and connections a refused plan names.
@@ -114,7 +116,7 @@ impl Agent {
         status.oldest_age_seconds = tally.oldest.map(|age| age.as_secs());
         status.provider = self.provider_status(database);
         let refused = self.enforced.get(&status.name).and_then(|e| e.refused.as_ref());
-        status.refused = refused.map(|refused| self.refused_plan(database, refused));
+        status.refused = refused.map(refused_plan);
     }
 
     fn provider_status(&self, database: &DatabaseConfig) -> Option<ProviderStatus> {
@@ -144,46 +146,13 @@ impl Agent {
         })
     }
 
-    fn refused_plan(&self, database: &DatabaseConfig, refused: &Refused) -> RefusedPlan {
-        let (connections, connections_error) = match self.cut_connections(database, refused) {
-            Ok(connections) => (connections, None),
-            Err(error) => (Vec::new(), Some(error)),
+    /// The questions which connections the refused plans would cut, by database.
+    pub(super) fn cut_queries(&self) -> Vec<(String, CutQuery)> {
+        let query = |database: &DatabaseConfig| {
+            let enforced = self.enforced.get(&database.name)?;
+            Some((database.name.clone(), CutQuery::of_refused(database, enforced)?))
         };
-        let shown = connections.iter().take(MAX_SHOWN).map(|(connection, prefix)| LiveConnection {
-            peer: connection.peer.to_string(),
-            port: connection.local_port,
-            source_prefix: prefix.to_string(),
-        });
-        RefusedPlan {
-            id: refused.id.clone(),
-            guard: refused.guard().as_str().to_owned(),
-            message: refused.message(),
-            lost: refused.lost.iter().take(MAX_SHOWN).map(ToString::to_string).collect(),
-            lost_total: refused.lost.len(),
-            connections: shown.collect(),
-            connections_total: connections.len(),
-            connections_error,
-            command: refused.command(),
-        }
-    }
-
-    /// Live connections to a database that a refused plan would cut.
-    pub(super) fn cut_connections(
-        &self,
-        database: &DatabaseConfig,
-        refused: &Refused,
-    ) -> Result<Vec<(Connection, Prefix)>, String> {
-        if refused.lost.is_empty() {
-            return Ok(Vec::new());
-        }
-        let ports = database.ports.iter().filter(|port| !port.udp).map(|port| port.port).collect();
-        let live = connections::established(&ports).map_err(|error| error.to_string())?;
-        let enforced = self.enforced.get(&database.name);
-        let written = enforced.into_iter().flat_map(|enforced| enforced.plain_prefixes());
-        let kept: PrefixMap<()> = refused.kept.iter().chain(written).copied().collect();
-        let is_kept = |address: IpAddr| kept.longest(address).is_some();
-        let cut = connections::cut(&live, &refused.lost, is_kept).into_iter();
-        Ok(cut.map(|cut| (*cut.connection, cut.prefix)).collect())
+        self.config.databases.iter().filter_map(query).collect()
     }
 
     /// What keeps an account from answering, if none of what is asked of it was answered.
@@ -248,6 +217,44 @@ impl Agent {
             }
         };
         self.config.databases.iter().map(scrape).collect()
+    }
+}
+
+/// A refused plan, without the connections that it would cut.
+fn refused_plan(refused: &Refused) -> RefusedPlan {
+    RefusedPlan {
+        id: refused.id.clone(),
+        guard: refused.guard().as_str().to_owned(),
+        message: refused.message(),
+        lost: refused.lost.iter().take(MAX_SHOWN).map(ToString::to_string).collect(),
+        lost_total: refused.lost.len(),
+        connections: Vec::new(),
+        connections_total: 0,
+        connections_error: None,
+        command: refused.command(),
+    }
+}
+
+/// Adds to the refused plans of a status the connections that they would cut. It blocks.
+pub(super) fn add_connections(status: &mut Status, queries: &[(String, CutQuery)]) {
+    for (name, query) in queries {
+        let database = status.databases.iter_mut().find(|database| database.name == *name);
+        let Some(plan) = database.and_then(|database| database.refused.as_mut()) else { continue };
+        match query.run() {
+            Ok(cut) => {
+                plan.connections_total = cut.len();
+                plan.connections = cut.iter().take(MAX_SHOWN).map(live_connection).collect();
+            }
+            Err(error) => plan.connections_error = Some(error.to_string()),
+        }
+    }
+}
+
+fn live_connection(cut: &Cut) -> LiveConnection {
+    LiveConnection {
+        peer: cut.connection.peer.to_string(),
+        port: cut.connection.local_port,
+        source_prefix: cut.prefix.to_string(),
     }
 }
 

@@ -191,7 +191,12 @@ impl Agent {
         if let Offer::Accepted { confirmed: Some(plan) } = &offer {
             tracing::warn!(database = %database.name, plan, "confirmed by the operator");
         }
-        self.record_decision(database, &offer);
+        self.history.record_decision(
+            self.generation,
+            database,
+            &offer,
+            self.enforced.get(&database.name),
+        );
         self.tell_trouble(&database.name);
     }
 

@@ -135,6 +135,8 @@ pub(super) struct Agent {
     pub(super) follow: broadcast::Sender<DropEvent>,
     /// One permit for every dump of the maps under way.
     pub(super) dumps: Arc<Semaphore>,
+    /// One permit: connections are listed for one reader at a time.
+    pub(super) listing: Arc<Semaphore>,
     pub(super) sync: SyncCounters,
     pub(super) health: Arc<Health>,
 }
@@ -221,6 +223,7 @@ impl Agent {
             rates: RateMeter::new(RATE_WINDOW),
             follow: broadcast::channel(FOLLOW_BUFFER).0,
             dumps: Arc::new(Semaphore::new(MAX_DUMPS)),
+            listing: Arc::new(Semaphore::new(1)),
             sync,
             health: Arc::new(Health::new()),
         }

@@ -16,8 +16,8 @@ use serde_json::Value;
 use super::{
     common::{server, wait},
     readers::{
-        agent_keys, assert_let_in, assert_refused, digitalocean, guarded_cluster, source, texts,
-        wait_cut, wait_let_in, wait_list, wait_prefixes,
+        agent_keys, assert_let_in, assert_refused, digitalocean, guarded_cluster, recorded, source,
+        texts, wait_cut, wait_let_in, wait_list, wait_prefixes,
     },
 };
 
@@ -114,6 +114,10 @@ fn a_plan_that_loses_too_much_waits_for_a_word_about_it_alone() {
     assert_eq!(cut["peer"], live.local_addr().expect("an address").to_string(), "{seen}");
     assert_eq!((&cut["port"], &cut["source_prefix"]), (&PORT.into(), &"10.77.0.3/32".into()));
     assert_eq!(seen["command"], format!("dbfw reload --confirm {}", id(&seen)));
+    wait(&host, "the entry of the refusal", || recorded(&host, "refused").len() == 1);
+    let entry = recorded(&host, "refused").remove(0);
+    let message = entry["message"].as_str().expect("a message");
+    assert!(message.ends_with(" (1 live connections)"), "{entry}");
 
     // Another plan's id lets nothing through.
     let wrong = if id(&seen) == "01234567" { "76543210" } else { "01234567" };

@@ -5,9 +5,14 @@ use jiff::Timestamp;
 use super::{
     Entry, History, Kind,
     diff::{SourceChange, changes},
+    writer::Pending,
 };
 use crate::{
-    agent::{enforced::Offer, local::LocalSource, state::Agent},
+    agent::{
+        connections::CutQuery,
+        enforced::{Enforced, Offer},
+        local::LocalSource,
+    },
     config::DatabaseConfig,
     policy::DatabasePolicy,
     provider::provider_name,
@@ -20,37 +25,39 @@ const MAX_PREFIXES: usize = 50;
 impl History {
     /// Records an action that concerns no database.
     pub(in crate::agent) fn record_action(
-        &self,
+        &mut self,
         generation: u64,
         kind: Kind,
         by: &str,
         message: &str,
     ) {
         let message = Some(message).filter(|message| !message.is_empty()).map(str::to_owned);
-        self.write(vec![Entry { by: Some(by.to_owned()), message, ..entry(kind, generation) }]);
+        let entry = Entry { by: Some(by.to_owned()), message, ..entry(kind, generation) };
+        self.queue([entry.into()]);
     }
 
     /// Records that a source was added or removed by hand.
     pub(in crate::agent) fn record_trust(
-        &self,
+        &mut self,
         generation: u64,
         kind: Kind,
         local: &LocalSource,
         by: &str,
     ) {
-        self.write(vec![Entry {
+        let entry = Entry {
             database: Some(local.database.clone()),
             source: Some(local.source.to_string()),
             by: Some(by.to_owned()),
             why: local.source.description.clone(),
             ..entry(kind, generation)
-        }]);
+        };
+        self.queue([entry.into()]);
     }
 
     /// Records a change of the policy, by source. A source that has expired by `now` is why its
     /// prefixes went.
     pub(in crate::agent) fn record_change(
-        &self,
+        &mut self,
         generation: u64,
         old: &[DatabasePolicy],
         new: &[DatabasePolicy],
@@ -68,41 +75,42 @@ impl History {
                 origin: change.source.as_ref().map(|(_, origin)| origin.to_string()),
                 ..entry(kind, generation)
             };
-            with_prefixes(entry, &change.added, &change.removed)
+            with_prefixes(entry, &change.added, &change.removed).into()
         };
-        self.write(changes(old, new).into_iter().map(entry).collect());
+        self.queue(changes(old, new).into_iter().map(entry));
     }
-}
 
-impl Agent {
     /// Records that the guards refused a change for the first time, or that it was confirmed.
-    pub(in crate::agent) fn record_decision(&self, database: &DatabaseConfig, offer: &Offer) {
-        let entry = match offer {
+    pub(in crate::agent) fn record_decision(
+        &mut self,
+        generation: u64,
+        database: &DatabaseConfig,
+        offer: &Offer,
+        enforced: Option<&Enforced>,
+    ) {
+        let mut pending: Pending = match offer {
             Offer::Accepted { confirmed: Some(plan) } => {
-                Entry { plan: Some(plan.clone()), ..entry(Kind::Confirmed, self.generation) }
+                Entry { plan: Some(plan.clone()), ..entry(Kind::Confirmed, generation) }.into()
             }
             Offer::Refused { new: true, .. } => {
-                let refused = self.enforced.get(&database.name).and_then(|e| e.refused.as_ref());
-                let Some(refused) = refused else { return };
-                let message = match self.cut_connections(database, refused) {
-                    Ok(cut) if !cut.is_empty() => {
-                        format!("{} ({} live connections)", refused.message(), cut.len())
-                    }
-                    _ => refused.message(),
-                };
+                let Some(enforced) = enforced else { return };
+                let Some(refused) = &enforced.refused else { return };
                 let entry = Entry {
                     guard: Some(refused.guard().as_str().to_owned()),
                     plan: Some(refused.id.clone()),
-                    message: Some(message),
-                    ..entry(Kind::Refused, self.generation)
+                    message: Some(refused.message()),
+                    ..entry(Kind::Refused, generation)
                 };
-                with_prefixes(entry, &[], &refused.lost)
+                Pending {
+                    entry: with_prefixes(entry, &[], &refused.lost),
+                    connections: CutQuery::of_refused(database, enforced),
+                }
             }
             _ => return,
         };
-        let origin = database.provider.as_ref().map(provider_name);
-        let database = Some(database.name.clone());
-        self.history.write(vec![Entry { database, origin, ..entry }]);
+        pending.entry.database = Some(database.name.clone());
+        pending.entry.origin = database.provider.as_ref().map(provider_name);
+        self.queue([pending]);
     }
 }
 

@@ -65,7 +65,7 @@ pub struct Scrape {
     pub sources: Vec<SourceScrape>,
     /// Who is asked over the network.
     pub providers: Vec<ProviderScrape>,
-    /// Entries of the history that could not be written.
+    /// Entries of the history that were not written.
     pub history_errors: u64,
 }
 

@@ -167,7 +167,7 @@ pub(super) const METRICS: &[Metric] = &[
         name: "dbfw_history_errors_total",
         kind: Kind::Counter,
         labels: &[],
-        help: "Entries that could not be written to the history.",
+        help: "Entries of the history that were not written.",
         samples: |scrape, out| out.counter(&[], scrape.history_errors),
     },
 ];
