@@ -1,25 +1,23 @@
 //! dbfw: trusted sources for a database you host yourself, enforced in XDP.
 //!
-//! The data goes one way: `config` and `provider` yield trusted sources, `answers` keeps the
-//! prefixes that workers found for them, `policy` computes what the kernel should hold and the plan to get
-//! there, `datapath` carries it out, `agent` drives all of it. `protection` says whether what
+//! The data goes one way: `config` and `provider` yield trusted sources, `dbfw_core` keeps the
+//! prefixes that workers found for them, computes what the kernel should hold and the plan to
+//! get there, `datapath` carries it out, `agent` drives all of it. `protection` says whether what
 //! is configured is in force. `observe`, `control` and `cli` only look, or ask the agent.
 
 pub mod agent;
-pub mod answers;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod datapath;
 pub mod observe;
-pub mod policy;
-pub mod port;
 pub mod protection;
 pub mod provider;
 pub mod resolve;
-pub mod source;
+
 #[cfg(test)]
-mod testing;
+use dbfw_core::testing;
+pub use dbfw_core::{answers, policy, source};
 
 /// The version, as in `dbfw --version`.
 pub const fn version() -> &'static str {

@@ -9,10 +9,10 @@ use std::{
 use dbfw::{
     datapath::{Change, DatabaseSlot, Datapath},
     policy::Plan,
-    port::Port,
     source::Prefix,
 };
 use dbfw_common::{Entry, Mode, PROGRAM_XDP};
+use dbfw_core::Port;
 use dbfw_tests::{
     agent::Host,
     kernel::Rotator,

@@ -9,10 +9,10 @@ use std::{
 use dbfw::{
     datapath::{Change, DatabaseSlot, Datapath, DatapathError, Reader},
     policy::{Entries, Plan, diff},
-    port::Port,
     source::Prefix,
 };
 use dbfw_common::{Entry, HOSTS4, HOSTS6, MAX_HOSTS, Mode, NETS4, PROGRAM_XDP, Reason};
+use dbfw_core::Port;
 use dbfw_tests::{
     agent::Host,
     netns::Netns,

@@ -19,9 +19,9 @@ use dbfw::{
     datapath::{Change, DatabaseSlot, Datapath},
     observe::offline::interface_list,
     policy::{Policy, SlotTable, diff},
-    port::Port,
 };
 use dbfw_common::{ABI_VERSION, Mode};
+use dbfw_core::Port;
 use dbfw_tests::{
     agent::Host,
     netns::finish,

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 
     // stdout ends with cargo's own summary.
     eprintln!(
-        "ran: cargo test (dbfw-common, dbfw-user, xtask), then dbfw-tests as root with {}{}",
+        "ran: cargo test, then dbfw-tests as root with {}{}",
         dbfw.display(),
         options.describe()
     );

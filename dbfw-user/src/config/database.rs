@@ -1,6 +1,7 @@
 //! `[[database]]`.
 
 use dbfw_common::{MAX_NAME, Mode};
+use dbfw_core::Port;
 use toml::de::DeValue;
 
 use super::{
@@ -11,7 +12,6 @@ use super::{
     sources::read_sources,
     text::quoted,
 };
-use crate::port::Port;
 
 const PORT_FIX: &str = "use 1 to 65535";
 const PORTS_FIX: &str = "write ports = [5432]";

@@ -24,6 +24,7 @@ mod validate;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use dbfw_common::Mode;
+use dbfw_core::Port;
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +39,6 @@ pub use providers::{
 use crate::{
     datapath::{Attach, Interfaces},
     policy::USUAL_MIN_LEN,
-    port::Port,
     source::TrustedSource,
 };
 

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use dbfw_common::{Database, HOST, MAX_NAME, Mode, PORT_WORDS, port_slot};
-
-use crate::port::Port;
+use dbfw_core::Port;
 
 /// A database as the kernel knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

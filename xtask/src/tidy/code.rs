@@ -1,5 +1,5 @@
 //! Reading Rust without a parser: code with its comments and strings blanked, the names in
-//! it, the paths its `use` declarations bring in, and modules without a description.
+//! it, and modules without a description.
 
 use super::{File, Finding};
 
@@ -93,49 +93,6 @@ pub(super) fn names(line: &str) -> impl Iterator<Item = &str> {
     line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|name| !name.is_empty())
 }
 
-/// Every path that `use` declarations bring in, spelled out, with its line.
-pub(super) fn used_paths(code: &str) -> Vec<(usize, String)> {
-    let mut found = Vec::new();
-    for (at, _) in code.match_indices("use ") {
-        let is_keyword = !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        if is_keyword {
-            let line = 1 + code[..at].matches('\n').count();
-            let tree = &code[at + "use ".len()..];
-            let tree = &tree[..tree.find(';').unwrap_or(tree.len())];
-            spell_out(tree, line, "", &mut found);
-        }
-    }
-    found
-}
-
-fn spell_out(tree: &str, first_line: usize, prefix: &str, found: &mut Vec<(usize, String)>) {
-    let mut depth = 0_usize;
-    let mut start = 0;
-    let ends = tree.char_indices().filter_map(|(at, c)| {
-        match c {
-            '{' => depth += 1,
-            '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        (c == ',' && depth == 0).then_some(at)
-    });
-    for end in ends.chain(std::iter::once(tree.len())) {
-        let piece = &tree[start..end];
-        let blank = piece.len() - piece.trim_start().len();
-        let line = first_line + tree[..start + blank].matches('\n').count();
-        match (piece.find('{'), piece.rfind('}')) {
-            (Some(open), Some(close)) if open < close => {
-                let prefix = format!("{prefix}{}", piece[..open].trim());
-                let line = line + piece[blank..open].matches('\n').count();
-                spell_out(&piece[open + 1..close], line, &prefix, found);
-            }
-            _ if piece.trim().is_empty() => {}
-            _ => found.push((line, format!("{prefix}{}", piece.trim()))),
-        }
-        start = (end + 1).min(tree.len());
-    }
-}
-
 /// Public modules and crate roots that do not begin with what they are for.
 pub(super) fn undocumented_modules(files: &[File]) -> Vec<Finding> {
     let is_root = |path: &str| {
@@ -186,15 +143,6 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(code_only(text), expected, "{text:?}");
         }
-    }
-
-    #[test]
-    fn uses_are_spelled_out_with_their_lines() {
-        let code = "use a;\npub(crate) use std::{\n    fs,\n    net::{IpAddr, TcpStream as T},\n};\n\
-                    fn reuse (x: u8) {}\n";
-        let expected =
-            [(1, "a"), (3, "std::fs"), (4, "std::net::IpAddr"), (4, "std::net::TcpStream as T")];
-        assert_eq!(used_paths(code), expected.map(|(line, path)| (line, path.to_owned())));
     }
 
     #[test]

@@ -2,18 +2,8 @@
 
 use super::{
     File, Finding,
-    code::{code_only, names, used_paths},
+    code::{code_only, names},
 };
-
-/// Directories that only compute.
-const PURE: [&str; 2] = ["dbfw-user/src/source", "dbfw-user/src/policy"];
-
-/// Crates that do IO.
-const IO_CRATES: [&str; 4] = ["aya", "aya_obj", "tokio", "reqwest"];
-
-/// Parts of the standard library that do IO.
-const IO_PATHS: [&str; 5] =
-    ["std::fs", "std::net::Tcp", "std::net::Udp", "std::os::unix::net", "std::process"];
 
 /// Crates of the kernel side.
 const AYA: [&str; 6] = ["aya", "aya_build", "aya_ebpf", "aya_log", "aya_log_ebpf", "aya_obj"];
@@ -21,30 +11,6 @@ const AYA: [&str; 6] = ["aya", "aya_build", "aya_ebpf", "aya_log", "aya_log_ebpf
 /// Where those may be named.
 const AYA_HOMES: [&str; 5] =
     ["dbfw-common/", "dbfw-ebpf/", "dbfw-user/build.rs", "dbfw-user/src/datapath", "tests/"];
-
-/// Source and policy do no IO.
-pub(super) fn pure(files: &[File]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for file in files.iter().filter(|file| is_rust(file) && is_in(file, &PURE)) {
-        let code = code_only(&file.text);
-        let mut found: Vec<(usize, String)> = used_paths(&code)
-            .into_iter()
-            .filter(|(_, path)| IO_PATHS.iter().any(|io| path.starts_with(io)))
-            .collect();
-        for (line, text) in (1..).zip(code.lines()) {
-            let crates = names(text).filter(|name| IO_CRATES.contains(name));
-            let paths = IO_PATHS.into_iter().filter(|path| text.contains(path));
-            found.extend(crates.chain(paths).map(|name| (line, name.to_owned())));
-        }
-        found.sort();
-        found.dedup_by_key(|(line, _)| *line);
-        findings.extend(found.into_iter().map(|(line, name)| {
-            let message = format!("names {name}: source and policy compute, and do no IO");
-            file.finding(line, message)
-        }));
-    }
-    findings
-}
 
 /// Only the datapath talks to the kernel's BPF side.
 pub(super) fn kernel_side(files: &[File]) -> Vec<Finding> {
@@ -74,19 +40,6 @@ mod tests {
 
     fn lines(findings: Vec<Finding>) -> Vec<usize> {
         findings.into_iter().map(|finding| finding.line).collect()
-    }
-
-    #[test]
-    fn policy_names_nothing_that_does_io() {
-        let text = "//! Neither aya nor std::fs.\n\
-                    use std::{collections::BTreeMap, fs};\n\
-                    use std::net::{IpAddr, TcpStream};\n\
-                    fn f() { std::process::exit(1) }\n\
-                    async fn g() { tokio::time::sleep(x).await }\n\
-                    const S: &str = \"std::fs\";\n";
-        let findings = pure(&[file("dbfw-user/src/policy/plan.rs", text)]);
-        assert_eq!(lines(findings), [2, 3, 4, 5]);
-        assert_eq!(pure(&[file("dbfw-user/src/provider/file.rs", text)]), []);
     }
 
     #[test]

@@ -77,7 +77,6 @@ fn check(files: &[File]) -> Vec<Finding> {
     findings.extend(text::unfinished(files));
     findings.extend(text::long_files(files, text::TOO_LONG, usize::MAX));
     findings.extend(text::commands(files));
-    findings.extend(layers::pure(files));
     findings.extend(layers::kernel_side(files));
     findings.extend(code::undocumented_modules(files));
     findings.extend(manifests::inherited(files));

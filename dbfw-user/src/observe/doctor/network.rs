@@ -1,12 +1,14 @@
 use std::collections::BTreeSet;
 
+use dbfw_core::Port;
+
 use super::{
     Finding,
     host::Host,
     kernel::unreadable,
     masquerade::{self, Hazard, Rules},
 };
-use crate::{config::DatabaseConfig, port::Port};
+use crate::config::DatabaseConfig;
 
 /// State of a listening TCP socket, and of an unconnected UDP one, in /proc/net.
 const TCP_LISTEN: &str = "0A";

@@ -1,6 +1,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use dbfw_common::Mode;
+use dbfw_core::Port;
 use glob::Pattern;
 use tempfile::TempDir;
 
@@ -8,7 +9,6 @@ use super::*;
 use crate::{
     config::{Fragments, MinPrefix, OnEmpty},
     datapath::{Attach, Interfaces, Layer},
-    port::Port,
 };
 
 fn agent() -> AgentConfig {

@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use dbfw_common::{Reason, Verdict};
+use dbfw_core::Port;
 
 use super::{View, map_entry};
 use crate::{
     control::wire::{CoveringSource, Explanation, Lookup},
     datapath::{DatabaseSlot, DatapathError},
-    port::Port,
     source::Prefix,
 };
 

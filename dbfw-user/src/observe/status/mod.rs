@@ -8,6 +8,7 @@ mod sources;
 use std::collections::BTreeMap;
 
 use dbfw_common::{Entry, Family};
+use dbfw_core::Port;
 use jiff::Timestamp;
 
 pub use explain::{explain, lookup};
@@ -18,7 +19,6 @@ use crate::{
     control::wire::{DatabaseStatus, InterfaceStatus, MapEntry},
     datapath::{DatabaseSlot, DatapathError, Interface, Reader, Sets, Totals},
     policy::{Policy, SlotTable},
-    port::Port,
     protection::Degradation,
     source::Prefix,
 };

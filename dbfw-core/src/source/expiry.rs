@@ -151,7 +151,7 @@ pub enum ExpiryError {
 
 impl ExpiryError {
     /// That of a time without an offset.
-    pub(crate) fn no_offset(text: &str, time: DateTime) -> Self {
+    pub fn no_offset(text: &str, time: DateTime) -> Self {
         Self::NoOffset { text: shown(text), utc: utc(time) }
     }
 }

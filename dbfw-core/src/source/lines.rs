@@ -10,7 +10,7 @@ const UTF8_MARK: &[u8] = "\u{feff}".as_bytes();
 /// An encoding in which no list is read. Its text looks like UTF-8 with NUL characters, or like
 /// nothing at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ForeignEncoding {
+pub enum ForeignEncoding {
     /// UTF-16 that says so at its beginning.
     Utf16,
     /// UTF-16 with the low byte first, which does not say so.
@@ -23,7 +23,7 @@ pub(crate) enum ForeignEncoding {
 
 impl ForeignEncoding {
     /// The encoding of a text; `None` if it may be UTF-8.
-    pub(crate) fn of(text: &[u8]) -> Option<Self> {
+    pub fn of(text: &[u8]) -> Option<Self> {
         match text {
             [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => return Some(Self::Utf32),
             [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Some(Self::Utf16),
@@ -43,7 +43,7 @@ impl ForeignEncoding {
     }
 
     /// The trouble with it.
-    pub(crate) const fn message(self) -> &'static str {
+    pub const fn message(self) -> &'static str {
         match self {
             Self::Utf16 | Self::Utf16Le | Self::Utf16Be => "is UTF-16, not UTF-8",
             Self::Utf32 => "is UTF-32, not UTF-8",
@@ -51,7 +51,7 @@ impl ForeignEncoding {
     }
 
     /// The way out.
-    pub(crate) const fn fix(self) -> &'static str {
+    pub const fn fix(self) -> &'static str {
         match self {
             Self::Utf16 => "save it as UTF-8 (on a command line: iconv -f UTF-16 -t UTF-8)",
             Self::Utf16Le => "save it as UTF-8 (on a command line: iconv -f UTF-16LE -t UTF-8)",
@@ -63,7 +63,7 @@ impl ForeignEncoding {
 
 /// The lines of a text with their numbers, from 1. They end with LF, CR LF or CR; a byte order
 /// mark at the beginning of one is not part of it, since lists are put together with `cat`.
-pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+pub fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     text.split(|byte| *byte == b'\n')
         .flat_map(|line| line.strip_suffix(b"\r").unwrap_or(line).split(|byte| *byte == b'\r'))
         .map(|line| line.strip_prefix(UTF8_MARK).unwrap_or(line))
@@ -72,7 +72,7 @@ pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 }
 
 /// The text before a comment, and the comment. `#` or `;` begins one.
-pub(crate) fn split_comment(line: &[u8]) -> (&[u8], &[u8]) {
+pub fn split_comment(line: &[u8]) -> (&[u8], &[u8]) {
     // Both are in the URLs of feeds, where white space is not.
     let is_feed = line.trim_ascii_start().starts_with(b"feed:");
     let begins = |at: usize| {
@@ -87,7 +87,7 @@ pub(crate) fn split_comment(line: &[u8]) -> (&[u8], &[u8]) {
 
 /// The text of a comment, which may be in any encoding: what is not UTF-8 or a control
 /// character becomes U+FFFD.
-pub(crate) fn comment_text(comment: &[u8]) -> Option<String> {
+pub fn comment_text(comment: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(comment);
     let text = match text.trim() {
         "" => return None,

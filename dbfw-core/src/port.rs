@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 /// A protected port. As text "tcp/5432".
 ///
 /// ```
-/// use dbfw::port::Port;
+/// use dbfw_core::Port;
 ///
 /// let port: Port = "udp/1234".parse().unwrap();
 /// assert_eq!(port, Port { udp: true, port: 1234 });

@@ -5,7 +5,7 @@ mod dns_name;
 mod expiry;
 mod feed;
 mod grammar;
-pub(crate) mod lines;
+pub mod lines;
 mod prefix;
 mod prefix_map;
 mod slip;

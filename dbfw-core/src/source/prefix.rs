@@ -117,7 +117,7 @@ impl Prefix {
     }
 
     /// First and last address as numbers.
-    pub(crate) fn bounds(&self) -> (u128, u128) {
+    pub fn bounds(&self) -> (u128, u128) {
         match self.0 {
             IpNetwork::V4(net) => (net.ip().to_bits().into(), net.broadcast().to_bits().into()),
             IpNetwork::V6(net) => (net.ip().to_bits(), net.broadcast().to_bits()),

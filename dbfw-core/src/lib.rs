@@ -1,0 +1,35 @@
+//! The rules of dbfw, apart from files, networks and kernels: trusted sources and their grammar,
+//! what providers answered for them, and what the kernel should hold.
+//!
+//! Nothing here reads a file, asks a clock or opens a socket: time comes in as an argument.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use dbfw_core::{
+//!     policy::{DatabasePolicy, Entries, Policy, SlotTable, diff},
+//!     source::{Origin, Prefix, Rule, TrustedSource},
+//! };
+//!
+//! // A rule of the configuration, with the prefixes that it stands for.
+//! let source: TrustedSource = "ip_addr:10.0.0.0/8".parse().unwrap();
+//! let prefixes: Vec<Prefix> = vec!["10.0.0.0/8".parse().unwrap()];
+//! let rule = Rule::of_source(Arc::new(source), Origin::Config, prefixes);
+//!
+//! // What the kernel should hold, and the way there from nothing.
+//! let database = DatabasePolicy { id: 1, name: "orders".to_owned(), rules: vec![rule] };
+//! let policy = Policy::build(&[database]);
+//! assert_eq!(policy.verdict_mask("10.1.2.3".parse().unwrap()), 1);
+//! let desired = SlotTable::default().assign(&policy).entries;
+//! let plan = diff(&Entries::new(), &desired);
+//! assert_eq!((plan.writes.len(), plan.removals.len()), (1, 0));
+//! ```
+
+pub mod answers;
+pub mod policy;
+mod port;
+pub mod source;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use port::{Port, PortError};
