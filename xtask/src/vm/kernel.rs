@@ -97,6 +97,14 @@ fn unpack(archive: &Archive, kernel: &Kernel) -> Result<()> {
         fs::create_dir_all(tree.join("usr")).context("cannot make usr")?;
         fs::rename(&old, tree.join("usr/lib")).context("the packages have no modules")?;
     }
+    // Kernels from 7.x have their image beside the modules.
+    let images = [
+        tree.join("boot").join(format!("vmlinuz-{}", kernel.release)),
+        modules.join(&kernel.release).join("vmlinuz"),
+    ];
+    let image = images.iter().find(|image| image.exists());
+    fs::rename(image.context("the packages have no kernel")?, &kernel.image)
+        .with_context(|| format!("cannot move {}", kernel.image.display()))?;
     // depmod looks there.
     std::os::unix::fs::symlink("usr/lib", tree.join("lib")).context("cannot link lib")?;
     keep_modules(&modules.join(&kernel.release).join("kernel"))?;
@@ -107,8 +115,6 @@ fn unpack(archive: &Archive, kernel: &Kernel) -> Result<()> {
             .arg(&kernel.release),
     )?;
     image::pack(&tree, &format!("usr/lib/modules/{}", kernel.release), &kernel.modules)?;
-    let boot = tree.join("boot").join(format!("vmlinuz-{}", kernel.release));
-    fs::rename(&boot, &kernel.image).context("the packages have no kernel")?;
     fs::remove_dir_all(&tree).with_context(|| format!("cannot remove {}", tree.display()))
 }
 
