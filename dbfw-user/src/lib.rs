@@ -13,7 +13,6 @@ pub mod datapath;
 pub mod observe;
 pub mod protection;
 pub mod provider;
-pub mod resolve;
 
 #[cfg(test)]
 use dbfw_core::testing;

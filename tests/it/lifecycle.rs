@@ -292,7 +292,7 @@ fn the_lists_of_this_test_are_what_they_should_be() {
         list.lines().any(|line| {
             let source: dbfw::source::TrustedSource =
                 format!("ip_addr:{line}").parse().expect("a source");
-            let prefixes = source.literal_prefixes().expect("an address").expect("prefixes");
+            let prefixes = source.key().prefixes().expect("an address").to_vec();
             prefixes.iter().any(|prefix| prefix.contains(address))
         })
     };

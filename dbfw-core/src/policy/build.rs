@@ -187,7 +187,7 @@ impl Policy {
         Some(RuleKey {
             database: database.name.clone(),
             origin: rule.origin.clone(),
-            source: rule.source.to_string(),
+            source: rule.kind.to_string(),
         })
     }
 
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(policy.prefixes(1, Family::V4), 2);
         assert_eq!(policy.prefixes(64, Family::V6), 1);
         assert_eq!(policy.prefixes(2, Family::V4), 0);
-        assert_eq!(policy.rule(b).unwrap().1.source.value, "b");
+        assert_eq!(policy.rule(b).unwrap().1.kind.value(), "b");
         assert_eq!(policy.rule(RuleRef { database: 1, rule: 2 }), None);
     }
 

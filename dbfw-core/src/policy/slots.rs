@@ -245,7 +245,7 @@ impl<'a> Keys<'a> {
             return Some(*id);
         }
         let (database, found) = policy.rule(rule)?;
-        let identity = (database.name.as_str(), &found.origin, Cow::from(found.source.to_string()));
+        let identity = (database.name.as_str(), &found.origin, Cow::from(found.kind.to_string()));
         let next = self.ids.len();
         let id = match learn {
             true => *self.ids.entry(identity).or_insert(next),

@@ -3,9 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    FeedError, FeedValue, Mendable, NameError, Prefix, PrefixError, Slip, SourceType,
-    TrustedSource, check_name,
-    prefix::{literal, shown},
+    FeedError, Mendable, NameError, PrefixError, Slip, SourceType,
+    prefix::{parse_prefixes, shown},
 };
 
 impl SourceType {
@@ -53,77 +52,10 @@ impl FromStr for SourceType {
     }
 }
 
-impl TrustedSource {
-    /// Whether the value is one its type takes. Whether there is such a thing is for the
-    /// provider to say.
-    pub fn check(&self) -> Result<(), GrammarError> {
-        let Self { kind, value, .. } = self;
-        let kind = *kind;
-        if value.is_empty() {
-            return Err(GrammarError::Empty { kind });
-        }
-        if value.trim() != value || value.chars().any(char::is_control) {
-            return Err(GrammarError::Untidy { kind, value: shown(value) });
-        }
-        let good = match kind {
-            SourceType::IpAddr => {
-                return literal(value).map(drop).map_err(GrammarError::Address);
-            }
-            SourceType::Feed => {
-                return value.parse::<FeedValue>().map(drop).map_err(GrammarError::Feed);
-            }
-            SourceType::Dns => return check_name(value).map_err(GrammarError::Name),
-            SourceType::Droplet => is_droplet(value),
-            SourceType::Tag => is_tag(value),
-            SourceType::K8s | SourceType::App | SourceType::Vpc => is_id(value),
-        };
-        match good {
-            true => Ok(()),
-            false => Err(GrammarError::Value { kind, value: shown(value) }),
-        }
-    }
-
-    /// The prefixes the value itself names; `None` if its type needs a resolver.
-    pub fn literal_prefixes(&self) -> Option<Result<Vec<Prefix>, GrammarError>> {
-        match self.kind {
-            SourceType::IpAddr => Some(literal(&self.value).map_err(GrammarError::Address)),
-            SourceType::Droplet
-            | SourceType::K8s
-            | SourceType::Tag
-            | SourceType::App
-            | SourceType::Vpc
-            | SourceType::Feed
-            | SourceType::Dns => None,
-        }
-    }
-}
-
-impl FromStr for TrustedSource {
-    type Err = GrammarError;
-
-    /// The short form, `type:value`, checked. An IPv6 address has colons of its own: the
-    /// first one ends the type.
-    fn from_str(text: &str) -> Result<Self, GrammarError> {
-        let split = text.split_once(':').and_then(|(kind, value)| {
-            kind.parse().ok().map(|kind| Self {
-                kind,
-                value: value.to_owned(),
-                description: None,
-                expires_at: None,
-            })
-        });
-        let Some(source) = split else {
-            return Err(no_type(text));
-        };
-        source.check()?;
-        Ok(source)
-    }
-}
-
 /// The error for a text without a known type before a colon.
-fn no_type(text: &str) -> GrammarError {
+pub(super) fn no_type(text: &str) -> GrammarError {
     let bare = |meant, slip| GrammarError::BareAddress { text: shown(text), meant, slip };
-    match literal(text) {
+    match parse_prefixes(text) {
         Ok(_) => bare(text.to_owned(), None),
         Err(PrefixError::Slip { slip, meant, .. }) => bare(meant, Some(slip)),
         Err(PrefixError::Address { .. }) => match text.split_once(':') {
@@ -220,20 +152,13 @@ fn besides(slip: Option<Slip>) -> String {
     slip.map_or_else(String::new, |slip| format!(", and {}", slip.as_str()))
 }
 
-/// A number as DigitalOcean counts droplets: the same one is never written in two ways.
-fn is_droplet(value: &str) -> bool {
-    value.bytes().all(|byte| byte.is_ascii_digit())
-        && !value.starts_with('0')
-        && value.parse::<u64>().is_ok()
-}
-
 /// An id may end up in the path of a request: nothing that has a meaning there.
-fn is_id(value: &str) -> bool {
+pub(super) fn is_id(value: &str) -> bool {
     value.len() <= 64 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// What DigitalOcean lets a tag be called.
-fn is_tag(value: &str) -> bool {
+pub(super) fn is_tag(value: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'_' | b'-');
     value.len() <= 255 && value.bytes().all(allowed)
 }

@@ -337,11 +337,11 @@ fn spelt(meant: &str) -> String {
     }
 }
 
-/// `10.0.0.1`, `10.0.0.0/24` or `10.0.0.1-10.0.0.9`.
+/// The prefixes of an address, a CIDR or a range (`10.0.0.1-10.0.0.9`): sorted, no duplicates.
 ///
 /// # Errors
 /// The trouble with it, and what was probably meant.
-pub(super) fn literal(text: &str) -> Result<Vec<Prefix>, PrefixError> {
+pub fn parse_prefixes(text: &str) -> Result<Vec<Prefix>, PrefixError> {
     strict(text).map_err(|error| match slip::meant(text) {
         Some((slip, meant)) => PrefixError::Slip { text: shown(text), slip, meant },
         None => error,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -16,7 +17,6 @@ use super::{
 use crate::{
     config::{DatabaseConfig, OnEmpty, ProviderConfig},
     provider::{provider_name, worker::Demand},
-    resolve,
     source::{Origin, Rule, SourceKey, SourceType, TrustedSource},
 };
 
@@ -86,16 +86,16 @@ impl Agent {
         if self.expiry.has_ended(&database.name, &origin, &source) {
             return;
         }
-        if let Some(prefixes) = resolve::literal(&source) {
+        if let Some(prefixes) = source.key().prefixes().map(Arc::clone) {
             let target = match origin {
                 Origin::Provider(_) => &mut candidate.guarded,
                 Origin::Config | Origin::Local => &mut candidate.plain,
             };
             return target.push(Rule::of_source(source, origin, prefixes));
         }
-        let resolution = self.cache.resolution(&source.key());
+        let resolution = self.cache.resolution(source.key());
         if source.expires_at.is_none_or(|at| at > now) {
-            candidate.pending |= !resolution.known && self.can_ask(source.kind);
+            candidate.pending |= !resolution.known && self.can_ask(source.kind());
             candidate.unanswered |= resolution.never_answered;
         }
         candidate.lapsed.extend(resolution.lapsed.iter().copied());
@@ -133,14 +133,14 @@ impl Agent {
             demands.entry(account).or_default().lists.insert(provider_name(provider));
         }
         for source in self.written(now) {
-            let account = match Account::of(source.kind) {
+            let account = match Account::of(source.kind()) {
                 Some(account) => account,
                 None if self.config.digitalocean.is_some() && may_be_a_network(source) => {
                     Account::DigitalOcean
                 }
                 None => continue,
             };
-            demands.entry(account).or_default().sources.insert(source.key());
+            demands.entry(account).or_default().sources.insert(source.key().clone());
         }
         demands
     }
@@ -159,7 +159,7 @@ impl Agent {
     pub(super) fn databases_of(&self, account: Account) -> Vec<String> {
         let asks = |list: &List| {
             let sources = list.sources.iter().flatten();
-            sources.map(|source| source.kind).any(|kind| Account::of(kind) == Some(account))
+            sources.map(|source| source.kind()).any(|kind| Account::of(kind) == Some(account))
         };
         let concerns = |database: &&DatabaseConfig| {
             let provider = match &database.provider {
@@ -170,8 +170,8 @@ impl Agent {
             let mut written = database.trusted_sources.iter();
             let mut local = self.local.all().iter().filter(|l| l.database == database.name);
             provider == Some(account)
-                || written.any(|source| Account::of(source.kind) == Some(account))
-                || local.any(|local| Account::of(local.source.kind) == Some(account))
+                || written.any(|source| Account::of(source.kind()) == Some(account))
+                || local.any(|local| Account::of(local.source.kind()) == Some(account))
                 || self.lists.get(&database.name).is_some_and(asks)
         };
         self.config.databases.iter().filter(concerns).map(|d| d.name.clone()).collect()
@@ -180,9 +180,10 @@ impl Agent {
 
 /// Whether an address could be a private network's, typed without its mask.
 fn may_be_a_network(source: &TrustedSource) -> bool {
-    source.kind == SourceType::IpAddr
-        && source
-            .value
-            .parse::<std::net::Ipv4Addr>()
-            .is_ok_and(|address| address.is_private() && address.octets()[3] == 0)
+    match source.key().prefixes().map(|prefixes| &**prefixes) {
+        Some([prefix]) if prefix.is_host() => {
+            matches!(prefix.addr(), IpAddr::V4(v4) if v4.is_private() && v4.octets()[3] == 0)
+        }
+        _ => false,
+    }
 }

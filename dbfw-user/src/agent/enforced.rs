@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 pub(super) use self::rules::{is_adopted, is_listed};
-use self::rules::{is_everybody, is_live, keep, min_len, plan_id, prefixes};
+use self::rules::{is_everybody, is_live, keep, key, min_len, plan_id, prefixes};
 use crate::{
     config::{DatabaseConfig, OnEmpty},
     policy::{Guard, Refusal, check_shrink, check_width, narrowest},
@@ -217,11 +217,11 @@ impl Enforced {
     fn follow(&mut self, database: &DatabaseConfig, candidate: &Candidate) -> bool {
         let before = self.guarded.len();
         let wanted: BTreeSet<_> =
-            candidate.guarded.iter().map(|rule| (rule.source.key(), &rule.origin)).collect();
+            candidate.guarded.iter().map(|rule| (key(rule), &rule.origin)).collect();
         self.guarded.retain(|rule| match &rule.origin {
             Origin::Provider(_) => database.provider.is_some(),
             Origin::Config | Origin::Local => {
-                is_adopted(rule) || wanted.contains(&(rule.source.key(), &rule.origin))
+                is_adopted(rule) || wanted.contains(&(key(rule), &rule.origin))
             }
         });
         if database.on_empty != OnEmpty::Open && self.guarded.iter().any(is_everybody) {

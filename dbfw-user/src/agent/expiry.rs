@@ -196,7 +196,7 @@ impl Expiry {
 fn ended(database: &str, origin: &Origin, source: &TrustedSource) -> Option<Ended> {
     let expires_at = source.expires_at?;
     let (database, origin) = (database.to_owned(), origin.clone());
-    Some(Ended { database, origin, source: source.key(), expires_at })
+    Some(Ended { database, origin, source: source.key().clone(), expires_at })
 }
 
 fn later(at: Timestamp, by: Duration) -> Timestamp {

@@ -218,7 +218,7 @@ mod tests {
     }
 
     fn shown(list: &List) -> Vec<String> {
-        list.sources.iter().flatten().map(|source| source.value.clone()).collect()
+        list.sources.iter().flatten().map(|source| source.key().value().to_owned()).collect()
     }
 
     #[test]

@@ -104,9 +104,7 @@ impl LocalSources {
 }
 
 fn is_same(known: &LocalSource, database: &str, source: &TrustedSource) -> bool {
-    known.database == database
-        && known.source.kind == source.kind
-        && known.source.value == source.value
+    known.database == database && known.source.key() == source.key()
 }
 
 #[cfg(test)]

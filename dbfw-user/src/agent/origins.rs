@@ -37,11 +37,11 @@ impl Agent {
     /// How a source that has to be asked for is; `None`: it is an address.
     pub(super) fn detail(&self, key: &SourceKey) -> Option<SourceDetail> {
         let state = self.cache.state(key);
-        if Account::of(key.kind).is_none() {
+        if Account::of(key.kind()).is_none() {
             let noted = !state.notes.is_empty();
             return noted.then(|| SourceDetail { notes: state.notes, ..literal() });
         }
-        if !self.can_ask(key.kind) {
+        if !self.can_ask(key.kind()) {
             let error = "write [digitalocean] with a token_file in the configuration".to_owned();
             return Some(SourceDetail { state: "unresolvable", error: Some(error), ..literal() });
         }
@@ -86,8 +86,9 @@ impl Agent {
         let mut tally = Tally::default();
         let databases = self.policy.databases().iter();
         let rules = databases.filter(|policy| policy.name == database).flat_map(|d| &d.rules);
-        for rule in rules.filter(|rule| Account::of(rule.source.kind).is_some()) {
-            let state = self.cache.state(&rule.source.key());
+        let asked = rules.filter_map(|rule| rule.source());
+        for source in asked.filter(|source| Account::of(source.kind()).is_some()) {
+            let state = self.cache.state(source.key());
             match state.state {
                 "stale" | "gone" | "expired" => tally.stale += 1,
                 "unresolvable" => tally.unresolved += 1,
@@ -158,7 +159,7 @@ impl Agent {
     /// What keeps an account from answering, if none of what is asked of it was answered.
     fn account_error(&self, account: Account) -> Option<String> {
         let now = Timestamp::now();
-        let asked = self.written(now).filter(|source| Account::of(source.kind) == Some(account));
+        let asked = self.written(now).filter(|source| Account::of(source.kind()) == Some(account));
         let listed = with_provider(&self.config).filter(|(_, provider)| {
             matches!(
                 (provider, account),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    enforced::{Enforced, is_adopted},
+    enforced::Enforced,
     lists::List,
     memory,
     snapshot::{DatabaseSnapshot, ListSnapshot, Snapshot, SnapshotError},
@@ -16,7 +16,6 @@ use super::{
 use crate::{
     policy::Policy,
     provider::provider_name,
-    resolve,
     source::{Origin, Prefix, Rule, RuleKind, TrustedSource},
 };
 
@@ -124,7 +123,8 @@ impl Agent {
             };
             let local = self.local.all().iter().filter(|local| local.database == name);
             let written = local.map(|local| &local.source).chain(&database.trusted_sources);
-            let own: BTreeSet<Prefix> = written.filter_map(resolve::literal).flatten().collect();
+            let own = written.filter_map(|source| source.key().prefixes());
+            let own: BTreeSet<Prefix> = own.flat_map(|prefixes| prefixes.iter().copied()).collect();
             let mut prefixes: Vec<Prefix> = self
                 .datapath
                 .held()
@@ -157,8 +157,7 @@ impl Agent {
             let Some(known) = snapshot.database(&database.name) else { continue };
             let is_guarded = |rule: &&Rule| {
                 matches!(rule.origin, Origin::Provider(_))
-                    || is_adopted(rule)
-                    || resolve::literal(&rule.source).is_none()
+                    || rule.source().is_none_or(|source| source.key().prefixes().is_none())
             };
             let guarded: Vec<Rule> = known.rules.iter().filter(is_guarded).cloned().collect();
             let accepted_at = known.list.as_ref().map(|list| list.last_success);
@@ -169,8 +168,7 @@ impl Agent {
                 let sources: Vec<Arc<TrustedSource>> = guarded
                     .iter()
                     .filter(listed)
-                    .filter(|rule| rule.kind == RuleKind::Source)
-                    .map(|rule| Arc::clone(&rule.source))
+                    .filter_map(|rule| rule.source().map(Arc::clone))
                     .collect();
                 let plain =
                     guarded.iter().find(|rule| listed(rule) && rule.kind == RuleKind::PlainLines);

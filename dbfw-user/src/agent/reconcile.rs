@@ -116,7 +116,7 @@ impl Agent {
     }
 
     fn rules_in_force(&self, ids: &BTreeMap<String, u8>, now: Timestamp) -> Vec<DatabasePolicy> {
-        let is_live = |rule: &&Rule| rule.source.expires_at.is_none_or(|at| at > now);
+        let is_live = |rule: &&Rule| rule.kind.expires_at().is_none_or(|at| at > now);
         let rules = |database: &DatabaseConfig| {
             let enforced = self.enforced.get(&database.name).into_iter();
             enforced.flat_map(|enforced| enforced.rules()).filter(is_live).cloned().collect()
@@ -135,7 +135,7 @@ impl Agent {
 
     fn next_expiry_after(&self, now: Timestamp) -> Option<Timestamp> {
         let rules = self.policy.databases().iter().flat_map(|database| &database.rules);
-        rules.filter_map(|rule| rule.source.expires_at).filter(|at| *at > now).min()
+        rules.filter_map(|rule| rule.kind.expires_at()).filter(|at| *at > now).min()
     }
 }
 

@@ -109,8 +109,8 @@ impl Agent {
         let now = self.expiry.now();
         let pending: BTreeSet<String> = self
             .written(now)
-            .filter(|source| Account::of(source.kind).is_some())
-            .filter(|source| !self.cache.resolution(&source.key()).known)
+            .filter(|source| Account::of(source.kind()).is_some())
+            .filter(|source| !self.cache.resolution(source.key()).known)
             .map(ToString::to_string)
             .collect();
         let (added, removed) = (done.added, done.removed);

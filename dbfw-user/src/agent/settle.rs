@@ -234,8 +234,8 @@ impl Agent {
         let local = self.local.all().iter().filter(|local| local.database == database);
         let written = config.trusted_sources.iter().chain(listed.map(|source| &**source));
         let written = written.chain(local.map(|local| &local.source));
-        let mut asked = written.filter(|source| Account::of(source.kind).is_some());
-        asked.find_map(|source| self.cache.failure(&source.key()))
+        let mut asked = written.filter(|source| Account::of(source.kind()).is_some());
+        asked.find_map(|source| self.cache.failure(source.key()))
     }
 
     /// Says in the log what is the matter with a database's list: when it changes, not with

@@ -9,13 +9,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::{checked, expiry::Ended, files};
 use crate::{
     answers::Stored,
     policy::{DatabasePolicy, SlotTable},
-    source::{Origin, Prefix, Rule, RuleKind, TrustedSource},
+    source::{Mendable as _, Origin, Prefix, Rule, RuleKind, TrustedSource, Written},
 };
 
 const FORMAT: u32 = 1;
@@ -47,7 +47,7 @@ pub struct DatabaseSnapshot {
     /// Its id in the maps.
     pub id: u8,
     /// The rules in force. Those of the provider's list say so in their origin.
-    #[serde(deserialize_with = "rules")]
+    #[serde(serialize_with = "store", deserialize_with = "restore")]
     pub rules: Vec<Rule>,
     /// The provider's list among them, if it ever gave one.
     pub list: Option<ListSnapshot>,
@@ -144,39 +144,77 @@ impl Snapshot {
 }
 
 /// A rule as the file has it.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct StoredRule {
     /// Snapshots of the first versions have none.
-    kind: Option<RuleKind>,
-    source: Arc<TrustedSource>,
+    kind: Option<StoredKind>,
+    /// The source; of the other kinds the text that they are shown as.
+    source: Written,
     origin: Origin,
     prefixes: Arc<[Prefix]>,
 }
 
-impl From<StoredRule> for Rule {
-    fn from(stored: StoredRule) -> Self {
-        let StoredRule { kind, source, origin, prefixes } = stored;
-        let kind = kind.unwrap_or_else(|| {
-            // The texts those versions told the other kinds by are those they are shown as.
-            let adopted = || match *prefixes {
-                [prefix] => Some(Self::adopted(origin.clone(), prefix)),
-                _ => None,
-            };
-            let everybody = Self::everybody(Arc::default());
-            let plain = Self::plain_lines(origin.clone(), [].into());
-            [Some(everybody), Some(plain), adopted()]
-                .into_iter()
-                .flatten()
-                .find(|known| known.source == source)
-                .map_or(RuleKind::Source, |known| known.kind)
-        });
-        Self { kind, source, origin, prefixes }
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredKind {
+    Source,
+    PlainLines,
+    Everybody,
+    Adopted,
+}
+
+impl From<&Rule> for StoredRule {
+    fn from(rule: &Rule) -> Self {
+        let kind = match rule.kind {
+            RuleKind::Source(_) => StoredKind::Source,
+            RuleKind::PlainLines => StoredKind::PlainLines,
+            RuleKind::Everybody => StoredKind::Everybody,
+            RuleKind::Adopted(_) => StoredKind::Adopted,
+        };
+        Self {
+            kind: Some(kind),
+            source: rule.kind.written(),
+            origin: rule.origin.clone(),
+            prefixes: Arc::clone(&rule.prefixes),
+        }
     }
 }
 
-fn rules<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Rule>, D::Error> {
+impl TryFrom<StoredRule> for Rule {
+    type Error = String;
+
+    fn try_from(stored: StoredRule) -> Result<Self, String> {
+        let StoredRule { kind, source, origin, prefixes } = stored;
+        let adopted = || source.value.parse().map(RuleKind::Adopted);
+        let kind = match kind {
+            Some(StoredKind::Source) => None,
+            Some(StoredKind::PlainLines) => Some(RuleKind::PlainLines),
+            Some(StoredKind::Everybody) => Some(RuleKind::Everybody),
+            Some(StoredKind::Adopted) => Some(adopted().map_err(|error| error.with_fix())?),
+            // The texts those versions told the other kinds by are those they are shown as.
+            None => [RuleKind::Everybody, RuleKind::PlainLines]
+                .into_iter()
+                .chain(adopted())
+                .find(|kind| kind.written() == source),
+        };
+        let kind = match kind {
+            Some(kind) => kind,
+            None => {
+                let source = TrustedSource::try_from(source).map_err(|error| error.with_fix())?;
+                RuleKind::Source(Arc::new(source))
+            }
+        };
+        Ok(Self { kind, origin, prefixes })
+    }
+}
+
+fn store<S: Serializer>(rules: &[Rule], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(rules.iter().map(StoredRule::from))
+}
+
+fn restore<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Rule>, D::Error> {
     let stored = Vec::<StoredRule>::deserialize(from)?;
-    Ok(stored.into_iter().map(Rule::from).collect())
+    stored.into_iter().map(|rule| rule.try_into().map_err(D::Error::custom)).collect()
 }
 
 fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, serde_json::Error> {
@@ -189,11 +227,13 @@ fn decode(bytes: &[u8]) -> Result<Snapshot, String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn snapshot() -> Snapshot {
         let source: TrustedSource = "ip_addr:10.0.0.0/8".parse().unwrap();
-        let prefixes = source.literal_prefixes().unwrap().unwrap();
+        let prefixes = Arc::clone(source.key().prefixes().unwrap());
         Snapshot {
             generation: 7,
             written_at: "2026-11-01T00:00:00Z".parse().unwrap(),
@@ -234,12 +274,51 @@ mod tests {
 
     #[test]
     fn no_text_of_a_source_makes_another_kind_of_it() {
+        let adopted = Rule::adopted(Origin::Config, "192.0.2.7/32".parse().unwrap());
+        let mut source: TrustedSource = adopted.kind.to_string().parse().unwrap();
+        source.description = adopted.kind.description().map(str::to_owned);
+        let rule = Rule::of_source(source.into(), adopted.origin, adopted.prefixes);
         let mut written = snapshot();
-        for rule in &mut written.databases[0].rules {
-            rule.kind = RuleKind::Source;
-        }
+        written.databases[0].rules = vec![rule];
         let text = serde_json::to_string(&written).unwrap();
         assert_eq!(serde_json::from_str::<Snapshot>(&text).unwrap(), written);
+    }
+
+    #[test]
+    fn rules_are_written_as_ever() {
+        let rules = serde_json::to_value(snapshot()).unwrap()["databases"][0]["rules"].clone();
+        let any = ["0.0.0.0/0", "::/0"];
+        assert_eq!(
+            rules,
+            json!([
+                {
+                    "kind": "source",
+                    "source": {"type": "ip_addr", "value": "10.0.0.0/8"},
+                    "origin": "config",
+                    "prefixes": ["10.0.0.0/8"],
+                },
+                {
+                    "kind": "adopted",
+                    "source": {
+                        "type": "ip_addr",
+                        "value": "192.0.2.7/32",
+                        "description": "found in the maps at start, with no list to read",
+                    },
+                    "origin": "config",
+                    "prefixes": ["192.0.2.7/32"],
+                },
+                {
+                    "kind": "everybody",
+                    "source": {
+                        "type": "ip_addr",
+                        "value": "0.0.0.0/0, ::/0",
+                        "description": "the provider's list is empty and on_empty is open",
+                    },
+                    "origin": {"provider": "file:/orders.list"},
+                    "prefixes": any,
+                },
+            ])
+        );
     }
 
     #[test]

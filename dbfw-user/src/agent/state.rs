@@ -268,7 +268,7 @@ pub(super) fn with_provider(
 pub(super) fn synced(config: &Config) -> impl Iterator<Item = &str> {
     let asks = |database: &&DatabaseConfig| {
         database.provider.is_some()
-            || database.trusted_sources.iter().any(|source| Account::of(source.kind).is_some())
+            || database.trusted_sources.iter().any(|source| Account::of(source.kind()).is_some())
     };
     config.databases.iter().filter(asks).map(|database| database.name.as_str())
 }

@@ -34,7 +34,7 @@ impl Agent {
         let mut source = parse(text)?;
         source.description = why;
         source.expires_at = expires_at;
-        if !self.can_ask(source.kind) {
+        if !self.can_ask(source.kind()) {
             return Err(invalid(format!(
                 "{source} has to be asked for: write [digitalocean] with a token_file in the \
                  configuration"
@@ -96,14 +96,8 @@ fn invalid(message: String) -> (ControlErrorKind, String) {
     (ControlErrorKind::Invalid, message)
 }
 
-fn said(error: &GrammarError) -> (ControlErrorKind, String) {
-    invalid(error.with_fix())
-}
-
 fn parse(text: &str) -> Result<TrustedSource, (ControlErrorKind, String)> {
-    let source: TrustedSource = text.parse().map_err(|error| said(&error))?;
-    source.check().map_err(|error| said(&error))?;
-    Ok(source)
+    text.parse().map_err(|error: GrammarError| invalid(error.with_fix()))
 }
 
 pub(super) fn to_wire(local: &LocalSource) -> wire::LocalSource {

@@ -34,7 +34,7 @@ pub(super) fn trust(context: &Context, verb: TrustVerb) -> anyhow::Result<Exit> 
                 why,
             };
             let list: TrustList = context.call(&request)?;
-            match source.literal_prefixes() {
+            match source.key().prefixes() {
                 Some(_) => note("trusted from now on"),
                 None => note(&resolved(&context.call(&Request::Sources {})?, &database, &source)),
             }
@@ -45,8 +45,8 @@ pub(super) fn trust(context: &Context, verb: TrustVerb) -> anyhow::Result<Exit> 
 }
 
 fn is_everyone(source: &TrustedSource) -> bool {
-    let prefixes = source.literal_prefixes().and_then(Result::ok).unwrap_or_default();
-    prefixes.iter().any(|prefix| prefix.len() == 0)
+    let prefixes = source.key().prefixes();
+    prefixes.is_some_and(|prefixes| prefixes.iter().any(|prefix| prefix.len() == 0))
 }
 
 /// What a source that was just added stands for by now.

@@ -99,7 +99,7 @@ fn assemble(
     let feed = drafts
         .iter()
         .flat_map(|draft| &draft.config.trusted_sources)
-        .find(|source| source.kind == SourceType::Feed);
+        .find(|source| source.kind() == SourceType::Feed);
     let polls = [
         digitalocean.as_ref().map(|config| ("[digitalocean]", config.poll)),
         aptible.as_ref().map(|config| ("[aptible]", config.poll)),

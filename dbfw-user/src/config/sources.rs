@@ -64,23 +64,17 @@ fn read_table(mut table: Table<'_>, report: &mut Report) -> Option<TrustedSource
     let place = value.map_or_else(|| table.place(), |value| value.place());
     table.finish(report);
 
-    let source = TrustedSource {
-        kind: kind?,
-        value: written?.to_owned(),
-        description: description.flatten(),
-        expires_at: None,
+    let mut source = match TrustedSource::new(kind?, written?) {
+        Ok(source) => source,
+        Err(error) => return bad(&error, &place, report),
     };
-    if let Err(error) = source.check() {
-        return bad(&error, &place, report);
-    }
+    source.description = description.flatten();
     // A bad expiry must not make a source that never expires.
-    match expires_at {
-        Some(None) => None,
-        expires_at => {
-            let expires_at = expires_at.flatten().and_then(Expiry::moment);
-            Some(TrustedSource { expires_at, ..source })
-        }
+    if expires_at == Some(None) {
+        return None;
     }
+    source.expires_at = expires_at.flatten().and_then(Expiry::moment);
+    Some(source)
 }
 
 fn source_type(value: &Value<'_>, report: &mut Report) -> Option<SourceType> {

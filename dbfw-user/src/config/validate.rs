@@ -90,7 +90,7 @@ pub(super) fn check_providers(
             }
         }
         for (source, place) in draft.config.trusted_sources.iter().zip(&draft.sources) {
-            match source.kind {
+            match source.kind() {
                 SourceType::IpAddr | SourceType::Dns => {}
                 SourceType::Feed => check_feed(source, place, feeds, report),
                 SourceType::Droplet
@@ -117,8 +117,8 @@ fn missing(place: &Place, what: &str, table: &str, token_file: &str, report: &mu
 }
 
 fn check_feed(source: &TrustedSource, place: &Place, feeds: &HttpConfig, report: &mut Report) {
-    let Ok(FeedValue { location: Location::Url(url), .. }) = source.value.parse() else { return };
-    if !feeds.may_ask(&url) {
+    let Some(FeedValue { location: Location::Url(url), .. }) = source.key().feed() else { return };
+    if !feeds.may_ask(url) {
         let host = url.host_str().unwrap_or_default();
         report.problem(
             place,
@@ -168,18 +168,18 @@ pub(super) fn warn_sources(draft: &Draft, now: Timestamp, report: &mut Report) {
 }
 
 /// Equal for sources that mean the same, however they are written.
-fn identity(source: &TrustedSource) -> (SourceType, Vec<Prefix>, String) {
-    let prefixes = prefixes(source);
-    let text = match source.kind {
+fn identity(source: &TrustedSource) -> (SourceType, &[Prefix], String) {
+    let value = source.key().value();
+    let text = match source.kind() {
         SourceType::IpAddr => String::new(),
-        SourceType::Dns => source.value.trim_end_matches('.').to_ascii_lowercase(),
-        _ => source.value.clone(),
+        SourceType::Dns => value.trim_end_matches('.').to_ascii_lowercase(),
+        _ => value.to_owned(),
     };
-    (source.kind, prefixes, text)
+    (source.kind(), prefixes(source), text)
 }
 
-fn prefixes(source: &TrustedSource) -> Vec<Prefix> {
-    source.literal_prefixes().and_then(Result::ok).unwrap_or_default()
+fn prefixes(source: &TrustedSource) -> &[Prefix] {
+    source.key().prefixes().map_or(&[], |prefixes| prefixes)
 }
 
 fn at(place: &Place) -> String {

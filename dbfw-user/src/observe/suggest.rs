@@ -119,7 +119,7 @@ fn identities(observed: &Observed, index: &Index<'_>) -> Vec<Candidate> {
                 None => machines.insert(machine),
             };
         } else if let Some(network) = index.network(*address) {
-            match network.kind {
+            match network.kind() {
                 SourceType::K8s => _ = clusters.insert(network),
                 _ => *networks.entry(network).or_default() += 1,
             }
@@ -240,15 +240,13 @@ fn candidate(
 
 /// Addresses about which nothing is known, and all of them refused.
 fn plain(prefix: Prefix, observed: &Observed) -> Candidate {
-    let value = if prefix.is_host() { prefix.addr().to_string() } else { prefix.to_string() };
     let (rank, why) = match (is_private(prefix.addr()), prefix.is_host()) {
         (true, true) => (4, "nothing known has this address"),
         (true, false) => (4, "nothing known has these addresses"),
         (false, true) => (5, "public, and nothing known has it: make sure whose it is"),
         (false, false) => (5, "public, and nothing known has them: make sure whose they are"),
     };
-    let key = SourceKey { kind: SourceType::IpAddr, value };
-    candidate(&key, rank, vec![prefix], observed, why.to_owned())
+    candidate(&prefix.into(), rank, vec![prefix], observed, why.to_owned())
 }
 
 /// A network of which several addresses look temporary: their hosts will come with others
@@ -261,8 +259,7 @@ fn link_of_temporary(link: Prefix, count: usize, observed: &Observed) -> Candida
     let why = format!(
         "{count} look like temporary addresses (RFC 8981), which a host changes every day; {whose}"
     );
-    let key = SourceKey { kind: SourceType::IpAddr, value: link.to_string() };
-    candidate(&key, rank, vec![link], observed, why)
+    candidate(&link.into(), rank, vec![link], observed, why)
 }
 
 /// "web-1, web-2 and 4 more".

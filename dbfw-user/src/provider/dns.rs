@@ -28,7 +28,7 @@ use self::{
     resolvers::Resolvers,
 };
 use crate::{
-    answers::{Cause, FetchError, Outcome, Part},
+    answers::{Outcome, Part},
     config::DnsConfig,
     provider::{
         backoff::Backoff,
@@ -36,7 +36,7 @@ use crate::{
         stats::Stats,
         worker::{Demand, Mailbox, Report},
     },
-    source::{Mendable as _, SourceKey, SourceType, check_name},
+    source::{SourceKey, SourceType},
 };
 
 /// Keeps the addresses of host names fresh.
@@ -71,19 +71,8 @@ impl Task for Names {
 
     fn want(&mut self, demand: &Demand) -> Wanted<SourceKey> {
         let mut wanted = Wanted::default();
-        for key in demand.sources.iter().filter(|key| key.kind == SourceType::Dns) {
-            match check_name(&key.value) {
-                Ok(()) => {
-                    wanted.all.insert(key.clone());
-                }
-                Err(error) => {
-                    let error =
-                        FetchError::new(Cause::Invalid, format!("dns: {}", error.with_fix()));
-                    let outcome = Outcome::Failed(error);
-                    wanted.reports.push(Report::Source { key: key.clone(), outcome });
-                }
-            }
-        }
+        let names = demand.sources.iter().filter(|key| key.kind() == SourceType::Dns);
+        wanted.all.extend(names.cloned());
         self.names.retain(|key, _| wanted.all.contains(key));
         wanted
     }
@@ -94,7 +83,7 @@ impl Task for Names {
         }
         match self.resolvers.client() {
             Ok(client) => {
-                let name = key.value.clone();
+                let name = key.value().to_owned();
                 async move {
                     let [v4, v6] = Family::BOTH.map(|family| client.ask(&name, family));
                     join(v4, v6).await
@@ -106,7 +95,7 @@ impl Task for Names {
     }
 
     fn heard(&mut self, key: &SourceKey, (v4, v6): (Found, Found)) -> (Vec<Report>, Duration) {
-        let (outcome, next) = judge(&key.value, v4, v6, &self.config);
+        let (outcome, next) = judge(key.value(), v4, v6, &self.config);
         match &outcome {
             Outcome::Failed(error) => self.stats.failure(error.cause),
             Outcome::Answer(answer) => {

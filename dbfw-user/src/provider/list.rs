@@ -21,7 +21,6 @@ use crate::{
         sources::read_sources,
         utf8,
     },
-    resolve::literal,
     source::{
         GrammarError, Mendable as _, Prefix, PrefixError, SourceType, TrustedSource,
         lines::{ForeignEncoding, comment_text, lines, split_comment},
@@ -70,9 +69,9 @@ impl Collected {
         let FileList { sources, plain } = &mut self.list;
         if self.bare == MAX_NAMED + 1 {
             let named = sources.extract_if(.., |source| is_bare(source));
-            plain.extend(named.filter_map(|source| literal(&source)).flatten());
+            named.for_each(|source| plain.extend(prefixes(&source)));
         }
-        plain.extend(literal(&source).into_iter().flatten());
+        plain.extend(prefixes(&source));
     }
 
     fn finish(mut self) -> FileList {
@@ -83,8 +82,14 @@ impl Collected {
     }
 }
 
+fn prefixes(source: &TrustedSource) -> impl Iterator<Item = Prefix> {
+    source.key().prefixes().into_iter().flat_map(|prefixes| prefixes.iter().copied())
+}
+
 fn is_bare(source: &TrustedSource) -> bool {
-    source.kind == SourceType::IpAddr && source.description.is_none() && source.expires_at.is_none()
+    source.kind() == SourceType::IpAddr
+        && source.description.is_none()
+        && source.expires_at.is_none()
 }
 
 /// The sources in `text`, the content of `file`. A single problem rejects all of it.
@@ -177,8 +182,9 @@ fn parse_line(line: &[u8]) -> Result<Option<TrustedSource>, Bad> {
     if entry.is_empty() {
         return Ok(None);
     }
-    let source = parse_entry(entry)?;
-    Ok(Some(TrustedSource { description: comment_text(comment), ..source }))
+    let mut source = parse_entry(entry)?;
+    source.description = comment_text(comment);
+    Ok(Some(source))
 }
 
 fn parse_entry(entry: &str) -> Result<TrustedSource, GrammarError> {
@@ -186,14 +192,8 @@ fn parse_entry(entry: &str) -> Result<TrustedSource, GrammarError> {
     if head.is_some_and(|head| head.parse::<SourceType>().is_ok()) {
         return entry.parse();
     }
-    let bare = TrustedSource {
-        kind: SourceType::IpAddr,
-        value: entry.to_owned(),
-        description: None,
-        expires_at: None,
-    };
-    match (bare.check(), head) {
-        (Ok(()), _) => Ok(bare),
+    match (TrustedSource::new(SourceType::IpAddr, entry), head) {
+        (Ok(bare), _) => Ok(bare),
         // An IPv6 address has colons too: only what cannot be a group of one is a type.
         (Err(GrammarError::Address(PrefixError::Address { .. })), Some(head))
             if head.bytes().any(|byte| !byte.is_ascii_hexdigit()) =>

@@ -48,7 +48,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn key(source: usize) -> SourceKey {
-    SourceKey { kind: SourceType::Tag, value: format!("tag-{source}") }
+    SourceKey::new(SourceType::Tag, &format!("tag-{source}")).unwrap()
 }
 
 fn error() -> FetchError {

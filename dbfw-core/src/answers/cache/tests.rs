@@ -11,7 +11,7 @@ fn cache(max_stale: Option<u64>) -> Cache {
 }
 
 fn key() -> SourceKey {
-    SourceKey { kind: SourceType::Tag, value: "backend".to_owned() }
+    SourceKey::new(SourceType::Tag, "backend").unwrap()
 }
 
 fn at(seconds: i64) -> Timestamp {

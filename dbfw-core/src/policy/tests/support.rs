@@ -18,12 +18,7 @@ pub(crate) fn rule(name: &str, prefixes: &[&str]) -> Rule {
 }
 
 pub(crate) fn named_rule(name: &str, prefixes: Vec<Prefix>) -> Rule {
-    let source = TrustedSource {
-        kind: SourceType::Tag,
-        value: name.to_owned(),
-        description: None,
-        expires_at: None,
-    };
+    let source = TrustedSource::new(SourceType::Tag, name).unwrap();
     Rule::of_source(source.into(), Origin::Config, prefixes)
 }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::source::{Prefix, SourceKey, TrustedSource};
 
 fn error(text: &str) -> String {
     text.parse::<TrustedSource>().unwrap_err().with_fix()
@@ -8,7 +9,7 @@ fn error(text: &str) -> String {
 
 fn prefixes(text: &str) -> String {
     let source: TrustedSource = text.parse().unwrap();
-    let prefixes = source.literal_prefixes().unwrap().unwrap();
+    let prefixes = source.key().prefixes().unwrap();
     prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
@@ -34,7 +35,7 @@ fn what_parses() {
     ] {
         let source: TrustedSource = text.parse().unwrap();
         assert_eq!(source.to_string(), text);
-        assert_eq!(source.literal_prefixes(), None);
+        assert_eq!(source.key().prefixes(), None);
     }
 }
 
@@ -93,6 +94,36 @@ fn what_does_not() {
     ] {
         assert_eq!(error(text), message, "{text}");
     }
+}
+
+#[test]
+fn what_is_asked_for_by_its_id_is_an_id() {
+    for text in ["droplet:x", "droplet:012", "vpc:..", "app:a?b", "k8s:a/b", "tag:a b", "dns:a..b"]
+    {
+        assert!(text.parse::<TrustedSource>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn keys_of_prefixes() {
+    for (prefix, text) in [("10.0.0.1/32", "ip_addr:10.0.0.1"), ("::/0", "ip_addr:::/0")] {
+        let key = SourceKey::from(prefix.parse::<Prefix>().unwrap());
+        let read: TrustedSource = text.parse().unwrap();
+        assert_eq!((key.to_string().as_str(), &key), (text, read.key()));
+        assert_eq!(key.prefixes(), read.key().prefixes());
+    }
+}
+
+#[test]
+fn nothing_is_read_from_a_file_that_its_type_does_not_take() {
+    let source: TrustedSource = "tag:backend".parse().unwrap();
+    let text = serde_json::to_string(&source).unwrap();
+    assert_eq!(text, r#"{"type":"tag","value":"backend"}"#);
+    assert_eq!(serde_json::from_str::<TrustedSource>(&text).unwrap(), source);
+    let bad = text.replace("backend", "a b");
+    let error = serde_json::from_str::<TrustedSource>(&bad).unwrap_err().to_string();
+    assert!(error.starts_with("tag: \"a b\" is not a tag"), "{error}");
+    assert!(serde_json::from_str::<SourceKey>(&bad).is_err());
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! What the rules of a database are for the guards. Pure.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     config::DatabaseConfig,
-    source::{Origin, Prefix, Rule, RuleKind, TrustedSource},
+    source::{Origin, Prefix, Rule, RuleKind, SourceKey},
 };
 
 /// Whether this is what an empty list meant, whichever provider's it was.
@@ -21,7 +21,7 @@ pub(super) fn min_len(database: &DatabaseConfig) -> [u8; 2] {
 
 /// What has expired is in force neither before a change nor afterwards.
 pub(super) fn is_live(rule: &Rule, now: Timestamp) -> bool {
-    rule.source.expires_at.is_none_or(|at| at > now)
+    rule.kind.expires_at().is_none_or(|at| at > now)
 }
 
 /// Whether it is of the provider's list.
@@ -31,7 +31,7 @@ pub(in crate::agent) fn is_listed(rule: &Rule) -> bool {
 
 /// Whether it was found in the maps.
 pub(in crate::agent) fn is_adopted(rule: &Rule) -> bool {
-    rule.kind == RuleKind::Adopted
+    matches!(rule.kind, RuleKind::Adopted(_))
 }
 
 /// Adds to `new` what of `old` it does not hold: rules, or prefixes of rules.
@@ -50,8 +50,13 @@ pub(super) fn keep(old: &[Rule], new: &mut Vec<Rule>) {
 }
 
 /// What makes two rules the same one with other prefixes.
-fn identity(rule: &Rule) -> (RuleKind, Arc<TrustedSource>, Origin) {
-    (rule.kind, Arc::clone(&rule.source), rule.origin.clone())
+fn identity(rule: &Rule) -> (RuleKind, Origin) {
+    (rule.kind.clone(), rule.origin.clone())
+}
+
+/// The key of its source, if it is the rule of one.
+pub(super) fn key(rule: &Rule) -> Option<&SourceKey> {
+    rule.source().map(|source| source.key())
 }
 
 pub(super) fn prefixes<'r>(rules: impl Iterator<Item = &'r Rule>) -> Vec<Prefix> {
@@ -66,10 +71,15 @@ pub(super) fn plan_id(database: &str, rules: &[Rule]) -> String {
     digest.update(database);
     digest.update([0]);
     for rule in rules {
-        digest.update([rule.kind as u8]);
-        digest.update(rule.source.to_string());
+        digest.update([match rule.kind {
+            RuleKind::Source(_) => 0,
+            RuleKind::PlainLines => 1,
+            RuleKind::Everybody => 2,
+            RuleKind::Adopted(_) => 3,
+        }]);
+        digest.update(rule.kind.to_string());
         digest.update([0]);
-        digest.update(rule.source.expires_at.map(|at| at.to_string()).unwrap_or_default());
+        digest.update(rule.kind.expires_at().map(|at| at.to_string()).unwrap_or_default());
         digest.update([0]);
         for prefix in rule.prefixes.iter() {
             digest.update(prefix.to_string());

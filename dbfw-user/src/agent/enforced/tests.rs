@@ -6,7 +6,7 @@ use dbfw_common::Mode;
 use super::*;
 use crate::{
     config::{MinPrefix, ProviderConfig},
-    source::{RuleKind, SourceKey, TrustedSource},
+    source::TrustedSource,
 };
 
 fn database(on_empty: OnEmpty) -> DatabaseConfig {
@@ -28,8 +28,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn rule(text: &str, origin: &Origin, prefixes: &[&str]) -> Rule {
-    let SourceKey { kind, value } = text.parse::<TrustedSource>().unwrap().key();
-    let source = TrustedSource { kind, value, description: None, expires_at: None };
+    let source: TrustedSource = text.parse().unwrap();
     let prefixes: Vec<Prefix> = prefixes.iter().map(|text| text.parse().unwrap()).collect();
     Rule::of_source(source.into(), origin.clone(), prefixes)
 }
@@ -289,9 +288,10 @@ fn max_stale_is_the_operators_word() {
 
 /// A source of the provider's list with this description.
 fn described(value: &str, description: &str) -> Rule {
-    let mut rule = rule(&format!("ip_addr:{value}"), &provider(), &[value]);
-    Arc::make_mut(&mut rule.source).description = Some(description.to_owned());
-    rule
+    let mut source: TrustedSource = format!("ip_addr:{value}").parse().unwrap();
+    source.description = Some(description.to_owned());
+    let prefixes = Arc::clone(source.key().prefixes().unwrap());
+    Rule::of_source(source.into(), provider(), prefixes)
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn no_description_keeps_a_source_trusted() {
         Rule::everybody("file:/orders.list".into()),
         Rule::plain_lines(provider(), [].into()),
     ];
-    for text in texts.iter().filter_map(|rule| rule.source.description.as_deref()).chain([""]) {
+    for text in texts.iter().filter_map(|rule| rule.kind.description()).chain([""]) {
         for (pending, unanswered) in [(false, true), (true, false), (true, true)] {
             let database = database(OnEmpty::Keep);
             let mut enforced = Enforced::default();
@@ -335,10 +335,10 @@ fn rules_in_force_do_not_grow_with_changes() {
         candidate.unanswered = true;
         candidate.pending = round % 3 == 0;
         enforced.offer(&database, candidate, NONE, at(round as i64));
-        let adopted = enforced.guarded().iter().filter(|r| r.kind == RuleKind::Adopted).count();
+        let adopted = enforced.guarded().iter().filter(|rule| is_adopted(rule)).count();
         assert_eq!(adopted, 2, "round {round}");
         assert!(enforced.guarded().len() <= 5, "round {round}: {}", enforced.guarded().len());
     }
     enforced.offer(&database, listed(&["192.0.2.1", "192.0.2.2"]), NONE, at(100));
-    assert!(enforced.guarded().iter().all(|rule| rule.kind == RuleKind::Source));
+    assert!(enforced.guarded().iter().all(|rule| rule.source().is_some()));
 }

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     policy::DatabasePolicy,
-    source::{Origin, Prefix, Rule, TrustedSource},
+    source::{Origin, Prefix, Rule, RuleKind},
 };
 
 /// Sources of one change that get an entry of their own; the rest share one.
@@ -18,7 +18,7 @@ const MAX_SOURCES: usize = 100;
 pub(super) struct SourceChange {
     pub(super) database: String,
     /// `None`: of all further sources of the change together.
-    pub(super) source: Option<(Arc<TrustedSource>, Origin)>,
+    pub(super) source: Option<(RuleKind, Origin)>,
     pub(super) added: Vec<Prefix>,
     pub(super) removed: Vec<Prefix>,
 }
@@ -42,21 +42,20 @@ fn by_name(databases: &[DatabasePolicy]) -> BTreeMap<&str, &[Rule]> {
 
 fn of_database(name: &str, old: &[Rule], new: &[Rule]) -> Vec<SourceChange> {
     type Prefixes = Arc<[Prefix]>;
-    let mut before: HashMap<(&str, u8, &Origin), (&Rule, Prefixes)> = HashMap::new();
-    let key = |rule: &'_ Rule| rule.source.kind as u8;
+    let mut before: HashMap<(String, &Origin), (&Rule, Prefixes)> = HashMap::new();
     for rule in old {
         let prefixes = Arc::clone(&rule.prefixes);
-        before.insert((&rule.source.value, key(rule), &rule.origin), (rule, prefixes));
+        before.insert((rule.kind.to_string(), &rule.origin), (rule, prefixes));
     }
     let mut changed = Vec::new();
     let mut push = |rule: &Rule, added: Vec<Prefix>, removed: Vec<Prefix>| {
         if !added.is_empty() || !removed.is_empty() {
-            let source = Some((Arc::clone(&rule.source), rule.origin.clone()));
+            let source = Some((rule.kind.clone(), rule.origin.clone()));
             changed.push(SourceChange { database: name.to_owned(), source, added, removed });
         }
     };
     for rule in new {
-        let was = before.remove(&(&*rule.source.value, key(rule), &rule.origin));
+        let was = before.remove(&(rule.kind.to_string(), &rule.origin));
         let was = was.map_or_else(|| Arc::from([]), |(_, prefixes)| prefixes);
         if was != rule.prefixes {
             push(rule, minus(&rule.prefixes, &was), minus(&was, &rule.prefixes));
@@ -85,7 +84,7 @@ fn minus(from: &[Prefix], what: &[Prefix]) -> Vec<Prefix> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::SourceKey;
+    use crate::source::TrustedSource;
 
     fn rule(text: &str, prefixes: &[&str]) -> Rule {
         let source: TrustedSource = text.parse().unwrap();
@@ -99,8 +98,8 @@ mod tests {
 
     fn told(old: &[DatabasePolicy], new: &[DatabasePolicy]) -> Vec<String> {
         let line = |change: SourceChange| {
-            let key: Option<SourceKey> = change.source.map(|(source, _)| source.key());
-            let source = key.map_or_else(|| "rest".to_owned(), |key| key.to_string());
+            let kind = change.source.map(|(kind, _)| kind.to_string());
+            let source = kind.unwrap_or_else(|| "rest".to_owned());
             format!(
                 "{} {source} +{} -{}",
                 change.database,

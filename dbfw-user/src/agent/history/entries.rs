@@ -67,11 +67,11 @@ impl History {
             let expired = change
                 .source
                 .as_ref()
-                .is_some_and(|(source, _)| source.expires_at.is_some_and(|at| at <= now));
+                .is_some_and(|(kind, _)| kind.expires_at().is_some_and(|at| at <= now));
             let kind = if expired { Kind::Expired } else { Kind::Applied };
             let entry = Entry {
                 database: Some(change.database),
-                source: change.source.as_ref().map(|(source, _)| source.to_string()),
+                source: change.source.as_ref().map(|(kind, _)| kind.to_string()),
                 origin: change.source.as_ref().map(|(_, origin)| origin.to_string()),
                 ..entry(kind, generation)
             };

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{Config, Problem, ProviderConfig, TokenSource},
     datapath::GROUP,
-    source::{FeedValue, Location, SourceType},
+    source::Location,
 };
 
 const CHECK: &str = "files";
@@ -105,9 +105,9 @@ fn files(config: &Config) -> BTreeMap<PathBuf, Purpose> {
         if let Some(ProviderConfig::File { path }) = &database.provider {
             files.insert(path.clone(), Purpose::Data);
         }
-        for source in database.trusted_sources.iter().filter(|s| s.kind == SourceType::Feed) {
-            if let Ok(FeedValue { location: Location::Path(path), .. }) = source.value.parse() {
-                files.insert(path, Purpose::Data);
+        for feed in database.trusted_sources.iter().filter_map(|source| source.key().feed()) {
+            if let Location::Path(path) = &feed.location {
+                files.insert(path.clone(), Purpose::Data);
             }
         }
     }

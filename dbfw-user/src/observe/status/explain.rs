@@ -99,11 +99,11 @@ fn explain_one(
         .filter_map(|covering| {
             let (_, rule) = view.policy.rule(covering.rule)?;
             Some(CoveringSource {
-                source: rule.source.to_string(),
+                source: rule.kind.to_string(),
                 prefix: covering.prefix.to_string(),
                 origin: rule.origin.to_string(),
-                description: rule.source.description.clone(),
-                expires_at: rule.source.expires_at,
+                description: rule.kind.description().map(str::to_owned),
+                expires_at: rule.kind.expires_at(),
             })
         })
         .collect();

@@ -52,11 +52,12 @@ pub fn sources(
             let key = RuleKey {
                 database: database.name.clone(),
                 origin: rule.origin.clone(),
-                source: rule.source.to_string(),
+                source: rule.kind.to_string(),
             };
             let counter = counters.get(&key).copied().unwrap_or_default();
             let last_hit = clock.filter(|_| counter.last_hit != 0).map(|c| c.at(counter.last_hit));
-            let status = status_of(rule, detail(&rule.source.key()), now);
+            let status =
+                status_of(rule, rule.source().and_then(|source| detail(source.key())), now);
             let database = database.name.clone();
             sources.push(SourceStatus { database, packets: counter.packets, last_hit, ..status });
         }
@@ -66,8 +67,9 @@ pub fn sources(
 
 /// What can be said of a rule without counters.
 fn status_of(rule: &Rule, detail: Option<SourceDetail>, now: Timestamp) -> SourceStatus {
-    let is_literal = rule.source.literal_prefixes().is_some();
-    let is_over = rule.source.expires_at.is_some_and(|at| at <= now);
+    let is_literal = rule.source().is_none_or(|source| source.key().prefixes().is_some());
+    let expires_at = rule.kind.expires_at();
+    let is_over = expires_at.is_some_and(|at| at <= now);
     let state = match &detail {
         _ if is_over => "expired",
         _ if is_literal => "literal",
@@ -76,10 +78,10 @@ fn status_of(rule: &Rule, detail: Option<SourceDetail>, now: Timestamp) -> Sourc
     };
     let mut status = SourceStatus {
         database: String::new(),
-        source: rule.source.to_string(),
+        source: rule.kind.to_string(),
         origin: rule.origin.to_string(),
-        description: rule.source.description.clone(),
-        expires_at: rule.source.expires_at,
+        description: rule.kind.description().map(str::to_owned),
+        expires_at,
         prefixes: rule.prefixes.iter().map(Prefix::to_string).collect(),
         packets: 0,
         last_hit: None,

@@ -104,7 +104,7 @@ impl<'i> Index<'i> {
         kind: SourceType,
     ) -> impl Iterator<Item = &'i SourceKey> {
         let groups = self.machines.get(machine).map(|machine| &machine.groups);
-        groups.into_iter().flatten().copied().filter(move |group| group.kind == kind)
+        groups.into_iter().flatten().copied().filter(move |group| group.kind() == kind)
     }
 
     /// Whether a machine is of a group.
@@ -135,6 +135,6 @@ impl<'i> Index<'i> {
     pub(super) fn name<'n>(&'n self, key: &'n SourceKey) -> &'n str {
         let machine = self.machines.get(key).map(|machine| machine.name);
         let name = machine.or_else(|| self.networks.get(key).map(|network| network.name));
-        name.filter(|name| !name.is_empty()).unwrap_or(&key.value)
+        name.filter(|name| !name.is_empty()).unwrap_or(key.value())
     }
 }

@@ -7,7 +7,7 @@ use crate::{
 };
 
 fn key(text: &str) -> SourceKey {
-    text.parse::<crate::source::TrustedSource>().unwrap().key()
+    text.parse::<crate::source::TrustedSource>().unwrap().key().clone()
 }
 
 fn machine(id: u32, name: &str, groups: &[&str], addresses: &[&str]) -> Machine {

@@ -64,12 +64,9 @@ fn rule(entry: Value) -> Result<TrustedSource, String> {
     let Value::String(value) = entry else {
         return Err(format!("is {}, not a string", clean(&entry.to_string(), MAX_SHOWN)));
     };
-    let source =
-        TrustedSource { kind: SourceType::IpAddr, value, description: None, expires_at: None };
-    match source.check() {
-        Ok(()) => Ok(source),
+    TrustedSource::new(SourceType::IpAddr, &value).map_err(|error| match error {
         // Every rule there is an address: the type says nothing.
-        Err(GrammarError::Address(error)) => Err(error.with_fix()),
-        Err(error) => Err(error.with_fix()),
-    }
+        GrammarError::Address(error) => error.with_fix(),
+        error => error.with_fix(),
+    })
 }

@@ -98,7 +98,7 @@ mod tests {
     use crate::answers::{Cause, FetchError};
 
     fn key() -> SourceKey {
-        SourceKey { kind: crate::source::SourceType::Tag, value: "web".to_owned() }
+        SourceKey::new(crate::source::SourceType::Tag, "web").unwrap()
     }
 
     fn answer(part: Part) -> Outcome {

@@ -12,7 +12,7 @@ use super::listing::pages;
 use crate::{
     answers::{Cause, FetchError},
     provider::{http::clean, worker::Demand},
-    source::{Mendable as _, Prefix, SourceKey, SourceType, TrustedSource},
+    source::{SourceKey, SourceType},
 };
 
 /// So many things of a kind are asked for one by one without a thought.
@@ -105,15 +105,14 @@ impl Want {
     pub(crate) fn of<'a>(keys: impl IntoIterator<Item = &'a SourceKey>) -> Self {
         let mut want = Self::default();
         for key in keys {
-            // Of a key that names nothing, `check` says why.
-            match (key.kind, id(key)) {
-                (SourceType::Droplet, Ok(_)) => want.droplets.extend(droplet_id(key)),
-                (SourceType::Tag, Ok(_)) => want.tags.extend([key.value.clone()]),
-                (SourceType::K8s, Ok(id)) => want.clusters.extend([id]),
-                (SourceType::App, Ok(id)) => want.apps.extend([id]),
-                (SourceType::Vpc, Ok(id)) => want.vpcs.extend([id]),
-                (SourceType::IpAddr, _) => want.addresses |= address(key).is_ok(),
-                _ => {}
+            match key.kind() {
+                SourceType::Droplet => want.droplets.extend(key.droplet()),
+                SourceType::Tag => want.tags.extend([key.value().to_owned()]),
+                SourceType::K8s => want.clusters.extend([id(key)]),
+                SourceType::App => want.apps.extend([id(key)]),
+                SourceType::Vpc => want.vpcs.extend([id(key)]),
+                SourceType::IpAddr => want.addresses |= address(key).is_ok(),
+                SourceType::Feed | SourceType::Dns => {}
             }
         }
         want
@@ -130,48 +129,26 @@ impl Want {
     }
 }
 
-/// Whether a key names something that can be asked for. A list's rules and the configuration
-/// were checked when they were read; this is what keeps a request's path what it should be.
-///
-/// # Errors
-/// [`Cause::Invalid`]: its value can be none of its type.
-pub(crate) fn check(key: &SourceKey) -> Result<(), FetchError> {
-    let source = TrustedSource {
-        kind: key.kind,
-        value: key.value.clone(),
-        description: None,
-        expires_at: None,
-    };
-    source.check().map_err(|error| unusable(&error.with_fix()))
-}
-
-/// A droplet's id.
-pub(crate) fn droplet_id(key: &SourceKey) -> Result<u64, FetchError> {
-    check(key)?;
-    key.value.parse().map_err(|_| unusable("a droplet's id is a number"))
-}
-
 /// A droplet's id in an answer: a number in its only form.
 pub(crate) fn parse_droplet_id(text: &str) -> Option<u64> {
     text.parse().ok().filter(|id: &u64| id.to_string() == text)
 }
 
 /// An id as answers have it: in small letters.
-pub(crate) fn id(key: &SourceKey) -> Result<String, FetchError> {
-    check(key).map(|()| key.value.to_ascii_lowercase())
+pub(crate) fn id(key: &SourceKey) -> String {
+    key.value().to_ascii_lowercase()
 }
 
 /// A single address.
 pub(crate) fn address(key: &SourceKey) -> Result<IpAddr, FetchError> {
-    let prefix: Option<Prefix> = key.value.parse().ok().filter(Prefix::is_host);
-    prefix.map(|prefix| prefix.addr()).ok_or_else(|| {
-        let value = clean(&key.value, 80);
-        unusable(&format!("{}: {value:?} is not a single address", key.kind))
-    })
-}
-
-fn unusable(why: &str) -> FetchError {
-    FetchError::new(Cause::Invalid, format!("DigitalOcean: {why}"))
+    match key.prefixes().map(|prefixes| &**prefixes) {
+        Some([prefix]) if prefix.is_host() => Ok(prefix.addr()),
+        _ => {
+            let value = clean(key.value(), 80);
+            let text = format!("DigitalOcean: {}: {value:?} is not a single address", key.kind());
+            Err(FetchError::new(Cause::Invalid, text))
+        }
+    }
 }
 
 #[cfg(test)]

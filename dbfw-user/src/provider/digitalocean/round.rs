@@ -174,23 +174,18 @@ impl Round<'_> {
     }
 
     fn of_droplet(&self, key: &SourceKey, memo: &mut Memo, droplets: &Droplets) -> Outcome {
-        let id = match plan::droplet_id(key) {
-            Ok(id) => id,
-            Err(error) => return memo.source(key, None, || Outcome::Failed(error)),
-        };
+        // Every `droplet` has one, and there is no droplet 0.
+        let id = key.droplet().unwrap_or(0);
         let sighting = droplets.find(id);
         let kinds = self.account.api.config.addresses;
         memo.source(key, sighting.mark(), || droplet::outcome(id, sighting, kinds))
     }
 
     fn of_tag(&self, key: &SourceKey, memo: &mut Memo, droplets: &Droplets) -> Outcome {
-        if let Err(error) = plan::check(key) {
-            return memo.source(key, None, || Outcome::Failed(error));
-        }
-        let tagged = droplets.tagged(&key.value);
+        let tagged = droplets.tagged(key.value());
         let print = tagged.as_ref().ok().and_then(|tagged| tagged.print);
         let kinds = self.account.api.config.addresses;
-        memo.source(key, print, || tag::outcome(&key.value, tagged, kinds))
+        memo.source(key, print, || tag::outcome(key.value(), tagged, kinds))
     }
 
     fn of_cluster(
@@ -200,11 +195,7 @@ impl Round<'_> {
         clusters: &Facts<Cluster>,
         droplets: &Droplets,
     ) -> Outcome {
-        let id = match plan::id(key) {
-            Ok(id) => id,
-            Err(error) => return memo.source(key, None, || Outcome::Failed(error)),
-        };
-        let sighting = clusters.find(&id);
+        let sighting = clusters.find(&plan::id(key));
         let print = sighting.mark().and_then(|print| {
             let nodes = k8s::droplets(sighting.found.as_ref().ok()?).ok()?;
             droplets.mark(print, &nodes)
@@ -237,7 +228,7 @@ impl Round<'_> {
 
     /// Reports on every wanted source of a kind.
     async fn report(&self, kind: SourceType, outcome: impl Fn(&SourceKey, &mut Memo) -> Outcome) {
-        let keys: Vec<_> = self.demand.sources.iter().filter(|key| key.kind == kind).collect();
+        let keys: Vec<_> = self.demand.sources.iter().filter(|key| key.kind() == kind).collect();
         for keys in keys.chunks(BATCH) {
             let report = |key: &&SourceKey| {
                 let outcome = outcome(key, &mut lock(&self.account.memo));
@@ -256,23 +247,13 @@ impl Round<'_> {
 }
 
 fn of_app(key: &SourceKey, memo: &mut Memo, apps: &Facts<App>) -> Outcome {
-    match plan::id(key) {
-        Ok(id) => {
-            let sighting = apps.find(&id);
-            memo.source(key, sighting.mark(), || app::outcome(sighting))
-        }
-        Err(error) => memo.source(key, None, || Outcome::Failed(error)),
-    }
+    let sighting = apps.find(&plan::id(key));
+    memo.source(key, sighting.mark(), || app::outcome(sighting))
 }
 
 fn of_vpc(key: &SourceKey, memo: &mut Memo, vpcs: &Facts<Vpc>) -> Outcome {
-    match plan::id(key) {
-        Ok(id) => {
-            let sighting = vpcs.find(&id);
-            memo.source(key, sighting.mark(), || vpc::outcome(sighting))
-        }
-        Err(error) => memo.source(key, None, || Outcome::Failed(error)),
-    }
+    let sighting = vpcs.find(&plan::id(key));
+    memo.source(key, sighting.mark(), || vpc::outcome(sighting))
 }
 
 /// The request for a list, by its name.

@@ -28,10 +28,10 @@ pub(crate) fn outcome(provider: &str, firewall: &Firewall) -> ListOutcome {
     let mut untold = 0_usize;
     for (at, rule) in firewall.rules.iter().enumerate() {
         match source(rule) {
-            Ok(source) => match known.get(&source.key()).and_then(|at| sources.get_mut(*at)) {
+            Ok(source) => match known.get(source.key()).and_then(|at| sources.get_mut(*at)) {
                 Some(first) => first.description = first.description.take().or(source.description),
                 None => {
-                    known.insert(source.key(), sources.len());
+                    known.insert(source.key().clone(), sources.len());
                     sources.push(source);
                 }
             },
@@ -66,16 +66,10 @@ fn source(rule: &FirewallRule) -> Result<TrustedSource, String> {
             clean(&rule.kind, 80)
         ));
     };
-    let source = TrustedSource {
-        kind,
-        value: rule.value.clone(),
-        description: rule.description.as_deref().and_then(description),
-        expires_at: None,
-    };
-    match source.check() {
-        Ok(()) => Ok(source),
-        Err(error) => Err(format!("value: {}", clean(&error.with_fix(), 300))),
-    }
+    let mut source = TrustedSource::new(kind, &rule.value)
+        .map_err(|error| format!("value: {}", clean(&error.with_fix(), 300)))?;
+    source.description = rule.description.as_deref().and_then(description);
+    Ok(source)
 }
 
 /// A description without control characters, cut where it is overlong.

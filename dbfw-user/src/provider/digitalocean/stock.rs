@@ -60,11 +60,12 @@ fn put_together<'a>(
     apps: impl Iterator<Item = &'a App>,
     vpcs: impl Iterator<Item = &'a Vpc>,
 ) -> Inventory {
-    let key = |kind, value: &str| SourceKey { kind, value: value.to_owned() };
+    // What no rule can name is left out.
+    let key = |kind, value: &str| SourceKey::new(kind, value).ok();
     let mut inventory = Inventory::default();
     let mut cluster_of: HashMap<u64, SourceKey> = HashMap::new();
     for cluster in clusters {
-        let source = key(SourceType::K8s, &cluster.id);
+        let Some(source) = key(SourceType::K8s, &cluster.id) else { continue };
         let nodes = k8s::droplets(cluster).unwrap_or_default();
         cluster_of.extend(nodes.into_iter().map(|id| (id, source.clone())));
         if let Some(range) = k8s::pods(cluster).filter(|_| config.pod_subnets) {
@@ -73,25 +74,26 @@ fn put_together<'a>(
         }
     }
     for droplet in droplets {
-        let tags = droplet.tags.iter().map(|tag| key(SourceType::Tag, tag));
+        let tags = droplet.tags.iter().filter_map(|tag| key(SourceType::Tag, tag));
+        let Some(source) = key(SourceType::Droplet, &droplet.id.to_string()) else { continue };
         inventory.machines.push(Machine {
             name: droplet.name.clone(),
-            key: key(SourceType::Droplet, &droplet.id.to_string()),
+            key: source,
             groups: tags.chain(cluster_of.get(&droplet.id).cloned()).collect(),
             prefixes: prefixes(droplet::part(droplet, config.addresses)),
         });
     }
     for app in apps {
+        let Some(source) = key(SourceType::App, &app.id) else { continue };
         inventory.machines.push(Machine {
             name: app.spec.name.clone(),
-            key: key(SourceType::App, &app.id),
+            key: source,
             groups: Vec::new(),
             prefixes: app::prefixes(app),
         });
     }
     for vpc in vpcs {
-        if let Ok(range) = vpc::range(vpc) {
-            let source = key(SourceType::Vpc, &vpc.id);
+        if let (Ok(range), Some(source)) = (vpc::range(vpc), key(SourceType::Vpc, &vpc.id)) {
             inventory.networks.push(Network { name: vpc.name.clone(), key: source, range });
         }
     }

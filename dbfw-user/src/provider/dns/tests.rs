@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use self::server::{Reply, Server};
 use super::*;
 use crate::{
-    answers::Answer,
+    answers::{Answer, Cause},
     provider::rounds::bench::{Bench, sources},
 };
 
@@ -244,14 +244,11 @@ async fn resolv_conf_is_read_again_when_it_changes() {
 }
 
 #[tokio::test]
-async fn names_of_this_machine_and_impossible_ones() {
+async fn names_of_this_machine() {
     let server = Server::start().await;
-    let (mut bench, _) = begin(config(vec![server.address]), &["localhost", "a..b"]);
+    let (mut bench, _) = begin(config(vec![server.address]), &["localhost"]);
     let heard = bench.round().await;
     let (cause, message) = failure(heard.source("localhost"));
     assert_eq!(cause, Cause::Invalid);
     assert!(message.contains("127.0.0.1 is a loopback address"), "{message}");
-    let (cause, message) = failure(heard.source("a..b"));
-    assert_eq!(cause, Cause::Invalid);
-    assert!(message.starts_with("dns: \"a..b\" has an empty label"), "{message}");
 }

@@ -30,9 +30,7 @@ use crate::{
         stats::Stats,
         worker::{Demand, Mailbox, Report},
     },
-    source::{
-        FeedError, FeedValue, Location, Mendable as _, Prefix, Selector, SourceKey, SourceType,
-    },
+    source::{FeedValue, Location, Prefix, Selector, SourceKey},
 };
 
 /// Name of a feed's only part.
@@ -105,22 +103,15 @@ impl Task for Feeds {
     fn want(&mut self, demand: &Demand) -> Wanted<Location> {
         let mut documents: BTreeMap<Location, Document> = BTreeMap::new();
         let mut wanted = Wanted::default();
-        for key in demand.sources.iter().filter(|key| key.kind == SourceType::Feed) {
-            let FeedValue { location, selector } = match key.value.parse() {
-                Ok(value) => value,
-                Err(error) => {
-                    let error: FeedError = error;
-                    wanted.reports.push(invalid(key, format!("feed: {}", error.with_fix())));
-                    continue;
-                }
-            };
-            let mut old = self.documents.get_mut(&location);
+        for key in &demand.sources {
+            let Some(FeedValue { location, selector }) = key.feed() else { continue };
+            let mut old = self.documents.get_mut(location);
             let feed = old.as_mut().and_then(|document| document.feeds.remove(key));
             if old.is_some() && feed.is_none() {
                 wanted.now.insert(location.clone());
             }
-            let feed = feed.unwrap_or(Feed { selector, last: None });
-            documents.entry(location).or_default().feeds.insert(key.clone(), feed);
+            let feed = feed.unwrap_or_else(|| Feed { selector: selector.clone(), last: None });
+            documents.entry(location.clone()).or_default().feeds.insert(key.clone(), feed);
         }
         for (location, document) in &mut documents {
             if let Some(old) = self.documents.remove(location) {
@@ -245,9 +236,4 @@ fn judge(
             (Err(error.clone()), Outcome::Failed(error))
         }
     }
-}
-
-fn invalid(key: &SourceKey, message: String) -> Report {
-    let error = FetchError::new(Cause::Invalid, message);
-    Report::Source { key: key.clone(), outcome: Outcome::Failed(error) }
 }

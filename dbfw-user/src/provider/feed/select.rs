@@ -10,8 +10,9 @@ use serde_json::Value;
 use crate::{
     provider::list::{MAX_ENTRIES, MAX_LINE},
     source::{
-        GrammarError, Mendable as _, Prefix, PrefixError, Selector, SourceType, TrustedSource,
+        Mendable as _, Prefix, PrefixError, Selector,
         lines::{ForeignEncoding, lines, split_comment},
+        parse_prefixes,
     },
 };
 
@@ -87,22 +88,14 @@ struct List {
 /// Why an entry was not taken.
 #[derive(Debug)]
 enum Bad {
-    Entry(GrammarError),
+    Entry(PrefixError),
     TooMany,
 }
 
 impl List {
     /// Takes an address, a CIDR or a range.
     fn push(&mut self, entry: &str) -> Result<(), Bad> {
-        let source = TrustedSource {
-            kind: SourceType::IpAddr,
-            value: entry.to_owned(),
-            description: None,
-            expires_at: None,
-        };
-        if let Some(prefixes) = source.literal_prefixes() {
-            self.prefixes.extend(prefixes.map_err(Bad::Entry)?);
-        }
+        self.prefixes.extend(parse_prefixes(entry).map_err(Bad::Entry)?);
         if self.prefixes.len() > MAX_ENTRIES { Err(Bad::TooMany) } else { Ok(()) }
     }
 
@@ -121,11 +114,8 @@ impl Bad {
     /// In words, with the place.
     fn at(&self, place: &str) -> String {
         match self {
-            Self::Entry(GrammarError::Address(error @ PrefixError::Address { .. })) => {
+            Self::Entry(error @ PrefixError::Address { .. }) => {
                 format!("{place}: {error}: {UNUSED}")
-            }
-            Self::Entry(GrammarError::Address(error)) => {
-                format!("{place}: {}: {UNUSED}", error.with_fix())
             }
             Self::Entry(error) => format!("{place}: {}: {UNUSED}", error.with_fix()),
             Self::TooMany => {

@@ -35,7 +35,7 @@ pub(crate) struct Heard {
 
 /// A demand for sources of a type.
 pub(crate) fn sources(kind: SourceType, values: &[&str]) -> Demand {
-    let key = |value: &&str| SourceKey { kind, value: (*value).to_owned() };
+    let key = |value: &&str| SourceKey::new(kind, value).unwrap();
     Demand { sources: values.iter().map(key).collect(), ..Demand::default() }
 }
 
@@ -74,7 +74,7 @@ impl Bench {
             for report in self.reports.recv().await.unwrap() {
                 match report {
                     Report::Source { key, outcome } => {
-                        heard.sources.entry(key.value).or_default().push(outcome);
+                        heard.sources.entry(key.value().to_owned()).or_default().push(outcome);
                     }
                     Report::List { provider, outcome } => {
                         heard.lists.entry(provider).or_default().push(outcome);

@@ -30,7 +30,7 @@ impl Task for Script {
     type Reply = ();
 
     fn want(&mut self, demand: &Demand) -> Wanted<String> {
-        let all = demand.sources.iter().map(|key| key.value.clone()).collect();
+        let all = demand.sources.iter().map(|key| key.value().to_owned()).collect();
         Wanted { all, ..Wanted::default() }
     }
 
@@ -55,7 +55,7 @@ impl Task for Script {
 }
 
 fn source(value: &str) -> SourceKey {
-    SourceKey { kind: SourceType::Dns, value: value.to_owned() }
+    SourceKey::new(SourceType::Dns, value).unwrap()
 }
 
 fn demand(values: &[&str]) -> Demand {
@@ -132,7 +132,7 @@ async fn all_is_asked_and_reported_and_the_round_ends() {
 
 #[tokio::test]
 async fn no_more_than_sixteen_are_asked_at_once() {
-    let names: Vec<String> = (10..50).map(|i| i.to_string()).collect();
+    let names: Vec<String> = (10..50).map(|i| format!("n{i}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut bench = Scripted::new(&names, NEVER);
     let mut answered = 0;
@@ -184,11 +184,11 @@ async fn one_that_does_not_answer_does_not_hold_up_the_others() {
         assert_eq!(bench.asked().await, ["a"]);
         bench.answer();
         let reports = bench.bench.reports.recv().await.unwrap();
-        assert!(matches!(&reports[..], [Report::Source { key, .. }] if key.value == "a"));
+        assert!(matches!(&reports[..], [Report::Source { key, .. }] if key.value() == "a"));
     }
     slow.1.send(()).unwrap();
     let reports = bench.bench.reports.recv().await.unwrap();
-    assert!(matches!(&reports[..], [Report::Source { key, .. }] if key.value == "slow"));
+    assert!(matches!(&reports[..], [Report::Source { key, .. }] if key.value() == "slow"));
 }
 
 #[tokio::test]

@@ -41,11 +41,11 @@ fn covered(prefix: &Prefix, by: &[Prefix]) -> bool {
 
 fn content(rules: &[Rule]) -> Content {
     let rules = rules.iter();
-    rules.map(|rule| (rule.source.to_string(), rule.prefixes.to_vec())).collect()
+    rules.map(|rule| (rule.kind.to_string(), rule.prefixes.to_vec())).collect()
 }
 
 fn is_same(one: &Rule, other: &Rule) -> bool {
-    (&one.source, &one.origin) == (&other.source, &other.origin)
+    (&one.kind, &one.origin) == (&other.kind, &other.origin)
 }
 
 impl Run {

@@ -46,10 +46,10 @@ fn inventory() -> impl Strategy<Value = Inventory> {
 /// What a source admits, told from the inventory and its text alone.
 fn admits(source: &str, inventory: &Inventory) -> Vec<Prefix> {
     let source: crate::source::TrustedSource = source.parse().unwrap();
-    if let Some(prefixes) = source.literal_prefixes() {
-        return prefixes.unwrap();
+    if let Some(prefixes) = source.key().prefixes() {
+        return prefixes.to_vec();
     }
-    let key = source.key();
+    let key = source.key().clone();
     let of_machines = inventory
         .machines
         .iter()

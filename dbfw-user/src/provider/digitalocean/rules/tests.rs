@@ -30,7 +30,7 @@ fn the_published_rules() {
             "tag:backend",
         ]
     );
-    assert_eq!(sources[1].literal_prefixes().unwrap().unwrap()[0].to_string(), "192.168.1.1/32");
+    assert_eq!(sources[1].key().prefixes().unwrap()[0].to_string(), "192.168.1.1/32");
     assert_eq!(problems, [""; 0]);
     let (same, _) = rules(fixture!("test_databases__list_firewall_rules.json"));
     assert_eq!(same[1].description, None);

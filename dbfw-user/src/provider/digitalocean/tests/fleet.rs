@@ -191,7 +191,7 @@ pub(crate) fn write_token(path: &std::path::Path, token: &str) {
 pub(crate) fn demand(sources: &[&str]) -> Demand {
     let key = |text: &&str| {
         let (kind, value) = text.split_once(':').unwrap();
-        SourceKey { kind: kind.parse().unwrap(), value: value.to_owned() }
+        SourceKey::new(kind.parse().unwrap(), value).unwrap()
     };
     Demand { lists: [LIST.to_owned()].into(), sources: sources.iter().map(key).collect() }
 }

@@ -5,7 +5,7 @@ use csv::{ByteRecord, Reader, ReaderBuilder, Trim};
 use super::{Bad, List, UNUSED};
 use crate::{
     provider::http::clean,
-    source::{Column, GrammarError, Prefix, PrefixError},
+    source::{Column, Prefix, PrefixError},
 };
 
 /// Characters of a column's name that go into an error.
@@ -39,9 +39,7 @@ pub(super) fn select(body: &[u8], column: &Column) -> Result<Vec<Prefix>, String
         let cell = str::from_utf8(cell)
             .map_err(|_| format!("line {line}: the address is not UTF-8: {UNUSED}"))?;
         list.push(cell).map_err(|error| match (&error, column) {
-            (Bad::Entry(GrammarError::Address(PrefixError::Address { .. })), Column::Number(_))
-                if list.is_empty() =>
-            {
+            (Bad::Entry(PrefixError::Address { .. }), Column::Number(_)) if list.is_empty() => {
                 format!(
                     "line {line}: {:?} is not an address: if it is the column's name, write \
                      #csv:{0} for the column",

@@ -116,7 +116,7 @@ fn some_of<T: std::fmt::Debug + Clone>(
 
 /// Every source that may exist, and some that never do.
 pub(super) fn keys() -> Vec<SourceKey> {
-    let key = |kind, value: String| SourceKey { kind, value };
+    let key = |kind, value: String| SourceKey::new(kind, &value).unwrap();
     let mut keys: Vec<_> =
         (1..=MACHINES + 1).map(|id| key(SourceType::Droplet, id.to_string())).collect();
     keys.extend(TAGS.iter().map(|tag| key(SourceType::Tag, (*tag).to_owned())));
@@ -254,19 +254,19 @@ impl Account {
             Some(machine) => machine.counted(id, counts.kinds),
             None => BTreeSet::new(),
         };
-        let parts: BTreeMap<String, BTreeSet<Prefix>> = match key.kind {
+        let parts: BTreeMap<String, BTreeSet<Prefix>> = match key.kind() {
             SourceType::Droplet => {
-                let id = key.value.parse().ok().filter(|id| self.machines.contains_key(id))?;
-                [(key.value.clone(), machine(id))].into()
+                let id = key.value().parse().ok().filter(|id| self.machines.contains_key(id))?;
+                [(key.value().to_owned(), machine(id))].into()
             }
             SourceType::Tag => self
                 .machines
                 .iter()
-                .filter(|(_, machine)| machine.tags.contains(&key.value.as_str()))
+                .filter(|(_, machine)| machine.tags.contains(&key.value()))
                 .map(|(id, _)| (id.to_string(), machine(*id)))
                 .collect(),
             SourceType::K8s => {
-                let number = number_of("k8s", &key.value)?;
+                let number = number_of("k8s", key.value())?;
                 let cluster = self.clusters.get(&number)?;
                 let nodes = cluster.nodes.iter().enumerate();
                 let mut parts: BTreeMap<_, _> = nodes
@@ -282,14 +282,14 @@ impl Account {
                 parts
             }
             SourceType::App => {
-                let number = number_of("app", &key.value)?;
+                let number = number_of("app", key.value())?;
                 self.apps.get(&number)?.parts(number)
             }
             SourceType::Vpc => {
-                let octet = self.vpcs.get(&number_of("vpc", &key.value)?)?;
+                let octet = self.vpcs.get(&number_of("vpc", key.value())?)?;
                 [("range".to_owned(), [prefix(format!("10.116.{octet}.0/24"))].into())].into()
             }
-            _ => [("address".to_owned(), [prefix(key.value.clone())].into())].into(),
+            _ => [("address".to_owned(), [prefix(key.value().to_owned())].into())].into(),
         };
         Some(parts).filter(|parts| !parts.is_empty())
     }

@@ -1,0 +1,146 @@
+//! Rules: what is trusted, with its origin and its prefixes.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Prefix, SourceType, TrustedSource, Written};
+
+/// Where a trusted source came from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The configuration.
+    Config,
+    /// A provider's list; the text names it ("file:/etc/dbfw/orders.list").
+    Provider(Arc<str>),
+    /// `dbfw trust add`.
+    Local,
+}
+
+/// A trusted source with the prefixes it resolved to, or what stands for several. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// What it is.
+    pub kind: RuleKind,
+    /// Where it came from.
+    pub origin: Origin,
+    /// What it resolved to: canonical, sorted, no duplicates.
+    pub prefixes: Arc<[Prefix]>,
+}
+
+/// What a [`Rule`] is. As text it is like a source, `type:value`; nothing is told from that text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RuleKind {
+    /// One trusted source, as somebody wrote it.
+    Source(Arc<TrustedSource>),
+    /// Every line of a long list that is no more than an address.
+    PlainLines,
+    /// Everybody: the provider's list is empty, and `on_empty` is `open`.
+    Everybody,
+    /// A prefix found in the maps at a start that had neither list nor snapshot.
+    Adopted(Prefix),
+}
+
+impl Rule {
+    /// The rule of one trusted source.
+    pub fn of_source(
+        source: Arc<TrustedSource>,
+        origin: Origin,
+        prefixes: impl Into<Arc<[Prefix]>>,
+    ) -> Self {
+        Self { kind: RuleKind::Source(source), origin, prefixes: prefixes.into() }
+    }
+
+    /// The plain lines of a long list.
+    pub fn plain_lines(origin: Origin, prefixes: Arc<[Prefix]>) -> Self {
+        Self { kind: RuleKind::PlainLines, origin, prefixes }
+    }
+
+    /// Everybody, as an empty list means with `on_empty = "open"`.
+    pub fn everybody(provider: Arc<str>) -> Self {
+        Self {
+            kind: RuleKind::Everybody,
+            origin: Origin::Provider(provider),
+            prefixes: [Prefix::ANY4, Prefix::ANY6].into(),
+        }
+    }
+
+    /// A prefix that an earlier agent left in the maps.
+    pub fn adopted(origin: Origin, prefix: Prefix) -> Self {
+        Self { kind: RuleKind::Adopted(prefix), origin, prefixes: [prefix].into() }
+    }
+
+    /// Its source, if it is the rule of one.
+    pub fn source(&self) -> Option<&Arc<TrustedSource>> {
+        match &self.kind {
+            RuleKind::Source(source) => Some(source),
+            RuleKind::PlainLines | RuleKind::Everybody | RuleKind::Adopted(_) => None,
+        }
+    }
+}
+
+impl RuleKind {
+    /// The value it is shown with.
+    pub fn value(&self) -> Cow<'_, str> {
+        match self {
+            Self::Source(source) => source.key().value().into(),
+            Self::PlainLines => "lines without a comment".into(),
+            Self::Everybody => "0.0.0.0/0, ::/0".into(),
+            Self::Adopted(prefix) => prefix.to_string().into(),
+        }
+    }
+
+    /// The type it is shown with.
+    fn source_type(&self) -> SourceType {
+        match self {
+            Self::Source(source) => source.kind(),
+            Self::PlainLines | Self::Everybody | Self::Adopted(_) => SourceType::IpAddr,
+        }
+    }
+
+    /// Its description, for people.
+    pub fn description(&self) -> Option<&str> {
+        match self {
+            Self::Source(source) => source.description.as_deref(),
+            Self::PlainLines => None,
+            Self::Everybody => Some("the provider's list is empty and on_empty is open"),
+            Self::Adopted(_) => Some("found in the maps at start, with no list to read"),
+        }
+    }
+
+    /// What files have of it: of a source all, of the others what they are shown as.
+    pub fn written(&self) -> Written {
+        Written {
+            kind: self.source_type(),
+            value: self.value().into_owned(),
+            description: self.description().map(str::to_owned),
+            expires_at: self.expires_at(),
+        }
+    }
+
+    /// The moment from which on it is trusted no more.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Source(source) => source.expires_at,
+            Self::PlainLines | Self::Everybody | Self::Adopted(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for RuleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.source_type(), self.value())
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config => f.write_str("config"),
+            Self::Provider(name) => f.write_str(name),
+            Self::Local => f.write_str("local"),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Trusted sources: what is written, checked, with what it says.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    FeedValue, GrammarError, Prefix, SourceType, check_name,
+    grammar::{is_id, is_tag, no_type},
+    prefix::{parse_prefixes, shown},
+};
+
+/// A trusted source: who may connect, and until when.
+///
+/// ```
+/// use dbfw_core::source::TrustedSource;
+///
+/// let source: TrustedSource = "ip_addr:10.0.0.0/8".parse().unwrap();
+/// assert_eq!(source.key().prefixes().unwrap()[0].to_string(), "10.0.0.0/8");
+/// assert!("ip_addr:10.0.0.1/8".parse::<TrustedSource>().is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub struct TrustedSource {
+    key: SourceKey,
+    /// For people.
+    pub description: Option<String>,
+    /// From this moment on it is trusted no more.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The type and the value of a trusted source, on which alone its prefixes depend: equal keys are
+/// resolved once, whoever names them. The value is one that its type takes. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub struct SourceKey {
+    kind: SourceType,
+    /// As written. Type and text decide how keys compare: the rest follows from them.
+    value: Arc<str>,
+    parsed: Parsed,
+}
+
+/// What the value of a source says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Parsed {
+    /// Of `ip_addr`: sorted, no duplicates.
+    Prefixes(Arc<[Prefix]>),
+    /// Of `droplet`: its number.
+    Droplet(u64),
+    /// Of `feed`: the document, and what of it to take.
+    Feed(Arc<FeedValue>),
+    /// Of all others: no more than the text.
+    Text,
+}
+
+/// A trusted source as files have it: nothing of it is checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// What `value` names.
+    #[serde(rename = "type")]
+    pub kind: SourceType,
+    /// The value, as written.
+    pub value: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// From this moment on it is trusted no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+impl SourceKey {
+    /// The key of a value as somebody wrote it. Whether there is such a thing is for the provider
+    /// to say.
+    ///
+    /// # Errors
+    /// The value is none that its type takes.
+    pub fn new(kind: SourceType, value: &str) -> Result<Self, GrammarError> {
+        if value.is_empty() {
+            return Err(GrammarError::Empty { kind });
+        }
+        if value.trim() != value || value.chars().any(char::is_control) {
+            return Err(GrammarError::Untidy { kind, value: shown(value) });
+        }
+        let bad = || GrammarError::Value { kind, value: shown(value) };
+        let text = |good: bool| if good { Ok(Parsed::Text) } else { Err(bad()) };
+        let parsed = match kind {
+            SourceType::IpAddr => {
+                Parsed::Prefixes(parse_prefixes(value).map_err(GrammarError::Address)?.into())
+            }
+            SourceType::Droplet => Parsed::Droplet(droplet_id(value).ok_or_else(bad)?),
+            SourceType::Feed => Parsed::Feed(Arc::new(value.parse().map_err(GrammarError::Feed)?)),
+            SourceType::Dns => {
+                check_name(value).map_err(GrammarError::Name)?;
+                Parsed::Text
+            }
+            SourceType::Tag => text(is_tag(value))?,
+            SourceType::K8s | SourceType::App | SourceType::Vpc => text(is_id(value))?,
+        };
+        Ok(Self { kind, value: value.into(), parsed })
+    }
+
+    /// Its type.
+    pub fn kind(&self) -> SourceType {
+        self.kind
+    }
+
+    /// Its value, as written.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// The prefixes that the value itself names, sorted and without duplicates; `None` if
+    /// somebody has to be asked for them.
+    pub fn prefixes(&self) -> Option<&Arc<[Prefix]>> {
+        match &self.parsed {
+            Parsed::Prefixes(prefixes) => Some(prefixes),
+            Parsed::Droplet(_) | Parsed::Feed(_) | Parsed::Text => None,
+        }
+    }
+
+    /// The id of a `droplet`.
+    pub fn droplet(&self) -> Option<u64> {
+        match self.parsed {
+            Parsed::Droplet(id) => Some(id),
+            Parsed::Prefixes(_) | Parsed::Feed(_) | Parsed::Text => None,
+        }
+    }
+
+    /// The document of a `feed`, and what of it to take.
+    pub fn feed(&self) -> Option<&FeedValue> {
+        match &self.parsed {
+            Parsed::Feed(feed) => Some(feed),
+            Parsed::Prefixes(_) | Parsed::Droplet(_) | Parsed::Text => None,
+        }
+    }
+}
+
+impl From<Prefix> for SourceKey {
+    /// An `ip_addr`, a single address without its length.
+    fn from(prefix: Prefix) -> Self {
+        let value = if prefix.is_host() { prefix.addr().to_string() } else { prefix.to_string() };
+        let parsed = Parsed::Prefixes([prefix].into());
+        Self { kind: SourceType::IpAddr, value: value.into(), parsed }
+    }
+}
+
+/// A number as DigitalOcean counts droplets: the same one is never written in two ways.
+fn droplet_id(value: &str) -> Option<u64> {
+    let plain = value.bytes().all(|byte| byte.is_ascii_digit()) && !value.starts_with('0');
+    plain.then(|| value.parse().ok()).flatten()
+}
+
+impl TrustedSource {
+    /// A source of this type, without description and expiry.
+    ///
+    /// # Errors
+    /// The value is none that the type takes.
+    pub fn new(kind: SourceType, value: &str) -> Result<Self, GrammarError> {
+        SourceKey::new(kind, value).map(Self::from)
+    }
+
+    /// Its type and value.
+    pub fn key(&self) -> &SourceKey {
+        &self.key
+    }
+
+    /// Its type.
+    pub fn kind(&self) -> SourceType {
+        self.key.kind
+    }
+}
+
+impl From<SourceKey> for TrustedSource {
+    fn from(key: SourceKey) -> Self {
+        Self { key, description: None, expires_at: None }
+    }
+}
+
+impl FromStr for TrustedSource {
+    type Err = GrammarError;
+
+    /// The short form, `type:value`, checked. An IPv6 address has colons of its own: the
+    /// first one ends the type.
+    fn from_str(text: &str) -> Result<Self, GrammarError> {
+        let split = text.split_once(':');
+        match split.and_then(|(kind, value)| Some((kind.parse().ok()?, value))) {
+            Some((kind, value)) => Self::new(kind, value),
+            None => Err(no_type(text)),
+        }
+    }
+}
+
+impl fmt::Display for SourceKey {
+    /// The short form, `type:value`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind, self.value)
+    }
+}
+
+impl fmt::Display for TrustedSource {
+    /// The short form, `type:value`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.key.fmt(f)
+    }
+}
+
+impl TryFrom<Written> for TrustedSource {
+    type Error = GrammarError;
+
+    fn try_from(written: Written) -> Result<Self, GrammarError> {
+        let Written { kind, value, description, expires_at } = written;
+        Ok(Self { key: SourceKey::new(kind, &value)?, description, expires_at })
+    }
+}
+
+impl TryFrom<Written> for SourceKey {
+    type Error = GrammarError;
+
+    fn try_from(written: Written) -> Result<Self, GrammarError> {
+        Self::new(written.kind, &written.value)
+    }
+}
+
+impl From<TrustedSource> for Written {
+    fn from(source: TrustedSource) -> Self {
+        let TrustedSource { key, description, expires_at } = source;
+        Self { description, expires_at, ..Self::from(key) }
+    }
+}
+
+impl From<SourceKey> for Written {
+    fn from(key: SourceKey) -> Self {
+        let SourceKey { kind, value, .. } = key;
+        Self { kind, value: value.as_ref().to_owned(), description: None, expires_at: None }
+    }
+}
