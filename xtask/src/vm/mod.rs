@@ -13,7 +13,7 @@ mod systemd;
 mod table;
 
 use std::{
-    fmt,
+    fmt, fs,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -24,7 +24,7 @@ use crate::{artifact, cmd, setup};
 use archive::Archive;
 use checks::{Checks, List, Verdict};
 use image::Payload;
-use qemu::Machine;
+use qemu::{Machine, Threads};
 
 /// The machines of a full run: the kernels that the README names, the newest there is, and one
 /// that systemd starts.
@@ -54,6 +54,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let program = artifact::vm_checks()?;
 
     let directory = cmd::root().join("target/vm");
+    let _alone = alone(&directory)?;
     let archive = Archive::open(&directory)?;
     let root = image::root(&archive, &directory)?;
     let mut payload = Payload::new(&directory)?;
@@ -92,6 +93,17 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     conclude(&verdicts)
 }
 
+/// A lock that keeps a second run out: it would change what the machines of the first boot.
+fn alone(directory: &Path) -> Result<fs::File> {
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    let path = directory.join("lock");
+    let lock =
+        fs::File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    lock.try_lock().context("another cargo xtask vm is running here: wait until it has ended")?;
+    Ok(lock)
+}
+
 /// Boots one kernel; what its machine reported.
 fn boot(
     series: Series,
@@ -105,7 +117,8 @@ fn boot(
     println!("\nvm {series}: {}", kernel.release);
     let run: PathBuf = directory.join("run").join(series.to_string());
     let initrd = payload.initrd(&run, root, &kernel.modules)?;
-    Machine { run: &run, kernel: &kernel.image, initrd: &initrd }.boot()
+    let threads = Threads::of(&kernel.release);
+    Machine { run: &run, kernel: &kernel.image, initrd: &initrd, threads }.boot()
 }
 
 /// Prints what failed, and fails if anything did.

@@ -30,6 +30,32 @@ pub(super) struct Machine<'m> {
     pub(super) run: &'m Path,
     pub(super) kernel: &'m Path,
     pub(super) initrd: &'m Path,
+    pub(super) threads: Threads,
+}
+
+/// Threads that emulate the two processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Threads {
+    /// One for each.
+    Each,
+    /// One for both: slower. Kernels from 7.x change their own code at run time in a way that
+    /// a processor in another thread of qemu 7.2 sees too late ("Oops: int3").
+    Shared,
+}
+
+impl Threads {
+    /// The threads that a kernel's release needs.
+    pub(super) fn of(release: &str) -> Self {
+        let major = release.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        if major.is_some_and(|major| major >= 7) { Self::Shared } else { Self::Each }
+    }
+
+    fn option(self) -> &'static str {
+        match self {
+            Self::Each => "tcg,thread=multi",
+            Self::Shared => "tcg,thread=single",
+        }
+    }
 }
 
 impl Machine<'_> {
@@ -42,7 +68,7 @@ impl Machine<'_> {
             File::create(&own).with_context(|| format!("cannot write {}", own.display()))?;
         let mut qemu = Command::new("qemu-system-x86_64");
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
-            .args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "2048"])
+            .args(["-accel", self.threads.option(), "-smp", "2", "-m", "2048"])
             // qemu 7.2 spoils the flags of cmpxchg16b, and kernels from 6.x die of that at boot.
             .args(["-cpu", "max,la57=off,cx16=off"])
             .arg("-kernel")
