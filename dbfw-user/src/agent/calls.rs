@@ -8,12 +8,12 @@ use super::{
     history::Kind,
     origins::add_connections,
     state::{Agent, MAX_DUMPS},
-    trust::to_wire,
+    trust::TrustChange,
 };
 use crate::{
     control::{
         server::Call,
-        wire::{ControlError, ControlErrorKind, Reply, Request, Text, TrustList},
+        wire::{ControlError, ControlErrorKind, Reply, Request, Text},
     },
     datapath::DatapathError,
     observe::{
@@ -23,7 +23,7 @@ use crate::{
 };
 
 impl Agent {
-    /// Carries out one request and answers it.
+    /// Carries out one request and answers it, or has that done.
     pub(super) async fn answer(&mut self, call: Call) {
         match call.request.clone() {
             Request::Status {} => self.answer_status(call),
@@ -41,16 +41,10 @@ impl Agent {
             Request::Metrics {} => call.answer(&Text { text: self.scrape() }),
             Request::TrustList {} => call.answer(&self.trust_list()),
             Request::TrustAdd { database, source, expires_at, why } => {
-                match self.trust_add(&database, &source, expires_at, why, &by(&call)) {
-                    Ok(added) => call.answer(&TrustList { sources: vec![to_wire(&added)] }),
-                    Err((kind, message)) => call.fail(kind, message),
-                }
+                self.change_trust(call, TrustChange::Add { database, source, expires_at, why });
             }
             Request::TrustRemove { database, source } => {
-                match self.trust_remove(&database, &source, &by(&call)) {
-                    Ok(removed) => call.answer(&TrustList { sources: vec![to_wire(&removed)] }),
-                    Err((kind, message)) => call.fail(kind, message),
-                }
+                self.change_trust(call, TrustChange::Remove { database, source });
             }
             Request::Reload { plans } => {
                 match self.reload(&plans.into_iter().collect(), &by(&call)).await {
@@ -206,6 +200,6 @@ fn failed(call: Call, error: &DatapathError) {
 }
 
 /// The user who asked, for the history.
-fn by(call: &Call) -> String {
+pub(super) fn by(call: &Call) -> String {
     format!("uid {}", call.peer.uid)
 }

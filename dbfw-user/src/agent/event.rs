@@ -1,10 +1,10 @@
 //! Everything that can wake the agent's loop.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use tokio::sync::oneshot;
 
-use super::{remote::Account, snapshot::SnapshotError};
+use super::{local::LocalChange, remote::Account, snapshot::SnapshotError};
 use crate::{control::server::Call, provider::worker::Report};
 
 /// One reason to look again.
@@ -22,6 +22,10 @@ pub(super) enum Event {
     Links,
     /// The kernel wrote drop events.
     Drops,
+    /// A change of the sources added by hand was written, or not.
+    LocalSaved(LocalChange, io::Result<()>),
+    /// The refused sources were written, or not.
+    RefusedSaved(io::Result<()>),
     /// The snapshot was written, or not.
     Saved(Result<(), SnapshotError>),
     /// SIGHUP.

@@ -1,12 +1,15 @@
 //! Sources added by hand with `dbfw trust`: they survive restarts and end on their own.
 
 use std::{
-    fs, io,
+    fs,
+    future::pending,
+    io,
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::files;
 use crate::source::TrustedSource;
@@ -23,11 +26,31 @@ pub(super) struct LocalSource {
     pub(super) added_at: Timestamp,
 }
 
-/// All of them.
-#[derive(Clone, Debug, Default)]
+/// All of them, and the change that is being written.
+#[derive(Debug, Default)]
 pub(super) struct LocalSources {
     path: PathBuf,
     sources: Vec<LocalSource>,
+    saving: Option<Saving>,
+}
+
+/// A change of the sources added by hand.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum LocalChange {
+    /// A source was added, in place of the same source of the same database.
+    Added(LocalSource),
+    /// A source was removed.
+    Removed(LocalSource),
+    /// Sources that had ended were removed.
+    Swept,
+}
+
+/// A change on its way to the disk.
+#[derive(Debug)]
+struct Saving {
+    change: LocalChange,
+    sources: Vec<LocalSource>,
+    written: JoinHandle<io::Result<()>>,
 }
 
 impl LocalSources {
@@ -47,9 +70,9 @@ impl LocalSources {
             Err(error) => Err(format!("cannot read {}: {error}", path.display())),
         };
         match read {
-            Ok(sources) => (Self { path, sources }, None),
+            Ok(sources) => (Self { path, sources, saving: None }, None),
             Err(trouble) => (
-                Self { path, sources: Vec::new() },
+                Self { path, sources: Vec::new(), saving: None },
                 Some(format!("{trouble}; no source added by hand is trusted")),
             ),
         }
@@ -60,46 +83,66 @@ impl LocalSources {
         &self.sources
     }
 
-    /// Adds one, in place of the same source of the same database.
-    pub(super) fn add(&mut self, added: LocalSource) -> io::Result<()> {
+    /// Whether a change is being written. The next may begin once it is [`Self::saved`].
+    pub(super) fn is_saving(&self) -> bool {
+        self.saving.is_some()
+    }
+
+    /// Begins to add a source, in place of the same source of the same database.
+    pub(super) fn begin_add(&mut self, added: LocalSource) {
         let mut sources = self.sources.clone();
         sources.retain(|known| !is_same(known, &added.database, &added.source));
-        sources.push(added);
-        self.keep(sources)
+        sources.push(added.clone());
+        self.begin(LocalChange::Added(added), sources);
     }
 
-    /// Removes one and returns it, if it was there.
-    pub(super) fn remove(
-        &mut self,
-        database: &str,
-        source: &TrustedSource,
-    ) -> io::Result<Option<LocalSource>> {
+    /// Begins to remove a source, if it is there. Returns whether it is.
+    pub(super) fn begin_remove(&mut self, database: &str, source: &TrustedSource) -> bool {
         let mut sources = self.sources.clone();
         let Some(at) = sources.iter().position(|known| is_same(known, database, source)) else {
-            return Ok(None);
+            return false;
         };
         let removed = sources.remove(at);
-        self.keep(sources)?;
-        Ok(Some(removed))
+        self.begin(LocalChange::Removed(removed), sources);
+        true
     }
 
-    /// Forgets those that ended before `now`.
-    pub(super) fn sweep(&mut self, now: Timestamp) -> io::Result<()> {
+    /// Begins to remove the sources that ended before `now`, if there are any.
+    pub(super) fn begin_sweep(&mut self, now: Timestamp) {
         let live: Vec<LocalSource> = self
             .sources
             .iter()
             .filter(|local| local.source.expires_at.is_none_or(|at| at > now))
             .cloned()
             .collect();
-        if live.len() == self.sources.len() { Ok(()) } else { self.keep(live) }
+        if live.len() < self.sources.len() {
+            self.begin(LocalChange::Swept, live);
+        }
     }
 
-    /// On disk first: what a restart would not know must not be in force.
-    fn keep(&mut self, sources: Vec<LocalSource>) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(&sources).map_err(io::Error::other)?;
-        files::replace(&self.path, &text, files::Readers::Group)?;
-        self.sources = sources;
-        Ok(())
+    fn begin(&mut self, change: LocalChange, sources: Vec<LocalSource>) {
+        debug_assert!(!self.is_saving(), "one change after the other");
+        let path = self.path.clone();
+        let text = serde_json::to_vec_pretty(&sources).map_err(io::Error::other);
+        let written = spawn_blocking(move || files::replace(&path, &text?, files::Readers::Group));
+        self.saving = Some(Saving { change, sources, written });
+    }
+
+    /// Waits until a change is written, for ever if there is none. Only then do the sources
+    /// change: one that a restart would not know must not be in force.
+    ///
+    /// It can be cancelled at any time; the change is waited for by the next call.
+    pub(super) async fn saved(&mut self) -> (LocalChange, io::Result<()>) {
+        let Some(saving) = &mut self.saving else { return pending().await };
+        let written = (&mut saving.written).await;
+        let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let Some(Saving { change, sources, .. }) = self.saving.take() else {
+            return pending().await;
+        };
+        if written.is_ok() {
+            self.sources = sources;
+        }
+        (change, written)
     }
 }
 
@@ -121,20 +164,62 @@ mod tests {
         }
     }
 
-    #[test]
-    fn they_survive_a_restart_and_are_swept() {
+    async fn add(sources: &mut LocalSources, added: LocalSource) {
+        sources.begin_add(added.clone());
+        let (change, written) = sources.saved().await;
+        written.unwrap();
+        assert_eq!(change, LocalChange::Added(added));
+    }
+
+    #[tokio::test]
+    async fn they_survive_a_restart_and_are_swept() {
         let directory = tempfile::tempdir().unwrap();
         let (mut sources, _) = LocalSources::load(directory.path());
-        sources.add(local("10.0.0.1", None)).unwrap();
-        sources.add(local("10.0.0.2", Some("2026-02-01T00:00:00Z"))).unwrap();
-        sources.add(local("10.0.0.1", None)).unwrap();
+        add(&mut sources, local("10.0.0.1", None)).await;
+        add(&mut sources, local("10.0.0.2", Some("2026-02-01T00:00:00Z"))).await;
+        add(&mut sources, local("10.0.0.1", None)).await;
         let (mut again, _) = LocalSources::load(directory.path());
         assert_eq!(again.all().len(), 2, "adding one again replaces it");
-        again.sweep("2026-02-01T00:00:00Z".parse().unwrap()).unwrap();
+        let end = "2026-02-01T00:00:00Z".parse().unwrap();
+        again.begin_sweep(end);
+        let (change, written) = again.saved().await;
+        assert_eq!((change, written.is_ok()), (LocalChange::Swept, true));
         assert_eq!(LocalSources::load(directory.path()).0.all(), [local("10.0.0.1", None)]);
+        again.begin_sweep(end);
+        assert!(!again.is_saving(), "there is nothing left to sweep");
         let source = "ip_addr:10.0.0.1".parse().unwrap();
-        assert!(again.remove("orders", &source).unwrap().is_some());
-        assert!(again.remove("orders", &source).unwrap().is_none());
+        assert!(again.begin_remove("orders", &source));
+        let (change, written) = again.saved().await;
+        assert_eq!(
+            (change, written.is_ok()),
+            (LocalChange::Removed(local("10.0.0.1", None)), true)
+        );
+        assert!(!again.begin_remove("orders", &source));
+        assert!(again.all().is_empty());
+    }
+
+    #[tokio::test]
+    async fn nothing_changes_before_it_is_on_disk_or_if_it_cannot_be_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let state_dir = directory.path().join("state");
+        let (mut sources, _) = LocalSources::load(&state_dir);
+        sources.begin_add(local("10.0.0.1", None));
+        assert!(sources.is_saving() && sources.all().is_empty());
+        let (_, written) = sources.saved().await;
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(!sources.is_saving() && sources.all().is_empty());
+        fs::create_dir(&state_dir).unwrap();
+        sources.begin_add(local("10.0.0.1", None));
+        // The loop turns to something else meanwhile.
+        tokio::select! {
+            biased;
+            _ = sources.saved() => {}
+            () = std::future::ready(()) => {}
+        }
+        if sources.is_saving() {
+            sources.saved().await.1.unwrap();
+        }
+        assert_eq!(sources.all(), [local("10.0.0.1", None)]);
     }
 
     #[test]

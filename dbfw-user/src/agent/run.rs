@@ -17,6 +17,7 @@ use super::{
     event::Event,
     expiry::{Reading, Step},
     remote::Account,
+    seen,
     snapshot::SnapshotError,
     start::{status, watch_files},
     state::Agent,
@@ -70,8 +71,11 @@ impl Agent {
                 Some(reply) = sources.scrape_queue.recv() => Event::Scrape(reply),
                 () = readable(self.events.as_ref()) => Event::Drops,
                 result = saved(self.saving.as_mut()) => Event::Saved(result),
+                (change, result) = self.local.saved() => Event::LocalSaved(change, result),
+                result = seen::saved(self.saving_refused.as_mut()) => Event::RefusedSaved(result),
             };
             if matches!(event, Event::Shutdown) {
+                self.finish_trust().await;
                 return Ok(());
             }
             self.handle(event, &mut sources).await;
@@ -105,6 +109,8 @@ impl Agent {
             }
             Event::Learned(account, reports) => self.take_reports(account, reports),
             Event::Saved(result) => self.saved(result),
+            Event::LocalSaved(change, result) => self.local_saved(change, result),
+            Event::RefusedSaved(result) => self.refused_saved(result),
             Event::Links => {
                 self.look_at_interfaces().await;
                 self.own.follow(&mut self.datapath).await;
@@ -205,13 +211,10 @@ impl Agent {
     }
 
     /// Ends for good, on disk as well, what is over by a clock that can be believed.
-    fn end_what_is_over(&mut self) {
+    pub(super) fn end_what_is_over(&mut self) {
         self.note_ended();
-        if !self.expiry.is_steady() {
-            return;
-        }
-        if let Err(error) = self.local.sweep(self.expiry.now()) {
-            tracing::warn!(%error, "cannot forget expired local sources; they are not in force");
+        if self.expiry.is_steady() && !self.local.is_saving() {
+            self.local.begin_sweep(self.expiry.now());
         }
     }
 

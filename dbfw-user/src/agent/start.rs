@@ -152,7 +152,7 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     let _ = stop.send(true);
     agent.finish_saving().await;
-    agent.save_refused_sources();
+    agent.finish_saving_refused().await;
     for server in servers {
         let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -25,6 +26,7 @@ use super::{
     remote::{Account, Remote},
     settle::Stamp,
     snapshot::SnapshotError,
+    trust::TrustCalls,
 };
 use crate::{
     answers::{Cache, Limits},
@@ -85,7 +87,11 @@ pub(super) struct Agent {
     /// Sources that were or would have been refused.
     pub(super) refused_sources: RefusedSources,
     pub(super) refused_saved_at: Instant,
+    /// Writes the refused sources, beside the loop.
+    pub(super) saving_refused: Option<JoinHandle<io::Result<()>>>,
     pub(super) local: LocalSources,
+    /// Calls that ask for a change of the local sources.
+    pub(super) trust_calls: TrustCalls,
     pub(super) slots: SlotTable,
     /// What is in force.
     pub(super) policy: Policy,
@@ -195,7 +201,9 @@ impl Agent {
             history,
             refused_sources,
             refused_saved_at: Instant::now(),
+            saving_refused: None,
             local,
+            trust_calls: TrustCalls::default(),
             slots: SlotTable::default(),
             policy: Policy::default(),
             sizes: BTreeMap::new(),

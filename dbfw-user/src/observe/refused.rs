@@ -232,9 +232,14 @@ impl RefusedSources {
         self.dirty
     }
 
-    /// What there is now is on disk.
+    /// What there is now is on disk, or on its way there.
     pub fn clean(&mut self) {
         self.dirty = false;
+    }
+
+    /// What was on its way to the disk did not get there.
+    pub fn not_saved(&mut self) {
+        self.dirty = true;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The history: every change of policy, with what came in and what went out.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
 
 use dbfw_tests::{
     agent::Host,
@@ -223,6 +223,21 @@ fn what_an_earlier_version_wrote_is_read_and_continued() {
     assert_eq!(metadata.permissions().mode() & 0o777, 0o640);
     let text = fs::read_to_string(state.join("history.log")).expect("the history");
     assert!(text.starts_with(&former(3, "00000004")), "{text}");
+    // Changes that are asked for at once are made one after the other.
+    let added = ["ip_addr:10.77.0.7", "ip_addr:10.77.0.8", "ip_addr:10.77.0.9"];
+    let adding = added.map(|source| {
+        let mut add = host.command(&["trust", "add", source, "--database", "orders"]);
+        add.stdout(Stdio::null()).spawn().expect("start dbfw")
+    });
+    for mut add in adding {
+        assert!(add.wait().expect("wait for dbfw").success(), "{}", host.log());
+    }
+    wait(&host, "the entries", || recorded(&host, "trust_added").len() == added.len());
+    for source in added {
+        let remove = ["trust", "rm", source, "--database", "orders"];
+        assert_eq!(host.dbfw(&remove).status.code(), Some(0), "{}", host.log());
+        assert_eq!(host.dbfw(&remove).status.code(), Some(1), "it is gone");
+    }
     let list = host.json(&["history", "--limit", "100000"]).expect("the history");
     let entries = list["entries"].as_array().expect("entries");
     let kinds: Vec<_> = entries.iter().filter_map(|entry| entry["kind"].as_str()).collect();
