@@ -9,7 +9,6 @@ pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod control;
-pub mod datapath;
 pub mod observe;
 pub mod protection;
 pub mod provider;
@@ -17,6 +16,7 @@ pub mod provider;
 #[cfg(test)]
 use dbfw_core::testing;
 pub use dbfw_core::{answers, policy, source};
+pub use dbfw_datapath as datapath;
 
 /// The version, as in `dbfw --version`.
 pub const fn version() -> &'static str {

@@ -11,7 +11,6 @@ mod licenses;
 mod setup;
 mod test;
 mod tidy;
-mod toolchain;
 mod vm;
 
 use std::process::ExitCode;

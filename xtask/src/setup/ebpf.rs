@@ -6,9 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use dbfw_toolchain as toolchain;
 
 use super::{doing, have, host::Host};
-use crate::{cmd, toolchain};
+use crate::cmd;
 
 const LINKER_VERSION: &str = "0.13.0";
 

@@ -1,10 +1,9 @@
 //! `cargo xtask tidy`: the rules of this repository that a machine can check, over every file
 //! git knows or is about to know. ARCHITECTURE.md has the reasons at length.
 
-mod code;
-mod layers;
 mod links;
 mod manifests;
+mod modules;
 mod text;
 
 use std::{fmt, process::Command};
@@ -56,9 +55,6 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         bail!("tidy takes no arguments, and got {arg}");
     }
     let files = files()?;
-    for warning in text::long_files(&files, text::LONG, text::TOO_LONG) {
-        println!("warning: {warning}");
-    }
     let mut findings = check(&files);
     findings.sort();
     if findings.is_empty() {
@@ -75,10 +71,8 @@ fn check(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(text::whitespace(files));
     findings.extend(text::unfinished(files));
-    findings.extend(text::long_files(files, text::TOO_LONG, usize::MAX));
     findings.extend(text::commands(files));
-    findings.extend(layers::kernel_side(files));
-    findings.extend(code::undocumented_modules(files));
+    findings.extend(modules::undocumented(files));
     findings.extend(manifests::inherited(files));
     findings.extend(links::broken(files, |path| cmd::root().join(path).exists()));
     findings

@@ -1,12 +1,6 @@
-//! Rules about text: whitespace, length, words, and commands that must be named.
+//! Rules about text: whitespace, words, and commands that must be named.
 
 use super::{File, Finding};
-
-/// Lines a Rust file may have before it is worth a warning.
-pub(super) const LONG: usize = 450;
-
-/// Lines a Rust file may have.
-pub(super) const TOO_LONG: usize = 600;
 
 /// The file that lists the words looked for, and so holds them.
 const THIS: &str = "xtask/src/tidy/text.rs";
@@ -53,23 +47,6 @@ pub(super) fn unfinished(files: &[File]) -> Vec<Finding> {
         }
     }
     findings
-}
-
-/// Rust files with more than `above` lines, and not more than `below`.
-pub(super) fn long_files(files: &[File], above: usize, below: usize) -> Vec<Finding> {
-    files
-        .iter()
-        .filter(|file| file.is_a(&["rs"]))
-        .filter_map(|file| {
-            let lines = file.lines().count();
-            (lines > above && lines <= below).then(|| {
-                file.finding(
-                    lines,
-                    format!("{lines} lines: split it by role; {TOO_LONG} is the limit"),
-                )
-            })
-        })
-        .collect()
 }
 
 /// Commands that must be named and are not.
@@ -135,17 +112,6 @@ mod tests {
         for (line, expected) in lines {
             assert_eq!(!unfinished(&[file("a.sh", line)]).is_empty(), expected, "{line}");
         }
-    }
-
-    #[test]
-    fn length_warns_and_then_fails() {
-        let files =
-            [450, 451, 600, 601].map(|lines| file(&format!("{lines}.rs"), &"x\n".repeat(lines)));
-        let names = |above, below| -> Vec<String> {
-            long_files(&files, above, below).into_iter().map(|finding| finding.path).collect()
-        };
-        assert_eq!(names(LONG, TOO_LONG), ["451.rs", "600.rs"]);
-        assert_eq!(names(TOO_LONG, usize::MAX), ["601.rs"]);
     }
 
     #[test]

@@ -1,0 +1,110 @@
+//! The backstop: attaching it to the network namespace, and reading it back.
+
+use std::{
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
+    path::Path,
+};
+
+use aya_obj::generated::bpf_attach_type;
+use dbfw_common::PROGRAM_BACKSTOP;
+
+use crate::{
+    error::DatapathError,
+    object::Programs,
+    pins::{self, Pins, names::BACKSTOP_PIN},
+    sys::{self, Attached},
+};
+
+/// The backstop's link.
+#[derive(Debug)]
+pub(crate) struct Backstop {
+    link: OwnedFd,
+}
+
+impl Backstop {
+    /// Attaches the backstop to the network namespace of this process, or takes over its
+    /// pinned link.
+    pub(crate) fn attach(programs: &Programs, pins: &Pins) -> Result<Self, String> {
+        let program = programs.get(PROGRAM_BACKSTOP).map_err(|error| error.to_string())?;
+        let namespace =
+            File::open("/proc/thread-self/ns/net").map_err(|error| error.to_string())?;
+        if let Ok(link) = pins.link(BACKSTOP_PIN)
+            && let Ok(info) = sys::link_info(link.as_fd())
+            && info.attached == here(&namespace)
+        {
+            sys::link_update(link.as_fd(), program.fd.as_fd())
+                .map_err(|error| format!("cannot replace the backstop's program: {error}"))?;
+            return Ok(Self { link });
+        }
+        let target = namespace.as_raw_fd() as u32;
+        let link = sys::link_create(program.fd.as_fd(), target, bpf_attach_type::BPF_SK_LOOKUP, 0)
+            .map_err(|error| format!("cannot attach the backstop: {error}"))?;
+        pins.replace(link.as_fd(), BACKSTOP_PIN).map_err(|error| error.to_string())?;
+        Ok(Self { link })
+    }
+
+    /// Reads back that it holds.
+    pub(crate) fn check(&self, programs: &Programs) -> Result<(), String> {
+        let info = sys::link_info(self.link.as_fd()).map_err(|error| error.to_string())?;
+        let namespace =
+            File::open("/proc/thread-self/ns/net").map_err(|error| error.to_string())?;
+        if info.attached != here(&namespace) {
+            return Err("the backstop was detached".to_owned());
+        }
+        if !programs.is_ours(info.program) {
+            return Err(format!("program {} is the backstop, which is not ours", info.program));
+        }
+        Ok(())
+    }
+
+    /// Pins the link again if its pin is gone or another link's.
+    pub(crate) fn repair_pin(&self, pins: &Pins) -> Result<bool, DatapathError> {
+        pins.repair_link(BACKSTOP_PIN, self.link.as_fd())
+    }
+
+    /// Detaches and removes the pin.
+    pub(crate) fn detach(self, pins: &Pins) -> Result<(), DatapathError> {
+        pins.detach_link(BACKSTOP_PIN, self.link.as_fd())
+    }
+}
+
+/// Ids of every socket lookup program of this network namespace. Needs CAP_NET_ADMIN.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn socket_lookup_programs() -> io::Result<Vec<u32>> {
+    let namespace = File::open("/proc/thread-self/ns/net")?;
+    sys::namespace_programs(namespace.as_fd(), bpf_attach_type::BPF_SK_LOOKUP)
+}
+
+/// Refuses pins whose backstop is attached to another network namespace: taking over its
+/// links would open that one.
+pub(crate) fn check_namespace(pin_dir: &Path) -> Result<(), DatapathError> {
+    let namespace = File::open("/proc/thread-self/ns/net").map_err(|error| {
+        DatapathError::pin("open", Path::new("/proc/thread-self/ns/net"), error)
+    })?;
+    for abi in pins::list(pin_dir, "v")? {
+        let path = pin_dir.join(abi).join(BACKSTOP_PIN);
+        let attached = sys::obj_get(&path, false).and_then(|fd| sys::link_info(fd.as_fd()));
+        match attached.map(|info| info.attached) {
+            // Inode 0: its namespace is gone.
+            Ok(attached @ Attached::NetworkNamespace { inode })
+                if inode != 0 && attached != here(&namespace) =>
+            {
+                return Err(DatapathError::OtherNamespace { path });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn here(namespace: &File) -> Attached {
+    let inode = namespace.metadata().map_or(0, |metadata| metadata.ino() as u32);
+    Attached::NetworkNamespace { inode }
+}

@@ -1,0 +1,83 @@
+use std::net::{TcpListener, TcpStream};
+
+use super::*;
+
+fn ports<const N: usize>(listeners: [&TcpListener; N]) -> BTreeSet<u16> {
+    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+}
+
+/// A connection to the listener, both ends kept open.
+fn connect(listener: &TcpListener, to: &str) -> (TcpStream, TcpStream) {
+    let port = listener.local_addr().unwrap().port();
+    let client = TcpStream::connect((to, port)).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    (client, server)
+}
+
+fn seen(listener: &TcpListener, client: &TcpStream) -> Connection {
+    Connection {
+        local_port: listener.local_addr().unwrap().port(),
+        peer: client.local_addr().unwrap(),
+    }
+}
+
+#[test]
+fn open_connections_are_found_by_their_local_port() {
+    let first = TcpListener::bind("127.0.0.1:0").unwrap();
+    let second = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let kept = [&first, &first, &second, &other].map(|listener| connect(listener, "127.0.0.1"));
+    let mut expected = vec![seen(&first, &kept[0].0), seen(&first, &kept[1].0)];
+    expected.sort_unstable();
+    assert_eq!(established(&ports([&first])).unwrap(), expected);
+    expected.push(seen(&second, &kept[2].0));
+    expected.sort_unstable();
+    assert_eq!(established(&ports([&first, &second])).unwrap(), expected);
+    assert_eq!(established(&BTreeSet::new()).unwrap(), []);
+}
+
+#[test]
+fn a_connection_that_ended_is_not_live() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (client, server) = connect(&listener, "127.0.0.1");
+    assert_eq!(established(&ports([&listener])).unwrap().len(), 1);
+    drop(server);
+    drop(client);
+    assert_eq!(established(&ports([&listener])).unwrap(), []);
+}
+
+#[test]
+fn ipv4_behind_an_ipv6_socket_is_ipv4() {
+    let listener = TcpListener::bind("[::]:0").unwrap();
+    let (v4, _v4_server) = connect(&listener, "127.0.0.1");
+    let (v6, _v6_server) = connect(&listener, "::1");
+    let mut expected = [seen(&listener, &v4), seen(&listener, &v6)];
+    expected.sort_unstable();
+    assert!(v4.local_addr().unwrap().is_ipv4());
+    assert_eq!(established(&ports([&listener])).unwrap(), expected);
+}
+
+/// As many as a page of the answer does not hold.
+#[test]
+fn an_answer_of_many_parts_is_read_whole() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let kept: Vec<_> = (0..600).map(|_| connect(&listener, "127.0.0.1")).collect();
+    let expected: BTreeSet<_> = kept.iter().map(|(client, _)| seen(&listener, client)).collect();
+    let found = established(&ports([&listener])).unwrap();
+    assert_eq!(found, Vec::from_iter(expected));
+}
+
+#[test]
+fn an_answer_cut_short_is_an_error_and_never_a_panic() {
+    let whole = request(AF_INET6, 5432);
+    for length in 0..whole.len() {
+        let _ = take(&whole[..length], &mut |_| {});
+    }
+    for at in 0..whole.len() {
+        let mut bad = whole.clone();
+        bad[at] ^= 0xff;
+        let _ = take(&bad, &mut |_| {});
+    }
+    assert!(!take(&[], &mut |_| {}).unwrap());
+    assert!(take(&whole[..10], &mut |_| {}).is_err());
+}

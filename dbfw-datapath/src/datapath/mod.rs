@@ -1,0 +1,151 @@
+//! [`Datapath`], the one writer of the kernel's maps, programs and links.
+
+mod apply;
+mod links;
+mod repair;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use dbfw_common::{ABI_VERSION, DATABASE_SLOTS, PORT_WORDS, PORTS};
+
+pub use apply::Change;
+pub use links::{Gap, detach_pinned};
+
+use crate::{
+    attach::{self, Attachment, Backstop, socket_lookup_programs},
+    counters,
+    databases::name_of,
+    error::DatapathError,
+    events::Events,
+    maps::Maps,
+    mmap::Words,
+    object::{self, Programs},
+    own::{Local, Own},
+    pins::{self, Pins},
+    read::Reader,
+    sets::Sets,
+    sys,
+};
+
+/// The one writer of the kernel's maps, programs and links.
+#[derive(Debug)]
+pub struct Datapath {
+    pins: Pins,
+    pin_dir: PathBuf,
+    abi: u32,
+    programs: Programs,
+    maps: Maps,
+    sets: Sets,
+    ports: Words,
+    own: Own,
+    attachments: Vec<Attachment>,
+    backstop: Option<Backstop>,
+    has_tcx: bool,
+    /// Pin directories of other ABIs, whose links were taken over.
+    superseded: Vec<PathBuf>,
+}
+
+impl Datapath {
+    /// Makes or adopts the maps below `pin_dir` and loads this version's programs onto
+    /// them. Nothing is attached and no link is changed yet.
+    pub fn open(pin_dir: &Path) -> Result<Self, DatapathError> {
+        Self::open_abi(pin_dir, ABI_VERSION)
+    }
+
+    /// As [`Datapath::open`], for a given ABI number: how an upgrade across ABIs is tested.
+    pub fn open_abi(pin_dir: &Path, abi: u32) -> Result<Self, DatapathError> {
+        object::check_kernel()?;
+        let pins = Pins::open(pin_dir, abi)?;
+        attach::check_namespace(pin_dir)?;
+        let programs = object::load(&pins)?;
+        let mut maps = Maps::open(&pins::directory(pin_dir, abi), false)?;
+        let sets = Sets::read(&mut maps, &pins)?;
+        let ports = maps.words(PORTS, PORT_WORDS)?;
+        let own = Own::open(&maps)?;
+        Ok(Self {
+            pins,
+            pin_dir: pin_dir.to_owned(),
+            abi,
+            programs,
+            maps,
+            sets,
+            ports,
+            own,
+            attachments: Vec::new(),
+            backstop: None,
+            has_tcx: sys::has_tcx(),
+            superseded: Vec::new(),
+        })
+    }
+
+    /// Tells the programs which addresses are this host's own, as far as the maps have room;
+    /// how many are left out.
+    ///
+    /// # Errors
+    /// A map cannot be written; what was written stands.
+    pub fn set_own(&mut self, local: &Local) -> Result<usize, DatapathError> {
+        self.own.set(&mut self.maps, local)
+    }
+
+    /// Somebody else's socket lookup programs: one that selects a socket overrides the
+    /// backstop. Needs CAP_NET_ADMIN.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn beside_backstop(&self) -> std::io::Result<Vec<u32>> {
+        let mut programs = socket_lookup_programs()?;
+        programs.retain(|id| !self.programs.is_ours(*id));
+        Ok(programs)
+    }
+
+    /// Whether the kernel has the traffic control hook with links.
+    pub fn has_tcx(&self) -> bool {
+        self.has_tcx
+    }
+
+    /// Entries of each set, by map name.
+    pub fn sizes(&self) -> BTreeMap<&'static str, u64> {
+        self.sets.sizes()
+    }
+
+    /// What the sets hold.
+    pub fn held(&self) -> &Sets {
+        &self.sets
+    }
+
+    /// Ids of the databases the maps know, by name.
+    pub fn database_ids(&self) -> Result<BTreeMap<String, u8>, DatapathError> {
+        let mut ids = BTreeMap::new();
+        for id in 1..DATABASE_SLOTS {
+            let name = name_of(&self.maps.database(id)?);
+            if !name.is_empty() {
+                ids.insert(name, id as u8);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Passes on what the programs logged since the last time.
+    #[cfg(feature = "bpf-log")]
+    pub fn flush_log(&mut self) {
+        self.programs.flush_log();
+    }
+
+    /// Lets each CPU write `tokens` more drop events.
+    pub fn refill_events(&mut self, tokens: u64) -> Result<(), DatapathError> {
+        counters::refill(&mut self.maps, tokens)
+    }
+
+    /// The drop events; there is one reader.
+    pub fn events(&self) -> Result<Events, DatapathError> {
+        Events::open(&self.maps)
+    }
+
+    /// A reader of the same maps for other threads.
+    pub fn reader(&self) -> Result<Reader, DatapathError> {
+        Reader::open_abi(&self.pin_dir, self.abi)
+    }
+}

@@ -1,0 +1,215 @@
+//! What can go wrong between the agent and the kernel.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::kernel::{self, Facility, Refusal};
+
+/// An operation on the kernel's programs, maps or pins failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DatapathError {
+    /// The pin directory is not on a bpffs.
+    #[error(
+        "{} is not on a BPF file system, which the filter must outlive the agent on: \
+         mount -t bpf bpf /sys/fs/bpf", path.display()
+    )]
+    NoBpffs {
+        /// The deepest directory that exists.
+        path: PathBuf,
+    },
+    /// The bpffs is of this mount namespace alone.
+    #[error(
+        "{} is a BPF file system of this service alone: the filter would vanish with it. \
+         Set PrivateMounts=no and no PrivateBPF=, or mount the host's there", path.display()
+    )]
+    PrivateBpffs {
+        /// The mount.
+        path: PathBuf,
+    },
+    /// Somebody else made the pin directory, or could write to it.
+    #[error(
+        "{} belongs to uid {owner} with mode {mode:o}: others could have put programs there. \
+         Look at what is in it, then rm -r it (this detaches links pinned there)", path.display()
+    )]
+    Squatted {
+        /// The directory.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The pins belong to another network namespace.
+    #[error(
+        "{} holds the filter of another network namespace: start dbfw there, or give this one \
+         an agent.pin_dir of its own", path.display()
+    )]
+    OtherNamespace {
+        /// The pinned backstop.
+        path: PathBuf,
+    },
+    /// Another agent runs.
+    #[error(
+        "another dbfw agent{} already works on {}: stop it first (systemctl stop dbfw)",
+        pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), path.display()
+    )]
+    Locked {
+        /// The pin directory.
+        path: PathBuf,
+        /// The other agent.
+        pid: Option<u32>,
+    },
+    /// A pinned object is not what belongs there.
+    #[error(
+        "{} is not dbfw's map: {found}, expected {expected}. Whatever is attached goes on \
+         filtering with the maps it has; rm {} and start again to replace it",
+        path.display(), path.display()
+    )]
+    WrongPin {
+        /// The pin.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+        /// What belongs there.
+        expected: String,
+    },
+    /// The kernel lacks what the programs need.
+    #[error(
+        "Linux {} is too old: it has {}. Nothing was attached or replaced; install a kernel of \
+         6.1 or newer",
+        kernel::release(),
+        missing.iter().map(|it| format!("no {it}")).collect::<Vec<_>>().join(" and ")
+    )]
+    OldKernel {
+        /// What it has not.
+        missing: Vec<Facility>,
+    },
+    /// The kernel refused a program.
+    #[error("{refusal}. Nothing was attached or replaced; {fix}", refusal = .0, fix = .0.fix())]
+    Refused(Refusal),
+    /// The maps cannot be made or taken over.
+    #[error("cannot make the maps: {0}")]
+    Maps(String),
+    /// The object that was built in is broken.
+    #[error("the built-in kernel object cannot be read: {0}")]
+    Object(String),
+    /// More than the maps can hold.
+    #[error("{wanted} prefixes do not fit into {map}, which holds {limit}: nothing was changed")]
+    Capacity {
+        /// The map.
+        map: &'static str,
+        /// Entries wanted.
+        wanted: usize,
+        /// Entries it can hold.
+        limit: usize,
+    },
+    /// A map operation failed.
+    #[error("cannot {action} {map}: {source}{}", map_hint(source))]
+    Map {
+        /// "write 10.0.0.0/8 to", …
+        action: String,
+        /// The map's name.
+        map: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file operation on a pin failed.
+    #[error("cannot {action} {}: {source}{}", path.display(), pin_hint(source))]
+    Pin {
+        /// pin, open, chmod, …
+        action: &'static str,
+        /// The pin.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl DatapathError {
+    pub(crate) fn pin(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Pin { action, path: path.to_owned(), source }
+    }
+
+    pub(crate) fn map(action: impl Into<String>, map: &'static str, source: io::Error) -> Self {
+        Self::Map { action: action.into(), map, source }
+    }
+}
+
+fn map_hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::ENOMEM) => {
+            " (the service's memory limit counts BPF maps: raise MemoryMax=, the old policy stands)"
+        }
+        Some(libc::E2BIG | libc::ENOSPC) => " (the map is full; the old policy stands)",
+        _ => "",
+    }
+}
+
+fn pin_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => " (be root, or a member of group dbfw for reading)",
+        io::ErrorKind::NotFound => " (nothing is pinned there: is dbfw running?)",
+        _ => "",
+    }
+}
+
+/// The system's reason inside aya's error, where there is one.
+pub(crate) fn map_io(error: &aya::maps::MapError) -> io::Error {
+    use aya::maps::MapError;
+    match error {
+        MapError::SyscallError(error) => clone_io(&error.io_error),
+        MapError::CreateError { io_error, .. } => clone_io(io_error),
+        MapError::KeyNotFound | MapError::ElementNotFound => {
+            io::Error::from_raw_os_error(libc::ENOENT)
+        }
+        MapError::IoError(error) => clone_io(error),
+        other => io::Error::other(other.to_string()),
+    }
+}
+
+fn clone_io(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_remedy() {
+        let refusal = |with_perfmon, verifier: &str| Refusal {
+            program: "dbfw_xdp",
+            reason: "Invalid argument (os error 22)".to_owned(),
+            verifier: verifier.to_owned(),
+            with_perfmon,
+        };
+        let error = DatapathError::Refused(refusal(true, "back-edge from insn 1301 to 1302"));
+        assert_eq!(
+            error.to_string(),
+            "the kernel refused program dbfw_xdp: Invalid argument (os error 22): the verifier \
+             says \"back-edge from insn 1301 to 1302\". Nothing was attached or replaced; install \
+             a kernel of 6.1 or newer, and report this line if it is one"
+        );
+        let error = DatapathError::Refused(refusal(false, "")).to_string();
+        assert!(error.contains("CAP_PERFMON") && !error.contains("verifier"), "{error}");
+    }
+
+    #[test]
+    fn an_old_kernel_is_told_what_it_lacks() {
+        let missing = vec![Facility::MultiBufferXdp, Facility::RingBuffer];
+        assert_eq!(
+            DatapathError::OldKernel { missing }.to_string(),
+            format!(
+                "Linux {} is too old: it has no multi-buffer XDP (Linux 5.18) and no BPF ring \
+                 buffers (Linux 5.8). Nothing was attached or replaced; install a kernel of 6.1 \
+                 or newer",
+                kernel::release()
+            )
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! The decision.
+
+use std::fmt;
+
+use crate::{
+    hook::{
+        drivers::{MtuChange, native_xdp},
+        mode::{Attach, HookMode},
+    },
+    interfaces::{Interface, Kind, Layer},
+    kernel::KernelVersion,
+};
+
+/// The modes that may be tried at an interface, or that it needs none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The first of these that works.
+    Modes {
+        /// Best first; never empty.
+        modes: Vec<HookMode>,
+        /// Why a better one is not among them.
+        why: Option<Why>,
+    },
+    /// None: the interfaces below it are filtered.
+    Below,
+}
+
+/// Why native XDP is not chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The interface is made of others, and XDP on it would keep the kernel from adding some.
+    Stacked,
+    /// The driver refuses a larger MTU while a native program is attached.
+    RefusesMtu {
+        /// The driver.
+        driver: String,
+        /// The largest MTU it allows.
+        largest: u32,
+    },
+    /// The driver accepts a larger MTU and loses frames, or lets them pass unjudged.
+    UnsafeMtu {
+        /// The driver.
+        driver: String,
+        /// The largest MTU at which it does not.
+        largest: u32,
+    },
+    /// A first attachment to the running interface would lose large frames for a while.
+    Running {
+        /// The driver.
+        driver: String,
+    },
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stacked => {
+                f.write_str("native: XDP here would keep the kernel from adding interfaces to it")
+            }
+            Self::RefusesMtu { driver, largest } => {
+                write!(f, "native: {driver} would refuse an MTU above {largest} from then on")
+            }
+            Self::UnsafeMtu { driver, largest } => {
+                write!(
+                    f,
+                    "native: {driver} does not carry every frame if the MTU exceeds {largest}"
+                )
+            }
+            Self::Running { driver } => write!(
+                f,
+                "native: {driver} would lose large frames for a while, because the interface is up"
+            ),
+        }
+    }
+}
+
+/// Everything the decision depends on but the interface itself.
+#[derive(Clone, Copy)]
+pub struct Site<'a> {
+    /// Every interface that is there.
+    pub present: &'a [Interface],
+    /// Whether the interface with an index is covered.
+    pub covers: &'a dyn Fn(u32) -> bool,
+    /// As configured.
+    pub attach: Attach,
+    /// The kernel knows TCX.
+    pub has_tcx: bool,
+    /// The kernel's version.
+    pub kernel: KernelVersion,
+}
+
+impl fmt::Debug for Site<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site")
+            .field("attach", &self.attach)
+            .field("has_tcx", &self.has_tcx)
+            .field("kernel", &self.kernel)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Choice {
+    /// The choice for a covered interface that is attached by `now`, or not yet.
+    pub fn of(interface: &Interface, now: Option<HookMode>, site: &Site<'_>) -> Self {
+        if interface.kind.is_stacked() {
+            return stacked(interface, site);
+        }
+        if interface.kind == Kind::Tunnel {
+            // XDP of either mode would judge what carried the packet.
+            return Self::Modes { modes: vec![HookMode::Tcx], why: None };
+        }
+        let forced = |mode| Self::Modes { modes: vec![mode], why: None };
+        match site.attach {
+            Attach::Native => return forced(HookMode::Native),
+            Attach::Tcx => return forced(HookMode::Tcx),
+            Attach::Generic => return forced(HookMode::Generic),
+            Attach::Auto => {}
+        }
+        if interface.layer == Some(Layer::Network) {
+            // Hardly any of them has native XDP, and generic XDP copies every packet.
+            return Self::Modes { modes: vec![HookMode::Tcx, HookMode::Generic], why: None };
+        }
+        let why = against_native(interface, now, site);
+        let native = why.is_none().then_some(HookMode::Native);
+        let modes = native.into_iter().chain([HookMode::Tcx, HookMode::Generic]).collect();
+        Self::Modes { modes, why }
+    }
+
+    /// Whether a mode is among those chosen.
+    pub fn allows(&self, mode: HookMode) -> bool {
+        match self {
+            Self::Modes { modes, .. } => modes.contains(&mode),
+            Self::Below => false,
+        }
+    }
+}
+
+/// XDP of any mode on an interface that is made of others keeps the kernel from attaching XDP
+/// to those, and native XDP on a bond keeps it from adding some (net/core/dev.c:
+/// `dev_xdp_attach`; drivers/net/bonding/bond_main.c: `bond_enslave`).
+fn stacked(interface: &Interface, site: &Site<'_>) -> Choice {
+    let covered = |lower: &Interface| (site.covers)(lower.index);
+    let below: Vec<&Interface> = below(interface, site.present).collect();
+    // At boot the agent is there before what is to become part of a master.
+    let may_become_part = |other: &Interface| {
+        other.layer == Some(Layer::Ethernet)
+            && !other.kind.is_stacked()
+            && other.master.is_none()
+            && covered(other)
+    };
+    let awaits =
+        below.is_empty() && interface.kind.is_master() && site.present.iter().any(may_become_part);
+    let why = Some(Why::Stacked);
+    let modes = |mode| Choice::Modes { modes: vec![mode], why };
+    if site.attach == Attach::Generic && !awaits && !below.iter().any(|lower| covered(lower)) {
+        return Choice::Modes { modes: vec![HookMode::Generic], why: None };
+    }
+    if site.has_tcx {
+        return modes(HookMode::Tcx);
+    }
+    if awaits || (!below.is_empty() && below.iter().all(|lower| covered(lower))) {
+        return Choice::Below;
+    }
+    modes(HookMode::Generic)
+}
+
+/// The interfaces that another one is made of.
+fn below<'a>(
+    upper: &'a Interface,
+    present: &'a [Interface],
+) -> impl Iterator<Item = &'a Interface> {
+    present.iter().filter(|lower| {
+        lower.master == Some(upper.index)
+            || (!upper.kind.is_master() && upper.lower == Some(lower.index))
+    })
+}
+
+/// What stands against native XDP where the mode may be chosen.
+fn against_native(interface: &Interface, now: Option<HookMode>, site: &Site<'_>) -> Option<Why> {
+    let driver = interface.driver.as_deref()?;
+    let native = native_xdp(driver, site.kernel)?;
+    let driver = driver.to_owned();
+    match native.mtu {
+        MtuChange::Refused { largest } => return Some(Why::RefusesMtu { driver, largest }),
+        MtuChange::Unsafe { largest } => return Some(Why::UnsafeMtu { driver, largest }),
+        MtuChange::Carried => {}
+    }
+    let loses = native.first_loses_above.is_some_and(|largest| interface.mtu > largest);
+    // What is attached natively already has got over it.
+    (loses && interface.up && now != Some(HookMode::Native)).then_some(Why::Running { driver })
+}
+
+/// A driver that does not carry an interface's MTU natively.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overlong {
+    /// Its name.
+    pub driver: String,
+    /// The largest MTU that it carries.
+    pub largest: u32,
+}
+
+/// Whether the MTU of an interface is larger than its driver carries with a native program.
+pub fn overlong(interface: &Interface, kernel: KernelVersion) -> Option<Overlong> {
+    let driver = interface.driver.clone()?;
+    match native_xdp(&driver, kernel)?.mtu {
+        MtuChange::Refused { largest } | MtuChange::Unsafe { largest }
+            if interface.mtu > largest =>
+        {
+            Some(Overlong { driver, largest })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! What is local to this host, as its routing tables say it.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    link::{InfoData, InfoKind, InfoVrf, LinkAttribute, LinkInfo, LinkMessage},
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
+};
+use rtnetlink::Handle;
+
+use dbfw_core::source::Prefix;
+
+/// Routing domains that are told apart: bits of a map's value, the first is that of no VRF.
+const DOMAINS: usize = 32;
+
+/// The addresses and networks that are local, each with the routing domains in which it is: bit
+/// 0 for the host's own table, another for every VRF.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Local {
+    prefixes: BTreeMap<Prefix, u32>,
+    domains_left_out: usize,
+}
+
+impl Local {
+    /// Each prefix with its domains.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Prefix, u32)> {
+        self.prefixes.iter().map(|(prefix, domains)| (*prefix, *domains))
+    }
+
+    /// VRFs beyond those that can be told apart: nothing of theirs is in.
+    pub fn domains_left_out(&self) -> usize {
+        self.domains_left_out
+    }
+}
+
+/// Reads what is local. Has a netlink socket of its own: the kernel then gives only what was
+/// asked for, however many routes there are beside.
+#[derive(Debug)]
+pub struct LocalRoutes {
+    handle: Handle,
+}
+
+impl LocalRoutes {
+    /// Opens the socket; within a runtime.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open() -> std::io::Result<Self> {
+        let (connection, handle, _) = rtnetlink::new_connection_with_strict_check()?;
+        tokio::spawn(connection);
+        Ok(Self { handle })
+    }
+
+    /// What is local now.
+    ///
+    /// # Errors
+    /// The kernel's, where it does not tell.
+    pub async fn read(&self) -> Result<Local, rtnetlink::Error> {
+        let mut tables = self.vrf_tables().await?;
+        tables.sort_unstable();
+        tables.dedup();
+        tables.insert(0, u32::from(libc::RT_TABLE_LOCAL));
+        let mut local =
+            Local { domains_left_out: tables.len().saturating_sub(DOMAINS), ..Local::default() };
+        for (domain, table) in tables.into_iter().take(DOMAINS).enumerate() {
+            for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+                for prefix in self.table(family, table).await? {
+                    *local.prefixes.entry(prefix).or_default() |= 1 << domain;
+                }
+            }
+        }
+        Ok(local)
+    }
+
+    /// The local routes of one table; none where there is no such table.
+    async fn table(
+        &self,
+        family: AddressFamily,
+        table: u32,
+    ) -> Result<Vec<Prefix>, rtnetlink::Error> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family;
+        message.header.kind = RouteType::Local;
+        match u8::try_from(table) {
+            Ok(table) => message.header.table = table,
+            Err(_) => message.attributes.push(RouteAttribute::Table(table)),
+        }
+        let routes: Result<Vec<RouteMessage>, _> =
+            self.handle.route().get(message).execute().try_collect().await;
+        match routes {
+            Ok(routes) => Ok(routes.iter().filter_map(|route| local(route, table)).collect()),
+            Err(rtnetlink::Error::NetlinkError(error))
+                if error.raw_code() == -libc::ENOENT || error.raw_code() == -libc::EOPNOTSUPP =>
+            {
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The routing tables of the VRFs.
+    async fn vrf_tables(&self) -> Result<Vec<u32>, rtnetlink::Error> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vrf)]));
+        let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetLink(message));
+        request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+        let mut answers = self.handle.clone().request(request)?;
+        let mut tables = Vec::new();
+        while let Some(answer) = answers.next().await {
+            match answer.payload {
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+                    tables.extend(vrf_table(&link));
+                }
+                // A kernel without VRFs knows no such kind of link.
+                NetlinkPayload::Error(error) if error.raw_code() == -libc::EOPNOTSUPP => {}
+                NetlinkPayload::Error(error) => {
+                    return Err(rtnetlink::Error::NetlinkError(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(tables)
+    }
+}
+
+/// The prefix of a route of `table`, if it is a local one.
+fn local(route: &RouteMessage, table: u32) -> Option<Prefix> {
+    let of_table = route
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::Table(table) => Some(*table),
+            _ => None,
+        })
+        .unwrap_or(u32::from(route.header.table));
+    if route.header.kind != RouteType::Local || of_table != table {
+        return None;
+    }
+    let destination = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet(address)) => Some(IpAddr::from(*address)),
+        RouteAttribute::Destination(RouteAddress::Inet6(address)) => Some(IpAddr::from(*address)),
+        _ => None,
+    })?;
+    // An address of one link may be a stranger's on another.
+    let of_a_link = matches!(destination, IpAddr::V6(address) if address.is_unicast_link_local());
+    (!of_a_link).then(|| Prefix::new(destination, route.header.destination_prefix_length))
+}
+
+fn vrf_table(link: &LinkMessage) -> Option<u32> {
+    link.attributes.iter().find_map(|attribute| {
+        let LinkAttribute::LinkInfo(infos) = attribute else { return None };
+        infos.iter().find_map(|info| match info {
+            LinkInfo::Data(InfoData::Vrf(data)) => data.iter().find_map(|info| match info {
+                InfoVrf::TableId(table) => Some(*table),
+                _ => None,
+            }),
+            _ => None,
+        })
+    })
+}

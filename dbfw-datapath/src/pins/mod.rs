@@ -1,0 +1,284 @@
+//! The pin directory: `<pin_dir>/v<ABI>/`, one file for every map, program and link.
+//!
+//! Whoever can open the pinned links can detach them, so the directory is 0750 root:dbfw,
+//! links and programs are 0600, maps 0640 so that the group may read them.
+
+pub(crate) mod names;
+
+use std::{
+    fs, io,
+    os::{
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+        unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    sys::statfs::statfs,
+    unistd::{Gid, Group, chown},
+};
+
+use crate::{error::DatapathError, sys};
+
+/// Group whose members may read the maps and the control socket.
+pub const GROUP: &str = "dbfw";
+
+const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
+/// Ends the name of a pin that is about to replace another; no name of an interface is
+/// encoded to it.
+const FRESH: &str = "~new";
+const DIRECTORY_MODE: u32 = 0o750;
+const MAP_MODE: u32 = 0o640;
+const PRIVATE_MODE: u32 = 0o600;
+
+/// The directory, opened and locked by its one writer.
+#[derive(Debug)]
+pub(crate) struct Pins {
+    path: PathBuf,
+    group: Option<Gid>,
+    /// Holds the flock for as long as this process lives.
+    lock: fs::File,
+}
+
+impl Pins {
+    /// Makes or opens `<pin_dir>/v<abi>`, checks that nobody else could have put anything
+    /// there, and locks it.
+    pub(crate) fn open(pin_dir: &Path, abi: u32) -> Result<Self, DatapathError> {
+        let group = Group::from_name(GROUP).ok().flatten().map(|group| group.gid);
+        check_bpffs(pin_dir)?;
+        let path = directory(pin_dir, abi);
+        for directory in [pin_dir, &path] {
+            make_directory(directory, group)?;
+        }
+        let lock = lock(pin_dir)?;
+        // What a crash left between pinning and renaming.
+        for leftover in list(&path, "")?.iter().filter(|name| name.ends_with(FRESH)) {
+            remove(&path.join(leftover))?;
+        }
+        Ok(Self { path, group, lock })
+    }
+
+    /// Makes the directories again if somebody removed them, and locks the new one: the old
+    /// lock is on a directory that a second agent cannot find.
+    pub(crate) fn ensure_directories(&mut self, pin_dir: &Path) -> Result<(), DatapathError> {
+        for directory in [pin_dir, &self.path] {
+            make_directory(directory, self.group)?;
+        }
+        let stat = |error| DatapathError::pin("stat", pin_dir, error);
+        let (there, locked) =
+            (fs::metadata(pin_dir).map_err(stat)?, self.lock.metadata().map_err(stat)?);
+        if (there.dev(), there.ino()) != (locked.dev(), locked.ino()) {
+            self.lock = lock(pin_dir)?;
+        }
+        Ok(())
+    }
+
+    /// Where everything is pinned.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where an object is pinned.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Gives a pinned map its mode and group.
+    pub(crate) fn protect_map(&self, name: &str) -> Result<(), DatapathError> {
+        let path = self.path(name);
+        fs::set_permissions(&path, fs::Permissions::from_mode(MAP_MODE))
+            .map_err(|error| DatapathError::pin("chmod", &path, error))?;
+        if let Some(group) = self.group {
+            // Without CAP_CHOWN it needs the group among ours; readers then lack access to
+            // this one map, which the control socket makes up for.
+            if let Err(error) = chown(&path, None, Some(group)) {
+                tracing::warn!(path = %path.display(), %error, "cannot give the map to group {GROUP}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Pins a program or link, replacing what is pinned there in one step.
+    pub(crate) fn replace(&self, fd: BorrowedFd<'_>, name: &str) -> Result<(), DatapathError> {
+        let path = self.path(name);
+        let fresh = self.path(&format!("{name}{FRESH}"));
+        remove(&fresh)?;
+        sys::obj_pin(fd, &fresh).map_err(|error| DatapathError::pin("pin", &fresh, error))?;
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(PRIVATE_MODE))
+            .map_err(|error| DatapathError::pin("chmod", &fresh, error))?;
+        fs::rename(&fresh, &path).map_err(|error| DatapathError::pin("rename", &path, error))
+    }
+
+    /// Removes a pin; one that is not there is fine.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), DatapathError> {
+        remove(&self.path(name))
+    }
+
+    /// The link pinned as `name`.
+    pub(crate) fn link(&self, name: &str) -> io::Result<OwnedFd> {
+        sys::obj_get(&self.path(name), false)
+    }
+
+    /// Pins a link again if its pin is gone or another link's; whether it was.
+    pub(crate) fn repair_link(
+        &self,
+        name: &str,
+        link: BorrowedFd<'_>,
+    ) -> Result<bool, DatapathError> {
+        let same = self
+            .link(name)
+            .and_then(|pinned| Ok(sys::link_info(pinned.as_fd())? == sys::link_info(link)?));
+        if matches!(same, Ok(true)) {
+            return Ok(false);
+        }
+        self.replace(link, name)?;
+        Ok(true)
+    }
+
+    /// Detaches a link and removes its pin.
+    pub(crate) fn detach_link(
+        &self,
+        name: &str,
+        link: BorrowedFd<'_>,
+    ) -> Result<(), DatapathError> {
+        // The kernel refuses to detach a link that is attached no more: that is the goal.
+        let _ = sys::link_detach(link);
+        self.remove(name)
+    }
+}
+
+/// `<pin_dir>/v<abi>`.
+pub(crate) fn directory(pin_dir: &Path, abi: u32) -> PathBuf {
+    pin_dir.join(format!("v{abi}"))
+}
+
+/// The directories of other ABIs below `pin_dir`.
+pub(crate) fn other_directories(pin_dir: &Path, abi: u32) -> Result<Vec<PathBuf>, DatapathError> {
+    let own = format!("v{abi}");
+    let names = list(pin_dir, "v")?;
+    Ok(names.into_iter().filter(|name| *name != own).map(|name| pin_dir.join(name)).collect())
+}
+
+/// Names of the files in `directory` that begin with `prefix`, sorted.
+pub(crate) fn list(directory: &Path, prefix: &str) -> Result<Vec<String>, DatapathError> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(DatapathError::pin("list", directory, error)),
+    };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.starts_with(prefix))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Removes a pin; one that is not there is fine.
+pub(crate) fn remove(path: &Path) -> Result<(), DatapathError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(DatapathError::pin("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_bpffs(pin_dir: &Path) -> Result<(), DatapathError> {
+    let existing = pin_dir.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let kind = statfs(existing)
+        .map_err(|errno| DatapathError::pin("statfs", existing, errno.into()))?
+        .filesystem_type();
+    if kind.0 as u32 != BPF_FS_MAGIC {
+        return Err(DatapathError::NoBpffs { path: existing.to_owned() });
+    }
+    // A bpffs of this mount namespace alone would take the links with it when the service
+    // stops. What cannot be compared (no right to look at process 1) is not refused.
+    let host = Path::new("/proc/1/root").join(existing.strip_prefix("/").unwrap_or(existing));
+    if let (Ok(ours), Ok(host)) = (fs::metadata(existing), fs::metadata(host))
+        && ours.dev() != host.dev()
+    {
+        return Err(DatapathError::PrivateBpffs { path: existing.to_owned() });
+    }
+    Ok(())
+}
+
+fn make_directory(path: &Path, group: Option<Gid>) -> Result<(), DatapathError> {
+    match fs::DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
+        Ok(()) => {
+            // The umask may have narrowed it.
+            fs::set_permissions(path, fs::Permissions::from_mode(DIRECTORY_MODE))
+                .map_err(|error| DatapathError::pin("chmod", path, error))?;
+            if let Some(group) = group
+                && let Err(error) = chown(path, None, Some(group))
+            {
+                tracing::warn!(path = %path.display(), %error, "cannot give the directory to group {GROUP}");
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let metadata = fs::symlink_metadata(path)
+                .map_err(|error| DatapathError::pin("stat", path, error))?;
+            let ours = nix::unistd::geteuid().as_raw();
+            if !metadata.is_dir() || metadata.uid() != ours || metadata.mode() & 0o022 != 0 {
+                return Err(DatapathError::Squatted {
+                    path: path.to_owned(),
+                    owner: metadata.uid(),
+                    mode: metadata.mode() & 0o7777,
+                });
+            }
+            Ok(())
+        }
+        Err(error) => Err(DatapathError::pin("make", path, error)),
+    }
+}
+
+/// One writer: the flock on the directory itself, which the kernel drops with the process.
+fn lock(pin_dir: &Path) -> Result<fs::File, DatapathError> {
+    let file =
+        fs::File::open(pin_dir).map_err(|error| DatapathError::pin("open", pin_dir, error))?;
+    // SAFETY: the descriptor is open.
+    if unsafe { libc::flock(file.as_fd().as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        return Ok(file);
+    }
+    let error = io::Error::last_os_error();
+    if error.kind() != io::ErrorKind::WouldBlock {
+        return Err(DatapathError::pin("lock", pin_dir, error));
+    }
+    Err(DatapathError::Locked { path: pin_dir.to_owned(), pid: lock_holder(pin_dir) })
+}
+
+/// The process that holds the flock on `path`, if any.
+pub fn lock_holder(path: &Path) -> Option<u32> {
+    let metadata = fs::metadata(path).ok()?;
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    parse_lock_holder(&locks, metadata.dev(), metadata.ino())
+}
+
+/// `/proc/locks` (proc_locks(5)): number, type, …, pid, major:minor:inode, range.
+fn parse_lock_holder(locks: &str, dev: u64, inode: u64) -> Option<u32> {
+    let file =
+        format!("{:02x}:{:02x}:{inode}", nix::sys::stat::major(dev), nix::sys::stat::minor(dev));
+    locks.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        match fields[..] {
+            [_, "FLOCK", _, _, pid, at, ..] if at == file => pid.parse().ok(),
+            _ => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_holder_is_found() {
+        let locks = "1: POSIX  ADVISORY  WRITE 11 00:1c:7 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 4321 00:1c:7 0 EOF\n";
+        let dev = nix::sys::stat::makedev(0, 0x1c);
+        assert_eq!(parse_lock_holder(locks, dev, 7), Some(4321));
+        assert_eq!(parse_lock_holder(locks, dev, 8), None);
+    }
+}

@@ -1,0 +1,95 @@
+//! Names of pins: what a pin holds can be told from its name.
+
+use crate::hook::HookMode;
+
+/// Pin of the backstop's link.
+pub(crate) const BACKSTOP_PIN: &str = "link_backstop";
+/// Pins of the interfaces' links begin with it; the mode and the interface's name follow.
+pub(crate) const LINK_PINS: &str = "link_";
+
+/// Name of a program's pin.
+pub(crate) fn program_pin(program: &str) -> String {
+    format!("prog_{program}")
+}
+
+/// Name of the pin of an interface's link.
+pub(crate) fn link_pin(mode: HookMode, interface: &str) -> String {
+    format!("{LINK_PINS}{}_{}", mode.as_str(), encode(interface))
+}
+
+/// The mode of a link, by its pin; `None`: it is no interface's.
+pub(crate) fn mode_of(pin: &str) -> Option<HookMode> {
+    HookMode::ALL.into_iter().find(|mode| pin.starts_with(&link_pin(*mode, "")))
+}
+
+/// What a link is attached to, by its pin: an interface, or "backstop".
+pub(crate) fn attached_to(pin: &str) -> String {
+    let interface =
+        HookMode::ALL.into_iter().find_map(|mode| pin.strip_prefix(&link_pin(mode, "")));
+    match interface {
+        Some(interface) => decode(interface),
+        None => pin.strip_prefix(LINK_PINS).unwrap_or(pin).to_owned(),
+    }
+}
+
+/// An interface's name as part of a pin's: bpffs takes no dots.
+fn encode(interface: &str) -> String {
+    let mut encoded = String::with_capacity(interface.len());
+    for byte in interface.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// The interface's name in an encoded one.
+fn decode(encoded: &str) -> String {
+    let mut parts = encoded.split('%');
+    let mut name = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let escape = part.split_at_checked(2);
+        match escape.and_then(|(hex, rest)| Some((u8::from_str_radix(hex, 16).ok()?, rest))) {
+            Some((byte, rest)) => {
+                name.push(byte);
+                name.extend(rest.as_bytes());
+            }
+            None => {
+                name.push(b'%');
+                name.extend(part.as_bytes());
+            }
+        }
+    }
+    String::from_utf8_lossy(&name).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_encoded_for_bpffs() {
+        assert_eq!(encode("eth0"), "eth0");
+        assert_eq!(encode("eth0.100"), "eth0%2E100");
+        assert_eq!(encode("wg%"), "wg%25");
+        for name in ["eth0", "eth0.100", "wg%", "%zz", "br-1_2", "größe"] {
+            assert_eq!(decode(&encode(name)), name);
+        }
+        assert_eq!(decode("a%zz%2"), "a%zz%2");
+    }
+
+    #[test]
+    fn pins_tell_what_is_attached() {
+        assert_eq!(attached_to(BACKSTOP_PIN), "backstop");
+        assert_eq!(mode_of(BACKSTOP_PIN), None);
+        for mode in HookMode::ALL {
+            for interface in ["eth0", "eth0.100", "br-0_1"] {
+                let pin = link_pin(mode, interface);
+                assert_eq!((attached_to(&pin).as_str(), mode_of(&pin)), (interface, Some(mode)));
+            }
+        }
+        assert_eq!(attached_to("link_of_another_time"), "of_another_time");
+    }
+}

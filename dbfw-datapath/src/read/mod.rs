@@ -1,0 +1,273 @@
+//! The pinned maps and programs for those who only look: metrics and the command line.
+
+mod lookup;
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+};
+
+use dbfw_common::{
+    ABI_VERSION, Counted, Counter, DATABASE_SLOTS, Entry, FRONT4, FRONT6, Family, PORT_WORDS,
+    PORTS, RuleCounter, Trace,
+};
+use dbfw_core::source::Prefix;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::{
+    databases::{self, DatabaseSlot},
+    error::DatapathError,
+    hook::HookMode,
+    keys::family_of,
+    maps::{self, Maps},
+    object::SECOND_COPIES,
+    pins::{
+        self,
+        names::{BACKSTOP_PIN, LINK_PINS, mode_of, program_pin},
+    },
+    sets::{self, hosts, trie_name},
+    sys::{self, Attached},
+};
+
+const XDP_PASS: u32 = 2;
+
+/// Opened read-only: enough for a member of the group, without any capability.
+#[derive(Debug)]
+pub struct Reader {
+    directory: PathBuf,
+    maps: Maps,
+}
+
+/// Counters of one database and family.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Let in.
+    pub allowed: Counter,
+    /// Dropped, in the order of [`dbfw_common::Reason::DROPS`].
+    pub dropped: Vec<Counter>,
+    /// Observed, in the same order.
+    pub observed: Vec<Counter>,
+}
+
+impl Totals {
+    /// One of them; zero for a reason packets are not dropped for.
+    pub fn get(&self, counted: Counted) -> Counter {
+        let of = |counters: &[Counter], reason| {
+            let at = dbfw_common::Reason::DROPS.iter().position(|known| *known == reason);
+            at.and_then(|at| counters.get(at)).copied().unwrap_or_default()
+        };
+        match counted {
+            Counted::Allowed => self.allowed,
+            Counted::Dropped(reason) => of(&self.dropped, reason),
+            Counted::Observed(reason) => of(&self.observed, reason),
+        }
+    }
+}
+
+/// What a program decided on a crafted packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the program returned: whether the packet passes.
+    pub passes: bool,
+    /// What it wrote about its decision.
+    pub trace: Trace,
+}
+
+/// A pinned link, as far as it can be seen without touching it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinnedLink {
+    /// Name of the pin.
+    pub pin: String,
+    /// `None`: the backstop.
+    pub mode: Option<HookMode>,
+    /// The interface; 0: attached no more. `None`: the backstop.
+    pub ifindex: Option<u32>,
+    /// The program attached.
+    pub program: u32,
+    /// It is one of the programs pinned beside it, and uses the maps pinned there.
+    pub ours: bool,
+    /// Somebody else's program stands before it in its chain.
+    pub preceded: bool,
+}
+
+impl Reader {
+    /// Opens what is pinned below `pin_dir`.
+    pub fn open(pin_dir: &Path) -> Result<Self, DatapathError> {
+        Self::open_abi(pin_dir, ABI_VERSION)
+    }
+
+    pub(crate) fn open_abi(pin_dir: &Path, abi: u32) -> Result<Self, DatapathError> {
+        let directory = pins::directory(pin_dir, abi);
+        let maps = Maps::open(&directory, true)?;
+        Ok(Self { directory, maps })
+    }
+
+    /// Calls `visit` with every entry of the sets and the name of its map.
+    pub fn for_each_entry<E: From<DatapathError>>(
+        &self,
+        mut visit: impl FnMut(&'static str, Prefix, Entry) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for family in Family::ALL {
+            self.for_each_host(family, &mut visit)?;
+            let name = trie_name(family);
+            self.maps.for_each_net(family, &mut |prefix, entry| visit(name, prefix, entry))?;
+        }
+        Ok(())
+    }
+
+    /// The entry that decides for `address`, found as the programs find it but without the
+    /// presence bits, and its map.
+    pub fn lookup(&self, address: IpAddr) -> Result<Option<(&'static str, Entry)>, DatapathError> {
+        let family = family_of(address);
+        if let Some(entry) = self.host(address)? {
+            return Ok(Some((hosts::outer_name(family), entry)));
+        }
+        Ok(self.maps.net(address)?.map(|entry| (trie_name(family), entry)))
+    }
+
+    /// Whether the presence bits let a lookup of `address` go on to the sets.
+    pub fn front(&self, address: IpAddr) -> Result<bool, DatapathError> {
+        sets::admits(address, |word| self.front_word(family_of(address), word))
+    }
+
+    pub(crate) fn front_word(&self, family: Family, word: u32) -> Result<u64, DatapathError> {
+        let (words, name) = match family {
+            Family::V4 => (&self.maps.front4, FRONT4),
+            Family::V6 => (&self.maps.front6, FRONT6),
+        };
+        words.get(word).map_err(|error| maps::read_error(name, &error))
+    }
+
+    pub(crate) fn maps(&self) -> &Maps {
+        &self.maps
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Every database the kernel knows, with the ports it protects.
+    pub fn databases(&self) -> Result<Vec<DatabaseSlot>, DatapathError> {
+        let mut words = Vec::with_capacity(PORT_WORDS as usize);
+        for word in 0..PORT_WORDS {
+            let ids = self.maps.ports.get(word);
+            words.push(ids.map_err(|error| maps::read_error(PORTS, &error))?);
+        }
+        let mut ports = databases::ports_of(&words);
+        let mut found = Vec::new();
+        for id in 1..DATABASE_SLOTS {
+            let slot = self.maps.database(id)?;
+            let ports = ports.remove(&id).unwrap_or_default();
+            found.extend(databases::database_of(id as u8, &slot, ports));
+        }
+        Ok(found)
+    }
+
+    /// Counters of one database (0: the host) and family.
+    pub fn totals(&self, database: u8, family: Family) -> Result<Totals, DatapathError> {
+        let counter = |counted| self.maps.counter(u32::from(database), family, counted);
+        let reasons = dbfw_common::Reason::DROPS;
+        Ok(Totals {
+            allowed: counter(Counted::Allowed)?,
+            dropped: reasons
+                .map(|r| counter(Counted::Dropped(r)))
+                .into_iter()
+                .collect::<Result<_, _>>()?,
+            observed: reasons
+                .map(|r| counter(Counted::Observed(r)))
+                .into_iter()
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Counter of one rule slot.
+    pub fn rule(&self, slot: u32) -> Result<RuleCounter, DatapathError> {
+        self.maps.rule_counter(slot)
+    }
+
+    /// Entries of each set, by map name, counted one by one.
+    pub fn sizes(&self) -> Result<BTreeMap<&'static str, u64>, DatapathError> {
+        use dbfw_common::{HOSTS4, HOSTS6, NETS4, NETS6};
+        let mut sizes = BTreeMap::from([(HOSTS4, 0), (HOSTS6, 0), (NETS4, 0), (NETS6, 0)]);
+        self.for_each_entry(|map, _, _| {
+            *sizes.entry(map).or_default() += 1;
+            Ok::<(), DatapathError>(())
+        })?;
+        Ok(sizes)
+    }
+
+    /// The pinned links. Needs the right to open them: root.
+    pub fn links(&self) -> Result<Vec<PinnedLink>, DatapathError> {
+        let mut programs = BTreeMap::new();
+        for name in dbfw_common::PROGRAMS {
+            let path = self.directory.join(program_pin(name));
+            let info = sys::obj_get(&path, true)
+                .and_then(|fd| sys::program_info(fd.as_fd()))
+                .map_err(|error| DatapathError::pin("open", &path, error))?;
+            programs.insert(info.id, self.maps.foreign(&info.map_ids).is_none());
+        }
+        // They are not there where the kernel has no TCX.
+        for (name, _) in SECOND_COPIES {
+            let path = self.directory.join(program_pin(name));
+            if let Ok(info) = sys::obj_get(&path, true).and_then(|fd| sys::program_info(fd.as_fd()))
+            {
+                programs.insert(info.id, self.maps.foreign(&info.map_ids).is_none());
+            }
+        }
+        let mut links = Vec::new();
+        for pin in pins::list(&self.directory, LINK_PINS)? {
+            let path = self.directory.join(&pin);
+            let info = sys::obj_get(&path, false)
+                .and_then(|fd| sys::link_info(fd.as_fd()))
+                .map_err(|error| DatapathError::pin("open", &path, error))?;
+            let mode = mode_of(&pin);
+            let ifindex = match info.attached {
+                Attached::Xdp { ifindex } | Attached::Tcx { ifindex } => Some(ifindex),
+                _ if pin == BACKSTOP_PIN => None,
+                _ => Some(0),
+            };
+            let ours = programs.get(&info.program).copied().unwrap_or(false);
+            let chain = match info.attached {
+                Attached::Tcx { ifindex } if ifindex != 0 => sys::tcx_chain(ifindex).ok(),
+                _ => None,
+            };
+            let first = chain.and_then(|chain| chain.programs.first().copied());
+            let preceded = first.is_some_and(|first| first != info.program);
+            links.push(PinnedLink { pin, mode, ifindex, program: info.program, ours, preceded });
+        }
+        Ok(links)
+    }
+
+    /// Runs the pinned program called `program` on `packet` (BPF_PROG_TEST_RUN) without
+    /// counting it. Needs the right to open the pin: root.
+    pub fn test_run(&self, program: &'static str, packet: &[u8]) -> Result<Outcome, DatapathError> {
+        let path = self.directory.join(program_pin(program));
+        let fd =
+            sys::obj_get(&path, false).map_err(|error| DatapathError::pin("open", &path, error))?;
+        let failed = |error| DatapathError::map("run", "BPF_PROG_TEST_RUN", error);
+        // The program writes its trace on the CPU it runs on: stay there to read it.
+        let this = nix::unistd::Pid::from_raw(0);
+        let before = sched_getaffinity(this).map_err(|errno| failed(errno.into()))?;
+        let cpu = (0..CpuSet::count())
+            .find(|&cpu| before.is_set(cpu).unwrap_or(false))
+            .ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
+        let mut one = CpuSet::new();
+        one.set(cpu).map_err(|errno| failed(errno.into()))?;
+        sched_setaffinity(this, &one).map_err(|errno| failed(errno.into()))?;
+        let result = sys::test_run(fd.as_fd(), packet);
+        let trace = self.maps.trace.get(&0, 0);
+        let restored = sched_setaffinity(this, &before);
+        let returned = result.map_err(failed)?;
+        restored.map_err(|errno| failed(errno.into()))?;
+        let traces = trace.map_err(|error| maps::read_error(dbfw_common::TRACE, &error))?;
+        let trace = traces.get(cpu).copied().unwrap_or_default();
+        let passes = match program {
+            dbfw_common::PROGRAM_XDP | dbfw_common::PROGRAM_XDP_L3 => returned == XDP_PASS,
+            // TCX_NEXT is -1.
+            _ => returned == u32::MAX,
+        };
+        Ok(Outcome { passes, trace })
+    }
+}

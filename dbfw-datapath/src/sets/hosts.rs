@@ -1,0 +1,300 @@
+//! The tables of hosts of one family: the one in use, and its way to a larger one.
+//!
+//! HOSTS4 and HOSTS6 have room for two tables. A new one is filled beside the one in use,
+//! then one word says that it is the one from now on; the old goes when no program can be
+//! looking at it any more. Each is pinned by its place, before it is used, so that at every
+//! moment the pin of the table in use is there for readers and for the next agent.
+
+use std::{
+    io,
+    net::IpAddr,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use aya_obj::generated::{BPF_F_INNER_MAP, BPF_F_MMAPABLE, bpf_map_type};
+use dbfw_common::{
+    ENTRIES, FRONT4, FRONT6, Family, HOSTS4, HOSTS6, TABLES, TABLES4, TABLES6, TableRef,
+};
+
+use super::{
+    presence::Presence,
+    table::{Probe, Table, bits_for, bucket_words, capacity},
+};
+use crate::{
+    error::DatapathError,
+    mmap::Words,
+    pins::Pins,
+    sys::{self, MapInfo},
+};
+
+/// A table this many times too large is replaced by one that fits.
+const OVERSIZE: usize = 32;
+/// Most buckets, as a power of two.
+const MAX_BITS: u32 = 24;
+
+/// The pins of a family's tables.
+pub(crate) fn table_pins(family: Family) -> [&'static str; TABLES as usize] {
+    match family {
+        Family::V4 => TABLES4,
+        Family::V6 => TABLES6,
+    }
+}
+
+/// The map that holds a family's tables.
+pub(crate) fn outer_name(family: Family) -> &'static str {
+    match family {
+        Family::V4 => HOSTS4,
+        Family::V6 => HOSTS6,
+    }
+}
+
+/// What a table of `1 << bits` buckets is as a map.
+fn shape(family: Family, bits: u32) -> MapInfo {
+    MapInfo {
+        id: 0,
+        map_type: bpf_map_type::BPF_MAP_TYPE_ARRAY as u32,
+        key_size: 4,
+        value_size: bucket_words(family) * 8,
+        max_entries: 1 << bits,
+        flags: BPF_F_MMAPABLE | BPF_F_INNER_MAP,
+    }
+}
+
+/// Opens the table that `word` says is in use, by its pin in `directory`. `None` if there is
+/// no table, or if the one that is pinned is not the one in `outer`.
+pub(crate) fn open_table(
+    directory: &Path,
+    outer: &OwnedFd,
+    family: Family,
+    word: u64,
+    read_only: bool,
+) -> Result<Option<(TableRef, OwnedFd, u32)>, DatapathError> {
+    let place = TableRef::from_word(word);
+    let Some(&pin) = table_pins(family).get(place.slot as usize) else { return Ok(None) };
+    if !(1..=MAX_BITS).contains(&place.bits) {
+        return Ok(None);
+    }
+    let path = directory.join(pin);
+    let fd = match sys::obj_get(&path, read_only) {
+        Ok(fd) => fd,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(DatapathError::pin("open", &path, error)),
+    };
+    let expected = shape(family, place.bits);
+    let wrong = |found| DatapathError::WrongPin {
+        path: path.clone(),
+        found,
+        expected: expected.to_string(),
+    };
+    let found = sys::map_info(fd.as_fd()).map_err(|_| wrong("not a map".to_owned()))?;
+    if found.map_type != expected.map_type || found.value_size != expected.value_size {
+        return Err(wrong(found.to_string()));
+    }
+    let id = sys::inner_id(outer.as_fd(), place.slot)
+        .map_err(|error| DatapathError::map("read", outer_name(family), error))?;
+    if id != Some(found.id) || expected != (MapInfo { id: 0, ..found }) {
+        return Ok(None);
+    }
+    Ok(Some((place, fd, found.id)))
+}
+
+/// Removes the pins of both families' hosts if one of them is missing: the ids of a table
+/// mean nothing without ENTRIES, nor a table without the word that says which it is. What
+/// runs keeps the maps it has; the agent's programs get new ones, filled before they are
+/// attached.
+pub(crate) fn discard_incomplete(pins: &Pins) -> Result<(), DatapathError> {
+    let exists = |name: &str| pins.path(name).exists();
+    let fixed = [ENTRIES, FRONT4, FRONT6, HOSTS4, HOSTS6];
+    let tables = [TABLES4, TABLES6].into_iter().flatten();
+    if !fixed.into_iter().chain(tables.clone()).any(exists) {
+        return Ok(());
+    }
+    let mut complete = fixed.into_iter().all(exists);
+    for (family, front) in [(Family::V4, FRONT4), (Family::V6, FRONT6)] {
+        complete = complete && {
+            let open = |name| {
+                let path = pins.path(name);
+                sys::obj_get(&path, false).map_err(|error| DatapathError::pin("open", &path, error))
+            };
+            let mut word = [0; 8];
+            sys::array_get(open(front)?.as_fd(), 0, &mut word)
+                .map_err(|error| DatapathError::map("read", front, error))?;
+            let (outer, word) = (open(outer_name(family))?, u64::from_ne_bytes(word));
+            word == 0 || open_table(pins.directory(), &outer, family, word, false)?.is_some()
+        };
+    }
+    if !complete {
+        tracing::warn!("pins of the hosts were missing: their maps are made anew");
+        fixed.into_iter().chain(tables).try_for_each(|name| pins.remove(name))?;
+    }
+    Ok(())
+}
+
+/// Makes a table and puts it into `outer`, to see whether the kernel takes it.
+pub(crate) fn try_table(outer: BorrowedFd<'_>, family: Family) -> Result<(), DatapathError> {
+    let table = Fresh::make(family, bits_for(family, 0))?;
+    sys::inner_set(outer, 0, table.fd.as_fd())
+        .map_err(|error| DatapathError::map("put a table into", outer_name(family), error))
+}
+
+/// The hosts of one family, as their one writer has them.
+#[derive(Debug)]
+pub(crate) struct Hosts {
+    family: Family,
+    outer: OwnedFd,
+    place: u32,
+    fd: OwnedFd,
+    id: u32,
+    table: Table,
+}
+
+/// What a new table is filled with beside the hosts of the old one.
+pub(crate) struct Fresh {
+    fd: OwnedFd,
+    id: u32,
+    table: Table,
+    /// Hosts of the old table whose buckets in the new one are full.
+    pub(crate) spilled: Vec<(IpAddr, u16)>,
+}
+
+impl Hosts {
+    /// Opens the table in use, or makes the first.
+    pub(crate) fn open(
+        pins: &Pins,
+        outer: OwnedFd,
+        family: Family,
+        presence: &Presence,
+    ) -> Result<Self, DatapathError> {
+        let found = open_table(pins.directory(), &outer, family, presence.table_word(), false)?;
+        if let Some((place, fd, id)) = found {
+            let table = map_table(&fd, family, place.bits)?;
+            return Ok(Self { family, outer, place: place.slot, fd, id, table });
+        }
+        let bits = bits_for(family, 0);
+        let Fresh { fd, id, table, .. } = Fresh::make(family, bits)?;
+        let hosts = Self { family, outer, place: 0, fd, id, table };
+        hosts.pin(pins)?;
+        hosts.set(hosts.place)?;
+        presence.set_table_word(TableRef { slot: hosts.place, bits }.to_word());
+        Ok(hosts)
+    }
+
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    pub(crate) fn table_mut(&mut self) -> &mut Table {
+        &mut self.table
+    }
+
+    /// The size, as a power of two of buckets, of the table that `hosts` want instead of the
+    /// one there is.
+    pub(crate) fn wanted_bits(&self, hosts: usize) -> Option<u32> {
+        let (has, fit) = (capacity(self.family, self.table.bits()), bits_for(self.family, hosts));
+        let oversize = has > OVERSIZE * capacity(self.family, fit);
+        (hosts > has || oversize).then_some(fit.min(MAX_BITS))
+    }
+
+    /// A table of another size with the hosts of this one.
+    pub(crate) fn fresh(&self, bits: u32) -> Result<Fresh, DatapathError> {
+        let mut fresh = Fresh::make(self.family, bits)?;
+        for (address, id) in self.table.iter() {
+            let probe = Probe::new(address);
+            if fresh.table.insert(&probe, id).is_err() {
+                fresh.spilled.push((address, id));
+            }
+        }
+        Ok(fresh)
+    }
+
+    /// Puts a new table in the place of the one in use. A program finds the old one or the
+    /// new one, until the old is gone only the new.
+    pub(crate) fn switch(
+        &mut self,
+        pins: &Pins,
+        presence: &Presence,
+        fresh: Fresh,
+    ) -> Result<(), DatapathError> {
+        let (old, new) = (self.place, (self.place + 1) % TABLES);
+        let before = (
+            std::mem::replace(&mut self.fd, fresh.fd),
+            std::mem::replace(&mut self.id, fresh.id),
+            std::mem::replace(&mut self.table, fresh.table),
+        );
+        self.place = new;
+        if let Err(error) = self.pin(pins).and_then(|()| self.set(new)) {
+            (self.fd, self.id, self.table) = before;
+            self.place = old;
+            return Err(error);
+        }
+        presence.set_table_word(TableRef { slot: new, bits: self.table.bits() }.to_word());
+        // From here on the new one counts, whatever becomes of the old.
+        let cleared = self.wait_for_programs().and_then(|()| {
+            sys::inner_clear(self.outer.as_fd(), old)
+                .map_err(|error| self.failed("clear a place of", error))?;
+            pins.remove(table_pins(self.family)[old as usize])
+        });
+        if let Err(error) = cleared {
+            tracing::warn!(%error, "the memory of an old table of hosts is not freed");
+        }
+        Ok(())
+    }
+
+    /// Returns when no program runs any more that runs now.
+    pub(crate) fn wait_for_programs(&self) -> Result<(), DatapathError> {
+        self.set(self.place)
+    }
+
+    /// Pins the table again if its pin is gone or something else; its name if so.
+    pub(crate) fn repair_pin(&self, pins: &Pins) -> Result<Option<&'static str>, DatapathError> {
+        let name = table_pins(self.family)[self.place as usize];
+        let pinned = sys::obj_get(&pins.path(name), false)
+            .and_then(|fd| sys::map_info(fd.as_fd()))
+            .map(|info| info.id);
+        if matches!(pinned, Ok(pinned) if pinned == self.id) {
+            return Ok(None);
+        }
+        self.pin(pins)?;
+        Ok(Some(name))
+    }
+
+    fn pin(&self, pins: &Pins) -> Result<(), DatapathError> {
+        let name = table_pins(self.family)[self.place as usize];
+        pins.replace(self.fd.as_fd(), name)?;
+        pins.protect_map(name)
+    }
+
+    fn set(&self, place: u32) -> Result<(), DatapathError> {
+        sys::inner_set(self.outer.as_fd(), place, self.fd.as_fd())
+            .map_err(|error| self.failed("put a table into", error))
+    }
+
+    fn failed(&self, action: &str, error: io::Error) -> DatapathError {
+        DatapathError::map(action, outer_name(self.family), error)
+    }
+}
+
+impl Fresh {
+    fn make(family: Family, bits: u32) -> Result<Self, DatapathError> {
+        let shape = shape(family, bits);
+        let failed = |error| DatapathError::map("make a table for", outer_name(family), error);
+        let name = outer_name(family);
+        let fd = sys::array_create(name, shape.value_size, shape.max_entries, shape.flags)
+            .map_err(failed)?;
+        let id = sys::map_info(fd.as_fd()).map_err(failed)?.id;
+        let table = map_table(&fd, family, bits)?;
+        Ok(Self { fd, id, table, spilled: Vec::new() })
+    }
+
+    /// As [`Table::insert`].
+    pub(crate) fn insert(&mut self, probe: &Probe, id: u16) -> Result<Option<u16>, ()> {
+        self.table.insert(probe, id)
+    }
+}
+
+fn map_table(fd: &OwnedFd, family: Family, bits: u32) -> Result<Table, DatapathError> {
+    let words = Words::map(fd.as_fd(), bucket_words(family) << bits)
+        .map_err(|error| DatapathError::map("map the memory of", outer_name(family), error))?;
+    Ok(Table::new(words, family, bits))
+}

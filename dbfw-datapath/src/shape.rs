@@ -1,0 +1,33 @@
+//! The built object, and the shape of each map it defines.
+
+use std::collections::BTreeMap;
+
+use dbfw_common::MAPS;
+
+use crate::{error::DatapathError, sys::MapInfo};
+
+/// The kernel programs, as built.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dbfw-ebpf"));
+
+/// What the object says of each map: the shape a pin must have to be adopted.
+pub(crate) fn map_shapes() -> Result<BTreeMap<&'static str, MapInfo>, DatapathError> {
+    let object =
+        aya_obj::Object::parse(OBJECT).map_err(|error| DatapathError::Object(error.to_string()))?;
+    MAPS.iter()
+        .map(|&name| {
+            let map = object
+                .maps
+                .get(name)
+                .ok_or_else(|| DatapathError::Object(format!("no map {name}")))?;
+            let info = MapInfo {
+                id: 0,
+                map_type: map.map_type(),
+                key_size: map.key_size(),
+                value_size: map.value_size(),
+                max_entries: map.max_entries(),
+                flags: map.map_flags(),
+            };
+            Ok((name, info))
+        })
+        .collect()
+}
