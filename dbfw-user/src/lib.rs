@@ -9,6 +9,7 @@ pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod control;
+mod fs;
 pub mod observe;
 pub mod protection;
 pub mod provider;

@@ -5,6 +5,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 
+use percent_encoding::percent_decode_str;
 use serde_json_path::JsonPath;
 use url::Url;
 
@@ -190,14 +191,16 @@ impl FromStr for Selector {
 
     /// The text behind the '#'.
     fn from_str(text: &str) -> Result<Self, FeedError> {
-        let text = percent_decoded(text)
+        let text = percent_decode_str(text)
+            .decode_utf8()
+            .ok()
             .filter(|decoded| !decoded.contains(char::is_control))
             .ok_or_else(|| FeedError::Encoding { text: shown(text) })?;
         if text.is_empty() {
             return Err(FeedError::NoSelector);
         }
         if text.starts_with('$') {
-            return check_json_path(&text).map(|()| Self::Json(text));
+            return check_json_path(&text).map(|()| Self::Json(text.into_owned()));
         }
         match text.strip_prefix("csv:") {
             Some(column) => column.parse().map(Self::Csv),
@@ -249,32 +252,6 @@ fn nesting(path: &str) -> usize {
         deepest = deepest.max(open);
     }
     deepest
-}
-
-/// The text with its `%xx` replaced; a '%' before anything else stays. `None`: not UTF-8.
-fn percent_decoded(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        match (bytes[at], bytes.get(at + 1..at + 3).and_then(hex_byte)) {
-            (b'%', Some(byte)) => {
-                decoded.push(byte);
-                at += 3;
-            }
-            (byte, _) => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8(decoded).ok()
-}
-
-fn hex_byte(digits: &[u8]) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let [high, low] = *digits else { return None };
-    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
 #[cfg(test)]

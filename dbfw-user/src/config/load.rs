@@ -14,13 +14,15 @@ use super::{
     database::{Draft, read_database},
     digitalocean::DigitalOcean,
     dns::Dns,
-    open::{OpenError, read_file},
     problem::Problems,
     read::{Document, Table},
     report::{Place, Report},
     validate::{Providers, check_databases, check_providers, warn_sources},
 };
-use crate::source::{SourceType, lines::ForeignEncoding};
+use crate::{
+    fs::{OpenError, read_file},
+    source::{SourceType, lines::ForeignEncoding},
+};
 
 /// Largest configuration file in bytes.
 const MAX_FILE: u64 = 16 << 20;

@@ -9,7 +9,6 @@ pub(crate) mod duration;
 mod feeds;
 pub(crate) mod http;
 mod load;
-pub(crate) mod open;
 mod problem;
 mod provider;
 mod providers;

@@ -1,9 +1,8 @@
-//! How long to wait after a failure. Pure but for the seed.
+//! The wait after a failure. Pure but for the seed.
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    time::Duration,
-};
+use std::time::Duration;
+
+use fastrand::Rng;
 
 use crate::answers::Cause;
 
@@ -23,26 +22,21 @@ const DENIED: u32 = 4;
 #[derive(Clone, Debug)]
 pub struct Backoff {
     failures: u32,
-    random: u64,
+    random: Rng,
 }
 
 impl Default for Backoff {
     /// Seeded at random, so that many agents do not come back at the same moment.
     fn default() -> Self {
-        Self::seeded(RandomState::new().hash_one(0))
+        Self { failures: 0, random: Rng::new() }
     }
 }
 
 impl Backoff {
-    /// With a seed: the same waits every time.
-    pub const fn seeded(seed: u64) -> Self {
-        Self { failures: 0, random: seed }
-    }
-
     /// It failed (again): how long to wait.
     ///
-    /// One poll, then twice as long each time up to 20 polls or 5 minutes, whichever is less,
-    /// or one poll if that is more; of all beyond one poll up to a fifth less, at random.
+    /// Doubles from one poll, at most to 20 polls or 5 minutes, whichever is less, but never
+    /// below one poll. Anything above one poll is up to a fifth shorter, at random.
     /// `retry_after` is a floor, up to an hour.
     pub fn failed(
         &mut self,
@@ -58,23 +52,13 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
         let longest = poll.saturating_mul(POLLS).min(LONGEST);
         let wait = poll.saturating_mul(factor).min(longest);
-        let wait = (wait - wait.mul_f64(self.fraction() / 5.0)).max(poll);
+        let wait = (wait - wait.mul_f64(self.random.f64() / 5.0)).max(poll);
         wait.max(retry_after.unwrap_or_default().min(LONGEST_ASKED))
     }
 
     /// It succeeded: the next failure is the first.
     pub const fn succeeded(&mut self) {
         self.failures = 0;
-    }
-
-    /// The next number of splitmix64, from 0 to 1.
-    fn fraction(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        // 53 bits are what an f64 holds.
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 
@@ -96,7 +80,7 @@ mod tests {
     #[test]
     fn doubles_from_one_poll_to_twenty() {
         for seed in 0..100 {
-            let mut backoff = Backoff::seeded(seed);
+            let mut backoff = Backoff { failures: 0, random: Rng::with_seed(seed) };
             let waits = waits(&mut backoff, POLL, Cause::Server, 8);
             assert_eq!(waits[0], 10.0);
             for (wait, whole) in waits.iter().zip([10, 20, 40, 80, 160, 200, 200, 200]) {

@@ -1,8 +1,8 @@
-//! How many requests may be made, and when the next one. Pure: times are handed in.
+//! A budget of requests: how many may be made, and when the next one. Times are handed in.
 
 use std::{collections::VecDeque, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use super::http::Rate;
 use crate::config::RequestLimits;
@@ -11,7 +11,6 @@ const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Added to both windows: requests made an hour apart may reach the server closer together.
-/// Also how far times may go backwards before it counts as a clock that was set.
 const SLACK: Duration = Duration::from_secs(1);
 
 /// Once the server leaves nothing, one request in so long finds out how things are, also after
@@ -22,16 +21,11 @@ const PROBE: Duration = Duration::from_secs(10);
 const UNSAID: Duration = MINUTE;
 
 /// The requests of a token over the last hour, and what the server says about them.
-///
-/// When the clock is set back, the requests keep the age they had. A clock set forward cannot
-/// be told from time that passed; what the server says is left still holds then.
 #[derive(Clone, Debug)]
 pub struct Budget {
     limits: RequestLimits,
     /// When each request of the last hour was made, oldest first.
-    made: VecDeque<Timestamp>,
-    /// The latest time that was handed in.
-    latest: Timestamp,
+    made: VecDeque<Instant>,
     told: Option<Told>,
 }
 
@@ -39,11 +33,11 @@ pub struct Budget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     /// So many are left, others than dbfw included, until the oldest one expires.
-    Left { left: u32, until: Timestamp },
+    Left { left: u32, until: Instant },
     /// None at this moment (429).
-    Refused { until: Timestamp },
+    Refused { until: Instant },
     /// That time is over, and one request is on its way to find out.
-    Probing { until: Timestamp },
+    Probing { until: Instant },
 }
 
 /// Requests that may be made.
@@ -58,8 +52,7 @@ pub struct Left {
 impl Budget {
     /// A budget of which nothing is spent. A limit of 0 counts as 1.
     pub fn new(limits: RequestLimits) -> Self {
-        let made = VecDeque::new();
-        let mut budget = Self { limits, made, latest: Timestamp::MIN, told: None };
+        let mut budget = Self { limits, made: VecDeque::new(), told: None };
         budget.set_limits(limits);
         budget
     }
@@ -77,9 +70,14 @@ impl Budget {
         self.limits
     }
 
-    /// Takes one request, or says how long until it is worth asking again.
-    pub fn take(&mut self, now: Timestamp) -> Result<(), Duration> {
-        let now = self.advance(now);
+    /// Takes one request.
+    ///
+    /// # Errors
+    /// The time until it is worth asking again.
+    pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        while self.made.front().is_some_and(|made| remains(now, *made, HOUR).is_none()) {
+            self.made.pop_front();
+        }
         let hour = self.until_free(now, self.limits.per_hour, HOUR);
         let minute = self.until_free(now, self.limits.per_minute, MINUTE);
         let told = match self.told {
@@ -93,7 +91,7 @@ impl Budget {
         }
         self.told = match self.told {
             Some(Told::Left { left: 0, .. } | Told::Refused { .. } | Told::Probing { .. }) => {
-                Some(Told::Probing { until: after(now, PROBE) })
+                Some(Told::Probing { until: now + PROBE })
             }
             Some(Told::Left { left, until }) if until > now => {
                 Some(Told::Left { left: left - 1, until })
@@ -104,16 +102,15 @@ impl Budget {
         Ok(())
     }
 
-    /// What the server said with an answer of this status.
-    pub fn heard(&mut self, now: Timestamp, status: u16, rate: &Rate) {
-        let now = self.advance(now);
-        let reset = rate.reset.and_then(|reset| between(now, reset));
+    /// Takes in what the server said with an answer of this status.
+    pub fn heard(&mut self, now: Instant, status: u16, rate: &Rate) {
+        let reset = rate.reset.filter(|wait| !wait.is_zero());
         let refused = (status == 429).then(|| {
             // With requests left, the reset is not what it waits for.
             let reset = reset.filter(|_| rate.remaining.is_none_or(|left| left == 0));
             let wait = reset.unwrap_or_default().max(PROBE);
             let wait = rate.retry_after.map_or(wait, |wait| wait.max(SLACK));
-            after(now, wait.min(HOUR))
+            now + wait.min(HOUR)
         });
         self.told = match (self.told, refused) {
             (Some(Told::Refused { until: before }), Some(until)) => {
@@ -126,7 +123,7 @@ impl Budget {
                 Some(left) => {
                     let least = if left == 0 { PROBE } else { Duration::ZERO };
                     let reset = reset.unwrap_or(UNSAID).clamp(least, HOUR);
-                    Some(Told::Left { left, until: after(now, reset) })
+                    Some(Told::Left { left, until: now + reset })
                 }
                 None => told.filter(|told| matches!(told, Told::Left { .. })),
             },
@@ -134,9 +131,7 @@ impl Budget {
     }
 
     /// What may still be spent.
-    pub fn left(&self, now: Timestamp) -> Left {
-        // As if no time had passed, should it lie before the last one.
-        let now = now.max(self.latest);
+    pub fn left(&self, now: Instant) -> Left {
         let told = match self.told {
             Some(Told::Left { left, until }) if until > now => left,
             Some(Told::Refused { until } | Told::Probing { until }) if until > now => 0,
@@ -163,55 +158,21 @@ impl Budget {
         poll.max(pace(HOUR, self.limits.per_hour)).max(pace(MINUTE, self.limits.per_minute))
     }
 
-    /// Goes on to `now` and forgets what is over; returns the time to reckon with.
-    fn advance(&mut self, now: Timestamp) -> Timestamp {
-        let back = self.latest.duration_since(now);
-        let slack = SignedDuration::from_secs(SLACK.as_secs().cast_signed());
-        // What is only out of order would, time and again, make the requests older.
-        let now = if back.is_positive() && back <= slack { self.latest } else { now };
-        if back > slack {
-            self.shift(back);
-        }
-        self.latest = now;
-        while self.made.front().is_some_and(|made| remains(now, *made, HOUR).is_none()) {
-            self.made.pop_front();
-        }
-        now
-    }
-
-    /// The clock was set back.
-    fn shift(&mut self, back: SignedDuration) {
-        let earlier = |time: &mut Timestamp| {
-            *time = time.checked_sub(back).unwrap_or(Timestamp::MIN);
-        };
-        self.made.iter_mut().for_each(earlier);
-        if let Some(Told::Left { until, .. } | Told::Refused { until } | Told::Probing { until }) =
-            &mut self.told
-        {
-            earlier(until);
-        }
-    }
-
     /// How long until a window has room; `None`: it has.
-    fn until_free(&self, now: Timestamp, limit: u32, window: Duration) -> Option<Duration> {
+    fn until_free(&self, now: Instant, limit: u32, window: Duration) -> Option<Duration> {
         let full = self.made.len().checked_sub(usize::try_from(limit).unwrap_or(usize::MAX))?;
         remains(now, *self.made.get(full)?, window)
     }
 }
 
 /// How long a request stays in a window; `None`: it has left it.
-fn remains(now: Timestamp, made: Timestamp, window: Duration) -> Option<Duration> {
-    let age = Duration::try_from(now.duration_since(made)).unwrap_or_default();
-    (window + SLACK).checked_sub(age).filter(|wait| !wait.is_zero())
+fn remains(now: Instant, made: Instant, window: Duration) -> Option<Duration> {
+    between(now, made + window + SLACK)
 }
 
 /// The time to `later`; `None` if it has come.
-fn between(now: Timestamp, later: Timestamp) -> Option<Duration> {
-    Duration::try_from(later.duration_since(now)).ok().filter(|wait| !wait.is_zero())
-}
-
-fn after(time: Timestamp, wait: Duration) -> Timestamp {
-    time.checked_add(wait).unwrap_or(Timestamp::MAX)
+fn between(now: Instant, later: Instant) -> Option<Duration> {
+    Some(later.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
 }
 
 #[cfg(test)]

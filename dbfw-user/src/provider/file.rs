@@ -6,7 +6,7 @@ use super::{
     ProviderError,
     list::{self, FileList},
 };
-use crate::config::open::{OpenError, read_file};
+use crate::fs::{OpenError, read_file};
 
 /// Bytes a list may have.
 pub const MAX_BYTES: u64 = 64 << 20;

@@ -8,11 +8,7 @@ pub(crate) mod bench;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeSet,
-    hash::{BuildHasher as _, RandomState},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::{
     FutureExt as _, StreamExt as _,
@@ -161,6 +157,5 @@ async fn looked<K>(look: &mut Option<BoxFuture<'static, BTreeSet<K>>>) -> BTreeS
 
 /// The interval, up to a tenth longer or shorter: many agents do not ask at the same moment.
 pub(crate) fn jittered(interval: Duration) -> Duration {
-    let random = RandomState::new().hash_one(0) >> 32;
-    interval.min(LONGEST).mul_f64(0.9 + 0.2 * random as f64 / f64::from(u32::MAX))
+    interval.min(LONGEST).mul_f64(0.9 + 0.2 * fastrand::f64())
 }

@@ -2,9 +2,8 @@
 
 use std::{
     env,
-    fs::{self, Metadata, OpenOptions},
     io::{self, Read as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::MetadataExt as _,
     path::PathBuf,
 };
 
@@ -13,6 +12,7 @@ use secrecy::{SecretString, zeroize::Zeroizing};
 use crate::{
     answers::{Cause, FetchError},
     config::TokenSource,
+    fs::{Stamp, open},
 };
 
 /// Bytes a token may have.
@@ -24,31 +24,10 @@ pub struct Token {
     source: TokenSource,
     /// `$CREDENTIALS_DIRECTORY`.
     credentials: Option<PathBuf>,
-    /// What the file looked like when it was last read, if it was there.
-    seen: Option<Stamp>,
+    /// The file when it was last read.
+    seen: Stamp,
     /// What was in it then.
     content: Option<SecretString>,
-}
-
-/// By what a changed file is told from one that is the same: a token written in place or put
-/// in the place of the old one, an owner or mode that was mended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    file: (u64, u64),
-    length: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            file: (metadata.dev(), metadata.ino()),
-            length: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
 }
 
 impl Token {
@@ -58,7 +37,7 @@ impl Token {
     }
 
     fn with_credentials(source: TokenSource, credentials: Option<PathBuf>) -> Self {
-        Self { source, credentials, seen: None, content: None }
+        Self { source, credentials, seen: Stamp::default(), content: None }
     }
 
     /// The token as it is in the file now.
@@ -72,9 +51,8 @@ impl Token {
         let refuse = |text: &str| {
             FetchError::new(Cause::Unauthorized, format!("token file {shown}: {text}"))
         };
-        let before = (self.seen.take(), self.content.take());
-        // O_NONBLOCK: opening a pipe would otherwise wait for its writer.
-        let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
+        let (seen, content) = (std::mem::take(&mut self.seen), self.content.take());
+        let opened = open(&path);
         let failed = |error: &io::Error| match error.kind() {
             io::ErrorKind::NotFound => match &self.source {
                 TokenSource::File(_) => refuse("does not exist: write the token into it"),
@@ -87,21 +65,18 @@ impl Token {
         };
         if opened.is_err() {
             // Not to be taken for another file at every look.
-            self.seen = fs::metadata(&path).ok().as_ref().map(Stamp::of);
+            self.seen = Stamp::of(&path);
         }
         let file = opened.map_err(|error| failed(&error))?;
         let metadata = file.metadata().map_err(|error| failed(&error))?;
-        let stamp = Stamp::of(&metadata);
-        self.seen = Some(stamp);
+        self.seen = Stamp::of_metadata(&metadata);
         if !metadata.is_file() {
             return Err(refuse("is not a regular file: name a file that holds the token"));
         }
         if metadata.mode() & 0o006 != 0 {
             return Err(refuse("everybody may read or write it: chmod 600, and renew the token"));
         }
-        if let (Some(seen), Some(content)) = before
-            && seen == stamp
-        {
+        if let Some(content) = content.filter(|_| seen.settles(&self.seen)) {
             self.content = Some(content.clone());
             return Ok(content);
         }
@@ -116,8 +91,8 @@ impl Token {
     /// Whether the file is another than when it was last read, or has come or gone. Looks at
     /// it without reading it; the same until [`Token::read`].
     pub fn changed(&self) -> bool {
-        let now = self.path().ok().and_then(|path| fs::metadata(path).ok());
-        now.as_ref().map(Stamp::of) != self.seen
+        let now = self.path().map_or_else(|_| Stamp::default(), |path| Stamp::of(&path));
+        !self.seen.is_same(&now)
     }
 
     fn path(&self) -> Result<PathBuf, FetchError> {

@@ -1,6 +1,7 @@
 //! Whatever is in the file, the answer is a configuration or problems.
 
-use super::{super::open::read_file, Dir, good::FULL};
+use super::{Dir, good::FULL};
+use crate::fs::read_file;
 
 /// xorshift64: the same bytes in every run.
 struct Random(u64);

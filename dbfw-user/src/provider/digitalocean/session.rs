@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     task::spawn_blocking,
-    time::sleep,
+    time::{Instant, sleep},
 };
 use twox_hash::XxHash3_128;
 use url::Url;
@@ -143,7 +143,7 @@ impl<'a> Session<'a> {
         lock(&self.state).course.requests += 1;
         let response = self.client.get(&url, what, options).await;
         {
-            let now = Timestamp::now();
+            let now = Instant::now();
             let mut budget = lock(&self.api.budget);
             if let Ok(response) = &response {
                 budget.heard(now, response.status, &response.rate);
@@ -184,8 +184,7 @@ impl<'a> Session<'a> {
         let mut waited = Duration::ZERO;
         loop {
             self.check(what)?;
-            let now = Timestamp::now();
-            let taken = lock(&self.api.budget).take(now);
+            let taken = lock(&self.api.budget).take(Instant::now());
             match taken {
                 Ok(()) => return Ok([gate, turn]),
                 Err(wait) if waited + wait <= MAX_WAIT => {
@@ -193,7 +192,7 @@ impl<'a> Session<'a> {
                     waited += wait;
                 }
                 Err(wait) => {
-                    let error = used_up(what, now, wait);
+                    let error = used_up(what, wait);
                     self.conclude(&error);
                     return Err(error);
                 }
@@ -281,8 +280,8 @@ fn not_found(response: &Response, what: &str) -> Missed {
     }
 }
 
-fn used_up(what: &str, now: Timestamp, wait: Duration) -> FetchError {
-    let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
+fn used_up(what: &str, wait: Duration) -> FetchError {
+    let until = Timestamp::now().saturating_add(wait).unwrap_or(Timestamp::MAX);
     let message = format!(
         "{what}: the request budget is used up until {until:.0}, by requests_per_hour or \
          requests_per_minute in [digitalocean] or by the server's word: poll less often"

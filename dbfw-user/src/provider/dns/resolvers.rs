@@ -1,9 +1,8 @@
 //! Whom to ask: the configured resolvers, or those of resolv.conf as it is now.
 
 use std::{
-    fs,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,7 +12,8 @@ use nix::net::if_::if_nametoindex;
 use super::client::Client;
 use crate::{
     answers::{Cause, FetchError},
-    config::{DnsConfig, open::read_file},
+    config::DnsConfig,
+    fs::{OpenError, Stamp, read_file},
 };
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -43,7 +43,7 @@ enum From {
 /// The content of a file.
 #[derive(Debug)]
 struct Read {
-    stamp: Option<Stamp>,
+    stamp: Stamp,
     servers: Vec<Nameserver>,
 }
 
@@ -53,9 +53,6 @@ struct Asked {
     servers: Vec<SocketAddr>,
     client: Client,
 }
-
-/// By what a changed file is told from one that is the same.
-type Stamp = (u64, u64, u64, i64, i64);
 
 impl Resolvers {
     /// Those of the configuration, or of the system.
@@ -78,8 +75,8 @@ impl Resolvers {
         let servers = match &mut self.from {
             From::Servers(servers) => servers.clone(),
             From::File { path, read } => {
-                let now = stamp(path);
-                if read.as_ref().is_none_or(|read| read.stamp != now) {
+                let now = Stamp::of(path);
+                if read.as_ref().is_none_or(|read| !read.stamp.is_same(&now)) {
                     *read = None;
                     *read = Some(Read { stamp: now, servers: servers_of(path)? });
                 }
@@ -102,14 +99,14 @@ impl Resolvers {
 /// The servers of a file like resolv.conf; if it does not exist or names none, this machine
 /// (resolv.conf(5)).
 fn servers_of(path: &Path) -> Result<Vec<Nameserver>, FetchError> {
-    let text = match stamp(path) {
-        None => Vec::new(),
-        Some(_) => read_file(path, MAX_BYTES).map_err(|error| {
-            let path = path.display();
-            FetchError::new(Cause::Io, format!("{path} {error}: mend it, or set servers in [dns]"))
-        })?,
-    };
-    Ok(named(&text))
+    match read_file(path, MAX_BYTES) {
+        Ok(text) => Ok(named(&text)),
+        Err(OpenError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(named(b"")),
+        Err(error) => {
+            let text = format!("{} {error}: fix it, or set servers in [dns]", path.display());
+            Err(FetchError::new(Cause::Io, text))
+        }
+    }
 }
 
 /// A server as resolv.conf names it.
@@ -224,14 +221,10 @@ fn reachable(server: SocketAddr) -> SocketAddr {
     }
 }
 
-fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = fs::metadata(path).ok()?;
-    let file = (metadata.dev(), metadata.ino());
-    Some((file.0, file.1, metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn read(text: impl AsRef<[u8]>) -> Vec<String> {

@@ -1,12 +1,6 @@
 //! Getting a document, and what every feed makes of it.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc};
 
 use tokio::{sync::Semaphore, task::spawn_blocking};
 use twox_hash::XxHash3_128;
@@ -15,7 +9,7 @@ use url::Url;
 use super::{MAX_NAME, select::select};
 use crate::{
     answers::{Cause, FetchError},
-    config::open::{OpenError, read_file},
+    fs::{OpenError, Stamp, read_file},
     provider::http::{HttpClient, Options, Validators, clean},
     source::{Location, Prefix, Selector, SourceKey},
 };
@@ -69,15 +63,6 @@ pub(super) enum Fetched {
         /// What each feed makes of it: its prefixes, or in words why none.
         lists: Vec<(SourceKey, Result<Vec<Prefix>, String>)>,
     },
-}
-
-/// By what a file that changed is told from one that is the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    file: (u64, u64),
-    length: u64,
-    /// Moves with content, mode and owner.
-    changed: (i64, i64),
 }
 
 /// Gets a document and takes the feeds' lists from it.
@@ -160,7 +145,7 @@ async fn get(
 async fn read(path: PathBuf, max_bytes: u64) -> (Option<Stamp>, Result<Body, FetchError>) {
     let location = Location::Path(path.clone());
     // Before it is read: what changes meanwhile is then seen as a change.
-    let read = spawn_blocking(move || (Stamp::of(&path), read_file(&path, max_bytes))).await;
+    let read = spawn_blocking(move || (Some(Stamp::of(&path)), read_file(&path, max_bytes))).await;
     let fail = |cause, text: &str| Err(error(&location, cause, text));
     let (stamp, content) = match read {
         Ok(read) => read,
@@ -211,22 +196,13 @@ async fn take_apart(
 /// Of files, those that are not what they were.
 pub(super) async fn changed(files: Vec<(PathBuf, Option<Stamp>)>) -> BTreeSet<Location> {
     let look = move || {
-        let changed = files.into_iter().filter(|(path, stamp)| Stamp::of(path) != *stamp);
+        let is_changed = |(path, stamp): &(PathBuf, Option<Stamp>)| {
+            !stamp.unwrap_or_default().is_same(&Stamp::of(path))
+        };
+        let changed = files.into_iter().filter(is_changed);
         changed.map(|(path, _)| Location::Path(path)).collect()
     };
     spawn_blocking(look).await.unwrap_or_default()
-}
-
-impl Stamp {
-    /// Of what is there, if something is.
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
-        Some(Self {
-            file: (metadata.dev(), metadata.ino()),
-            length: metadata.len(),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
 }
 
 /// A location as messages show it.

@@ -19,10 +19,11 @@ use std::{
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::Semaphore;
 
-use self::fetch::{Fetched, Known, Reply, Request, Stamp, changed, fetch, shown};
+use self::fetch::{Fetched, Known, Reply, Request, changed, fetch, shown};
 use crate::{
     answers::{Answer, Cause, FetchError, Outcome, Part},
     config::FeedsConfig,
+    fs::Stamp,
     provider::{
         backoff::Backoff,
         http::{HttpClient, Redirects, clean},

@@ -59,7 +59,7 @@ impl Response {
         };
         let text = format!("answered {}{said}: {advice}", self.status);
         let mut error = Failure::new(cause, text).about(what, self.hide.as_ref());
-        error.retry_after = self.rate.wait(Timestamp::now());
+        error.retry_after = self.rate.wait();
         Err(error)
     }
 
@@ -77,7 +77,7 @@ impl Response {
                         .to_owned(),
                 );
             }
-            fail(json::describe(&self.body, &error, self.hide.as_ref()))
+            fail(json::describe::<T>(&self.body, &error, self.hide.as_ref()))
         })
     }
 
@@ -132,7 +132,7 @@ pub(super) async fn read(
                 options.max_bytes
             ),
         );
-        failure.retry_after = rate.wait(Timestamp::now());
+        failure.retry_after = rate.wait();
         failure
     };
     let announced = response.content_length().unwrap_or(0);

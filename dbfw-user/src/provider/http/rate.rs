@@ -16,8 +16,8 @@ pub struct Rate {
     pub limit: Option<u32>,
     /// Requests left in it.
     pub remaining: Option<u32>,
-    /// When the oldest request leaves it.
-    pub reset: Option<Timestamp>,
+    /// How long until the oldest request leaves it; a day at most, zero if it has.
+    pub reset: Option<Duration>,
     /// How long the server asks to be left alone; a day at most.
     pub retry_after: Option<Duration>,
 }
@@ -25,11 +25,8 @@ pub struct Rate {
 impl Rate {
     /// How long to leave the server alone, by `retry-after`, or by the reset once nothing is
     /// left, a day at most; `None` if it does not ask for it.
-    pub fn wait(&self, now: Timestamp) -> Option<Duration> {
-        self.retry_after.or_else(|| match (self.remaining, self.reset) {
-            (Some(0), Some(reset)) => Some(until(now, reset)),
-            _ => None,
-        })
+    pub fn wait(&self) -> Option<Duration> {
+        self.retry_after.or(self.reset.filter(|_| self.remaining == Some(0)))
     }
 
     /// From an answer that came `now`.
@@ -41,7 +38,8 @@ impl Rate {
             remaining: number("ratelimit-remaining"),
             reset: text("ratelimit-reset")
                 .and_then(|value| value.parse().ok())
-                .and_then(|seconds| Timestamp::from_second(seconds).ok()),
+                .and_then(|seconds| Timestamp::from_second(seconds).ok())
+                .map(|reset| until(now, reset)),
             retry_after: text("retry-after").and_then(|value| retry_after(value, now)),
         }
     }

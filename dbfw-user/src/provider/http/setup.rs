@@ -12,7 +12,8 @@ use reqwest::{Certificate, Client, ClientBuilder, redirect::Policy, tls::Version
 use super::reason;
 use crate::{
     answers::{Cause, FetchError},
-    config::{HttpConfig, open::read_file},
+    config::HttpConfig,
+    fs::read_file,
 };
 
 /// For the connection, out of the time for the whole request.

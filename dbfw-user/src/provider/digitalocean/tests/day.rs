@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
     fleet::{TOKEN, config, demand, droplet, write_token},
@@ -135,18 +135,16 @@ async fn costs(shape: Shape) -> [u32; 2] {
 struct Day {
     budget: Budget,
     made: Vec<u64>,
+    start: Instant,
+    /// Milliseconds since the start.
     now: u64,
 }
 
 impl Day {
     /// As much as is let through; a wait of more than two seconds ends it, and is returned.
     fn ask(&mut self, cost: u32) -> Option<Duration> {
-        let at = |now: u64| {
-            let now = i64::try_from(now).unwrap();
-            Timestamp::from_millisecond(1_800_000_000_000 + now).unwrap()
-        };
         for _ in 0..cost {
-            while let Err(wait) = self.budget.take(at(self.now)) {
+            while let Err(wait) = self.budget.take(self.start + Duration::from_millis(self.now)) {
                 if wait > Duration::from_secs(2) {
                     return Some(wait);
                 }
@@ -174,7 +172,8 @@ fn milliseconds(time: Duration) -> u64 {
 /// new rules every seven minutes, `dbfw suggest` every half hour, a reload every ten minutes.
 /// How many rounds were whole.
 fn day([first, later]: [u32; 2]) -> usize {
-    let mut day = Day { budget: Budget::new(LIMITS), made: Vec::new(), now: 0 };
+    let mut day =
+        Day { budget: Budget::new(LIMITS), made: Vec::new(), start: Instant::now(), now: 0 };
     let (mut round, mut rules, mut suggest, mut reload) = (0, 1, 2, 10 * MINUTE);
     let (mut cost, mut whole) = (first, 0);
     while day.now < 24 * HOUR {
