@@ -75,6 +75,17 @@ impl<R: Resource> Default for Facts<R> {
 }
 
 impl Missed {
+    /// The same, in words that begin with the provider.
+    pub(super) fn of_digitalocean(self) -> Self {
+        let named = |message: String| format!("DigitalOcean: {message}");
+        match self {
+            Self::Gone(message) => Self::Gone(named(message)),
+            Self::Failed(error) => {
+                Self::Failed(FetchError { message: named(error.message), ..error })
+            }
+        }
+    }
+
     /// As a failure: of what cannot be gone, such as a list.
     pub(crate) fn into_error(self) -> FetchError {
         match self {

@@ -142,7 +142,7 @@ impl Session<'_> {
         from: &str,
         first: Page<R>,
     ) -> Result<Pages<R>, Attempt> {
-        let own = self.url(&path::<R>(filter, Some(1)))?;
+        let own = self.url(&path::<R>(filter, Some(1))).map_err(Missed::of_digitalocean)?;
         let mut seen = HashSet::new();
         let mut pages = vec![first];
         for number in 1..=MAX_PAGES {

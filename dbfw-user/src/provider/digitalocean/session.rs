@@ -58,9 +58,9 @@ pub(crate) struct Course {
     pub(crate) requests: u32,
     /// Whether the API answered anything that can be used.
     pub(crate) answered: bool,
-    /// What every request would end in.
+    /// What every request would end in, in words that begin with the request.
     pub(crate) broken: Option<FetchError>,
-    /// The first failure.
+    /// The first failure, likewise.
     pub(crate) failure: Option<FetchError>,
 }
 
@@ -112,11 +112,16 @@ impl<'a> Session<'a> {
         &self,
         request: &Request,
     ) -> Result<Arc<Fetched<T>>, Missed> {
-        let what = format!("DigitalOcean: GET {}", request.path);
-        let _turn = self.turn(&what).await.map_err(Missed::Failed)?;
-        let answer = self.ask(request, &what).await;
-        self.note(&answer);
-        answer
+        let what = format!("GET {}", request.path);
+        let answer = match self.turn(&what).await {
+            Ok(_turn) => {
+                let answer = self.ask(request, &what).await;
+                self.note(&answer);
+                answer
+            }
+            Err(error) => Err(Missed::Failed(error)),
+        };
+        answer.map_err(Missed::of_digitalocean)
     }
 
     /// An answer that contradicts itself or another.
@@ -203,12 +208,11 @@ impl<'a> Session<'a> {
     /// Whether it makes sense to ask at all.
     fn check(&self, what: &str) -> Result<(), FetchError> {
         let state = lock(&self.state);
-        let not_asked = |error: &FetchError| {
-            let why = error.message.strip_prefix("DigitalOcean: ").unwrap_or(&error.message);
-            FetchError { message: format!("{what}: not asked, because {why}"), ..error.clone() }
-        };
         match &state.course.broken {
-            Some(error) => Err(not_asked(error)),
+            Some(error) => {
+                let message = format!("{what}: not asked, because {}", error.message);
+                Err(FetchError { message, ..error.clone() })
+            }
             None => Ok(()),
         }
     }
@@ -252,7 +256,7 @@ impl<'a> Session<'a> {
     pub(crate) fn url(&self, path: &str) -> Result<Url, Missed> {
         self.api.config.api_url.join(path).map_err(|error| {
             let text = format!("makes no URL: {error}: check `api_url`");
-            failed(&format!("DigitalOcean: GET {path}"), Cause::Invalid, &text)
+            failed(&format!("GET {path}"), Cause::Invalid, &text)
         })
     }
 }
