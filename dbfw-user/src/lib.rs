@@ -13,6 +13,7 @@ mod fs;
 pub mod observe;
 pub mod protection;
 pub mod provider;
+pub mod state;
 
 #[cfg(test)]
 use dbfw_core::testing;

@@ -11,7 +11,6 @@ use std::{
 };
 
 use dbfw::{
-    agent::snapshot::Snapshot,
     control::{
         client::Client,
         wire::{Request, Status},
@@ -19,6 +18,7 @@ use dbfw::{
     datapath::{Change, DatabaseSlot, Datapath},
     observe::offline::interface_list,
     policy::{Policy, SlotTable, diff},
+    state::snapshot::Snapshot,
 };
 use dbfw_common::{ABI_VERSION, Mode};
 use dbfw_core::Port;

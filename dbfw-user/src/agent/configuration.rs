@@ -10,11 +10,11 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{checked, files};
 use crate::{
     config::{self, AgentConfig, Config, ConfigFile, Problems},
     observe::offline,
     protection::Degradation,
+    state::{checked, files},
 };
 
 const FORMAT: u32 = 1;

@@ -4,8 +4,12 @@ use std::{io, path::PathBuf};
 
 use tokio::sync::oneshot;
 
-use super::{local::LocalChange, remote::Account, snapshot::SnapshotError};
-use crate::{control::server::Call, provider::worker::Report};
+use super::remote::Account;
+use crate::{
+    control::server::Call,
+    provider::worker::Report,
+    state::{local::LocalChange, snapshot::SnapshotError},
+};
 
 /// One reason to look again.
 #[derive(Debug)]

@@ -4,18 +4,14 @@
 //! maps. Nothing here stops the filter: pinned links go on without the agent.
 
 mod calls;
-mod checked;
 mod compose;
 mod configuration;
 mod connections;
 mod enforced;
 mod event;
-mod expiry;
-mod files;
 pub(crate) mod history;
 mod links;
 mod lists;
-mod local;
 mod logging;
 mod memory;
 mod origins;
@@ -28,7 +24,6 @@ mod remote;
 mod run;
 mod seen;
 mod settle;
-pub mod snapshot;
 mod start;
 mod state;
 mod status;

@@ -10,13 +10,13 @@ use super::{
     enforced::Enforced,
     lists::List,
     memory,
-    snapshot::{DatabaseSnapshot, ListSnapshot, Snapshot, SnapshotError},
     state::{Agent, synced},
 };
 use crate::{
     policy::Policy,
     provider::provider_name,
     source::{Origin, Prefix, Rule, RuleKind, TrustedSource},
+    state::snapshot::{DatabaseSnapshot, ListSnapshot, Snapshot, SnapshotError},
 };
 
 /// How often the snapshot is written only because what it holds was confirmed: what a restart

@@ -15,10 +15,8 @@ use tokio::{
 
 use super::{
     event::Event,
-    expiry::{Reading, Step},
     remote::Account,
     seen,
-    snapshot::SnapshotError,
     start::{status, watch_files},
     state::Agent,
 };
@@ -28,6 +26,10 @@ use crate::{
     observe::drops::{self, Clock, Names},
     protection::Protection,
     provider::{Watcher, worker::Report},
+    state::{
+        expiry::{Reading, Step},
+        snapshot::SnapshotError,
+    },
 };
 
 /// How often protection is read back from the kernel.

@@ -10,8 +10,8 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use super::{files, state::Agent};
-use crate::observe::refused::RefusedSources;
+use super::state::Agent;
+use crate::{observe::refused::RefusedSources, state::files};
 
 /// How often they are written, if there are new ones.
 const EVERY: Duration = Duration::from_secs(60);

@@ -15,14 +15,11 @@ use tokio::{
 
 use super::{
     configuration::Loaded,
-    files::{make_directory, set_aside},
     history::{History, Kind},
-    local::LocalSources,
     own::OwnAddresses,
     privileges,
     run::Sources,
     seen,
-    snapshot::{Snapshot, SnapshotError},
     state::{Agent, Parts, file_of, with_provider},
 };
 use crate::{
@@ -30,6 +27,11 @@ use crate::{
     datapath::{self, Datapath, interfaces},
     observe::http::{self, Probe},
     provider::{self, Watcher},
+    state::{
+        files::{make_directory, set_aside},
+        local::LocalSources,
+        snapshot::{Snapshot, SnapshotError},
+    },
 };
 
 /// Requests waiting for the loop.

@@ -18,14 +18,11 @@ use tokio::{
 use super::{
     configuration::ConfigurationFiles,
     enforced::Enforced,
-    expiry::{Expiry, Reading},
     history::History,
     lists::List,
-    local::LocalSources,
     own::OwnAddresses,
     remote::{Account, Remote},
     settle::Stamp,
-    snapshot::SnapshotError,
     trust::TrustCalls,
 };
 use crate::{
@@ -42,6 +39,11 @@ use crate::{
     policy::{Policy, SlotTable},
     protection::Told,
     provider::{FileProvider, worker::ListOutcome},
+    state::{
+        expiry::{Expiry, Reading},
+        local::LocalSources,
+        snapshot::SnapshotError,
+    },
 };
 
 /// Over how long `dbfw status` averages drops.

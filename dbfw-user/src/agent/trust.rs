@@ -7,18 +7,14 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{
-    calls::by,
-    history::Kind,
-    local::{LocalChange, LocalSource},
-    state::Agent,
-};
+use super::{calls::by, history::Kind, state::Agent};
 use crate::{
     control::{
         server::Call,
         wire::{self, ControlErrorKind, TrustList},
     },
     source::{GrammarError, Mendable as _, TrustedSource},
+    state::local::{LocalChange, LocalSource},
 };
 
 /// A change by hand that somebody asks for.

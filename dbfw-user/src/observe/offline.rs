@@ -11,7 +11,6 @@ use super::{
     status::{self, View},
 };
 use crate::{
-    agent::snapshot::Snapshot,
     config::AgentConfig,
     control::wire::{
         self, BackstopStatus, Explanation, InterfaceStatus, Lookup, MapEntry, ProviderStatus,
@@ -24,6 +23,7 @@ use crate::{
     },
     policy::{Policy, SlotTable},
     protection::{Coverage, Degradation, Failure, Protection},
+    state::snapshot::Snapshot,
 };
 
 /// The pins and the last snapshot.

@@ -11,12 +11,12 @@ use crate::{
     agent::{
         connections::CutQuery,
         enforced::{Enforced, Offer},
-        local::LocalSource,
     },
     config::DatabaseConfig,
     policy::DatabasePolicy,
     provider::provider_name,
     source::Prefix,
+    state::local::LocalSource,
 };
 
 /// Prefixes an entry names of those that came in, and of those that went out.

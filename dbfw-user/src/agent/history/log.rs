@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Entry, files};
-use crate::agent::files::give_to_group;
+use crate::state::files::give_to_group;
 
 /// The group `dbfw` may read it.
 const MODE: u32 = 0o640;

@@ -18,7 +18,7 @@ struct File {
 /// # Errors
 ///
 /// `content` has no form as JSON.
-pub(super) fn encode(format: u32, content: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+pub(crate) fn encode(format: u32, content: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     let body = serde_json::to_string(content)?;
     serde_json::to_vec(&File { format, sha256: digest(&body), body })
 }
@@ -28,7 +28,7 @@ pub(super) fn encode(format: u32, content: &impl Serialize) -> Result<Vec<u8>, s
 /// # Errors
 ///
 /// The reason why the file cannot be used, in words.
-pub(super) fn decode<T: DeserializeOwned>(format: u32, bytes: &[u8]) -> Result<T, String> {
+pub(crate) fn decode<T: DeserializeOwned>(format: u32, bytes: &[u8]) -> Result<T, String> {
     let file: File = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     if file.format != format {
         return Err(format!("it has format {}, this version reads {format}", file.format));

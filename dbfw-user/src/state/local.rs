@@ -17,18 +17,18 @@ use crate::source::TrustedSource;
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct LocalSource {
+pub(crate) struct LocalSource {
     /// The database it is trusted by.
-    pub(super) database: String,
+    pub(crate) database: String,
     /// What is trusted; its description is the reason given.
-    pub(super) source: TrustedSource,
+    pub(crate) source: TrustedSource,
     /// When it was added.
-    pub(super) added_at: Timestamp,
+    pub(crate) added_at: Timestamp,
 }
 
 /// All of them, and the change that is being written.
 #[derive(Debug, Default)]
-pub(super) struct LocalSources {
+pub(crate) struct LocalSources {
     path: PathBuf,
     sources: Vec<LocalSource>,
     saving: Option<Saving>,
@@ -36,7 +36,7 @@ pub(super) struct LocalSources {
 
 /// A change of the sources added by hand.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum LocalChange {
+pub(crate) enum LocalChange {
     /// A source was added, in place of the same source of the same database.
     Added(LocalSource),
     /// A source was removed.
@@ -56,7 +56,7 @@ struct Saving {
 impl LocalSources {
     /// Reads them. A file that cannot be used is set aside and none of it is trusted; what is
     /// the matter comes with it, in words.
-    pub(super) fn load(state_dir: &Path) -> (Self, Option<String>) {
+    pub(crate) fn load(state_dir: &Path) -> (Self, Option<String>) {
         let path = state_dir.join("trust.json");
         let read = match fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text).map_err(|error| {
@@ -79,17 +79,17 @@ impl LocalSources {
     }
 
     /// All of them, also expired ones that were not swept yet.
-    pub(super) fn all(&self) -> &[LocalSource] {
+    pub(crate) fn all(&self) -> &[LocalSource] {
         &self.sources
     }
 
     /// Whether a change is being written. The next may begin once it is [`Self::saved`].
-    pub(super) fn is_saving(&self) -> bool {
+    pub(crate) fn is_saving(&self) -> bool {
         self.saving.is_some()
     }
 
     /// Begins to add a source, in place of the same source of the same database.
-    pub(super) fn begin_add(&mut self, added: LocalSource) {
+    pub(crate) fn begin_add(&mut self, added: LocalSource) {
         let mut sources = self.sources.clone();
         sources.retain(|known| !is_same(known, &added.database, &added.source));
         sources.push(added.clone());
@@ -97,7 +97,7 @@ impl LocalSources {
     }
 
     /// Begins to remove a source, if it is there. Returns whether it is.
-    pub(super) fn begin_remove(&mut self, database: &str, source: &TrustedSource) -> bool {
+    pub(crate) fn begin_remove(&mut self, database: &str, source: &TrustedSource) -> bool {
         let mut sources = self.sources.clone();
         let Some(at) = sources.iter().position(|known| is_same(known, database, source)) else {
             return false;
@@ -108,7 +108,7 @@ impl LocalSources {
     }
 
     /// Begins to remove the sources that ended before `now`, if there are any.
-    pub(super) fn begin_sweep(&mut self, now: Timestamp) {
+    pub(crate) fn begin_sweep(&mut self, now: Timestamp) {
         let live: Vec<LocalSource> = self
             .sources
             .iter()
@@ -132,7 +132,7 @@ impl LocalSources {
     /// change: one that a restart would not know must not be in force.
     ///
     /// It can be cancelled at any time; the change is waited for by the next call.
-    pub(super) async fn saved(&mut self) -> (LocalChange, io::Result<()>) {
+    pub(crate) async fn saved(&mut self) -> (LocalChange, io::Result<()>) {
         let Some(saving) = &mut self.saving else { return pending().await };
         let written = (&mut saving.written).await;
         let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));

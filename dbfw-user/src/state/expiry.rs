@@ -18,16 +18,16 @@ const STEADY: Duration = Duration::from_secs(600);
 
 /// Both clocks at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     /// CLOCK_REALTIME: the time of day, which somebody may set.
-    pub(super) wall: Timestamp,
+    pub(crate) wall: Timestamp,
     /// CLOCK_BOOTTIME: the time since the boot, which nobody can set.
-    pub(super) boot: Duration,
+    pub(crate) boot: Duration,
 }
 
 impl Reading {
     /// The clocks now.
-    pub(super) fn now() -> Self {
+    pub(crate) fn now() -> Self {
         // Every Linux that runs the programs has this clock.
         let boot = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
         Self { wall: Timestamp::now(), boot }
@@ -36,7 +36,7 @@ impl Reading {
 
 /// A step of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub(crate) struct Step {
     /// The wall clock at the start of the agent, as the clock went before the step.
     started: Timestamp,
     /// The wall clock just before the step.
@@ -47,13 +47,13 @@ pub(super) struct Step {
 
 impl Step {
     /// Returns the distance of the step.
-    pub(super) fn by(&self) -> SignedDuration {
+    pub(crate) fn by(&self) -> SignedDuration {
         self.by
     }
 
     /// Moves a moment that the stepped clock told, so that it is as long ago as before. Moments
     /// of an earlier run are left: another clock told them.
-    pub(super) fn adjust(&self, at: &mut Timestamp) {
+    pub(crate) fn adjust(&self, at: &mut Timestamp) {
         if (self.started..=self.before).contains(at) {
             *at = at.saturating_add(self.by).unwrap_or(*at);
         }
@@ -62,7 +62,7 @@ impl Step {
 
 /// A source that has ended for good.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Ended {
+pub(crate) struct Ended {
     database: String,
     origin: Origin,
     source: SourceKey,
@@ -71,7 +71,7 @@ pub(super) struct Ended {
 
 /// The judge of what has ended.
 #[derive(Clone, Debug)]
-pub(super) struct Expiry {
+pub(crate) struct Expiry {
     started: Timestamp,
     last: Reading,
     steady_since: Duration,
@@ -83,7 +83,7 @@ pub(super) struct Expiry {
 
 impl Expiry {
     /// A judge that knows of no earlier run.
-    pub(super) fn new(reading: Reading) -> Self {
+    pub(crate) fn new(reading: Reading) -> Self {
         Self {
             started: reading.wall,
             last: reading,
@@ -96,14 +96,14 @@ impl Expiry {
 
     /// Takes over what an earlier run knew: its last moment, and what had ended for good. A
     /// clock that is behind that moment is wrong, and lets nobody in whose time was over then.
-    pub(super) fn restore(&mut self, last_moment: Timestamp, ended: BTreeSet<Ended>) {
+    pub(crate) fn restore(&mut self, last_moment: Timestamp, ended: BTreeSet<Ended>) {
         self.floor = (last_moment > self.last.wall).then_some((last_moment, self.last.boot));
         self.ended = ended;
     }
 
     /// Compares the clocks. A step, also one of nothing, means that every expiry has to be
     /// judged anew.
-    pub(super) fn look(&mut self, reading: Reading) -> Option<Step> {
+    pub(crate) fn look(&mut self, reading: Reading) -> Option<Step> {
         let passed = signed(reading.boot.saturating_sub(self.last.boot));
         let before = self.last.wall.saturating_add(passed).unwrap_or(self.last.wall);
         let by = reading.wall.duration_since(before);
@@ -136,19 +136,19 @@ impl Expiry {
     }
 
     /// Whether the clock has gone without a step for ten minutes.
-    pub(super) fn is_steady(&self) -> bool {
+    pub(crate) fn is_steady(&self) -> bool {
         self.is_steady_at(self.last)
     }
 
     /// Whether the clock has become steady since this was last asked.
-    pub(super) fn became_steady(&mut self) -> bool {
+    pub(crate) fn became_steady(&mut self) -> bool {
         let is_steady = self.is_steady();
         is_steady && !std::mem::replace(&mut self.was_steady, is_steady)
     }
 
     /// The moment that expiries are compared with: never before the last one of an earlier run,
     /// while this clock has not proved better.
-    pub(super) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.at(Reading::now())
     }
 
@@ -159,7 +159,7 @@ impl Expiry {
     }
 
     /// Whether a source has ended for good, whatever the clock says.
-    pub(super) fn has_ended(
+    pub(crate) fn has_ended(
         &self,
         database: &str,
         origin: &Origin,
@@ -173,7 +173,7 @@ impl Expiry {
     /// Ends for good what is over by a steady clock, among the sources that are `written`.
     /// Forgets what is written no more, unless `is_unknown` says that its database's list
     /// cannot be read.
-    pub(super) fn end<'s>(
+    pub(crate) fn end<'s>(
         &mut self,
         written: impl Iterator<Item = (&'s str, Origin, &'s TrustedSource)>,
         is_unknown: impl Fn(&str) -> bool,
@@ -188,7 +188,7 @@ impl Expiry {
     }
 
     /// The sources that have ended for good, for the next run.
-    pub(super) fn ended(&self) -> &BTreeSet<Ended> {
+    pub(crate) fn ended(&self) -> &BTreeSet<Ended> {
         &self.ended
     }
 }

@@ -12,7 +12,7 @@ use nix::unistd::{Group, chown};
 use crate::datapath::GROUP;
 
 /// Makes a directory 0750 root:dbfw unless it exists.
-pub(super) fn make_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -24,7 +24,7 @@ pub(super) fn make_directory(path: &Path) -> io::Result<()> {
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Readers {
+pub(crate) enum Readers {
     /// root alone: 0600.
     Owner,
     /// The group as well: 0640 root:dbfw.
@@ -37,7 +37,7 @@ pub(super) enum Readers {
 /// # Errors
 ///
 /// The system's reason; the file is as it was.
-pub(super) fn replace(path: &Path, content: &[u8], readers: Readers) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, content: &[u8], readers: Readers) -> io::Result<()> {
     let directory = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut file = tempfile::Builder::new()
         .prefix(".new-")
@@ -55,7 +55,7 @@ pub(super) fn replace(path: &Path, content: &[u8], readers: Readers) -> io::Resu
 
 /// Puts a file that cannot be used out of the way, so that it can be looked at, and returns
 /// where it is now.
-pub(super) fn set_aside(path: &Path) -> io::Result<std::path::PathBuf> {
+pub(crate) fn set_aside(path: &Path) -> io::Result<std::path::PathBuf> {
     let mut name = path.as_os_str().to_owned();
     name.push(".bad");
     let aside = std::path::PathBuf::from(name);
@@ -64,7 +64,7 @@ pub(super) fn set_aside(path: &Path) -> io::Result<std::path::PathBuf> {
 }
 
 /// Gives a file to the group that may read it.
-pub(super) fn give_to_group(path: &Path) {
+pub(crate) fn give_to_group(path: &Path) {
     if let Some(group) = Group::from_name(GROUP).ok().flatten()
         && let Err(error) = chown(path, None, Some(group.gid))
     {

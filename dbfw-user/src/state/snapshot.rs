@@ -36,7 +36,7 @@ pub struct Snapshot {
     pub answers: Vec<Stored>,
     /// The sources that have ended for good.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub(super) ended: BTreeSet<Ended>,
+    pub(crate) ended: BTreeSet<Ended>,
 }
 
 /// One database of a [`Snapshot`].
