@@ -3,17 +3,21 @@
 //! The data goes one way: `config` and `provider` yield trusted sources, `dbfw_core` keeps the
 //! prefixes that workers found for them, computes what the kernel should hold and the plan to
 //! get there, `datapath` carries it out, `agent` drives all of it. `protection` says whether what
-//! is configured is in force. `observe`, `control` and `cli` only look, or ask the agent.
+//! is configured is in force. `readers`, `metrics` and `doctor` only look; `cli` asks the agent,
+//! or them.
 
 pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod doctor;
 mod fs;
-pub mod observe;
+pub mod metrics;
 pub mod protection;
 pub mod provider;
+pub mod readers;
 pub mod state;
+pub mod traffic;
 
 #[cfg(test)]
 use dbfw_core::testing;

@@ -16,8 +16,8 @@ use dbfw::{
         wire::{Request, Status},
     },
     datapath::{Change, DatabaseSlot, Datapath},
-    observe::offline::interface_list,
     policy::{Policy, SlotTable, diff},
+    readers::offline::interface_list,
     state::snapshot::Snapshot,
 };
 use dbfw_common::{ABI_VERSION, Mode};

@@ -16,10 +16,8 @@ use crate::{
         wire::{ControlError, ControlErrorKind, Reply, Request, Text},
     },
     datapath::DatapathError,
-    observe::{
-        drops::{Clock, Names},
-        status,
-    },
+    readers::{explain, sources::sources, status},
+    traffic::drops::{Clock, Names},
 };
 
 impl Agent {
@@ -27,12 +25,12 @@ impl Agent {
     pub(super) async fn answer(&mut self, call: Call) {
         match call.request.clone() {
             Request::Status {} => self.answer_status(call),
-            Request::Sources {} => match status::sources(&self.view(), &|key| self.detail(key)) {
+            Request::Sources {} => match sources(&self.view(), &|key| self.detail(key)) {
                 Ok(sources) => call.answer(&sources),
                 Err(error) => failed(call, &error),
             },
             Request::MapDump {} => self.dump(call),
-            Request::MapLookup { address } => match status::lookup(&self.view(), address) {
+            Request::MapLookup { address } => match explain::lookup(&self.view(), address) {
                 Ok(lookup) => call.answer(&lookup),
                 Err(error) => failed(call, &error),
             },
@@ -112,7 +110,7 @@ impl Agent {
     }
 
     fn explain(&self, call: Call, address: IpAddr, port: Option<u16>) {
-        match status::explain(&self.view(), address, port) {
+        match explain::explain(&self.view(), address, port) {
             Ok(explanations) => {
                 tokio::spawn(async move {
                     for explanation in &explanations {

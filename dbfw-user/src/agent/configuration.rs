@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{self, AgentConfig, Config, ConfigFile, Problems},
-    observe::offline,
     protection::Degradation,
+    readers::offline,
     state::{checked, files},
 };
 

@@ -15,10 +15,8 @@ use crate::{
     control::wire::{
         AccountStatus, DatabaseStatus, LiveConnection, ProviderStatus, RefusedPlan, Status,
     },
-    observe::{
-        metrics::{ProviderScrape, SourceScrape},
-        status::SourceDetail,
-    },
+    metrics::{ProviderScrape, SourceScrape},
+    readers::sources::SourceDetail,
     source::SourceKey,
 };
 

@@ -23,13 +23,13 @@ use super::{
 use crate::{
     control::server,
     datapath::Events,
-    observe::drops::{self, Clock, Names},
     protection::Protection,
     provider::{Watcher, worker::Report},
     state::{
         expiry::{Reading, Step},
         snapshot::SnapshotError,
     },
+    traffic::drops::{self, Clock, Names},
 };
 
 /// How often protection is read back from the kernel.

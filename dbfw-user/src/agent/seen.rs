@@ -11,7 +11,7 @@ use std::{
 use tokio::task::JoinHandle;
 
 use super::state::Agent;
-use crate::{observe::refused::RefusedSources, state::files};
+use crate::{state::files, traffic::refused::RefusedSources};
 
 /// How often they are written, if there are new ones.
 const EVERY: Duration = Duration::from_secs(60);

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     answers::Cause,
     config::DatabaseConfig,
-    observe::metrics::Outcome,
+    metrics::Outcome,
     provider::{
         FileProvider, provider_name,
         worker::{ListOutcome, Report},

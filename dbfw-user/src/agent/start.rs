@@ -25,7 +25,7 @@ use super::{
 use crate::{
     control::{listen, server},
     datapath::{self, Datapath, interfaces},
-    observe::http::{self, Probe},
+    metrics::http::{self, Probe},
     provider::{self, Watcher},
     state::{
         files::{make_directory, set_aside},

@@ -30,12 +30,7 @@ use crate::{
     config::{Config, DatabaseConfig, ProviderConfig},
     control::wire::DropEvent,
     datapath::{Datapath, Events, HookMode, Interface, Reader},
-    observe::{
-        drops::{RateMeter, TopSources},
-        http::Health,
-        metrics::SyncCounters,
-        refused::RefusedSources,
-    },
+    metrics::{SyncCounters, http::Health},
     policy::{Policy, SlotTable},
     protection::Told,
     provider::{FileProvider, worker::ListOutcome},
@@ -43,6 +38,10 @@ use crate::{
         expiry::{Expiry, Reading},
         local::LocalSources,
         snapshot::SnapshotError,
+    },
+    traffic::{
+        drops::{RateMeter, TopSources},
+        refused::RefusedSources,
     },
 };
 
@@ -256,7 +255,7 @@ impl Agent {
     pub(super) fn measure_rates(&mut self) {
         let now = Instant::now();
         for (name, id) in &self.ids {
-            if let Ok(dropped) = crate::observe::status::dropped_packets(&self.reader, *id) {
+            if let Ok(dropped) = crate::readers::status::dropped_packets(&self.reader, *id) {
                 self.rates.record(name, now, dropped);
             }
         }

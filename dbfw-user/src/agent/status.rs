@@ -4,11 +4,12 @@ use super::{configuration::Standing, state::Agent};
 use crate::{
     control::wire::{self, AgentStatus, BackstopStatus, InterfaceStatus, Status},
     datapath::{HookMode, Layer},
-    observe::{
-        metrics::{self, InterfaceScrape},
+    metrics::{self, InterfaceScrape},
+    protection::Protection,
+    readers::{
+        scrape::scrape,
         status::{self, View},
     },
-    protection::Protection,
 };
 
 impl Agent {
@@ -131,8 +132,7 @@ impl Agent {
                 attached: interface.healthy,
             })
             .collect();
-        let mut scrape =
-            status::scrape(&self.view(), interfaces, self.sync.clone(), self.config_ok());
+        let mut scrape = scrape(&self.view(), interfaces, self.sync.clone(), self.config_ok());
         scrape.protection = protection.state();
         scrape.providers = self.provider_scrape();
         scrape.sources = self.source_scrape();

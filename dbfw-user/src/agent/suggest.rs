@@ -8,8 +8,8 @@ use crate::{
         server::Call,
         wire::{ControlErrorKind, Suggestions},
     },
-    observe::suggest::suggest,
     provider::inventory::Inventory,
+    readers::suggest::suggest,
 };
 
 impl Agent {

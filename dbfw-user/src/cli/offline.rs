@@ -9,9 +9,10 @@ use crate::{
     agent,
     config::{self, AgentConfig, Config},
     control::wire::{Explanation, Finding, FindingState, Lookup, MapEntry, Status},
-    observe,
+    doctor,
+    readers::offline,
 };
-pub(super) use crate::{config::Problems, observe::doctor::Unreadable};
+pub(super) use crate::{config::Problems, doctor::Unreadable};
 
 /// Where things are; what is missing or wrong in the file has its default.
 pub(super) fn agent_config(path: &Path) -> AgentConfig {
@@ -27,7 +28,7 @@ pub(super) fn load(path: &Path) -> Result<Config, Problems> {
 /// can tell.
 pub(super) fn unreadable(config: &Config) -> Unreadable {
     // An ordinary user cannot take on the agent's rights; doctor says so.
-    observe::doctor::unreadable(config).unwrap_or_default()
+    doctor::unreadable(config).unwrap_or_default()
 }
 
 /// Runs the agent until it is told to stop.
@@ -47,7 +48,7 @@ pub(super) fn doctor(path: &Path) -> Vec<Finding> {
     let (agent, databases, mut findings) = match config::load(path) {
         Ok(config) => {
             let first = finding(FindingState::Ok, format!("{shown} is valid"), None);
-            let files = observe::doctor::files(&config);
+            let files = doctor::files(&config);
             (config.agent, config.databases, [vec![first], files].concat())
         }
         Err(_) => {
@@ -59,14 +60,14 @@ pub(super) fn doctor(path: &Path) -> Vec<Finding> {
             (config::agent_section(path), Vec::new(), vec![first])
         }
     };
-    let links = observe::offline::links(&agent);
-    findings.extend(observe::doctor::run(&agent, &databases, &links));
+    let links = offline::links(&agent);
+    findings.extend(doctor::run(&agent, &databases, &links));
     findings
 }
 
 /// What the pins say of the protection, when no agent answers on `socket`.
 pub(super) fn status(config: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
-    observe::offline::status(config, socket)
+    offline::status(config, socket)
 }
 
 /// Hands every entry of the pinned maps to `each`.
@@ -74,12 +75,12 @@ pub(super) fn map_dump(
     config: &AgentConfig,
     each: &mut dyn FnMut(MapEntry) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    observe::offline::map_dump(config, each)
+    offline::map_dump(config, each)
 }
 
 /// Looks an address up in the pinned maps.
 pub(super) fn map_lookup(config: &AgentConfig, address: IpAddr) -> anyhow::Result<Lookup> {
-    observe::offline::map_lookup(config, address)
+    offline::map_lookup(config, address)
 }
 
 /// Runs the pinned program on packets from an address.
@@ -88,15 +89,15 @@ pub(super) fn explain(
     address: IpAddr,
     port: Option<u16>,
 ) -> anyhow::Result<Vec<Explanation>> {
-    observe::offline::explain(config, address, port)
+    offline::explain(config, address, port)
 }
 
 /// The metrics that the pinned maps have.
 pub(super) fn metrics(config: &AgentConfig) -> anyhow::Result<String> {
-    observe::offline::metrics(config)
+    offline::metrics(config)
 }
 
 /// Detaches the programs through their pins.
 pub(super) fn detach(config: &AgentConfig) -> anyhow::Result<String> {
-    observe::offline::detach(config)
+    offline::detach(config)
 }

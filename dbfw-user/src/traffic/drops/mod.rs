@@ -10,11 +10,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use dbfw_common::{Event, Family, HOST, Reason, Verdict};
 use jiff::{SignedDuration, Timestamp};
 
-use super::metrics::NO_DATABASE;
 use crate::control::wire;
 
 pub use rate::RateMeter;
 pub use top::{CAPACITY, TopSources};
+
+/// The database of packets that concern none, or whose port could not be read.
+pub const NO_DATABASE: &str = "*";
 
 /// Turns the kernel's monotonic clock into time of day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,10 +4,8 @@ use std::fmt;
 
 use dbfw_common::{Counter, Family, Reason};
 
-use super::{
-    super::{MODES, PROTECTION_STATES, PacketCounters, Samples, Scrape},
-    Kind, Metric,
-};
+use super::{Kind, Metric};
+use crate::metrics::{MODES, PROTECTION_STATES, PacketCounters, Samples, Scrape};
 
 const BY_FAMILY: &[&str] = &["database", "family"];
 const BY_REASON: &[&str] = &["database", "family", "reason"];

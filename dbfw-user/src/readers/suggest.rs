@@ -11,11 +11,11 @@ use std::{
     net::IpAddr,
 };
 
-use super::refused::RefusedSources;
 use crate::{
     control::wire::{Suggestion, Suggestions},
     provider::inventory::Inventory,
     source::{Prefix, SourceKey, SourceType},
+    traffic::refused::RefusedSources,
 };
 use addresses::{admitted, complete_prefixes, covered, is_private, links_of_temporary};
 use index::Index;

@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, io, net::IpAddr, path::Path};
 use anyhow::Context as _;
 
 use super::{
-    doctor::Links,
-    metrics::{self, InterfaceScrape, SyncCounters},
+    explain,
+    scrape::scrape,
     status::{self, View},
 };
 use crate::{
@@ -21,6 +21,8 @@ use crate::{
         hook::{Choice, Site, overlong},
         interfaces,
     },
+    doctor::Links,
+    metrics::{self, InterfaceScrape, SyncCounters},
     policy::{Policy, SlotTable},
     protection::{Coverage, Degradation, Failure, Protection},
     state::snapshot::Snapshot,
@@ -271,7 +273,7 @@ pub fn map_dump(
 /// `dbfw map lookup`.
 pub fn map_lookup(agent: &AgentConfig, address: IpAddr) -> anyhow::Result<Lookup> {
     let offline = Offline::open(agent)?;
-    Ok(status::lookup(&offline.view(), address)?)
+    Ok(explain::lookup(&offline.view(), address)?)
 }
 
 /// `dbfw explain`.
@@ -281,7 +283,7 @@ pub fn explain(
     port: Option<u16>,
 ) -> anyhow::Result<Vec<Explanation>> {
     let offline = Offline::open(agent)?;
-    status::explain(&offline.view(), address, port).map_err(|error| {
+    explain::explain(&offline.view(), address, port).map_err(|error| {
         if is_denied(&error) {
             let message = "only root may run the loaded program without the agent: sudo dbfw \
                            explain, or start the agent";
@@ -308,7 +310,7 @@ pub fn metrics(agent: &AgentConfig) -> anyhow::Result<String> {
             attached: interface.healthy,
         })
         .collect();
-    let mut scrape = status::scrape(&offline.view(), interfaces, SyncCounters::default(), true);
+    let mut scrape = scrape(&offline.view(), interfaces, SyncCounters::default(), true);
     scrape.protection = protection.state();
     metrics::render(&scrape).context("cannot write the metrics")
 }

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use super::{
-    super::{Samples, Scrape, SourceScrape},
-    Kind, Metric,
+use super::{Kind, Metric};
+use crate::{
+    answers::Cause,
+    metrics::{Samples, Scrape, SourceScrape},
+    policy::Guard,
+    provider::stats::StatsSnapshot,
 };
-use crate::{answers::Cause, policy::Guard, provider::stats::StatsSnapshot};
 
 const BY_DATABASE: &[&str] = &["database"];
 const BY_PROVIDER: &[&str] = &["provider"];

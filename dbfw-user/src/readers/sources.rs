@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use dbfw_common::RuleCounter;
 use jiff::Timestamp;
 
-use super::View;
+use super::status::View;
 use crate::{
     control::wire::{SourceStatus, Sources, Unresolved},
     datapath::DatapathError,
-    observe::drops::Clock,
     policy::RuleKey,
     source::{Prefix, Rule, SourceKey},
+    traffic::drops::Clock,
 };
 
 /// How a source that had to be asked for is.

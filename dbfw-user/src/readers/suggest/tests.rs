@@ -2,8 +2,8 @@ mod properties;
 
 use super::*;
 use crate::{
-    observe::drops::Clock,
     provider::inventory::{Machine, Network},
+    traffic::drops::Clock,
 };
 
 fn key(text: &str) -> SourceKey {

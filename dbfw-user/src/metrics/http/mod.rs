@@ -26,7 +26,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::metrics::CONTENT_TYPE;
+use super::CONTENT_TYPE;
 
 pub use health::Health;
 

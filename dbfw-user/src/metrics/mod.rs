@@ -4,6 +4,7 @@
 //! so that `increase()` sees the first event too.
 
 mod catalogue;
+pub mod http;
 mod sync;
 
 use std::fmt;
@@ -16,6 +17,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+#[cfg(doc)]
+use crate::traffic::drops::NO_DATABASE;
 use crate::{control::wire::Protection, provider::stats::StatsSnapshot};
 
 pub use catalogue::{Kind, Metric, catalogue, catalogue_table};
@@ -23,10 +26,6 @@ pub use sync::{BUCKETS, DatabaseSync, Durations, Outcome, SyncCounters};
 
 /// Media type of what [`render`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Value of the label `database` for what belongs to none: packets whose port cannot be
-/// read.
-pub const NO_DATABASE: &str = "*";
 
 /// Values of the label `mode` of `dbfw_attached`.
 pub const MODES: [&str; 3] = ["native", "tcx", "generic"];

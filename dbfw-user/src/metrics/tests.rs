@@ -4,7 +4,9 @@ use dbfw_common::{Counted, Counter, Family, Reason};
 use jiff::Timestamp;
 
 use super::*;
-use crate::{answers::Cause, policy::Guard, provider::stats::StatsSnapshot};
+use crate::{
+    answers::Cause, policy::Guard, provider::stats::StatsSnapshot, traffic::drops::NO_DATABASE,
+};
 
 const DOCS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md"));
 

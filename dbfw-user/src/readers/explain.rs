@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use dbfw_common::{Reason, Verdict};
 use dbfw_core::Port;
 
-use super::{View, map_entry};
+use super::status::{View, map_entry};
 use crate::{
     control::wire::{CoveringSource, Explanation, Lookup},
     datapath::{DatabaseSlot, DatapathError},

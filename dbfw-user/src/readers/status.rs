@@ -1,19 +1,10 @@
-//! What the maps and a policy say together: the documents of the readers, the same whether
-//! the agent answers or the command line reads the pins.
-
-mod explain;
-mod scrape;
-mod sources;
+//! Rows of `dbfw status` and of the maps, from the maps and the policy together.
 
 use std::collections::BTreeMap;
 
 use dbfw_common::{Entry, Family};
 use dbfw_core::Port;
 use jiff::Timestamp;
-
-pub use explain::{explain, lookup};
-pub use scrape::scrape;
-pub use sources::{SourceDetail, sources};
 
 use crate::{
     control::wire::{DatabaseStatus, InterfaceStatus, MapEntry},

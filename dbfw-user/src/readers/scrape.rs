@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use dbfw_common::{Family, HOST, HOSTS4, HOSTS6, MAX_HOSTS, MAX_NETS};
 
-use super::View;
+use super::status::View;
 use crate::{
     datapath::DatapathError,
-    observe::metrics::{
-        InterfaceScrape, MapFill, NO_DATABASE, PacketCounters, PrefixCount, Scrape, SyncCounters,
-    },
+    metrics::{InterfaceScrape, MapFill, PacketCounters, PrefixCount, Scrape, SyncCounters},
+    traffic::drops::NO_DATABASE,
 };
 
 /// Everything a scrape shows. What cannot be read shows as `dbfw_up 0`.

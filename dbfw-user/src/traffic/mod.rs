@@ -1,0 +1,4 @@
+//! Traffic as the agent remembers it: refused packets, their rates, and refused sources.
+
+pub mod drops;
+pub mod refused;
