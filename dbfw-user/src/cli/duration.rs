@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::duration::parse_duration;
+use crate::config::toml::duration::parse_duration;
 
 /// A positive length of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

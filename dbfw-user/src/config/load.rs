@@ -8,15 +8,19 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    AgentConfig, Config, ConfigFile, FeedsConfig,
-    agent::Agent,
-    aptible::Aptible,
-    database::{Draft, read_database},
-    digitalocean::DigitalOcean,
-    dns::Dns,
-    problem::Problems,
-    read::{Document, Table},
-    report::{Place, Report},
+    tables::{
+        agent::Agent,
+        aptible::Aptible,
+        database::{Draft, read_database},
+        digitalocean::DigitalOcean,
+        dns::Dns,
+    },
+    toml::{
+        problem::Problems,
+        read::{Document, Table},
+        report::{Place, Report},
+    },
+    types::{AgentConfig, Config, ConfigFile, FeedsConfig},
     validate::{Providers, check_databases, check_providers, warn_sources},
 };
 use crate::{

@@ -6,11 +6,15 @@ use dbfw_common::MAX_DATABASES;
 use jiff::Timestamp;
 
 use super::{
-    HttpConfig, ProviderConfig,
-    database::Draft,
-    http::{APTIBLE_TOKEN, DIGITALOCEAN_TOKEN},
-    report::{Place, Report},
-    text::shortened,
+    tables::{
+        database::Draft,
+        http::{APTIBLE_TOKEN, DIGITALOCEAN_TOKEN},
+    },
+    toml::{
+        report::{Place, Report},
+        text::shortened,
+    },
+    types::{HttpConfig, ProviderConfig},
 };
 use crate::source::{FeedValue, Location, Prefix, SourceType, TrustedSource};
 

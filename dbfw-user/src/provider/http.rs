@@ -20,7 +20,7 @@ use url::Url;
 
 use crate::{
     answers::{Cause, FetchError},
-    config::{HttpConfig, http::is_loopback},
+    config::{HttpConfig, is_loopback},
 };
 
 pub use answer::Response;

@@ -16,9 +16,11 @@ use std::path::Path;
 use crate::{
     config::{
         Problems,
-        read::Document,
-        report::{Place, Report},
-        sources::read_sources,
+        tables::sources::read_sources,
+        toml::{
+            read::Document,
+            report::{Place, Report},
+        },
         utf8,
     },
     source::{

@@ -1,8 +1,13 @@
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use dbfw_common::Mode;
+use glob::Pattern;
 
 use super::{super::*, Dir};
+use crate::datapath::{Attach, Interfaces};
 
 /// Every key there is.
 pub(super) const FULL: &str = r#"[agent]

@@ -1,5 +1,7 @@
 //! The tables about the outside world.
 
+use std::{path::PathBuf, time::Duration};
+
 use url::Url;
 
 use super::{

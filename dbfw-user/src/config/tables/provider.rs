@@ -2,12 +2,13 @@
 
 use toml::de::DeValue;
 
-use super::{
-    ProviderConfig,
-    database::is_digits,
-    read::{Table, Value},
-    report::Report,
-    text::{quoted, shortened},
+use crate::config::{
+    toml::{
+        read::{Table, Value},
+        report::Report,
+        text::{is_digits, quoted, shortened},
+    },
+    types::ProviderConfig,
 };
 
 const FIX: &str = r#"write { kind = "file", path = "/etc/dbfw/orders.list" }"#;
@@ -15,7 +16,7 @@ const CLUSTER_FIX: &str = r#"write the cluster's id, as in "9cc10173-e9ea-4176-9
 const VHOST_FIX: &str = "write the endpoint's id, a number, as in 123";
 
 /// The provider that the table names.
-pub(super) fn read_provider(value: &Value<'_>, report: &mut Report) -> Option<ProviderConfig> {
+pub(crate) fn read_provider(value: &Value<'_>, report: &mut Report) -> Option<ProviderConfig> {
     #[derive(Clone, Copy)]
     enum Kind {
         File,

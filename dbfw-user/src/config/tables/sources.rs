@@ -9,12 +9,14 @@ use toml::{
     value::{Datetime, Offset as TomlOffset},
 };
 
-use super::{
-    read::{Table, Value},
-    report::{Place, Report},
-    text::quoted,
+use crate::{
+    config::toml::{
+        read::{Table, Value},
+        report::{Place, Report},
+        text::quoted,
+    },
+    source::{Expiry, ExpiryError, GrammarError, Mendable as _, SourceType, TrustedSource},
 };
-use crate::source::{Expiry, ExpiryError, GrammarError, Mendable as _, SourceType, TrustedSource};
 
 const EXAMPLE: &str = r#"write "ip_addr:10.0.0.0/8" or { type = "ip_addr", value = "10.0.0.0/8" }"#;
 const EXPIRES_FIX: &str =

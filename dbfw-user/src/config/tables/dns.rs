@@ -5,12 +5,14 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    DnsConfig,
-    duration::shown,
-    read::{Table, Value, replace},
-    report::{Place, Report},
-    text::quoted,
+use crate::config::{
+    toml::{
+        duration::shown,
+        read::{Table, Value, replace},
+        report::{Place, Report},
+        text::quoted,
+    },
+    types::DnsConfig,
 };
 
 const SERVERS_FIX: &str = r#"write ["192.0.2.53"], or ["[2001:db8::53]:5353"] with a port"#;
@@ -20,7 +22,7 @@ const PORT: u16 = 53;
 
 /// `[dns]` of all files: a later file's value replaces an earlier one's.
 #[derive(Debug, Default)]
-pub(super) struct Dns {
+pub(crate) struct Dns {
     config: DnsConfig,
     /// Where the last of `min_ttl` and `max_ttl` is.
     ttl_place: Option<Place>,
@@ -28,7 +30,7 @@ pub(super) struct Dns {
 
 impl Dns {
     /// Takes over what one file says.
-    pub(super) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
+    pub(crate) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
         let config = &mut self.config;
         if let Some(value) = table.take("servers") {
             replace(&mut config.servers, servers(&value, report));
@@ -52,7 +54,7 @@ impl Dns {
     }
 
     /// What is in force in the end.
-    pub(super) fn finish(self, report: &mut Report) -> DnsConfig {
+    pub(crate) fn finish(self, report: &mut Report) -> DnsConfig {
         let DnsConfig { min_ttl, max_ttl, .. } = self.config;
         if let Some(place) = self.ttl_place.filter(|_| min_ttl > max_ttl) {
             report.problem(

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use super::{
-    FeedsConfig,
-    http::read_http,
-    read::{Table, replace},
-    report::Report,
+use super::http::read_http;
+use crate::config::{
+    toml::{
+        read::{Table, replace},
+        report::Report,
+    },
+    types::FeedsConfig,
 };
 
 impl FeedsConfig {
     /// Takes over what one file says; a later file's value replaces an earlier one's.
-    pub(super) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
+    pub(crate) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
         if let Some(value) = table.take("poll") {
             replace(&mut self.poll, value.interval(Duration::from_secs(86_400), report));
         }

@@ -8,16 +8,20 @@ use std::{
 
 use glob::Pattern;
 
-use super::{
-    AgentConfig, Fragments,
-    duration::shown,
-    read::{Table, Value, replace},
-    report::{Place, Report},
-    text::quoted,
-};
-use crate::datapath::{
-    Attach, Interfaces,
-    interfaces::{Unmatchable, is_glob},
+use crate::{
+    config::{
+        toml::{
+            duration::shown,
+            read::{Table, Value, replace},
+            report::{Place, Report},
+            text::quoted,
+        },
+        types::{AgentConfig, Fragments},
+    },
+    datapath::{
+        Attach, Interfaces,
+        interfaces::{Unmatchable, is_glob},
+    },
 };
 
 /// Longest name of an interface in bytes: of an alternative one (kernel: ALTIFNAMSIZ less the zero).
@@ -46,8 +50,8 @@ impl Default for AgentConfig {
 
 /// `[agent]` of all files: a later file's value replaces an earlier one's.
 #[derive(Debug, Default)]
-pub(super) struct Agent {
-    pub(super) config: AgentConfig,
+pub(crate) struct Agent {
+    pub(crate) config: AgentConfig,
     metrics_place: Option<Place>,
     max_stale_place: Option<Place>,
     /// Names in `interfaces` that can match nothing.
@@ -56,7 +60,7 @@ pub(super) struct Agent {
 
 impl Agent {
     /// Takes over what one file says.
-    pub(super) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
+    pub(crate) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
         let config = &mut self.config;
         if let Some(value) = table.take("interfaces") {
             replace(&mut config.interfaces, interfaces(&value, report));
@@ -111,7 +115,7 @@ impl Agent {
 
     /// Warns about what is in force in the end. `polls` are the tables whose lists and sources
     /// can become stale, and how often each asks.
-    pub(super) fn warn<'t>(
+    pub(crate) fn warn<'t>(
         &self,
         polls: impl Iterator<Item = (&'t str, Duration)>,
         report: &mut Report,

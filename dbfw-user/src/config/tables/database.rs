@@ -4,13 +4,14 @@ use dbfw_common::{MAX_NAME, Mode};
 use dbfw_core::Port;
 use toml::de::DeValue;
 
-use super::{
-    DatabaseConfig, MinPrefix, OnEmpty,
-    provider::read_provider,
-    read::{Value, replace},
-    report::{Place, Report},
-    sources::read_sources,
-    text::quoted,
+use super::{provider::read_provider, sources::read_sources};
+use crate::config::{
+    toml::{
+        read::{Value, replace},
+        report::{Place, Report},
+        text::{is_digits, quoted},
+    },
+    types::{DatabaseConfig, MinPrefix, OnEmpty},
 };
 
 const PORT_FIX: &str = "use 1 to 65535";
@@ -20,23 +21,23 @@ const SHRINK_FIX: &str = r#"write "1%" to "100%", or "off" for no limit"#;
 
 /// A database as far as it could be read, with what the checks across databases need.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(crate) struct Draft {
     /// What had a problem has its default here: only of use if nothing was reported.
-    pub(super) config: DatabaseConfig,
+    pub(crate) config: DatabaseConfig,
     /// Where the table begins.
-    pub(super) place: Place,
+    pub(crate) place: Place,
     /// Where the name is; `None`: there is no usable one.
-    pub(super) name: Option<Place>,
+    pub(crate) name: Option<Place>,
     /// Where each of `config.ports` is.
-    pub(super) ports: Vec<Place>,
+    pub(crate) ports: Vec<Place>,
     /// Where each of `config.trusted_sources` is.
-    pub(super) sources: Vec<Place>,
+    pub(crate) sources: Vec<Place>,
     /// Where `config.provider` is, if anything is there.
-    pub(super) provider: Option<Place>,
+    pub(crate) provider: Option<Place>,
 }
 
 /// One element of the array `database`.
-pub(super) fn read_database(value: Value<'_>, report: &mut Report) -> Option<Draft> {
+pub(crate) fn read_database(value: Value<'_>, report: &mut Report) -> Option<Draft> {
     const FIX: &str = "begin each database with [[database]]";
     let named = value.get().get("name").and_then(|name| name.get_ref().as_str());
     let value = match named {
@@ -179,11 +180,6 @@ fn port(value: &Value<'_>, report: &mut Report) -> Option<Port> {
             None
         }
     }
-}
-
-/// The standard parser would also take "+1".
-pub(super) fn is_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn max_shrink(value: &Value<'_>, report: &mut Report) -> Option<u8> {

@@ -325,7 +325,7 @@ impl<'d> Value<'d> {
 }
 
 /// Sets what could be read: what could not keeps its value, and was reported.
-pub(super) fn replace<T>(setting: &mut T, value: Option<T>) {
+pub(crate) fn replace<T>(setting: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *setting = value;
     }

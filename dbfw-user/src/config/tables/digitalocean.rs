@@ -2,20 +2,22 @@
 
 use std::time::Duration;
 
-use super::{
-    AddressKinds, DigitalOceanConfig, RequestLimits,
-    http::{Api, DIGITALOCEAN_TOKEN},
-    read::{Table, Value, replace},
-    report::Report,
+use super::http::{Api, DIGITALOCEAN_TOKEN};
+use crate::config::{
+    toml::{
+        read::{Table, Value, replace},
+        report::Report,
+    },
+    types::{AddressKinds, DigitalOceanConfig, RequestLimits},
 };
 
 const ADDRESSES_FIX: &str = r#"write ["private", "public", "v6"]"#;
 
 /// `[digitalocean]` of all files: a later file's value replaces an earlier one's.
 #[derive(Debug)]
-pub(super) struct DigitalOcean {
+pub(crate) struct DigitalOcean {
     /// Whether any file has the table, be it right or wrong.
-    pub(super) present: bool,
+    pub(crate) present: bool,
     api: Api,
     addresses: AddressKinds,
     pod_subnets: bool,
@@ -43,7 +45,7 @@ impl Default for DigitalOcean {
 
 impl DigitalOcean {
     /// Takes over what one file says.
-    pub(super) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
+    pub(crate) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
         self.present = true;
         self.api.read(&mut table, report);
         if let Some(value) = table.take("addresses") {
@@ -64,7 +66,7 @@ impl DigitalOcean {
     }
 
     /// What is in force in the end; `None`: no file has it.
-    pub(super) fn finish(self, report: &mut Report) -> Option<DigitalOceanConfig> {
+    pub(crate) fn finish(self, report: &mut Report) -> Option<DigitalOceanConfig> {
         if !self.present {
             return None;
         }

@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use super::{
-    AptibleConfig,
-    http::{APTIBLE_TOKEN, Api},
-    read::Table,
-    report::Report,
+use super::http::{APTIBLE_TOKEN, Api};
+use crate::config::{
+    toml::{read::Table, report::Report},
+    types::AptibleConfig,
 };
 
 /// `[aptible]` of all files: a later file's value replaces an earlier one's.
 #[derive(Debug)]
-pub(super) struct Aptible {
+pub(crate) struct Aptible {
     /// Whether any file has the table, be it right or wrong.
-    pub(super) present: bool,
+    pub(crate) present: bool,
     api: Api,
 }
 
@@ -31,14 +30,14 @@ impl Default for Aptible {
 
 impl Aptible {
     /// Takes over what one file says.
-    pub(super) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
+    pub(crate) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
         self.present = true;
         self.api.read(&mut table, report);
         table.finish(report);
     }
 
     /// What is in force in the end; `None`: no file has it.
-    pub(super) fn finish(self, report: &mut Report) -> Option<AptibleConfig> {
+    pub(crate) fn finish(self, report: &mut Report) -> Option<AptibleConfig> {
         if !self.present {
             return None;
         }

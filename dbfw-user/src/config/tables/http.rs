@@ -4,37 +4,39 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use url::{Host, Url};
 
-use super::{
-    HttpConfig, TokenSource,
-    read::{Table, Value, replace},
-    report::{Place, Report},
-    text::quoted,
+use crate::config::{
+    toml::{
+        read::{Table, Value, replace},
+        report::{Place, Report},
+        text::quoted,
+    },
+    types::{HttpConfig, TokenSource, is_loopback},
 };
 
 const HOSTS_FIX: &str = r#"write ["api.internal"]"#;
 
 /// Where a token may be, for the problems.
-pub(super) const DIGITALOCEAN_TOKEN: &str = "/etc/dbfw/do-token";
-pub(super) const APTIBLE_TOKEN: &str = "/etc/dbfw/aptible-token";
+pub(crate) const DIGITALOCEAN_TOKEN: &str = "/etc/dbfw/do-token";
+pub(crate) const APTIBLE_TOKEN: &str = "/etc/dbfw/aptible-token";
 
 /// Who waits longer than this for a revoked source does not poll.
 const LONGEST_POLL: Duration = Duration::from_secs(3600);
 
 /// What an API that takes a token and its table have in common.
 #[derive(Debug)]
-pub(super) struct Api {
+pub(crate) struct Api {
     default_url: &'static str,
     /// For the problems.
     token_file: &'static str,
     url: Option<(Url, Place)>,
-    pub(super) token: TokenSource,
-    pub(super) http: HttpConfig,
-    pub(super) poll: Duration,
+    pub(crate) token: TokenSource,
+    pub(crate) http: HttpConfig,
+    pub(crate) poll: Duration,
 }
 
 impl Api {
     /// An API whose token is by default the systemd credential of that name.
-    pub(super) fn new(
+    pub(crate) fn new(
         default_url: &'static str,
         credential: &str,
         token_file: &'static str,
@@ -51,7 +53,7 @@ impl Api {
     }
 
     /// Takes over what one file says.
-    pub(super) fn read(&mut self, table: &mut Table<'_>, report: &mut Report) {
+    pub(crate) fn read(&mut self, table: &mut Table<'_>, report: &mut Report) {
         if let Some(value) = table.take("token_file")
             && let Some(path) = token_file(&value, self.token_file, report)
         {
@@ -78,7 +80,7 @@ impl Api {
     }
 
     /// Checks what is in force in the end against each other; the URL.
-    pub(super) fn finish(&self, report: &mut Report) -> Option<Url> {
+    pub(crate) fn finish(&self, report: &mut Report) -> Option<Url> {
         let Some((url, place)) = &self.url else { return Url::parse(self.default_url).ok() };
         let host = url.host_str().unwrap_or_default();
         if !self.http.may_ask(url) {
@@ -99,7 +101,7 @@ impl Api {
 }
 
 /// `timeout`, `ca_file` and `allow_http`.
-pub(super) fn read_http(http: &mut HttpConfig, table: &mut Table<'_>, report: &mut Report) {
+pub(crate) fn read_http(http: &mut HttpConfig, table: &mut Table<'_>, report: &mut Report) {
     if let Some(value) = table.take("timeout") {
         replace(&mut http.timeout, value.timeout(report));
     }
@@ -110,31 +112,6 @@ pub(super) fn read_http(http: &mut HttpConfig, table: &mut Table<'_>, report: &m
     }
     if let Some(value) = table.take("allow_http") {
         replace(&mut http.allow_http, hosts(&value, report));
-    }
-}
-
-impl HttpConfig {
-    /// Whether `url` may be asked: by TLS, or without it on loopback and where `allow_http`
-    /// says so.
-    pub fn may_ask(&self, url: &Url) -> bool {
-        match url.scheme() {
-            "https" => true,
-            "http" => {
-                let named = |host: &str| self.allow_http.iter().any(|allowed| allowed == host);
-                is_loopback(url) || url.host_str().is_some_and(named)
-            }
-            _ => false,
-        }
-    }
-}
-
-/// Whether what is asked for stays on this machine.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }
 

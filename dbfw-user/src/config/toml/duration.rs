@@ -29,7 +29,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<SignedDuration, DurationError
 impl Value<'_> {
     /// The length of time in `range` that it must be; `what` names it in the problem ("a
     /// possible age").
-    pub(super) fn duration(
+    pub(crate) fn duration(
         &self,
         range: RangeInclusive<Duration>,
         what: &str,
@@ -49,19 +49,19 @@ impl Value<'_> {
     }
 
     /// The interval between requests for the same that it must be, at most `longest`.
-    pub(super) fn interval(&self, longest: Duration, report: &mut Report) -> Option<Duration> {
+    pub(crate) fn interval(&self, longest: Duration, report: &mut Report) -> Option<Duration> {
         self.duration(Duration::from_millis(100)..=longest, "a possible interval", report)
     }
 
     /// The time for a request that it must be.
-    pub(super) fn timeout(&self, report: &mut Report) -> Option<Duration> {
+    pub(crate) fn timeout(&self, report: &mut Report) -> Option<Duration> {
         let range = Duration::from_millis(100)..=Duration::from_secs(300);
         self.duration(range, "a possible timeout", report)
     }
 }
 
 /// In the largest unit that needs no fraction; a day only where there are several.
-pub(super) fn shown(duration: Duration) -> String {
+pub(crate) fn shown(duration: Duration) -> String {
     const UNITS: [(u128, u128, &str); 4] = [
         (2 * 86_400_000, 86_400_000, "d"),
         (3_600_000, 3_600_000, "h"),
