@@ -128,6 +128,12 @@ pub enum DatapathError {
 }
 
 impl DatapathError {
+    /// Whether this process lacks the right to open a pin.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Pin { source, .. }
+            if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     pub(crate) fn pin(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Pin { action, path: path.to_owned(), source }
     }

@@ -15,9 +15,8 @@ use dbfw::{
         client::Client,
         wire::{Request, Status},
     },
-    datapath::{Change, DatabaseSlot, Datapath},
+    datapath::{Change, DatabaseSlot, Datapath, interfaces},
     policy::{Policy, SlotTable, diff},
-    readers::offline::interface_list,
     state::snapshot::Snapshot,
 };
 use dbfw_common::{ABI_VERSION, Mode};
@@ -245,7 +244,7 @@ fn move_to_abi(host: &Host<'_>, abi: u32, pin_dir: &Path, index: u32) {
     let plan = diff(datapath.held(), &assigned.entries);
     let change = Change { fresh_rules: assigned.fresh, plan, databases: vec![database], flags: 0 };
     datapath.apply(&change).expect("fill the other ABI's maps");
-    let here = interface_list().expect("list the interfaces");
+    let here = interfaces::list_now().expect("list the interfaces");
     assert!(here.iter().any(|interface| interface.index == index), "{INTERFACE} is not here");
     let problems = datapath.adopt(&here).expect("take over the links");
     assert_eq!(problems, Vec::<String>::new());

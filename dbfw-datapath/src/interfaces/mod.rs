@@ -3,6 +3,8 @@
 pub mod ethtool;
 mod selection;
 
+use std::io;
+
 use futures_util::TryStreamExt as _;
 use glob::Pattern;
 use netlink_packet_route::link::{
@@ -130,6 +132,9 @@ impl Interface {
 }
 
 /// Every interface of the network namespace.
+///
+/// # Errors
+/// The kernel does not list them.
 pub async fn list(handle: &Handle) -> Result<Vec<Interface>, rtnetlink::Error> {
     let mut found: Vec<Interface> =
         handle.link().get().execute().map_ok(|message| interface(&message)).try_collect().await?;
@@ -143,6 +148,21 @@ pub async fn list(handle: &Handle) -> Result<Vec<Interface>, rtnetlink::Error> {
         }
     }
     Ok(found)
+}
+
+/// As [`list`], for callers without a runtime. Blocks.
+///
+/// # Errors
+/// The kernel does not list them.
+pub fn list_now() -> io::Result<Vec<Interface>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        let connection = tokio::spawn(connection);
+        let listed = list(&handle).await;
+        connection.abort();
+        listed.map_err(|error| io::Error::other(format!("cannot list the interfaces: {error}")))
+    })
 }
 
 /// The interface a netlink message tells of.

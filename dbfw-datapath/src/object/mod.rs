@@ -224,7 +224,7 @@ fn refusal(program: &'static str, error: &ProgramError) -> Refusal {
 }
 
 #[cfg(feature = "bpf-log")]
-fn log_of(ebpf: &mut aya::Ebpf) -> Result<Box<dyn FnMut() + Send>, DatapathError> {
+fn log_of(ebpf: &mut Ebpf) -> Result<Box<dyn FnMut() + Send>, DatapathError> {
     let mut logger = aya_log::EbpfLogger::init(ebpf)
         .map_err(|error| DatapathError::Object(format!("no log of the programs: {error}")))?;
     Ok(Box::new(move || logger.flush()))

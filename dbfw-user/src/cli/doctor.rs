@@ -1,11 +1,24 @@
 //! `dbfw doctor`.
 
-use super::{context::Context, exit::Exit, offline};
-use crate::control::wire::{FindingState, Findings};
+use super::{context::Context, exit::Exit};
+use crate::{
+    control::wire::{self, FindingState, Findings},
+    doctor::{self, Finding, State},
+};
 
 pub(super) fn doctor(context: &Context) -> anyhow::Result<Exit> {
-    let found = Findings { findings: offline::doctor(context.config_path()) };
-    context.show(&found)?;
-    let failed = found.findings.iter().any(|finding| finding.state == FindingState::Fail);
+    let findings = doctor::check(context.config_path());
+    let failed = findings.iter().any(Finding::is_failure);
+    context.show(&Findings { findings: findings.into_iter().map(to_wire).collect() })?;
     Ok(if failed { Exit::Failure } else { Exit::Ok })
+}
+
+fn to_wire(finding: Finding) -> wire::Finding {
+    let Finding { check, state, detail } = finding;
+    let (state, fix) = match state {
+        State::Ok => (FindingState::Ok, None),
+        State::Warn { fix } => (FindingState::Warn, Some(fix)),
+        State::Fail { fix } => (FindingState::Fail, Some(fix)),
+    };
+    wire::Finding { check, state, detail, fix }
 }

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     agent,
     config::{self, AgentConfig, Config},
-    control::wire::{Explanation, Finding, FindingState, Lookup, MapEntry, Status},
+    control::wire::{Explanation, Lookup, MapEntry, Status},
     doctor,
     readers::offline,
 };
@@ -34,35 +34,6 @@ pub(super) fn unreadable(config: &Config) -> Unreadable {
 /// Runs the agent until it is told to stop.
 pub(super) fn run_agent(path: PathBuf) -> anyhow::Result<()> {
     agent::run(path)
-}
-
-/// Checks the host for what the configuration at `path` wants of it.
-pub(super) fn doctor(path: &Path) -> Vec<Finding> {
-    let finding = |state: FindingState, detail: String, fix: Option<String>| Finding {
-        check: "config".to_owned(),
-        state,
-        detail,
-        fix,
-    };
-    let shown = path.display();
-    let (agent, databases, mut findings) = match config::load(path) {
-        Ok(config) => {
-            let first = finding(FindingState::Ok, format!("{shown} is valid"), None);
-            let files = doctor::files(&config);
-            (config.agent, config.databases, [vec![first], files].concat())
-        }
-        Err(_) => {
-            let detail = format!(
-                "{shown} is bad; what cannot be read in it is checked as if it had its default"
-            );
-            let first =
-                finding(FindingState::Fail, detail, Some(format!("dbfw check --config {shown}")));
-            (config::agent_section(path), Vec::new(), vec![first])
-        }
-    };
-    let links = offline::links(&agent);
-    findings.extend(doctor::run(&agent, &databases, &links));
-    findings
 }
 
 /// What the pins say of the protection, when no agent answers on `socket`.

@@ -40,7 +40,7 @@ mod tests {
                 ours: ours.map(|ids| ids.iter().copied().collect::<BTreeSet<_>>()),
                 socket_lookup: present.map(<[u32]>::to_vec),
             });
-            (finding.state.as_str().to_owned(), finding.detail)
+            (finding.state_name().to_owned(), finding.detail)
         };
         assert_eq!(found(Some(&[]), Some(&[])).0, "ok");
         assert_eq!(found(Some(&[7]), Some(&[7, 9])).0, "ok");

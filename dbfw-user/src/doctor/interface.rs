@@ -289,11 +289,11 @@ mod tests {
             (None, 65535, Attach::Auto, new, "ok", "a virtual device"),
         ] {
             let finding = checked(driver, bytes, attach, kernel);
-            assert_eq!(finding.state.as_str(), state, "{driver:?} {attach:?} {kernel}");
+            assert_eq!(finding.state_name(), state, "{driver:?} {attach:?} {kernel}");
             assert!(finding.detail.contains(said), "{driver:?} {attach:?}: {}", finding.detail);
         }
         let finding = checked(Some("ena"), 9001, Attach::Native, new);
-        assert_eq!(finding.fix.as_deref(), Some("ip link set dev eth0 mtu 3498"));
+        assert_eq!(finding.fix(), Some("ip link set dev eth0 mtu 3498"));
     }
 
     #[test]
@@ -320,16 +320,16 @@ mod tests {
         for (kind, state) in
             [(Some(Layer::Ethernet), "ok"), (Some(Layer::Network), "ok"), (None, "fail")]
         {
-            assert_eq!(layer(&interface("x", kind, 1500)).state.as_str(), state, "{kind:?}");
+            assert_eq!(layer(&interface("x", kind, 1500)).state_name(), state, "{kind:?}");
         }
     }
 
     #[test]
     fn offload_and_other_programs() {
         assert_eq!(lro("eth0", None), None);
-        assert_eq!(lro("eth0", Some(false)).map(|finding| finding.state.as_str()), Some("ok"));
+        assert_eq!(lro("eth0", Some(false)).map(|finding| finding.state_name()), Some("ok"));
         let finding = lro("eth0", Some(true)).unwrap();
-        assert_eq!(finding.fix.as_deref(), Some("ethtool -K eth0 lro off"));
+        assert_eq!(finding.fix(), Some("ethtool -K eth0 lro off"));
         let ours = BTreeSet::from([8]);
         for (program, attach, state) in [
             (None, Attach::Native, "ok"),
@@ -339,9 +339,9 @@ mod tests {
             (Some(7), Attach::Tcx, "ok"),
         ] {
             let finding = other_xdp("eth0", program, Some(&ours), attach);
-            assert_eq!(finding.state.as_str(), state, "{finding:?}");
+            assert_eq!(finding.state_name(), state, "{finding:?}");
         }
         let finding = other_xdp("eth0", Some(8), None, Attach::Native);
-        assert_eq!(finding.state.as_str(), "ok", "it may be ours: {finding:?}");
+        assert_eq!(finding.state_name(), "ok", "it may be ours: {finding:?}");
     }
 }

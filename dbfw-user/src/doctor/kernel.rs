@@ -257,29 +257,29 @@ mod tests {
             ("", Attach::Auto, "warn"),
         ] {
             let found = version(release, &Trial::NotTried, attach);
-            assert_eq!(found.state.as_str(), state, "{release} {attach:?}");
+            assert_eq!(found.state_name(), state, "{release} {attach:?}");
         }
         let backported = version("5.14.0-503.el9.x86_64", &Trial::Loaded, Attach::Native);
-        assert_eq!(backported.state.as_str(), "warn");
+        assert_eq!(backported.state_name(), "warn");
         assert!(backported.detail.contains("expected to work, and was not tested"));
     }
 
     #[test]
     fn the_verifier_is_quoted() {
-        assert_eq!(programs(&Trial::Loaded).state.as_str(), "ok");
-        assert_eq!(programs(&Trial::NotTried).state.as_str(), "warn");
+        assert_eq!(programs(&Trial::Loaded).state_name(), "ok");
+        assert_eq!(programs(&Trial::NotTried).state_name(), "warn");
         for (verifier, with_perfmon, remedy) in [
             ("back-edge from insn 1301 to 1302", true, "6.1 or newer"),
             ("The sequence of 8193 jumps is too complex.", false, "CAP_PERFMON"),
             ("attempt to corrupt spilled pointer on stack", false, "CAP_PERFMON"),
         ] {
             let found = programs(&refused(verifier, with_perfmon));
-            assert_eq!(found.state.as_str(), "fail");
+            assert_eq!(found.state_name(), "fail");
             assert!(found.detail.contains(verifier), "{found:?}");
-            assert!(found.fix.as_ref().is_some_and(|fix| fix.contains(remedy)), "{found:?}");
+            assert!(found.fix().is_some_and(|fix| fix.contains(remedy)), "{found:?}");
         }
         let old = DatapathError::Maps("cannot make HOSTS4".to_owned());
-        assert_eq!(programs(&Trial::Failed(old)).state.as_str(), "fail");
+        assert_eq!(programs(&Trial::Failed(old)).state_name(), "fail");
     }
 
     #[test]
@@ -287,43 +287,34 @@ mod tests {
         let status = |uid: u32, caps: &str| {
             format!("Name:\tdbfw\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nCapEff:\t{caps}\n")
         };
-        assert_eq!(
-            capabilities(&status(0, "000001ffffffffff"), &Trial::Loaded).state.as_str(),
-            "ok"
-        );
-        assert_eq!(
-            capabilities(&status(0, "000000c000001000"), &Trial::Loaded).state.as_str(),
-            "ok"
-        );
-        assert_eq!(
-            capabilities(&status(0, "0000008000201000"), &Trial::Loaded).state.as_str(),
-            "ok"
-        );
+        assert_eq!(capabilities(&status(0, "000001ffffffffff"), &Trial::Loaded).state_name(), "ok");
+        assert_eq!(capabilities(&status(0, "000000c000001000"), &Trial::Loaded).state_name(), "ok");
+        assert_eq!(capabilities(&status(0, "0000008000201000"), &Trial::Loaded).state_name(), "ok");
         let slow = capabilities(&status(0, "0000008000001000"), &Trial::Loaded);
-        assert_eq!(slow.state.as_str(), "warn");
+        assert_eq!(slow.state_name(), "warn");
         assert!(slow.detail.contains("no CAP_PERFMON"), "{slow:?}");
         let refused = refused("R2 pointer comparison prohibited", false);
         let needed = capabilities(&status(0, "0000008000001000"), &refused);
-        assert_eq!(needed.state.as_str(), "fail");
+        assert_eq!(needed.state_name(), "fail");
         assert!(needed.detail.contains("this kernel refuses the programs"), "{needed:?}");
         let container = capabilities(&status(0, "00000000a80425fb"), &Trial::Loaded);
-        assert_eq!(container.state.as_str(), "fail");
+        assert_eq!(container.state_name(), "fail");
         assert!(container.detail.contains("CAP_BPF, CAP_NET_ADMIN"), "{container:?}");
         let user = capabilities(&status(1000, "0000000000000000"), &Trial::Loaded);
-        assert_eq!((user.state.as_str(), user.fix), ("ok", None));
+        assert_eq!((user.state_name(), user.fix()), ("ok", None));
         let only_bpf = capabilities(&status(1000, "0000008000000000"), &Trial::Loaded);
         assert!(only_bpf.detail.contains("no CAP_NET_ADMIN;"), "{only_bpf:?}");
-        assert_eq!(capabilities("garbage", &Trial::Loaded).state.as_str(), "warn");
-        assert_eq!(capabilities("CapEff:\tzz", &Trial::Loaded).state.as_str(), "warn");
+        assert_eq!(capabilities("garbage", &Trial::Loaded).state_name(), "warn");
+        assert_eq!(capabilities("CapEff:\tzz", &Trial::Loaded).state_name(), "warn");
     }
 
     #[test]
     fn switches() {
-        assert_eq!(btf(true).state.as_str(), "ok");
-        assert_eq!(btf(false).state.as_str(), "fail");
-        assert_eq!(unprivileged_bpf("0").state.as_str(), "warn");
-        assert_eq!(unprivileged_bpf("2").state.as_str(), "ok");
-        assert_eq!(jit("0").state.as_str(), "warn");
-        assert_eq!(jit("1").state.as_str(), "ok");
+        assert_eq!(btf(true).state_name(), "ok");
+        assert_eq!(btf(false).state_name(), "fail");
+        assert_eq!(unprivileged_bpf("0").state_name(), "warn");
+        assert_eq!(unprivileged_bpf("2").state_name(), "ok");
+        assert_eq!(jit("0").state_name(), "warn");
+        assert_eq!(jit("1").state_name(), "ok");
     }
 }

@@ -7,6 +7,7 @@
 mod access;
 mod backstop;
 mod files;
+mod finding;
 mod host;
 mod interface;
 mod kernel;
@@ -14,60 +15,72 @@ mod masquerade;
 mod network;
 mod pins;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 pub use files::{Unreadable, unreadable};
+pub use finding::{Finding, State};
 
 use crate::{
-    config::{AgentConfig, Config, DatabaseConfig},
-    control::wire::{Finding, FindingState},
-    datapath::Interface,
+    config::{self, AgentConfig, DatabaseConfig},
+    datapath::{self, Interface, Reader, interfaces},
 };
 use host::Host;
 use kernel::Trial;
 
 /// The interfaces, and which of the programs on them are dbfw's.
 #[derive(Clone, Debug)]
-pub struct Links {
+struct Links {
     /// Of this network namespace, or why they cannot be listed.
-    pub interfaces: Result<Vec<Interface>, String>,
+    interfaces: Result<Vec<Interface>, String>,
     /// Ids of dbfw's attached programs; `None`: this process may not know.
-    pub ours: Option<BTreeSet<u32>>,
+    ours: Option<BTreeSet<u32>>,
     /// Ids of this namespace's socket lookup programs; `None`: this process may not know.
-    pub socket_lookup: Option<Vec<u32>>,
+    socket_lookup: Option<Vec<u32>>,
 }
 
-impl Finding {
-    fn ok(check: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::new(check, FindingState::Ok, detail, None)
+impl Links {
+    /// Those of this network namespace, as far as this process may see them.
+    fn of(agent: &AgentConfig) -> Self {
+        let pinned = Reader::open(&agent.pin_dir).and_then(|reader| reader.links());
+        let ours = match pinned {
+            Ok(links) => {
+                Some(links.iter().filter(|link| link.ours).map(|link| link.program).collect())
+            }
+            Err(error) if error.is_denied() => None,
+            Err(_) => Some(BTreeSet::new()),
+        };
+        Self {
+            interfaces: interfaces::list_now().map_err(|error| error.to_string()),
+            ours,
+            socket_lookup: datapath::socket_lookup_programs().ok(),
+        }
     }
+}
 
-    fn warn(check: impl Into<String>, detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self::new(check, FindingState::Warn, detail, Some(fix.into()))
-    }
-
-    fn fail(check: impl Into<String>, detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self::new(check, FindingState::Fail, detail, Some(fix.into()))
-    }
-
-    fn new(
-        check: impl Into<String>,
-        state: FindingState,
-        detail: impl Into<String>,
-        fix: Option<String>,
-    ) -> Self {
-        Self { check: check.into(), state, detail: detail.into(), fix }
-    }
+/// Checks the host for what the configuration at `path` wants of it.
+pub fn check(path: &Path) -> Vec<Finding> {
+    let shown = path.display();
+    let (agent, databases, mut findings) = match config::load(path) {
+        Ok(config) => {
+            let mut findings = vec![Finding::ok("config", format!("{shown} is valid"))];
+            findings.extend(files::check(&config));
+            (config.agent, config.databases, findings)
+        }
+        Err(_) => {
+            let detail = format!(
+                "{shown} is bad; what cannot be read in it is checked as if it had its default"
+            );
+            let fix = format!("dbfw check --config {shown}");
+            (config::agent_section(path), Vec::new(), vec![Finding::fail("config", detail, fix)])
+        }
+    };
+    findings.extend(check_host(&agent, &databases, &Links::of(&agent)));
+    findings
 }
 
 /// Checks this host.
-pub fn run(agent: &AgentConfig, databases: &[DatabaseConfig], links: &Links) -> Vec<Finding> {
+fn check_host(agent: &AgentConfig, databases: &[DatabaseConfig], links: &Links) -> Vec<Finding> {
     run_on(&Host::this(), &Trial::make(), agent, databases, links)
-}
-
-/// Checks whether the agent may read what a configuration names.
-pub fn files(config: &Config) -> Vec<Finding> {
-    files::check(config)
 }
 
 fn run_on(

@@ -245,23 +245,20 @@ mod tests {
             let none = Rules::Listed(Vec::new());
             local_ports(range, reserved, &ports.iter().copied().collect(), &none).remove(0)
         };
-        assert_eq!(check("32768\t60999", "", &[5432]).state.as_str(), "ok");
+        assert_eq!(check("32768\t60999", "", &[5432]).state_name(), "ok");
         let found = check("1024\t65535", "", &[5432, 6432]);
-        assert_eq!(found.state.as_str(), "warn");
-        assert_eq!(
-            found.fix.as_deref(),
-            Some("sysctl -w net.ipv4.ip_local_reserved_ports=5432,6432")
-        );
+        assert_eq!(found.state_name(), "warn");
+        assert_eq!(found.fix(), Some("sysctl -w net.ipv4.ip_local_reserved_ports=5432,6432"));
         let found = check("1024 65535", "8080,9148-9150", &[9149, 5432]);
         assert_eq!(
-            found.fix.as_deref(),
+            found.fix(),
             Some("sysctl -w net.ipv4.ip_local_reserved_ports=8080,9148-9150,5432")
         );
-        assert_eq!(check("1024 65535", "5000-6000", &[5432]).state.as_str(), "ok");
-        assert_eq!(check("32768 60999", "", &[32768]).state.as_str(), "warn");
-        assert_eq!(check("32768 60999", "", &[60999]).state.as_str(), "warn");
-        assert_eq!(check("32768 60999", "x-,-,,5432-", &[60999]).state.as_str(), "warn");
-        assert_eq!(check("nonsense", "", &[5432]).state.as_str(), "warn");
+        assert_eq!(check("1024 65535", "5000-6000", &[5432]).state_name(), "ok");
+        assert_eq!(check("32768 60999", "", &[32768]).state_name(), "warn");
+        assert_eq!(check("32768 60999", "", &[60999]).state_name(), "warn");
+        assert_eq!(check("32768 60999", "x-,-,,5432-", &[60999]).state_name(), "warn");
+        assert_eq!(check("nonsense", "", &[5432]).state_name(), "warn");
     }
 
     #[test]
@@ -270,22 +267,22 @@ mod tests {
         let ports = BTreeSet::from([5432]);
         let rules = Rules::Listed(vec![hazard]);
         let found = local_ports("1024 65535", "5432", &ports, &rules);
-        assert_eq!((found.len(), found[0].state.as_str()), (1, "warn"));
-        assert_eq!(found[0].fix.as_deref(), Some("nft …"));
+        assert_eq!((found.len(), found[0].state_name()), (1, "warn"));
+        assert_eq!(found[0].fix(), Some("nft …"));
         assert_eq!(local_ports("1024 65535", "", &ports, &rules).len(), 2);
         let found = local_ports("1024 65535", "5432", &ports, &Rules::Unknown("only root can"));
-        assert_eq!(found[0].state.as_str(), "ok");
+        assert_eq!(found[0].state_name(), "ok");
         assert!(found[0].detail.ends_with("only root can"), "{found:?}");
     }
 
     #[test]
     fn localnet_and_cookies() {
-        assert_eq!(route_localnet(&pairs(&[("all", "0"), ("eth0", "0")]))[0].state.as_str(), "ok");
+        assert_eq!(route_localnet(&pairs(&[("all", "0"), ("eth0", "0")]))[0].state_name(), "ok");
         let found = &route_localnet(&pairs(&[("all", "0"), ("eth0", "1")]))[0];
-        assert_eq!(found.state.as_str(), "warn");
-        assert_eq!(found.fix.as_deref(), Some("sysctl -w net.ipv4.conf.eth0.route_localnet=0"));
-        assert_eq!(syncookies("0").state.as_str(), "warn");
-        assert_eq!(syncookies("1").state.as_str(), "ok");
+        assert_eq!(found.state_name(), "warn");
+        assert_eq!(found.fix(), Some("sysctl -w net.ipv4.conf.eth0.route_localnet=0"));
+        assert_eq!(syncookies("0").state_name(), "warn");
+        assert_eq!(syncookies("1").state_name(), "ok");
         let told = rp_filter(&pairs(&[("all", "1"), ("default", "0"), ("eth0", "0")]));
         assert!(told.detail.ends_with("eth0 1"), "{told:?}");
     }

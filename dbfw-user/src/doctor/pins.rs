@@ -167,17 +167,17 @@ mod tests {
     #[test]
     fn file_system_of_the_pins() {
         let path = Path::new("/sys/fs/bpf/dbfw");
-        assert_eq!(bpffs(path, BPF_FS_MAGIC).state.as_str(), "ok");
+        assert_eq!(bpffs(path, BPF_FS_MAGIC).state_name(), "ok");
         let finding = bpffs(path, SYSFS_MAGIC);
-        assert_eq!(finding.state.as_str(), "fail");
-        assert_eq!(finding.fix.as_deref(), Some("mount -t bpf bpf /sys/fs/bpf"));
+        assert_eq!(finding.state_name(), "fail");
+        assert_eq!(finding.fix(), Some("mount -t bpf bpf /sys/fs/bpf"));
     }
 
     #[test]
     fn owner_and_mode_of_the_pin_directory() {
         let path = Path::new("/sys/fs/bpf/dbfw");
         let state = |directory, owner, mode| {
-            directory_access(path, &Access { directory, owner, mode }).state.as_str()
+            directory_access(path, &Access { directory, owner, mode }).state_name()
         };
         assert_eq!(state(true, 0, 0o750), "ok");
         assert_eq!(state(true, 0, 0o700), "ok");
@@ -195,10 +195,10 @@ mod tests {
                        431 424 0:27 / /sys/fs/bpf rw - bpf bpf rw\n\
                        432 431 0:88 / /sys/fs/bpf rw - bpf bpf rw\n";
         let path = Path::new("/sys/fs/bpf/dbfw");
-        assert_eq!(mount(path, host, Some(host)).state.as_str(), "ok");
-        assert_eq!(mount(path, private, Some(host)).state.as_str(), "fail");
-        assert_eq!(mount(path, host, None).state.as_str(), "ok");
-        assert_eq!(mount(path, host, Some("garbage\n\n1 2")).state.as_str(), "fail");
+        assert_eq!(mount(path, host, Some(host)).state_name(), "ok");
+        assert_eq!(mount(path, private, Some(host)).state_name(), "fail");
+        assert_eq!(mount(path, host, None).state_name(), "ok");
+        assert_eq!(mount(path, host, Some("garbage\n\n1 2")).state_name(), "fail");
         assert_eq!(device_at(host, Path::new("/sys/fs/bpfx")), Some("0:22"));
     }
 }

@@ -1,7 +1,7 @@
 //! What can be told without the agent: from the pins, and from the last snapshot for the
 //! names and reasons behind the prefixes.
 
-use std::{collections::BTreeSet, io, net::IpAddr, path::Path};
+use std::{io, net::IpAddr, path::Path};
 
 use anyhow::Context as _;
 
@@ -21,7 +21,6 @@ use crate::{
         hook::{Choice, Site, overlong},
         interfaces,
     },
-    doctor::Links,
     metrics::{self, InterfaceScrape, SyncCounters},
     policy::{Policy, SlotTable},
     protection::{Coverage, Degradation, Failure, Protection},
@@ -80,7 +79,7 @@ struct Attached {
 fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
     let links = match reader.links() {
         Ok(links) => links,
-        Err(error) if is_denied(&error) => {
+        Err(error) if error.is_denied() => {
             return Ok(Attached {
                 interfaces: Vec::new(),
                 backstop: None,
@@ -89,7 +88,7 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
         }
         Err(error) => return Err(error.into()),
     };
-    let here = interface_list()?;
+    let here = interfaces::list_now()?;
     let coverage = Coverage::of(&here, agent);
     let mut interfaces: Vec<InterfaceStatus> = links
         .iter()
@@ -233,7 +232,7 @@ fn nothing_pinned(agent: &AgentConfig, socket: &Path) -> Status {
 pub fn is_filtering(agent: &AgentConfig) -> Option<bool> {
     match Reader::open(&agent.pin_dir).and_then(|reader| reader.links()) {
         Ok(links) => Some(links.iter().any(|link| link.ours && link.ifindex != Some(0))),
-        Err(error) if is_denied(&error) => None,
+        Err(error) if error.is_denied() => None,
         Err(_) => Some(false),
     }
 }
@@ -250,12 +249,6 @@ fn no_agent(agent: &AgentConfig, socket: &Path) -> String {
             "no agent answers on {socket}: the list is not kept up to date (systemctl start dbfw)"
         ),
     }
-}
-
-/// Whether it is the right to open a pin that is missing.
-fn is_denied(error: &DatapathError) -> bool {
-    matches!(error, DatapathError::Pin { source, .. }
-        if source.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// `dbfw map dump`.
@@ -284,7 +277,7 @@ pub fn explain(
 ) -> anyhow::Result<Vec<Explanation>> {
     let offline = Offline::open(agent)?;
     explain::explain(&offline.view(), address, port).map_err(|error| {
-        if is_denied(&error) {
+        if error.is_denied() {
             let message = "only root may run the loaded program without the agent: sudo dbfw \
                            explain, or start the agent";
             return io::Error::new(io::ErrorKind::PermissionDenied, message).into();
@@ -328,33 +321,6 @@ pub fn detach(agent: &AgentConfig) -> anyhow::Result<String> {
             detached.join(", ")
         )
     })
-}
-
-/// The interfaces of this namespace, for readers that have no runtime of their own.
-pub fn interface_list() -> anyhow::Result<Vec<Interface>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let (connection, handle, _) = rtnetlink::new_connection()?;
-        let connection = tokio::spawn(connection);
-        let list = interfaces::list(&handle).await.context("cannot list the interfaces");
-        connection.abort();
-        list
-    })
-}
-
-/// What `dbfw doctor` looks at.
-pub fn links(agent: &AgentConfig) -> Links {
-    let pinned = Reader::open(&agent.pin_dir).and_then(|reader| reader.links());
-    let ours = match pinned {
-        Ok(links) => Some(links.iter().filter(|link| link.ours).map(|link| link.program).collect()),
-        Err(error) if is_denied(&error) => None,
-        Err(_) => Some(BTreeSet::new()),
-    };
-    Links {
-        interfaces: interface_list().map_err(|error| format!("{error:#}")),
-        ours,
-        socket_lookup: datapath::socket_lookup_programs().ok(),
-    }
 }
 
 fn interface_status(link: &PinnedLink, here: &[Interface]) -> InterfaceStatus {
