@@ -15,12 +15,9 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use self::entry::{Entry, PartEntry, PartState, is_over};
+use self::entry::{Entry, PartEntry, PartState};
 use super::{Cause, FetchError, Outcome};
 use crate::source::{Prefix, SourceKey};
-
-/// How long a source is remembered that nobody wants.
-const UNWANTED: Duration = Duration::from_secs(60);
 
 /// How long the cache trusts what is not confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,23 +101,17 @@ impl Cache {
         self.limits = limits;
     }
 
-    /// Takes in what became of asking for a source; whether what it stands for changed.
+    /// Takes in an outcome; whether what the source stands for changed.
     pub fn accept(&mut self, key: &SourceKey, outcome: Outcome, now: Timestamp) -> bool {
         let limits = self.limits;
         let entry = self.entries.entry(key.clone()).or_default();
-        if outcome == Outcome::Unchanged && entry.answered_at.is_none() {
-            // The same as an answer that is not known here says nothing.
-            return false;
-        }
         entry.asked = true;
         match outcome {
-            Outcome::Answer(answer) => entry.answer(answer, limits, now),
-            Outcome::Unchanged if entry.is_settled() => {
-                entry.answered_at = Some(now);
-                entry.parts.values_mut().for_each(|part| part.good_at = Some(now));
+            Outcome::Answer(answer) if entry.is_confirmed_by(&answer) => {
+                entry.confirm(now);
                 return false;
             }
-            Outcome::Unchanged => entry.repeat(limits, now),
+            Outcome::Answer(answer) => entry.answer(answer, limits, now),
             Outcome::Failed(error) => entry.fail(error),
             Outcome::Gone(why) => entry.gone(why, limits, now),
         }
@@ -132,7 +123,7 @@ impl Cache {
         let limits = self.limits;
         let mut changed = false;
         for entry in self.entries.values_mut() {
-            let due = entry.damper.next_release().is_some_and(|at| at <= now);
+            let due = entry.next_release().is_some_and(|at| at <= now);
             if due || (limits.max_stale.is_some() && entry.is_failing()) {
                 changed |= entry.settle(limits, now);
             }
@@ -149,17 +140,9 @@ impl Cache {
         }
     }
 
-    /// Forgets every source that nobody has wanted for a minute: who is asked may not have
-    /// noticed that it was not wanted, and say next that nothing changed.
-    pub fn retain(&mut self, wanted: &BTreeSet<SourceKey>, now: Timestamp) {
-        self.entries.retain(|key, entry| {
-            if wanted.contains(key) {
-                entry.unwanted_since = None;
-                return true;
-            }
-            let since = *entry.unwanted_since.get_or_insert(now);
-            !is_over(since, UNWANTED, now)
-        });
+    /// Forgets every source that is not wanted.
+    pub fn retain(&mut self, wanted: &BTreeSet<SourceKey>) {
+        self.entries.retain(|key, _| wanted.contains(key));
     }
 
     /// What a source stands for.
@@ -203,7 +186,7 @@ impl Cache {
                 parts: entry
                     .parts
                     .iter()
-                    .map(|(name, part)| (name.clone(), part.prefixes.clone()))
+                    .map(|(name, part)| (name.clone(), part.prefixes.to_vec()))
                     .collect(),
                 good_at: entry
                     .parts
@@ -217,7 +200,7 @@ impl Cache {
                     .map(|(name, _)| name.clone())
                     .collect(),
                 grace: entry.grace,
-                held: entry.damper.held().map(|(prefix, until)| (*prefix, until)).collect(),
+                held: entry.held().collect(),
             })
         };
         self.entries.iter().filter_map(stored).collect()
@@ -226,20 +209,16 @@ impl Cache {
     /// Takes over what an earlier run knew.
     pub fn restore(&mut self, stored: Vec<Stored>, now: Timestamp) {
         for Stored { key, answered_at, from, parts, good_at, lapsed, grace, held } in stored {
-            let mut entry =
-                Entry { answered_at: Some(answered_at), from, grace, ..Entry::default() };
-            let part = |(name, prefixes): (String, _)| {
+            let mut entry = Entry::default();
+            (entry.answered_at, entry.from, entry.grace) = (Some(answered_at), from, grace);
+            let part = |(name, prefixes): (String, Vec<Prefix>)| {
+                let prefixes = prefixes.into();
                 let good_at = Some(good_at.get(&name).copied().unwrap_or(answered_at));
                 let lapsed = lapsed.contains(&name);
                 (name, PartEntry { prefixes, good_at, lapsed, state: PartState::Good })
             };
             entry.parts = parts.into_iter().map(part).collect();
-            let mut before: Vec<Prefix> = held.iter().map(|(prefix, _)| *prefix).collect();
-            before.sort_unstable();
-            entry.prefixes = before.into();
-            for (prefix, until) in held {
-                entry.damper.hold(prefix, until, now);
-            }
+            entry.hold(held, now);
             entry.settle(self.limits, now);
             self.entries.insert(key, entry);
         }

@@ -11,12 +11,14 @@ use jiff::Timestamp;
 use super::{
     enforced::{Candidate, ListPart},
     lists::List,
-    remote::Account,
     state::{Agent, with_provider},
 };
 use crate::{
     config::{DatabaseConfig, OnEmpty, ProviderConfig},
-    provider::{provider_name, worker::Demand},
+    provider::{
+        provider_name,
+        worker::{Account, Demand},
+    },
     source::{Origin, Rule, SourceKey, SourceType, TrustedSource},
 };
 
@@ -44,8 +46,7 @@ impl Agent {
         now: Timestamp,
     ) -> ListPart {
         let list = self.lists.get(&database.name);
-        let Some((list, sources)) = list.and_then(|list| Some((list, list.sources.as_ref()?)))
-        else {
+        let Some((list, answer)) = list.and_then(|list| Some((list, list.answer()?))) else {
             return ListPart::Unread;
         };
         let origin = Origin::Provider(Arc::clone(&list.provider));
@@ -60,16 +61,16 @@ impl Agent {
             return ListPart::Gone;
         }
         let read_at = list.read_at.unwrap_or(now);
-        if list.is_empty() {
+        if answer.is_empty() {
             if database.on_empty == OnEmpty::Open {
                 candidate.guarded.push(Rule::everybody(provider_name(provider).into()));
             }
             return ListPart::Empty(read_at);
         }
-        if !list.plain.is_empty() {
-            candidate.guarded.push(Rule::plain_lines(origin.clone(), Arc::clone(&list.plain)));
+        if !answer.plain.is_empty() {
+            candidate.guarded.push(Rule::plain_lines(origin.clone(), Arc::clone(&answer.plain)));
         }
-        for source in sources {
+        for source in &answer.sources {
             self.add(candidate, database, Arc::clone(source), origin.clone(), now);
         }
         ListPart::Read(read_at)
@@ -106,7 +107,7 @@ impl Agent {
     pub(super) fn written(&self, now: Timestamp) -> impl Iterator<Item = &TrustedSource> {
         let databases = &self.config.databases;
         let config = databases.iter().flat_map(|database| &database.trusted_sources);
-        let listed = self.lists.values().filter_map(|list| list.sources.as_ref()).flatten();
+        let listed = self.lists.values().flat_map(List::sources);
         let local = self.local.all().iter().map(|local| &local.source);
         let live = move |source: &&TrustedSource| source.expires_at.is_none_or(|at| at > now);
         config.chain(listed.map(|source| &**source)).chain(local).filter(live)
@@ -114,7 +115,8 @@ impl Agent {
 
     /// Whether there is somebody to ask for sources of this type.
     pub(super) fn can_ask(&self, kind: SourceType) -> bool {
-        Account::of(kind) != Some(Account::DigitalOcean) || self.config.digitalocean.is_some()
+        Account::resolving(kind) != Some(Account::DigitalOcean)
+            || self.config.digitalocean.is_some()
     }
 
     /// What each account is to be asked for.
@@ -125,15 +127,14 @@ impl Agent {
             demands.entry(Account::DigitalOcean).or_default();
         }
         for (_, provider) in with_provider(&self.config) {
-            let account = match provider {
-                ProviderConfig::File { .. } => continue,
-                ProviderConfig::DigitalOcean { .. } => Account::DigitalOcean,
-                ProviderConfig::Aptible { .. } => Account::Aptible,
-            };
-            demands.entry(account).or_default().lists.insert(provider_name(provider));
+            demands
+                .entry(Account::listing(provider))
+                .or_default()
+                .lists
+                .insert(provider_name(provider));
         }
         for source in self.written(now) {
-            let account = match Account::of(source.kind()) {
+            let account = match Account::resolving(source.kind()) {
                 Some(account) => account,
                 None if self.config.digitalocean.is_some() && may_be_a_network(source) => {
                     Account::DigitalOcean
@@ -151,27 +152,23 @@ impl Agent {
         let demands = self.demands(now);
         let wanted: BTreeSet<SourceKey> =
             demands.values().flat_map(|demand| demand.sources.iter().cloned()).collect();
-        self.cache.retain(&wanted, now);
+        self.cache.retain(&wanted);
         self.remote.follow(&self.config, &demands);
     }
 
-    /// The databases that an account has a word in.
+    /// The databases whose trusted sources depend on an account.
     pub(super) fn databases_of(&self, account: Account) -> Vec<String> {
         let asks = |list: &List| {
-            let sources = list.sources.iter().flatten();
-            sources.map(|source| source.kind()).any(|kind| Account::of(kind) == Some(account))
+            let mut kinds = list.sources().iter().map(|source| source.kind());
+            kinds.any(|kind| Account::resolving(kind) == Some(account))
         };
         let concerns = |database: &&DatabaseConfig| {
-            let provider = match &database.provider {
-                Some(ProviderConfig::DigitalOcean { .. }) => Some(Account::DigitalOcean),
-                Some(ProviderConfig::Aptible { .. }) => Some(Account::Aptible),
-                Some(ProviderConfig::File { .. }) | None => None,
-            };
+            let provider = database.provider.as_ref().map(Account::listing);
             let mut written = database.trusted_sources.iter();
             let mut local = self.local.all().iter().filter(|l| l.database == database.name);
             provider == Some(account)
-                || written.any(|source| Account::of(source.kind()) == Some(account))
-                || local.any(|local| Account::of(local.source.kind()) == Some(account))
+                || written.any(|source| Account::resolving(source.kind()) == Some(account))
+                || local.any(|local| Account::resolving(local.source.kind()) == Some(account))
                 || self.lists.get(&database.name).is_some_and(asks)
         };
         self.config.databases.iter().filter(concerns).map(|d| d.name.clone()).collect()

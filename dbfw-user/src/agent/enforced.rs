@@ -343,13 +343,13 @@ impl Enforced {
         now: Timestamp,
     ) -> Offer {
         let new = self.refused.as_ref().is_none_or(|refused| refused.id != id);
-        let kept = prefixes(candidate.guarded.iter());
+        // What has expired is not in force, and is neither kept nor lost.
+        let live = |rules: &[Rule]| prefixes(rules.iter().filter(|rule| is_live(rule, now)));
+        let kept = live(&candidate.guarded);
         let guard = refusal.guard();
         let lost = match guard {
             Guard::AllowAny => Vec::new(),
-            Guard::MaxShrink | Guard::OnEmpty => {
-                crate::policy::lost(&prefixes(self.guarded.iter()), &kept)
-            }
+            Guard::MaxShrink | Guard::OnEmpty => crate::policy::lost(&live(&self.guarded), &kept),
         };
         if guard == Guard::MaxShrink {
             let mut losable = self.losable(database, &candidate, now);

@@ -1,13 +1,12 @@
 //! Everything that can wake the agent's loop.
 
-use std::{io, path::PathBuf};
+use std::io;
 
 use tokio::sync::oneshot;
 
-use super::remote::Account;
 use crate::{
     control::server::Call,
-    provider::worker::Report,
+    provider::worker::{Account, Report},
     state::{local::LocalChange, snapshot::SnapshotError},
 };
 
@@ -18,8 +17,6 @@ pub(super) enum Event {
     Tick,
     /// A trusted source has reached its expiry.
     Expiry,
-    /// A provider's file may have changed.
-    FileChanged(PathBuf),
     /// A task that asks the outside learned something.
     Learned(Account, Vec<Report>),
     /// Interfaces or their addresses came, went or changed.

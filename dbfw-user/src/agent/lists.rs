@@ -5,75 +5,67 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use crate::{
-    answers::{Cause, Damper},
-    provider::{list::FileList, worker::ListOutcome},
+    answers::{Cause, ListOutcome, SourceList},
+    config::ProviderConfig,
+    provider::provider_name,
     source::{Prefix, TrustedSource},
 };
 
-/// The last good list and how its provider is. What of it is in force is
-/// [`super::enforced::Enforced`]'s to say.
+/// The last good list of a database's provider, and the state of its provider. What of it is in
+/// force is [`super::enforced::Enforced`]'s to say.
 #[derive(Clone, Debug)]
 pub(super) struct List {
     /// The provider's name.
     pub(super) provider: Arc<str>,
+    /// Its worker looks at it all the time, so that it was good until a failure is reported.
+    is_watched: bool,
     /// The last good list; `None`: there never was one.
-    pub(super) sources: Option<Vec<Arc<TrustedSource>>>,
-    /// What a long file says besides them, see [`FileList::plain`].
-    pub(super) plain: Arc<[Prefix]>,
+    answer: Option<Arc<SourceList>>,
     /// When it was last confirmed.
     pub(super) read_at: Option<Timestamp>,
     /// Why the last try failed.
     pub(super) error: Option<(Cause, String)>,
-    /// Rules of the last list that mean nothing here.
-    pub(super) problems: Vec<String>,
     /// It is from the snapshot: nothing was read since the start.
     pub(super) from_snapshot: bool,
-    /// Since when the provider says that there is no such list, and in which words.
-    gone: Option<(Timestamp, String)>,
+    /// Since when the provider says that there is no such list.
+    gone_since: Option<Timestamp>,
     /// It was gone for long enough to be believed.
     pub(super) is_gone: bool,
-    /// The last answer, without what is held because it flaps.
-    answer: Vec<Arc<TrustedSource>>,
-    damper: Damper<Arc<TrustedSource>>,
 }
 
 impl List {
-    /// Nothing read yet.
-    pub(super) fn new(provider: String) -> Self {
+    /// A list of which nothing is known yet.
+    pub(super) fn new(provider: &ProviderConfig) -> Self {
         Self {
-            provider: provider.into(),
-            sources: None,
-            plain: [].into(),
+            provider: provider_name(provider).into(),
+            is_watched: matches!(provider, ProviderConfig::File { .. }),
+            answer: None,
             read_at: None,
             error: None,
-            problems: Vec::new(),
             from_snapshot: false,
-            gone: None,
+            gone_since: None,
             is_gone: false,
-            answer: Vec::new(),
-            damper: Damper::default(),
         }
     }
 
-    /// As it was when the snapshot was written. That does not say why nothing of a list was in
-    /// force: such a list counts as not read yet.
+    /// A list as it was when the snapshot was written. That does not say why nothing of a list
+    /// was in force: such a list counts as not read yet.
     pub(super) fn restore(
-        provider: String,
+        provider: &ProviderConfig,
         sources: Vec<Arc<TrustedSource>>,
         plain: Arc<[Prefix]>,
         read_at: Timestamp,
     ) -> Self {
-        let is_known = !sources.is_empty() || !plain.is_empty();
+        let list = SourceList { sources, plain, problems: Vec::new() };
         Self {
-            sources: is_known.then_some(sources),
-            plain,
+            answer: (!list.is_empty()).then(|| list.into()),
             read_at: Some(read_at),
             from_snapshot: true,
             ..Self::new(provider)
         }
     }
 
-    /// Takes in what became of asking for the list; whether what it says changed.
+    /// Takes in an outcome; whether what the list says changed.
     pub(super) fn accept(
         &mut self,
         outcome: ListOutcome,
@@ -81,30 +73,29 @@ impl List {
         now: Timestamp,
     ) -> bool {
         match outcome {
-            ListOutcome::List { sources, problems } => {
-                self.answer = sources.into_iter().map(Arc::new).collect();
-                let sources = self.damp(self.answer.clone(), now);
-                self.confirm(now);
-                self.problems = problems;
-                let changed = self.sources.as_ref() != Some(&sources) || self.is_gone;
-                (self.sources, self.is_gone) = (Some(sources), false);
+            ListOutcome::List(answer) => {
+                (self.error, self.gone_since) = (None, None);
+                self.read_at = Some(now);
+                self.from_snapshot = false;
+                let is_same =
+                    |last: &Arc<SourceList>| Arc::ptr_eq(last, &answer) || **last == *answer;
+                let changed = !self.answer.as_ref().is_some_and(is_same) || self.is_gone;
+                (self.answer, self.is_gone) = (Some(answer), false);
                 changed
             }
-            ListOutcome::Unchanged => {
-                self.confirm(now);
-                false
-            }
             ListOutcome::Failed(error) => {
-                self.gone = None;
+                if self.is_watched && self.error.is_none() && !self.from_snapshot {
+                    self.read_at = self.read_at.map(|_| now);
+                }
+                self.gone_since = None;
                 self.error = Some((error.cause, error.message));
                 false
             }
             ListOutcome::Gone(why) => {
-                let since = self.gone.as_ref().map_or(now, |(since, _)| *since);
-                self.error = Some((Cause::NotFound, why.clone()));
-                self.gone = Some((since, why));
+                let since = *self.gone_since.get_or_insert(now);
+                self.error = Some((Cause::NotFound, why));
                 let passed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-                let believed = passed >= gone_after && self.sources.is_some();
+                let believed = passed >= gone_after && self.answer.is_some();
                 let changed = believed && !self.is_gone;
                 self.is_gone |= believed;
                 changed
@@ -112,36 +103,14 @@ impl List {
         }
     }
 
-    /// A list in a file: what stands in it counts at once, however often it changes.
-    pub(super) fn replace(&mut self, list: FileList, now: Timestamp) {
-        let FileList { sources, plain } = list;
-        self.confirm(now);
-        self.problems.clear();
-        self.is_gone = false;
-        let same = |old: &Vec<Arc<TrustedSource>>| {
-            old.len() == sources.len() && old.iter().zip(&sources).all(|(a, b)| **a == *b)
-        };
-        if !self.sources.as_ref().is_some_and(same) {
-            self.sources = Some(sources.into_iter().map(Arc::new).collect());
-        }
-        if *self.plain != *plain {
-            self.plain = plain.into();
-        }
+    /// The last good list; `None`: there never was one.
+    pub(super) fn answer(&self) -> Option<&SourceList> {
+        self.answer.as_deref()
     }
 
-    /// Whether it is known and names nobody.
-    pub(super) fn is_empty(&self) -> bool {
-        self.sources.as_ref().is_some_and(Vec::is_empty) && self.plain.is_empty()
-    }
-
-    /// A list in a file cannot be read: keeps what is in force, says why. Files are looked at
-    /// every second, so it was good until now.
-    pub(super) fn failed(&mut self, cause: Cause, error: String, now: Timestamp) {
-        if self.error.is_none() && !self.from_snapshot {
-            self.read_at = self.read_at.map(|_| now);
-        }
-        self.gone = None;
-        self.error = Some((cause, error));
+    /// The sources of the last good list.
+    pub(super) fn sources(&self) -> &[Arc<TrustedSource>] {
+        self.answer().map_or(&[], |answer| &answer.sources)
     }
 
     /// Whether it is older than `max_stale` and cannot be refreshed.
@@ -154,44 +123,7 @@ impl List {
     /// Moves every moment it remembers, after the clock was stepped.
     pub(super) fn move_moments(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
         self.read_at.iter_mut().for_each(adjust);
-        self.gone.iter_mut().for_each(|(since, _)| adjust(since));
-        self.damper.move_moments(adjust);
-    }
-
-    fn confirm(&mut self, now: Timestamp) {
-        (self.error, self.gone) = (None, None);
-        self.read_at = Some(now);
-        self.from_snapshot = false;
-    }
-
-    /// The list with the sources that are held because it flaps, at its end.
-    fn damp(
-        &mut self,
-        mut sources: Vec<Arc<TrustedSource>>,
-        now: Timestamp,
-    ) -> Vec<Arc<TrustedSource>> {
-        let sorted = |sources: &[Arc<TrustedSource>]| {
-            let mut sorted = sources.to_vec();
-            sorted.sort_unstable();
-            sorted.dedup();
-            sorted
-        };
-        let answer = sorted(&sources);
-        let before = self.sources.as_deref().map(sorted).unwrap_or_default();
-        let counts = self.damper.update(&before, &answer, Duration::ZERO, now);
-        sources.extend(counts.into_iter().filter(|source| answer.binary_search(source).is_err()));
-        sources
-    }
-
-    /// Lets time pass: whether what was held because the list flaps was let go.
-    pub(super) fn sweep(&mut self, now: Timestamp) -> bool {
-        if self.damper.next_release().is_none_or(|at| at > now) {
-            return false;
-        }
-        let sources = Some(self.damp(self.answer.clone(), now));
-        let changed = self.sources != sources;
-        self.sources = sources;
-        changed
+        self.gone_since.iter_mut().for_each(adjust);
     }
 }
 
@@ -199,6 +131,10 @@ impl List {
 mod tests {
     use super::*;
     use crate::answers::FetchError;
+
+    fn cluster() -> ProviderConfig {
+        ProviderConfig::DigitalOcean { cluster: "x".to_owned() }
+    }
 
     const GONE_AFTER: Duration = Duration::from_secs(120);
 
@@ -208,17 +144,17 @@ mod tests {
 
     fn listed(values: &[&str]) -> ListOutcome {
         let source = |value: &&str| format!("ip_addr:{value}").parse().unwrap();
-        ListOutcome::List { sources: values.iter().map(source).collect(), problems: vec![] }
+        SourceList::new(values.iter().map(source).collect(), vec![]).into()
     }
 
     fn list() -> List {
-        let mut list = List::new("digitalocean:x".to_owned());
+        let mut list = List::new(&cluster());
         assert!(list.accept(listed(&["10.0.0.1", "10.0.0.2"]), GONE_AFTER, at(0)));
         list
     }
 
     fn shown(list: &List) -> Vec<String> {
-        list.sources.iter().flatten().map(|source| source.key().value().to_owned()).collect()
+        list.sources().iter().map(|source| source.key().value().to_owned()).collect()
     }
 
     #[test]
@@ -240,35 +176,32 @@ mod tests {
 
     #[test]
     fn what_was_not_in_force_is_not_an_empty_list() {
-        let restored = List::restore("digitalocean:x".to_owned(), vec![], [].into(), at(0));
-        assert_eq!(restored.sources, None);
-        assert!(!restored.is_empty(), "or on_empty would decide before anybody was asked");
+        let restored = List::restore(&cluster(), vec![], [].into(), at(0));
+        assert_eq!(restored.answer(), None, "or on_empty would decide before anybody was asked");
     }
 
     #[test]
-    fn a_list_that_flaps_settles() {
+    fn the_same_list_again_changes_nothing() {
         let mut list = list();
-        let mut changes = 0;
-        for second in 1..100 {
+        assert!(!list.accept(listed(&["10.0.0.1", "10.0.0.2"]), GONE_AFTER, at(1)));
+        assert_eq!(list.read_at, Some(at(1)));
+        for second in 2..100 {
             let values: &[&str] =
-                if second % 2 == 0 { &["10.0.0.1", "10.0.0.2"] } else { &["10.0.0.1"] };
-            changes += usize::from(list.accept(listed(values), GONE_AFTER, at(second)));
+                if second % 2 == 0 { &["10.0.0.1"] } else { &["10.0.0.1", "10.0.0.2"] };
+            assert!(list.accept(listed(values), GONE_AFTER, at(second)), "it counts at once");
         }
-        assert_eq!(changes, 4);
-        assert_eq!(shown(&list), ["10.0.0.1", "10.0.0.2"]);
-        assert!(!list.sweep(at(398)));
-        assert!(list.sweep(at(399)));
-        assert_eq!(shown(&list), ["10.0.0.1"]);
-        assert!(!list.sweep(at(400)));
     }
 
     #[test]
     fn it_lapses_when_it_cannot_be_read() {
-        let mut list = list();
+        let mut list = List::new(&ProviderConfig::File { path: "orders.list".into() });
+        list.accept(listed(&["10.0.0.1"]), GONE_AFTER, at(0));
         let max = Some(Duration::from_secs(60));
         assert!(!list.is_lapsed(max, at(100)), "nobody tried since");
-        list.failed(Cause::Io, "gone".to_owned(), at(100));
-        list.failed(Cause::Io, "gone".to_owned(), at(150));
+        let failure = || ListOutcome::Failed(FetchError::new(Cause::Io, "gone"));
+        // A file is looked at all the time: it was good until it failed.
+        list.accept(failure(), GONE_AFTER, at(100));
+        list.accept(failure(), GONE_AFTER, at(150));
         assert!(list.is_lapsed(max, at(160)));
         assert!(!list.is_lapsed(max, at(159)));
         assert!(!list.is_lapsed(None, at(1_000_000)));

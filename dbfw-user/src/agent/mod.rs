@@ -1,12 +1,13 @@
 //! The agent: the one loop that keeps the kernel equal to the policy.
 //!
-//! Everything that can change something is an event of one closed enum; `reconcile` alone writes
+//! Everything that can change something is an event of one closed enum; `converge` alone writes
 //! maps. Nothing here stops the filter: pinned links go on without the agent.
 
 mod calls;
 mod compose;
 mod configuration;
 mod connections;
+mod converge;
 mod enforced;
 mod event;
 pub(crate) mod history;
@@ -18,7 +19,6 @@ mod origins;
 mod own;
 mod persist;
 mod privileges;
-mod reconcile;
 mod reload;
 mod remote;
 mod run;
@@ -48,6 +48,8 @@ pub fn run(config_path: PathBuf) -> anyhow::Result<()> {
     let loaded = ConfigurationFiles::load(config_path)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // Threads beside the loop read and write files: they attach nothing.
+        .on_thread_start(privileges::drop_capabilities)
         .build()
         .context("cannot start the runtime")?;
     let result = runtime.block_on(start::start(loaded));

@@ -7,15 +7,15 @@ use jiff::Timestamp;
 use super::{
     connections::{Cut, CutQuery},
     enforced::{Refused, is_listed},
-    remote::Account,
-    state::{Agent, file_of, with_provider},
+    state::{Agent, with_provider},
 };
 use crate::{
-    config::{DatabaseConfig, ProviderConfig},
+    config::DatabaseConfig,
     control::wire::{
         AccountStatus, DatabaseStatus, LiveConnection, ProviderStatus, RefusedPlan, Status,
     },
     metrics::{ProviderScrape, SourceScrape},
+    provider::{stats::Stats, worker::Account},
     readers::sources::SourceDetail,
     source::SourceKey,
 };
@@ -35,7 +35,7 @@ impl Agent {
     /// How a source that has to be asked for is; `None`: it is an address.
     pub(super) fn detail(&self, key: &SourceKey) -> Option<SourceDetail> {
         let state = self.cache.state(key);
-        if Account::of(key.kind()).is_none() {
+        if Account::resolving(key.kind()).is_none() {
             let noted = !state.notes.is_empty();
             return noted.then(|| SourceDetail { notes: state.notes, ..literal() });
         }
@@ -75,7 +75,12 @@ impl Agent {
                 .push(format!("{name}: {}: dbfw sources tells which and why", parts.join(", ")));
         }
         if let Some(list) = self.lists.get(name) {
-            problems.extend(list.problems.iter().map(|problem| format!("{name}: {problem}")));
+            problems.extend(
+                list.answer()
+                    .into_iter()
+                    .flat_map(|list| &list.problems)
+                    .map(|problem| format!("{name}: {problem}")),
+            );
         }
         problems
     }
@@ -85,7 +90,7 @@ impl Agent {
         let databases = self.policy.databases().iter();
         let rules = databases.filter(|policy| policy.name == database).flat_map(|d| &d.rules);
         let asked = rules.filter_map(|rule| rule.source());
-        for source in asked.filter(|source| Account::of(source.kind()).is_some()) {
+        for source in asked.filter(|source| Account::resolving(source.kind()).is_some()) {
             let state = self.cache.state(source.key());
             match state.state {
                 "stale" | "gone" | "expired" => tally.stale += 1,
@@ -96,8 +101,9 @@ impl Agent {
             tally.oldest = tally.oldest.max(old);
         }
         // A file is looked at all the time: when it was read last says nothing.
-        let asked = with_provider(&self.config)
-            .any(|(config, provider)| config.name == database && file_of(provider).is_none());
+        let asked = with_provider(&self.config).any(|(config, provider)| {
+            config.name == database && Account::listing(provider) != Account::Files
+        });
         let list = self.lists.get(database).filter(|_| asked);
         let list = list.and_then(|list| list.read_at).map(age);
         tally.oldest = tally.oldest.max(list);
@@ -157,14 +163,10 @@ impl Agent {
     /// What keeps an account from answering, if none of what is asked of it was answered.
     fn account_error(&self, account: Account) -> Option<String> {
         let now = Timestamp::now();
-        let asked = self.written(now).filter(|source| Account::of(source.kind()) == Some(account));
-        let listed = with_provider(&self.config).filter(|(_, provider)| {
-            matches!(
-                (provider, account),
-                (ProviderConfig::DigitalOcean { .. }, Account::DigitalOcean)
-                    | (ProviderConfig::Aptible { .. }, Account::Aptible)
-            )
-        });
+        let asked =
+            self.written(now).filter(|source| Account::resolving(source.kind()) == Some(account));
+        let listed = with_provider(&self.config)
+            .filter(|(_, provider)| Account::listing(provider) == account);
         let lists = listed.filter_map(|(database, _)| self.lists.get(&database.name));
         let of_lists = lists.map(|list| list.error.as_ref().map(|(_, error)| error.clone()));
         let of_sources = asked.map(|source| self.cache.trouble(&source.key()).map(str::to_owned));
@@ -174,7 +176,7 @@ impl Agent {
 
     /// Every account that is asked.
     pub(super) fn account_status(&self) -> Vec<AccountStatus> {
-        let status = |(account, stats, round): (Account, &crate::provider::stats::Stats, _)| {
+        let status = |(account, stats, round): (Account, &Stats, _)| {
             let stats = stats.snapshot();
             let limited = account == Account::DigitalOcean;
             AccountStatus {
@@ -193,12 +195,11 @@ impl Agent {
 
     /// Requests, for the metrics.
     pub(super) fn provider_scrape(&self) -> Vec<ProviderScrape> {
-        let scrape =
-            |(account, stats, _): (Account, &crate::provider::stats::Stats, _)| ProviderScrape {
-                name: account.as_str().to_owned(),
-                stats: stats.snapshot(),
-                limits_known: account == Account::DigitalOcean,
-            };
+        let scrape = |(account, stats, _): (Account, &Stats, _)| ProviderScrape {
+            name: account.as_str().to_owned(),
+            stats: stats.snapshot(),
+            limits_known: account == Account::DigitalOcean,
+        };
         self.remote.accounts().map(scrape).collect()
     }
 

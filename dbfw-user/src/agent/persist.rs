@@ -96,12 +96,12 @@ impl Agent {
         let local = self.local.all().iter();
         let local = local.map(|local| (&*local.database, Origin::Local, &local.source));
         let listed = self.lists.iter().flat_map(|(name, list)| {
-            let sources = list.sources.iter().flatten();
+            let sources = list.sources().iter();
             sources.map(|source| (&**name, Origin::Provider(Arc::clone(&list.provider)), &**source))
         });
         let lists = &self.lists;
         self.expiry.end(config.chain(local).chain(listed), |database| {
-            lists.get(database).is_some_and(|list| list.sources.is_none() || list.from_snapshot)
+            lists.get(database).is_some_and(|list| list.answer().is_none() || list.from_snapshot)
         });
     }
 
@@ -161,9 +161,7 @@ impl Agent {
             };
             let guarded: Vec<Rule> = known.rules.iter().filter(is_guarded).cloned().collect();
             let accepted_at = known.list.as_ref().map(|list| list.last_success);
-            if let Some(list) = &known.list
-                && database.provider.is_some()
-            {
+            if let Some((list, provider)) = known.list.as_ref().zip(database.provider.as_ref()) {
                 let listed = |rule: &&Rule| matches!(rule.origin, Origin::Provider(_));
                 let sources: Vec<Arc<TrustedSource>> = guarded
                     .iter()
@@ -174,9 +172,10 @@ impl Agent {
                     guarded.iter().find(|rule| listed(rule) && rule.kind == RuleKind::PlainLines);
                 let plain = plain.map_or_else(|| [].into(), |rule| Arc::clone(&rule.prefixes));
                 self.sync.restore(&database.name, list.last_success);
-                let restored =
-                    List::restore(list.provider.clone(), sources, plain, list.last_success);
-                self.lists.insert(database.name.clone(), restored);
+                if list.provider == provider_name(provider) {
+                    let restored = List::restore(provider, sources, plain, list.last_success);
+                    self.lists.insert(database.name.clone(), restored);
+                }
             }
             let enforced = Enforced::restore(guarded, accepted_at, known.measure.as_deref());
             self.enforced.insert(database.name.clone(), enforced);

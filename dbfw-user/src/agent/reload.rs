@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{
+    converge::Reconciled,
     history::Kind,
-    reconcile::Reconciled,
-    remote::Account,
     state::{Agent, limits, synced, with_provider},
 };
 use crate::{
     config,
     control::wire::{ControlError, ControlErrorKind, Reloaded},
+    provider::worker::Account,
 };
 
 impl Agent {
@@ -47,18 +47,20 @@ impl Agent {
             tracing::warn!("a changed directory or metrics_listen takes effect at the next start");
         }
         let before = std::mem::replace(&mut self.config, config);
-        let (lists, stamps) = (self.lists.clone(), self.stamps.clone());
-        let (enforced, cache) = (self.enforced.clone(), self.cache.clone());
+        let (lists, enforced) = (self.lists.clone(), self.enforced.clone());
+        let cache = self.cache.clone();
         self.follow_config();
-        self.read_lists(None, confirmed);
+        self.follow_demand();
+        self.read_files().await;
         self.settle_all(confirmed);
-        let done = match self.reconcile() {
+        let done = match self.converge() {
             Ok(done) => done,
             Err(error) => {
                 self.config = before;
                 self.files.refused(None);
-                (self.lists, self.stamps) = (lists, stamps);
-                (self.enforced, self.cache) = (enforced, cache);
+                (self.lists, self.enforced, self.cache) = (lists, enforced, cache);
+                self.follow_demand();
+                self.remote.poll();
                 self.history.record_action(self.generation, Kind::ReloadFailed, by, &error);
                 return Err(ControlError { kind: ControlErrorKind::Failed, message: error });
             }
@@ -66,7 +68,6 @@ impl Agent {
         self.files.accepted(before.files == self.config.files, Timestamp::now());
         self.detached = false;
         self.history.record_action(self.generation, Kind::Reloaded, by, "");
-        self.follow_demand();
         self.remote.poll();
         self.leave_others();
         self.forget_refused_moves();
@@ -109,7 +110,7 @@ impl Agent {
         let now = self.expiry.now();
         let pending: BTreeSet<String> = self
             .written(now)
-            .filter(|source| Account::of(source.kind()).is_some())
+            .filter(|source| Account::resolving(source.kind()).is_some())
             .filter(|source| !self.cache.resolution(source.key()).known)
             .map(ToString::to_string)
             .collect();

@@ -21,54 +21,20 @@ use crate::{
         digitalocean::DigitalOcean,
         dns::Names,
         feed::Feeds,
+        file::Files,
         inventory::Inventory,
         stats::Stats,
-        worker::{Command, Demand, Mailbox, Report},
+        worker::{Account, Command, Demand, Mailbox, Report, ReportSender},
     },
-    source::SourceType,
 };
 
 /// Batches of reports waiting for the loop; a task waits when it is full.
 const QUEUE: usize = 64;
 
-/// Who is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Account {
-    DigitalOcean,
-    Aptible,
-    Feeds,
-    Dns,
-}
-
-impl Account {
-    /// The name in status and metrics.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::DigitalOcean => "digitalocean",
-            Self::Aptible => "aptible",
-            Self::Feeds => "feeds",
-            Self::Dns => "dns",
-        }
-    }
-
-    /// Who resolves sources of a type; `None`: they need nobody.
-    pub(super) const fn of(kind: SourceType) -> Option<Self> {
-        match kind {
-            SourceType::IpAddr => None,
-            SourceType::Droplet
-            | SourceType::K8s
-            | SourceType::Tag
-            | SourceType::App
-            | SourceType::Vpc => Some(Self::DigitalOcean),
-            SourceType::Feed => Some(Self::Feeds),
-            SourceType::Dns => Some(Self::Dns),
-        }
-    }
-}
-
 /// How an account is asked. Where it changes the task begins anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Settings {
+    Files,
     DigitalOcean(DigitalOceanConfig),
     Aptible(AptibleConfig),
     Feeds(FeedsConfig),
@@ -78,6 +44,7 @@ enum Settings {
 impl Settings {
     fn of(account: Account, config: &Config) -> Option<Self> {
         match account {
+            Account::Files => Some(Self::Files),
             Account::DigitalOcean => config.digitalocean.clone().map(Self::DigitalOcean),
             Account::Aptible => config.aptible.clone().map(Self::Aptible),
             Account::Feeds => Some(Self::Feeds(config.feeds.clone())),
@@ -151,11 +118,11 @@ impl Remote {
     fn start(&mut self, account: Account, settings: Settings, demand: Demand) -> Task {
         let (demand, wanted) = watch::channel(demand);
         let (commands, orders) = mpsc::channel(4);
-        let (reports, mut learned) = mpsc::channel(QUEUE);
+        let reports = ReportSender::new(account, self.sender.clone());
         let mailbox = Mailbox { demand: wanted, commands: orders, reports };
         let stats = Arc::clone(self.stats.entry(account).or_default());
-        let loop_end = self.sender.clone();
-        let work = match settings.clone() {
+        let handle = match settings.clone() {
+            Settings::Files => tokio::spawn(Files::new().run(mailbox)),
             Settings::DigitalOcean(config) => {
                 let budget = self
                     .budget
@@ -170,16 +137,6 @@ impl Remote {
             Settings::Feeds(config) => tokio::spawn(Feeds::new(config, stats).run(mailbox)),
             Settings::Dns(config) => tokio::spawn(Names::new(config, stats).run(mailbox)),
         };
-        // Aborting the outer task must end the inner one too.
-        let work = AbortOnDrop(work);
-        let handle = tokio::spawn(async move {
-            let _work = work;
-            while let Some(batch) = learned.recv().await {
-                if loop_end.send((account, batch)).await.is_err() {
-                    return;
-                }
-            }
-        });
         Task { settings, demand, commands, handle }
     }
 
@@ -189,6 +146,14 @@ impl Remote {
             // Full: a round is about to begin anyway.
             let _ = task.commands.try_send(Command::Poll);
         }
+    }
+
+    /// Has every file of a list read now; done with the reply. `None`: there is no such list.
+    pub(super) fn refresh_files(&self) -> Option<oneshot::Receiver<()>> {
+        let task = self.tasks.get(&Account::Files)?;
+        let (reply, done) = oneshot::channel();
+        task.commands.try_send(Command::Refresh(reply)).ok()?;
+        Some(done)
     }
 
     /// Starts to ask what the DigitalOcean account holds; `None` if it is not used.
@@ -204,19 +169,13 @@ impl Remote {
         self.rounds.insert(account, took);
     }
 
-    /// Every account in use, with its counters and how long its last round took.
+    /// Every account that is asked over the network, with its counters and how long its last
+    /// round took.
     pub(super) fn accounts(&self) -> impl Iterator<Item = (Account, &Stats, Option<Duration>)> {
-        self.tasks.keys().filter_map(|account| {
+        let accounts = self.tasks.keys().filter(|account| **account != Account::Files);
+        accounts.filter_map(|account| {
             let stats = self.stats.get(account)?;
             Some((*account, &**stats, self.rounds.get(account).copied()))
         })
-    }
-}
-
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

@@ -1,6 +1,6 @@
 //! The loop: one event after the other.
 
-use std::{collections::BTreeSet, future::pending, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, future::pending, time::Duration};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -13,18 +13,12 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use super::{
-    event::Event,
-    remote::Account,
-    seen,
-    start::{status, watch_files},
-    state::Agent,
-};
+use super::{event::Event, seen, start::status, state::Agent};
 use crate::{
     control::server,
     datapath::Events,
     protection::Protection,
-    provider::{Watcher, worker::Report},
+    provider::worker::{Account, Report},
     state::{
         expiry::{Reading, Step},
         snapshot::SnapshotError,
@@ -40,9 +34,6 @@ pub(super) struct Sources {
     pub(super) links: mpsc::Receiver<()>,
     pub(super) call_queue: mpsc::Receiver<server::Call>,
     pub(super) scrape_queue: mpsc::Receiver<oneshot::Sender<String>>,
-    pub(super) change_queue: mpsc::Receiver<PathBuf>,
-    pub(super) changes: mpsc::Sender<PathBuf>,
-    pub(super) watcher: Option<Watcher>,
     pub(super) said_ready: bool,
 }
 
@@ -63,7 +54,6 @@ impl Agent {
                 _ = interrupt.recv() => Event::Shutdown,
                 _ = hangup.recv() => Event::Reload,
                 Some(()) = sources.links.recv() => Event::Links,
-                Some(path) = sources.change_queue.recv() => Event::FileChanged(path),
                 Some((account, reports)) = self.remote.reports.recv() => {
                     Event::Learned(account, reports)
                 }
@@ -81,6 +71,11 @@ impl Agent {
                 return Ok(());
             }
             self.handle(event, &mut sources).await;
+            if self.must_converge
+                && let Err(error) = self.converge()
+            {
+                tracing::debug!(%error, "will retry within a second");
+            }
         }
     }
 
@@ -92,23 +87,6 @@ impl Agent {
         match event {
             Event::Tick => self.tick(sources).await,
             Event::Expiry => self.expire(),
-            Event::FileChanged(path) => {
-                // Several calls for one change are the rule: one reading does for them.
-                let mut paths = BTreeSet::from([path]);
-                while let Ok(path) = sources.change_queue.try_recv() {
-                    paths.insert(path);
-                }
-                paths.retain(|path| self.may_have_changed(path));
-                if paths.is_empty() {
-                    return;
-                }
-                for path in paths {
-                    self.read_lists(Some(&path), &BTreeSet::new());
-                }
-                self.follow_demand();
-                // Its error is logged and shown in the status.
-                let _ = self.reconcile();
-            }
             Event::Learned(account, reports) => self.take_reports(account, reports),
             Event::Saved(result) => self.saved(result),
             Event::LocalSaved(change, result) => self.local_saved(change, result),
@@ -119,13 +97,7 @@ impl Agent {
             }
             Event::Drops => self.take_drops(),
             Event::Reload => self.reload_from_disk("SIGHUP", sources).await,
-            Event::Call(call) => {
-                let reloads = matches!(call.request, crate::control::wire::Request::Reload { .. });
-                self.answer(call).await;
-                if reloads {
-                    sources.watcher = watch_files(self, sources.changes.clone());
-                }
-            }
+            Event::Call(call) => self.answer(call).await,
             Event::Scrape(reply) => {
                 // Fails only if the client is gone.
                 let _ = reply.send(self.scrape());
@@ -143,18 +115,8 @@ impl Agent {
         self.health.beat();
         // The loop got here: that is what the watchdog is to know.
         let _ = sd_notify::notify(&[NotifyState::Watchdog]);
-        for path in self.changed_files() {
-            self.read_lists(Some(&path), &BTreeSet::new());
-            self.follow_demand();
-            let _ = self.reconcile();
-        }
-        if self.age() {
-            let _ = self.reconcile();
-        }
+        self.age();
         self.keep_refused_sources();
-        if sources.watcher.is_none() {
-            sources.watcher = watch_files(self, sources.changes.clone());
-        }
         self.refill_events();
         #[cfg(feature = "bpf-log")]
         self.datapath.flush_log();
@@ -166,9 +128,7 @@ impl Agent {
         if self.expiry.became_steady() {
             self.end_what_is_over();
         }
-        if self.apply_error.is_some() {
-            let _ = self.reconcile();
-        }
+        self.must_converge |= self.apply_error.is_some();
         if self.files.are_good_again() {
             self.reload_from_disk("agent", sources).await;
         }
@@ -189,27 +149,19 @@ impl Agent {
         if sources.said_ready {
             let _ = sd_notify::notify(&[NotifyState::Ready]);
         }
-        sources.watcher = watch_files(self, sources.changes.clone());
     }
 
     /// Takes in what was learned, all that is waiting in one go: one change for the kernel.
     fn take_reports(&mut self, account: Account, reports: Vec<Report>) {
-        let mut changed = self.learn(account, reports);
+        self.learn(account, reports);
         while let Ok((account, reports)) = self.remote.reports.try_recv() {
-            changed |= self.learn(account, reports);
-        }
-        if changed {
-            self.follow_demand();
-            // Its error is logged and shown in the status.
-            let _ = self.reconcile();
+            self.learn(account, reports);
         }
     }
 
     fn expire(&mut self) {
         self.end_what_is_over();
         self.settle_all(&BTreeSet::new());
-        self.follow_demand();
-        let _ = self.reconcile();
     }
 
     /// Ends for good, on disk as well, what is over by a clock that can be believed.

@@ -1,6 +1,6 @@
 //! Starting and stopping.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
@@ -20,13 +20,12 @@ use super::{
     privileges,
     run::Sources,
     seen,
-    state::{Agent, Parts, file_of, with_provider},
+    state::{Agent, Parts},
 };
 use crate::{
     control::{listen, server},
     datapath::{self, Datapath, interfaces},
     metrics::http::{self, Probe},
-    provider::{self, Watcher},
     state::{
         files::{make_directory, set_aside},
         local::LocalSources,
@@ -109,9 +108,10 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
     }
 
     status("applying the policy");
-    agent.read_lists(None, &BTreeSet::new());
+    agent.follow_demand();
+    agent.read_files().await;
     agent.settle_all(&BTreeSet::new());
-    if let Err(error) = agent.reconcile() {
+    if let Err(error) = agent.converge() {
         anyhow::bail!(
             "the policy cannot be carried out: {error}. Nothing is attached or replaced; what an \
              earlier agent attached goes on filtering"
@@ -134,22 +134,11 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
     servers.extend(serve_control(&mut agent, calls, stopped.clone()));
     let (scrapes, scrape_queue) = mpsc::channel(QUEUE);
     servers.extend(serve_metrics(&mut agent, scrapes, stopped).await);
-    let (changes, change_queue) = mpsc::channel(QUEUE);
-    let watcher = watch_files(&agent, changes.clone());
     privileges::drop_capabilities();
     agent.history.start();
     agent.history.record_action(agent.generation, Kind::Started, "agent", crate::version());
 
-    let sources = Sources {
-        links,
-        call_queue,
-        scrape_queue,
-        change_queue,
-        changes,
-        watcher,
-        said_ready: false,
-    };
-    agent.follow_demand();
+    let sources = Sources { links, call_queue, scrape_queue, said_ready: false };
     let result = agent.run(sources).await;
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     let _ = stop.send(true);
@@ -223,26 +212,6 @@ async fn serve_metrics(
             let problem = format!("no metrics: cannot listen on {address}: {error}");
             tracing::error!("{problem}");
             agent.standing.push(problem);
-            None
-        }
-    }
-}
-
-/// Watches the providers' files; without a watch the loop looks at them every second.
-pub(super) fn watch_files(agent: &Agent, changes: mpsc::Sender<PathBuf>) -> Option<Watcher> {
-    let paths: Vec<PathBuf> =
-        with_provider(&agent.config).filter_map(|(_, p)| Some(file_of(p)?.path)).collect();
-    if paths.is_empty() {
-        return None;
-    }
-    let result = provider::watch(&paths, move |path| {
-        // A full queue means that the loop is about to look anyway, and it polls.
-        let _ = changes.try_send(path);
-    });
-    match result {
-        Ok(watcher) => Some(watcher),
-        Err(error) => {
-            tracing::debug!(%error, "cannot watch the lists; looking at them every second");
             None
         }
     }

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,14 +15,8 @@ use tokio::{
 };
 
 use super::{
-    configuration::ConfigurationFiles,
-    enforced::Enforced,
-    history::History,
-    lists::List,
-    own::OwnAddresses,
-    remote::{Account, Remote},
-    settle::Stamp,
-    trust::TrustCalls,
+    configuration::ConfigurationFiles, enforced::Enforced, history::History, lists::List,
+    own::OwnAddresses, remote::Remote, trust::TrustCalls,
 };
 use crate::{
     answers::{Cache, Limits},
@@ -33,7 +26,7 @@ use crate::{
     metrics::{SyncCounters, http::Health},
     policy::{Policy, SlotTable},
     protection::Told,
-    provider::{FileProvider, worker::ListOutcome},
+    provider::worker::Account,
     state::{
         expiry::{Expiry, Reading},
         local::LocalSources,
@@ -66,18 +59,16 @@ pub(super) struct Agent {
     pub(super) ids: BTreeMap<String, u8>,
     /// Provider lists by database.
     pub(super) lists: BTreeMap<String, List>,
-    /// Each provider's file as it was just before it was last read.
-    pub(super) stamps: BTreeMap<PathBuf, Stamp>,
     /// What sources that have to be asked for last resolved to.
     pub(super) cache: Cache,
     /// What is in force of lists and sources, by database.
     pub(super) enforced: BTreeMap<String, Enforced>,
-    /// The tasks that ask.
+    /// The workers.
     pub(super) remote: Remote,
+    /// Databases whose file was read since the round of the files' worker began.
+    pub(super) read_files: BTreeSet<String>,
     /// Lists that `max_stale` has ended, by database.
     pub(super) lapsed: BTreeSet<String>,
-    /// The last list of every provider that is asked for one, by the provider's name.
-    pub(super) known_lists: BTreeMap<String, ListOutcome>,
     /// What was last logged to be the matter with a list, by database.
     pub(super) told: BTreeMap<String, String>,
     /// Something was confirmed since the snapshot was written.
@@ -123,6 +114,8 @@ pub(super) struct Agent {
     pub(super) told_degraded: Told,
     /// The operator detached everything.
     pub(super) detached: bool,
+    /// What is trusted may have changed since the last [`Agent::converge`].
+    pub(super) must_converge: bool,
     /// Why the last change was not carried out.
     pub(super) apply_error: Option<String>,
     /// The policy in force is not on disk yet.
@@ -190,12 +183,11 @@ impl Agent {
             reader: Arc::new(reader),
             ids,
             lists: BTreeMap::new(),
-            stamps: BTreeMap::new(),
             cache,
             enforced: BTreeMap::new(),
             remote: Remote::new(),
+            read_files: BTreeSet::new(),
             lapsed: BTreeSet::new(),
-            known_lists: BTreeMap::new(),
             told: BTreeMap::new(),
             ages_changed: false,
             saved_at: Instant::now(),
@@ -221,6 +213,7 @@ impl Agent {
             exempt: None,
             told_degraded: Told::default(),
             detached: false,
+            must_converge: false,
             apply_error: None,
             unsaved: false,
             saving: None,
@@ -277,17 +270,12 @@ pub(super) fn with_provider(
 pub(super) fn synced(config: &Config) -> impl Iterator<Item = &str> {
     let asks = |database: &&DatabaseConfig| {
         database.provider.is_some()
-            || database.trusted_sources.iter().any(|source| Account::of(source.kind()).is_some())
+            || database
+                .trusted_sources
+                .iter()
+                .any(|source| Account::resolving(source.kind()).is_some())
     };
     config.databases.iter().filter(asks).map(|database| database.name.as_str())
-}
-
-/// The list of a provider as a file, if it is one.
-pub(super) fn file_of(provider: &ProviderConfig) -> Option<FileProvider> {
-    match provider {
-        ProviderConfig::File { path } => Some(FileProvider { path: path.clone() }),
-        ProviderConfig::DigitalOcean { .. } | ProviderConfig::Aptible { .. } => None,
-    }
 }
 
 /// How long what is not confirmed is trusted.

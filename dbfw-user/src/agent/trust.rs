@@ -133,8 +133,7 @@ impl Agent {
             let by = call.as_ref().map(by).unwrap_or_default();
             self.history.record_trust(self.generation, kind, local, &by);
             self.settle(&local.database, &BTreeSet::new());
-            self.follow_demand();
-            self.reconcile()
+            self.converge()
         });
         // It may have had to wait for this change.
         self.end_what_is_over();

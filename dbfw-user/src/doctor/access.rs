@@ -14,7 +14,7 @@ use std::{
 use caps::CapSet;
 use nix::unistd::Gid;
 
-use crate::provider::directories_to;
+use crate::provider::file::directories_to;
 
 /// The rights that the agent reads files with under systemd: root's, without the
 /// capabilities that open other users' files, and those of one group.

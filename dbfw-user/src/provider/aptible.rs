@@ -30,17 +30,17 @@ use futures_util::{
 use secrecy::SecretString;
 use url::Url;
 
-use self::document::{Document, Rules, rules};
+use self::document::{Document, rules};
 use super::{
     backoff::Backoff,
     http::{HttpClient, Options, Redirects, Validators, clean},
     rounds::{self, Task, Wanted, jittered},
     secret::Token,
     stats::Stats,
-    worker::{Demand, ListOutcome, Mailbox, Report},
+    worker::{Demand, Mailbox, Report},
 };
 use crate::{
-    answers::{Cause, FetchError},
+    answers::{Cause, FetchError, ListOutcome, SourceList},
     config::AptibleConfig,
 };
 
@@ -71,14 +71,14 @@ type Key = (String, u64);
 #[derive(Debug, Default)]
 struct Endpoint {
     /// The last answer, and by what the server tells that it is still the same.
-    last: Option<(Rules, Validators)>,
+    last: Option<(Arc<SourceList>, Validators)>,
     backoff: Backoff,
 }
 
 /// What came of a request.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    List(Rules, Validators),
+    List(SourceList, Validators),
     NotModified,
     Gone(String),
     Failed(FetchError),
@@ -202,19 +202,21 @@ impl Endpoint {
     fn outcome(&mut self, reply: Reply) -> ListOutcome {
         match reply {
             Reply::Failed(error) => ListOutcome::Failed(error),
-            Reply::NotModified => ListOutcome::Unchanged,
+            Reply::NotModified => match &self.last {
+                Some((list, _)) => ListOutcome::List(Arc::clone(list)),
+                None => ListOutcome::Failed(FetchError::new(
+                    Cause::Invalid,
+                    "Aptible: answered 304, which was not asked for: check what answers there",
+                )),
+            },
             Reply::Gone(why) => {
                 self.last = None;
                 ListOutcome::Gone(why)
             }
-            Reply::List(rules, validators) => {
-                let is_same = self.last.as_ref().is_some_and(|(last, _)| *last == rules);
-                let Rules { sources, problems } = rules.clone();
-                self.last = Some((rules, validators));
-                if is_same {
-                    return ListOutcome::Unchanged;
-                }
-                ListOutcome::List { sources, problems }
+            Reply::List(list, validators) => {
+                let list = Arc::new(list);
+                self.last = Some((Arc::clone(&list), validators));
+                ListOutcome::List(list)
             }
         }
     }

@@ -105,7 +105,7 @@ impl Task for Names {
                     }
                 }
             }
-            Outcome::Unchanged | Outcome::Gone(_) => {}
+            Outcome::Gone(_) => {}
         }
         let backoff = self.names.entry(key.clone()).or_default();
         let backed_off = match next.failure {

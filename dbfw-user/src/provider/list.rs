@@ -14,6 +14,7 @@
 use std::path::Path;
 
 use crate::{
+    answers::SourceList,
     config::{
         Problems,
         tables::sources::read_sources,
@@ -39,20 +40,11 @@ pub const MAX_LINE: usize = 4096;
 /// quarter of the counters there are for rules.
 pub const MAX_NAMED: usize = 4096;
 
-/// A list as it was read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FileList {
-    /// Its sources.
-    pub sources: Vec<TrustedSource>,
-    /// Addresses and networks of a list with more than [`MAX_NAMED`] of them that have neither
-    /// a comment nor an expiry; they are not among `sources`. Sorted, no duplicates.
-    pub plain: Vec<Prefix>,
-}
-
 /// A list that is being read.
 #[derive(Default)]
 struct Collected {
-    list: FileList,
+    sources: Vec<TrustedSource>,
+    plain: Vec<Prefix>,
     /// Sources that are no more than an address.
     bare: usize,
     all: usize,
@@ -62,25 +54,23 @@ impl Collected {
     fn push(&mut self, source: TrustedSource) {
         self.all += 1;
         if !is_bare(&source) {
-            return self.list.sources.push(source);
+            return self.sources.push(source);
         }
         self.bare += 1;
         if self.bare <= MAX_NAMED {
-            return self.list.sources.push(source);
+            return self.sources.push(source);
         }
-        let FileList { sources, plain } = &mut self.list;
         if self.bare == MAX_NAMED + 1 {
-            let named = sources.extract_if(.., |source| is_bare(source));
-            named.for_each(|source| plain.extend(prefixes(&source)));
+            let named = self.sources.extract_if(.., |source| is_bare(source));
+            named.for_each(|source| self.plain.extend(prefixes(&source)));
         }
-        plain.extend(prefixes(&source));
+        self.plain.extend(prefixes(&source));
     }
 
-    fn finish(mut self) -> FileList {
-        self.list.plain.sort_unstable();
-        self.list.plain.dedup();
-        self.list.plain.shrink_to_fit();
-        self.list
+    fn finish(mut self) -> SourceList {
+        self.plain.sort_unstable();
+        self.plain.dedup();
+        SourceList { plain: self.plain.into(), ..SourceList::new(self.sources, Vec::new()) }
     }
 }
 
@@ -95,7 +85,7 @@ fn is_bare(source: &TrustedSource) -> bool {
 }
 
 /// The sources in `text`, the content of `file`. A single problem rejects all of it.
-pub fn parse(file: &Path, text: &[u8]) -> Result<FileList, Problems> {
+pub fn parse(file: &Path, text: &[u8]) -> Result<SourceList, Problems> {
     let mut report = Report::default();
     let list = if file.extension().is_some_and(|extension| extension == "toml") {
         parse_toml(file, text, &mut report)

@@ -15,7 +15,10 @@ use futures_util::{
     future::{BoxFuture, pending},
     stream::FuturesUnordered,
 };
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
 
 use self::agenda::Agenda;
 use super::{
@@ -35,7 +38,7 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What a task asks for, and what it makes of the answers.
 pub(crate) trait Task {
     /// What is asked for with one request.
-    type Key: Ord + Clone;
+    type Key: Ord + Clone + Send + 'static;
     /// What comes of it.
     type Reply;
 
@@ -54,6 +57,11 @@ pub(crate) trait Task {
     /// Looks, once a second, at the files that decide: the keys that are due by them. `None`:
     /// there are no such files.
     fn look(&mut self) -> Option<BoxFuture<'static, BTreeSet<Self::Key>>>;
+
+    /// Waits for something that makes keys due at once; those keys.
+    fn events(&mut self) -> BoxFuture<'static, BTreeSet<Self::Key>> {
+        pending().boxed()
+    }
 }
 
 /// What is wanted of a task.
@@ -81,7 +89,9 @@ pub(crate) async fn run<T: Task>(mut task: T, mailbox: Mailbox) {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut look: Option<BoxFuture<'static, BTreeSet<T::Key>>> = None;
+    let mut events = task.events();
     let mut round: Option<Instant> = None;
+    let mut refreshed: Vec<oneshot::Sender<()>> = Vec::new();
     demand.mark_changed();
     loop {
         let now = Instant::now();
@@ -92,12 +102,19 @@ pub(crate) async fn run<T: Task>(mut task: T, mailbox: Mailbox) {
         }
         if asked.is_empty()
             && let Some(began) = round.take()
-            && reports.send(vec![Report::Round { took: began.elapsed() }]).await.is_err()
         {
-            return;
+            if reports.send(vec![Report::Round { took: began.elapsed() }]).await.is_err() {
+                return;
+            }
+            for reply in refreshed.drain(..) {
+                // Whoever asked may have gone.
+                let _ = reply.send(());
+            }
         }
         let next = agenda.next_due();
         tokio::select! {
+            // What is wanted comes first: a refresh is about all of it.
+            biased;
             changed = demand.changed() => {
                 if changed.is_err() {
                     return;
@@ -111,12 +128,15 @@ pub(crate) async fn run<T: Task>(mut task: T, mailbox: Mailbox) {
                 }
             }
             Some(command) = commands.recv() => match command {
-                Command::Poll => {
+                command @ (Command::Poll | Command::Refresh(_)) => {
                     task.hurry();
                     let now = Instant::now();
                     agenda.hurry_all(now);
                     // A round of nothing ends too.
                     round.get_or_insert(now);
+                    if let Command::Refresh(reply) = command {
+                        refreshed.push(reply);
+                    }
                 }
                 Command::Inventory(answer) => {
                     // Whoever asked may have gone.
@@ -142,6 +162,10 @@ pub(crate) async fn run<T: Task>(mut task: T, mailbox: Mailbox) {
             _ = looks.tick(), if look.is_none() => look = task.look(),
             due = looked(&mut look), if look.is_some() => {
                 look = None;
+                agenda.hurry(&due, Instant::now());
+            }
+            due = &mut events => {
+                events = task.events();
                 agenda.hurry(&due, Instant::now());
             }
         }

@@ -1,7 +1,8 @@
-//! What goes between the agent's loop and the tasks that ask the outside world.
+//! Messages between the agent's loop and the workers that ask the outside world.
 //!
-//! A task is told what is wanted and reports what it learned; it holds no policy. Every
-//! wanted thing is reported on in every round, whatever happens, within the request timeout.
+//! A worker is told what is wanted and reports what it learned; it holds no policy. It reports
+//! on every wanted thing in every round, whatever happens, within the request timeout, and sends
+//! the whole answer even if it is the same: the loop compares.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -9,34 +10,35 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::inventory::Inventory;
 use crate::{
-    answers::{FetchError, Outcome},
-    source::{SourceKey, TrustedSource},
+    answers::{FetchError, ListOutcome, Outcome},
+    config::ProviderConfig,
+    source::{SourceKey, SourceType},
 };
 
-/// What a task is to keep fresh.
+/// Lists and sources that a worker keeps fresh.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
     /// Lists, by the provider's name ("digitalocean:9cc10173-…").
     pub lists: BTreeSet<String>,
-    /// Sources of the types it resolves.
+    /// Sources, of the types it resolves.
     pub sources: BTreeSet<SourceKey>,
 }
 
-/// What a task learned.
+/// Something that a worker learned.
 #[derive(Debug)]
 pub enum Report {
-    /// Of a list.
+    /// The result of asking for a list.
     List {
         /// The provider's name.
         provider: String,
-        /// What became of asking for it.
+        /// The result.
         outcome: ListOutcome,
     },
-    /// Of a source.
+    /// The result of asking for a source.
     Source {
-        /// Which.
+        /// The source.
         key: SourceKey,
-        /// What became of asking for it.
+        /// The result.
         outcome: Outcome,
     },
     /// A round over everything wanted has ended.
@@ -46,41 +48,102 @@ pub enum Report {
     },
 }
 
-/// What became of asking for a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListOutcome {
-    /// All of it.
-    List {
-        /// The rules, in the provider's order.
-        sources: Vec<TrustedSource>,
-        /// Rules that mean nothing here (an unknown type, a value that is no address), in
-        /// words that name the provider, the rule and the field.
-        problems: Vec<String>,
-    },
-    /// The same as the last one.
-    Unchanged,
-    /// No usable answer.
-    Failed(FetchError),
-    /// The provider says that there is no such thing (404).
-    Gone(String),
-}
-
-/// What a task may be asked to do out of turn.
+/// A request to a worker, out of turn.
 #[derive(Debug)]
 pub enum Command {
     /// Begin a round now, whatever the schedule and the back-off say; the budget still holds.
     Poll,
-    /// Tell what is known of the account's machines, for `dbfw suggest`.
+    /// The same, and reply once everything that is wanted was reported on. Only workers that
+    /// ask for one thing after the other reply; from others the sender is dropped.
+    Refresh(oneshot::Sender<()>),
+    /// Reply with what is known of the account's machines, for `dbfw suggest`.
     Inventory(oneshot::Sender<Result<Inventory, FetchError>>),
 }
 
-/// A task's end of the wire. It ends when the sender of `demand` is gone.
+/// A worker's end of its channels. The worker ends when the sender of `demand` is gone.
 #[derive(Debug)]
 pub struct Mailbox {
-    /// What is wanted; a new value asks at once for what was not wanted before.
+    /// The demand; a new value asks at once for what was not wanted before.
     pub demand: watch::Receiver<Demand>,
-    /// Orders out of turn.
+    /// Requests out of turn.
     pub commands: mpsc::Receiver<Command>,
-    /// What was learned, in batches.
-    pub reports: mpsc::Sender<Vec<Report>>,
+    /// Reports, in batches.
+    pub reports: ReportSender,
 }
+
+/// An account that a worker asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Account {
+    /// Lists in files.
+    Files,
+    /// DigitalOcean's API.
+    DigitalOcean,
+    /// Aptible's API.
+    Aptible,
+    /// Documents of `feed:` sources.
+    Feeds,
+    /// Name servers, for `dns:` sources.
+    Dns,
+}
+
+impl Account {
+    /// The name in status and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::DigitalOcean => "digitalocean",
+            Self::Aptible => "aptible",
+            Self::Feeds => "feeds",
+            Self::Dns => "dns",
+        }
+    }
+
+    /// The account that resolves sources of a type; `None`: their own text does.
+    pub const fn resolving(kind: SourceType) -> Option<Self> {
+        match kind {
+            SourceType::IpAddr => None,
+            SourceType::Droplet
+            | SourceType::K8s
+            | SourceType::Tag
+            | SourceType::App
+            | SourceType::Vpc => Some(Self::DigitalOcean),
+            SourceType::Feed => Some(Self::Feeds),
+            SourceType::Dns => Some(Self::Dns),
+        }
+    }
+
+    /// The account that has a provider's list.
+    pub const fn listing(provider: &ProviderConfig) -> Self {
+        match provider {
+            ProviderConfig::File { .. } => Self::Files,
+            ProviderConfig::DigitalOcean { .. } => Self::DigitalOcean,
+            ProviderConfig::Aptible { .. } => Self::Aptible,
+        }
+    }
+}
+
+/// A worker's way to the loop.
+#[derive(Clone, Debug)]
+pub struct ReportSender {
+    account: Account,
+    queue: mpsc::Sender<(Account, Vec<Report>)>,
+}
+
+impl ReportSender {
+    /// A sender of one account's reports.
+    pub fn new(account: Account, queue: mpsc::Sender<(Account, Vec<Report>)>) -> Self {
+        Self { account, queue }
+    }
+
+    /// Sends a batch; waits while the queue is full.
+    ///
+    /// # Errors
+    /// The loop has ended, and the worker may end as well.
+    pub async fn send(&self, reports: Vec<Report>) -> Result<(), Ended> {
+        self.queue.send((self.account, reports)).await.map_err(|_| Ended)
+    }
+}
+
+/// The loop that a report was meant for has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended;

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use dbfw_tests::{
     agent::Host,
     pair::{FRIEND4, Pair, STRANGER4, TRUSTED4, TRUSTED6, list_state, orders, problems},
-    provider_server::{Resource, Server},
+    provider_server::Server,
 };
 
 use super::{
     common::{server, wait},
     readers::{
-        agent_keys, assert_let_in, assert_refused, cluster, digitalocean, generation, prefixes,
-        source, texts, wait_cut, wait_let_in, wait_list, wait_prefixes, wait_state,
+        agent_keys, assert_let_in, assert_refused, cluster, digitalocean, prefixes, source, texts,
+        wait_cut, wait_let_in, wait_list, wait_prefixes, wait_state,
     },
 };
 
@@ -164,68 +164,33 @@ fn a_networks_own_address_is_taken_literally_and_noted() {
 }
 
 #[test]
-fn a_list_that_flaps_does_not_churn_the_kernel() {
+fn what_comes_and_goes_again_and_again_is_followed_each_time() {
     let pair = Pair::new();
     let server = server(&pair.db);
-    server.account(|account| {
-        account.add_database_as(CLUSTER, "orders", &["ip_addr:10.77.0.2", "ip_addr:10.77.0.3"]);
-    });
-    let mut host = Host::new(&pair.db);
-    let database = orders(&cluster(CLUSTER));
-    host.configure(&agent_keys(""), &format!("{}\n{database}", digitalocean(&server, "")));
-    host.start();
-    wait_let_in(&host, &pair, FRIEND4);
-
-    // Every poll is told something else than the one before.
-    let polled = || server.count(Resource::Firewall);
-    let flap = |times: usize| {
-        for _ in 0..times {
-            server.account(|account| {
-                if !account.remove_rule(CLUSTER, "ip_addr", "10.77.0.3") {
-                    account.add_rule(CLUSTER, "ip_addr", "10.77.0.3");
-                }
-            });
-            let before = polled();
-            wait(&host, "the next polls", || polled() >= before + 2);
-        }
-    };
-    flap(8);
-    let settled = generation(&host);
-    flap(6);
-    assert_eq!(generation(&host), settled, "{}", host.log());
-    assert_let_in(&host, &pair, FRIEND4);
-    assert_let_in(&host, &pair, TRUSTED4);
-
-    // What is new meanwhile is not held up.
-    server.account(|account| account.add_rule(CLUSTER, "ip_addr", "10.77.0.9"));
-    wait_let_in(&host, &pair, STRANGER4);
-    wait_list(&host, "ok");
-}
-
-#[test]
-fn a_droplet_that_flaps_out_of_its_tag_does_not_churn_the_kernel() {
-    let pair = Pair::new();
-    let server = server(&pair.db);
-    let flapping = server.account(|account| {
+    let droplet = server.account(|account| {
+        account.add_database_as(CLUSTER, "orders", &["ip_addr:10.77.0.2", "ip_addr:10.77.0.9"]);
         account.add_droplet("steady", &["backend"], &["10.77.0.2"]);
         account.add_droplet("flapping", &["backend"], &["10.77.0.3"])
     });
-    let host = started(&pair, &server, "", &["tag:backend"]);
-    wait_let_in(&host, &pair, FRIEND4);
-    let polled = || server.count(Resource::TaggedDroplets);
-    let flap = |times: usize| {
-        for time in 0..times {
-            server.account(|account| match time % 2 {
-                0 => account.untag_droplet(flapping, "backend"),
-                _ => account.tag_droplet(flapping, "backend"),
-            });
-            let before = polled();
-            wait(&host, "the next polls", || polled() >= before + 2);
-        }
-    };
-    flap(8);
-    let settled = generation(&host);
-    flap(6);
-    assert_eq!(generation(&host), settled, "{}", host.log());
-    assert_let_in(&host, &pair, FRIEND4);
+    let mut host = Host::new(&pair.db);
+    let list = cluster(CLUSTER);
+    let database = orders(&format!("trusted_sources = [\"tag:backend\"]\n{list}"));
+    host.configure(&agent_keys(""), &format!("{}\n{database}", digitalocean(&server, "")));
+    host.start();
+    for _ in 0..4 {
+        wait_let_in(&host, &pair, FRIEND4);
+        wait_let_in(&host, &pair, STRANGER4);
+        server.account(|account| {
+            account.untag_droplet(droplet, "backend");
+            account.remove_rule(CLUSTER, "ip_addr", "10.77.0.9");
+        });
+        wait_cut(&host, &pair, FRIEND4);
+        wait_cut(&host, &pair, STRANGER4);
+        server.account(|account| {
+            account.tag_droplet(droplet, "backend");
+            account.add_rule(CLUSTER, "ip_addr", "10.77.0.9");
+        });
+    }
+    assert_let_in(&host, &pair, TRUSTED4);
+    wait_list(&host, "ok");
 }

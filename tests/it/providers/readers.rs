@@ -109,12 +109,6 @@ pub(crate) fn texts(array: &Value) -> Vec<String> {
     texts.map(str::to_owned).collect()
 }
 
-/// The number of the policy in force.
-pub(crate) fn generation(host: &Host<'_>) -> u64 {
-    let status = host.json(&["status"]).unwrap_or_default();
-    status["agent"]["generation"].as_u64().expect("the agent answers")
-}
-
 /// Every entry of a kind in the history, the oldest first.
 pub(crate) fn recorded(host: &Host<'_>, kind: &str) -> Vec<Value> {
     let list = host.json(&["history", "--limit", "100000"]).unwrap_or_default();

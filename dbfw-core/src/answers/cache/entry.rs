@@ -6,17 +6,17 @@ use jiff::Timestamp;
 
 use super::{Limits, SourceState};
 use crate::{
-    answers::{Answer, Damper, FetchError, Part, Unanswered},
+    answers::{Answer, FetchError, Part, Unanswered},
     source::Prefix,
 };
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Entry {
     pub(super) parts: BTreeMap<String, PartEntry>,
-    /// All parts' prefixes, and those that are held though they vanished.
+    /// Prefixes of all parts, and those that are held though they vanished.
     pub(super) prefixes: Arc<[Prefix]>,
     pub(super) lapsed: Arc<[Prefix]>,
-    pub(super) damper: Damper<Prefix>,
+    held: BTreeMap<Prefix, Hold>,
     pub(super) grace: Duration,
     pub(super) answered_at: Option<Timestamp>,
     pub(super) from: String,
@@ -27,12 +27,21 @@ pub(super) struct Entry {
     /// Since when every answer says that it is gone or empty, and what it says.
     pub(super) gone: Option<(Timestamp, String)>,
     pub(super) asked: bool,
-    pub(super) unwanted_since: Option<Timestamp>,
+    /// The last answer, to recognise the same one by.
+    last: Option<Arc<Answer>>,
+}
+
+/// A prefix that vanished and stays for the grace period.
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    since: Timestamp,
+    until: Timestamp,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct PartEntry {
-    pub(super) prefixes: Vec<Prefix>,
+    /// Sorted, no duplicates.
+    pub(super) prefixes: Arc<[Prefix]>,
     /// When an answer last had them.
     pub(super) good_at: Option<Timestamp>,
     /// `max_stale` took them away.
@@ -55,8 +64,23 @@ pub(super) enum PartState {
 }
 
 impl Entry {
-    pub(super) fn answer(&mut self, answer: Answer, limits: Limits, now: Timestamp) {
-        (self.from, self.notes, self.grace) = (answer.from, answer.notes, answer.grace);
+    /// Whether an answer says what this entry is already made of, and nothing has to ripen.
+    pub(super) fn is_confirmed_by(&self, answer: &Arc<Answer>) -> bool {
+        let is_same = |last: &Arc<Answer>| Arc::ptr_eq(last, answer) || *last == *answer;
+        self.is_settled() && self.last.as_ref().is_some_and(is_same)
+    }
+
+    /// The last answer was given again.
+    pub(super) fn confirm(&mut self, now: Timestamp) {
+        self.answered_at = Some(now);
+        self.parts.values_mut().for_each(|part| part.good_at = Some(now));
+    }
+
+    pub(super) fn answer(&mut self, answer: Arc<Answer>, limits: Limits, now: Timestamp) {
+        self.last = Some(Arc::clone(&answer));
+        self.from.clone_from(&answer.from);
+        self.notes.clone_from(&answer.notes);
+        self.grace = answer.grace;
         let is_empty = answer.parts.values().all(|part| match part {
             Part::Prefixes(prefixes) => prefixes.is_empty(),
             Part::Failed(_) | Part::Empty(_) => true,
@@ -70,11 +94,11 @@ impl Entry {
         if answer.parts.is_empty() {
             return self.gone("the answer is complete and empty".to_owned(), limits, now);
         }
-        (self.error, self.gone, self.unanswered) = (None, None, answer.unanswered);
+        (self.error, self.gone, self.unanswered) = (None, None, answer.unanswered.clone());
         let mut before = std::mem::take(&mut self.parts);
-        for (name, part) in answer.parts {
-            let old = before.remove(&name);
-            self.parts.insert(name, merge(old, part, limits, now));
+        for (name, part) in &answer.parts {
+            let old = before.remove(name);
+            self.parts.insert(name.clone(), merge(old, part.clone(), limits, now));
         }
         for (name, old) in before {
             let part = match &self.unanswered {
@@ -86,26 +110,6 @@ impl Entry {
             let part = merge(Some(old), part, limits, now);
             if !part.prefixes.is_empty() {
                 self.parts.insert(name, part);
-            }
-        }
-        self.answered_at = Some(now);
-    }
-
-    /// The last answer, given again.
-    pub(super) fn repeat(&mut self, limits: Limits, now: Timestamp) {
-        self.error = None;
-        if let Some((_, why)) = self.gone.clone() {
-            return self.gone(why, limits, now);
-        }
-        for part in self.parts.values_mut() {
-            match &mut part.state {
-                PartState::Good => (part.good_at, part.lapsed) = (Some(now), false),
-                PartState::Failed { .. } => {}
-                PartState::Empty { since, .. } => {
-                    if is_over(*since.get_or_insert(now), limits.gone_after, now) {
-                        part.prefixes.clear();
-                    }
-                }
             }
         }
         self.answered_at = Some(now);
@@ -136,8 +140,28 @@ impl Entry {
         }
         self.answered_at.iter_mut().for_each(adjust);
         self.gone.iter_mut().for_each(|(since, _)| adjust(since));
-        self.unwanted_since.iter_mut().for_each(adjust);
-        self.damper.move_moments(adjust);
+        for hold in self.held.values_mut() {
+            let before = hold.since;
+            adjust(&mut hold.since);
+            let by = hold.since.duration_since(before);
+            hold.until = hold.until.saturating_add(by).unwrap_or(hold.until);
+        }
+    }
+
+    /// Prefixes that vanished and are held, and until when.
+    pub(super) fn held(&self) -> impl Iterator<Item = (Prefix, Timestamp)> {
+        self.held.iter().map(|(prefix, hold)| (*prefix, hold.until))
+    }
+
+    /// Holds what vanished in an earlier run, each prefix until its time.
+    pub(super) fn hold(&mut self, held: Vec<(Prefix, Timestamp)>, now: Timestamp) {
+        let hold = |(prefix, until)| (prefix, Hold { since: now, until });
+        self.held = held.into_iter().map(hold).collect();
+    }
+
+    /// When the next held prefix goes.
+    pub(super) fn next_release(&self) -> Option<Timestamp> {
+        self.held.values().map(|hold| hold.until).min()
     }
 
     /// Whether the last answer said nothing that time could change.
@@ -146,7 +170,7 @@ impl Entry {
             && self.unanswered.is_none()
             && self.gone.is_none()
             && self.answered_at.is_some()
-            && self.damper.next_release().is_none()
+            && self.held.is_empty()
             && self.parts.values().all(|part| matches!(part.state, PartState::Good) && !part.lapsed)
     }
 
@@ -192,21 +216,22 @@ impl Entry {
             list.dedup();
         }
         lapsed.retain(|prefix| current.binary_search(prefix).is_err());
-        let held = if lapsed.is_empty() {
-            self.damper.update(&self.prefixes, &current, self.grace, now)
-        } else {
-            // Nothing that is held may outlive max_stale.
-            let rest: Vec<Prefix> = self
-                .prefixes
-                .iter()
-                .filter(|p| lapsed.binary_search(p).is_err())
-                .copied()
-                .collect();
-            self.damper.update(&rest, &current, self.grace, now)
+        // Nothing that lapsed is held: it would outlive max_stale.
+        let vanished = |prefix: &Prefix| {
+            current.binary_search(prefix).is_err() && lapsed.binary_search(prefix).is_err()
         };
-        let changed = *held != *self.prefixes || *lapsed != *self.lapsed;
+        self.held.retain(|prefix, _| vanished(prefix));
+        if let Some(until) = later(now, self.grace) {
+            for prefix in self.prefixes.iter().filter(|prefix| vanished(prefix)) {
+                self.held.entry(*prefix).or_insert(Hold { since: now, until });
+            }
+        }
+        self.held.retain(|_, hold| hold.until > now);
+        current.extend(self.held.keys());
+        current.sort_unstable();
+        let changed = *current != *self.prefixes || *lapsed != *self.lapsed;
         if changed {
-            (self.prefixes, self.lapsed) = (held.into(), lapsed.into());
+            (self.prefixes, self.lapsed) = (current.into(), lapsed.into());
         }
         changed
     }
@@ -259,12 +284,10 @@ impl Entry {
 
 fn merge(old: Option<PartEntry>, part: Part, limits: Limits, now: Timestamp) -> PartEntry {
     let nothing =
-        PartEntry { prefixes: Vec::new(), good_at: None, lapsed: false, state: PartState::Good };
+        PartEntry { prefixes: [].into(), good_at: None, lapsed: false, state: PartState::Good };
     let old = old.unwrap_or(nothing);
     match part {
-        Part::Prefixes(mut prefixes) if !prefixes.is_empty() => {
-            prefixes.sort_unstable();
-            prefixes.dedup();
+        Part::Prefixes(prefixes) if !prefixes.is_empty() => {
             PartEntry { prefixes, good_at: Some(now), lapsed: false, state: PartState::Good }
         }
         Part::Failed(error) => PartEntry { state: PartState::Failed { error }, ..old },
@@ -279,9 +302,14 @@ fn empty(mut old: PartEntry, why: String, limits: Limits, now: Timestamp) -> Par
         _ => now,
     };
     if is_over(since, limits.gone_after, now) {
-        old.prefixes.clear();
+        old.prefixes = [].into();
     }
     PartEntry { state: PartState::Empty { why, since: Some(since) }, ..old }
+}
+
+/// The end of the grace period; `None`: there is none.
+fn later(now: Timestamp, grace: Duration) -> Option<Timestamp> {
+    if grace.is_zero() { None } else { now.checked_add(grace).ok() }
 }
 
 pub(super) fn is_over(since: Timestamp, limit: Duration, now: Timestamp) -> bool {

@@ -31,7 +31,8 @@ enum Said {
     Answer(BTreeMap<&'static str, PartSaid>, u64),
     /// The same where nobody could tell of [`REST`].
     Partly(BTreeMap<&'static str, PartSaid>, u64),
-    Unchanged,
+    /// The last answer, given again.
+    Again,
     Failed,
     Gone,
 }
@@ -58,7 +59,7 @@ fn error() -> FetchError {
 fn outcome(said: &Said) -> Outcome {
     let part = |(name, said): (&&'static str, &PartSaid)| {
         let part = match said {
-            PartSaid::Prefixes(prefixes) => Part::Prefixes(prefixes.clone()),
+            PartSaid::Prefixes(prefixes) => Part::prefixes(prefixes.clone()),
             PartSaid::Failed => Part::Failed(error()),
             PartSaid::Empty => Part::Empty("is still being created".to_owned()),
         };
@@ -71,11 +72,12 @@ fn outcome(said: &Said) -> Outcome {
     };
     let unanswered = || Some(Unanswered { parts: REST, error: error() });
     match said {
-        Said::Answer(parts, grace) => Outcome::Answer(answer(parts, *grace)),
+        Said::Answer(parts, grace) => Outcome::Answer(answer(parts, *grace).into()),
         Said::Partly(parts, grace) => {
-            Outcome::Answer(Answer { unanswered: unanswered(), ..answer(parts, *grace) })
+            let answer = Answer { unanswered: unanswered(), ..answer(parts, *grace) };
+            Outcome::Answer(answer.into())
         }
-        Said::Unchanged => Outcome::Unchanged,
+        Said::Again => unreachable!("the run knows which answer that is"),
         Said::Failed => Outcome::Failed(error()),
         Said::Gone => Outcome::Gone("404".to_owned()),
     }
@@ -109,7 +111,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
                 Said::Answer(parts, grace)
             }
         }),
-        2 => Just(Said::Unchanged),
+        2 => Just(Said::Again),
         2 => Just(Said::Failed),
         2 => Just(Said::Gone),
     ];
@@ -130,6 +132,8 @@ struct Run {
     cache: Cache,
     limits: Limits,
     models: [Model; 2],
+    /// The last answer about each.
+    answers: [Option<(Said, Outcome)>; 2],
     now: i64,
 }
 
@@ -137,7 +141,13 @@ impl Run {
     fn new(max_stale: Option<u64>) -> Self {
         let limits =
             Limits { gone_after: GONE_AFTER, max_stale: max_stale.map(Duration::from_secs) };
-        Self { cache: Cache::new(limits), limits, models: <[Model; 2]>::default(), now: 0 }
+        Self {
+            cache: Cache::new(limits),
+            limits,
+            models: <[Model; 2]>::default(),
+            answers: [None, None],
+            now: 0,
+        }
     }
 
     fn trusted(&self, source: usize) -> BTreeSet<Prefix> {
@@ -184,13 +194,19 @@ impl Run {
     }
 
     fn hear(&mut self, source: usize, said: &Said) -> Result<(), TestCaseError> {
-        let model = &self.models[source];
-        // Only an answer with something in it is repeated.
-        if matches!(said, Said::Unchanged) && (!model.answered || model.gone) {
-            return Ok(());
+        let (said, outcome) = match said {
+            Said::Again => match self.answers[source].clone() {
+                Some(last) => last,
+                None => return Ok(()),
+            },
+            said => (said.clone(), outcome(said)),
+        };
+        let said = &said;
+        if matches!(outcome, Outcome::Answer(_)) {
+            self.answers[source] = Some((said.clone(), outcome.clone()));
         }
         let (before, other) = (self.trusted(source), self.trusted(1 - source));
-        let changed = self.cache.accept(&key(source), outcome(said), at(self.now));
+        let changed = self.cache.accept(&key(source), outcome, at(self.now));
         let max_stale = self.max_stale();
         self.models[source].hear(said, self.now);
         self.models[source].lapse(max_stale, self.now);
@@ -202,8 +218,7 @@ impl Run {
             Said::Answer(parts, _) | Said::Partly(parts, _) => {
                 parts.values().flat_map(PartSaid::prefixes).collect()
             }
-            Said::Unchanged => after.clone(),
-            Said::Failed | Said::Gone => BTreeSet::new(),
+            Said::Again | Said::Failed | Said::Gone => BTreeSet::new(),
         };
         prop_assert!(given.is_subset(&said_now), "{said:?} gave {given:?}");
         if matches!(said, Said::Failed) && max_stale.is_none() {

@@ -27,11 +27,11 @@ fn answer(parts: &[(&str, &[&str])]) -> Outcome {
         let part = match *texts {
             ["fails"] => Part::Failed(error()),
             ["empty"] => Part::Empty("is still being created".to_owned()),
-            _ => Part::Prefixes(prefixes(texts)),
+            _ => Part::prefixes(prefixes(texts)),
         };
         ((*name).to_owned(), part)
     };
-    Outcome::Answer(Answer { parts: parts.iter().map(part).collect(), ..Answer::default() })
+    Outcome::Answer(Answer { parts: parts.iter().map(part).collect(), ..Answer::default() }.into())
 }
 
 fn error() -> FetchError {
@@ -93,9 +93,10 @@ fn gone_is_believed_after_a_while_of_nothing_else() {
 fn the_same_answer_again_lets_gone_ripen() {
     let mut cache = cache(None);
     cache.accept(&key(), answer(&[("a", &["10.0.0.1"]), ("b", &["10.0.0.2"])]), at(0));
-    cache.accept(&key(), answer(&[("a", &["empty"]), ("b", &["10.0.0.2"])]), at(10));
-    assert!(!cache.accept(&key(), Outcome::Unchanged, at(129)));
-    assert!(cache.accept(&key(), Outcome::Unchanged, at(130)));
+    let again = answer(&[("a", &["empty"]), ("b", &["10.0.0.2"])]);
+    cache.accept(&key(), again.clone(), at(10));
+    assert!(!cache.accept(&key(), again.clone(), at(129)));
+    assert!(cache.accept(&key(), again, at(130)));
     assert_eq!(now_trusted(&cache), ["10.0.0.2/32"]);
 }
 
@@ -134,18 +135,30 @@ fn what_is_stored_comes_back() {
 }
 
 #[test]
-fn what_was_unwanted_for_a_moment_is_still_known() {
+fn what_nobody_wants_is_forgotten() {
     let mut cache = cache(None);
     cache.accept(&key(), answer(&[("a", &["10.0.0.1"])]), at(0));
-    cache.retain(&BTreeSet::new(), at(1));
-    cache.retain(&BTreeSet::from([key()]), at(2));
-    assert!(!cache.accept(&key(), Outcome::Unchanged, at(3)));
-    assert_eq!(now_trusted(&cache), ["10.0.0.1/32"]);
-    cache.retain(&BTreeSet::new(), at(4));
-    cache.retain(&BTreeSet::new(), at(64));
+    cache.retain(&BTreeSet::from([key()]));
+    assert!(cache.resolution(&key()).known);
+    cache.retain(&BTreeSet::new());
     assert!(!cache.resolution(&key()).known);
-    assert!(!cache.accept(&key(), Outcome::Unchanged, at(65)));
-    assert_eq!(cache.state(&key()).state, "pending", "unchanged from what?");
+    assert_eq!(cache.state(&key()).state, "pending");
+    assert!(cache.accept(&key(), answer(&[("a", &["10.0.0.1"])]), at(1)));
+    assert_eq!(now_trusted(&cache), ["10.0.0.1/32"]);
+}
+
+#[test]
+fn an_answer_in_other_words_is_not_the_same() {
+    let mut cache = cache(None);
+    let said = |from: &str| {
+        let parts = [("a".to_owned(), Part::prefixes(prefixes(&["10.0.0.1"])))].into();
+        Outcome::Answer(Answer { parts, from: from.to_owned(), ..Answer::default() }.into())
+    };
+    assert!(cache.accept(&key(), said("GET /a"), at(0)));
+    assert!(!cache.accept(&key(), said("GET /a"), at(1)));
+    assert_eq!(cache.state(&key()).answered_at, Some(at(1)));
+    assert!(!cache.accept(&key(), said("GET /b"), at(2)));
+    assert_eq!(cache.state(&key()).from.as_deref(), Some("GET /b"));
 }
 
 #[test]
@@ -154,8 +167,8 @@ fn parts_that_all_vanish_for_an_empty_one_go_after_a_while() {
     cache.accept(&key(), answer(&[("IPs", &["10.0.0.1"])]), at(0));
     let nothing = || answer(&[("app", &["empty"])]);
     assert!(!cache.accept(&key(), nothing(), at(10)));
-    assert!(!cache.accept(&key(), Outcome::Unchanged, at(129)));
-    assert!(cache.accept(&key(), Outcome::Unchanged, at(130)));
+    assert!(!cache.accept(&key(), nothing(), at(129)));
+    assert!(cache.accept(&key(), nothing(), at(130)));
     assert!(!cache.accept(&key(), nothing(), at(140)));
     assert_eq!(now_trusted(&cache), [""; 0]);
 }

@@ -6,7 +6,7 @@ use dbfw_common::Mode;
 use super::*;
 use crate::{
     config::{MinPrefix, ProviderConfig},
-    source::TrustedSource,
+    source::{RuleKind, TrustedSource},
 };
 
 fn database(on_empty: OnEmpty) -> DatabaseConfig {
@@ -341,4 +341,24 @@ fn rules_in_force_do_not_grow_with_changes() {
     }
     enforced.offer(&database, listed(&["192.0.2.1", "192.0.2.2"]), NONE, at(100));
     assert!(enforced.guarded().iter().all(|rule| rule.source().is_some()));
+}
+
+#[test]
+fn what_has_expired_is_not_among_what_a_refused_change_takes_away() {
+    let mut enforced = Enforced::default();
+    let mut spare = rule("tag:spare", &Origin::Local, &["198.51.100.9"]);
+    if let RuleKind::Source(source) = &mut spare.kind {
+        Arc::make_mut(source).expires_at = Some(at(10));
+    }
+    let five = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"];
+    let with_spare = |values: &[&str]| {
+        let mut candidate = listed(values);
+        candidate.guarded.push(spare.clone());
+        candidate
+    };
+    enforced.offer(&database(OnEmpty::Keep), with_spare(&five), NONE, at(0));
+    let offer = enforced.offer(&database(OnEmpty::Keep), with_spare(&five[..1]), NONE, at(20));
+    assert_eq!(offer, refused(Guard::MaxShrink));
+    let lost: Vec<_> = enforced.refused.unwrap().lost.iter().map(ToString::to_string).collect();
+    assert_eq!(lost, ["10.0.0.2/32", "10.0.0.3/32", "10.0.0.4/32", "10.0.0.5/32"]);
 }

@@ -5,19 +5,10 @@ use serde_json::Value;
 
 use super::MAX_SHOWN;
 use crate::{
-    answers::{Cause, FetchError},
+    answers::{Cause, FetchError, SourceList},
     provider::http::clean,
     source::{GrammarError, Mendable as _, SourceType, TrustedSource},
 };
-
-/// Rules of a list, and what of it is none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rules {
-    /// In the endpoint's order.
-    pub(super) sources: Vec<TrustedSource>,
-    /// Entries that are no addresses, in words.
-    pub(super) problems: Vec<String>,
-}
 
 /// What counts of the document of an endpoint.
 #[derive(Deserialize)]
@@ -33,7 +24,7 @@ fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<Vec<Valu
 }
 
 /// The rules of the document of this endpoint; `what` names the request in errors.
-pub(super) fn rules(document: Document, vhost: u64, what: &str) -> Result<Rules, FetchError> {
+pub(super) fn rules(document: Document, vhost: u64, what: &str) -> Result<SourceList, FetchError> {
     let invalid = |text: &str| Err(FetchError::new(Cause::Invalid, format!("{what}: {text}")));
     if let Some(id) = document.id.filter(|id| *id != vhost) {
         return invalid(&format!("id: is {id}, another endpoint: check api_url"));
@@ -41,22 +32,21 @@ pub(super) fn rules(document: Document, vhost: u64, what: &str) -> Result<Rules,
     let Some(list) = document.ip_whitelist else {
         return invalid("ip_whitelist: is missing, so this is no endpoint: check api_url");
     };
-    let mut rules = Rules::default();
+    let (mut sources, mut problems) = (Vec::new(), Vec::new());
     for (i, entry) in list.unwrap_or_default().into_iter().enumerate() {
         match rule(entry) {
-            Ok(source) => rules.sources.push(source),
-            Err(text) => rules
-                .problems
+            Ok(source) => sources.push(source),
+            Err(text) => problems
                 .push(format!("Aptible: vhost {vhost}: ip_whitelist[{i}]: {text}: mend it there")),
         }
     }
-    match rules.problems.first() {
+    match problems.first() {
         // Rules that nobody understands are not the same as no rules.
-        Some(problem) if rules.sources.is_empty() => Err(FetchError::new(
+        Some(problem) if sources.is_empty() => Err(FetchError::new(
             Cause::Invalid,
             format!("{problem}; no rule of the list can be used, so nothing of it is"),
         )),
-        _ => Ok(rules),
+        _ => Ok(SourceList::new(sources, problems)),
     }
 }
 

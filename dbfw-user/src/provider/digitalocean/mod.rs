@@ -3,14 +3,14 @@
 //!
 //! [`DigitalOcean`] is the task; `round` one round of it; `plan` says which requests that
 //! takes, `gather` makes them through `lists` and `api`, `facts` holds the answers, and
-//! `memo` what was reported of them. [`wire`] has the JSON.
+//! `outcome_cache` what was made of them. [`wire`] has the JSON.
 
 mod api;
 pub(crate) mod facts;
 mod gather;
 pub(crate) mod listing;
 mod lists;
-mod memo;
+mod outcome_cache;
 pub(crate) mod plan;
 pub(crate) mod resource;
 mod round;
@@ -37,7 +37,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use self::{
     api::{Api, lock},
     listing::Listing,
-    memo::Memo,
+    outcome_cache::OutcomeCache,
     plan::Known,
     schedule::Schedule,
     session::Course,
@@ -65,7 +65,7 @@ pub struct DigitalOcean {
 struct Account {
     api: Api,
     known: Mutex<Known>,
-    memo: Mutex<Memo>,
+    outcomes: Mutex<OutcomeCache>,
     networks: Mutex<Networks>,
     wheel: Mutex<Wheel>,
 }
@@ -94,7 +94,7 @@ impl DigitalOcean {
         let account = Account {
             api: Api::new(config, budget, stats),
             known: Mutex::default(),
-            memo: Mutex::default(),
+            outcomes: Mutex::default(),
             networks: Mutex::default(),
             wheel: Mutex::default(),
         };
@@ -134,7 +134,7 @@ impl DigitalOcean {
                     let now = demand.borrow_and_update().clone();
                     let new = added(&asked, &now);
                     asked = now;
-                    lock(&account.memo).retain(&asked);
+                    lock(&account.outcomes).retain(&asked);
                     if new != Demand::default() {
                         let (careful, reports) = (schedule.is_careful(), &reports);
                         jobs.push(Box::pin(async move {
@@ -144,7 +144,7 @@ impl DigitalOcean {
                     }
                 }
                 command = commands.recv(), if commanding => match command {
-                    Some(Command::Poll) => schedule.at_once(Instant::now()),
+                    Some(Command::Poll | Command::Refresh(_)) => schedule.at_once(Instant::now()),
                     Some(Command::Inventory(answer)) => jobs.push(Box::pin(async move {
                         // Who asked may have stopped waiting.
                         let _ = answer.send(stock::take(account).await);
@@ -178,7 +178,7 @@ impl Account {
     /// A round over `demand` begins: what is not in it is forgotten.
     fn begin(&self, demand: &Demand) {
         self.api.begin();
-        lock(&self.memo).retain(demand);
+        lock(&self.outcomes).retain(demand);
         lock(&self.known).retain(demand);
     }
 }

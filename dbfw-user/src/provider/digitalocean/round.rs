@@ -6,13 +6,12 @@ use futures_util::{
     FutureExt as _,
     future::{BoxFuture, join_all},
 };
-use tokio::sync::mpsc;
 
 use super::{
     Account,
     api::lock,
     facts::{Droplets, Facts, Missed},
-    memo::Memo,
+    outcome_cache::OutcomeCache,
     plan::{self, Want},
     rules,
     session::{Course, Request, Session},
@@ -20,8 +19,8 @@ use super::{
     wire::{App, Cluster, Firewall, Vpc},
 };
 use crate::{
-    answers::{Cause, FetchError, Outcome},
-    provider::worker::{Demand, ListOutcome, Report},
+    answers::{Cause, FetchError, ListOutcome, Outcome},
+    provider::worker::{Demand, Report, ReportSender},
     source::{SourceKey, SourceType},
 };
 
@@ -39,7 +38,7 @@ pub(crate) async fn run(
     account: &Account,
     demand: &Demand,
     careful: bool,
-    reports: &mpsc::Sender<Vec<Report>>,
+    reports: &ReportSender,
 ) -> Course {
     if *demand == Demand::default() {
         return Course { answered: true, ..Course::default() };
@@ -64,7 +63,7 @@ pub(crate) async fn run(
 struct Round<'a> {
     account: &'a Account,
     demand: &'a Demand,
-    reports: &'a mpsc::Sender<Vec<Report>>,
+    reports: &'a ReportSender,
 }
 
 impl Round<'_> {
@@ -90,30 +89,23 @@ impl Round<'_> {
             Ok(request) => session.get::<Firewall>(&request).await,
             Err(error) => Err(Missed::Failed(error)),
         };
-        let outcome = {
-            let mut memo = lock(&self.account.memo);
-            if answer.is_err() {
-                memo.list_failed(provider);
-            }
-            match answer {
-                Ok(rules) => {
-                    memo.list(provider, rules.print, || rules::outcome(provider, &rules.value))
-                }
-                Err(Missed::Gone(message)) => ListOutcome::Gone(message),
-                Err(Missed::Failed(error)) => ListOutcome::Failed(error),
-            }
+        let outcome = match answer {
+            Ok(rules) => lock(&self.account.outcomes)
+                .list(provider, rules.print, || rules::outcome(provider, &rules.value)),
+            Err(Missed::Gone(message)) => ListOutcome::Gone(message),
+            Err(Missed::Failed(error)) => ListOutcome::Failed(error),
         };
         self.send(vec![Report::List { provider: provider.to_owned(), outcome }]).await;
     }
 
     async fn apps(&self, session: &Session<'_>, want: &Want) {
         let apps = self.account.gather(session, &want.apps, |known| &mut known.apps).await;
-        self.report(SourceType::App, |key, memo| of_app(key, memo, &apps)).await;
+        self.report(SourceType::App, |key, outcomes| of_app(key, outcomes, &apps)).await;
     }
 
     async fn vpcs(&self, session: &Session<'_>, want: &Want) {
         let vpcs = self.account.gather(session, &want.vpcs, |known| &mut known.vpcs).await;
-        self.report(SourceType::Vpc, |key, memo| of_vpc(key, memo, &vpcs)).await;
+        self.report(SourceType::Vpc, |key, outcomes| of_vpc(key, outcomes, &vpcs)).await;
         self.addresses(Some(session), want, &vpcs).await;
     }
 
@@ -121,9 +113,12 @@ impl Round<'_> {
         let clusters = self.account.gather(session, &want.clusters, |known| &mut known.clusters);
         let droplets = async {
             let droplets = self.account.droplets(session, want).await;
-            self.report(SourceType::Droplet, |key, memo| self.of_droplet(key, memo, &droplets))
+            self.report(SourceType::Droplet, |key, outcomes| {
+                self.of_droplet(key, outcomes, &droplets)
+            })
+            .await;
+            self.report(SourceType::Tag, |key, outcomes| self.of_tag(key, outcomes, &droplets))
                 .await;
-            self.report(SourceType::Tag, |key, memo| self.of_tag(key, memo, &droplets)).await;
             droplets
         };
         let clusters_first = (lock(&self.account.wheel).short() / 4).is_multiple_of(2);
@@ -135,8 +130,10 @@ impl Round<'_> {
         };
         let nodes = self.nodes(want, &clusters);
         self.account.nodes(session, &mut droplets, &nodes).await;
-        self.report(SourceType::K8s, |key, memo| self.of_cluster(key, memo, &clusters, &droplets))
-            .await;
+        self.report(SourceType::K8s, |key, outcomes| {
+            self.of_cluster(key, outcomes, &clusters, &droplets)
+        })
+        .await;
     }
 
     /// The droplets of all clusters that are wanted and were found.
@@ -158,40 +155,45 @@ impl Round<'_> {
             true => self.account.networks(session, vpcs).await,
             false => None,
         };
-        self.report(SourceType::IpAddr, |key, memo| {
+        self.report(SourceType::IpAddr, |key, outcomes| {
             let address = match plan::address(key) {
                 Ok(address) => address,
-                Err(error) => return memo.source(key, None, || Outcome::Failed(error)),
+                Err(error) => return Outcome::Failed(error),
             };
             let (from, print) = match &networks {
                 Some(list) => (list.from.as_str(), list.print),
                 None => ("its own text", 0),
             };
             let known = networks.iter().flat_map(|list| list.iter());
-            memo.source(key, Some(print), || Outcome::Answer(vpc::address(address, known, from)))
+            outcomes.source(key, Some(print), || vpc::address(address, known, from).into())
         })
         .await;
     }
 
-    fn of_droplet(&self, key: &SourceKey, memo: &mut Memo, droplets: &Droplets) -> Outcome {
+    fn of_droplet(
+        &self,
+        key: &SourceKey,
+        outcomes: &mut OutcomeCache,
+        droplets: &Droplets,
+    ) -> Outcome {
         // Every `droplet` has one, and there is no droplet 0.
         let id = key.droplet().unwrap_or(0);
         let sighting = droplets.find(id);
         let kinds = self.account.api.config.addresses;
-        memo.source(key, sighting.mark(), || droplet::outcome(id, sighting, kinds))
+        outcomes.source(key, sighting.mark(), || droplet::outcome(id, sighting, kinds))
     }
 
-    fn of_tag(&self, key: &SourceKey, memo: &mut Memo, droplets: &Droplets) -> Outcome {
+    fn of_tag(&self, key: &SourceKey, outcomes: &mut OutcomeCache, droplets: &Droplets) -> Outcome {
         let tagged = droplets.tagged(key.value());
         let print = tagged.as_ref().ok().and_then(|tagged| tagged.print);
         let kinds = self.account.api.config.addresses;
-        memo.source(key, print, || tag::outcome(key.value(), tagged, kinds))
+        outcomes.source(key, print, || tag::outcome(key.value(), tagged, kinds))
     }
 
     fn of_cluster(
         &self,
         key: &SourceKey,
-        memo: &mut Memo,
+        outcomes: &mut OutcomeCache,
         clusters: &Facts<Cluster>,
         droplets: &Droplets,
     ) -> Outcome {
@@ -202,7 +204,7 @@ impl Round<'_> {
         });
         let config = &self.account.api.config;
         let options = k8s::Options { kinds: config.addresses, pod_subnets: config.pod_subnets };
-        memo.source(key, print, || k8s::outcome(sighting, |id| droplets.find(id), options))
+        outcomes.source(key, print, || k8s::outcome(sighting, |id| droplets.find(id), options))
     }
 
     /// Nothing can be asked.
@@ -212,26 +214,26 @@ impl Round<'_> {
             ..error.clone()
         };
         let failed = self.demand.lists.iter().map(|provider| {
-            lock(&self.account.memo).list_failed(provider);
             let outcome = ListOutcome::Failed(about(&provider));
             Report::List { provider: provider.clone(), outcome }
         });
         self.send(failed.collect()).await;
         for kind in SourceType::ALL.into_iter().filter(|kind| *kind != SourceType::IpAddr) {
-            let outcome = |key: &SourceKey, memo: &mut Memo| {
-                memo.source(key, None, || Outcome::Failed(about(key)))
-            };
-            self.report(kind, outcome).await;
+            self.report(kind, |key, _| Outcome::Failed(about(key))).await;
         }
         self.addresses(None, &Want::of(&self.demand.sources), &Facts::default()).await;
     }
 
     /// Reports on every wanted source of a kind.
-    async fn report(&self, kind: SourceType, outcome: impl Fn(&SourceKey, &mut Memo) -> Outcome) {
+    async fn report(
+        &self,
+        kind: SourceType,
+        outcome: impl Fn(&SourceKey, &mut OutcomeCache) -> Outcome,
+    ) {
         let keys: Vec<_> = self.demand.sources.iter().filter(|key| key.kind() == kind).collect();
         for keys in keys.chunks(BATCH) {
             let report = |key: &&SourceKey| {
-                let outcome = outcome(key, &mut lock(&self.account.memo));
+                let outcome = outcome(key, &mut lock(&self.account.outcomes));
                 Report::Source { key: (*key).clone(), outcome }
             };
             self.send(keys.iter().map(report).collect()).await;
@@ -246,14 +248,14 @@ impl Round<'_> {
     }
 }
 
-fn of_app(key: &SourceKey, memo: &mut Memo, apps: &Facts<App>) -> Outcome {
+fn of_app(key: &SourceKey, outcomes: &mut OutcomeCache, apps: &Facts<App>) -> Outcome {
     let sighting = apps.find(&plan::id(key));
-    memo.source(key, sighting.mark(), || app::outcome(sighting))
+    outcomes.source(key, sighting.mark(), || app::outcome(sighting))
 }
 
-fn of_vpc(key: &SourceKey, memo: &mut Memo, vpcs: &Facts<Vpc>) -> Outcome {
+fn of_vpc(key: &SourceKey, outcomes: &mut OutcomeCache, vpcs: &Facts<Vpc>) -> Outcome {
     let sighting = vpcs.find(&plan::id(key));
-    memo.source(key, sighting.mark(), || vpc::outcome(sighting))
+    outcomes.source(key, sighting.mark(), || vpc::outcome(sighting))
 }
 
 /// The request for a list, by its name.

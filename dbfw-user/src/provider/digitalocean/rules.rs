@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::wire::{Firewall, FirewallRule};
 use crate::{
-    answers::{Cause, FetchError},
-    provider::{http::clean, worker::ListOutcome},
+    answers::{Cause, FetchError, ListOutcome, SourceList},
+    provider::http::clean,
     source::{Mendable as _, SourceKey, SourceType, TrustedSource},
 };
 
@@ -54,7 +54,7 @@ pub(crate) fn outcome(provider: &str, firewall: &Firewall) -> ListOutcome {
             Cause::Invalid,
             format!("{problem}: the list has no rule that can be used, so nothing of it is"),
         )),
-        _ => ListOutcome::List { sources, problems },
+        _ => SourceList::new(sources, problems).into(),
     }
 }
 

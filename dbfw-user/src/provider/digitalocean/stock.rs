@@ -13,10 +13,10 @@ use super::{
     wire::{App, Cluster, Droplet, Vpc},
 };
 use crate::{
-    answers::{Cause, FetchError, Part},
+    answers::{Cause, FetchError},
     config::DigitalOceanConfig,
     provider::inventory::{Inventory, Machine, Network},
-    source::{Prefix, SourceKey, SourceType},
+    source::{SourceKey, SourceType},
 };
 
 /// Lists everything. What the token may not see is left out, except droplets.
@@ -80,7 +80,7 @@ fn put_together<'a>(
             name: droplet.name.clone(),
             key: source,
             groups: tags.chain(cluster_of.get(&droplet.id).cloned()).collect(),
-            prefixes: prefixes(droplet::part(droplet, config.addresses)),
+            prefixes: droplet::part(droplet, config.addresses).known().to_vec(),
         });
     }
     for app in apps {
@@ -99,11 +99,4 @@ fn put_together<'a>(
     }
     inventory.machines.retain(|machine| !machine.prefixes.is_empty());
     inventory
-}
-
-fn prefixes(part: Part) -> Vec<Prefix> {
-    match part {
-        Part::Prefixes(prefixes) => prefixes,
-        Part::Failed(_) | Part::Empty(_) => Vec::new(),
-    }
 }

@@ -11,6 +11,8 @@ mod stock;
 mod token;
 mod worker;
 
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 
 use super::facts::{Missed, Sighting};
@@ -51,7 +53,7 @@ pub(crate) fn failure() -> FetchError {
 
 pub(crate) fn answer(outcome: Outcome) -> Answer {
     match outcome {
-        Outcome::Answer(answer) => answer,
+        Outcome::Answer(answer) => Arc::unwrap_or_clone(answer),
         other => panic!("no answer: {other:?}"),
     }
 }

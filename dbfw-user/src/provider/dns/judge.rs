@@ -76,7 +76,7 @@ pub(super) fn judge(name: &str, v4: Found, v6: Found, config: &DnsConfig) -> (Ou
         let part = match found {
             Found::Addresses(addresses, ttl) => {
                 ttls.push(ttl);
-                Part::Prefixes(addresses.into_iter().map(Prefix::host).collect())
+                Part::prefixes(addresses.into_iter().map(Prefix::host).collect())
             }
             Found::Failed(error) => {
                 let text = describe(name, &[(family, &error)]);
@@ -94,7 +94,7 @@ pub(super) fn judge(name: &str, v4: Found, v6: Found, config: &DnsConfig) -> (Ou
         None => absent(absences),
     };
     let from = format!("DNS A and AAAA of {name}");
-    (Outcome::Answer(Answer { parts, from, grace: config.grace, ..Answer::default() }), next)
+    (Answer { parts, from, grace: config.grace, ..Answer::default() }.into(), next)
 }
 
 /// Addresses that may be trusted, or why none of the family may.

@@ -66,7 +66,7 @@ async fn addresses_of_both_families() {
     let heard = bench.round().await;
     for name in [NAME, "DB.Example."] {
         let outcome = heard.source(name);
-        assert_eq!(part(outcome, "A"), "192.0.2.1/32 10.0.0.1/32");
+        assert_eq!(part(outcome, "A"), "10.0.0.1/32 192.0.2.1/32");
         assert_eq!(part(outcome, "AAAA"), "2001:db8::1/128");
         assert_eq!(answer(outcome).grace, Duration::from_secs(300));
         assert_eq!(answer(outcome).from, format!("DNS A and AAAA of {name}"));

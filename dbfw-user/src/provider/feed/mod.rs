@@ -65,8 +65,8 @@ struct Document {
 #[derive(Debug)]
 struct Feed {
     selector: Selector,
-    /// What it made of the document as `known`.
-    last: Option<Result<(), FetchError>>,
+    /// Its outcome for the document as `known`.
+    last: Option<Outcome>,
 }
 
 impl Feeds {
@@ -135,7 +135,7 @@ impl Task for Feeds {
         };
         let document = self.documents.get(location);
         let feeds = || document.iter().flat_map(|document| &document.feeds);
-        // What a feed makes of the document is known of none that is new.
+        // A new feed has no outcome for this document yet: then it is fetched in full.
         let known = document
             .and_then(|document| document.known.clone())
             .filter(|_| feeds().all(|(_, feed)| feed.last.is_some()));
@@ -173,10 +173,8 @@ impl Task for Feeds {
             Ok(Fetched::Same(same)) => {
                 *known = Some(same);
                 for (key, feed) in feeds {
-                    match &feed.last {
-                        Some(Ok(())) => report(key, Outcome::Unchanged),
-                        Some(Err(error)) => report(key, Outcome::Failed(error.clone())),
-                        None => {}
+                    if let Some(last) = &feed.last {
+                        report(key, last.clone());
                     }
                 }
             }
@@ -184,8 +182,8 @@ impl Task for Feeds {
                 *known = Some(new);
                 for (key, list) in lists {
                     if let Some(feed) = feeds.get_mut(&key) {
-                        let (last, outcome) = judge(&key, location, list);
-                        feed.last = Some(last);
+                        let outcome = judge(&key, location, list);
+                        feed.last = Some(outcome.clone());
                         report(&key, outcome);
                     }
                 }
@@ -214,27 +212,21 @@ impl Task for Feeds {
     }
 }
 
-/// What is kept and reported of a list.
-fn judge(
-    key: &SourceKey,
-    location: &Location,
-    list: Result<Vec<Prefix>, String>,
-) -> (Result<(), FetchError>, Outcome) {
+/// The outcome of a feed for its part of the document.
+fn judge(key: &SourceKey, location: &Location, list: Result<Vec<Prefix>, String>) -> Outcome {
     match list {
         Ok(prefixes) => {
-            let part = |prefixes| (PART.to_owned(), Part::Prefixes(prefixes));
+            let part = |prefixes| (PART.to_owned(), Part::prefixes(prefixes));
             let parts = Some(prefixes).filter(|list| !list.is_empty()).map(part);
             let from = match location {
                 Location::Url(_) => format!("GET {}", shown(location)),
                 Location::Path(_) => shown(location),
             };
-            let answer = Answer { parts: parts.into_iter().collect(), from, ..Answer::default() };
-            (Ok(()), Outcome::Answer(answer))
+            Answer { parts: parts.into_iter().collect(), from, ..Answer::default() }.into()
         }
         Err(text) => {
             let name = clean(&key.to_string(), MAX_NAME);
-            let error = FetchError::new(Cause::Invalid, format!("{name}: {text}"));
-            (Err(error.clone()), Outcome::Failed(error))
+            Outcome::Failed(FetchError::new(Cause::Invalid, format!("{name}: {text}")))
         }
     }
 }

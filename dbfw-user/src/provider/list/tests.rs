@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 
 fn plain(text: impl AsRef<[u8]>) -> Result<Vec<TrustedSource>, Vec<String>> {
@@ -10,7 +12,7 @@ fn toml(text: impl AsRef<[u8]>) -> Result<Vec<TrustedSource>, Vec<String>> {
 
 fn read(file: &str, text: impl AsRef<[u8]>) -> Result<Vec<TrustedSource>, Vec<String>> {
     parse(Path::new(file), text.as_ref())
-        .map(|list| list.sources)
+        .map(|list| list.sources.into_iter().map(Arc::unwrap_or_clone).collect())
         .map_err(|problems| problems.0.iter().map(ToString::to_string).collect())
 }
 
@@ -342,7 +344,8 @@ fn what_a_long_list_says_without_a_comment_is_prefixes() {
     assert_eq!((list.sources.len(), list.plain.len()), (MAX_NAMED, 0));
     let more = "tag:backend\n10.9.9.9 # CI\n10.200.0.1-10.200.0.2\n10.0.0.0/24\n2001:db8::1\n";
     let list = read(&format!("{more}{text}"));
-    assert_eq!(shown(&list.sources), ["tag:backend", "ip_addr:10.9.9.9 # CI"]);
+    let named: Vec<_> = list.sources.into_iter().map(Arc::unwrap_or_clone).collect();
+    assert_eq!(shown(&named), ["tag:backend", "ip_addr:10.9.9.9 # CI"]);
     assert_eq!(list.plain.len(), MAX_NAMED + 3, "one is named twice, one is a range of two");
     assert!(list.plain.is_sorted_by(|a, b| a < b));
     for prefix in ["10.0.0.0/24", "10.15.255.0/24", "10.200.0.1", "10.200.0.2", "2001:db8::1"] {

@@ -10,8 +10,8 @@ use tokio::{
 };
 
 use crate::{
-    answers::Outcome,
-    provider::worker::{Command, Demand, ListOutcome, Mailbox, Report},
+    answers::{ListOutcome, Outcome},
+    provider::worker::{Account, Command, Demand, Mailbox, Report, ReportSender},
     source::{SourceKey, SourceType},
 };
 
@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct Bench {
     demand: watch::Sender<Demand>,
     pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) reports: mpsc::Receiver<Vec<Report>>,
+    reports: mpsc::Receiver<(Account, Vec<Report>)>,
     running: JoinHandle<()>,
 }
 
@@ -53,7 +53,11 @@ impl Bench {
         let (demand, wanted) = watch::channel(demand);
         let (commands, orders) = mpsc::channel(4);
         let (sender, reports) = mpsc::channel(4);
-        let mailbox = Mailbox { demand: wanted, commands: orders, reports: sender };
+        let mailbox = Mailbox {
+            demand: wanted,
+            commands: orders,
+            reports: ReportSender::new(Account::Feeds, sender),
+        };
         Self { demand, commands, reports, running: tokio::spawn(run(mailbox)) }
     }
 
@@ -67,11 +71,16 @@ impl Bench {
         self.commands.send(Command::Poll).await.unwrap();
     }
 
+    /// The next batch of reports.
+    pub(crate) async fn reports(&mut self) -> Vec<Report> {
+        self.reports.recv().await.unwrap().1
+    }
+
     /// Everything reported up to the end of the next round.
     pub(crate) async fn round(&mut self) -> Heard {
         let mut heard = Heard::default();
         loop {
-            for report in self.reports.recv().await.unwrap() {
+            for report in self.reports().await {
                 match report {
                     Report::Source { key, outcome } => {
                         heard.sources.entry(key.value().to_owned()).or_default().push(outcome);

@@ -10,7 +10,7 @@ use super::{
     *,
 };
 use crate::{
-    answers::Outcome,
+    answers::Answer,
     source::{SourceKey, SourceType},
 };
 
@@ -41,7 +41,7 @@ impl Task for Script {
     }
 
     fn heard(&mut self, key: &String, (): ()) -> (Vec<Report>, Duration) {
-        (vec![Report::Source { key: source(key), outcome: Outcome::Unchanged }], self.wait)
+        (vec![Report::Source { key: source(key), outcome: Answer::default().into() }], self.wait)
     }
 
     fn hurry(&mut self) {
@@ -183,11 +183,11 @@ async fn one_that_does_not_answer_does_not_hold_up_the_others() {
     for _ in 0..3 {
         assert_eq!(bench.asked().await, ["a"]);
         bench.answer();
-        let reports = bench.bench.reports.recv().await.unwrap();
+        let reports = bench.bench.reports().await;
         assert!(matches!(&reports[..], [Report::Source { key, .. }] if key.value() == "a"));
     }
     slow.1.send(()).unwrap();
-    let reports = bench.bench.reports.recv().await.unwrap();
+    let reports = bench.bench.reports().await;
     assert!(matches!(&reports[..], [Report::Source { key, .. }] if key.value() == "slow"));
 }
 

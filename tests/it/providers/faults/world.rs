@@ -138,7 +138,7 @@ impl<'p> World<'p> {
         self.injected.map_or(usize::MAX, |fault| self.server.hits(fault))
     }
 
-    /// What flapped is forgotten with the agent that saw it.
+    /// Another agent, which has to ask for everything.
     pub(super) fn restart(&mut self) {
         self.host.stop(Signal::SIGTERM);
         self.host.start();

@@ -5,10 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{GONE_AFTER, PartSaid, REST, Said};
 use crate::source::Prefix;
 
-/// How long a flapping address may stay, and how far back a disappearance counts for that.
-const HOLD: i64 = 300;
-const WINDOW: i64 = 600;
-
 /// What is known of one source.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Model {
@@ -46,8 +42,6 @@ struct Known {
 #[derive(Clone, Debug, Default)]
 struct Held {
     vanished: Option<i64>,
-    returns: u32,
-    last_vanished: i64,
     /// It has to stay until then, and may until then.
     must: i64,
     may: i64,
@@ -75,16 +69,7 @@ impl Model {
                     self.take(parts, true, now);
                 }
             }
-            Said::Unchanged => {
-                self.failing = false;
-                for part in self.parts.values_mut() {
-                    match (part.empty, part.failing) {
-                        (true, _) => part.deny(false, now),
-                        (false, true) => {}
-                        (false, false) => (part.good_at, part.lapsed) = (now, false),
-                    }
-                }
-            }
+            Said::Again => unreachable!("the run knows which answer that is"),
         }
         self.vanish(&before, &sure, now);
     }
@@ -173,21 +158,14 @@ impl Model {
         let (after, after_sure) = (self.answer(), self.sure());
         for prefix in before.difference(&after_sure) {
             let held = self.held.entry(*prefix).or_default();
-            if held.vanished.is_none() {
-                if now - held.last_vanished >= WINDOW {
-                    held.returns = 0;
-                }
-                (held.vanished, held.last_vanished) = (Some(now), now);
-            }
-            let flaps = if held.returns >= 2 { HOLD } else { 0 };
-            held.may = held.may.max(now + self.grace.max(flaps));
+            held.vanished.get_or_insert(now);
+            held.may = held.may.max(now + self.grace);
             if sure.contains(prefix) && !after.contains(prefix) {
                 held.must = now + self.grace;
             }
         }
         for (prefix, held) in &mut self.held {
             if after_sure.contains(prefix) && held.vanished.take().is_some() {
-                held.returns += 1;
                 (held.must, held.may) = (0, 0);
             }
         }

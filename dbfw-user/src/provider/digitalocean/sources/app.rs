@@ -16,20 +16,15 @@ use crate::{
 /// cannot be told from others' apps, and is never guessed.
 pub(crate) fn outcome(sighting: Sighting<'_, App>) -> Outcome {
     match sighting.found {
-        Ok(app) => {
-            Outcome::Answer(Answer { parts: parts(app), from: sighting.from, ..Answer::default() })
-        }
+        Ok(app) => Answer { parts: parts(app), from: sighting.from, ..Answer::default() }.into(),
         Err(missed) => missed.into(),
     }
 }
 
 /// The prefixes of an app, as far as they can be used.
 pub(crate) fn prefixes(app: &App) -> Vec<Prefix> {
-    let prefixes = |part| match part {
-        Part::Prefixes(prefixes) => prefixes,
-        Part::Failed(_) | Part::Empty(_) => Vec::new(),
-    };
-    parts(app).into_values().flat_map(prefixes).collect()
+    let parts = parts(app);
+    parts.values().flat_map(Part::known).copied().collect()
 }
 
 fn parts(app: &App) -> BTreeMap<String, Part> {
@@ -75,7 +70,7 @@ fn add(
     match prefixes.collect::<Result<Vec<_>, _>>() {
         Ok(prefixes) if prefixes.is_empty() => {}
         Ok(prefixes) => {
-            parts.insert(name.to_owned(), Part::Prefixes(prefixes));
+            parts.insert(name.to_owned(), Part::prefixes(prefixes));
         }
         Err(error) => {
             parts.insert(name.to_owned(), Part::Failed(error));

@@ -21,11 +21,12 @@ const MAX_SHOWN: usize = 80;
 /// What a `droplet:` source is.
 pub(crate) fn outcome(id: u64, sighting: Sighting<'_, Droplet>, kinds: AddressKinds) -> Outcome {
     match sighting.found {
-        Ok(droplet) => Outcome::Answer(Answer {
+        Ok(droplet) => Answer {
             parts: [(part_name(id), part(droplet, kinds))].into(),
             from: sighting.from,
             ..Answer::default()
-        }),
+        }
+        .into(),
         Err(missed) => missed.into(),
     }
 }
@@ -39,7 +40,7 @@ pub(crate) fn part_name(id: u64) -> String {
 /// who else is trusted.
 pub(crate) fn part(droplet: &Droplet, kinds: AddressKinds) -> Part {
     match addresses(droplet, kinds) {
-        Ok(prefixes) if !prefixes.is_empty() => Part::Prefixes(prefixes),
+        Ok(prefixes) if !prefixes.is_empty() => Part::prefixes(prefixes),
         Ok(_) => Part::Empty(why_empty(droplet)),
         Err(error) => Part::Failed(error),
     }

@@ -38,7 +38,7 @@ pub(crate) fn outcome<'a>(
     };
     let mut from = vec![sighting.from];
     match parts(cluster, find, options, &mut from) {
-        Ok(parts) => Outcome::Answer(Answer { parts, from: from.join(", "), ..Answer::default() }),
+        Ok(parts) => Answer { parts, from: from.join(", "), ..Answer::default() }.into(),
         Err(error) => Outcome::Failed(error),
     }
 }
@@ -96,7 +96,7 @@ fn pod_subnet(cluster: &Cluster) -> Part {
         return Part::Empty("the cluster has no cluster_subnet".to_owned());
     }
     match network(&name(cluster), "cluster_subnet", &cluster.cluster_subnet) {
-        Ok(prefix) => Part::Prefixes(vec![prefix]),
+        Ok(prefix) => Part::prefixes(vec![prefix]),
         Err(error) => Part::Failed(error),
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn outcome(
     let gpus = gpus.iter().map(|droplet| (format!("{GPU} {}", droplet.id), *droplet));
     let parts = droplets.chain(gpus).map(|(name, droplet)| (name, part(droplet, kinds))).collect();
     let unanswered = tagged.gpus.err().map(|error| Unanswered { parts: GPU, error });
-    Outcome::Answer(Answer { parts, unanswered, from: tagged.from, ..Answer::default() })
+    Answer { parts, unanswered, from: tagged.from, ..Answer::default() }.into()
 }
 
 #[cfg(test)]

@@ -17,14 +17,11 @@ pub(crate) fn outcome(sighting: Sighting<'_, Vpc>) -> Outcome {
     match sighting.found {
         Ok(vpc) => {
             let part = match range(vpc) {
-                Ok(prefix) => Part::Prefixes(vec![prefix]),
+                Ok(prefix) => Part::prefixes(vec![prefix]),
                 Err(error) => Part::Failed(error),
             };
-            Outcome::Answer(Answer {
-                parts: [("range".to_owned(), part)].into(),
-                from: sighting.from,
-                ..Answer::default()
-            })
+            let parts = [("range".to_owned(), part)].into();
+            Answer { parts, from: sighting.from, ..Answer::default() }.into()
         }
         Err(missed) => missed.into(),
     }
@@ -52,7 +49,7 @@ pub(crate) fn address<'a>(
         ))
     };
     Answer {
-        parts: [("address".to_owned(), Part::Prefixes(vec![prefix]))].into(),
+        parts: [("address".to_owned(), Part::prefixes(vec![prefix]))].into(),
         from: from.to_owned(),
         notes: networks.filter_map(note).collect(),
         ..Answer::default()

@@ -7,9 +7,8 @@ use super::{
     server::Reply,
 };
 use crate::{
-    answers::{Cause, Outcome},
+    answers::{Cause, ListOutcome, Outcome},
     config::RequestLimits,
-    provider::worker::ListOutcome,
 };
 
 fn droplets(count: u64) -> Fleet {

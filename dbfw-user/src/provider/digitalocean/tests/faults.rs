@@ -4,14 +4,15 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{
+    answer,
     fleet::{APP, CLUSTER, Fleet, LIST, Site, UUID, VPC, everything},
     lines,
     server::Reply,
 };
 use crate::{
-    answers::{Answer, Cause, FetchError, Outcome},
+    answers::{Cause, FetchError, ListOutcome, Outcome},
     config::RequestLimits,
-    provider::{rounds::bench::Heard, worker::ListOutcome},
+    provider::rounds::bench::Heard,
 };
 
 /// What is asked for, and what of it depends on the request for a path.
@@ -215,7 +216,7 @@ async fn gpu_droplets_that_cannot_be_listed_stay() {
     let heard = site.bench.polled().await;
     let web = heard.source("web").clone();
     assert_eq!(lines(web.clone()), ["droplet 1: 10.0.0.1/32", "droplet 2: 10.0.0.2/32"]);
-    let Outcome::Answer(Answer { unanswered: Some(rest), .. }) = web else { panic!("{web:?}") };
+    let rest = answer(web).unanswered.expect("the GPU droplets could not be listed");
     assert_eq!(rest.parts, "GPU droplet");
     assert!(rest.error.message.starts_with("DigitalOcean: GET /v2/droplets?type=gpus"));
 }

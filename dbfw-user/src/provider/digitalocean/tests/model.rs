@@ -28,14 +28,14 @@ use super::{
     server::{Reply, Server},
 };
 use crate::{
-    answers::{Cache, Limits},
+    answers::{Cache, Limits, ListOutcome},
     config::RequestLimits,
     provider::{
         budget::Budget,
         digitalocean::DigitalOcean,
         rounds::bench::Bench,
         stats::Stats,
-        worker::{Demand, ListOutcome, Report},
+        worker::{Demand, Report},
     },
     source::{SourceKey, SourceType},
     testing::cases,
@@ -90,7 +90,7 @@ impl Site {
         let now = at(now);
         self.cache.sweep(now);
         loop {
-            for report in self.bench.reports.recv().await.unwrap() {
+            for report in self.bench.reports().await {
                 match report {
                     Report::Source { key, outcome } => {
                         self.cache.accept(&key, outcome, now);
@@ -183,7 +183,7 @@ async fn resolves(
         }
     }
     let (sources, problems) = match site.lists.first() {
-        Some(ListOutcome::List { sources, problems }) => (sources, problems),
+        Some(ListOutcome::List(list)) => (&list.sources, &list.problems),
         // A list of which nothing can be used is no list.
         Some(ListOutcome::Failed(_)) if !rules.is_empty() && expected.is_empty() => return Ok(()),
         _ => return Err(TestCaseError::fail(format!("{:?}", site.lists))),

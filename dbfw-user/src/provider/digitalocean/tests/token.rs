@@ -6,9 +6,8 @@ use super::{
     server::Reply,
 };
 use crate::{
-    answers::{Cause, Outcome},
+    answers::{Cause, ListOutcome, Outcome},
     config::RequestLimits,
-    provider::worker::ListOutcome,
 };
 
 #[tokio::test]
@@ -75,6 +74,6 @@ async fn without_a_token_everything_says_so() {
         assert!(error.message.contains(value) && error.cause == Cause::Unauthorized, "{error}");
     }
     // It needs nobody.
-    assert_eq!(heard.source("10.116.0.0"), &Outcome::Unchanged);
+    assert_eq!(lines(heard.source("10.116.0.0").clone()), ["address: 10.116.0.0/32"]);
     assert_eq!(site.server.take().len(), 0);
 }

@@ -56,7 +56,7 @@ fn held(ttl: u64) -> Next {
 fn both_families_and_the_lowest_ttl() {
     let (outcome, next) =
         judged(addresses(&["192.0.2.1", "10.0.0.1"], 60), addresses(&["2001:db8::1"], 30));
-    assert_eq!(parts(&outcome), ["A 192.0.2.1/32 10.0.0.1/32", "AAAA 2001:db8::1/128"]);
+    assert_eq!(parts(&outcome), ["A 10.0.0.1/32 192.0.2.1/32", "AAAA 2001:db8::1/128"]);
     assert_eq!(next, held(30));
     for (ttl, wait) in [(0, 5), (5, 5), (6, 6), (3600, 3600), (u64::from(u32::MAX), 3600)] {
         assert_eq!(judged(addresses(&["10.0.0.1"], ttl), Found::None(None)).1, held(wait));

@@ -21,9 +21,14 @@ pub(super) struct Reconciled {
 }
 
 impl Agent {
-    /// Makes the kernel hold the policy of now. On an error everything is as it was, and
-    /// `apply_error` says why.
-    pub(super) fn reconcile(&mut self) -> Result<Reconciled, String> {
+    /// Makes the workers and the kernel follow what is trusted now.
+    ///
+    /// # Errors
+    /// The kernel refused the policy. Everything is as it was, and the status says why until a
+    /// later call succeeds.
+    pub(super) fn converge(&mut self) -> Result<Reconciled, String> {
+        self.must_converge = false;
+        self.follow_demand();
         let now = self.expiry.now();
         let result = self.carry_out(now);
         match &result {

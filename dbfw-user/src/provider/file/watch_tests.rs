@@ -4,35 +4,46 @@ use std::{
     time::Duration,
 };
 
-use super::{super::FileProvider, *};
+use tokio::{runtime::Runtime, time::timeout};
 
-/// A file under watch, and what the watch says.
+use super::*;
+
+/// Files under watch.
 struct Watched {
-    changes: Receiver<PathBuf>,
-    watcher: Watcher,
+    runtime: Runtime,
+    watch: Watch,
 }
 
 impl Watched {
     fn new(paths: &[PathBuf]) -> Self {
-        let (sender, changes) = mpsc::channel();
-        let watcher = watch(paths, move |path| sender.send(path).unwrap_or(())).unwrap();
-        Self { changes, watcher }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let watch = runtime.block_on(async { Watch::new() }).unwrap();
+        for path in paths {
+            watch.follow(path);
+        }
+        Self { runtime, watch }
     }
 
-    /// Waits for a change, and then until nothing more comes.
+    fn changed(&self, within: Duration) -> Option<BTreeSet<PathBuf>> {
+        self.runtime.block_on(async { timeout(within, self.watch.changed()).await.ok() })
+    }
+
+    /// Waits for a change, follows the file as its reader does, and waits until nothing more
+    /// comes.
     #[track_caller]
     fn expect(&self, path: &Path) {
-        let change = self.changes.recv_timeout(Duration::from_secs(5)).expect("no change");
-        assert_eq!(change, path);
-        while let Ok(change) = self.changes.recv_timeout(Duration::from_millis(300)) {
-            assert_eq!(change, path);
+        let mut change = self.changed(Duration::from_secs(5));
+        assert!(change.is_some(), "no change");
+        while let Some(paths) = change {
+            assert!(paths.contains(path), "{paths:?}");
+            self.watch.follow(path);
+            change = self.changed(Duration::from_millis(300));
         }
     }
 
     #[track_caller]
     fn expect_nothing(&self) {
-        let change = self.changes.recv_timeout(Duration::from_millis(300));
-        assert_eq!(change.ok(), None);
+        assert_eq!(self.changed(Duration::from_millis(300)), None);
     }
 }
 
@@ -58,7 +69,7 @@ fn reading_is_no_change_nor_are_the_neighbours() {
     let dir = tempfile::tempdir().unwrap();
     let path = list_in(dir.path());
     let watched = Watched::new(std::slice::from_ref(&path));
-    FileProvider { path }.read().unwrap();
+    fs::read(&path).unwrap();
     fs::write(dir.path().join("other"), "").unwrap();
     watched.expect_nothing();
 }
@@ -162,7 +173,9 @@ fn tells_which_of_several() {
     let watched = Watched::new(&paths);
     for path in paths.iter().rev() {
         fs::write(path, "").unwrap();
-        watched.expect(path);
+        let changed = watched.changed(Duration::from_secs(5));
+        assert_eq!(changed, Some(BTreeSet::from([path.clone()])));
+        while watched.changed(Duration::from_millis(300)).is_some() {}
     }
 }
 
@@ -178,25 +191,28 @@ fn a_loop_of_links_ends() {
 }
 
 #[test]
-fn a_directory_that_is_not_there_is_an_error() {
+fn notices_that_a_directory_which_was_not_there_is_made() {
     let dir = tempfile::tempdir().unwrap();
-    let error = watch(&[dir.path().join("no/orders.list")], |_| {}).unwrap_err();
-    assert_eq!(error.cause(), crate::answers::Cause::NotFound);
-    assert!(error.to_string().contains("/no does not exist"), "{error}");
-    let file = list_in(dir.path());
-    let error = watch(&[file.join("orders.list")], |_| {}).unwrap_err();
-    assert_eq!(error.cause(), crate::answers::Cause::Io);
+    let lists = dir.path().join("etc/lists");
+    let path = lists.join("orders.list");
+    let watched = Watched::new(std::slice::from_ref(&path));
+    fs::create_dir_all(&lists).unwrap();
+    watched.expect(&path);
+    list_in(&lists);
+    watched.expect(&path);
 }
 
 #[test]
-fn ends_when_dropped() {
+fn what_is_not_wanted_is_not_watched() {
     let dir = tempfile::tempdir().unwrap();
-    let path = list_in(dir.path());
-    let watched = Watched::new(std::slice::from_ref(&path));
-    drop(watched.watcher);
-    // The sender goes with the thread.
-    assert_eq!(
-        watched.changes.recv_timeout(Duration::from_secs(5)),
-        Err(mpsc::RecvTimeoutError::Disconnected)
-    );
+    let paths = ["a", "b"].map(|name| {
+        fs::create_dir(dir.path().join(name)).unwrap();
+        list_in(&dir.path().join(name))
+    });
+    let watched = Watched::new(&paths);
+    watched.watch.retain(&BTreeSet::from([paths[0].clone()]));
+    fs::write(&paths[1], "").unwrap();
+    watched.expect_nothing();
+    fs::write(&paths[0], "").unwrap();
+    watched.expect(&paths[0]);
 }
