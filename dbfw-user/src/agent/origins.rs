@@ -169,7 +169,7 @@ impl Agent {
             .filter(|(_, provider)| Account::listing(provider) == account);
         let lists = listed.filter_map(|(database, _)| self.lists.get(&database.name));
         let of_lists = lists.map(|list| list.error.as_ref().map(|(_, error)| error.clone()));
-        let of_sources = asked.map(|source| self.cache.trouble(&source.key()).map(str::to_owned));
+        let of_sources = asked.map(|source| self.cache.trouble(source.key()).map(str::to_owned));
         let mut troubles: Vec<Option<String>> = of_lists.chain(of_sources).collect();
         if troubles.iter().any(Option::is_none) { None } else { troubles.pop().flatten() }
     }
