@@ -5,11 +5,13 @@
 
 mod cache;
 mod error;
+mod list_id;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use cache::{Cache, Limits, Resolution, SourceState, Stored};
 pub use error::{Cause, FetchError};
+pub use list_id::{ClusterId, ListId};
 
 use crate::source::{Prefix, TrustedSource};
 

@@ -14,11 +14,8 @@ use super::{
     state::{Agent, with_provider},
 };
 use crate::{
-    config::{DatabaseConfig, OnEmpty, ProviderConfig},
-    provider::{
-        provider_name,
-        worker::{Account, Demand},
-    },
+    config::{DatabaseConfig, OnEmpty},
+    provider::worker::{Account, Demand},
     source::{Origin, Rule, SourceKey, SourceType, TrustedSource},
 };
 
@@ -29,8 +26,8 @@ impl Agent {
         for source in &database.trusted_sources {
             self.add(&mut candidate, database, Arc::new(source.clone()), Origin::Config, now);
         }
-        if let Some(provider) = &database.provider {
-            candidate.list = self.add_list(&mut candidate, database, provider, now);
+        if database.provider.is_some() {
+            candidate.list = self.add_list(&mut candidate, database, now);
         }
         for local in self.local.all().iter().filter(|local| local.database == database.name) {
             self.add(&mut candidate, database, Arc::new(local.source.clone()), Origin::Local, now);
@@ -42,7 +39,6 @@ impl Agent {
         &self,
         candidate: &mut Candidate,
         database: &DatabaseConfig,
-        provider: &ProviderConfig,
         now: Timestamp,
     ) -> ListPart {
         let list = self.lists.get(&database.name);
@@ -63,7 +59,7 @@ impl Agent {
         let read_at = list.read_at.unwrap_or(now);
         if answer.is_empty() {
             if database.on_empty == OnEmpty::Open {
-                candidate.guarded.push(Rule::everybody(provider_name(provider).into()));
+                candidate.guarded.push(Rule::everybody(Arc::clone(&list.provider)));
             }
             return ListPart::Empty(read_at);
         }
@@ -126,12 +122,8 @@ impl Agent {
             // Also with nothing to resolve: what it holds is asked for by `dbfw suggest`.
             demands.entry(Account::DigitalOcean).or_default();
         }
-        for (_, provider) in with_provider(&self.config) {
-            demands
-                .entry(Account::listing(provider))
-                .or_default()
-                .lists
-                .insert(provider_name(provider));
+        for (_, list) in with_provider(&self.config) {
+            demands.entry(Account::listing(list)).or_default().lists.insert(list.clone());
         }
         for source in self.written(now) {
             let account = match Account::resolving(source.kind()) {

@@ -380,7 +380,7 @@ impl Enforced {
             count => format!("the last good one with {count} sources stays in force"),
         };
         let lost = prefixes(listed.into_iter());
-        let provider = database.provider.as_ref().map(crate::provider::provider_name);
+        let provider = database.provider.as_ref().map(ToString::to_string);
         Refusal::new(
             Guard::OnEmpty,
             lost,

@@ -5,9 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use crate::{
-    answers::{Cause, ListOutcome, SourceList},
-    config::ProviderConfig,
-    provider::provider_name,
+    answers::{Cause, ListId, ListOutcome, SourceList},
     source::{Prefix, TrustedSource},
 };
 
@@ -15,7 +13,9 @@ use crate::{
 /// force is [`super::enforced::Enforced`]'s to say.
 #[derive(Clone, Debug)]
 pub(super) struct List {
-    /// The provider's name.
+    /// The list that it is about.
+    pub(super) id: ListId,
+    /// The same as text, for origins and logs.
     pub(super) provider: Arc<str>,
     /// Its worker looks at it all the time, so that it was good until a failure is reported.
     is_watched: bool,
@@ -35,10 +35,11 @@ pub(super) struct List {
 
 impl List {
     /// A list of which nothing is known yet.
-    pub(super) fn new(provider: &ProviderConfig) -> Self {
+    pub(super) fn new(id: &ListId) -> Self {
         Self {
-            provider: provider_name(provider).into(),
-            is_watched: matches!(provider, ProviderConfig::File { .. }),
+            id: id.clone(),
+            provider: id.to_string().into(),
+            is_watched: matches!(id, ListId::File(_)),
             answer: None,
             read_at: None,
             error: None,
@@ -51,7 +52,7 @@ impl List {
     /// A list as it was when the snapshot was written. That does not say why nothing of a list
     /// was in force: such a list counts as not read yet.
     pub(super) fn restore(
-        provider: &ProviderConfig,
+        id: &ListId,
         sources: Vec<Arc<TrustedSource>>,
         plain: Arc<[Prefix]>,
         read_at: Timestamp,
@@ -61,7 +62,7 @@ impl List {
             answer: (!list.is_empty()).then(|| list.into()),
             read_at: Some(read_at),
             from_snapshot: true,
-            ..Self::new(provider)
+            ..Self::new(id)
         }
     }
 
@@ -132,8 +133,8 @@ mod tests {
     use super::*;
     use crate::answers::FetchError;
 
-    fn cluster() -> ProviderConfig {
-        ProviderConfig::DigitalOcean { cluster: "x".to_owned() }
+    fn endpoint() -> ListId {
+        ListId::Aptible(123)
     }
 
     const GONE_AFTER: Duration = Duration::from_secs(120);
@@ -148,7 +149,7 @@ mod tests {
     }
 
     fn list() -> List {
-        let mut list = List::new(&cluster());
+        let mut list = List::new(&endpoint());
         assert!(list.accept(listed(&["10.0.0.1", "10.0.0.2"]), GONE_AFTER, at(0)));
         list
     }
@@ -176,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_was_not_in_force_is_not_an_empty_list() {
-        let restored = List::restore(&cluster(), vec![], [].into(), at(0));
+        let restored = List::restore(&endpoint(), vec![], [].into(), at(0));
         assert_eq!(restored.answer(), None, "or on_empty would decide before anybody was asked");
     }
 
@@ -194,7 +195,7 @@ mod tests {
 
     #[test]
     fn it_lapses_when_it_cannot_be_read() {
-        let mut list = List::new(&ProviderConfig::File { path: "orders.list".into() });
+        let mut list = List::new(&ListId::File("orders.list".into()));
         list.accept(listed(&["10.0.0.1"]), GONE_AFTER, at(0));
         let max = Some(Duration::from_secs(60));
         assert!(!list.is_lapsed(max, at(100)), "nobody tried since");

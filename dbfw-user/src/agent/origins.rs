@@ -125,7 +125,7 @@ impl Agent {
     }
 
     fn provider_status(&self, database: &DatabaseConfig) -> Option<ProviderStatus> {
-        let name = crate::provider::provider_name(database.provider.as_ref()?);
+        let name = database.provider.as_ref()?.to_string();
         let list = self.lists.get(&database.name);
         let enforced = self.enforced.get(&database.name);
         let last_success = enforced.and_then(|enforced| enforced.accepted_at);

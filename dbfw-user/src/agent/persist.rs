@@ -14,7 +14,6 @@ use super::{
 };
 use crate::{
     policy::Policy,
-    provider::provider_name,
     source::{Origin, Prefix, Rule, RuleKind, TrustedSource},
     state::snapshot::{DatabaseSnapshot, ListSnapshot, Snapshot, SnapshotError},
 };
@@ -144,7 +143,7 @@ impl Agent {
                 "there is no snapshot: what the maps hold stays in force until the list is read"
             );
             let origin = match &database.provider {
-                Some(provider) => Origin::Provider(provider_name(provider).into()),
+                Some(provider) => Origin::Provider(provider.to_string().into()),
                 None => Origin::Config,
             };
             self.enforced.insert(name, Enforced::adopt(&origin, prefixes));
@@ -172,7 +171,7 @@ impl Agent {
                     guarded.iter().find(|rule| listed(rule) && rule.kind == RuleKind::PlainLines);
                 let plain = plain.map_or_else(|| [].into(), |rule| Arc::clone(&rule.prefixes));
                 self.sync.restore(&database.name, list.last_success);
-                if list.provider == provider_name(provider) {
+                if list.provider == provider.to_string() {
                     let restored = List::restore(provider, sources, plain, list.last_success);
                     self.lists.insert(database.name.clone(), restored);
                 }

@@ -12,13 +12,10 @@ use super::{
     state::{Agent, with_provider},
 };
 use crate::{
-    answers::{Cause, ListOutcome},
+    answers::{Cause, ListId, ListOutcome},
     config::DatabaseConfig,
     metrics::Outcome,
-    provider::{
-        provider_name,
-        worker::{Account, Report},
-    },
+    provider::worker::{Account, Report},
     source::SourceKey,
 };
 
@@ -36,8 +33,8 @@ impl Agent {
         let mut told = 0;
         for report in reports {
             match report {
-                Report::List { provider, outcome } => {
-                    changed.extend(self.accept_list(account, &provider, &outcome, now));
+                Report::List { list, outcome } => {
+                    changed.extend(self.accept_list(account, &list, &outcome, now));
                 }
                 Report::Source { key, outcome } => {
                     let was_known = self.cache.resolution(&key).known;
@@ -62,13 +59,13 @@ impl Agent {
     fn accept_list(
         &mut self,
         account: Account,
-        provider: &str,
+        id: &ListId,
         outcome: &ListOutcome,
         now: Timestamp,
     ) -> Vec<String> {
         let gone_after = self.config.agent.gone_after;
         let databases: Vec<DatabaseConfig> = with_provider(&self.config)
-            .filter(|(_, config)| provider_name(config) == provider)
+            .filter(|(_, provider)| *provider == id)
             .map(|(database, _)| database.clone())
             .collect();
         let mut changed = Vec::new();
@@ -172,7 +169,7 @@ impl Agent {
         let provider = database.provider.as_ref()?;
         let list = self.lists.entry(database.name.clone());
         let list = list.or_insert_with(|| List::new(provider));
-        if *list.provider != *provider_name(provider) {
+        if list.id != *provider {
             *list = List::new(provider);
         }
         Some(list)

@@ -19,8 +19,8 @@ use super::{
     own::OwnAddresses, remote::Remote, trust::TrustCalls,
 };
 use crate::{
-    answers::{Cache, Limits},
-    config::{Config, DatabaseConfig, ProviderConfig},
+    answers::{Cache, Limits, ListId},
+    config::{Config, DatabaseConfig},
     control::wire::DropEvent,
     datapath::{Datapath, Events, HookMode, Interface, Reader},
     metrics::{SyncCounters, http::Health},
@@ -257,9 +257,7 @@ impl Agent {
 }
 
 /// Databases that have a provider.
-pub(super) fn with_provider(
-    config: &Config,
-) -> impl Iterator<Item = (&DatabaseConfig, &ProviderConfig)> {
+pub(super) fn with_provider(config: &Config) -> impl Iterator<Item = (&DatabaseConfig, &ListId)> {
     config
         .databases
         .iter()

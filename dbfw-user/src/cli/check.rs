@@ -12,7 +12,6 @@ use crate::{
     config::{Config, Problem},
     control::wire::{Checked, CheckedDatabase, ConfigProblem, ConfigProblems},
     datapath::Interfaces,
-    provider::provider_name,
 };
 
 pub(super) fn check(context: &Context) -> anyhow::Result<Exit> {
@@ -69,7 +68,7 @@ fn checked(config: &Config) -> Checked {
                 ports: database.ports.iter().map(ToString::to_string).collect(),
                 mode: database.mode.as_str().to_owned(),
                 sources: database.trusted_sources.iter().map(ToString::to_string).collect(),
-                provider: database.provider.as_ref().map(provider_name),
+                provider: database.provider.as_ref().map(ToString::to_string),
             })
             .collect(),
         warnings: config.warnings.iter().map(ToString::to_string).collect(),

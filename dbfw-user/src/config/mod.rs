@@ -15,6 +15,6 @@ pub use self::{
     types::{
         AddressKinds, AgentConfig, AptibleConfig, Config, ConfigFile, DatabaseConfig,
         DigitalOceanConfig, DnsConfig, FeedsConfig, Fragments, HttpConfig, MinPrefix, OnEmpty,
-        ProviderConfig, RequestLimits, TokenSource,
+        RequestLimits, TokenSource,
     },
 };

@@ -10,6 +10,7 @@ use url::{Host, Url};
 
 use super::toml::problem::Problem;
 use crate::{
+    answers::ListId,
     datapath::{Attach, Interfaces},
     policy::USUAL_MIN_LEN,
     source::TrustedSource,
@@ -98,7 +99,7 @@ pub struct DatabaseConfig {
     /// The list in the configuration itself.
     pub trusted_sources: Vec<TrustedSource>,
     /// Where more of the list comes from.
-    pub provider: Option<ProviderConfig>,
+    pub provider: Option<ListId>,
     /// What an empty list from the provider means.
     pub on_empty: OnEmpty,
     /// Percent of its prefixes a change of the provider's list may lose without a human
@@ -136,26 +137,6 @@ pub enum OnEmpty {
     Close,
     /// Everybody.
     Open,
-}
-
-/// `provider = { … }`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProviderConfig {
-    /// A list in a file, read again when it changes.
-    File {
-        /// Absolute.
-        path: PathBuf,
-    },
-    /// The trusted sources of a DigitalOcean database cluster.
-    DigitalOcean {
-        /// The cluster's UUID, in lower case.
-        cluster: String,
-    },
-    /// The `ip_whitelist` of an Aptible endpoint.
-    Aptible {
-        /// The endpoint's id (a vhost in the API).
-        vhost: u64,
-    },
 }
 
 /// How something is asked over HTTP.

@@ -14,9 +14,12 @@ use super::{
         report::{Place, Report},
         text::shortened,
     },
-    types::{HttpConfig, ProviderConfig},
+    types::HttpConfig,
 };
-use crate::source::{FeedValue, Location, Prefix, SourceType, TrustedSource};
+use crate::{
+    answers::ListId,
+    source::{FeedValue, Location, Prefix, SourceType, TrustedSource},
+};
 
 /// Checks names and ports against each other.
 pub(super) fn check_databases(drafts: &[Draft], report: &mut Report) {
@@ -81,11 +84,11 @@ pub(super) fn check_providers(
     for draft in drafts {
         if let (Some(provider), Some(place)) = (&draft.config.provider, &draft.provider) {
             let (there, what, table, token_file) = match provider {
-                ProviderConfig::File { .. } => continue,
-                ProviderConfig::DigitalOcean { .. } => {
+                ListId::File(_) => continue,
+                ListId::DigitalOcean(_) => {
                     (here.digitalocean, "the list of a cluster", "digitalocean", DIGITALOCEAN_TOKEN)
                 }
-                ProviderConfig::Aptible { .. } => {
+                ListId::Aptible(_) => {
                     (here.aptible, "the list of an endpoint", "aptible", APTIBLE_TOKEN)
                 }
             };

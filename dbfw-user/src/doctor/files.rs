@@ -11,7 +11,8 @@ use super::{
     access::{Obstacle, Rights},
 };
 use crate::{
-    config::{Config, Problem, ProviderConfig, TokenSource},
+    answers::ListId,
+    config::{Config, Problem, TokenSource},
     datapath::GROUP,
     source::Location,
 };
@@ -102,7 +103,7 @@ fn files(config: &Config) -> BTreeMap<PathBuf, Purpose> {
     let mut files: BTreeMap<PathBuf, Purpose> =
         config.files.iter().map(|file| (file.path.clone(), Purpose::Configuration)).collect();
     for database in &config.databases {
-        if let Some(ProviderConfig::File { path }) = &database.provider {
+        if let Some(ListId::File(path)) = &database.provider {
             files.insert(path.clone(), Purpose::Data);
         }
         for feed in database.trusted_sources.iter().filter_map(|source| source.key().feed()) {

@@ -33,25 +33,19 @@ use url::Url;
 use self::document::{Document, rules};
 use super::{
     backoff::Backoff,
-    http::{HttpClient, Options, Redirects, Validators, clean},
+    http::{HttpClient, Options, Redirects, Validators},
     rounds::{self, Task, Wanted, jittered},
     secret::Token,
     stats::Stats,
     worker::{Demand, Mailbox, Report},
 };
 use crate::{
-    answers::{Cause, FetchError, ListOutcome, SourceList},
+    answers::{Cause, FetchError, ListId, ListOutcome, SourceList},
     config::AptibleConfig,
 };
 
 /// Bytes an answer may have; a document of an endpoint has some thousand.
 const MAX_BYTES: u64 = 1 << 20;
-
-/// Characters of somebody's text that an error repeats.
-const MAX_SHOWN: usize = 80;
-
-/// What the names of Aptible's lists begin with.
-const PREFIX: &str = "aptible:";
 
 /// Keeps the lists of endpoints fresh.
 #[derive(Debug)]
@@ -60,13 +54,11 @@ pub struct Aptible {
     stats: Arc<Stats>,
     token: Token,
     client: Option<HttpClient>,
-    endpoints: BTreeMap<Key, Endpoint>,
+    /// By their ids.
+    endpoints: BTreeMap<u64, Endpoint>,
     /// The token's file changed at a look, and was not read since.
     renewed: bool,
 }
-
-/// The name of a list, and the id in it.
-type Key = (String, u64);
 
 #[derive(Debug, Default)]
 struct Endpoint {
@@ -123,38 +115,26 @@ impl Aptible {
 }
 
 impl Task for Aptible {
-    type Key = Key;
+    type Key = u64;
     type Reply = Reply;
 
-    fn want(&mut self, demand: &Demand) -> Wanted<Key> {
-        let mut wanted = Wanted::default();
-        for name in &demand.lists {
-            match name.strip_prefix(PREFIX).map(str::parse) {
-                Some(Ok(vhost)) => {
-                    wanted.all.insert((name.clone(), vhost));
-                }
-                Some(Err(_)) => {
-                    let shown = clean(name, MAX_SHOWN);
-                    let text = format!("{shown}: not the id of an endpoint: write its number");
-                    wanted.reports.push(Report::List {
-                        provider: name.clone(),
-                        outcome: ListOutcome::Failed(FetchError::new(Cause::Invalid, text)),
-                    });
-                }
-                None => {}
-            }
+    fn want(&mut self, demand: &Demand) -> Wanted<u64> {
+        let vhost = |list: &ListId| match list {
+            ListId::Aptible(vhost) => Some(*vhost),
+            ListId::File(_) | ListId::DigitalOcean(_) => None,
+        };
+        let all: BTreeSet<u64> = demand.lists.iter().filter_map(vhost).collect();
+        self.endpoints.retain(|vhost, _| all.contains(vhost));
+        for vhost in &all {
+            self.endpoints.entry(*vhost).or_default();
         }
-        self.endpoints.retain(|key, _| wanted.all.contains(key));
-        for key in &wanted.all {
-            self.endpoints.entry(key.clone()).or_default();
-        }
-        wanted
+        Wanted { all, ..Wanted::default() }
     }
 
-    fn ask(&mut self, key: &Key) -> BoxFuture<'static, Reply> {
-        let last = self.endpoints.get(key).and_then(|endpoint| endpoint.last.as_ref());
+    fn ask(&mut self, vhost: &u64) -> BoxFuture<'static, Reply> {
+        let last = self.endpoints.get(vhost).and_then(|endpoint| endpoint.last.as_ref());
         let validators = last.map(|(_, validators)| validators.clone());
-        match self.prepare(key.1) {
+        match self.prepare(*vhost) {
             Ok(request) => {
                 async move { request.send(validators).await.unwrap_or_else(Reply::Failed) }.boxed()
             }
@@ -162,8 +142,8 @@ impl Task for Aptible {
         }
     }
 
-    fn heard(&mut self, key: &Key, reply: Reply) -> (Vec<Report>, Duration) {
-        let endpoint = self.endpoints.entry(key.clone()).or_default();
+    fn heard(&mut self, vhost: &u64, reply: Reply) -> (Vec<Report>, Duration) {
+        let endpoint = self.endpoints.entry(*vhost).or_default();
         let outcome = endpoint.outcome(reply);
         let wait = match &outcome {
             ListOutcome::Failed(error) => {
@@ -175,7 +155,7 @@ impl Task for Aptible {
                 jittered(self.config.poll)
             }
         };
-        (vec![Report::List { provider: key.0.clone(), outcome }], wait)
+        (vec![Report::List { list: ListId::Aptible(*vhost), outcome }], wait)
     }
 
     fn hurry(&mut self) {
@@ -185,7 +165,7 @@ impl Task for Aptible {
     }
 
     /// A token that was renewed is tried at once.
-    fn look(&mut self) -> Option<BoxFuture<'static, BTreeSet<Key>>> {
+    fn look(&mut self) -> Option<BoxFuture<'static, BTreeSet<u64>>> {
         let renewed = self.token.changed();
         // Once: a file that cannot be read counts as changed until it can.
         let due = if renewed && !self.renewed {

@@ -14,14 +14,3 @@ pub mod rounds;
 pub mod secret;
 pub mod stats;
 pub mod worker;
-
-use crate::config::ProviderConfig;
-
-/// What status, logs and [`crate::source::Origin`] call it: "file:/etc/dbfw/orders.list".
-pub fn provider_name(provider: &ProviderConfig) -> String {
-    match provider {
-        ProviderConfig::File { path } => format!("file:{}", path.display()),
-        ProviderConfig::DigitalOcean { cluster } => format!("digitalocean:{cluster}"),
-        ProviderConfig::Aptible { vhost } => format!("aptible:{vhost}"),
-    }
-}

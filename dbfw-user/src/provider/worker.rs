@@ -10,16 +10,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::inventory::Inventory;
 use crate::{
-    answers::{FetchError, ListOutcome, Outcome},
-    config::ProviderConfig,
+    answers::{FetchError, ListId, ListOutcome, Outcome},
     source::{SourceKey, SourceType},
 };
 
 /// Lists and sources that a worker keeps fresh.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
-    /// Lists, by the provider's name ("digitalocean:9cc10173-…").
-    pub lists: BTreeSet<String>,
+    /// Lists of the worker's account.
+    pub lists: BTreeSet<ListId>,
     /// Sources, of the types it resolves.
     pub sources: BTreeSet<SourceKey>,
 }
@@ -29,8 +28,8 @@ pub struct Demand {
 pub enum Report {
     /// The result of asking for a list.
     List {
-        /// The provider's name.
-        provider: String,
+        /// The list.
+        list: ListId,
         /// The result.
         outcome: ListOutcome,
     },
@@ -112,12 +111,12 @@ impl Account {
         }
     }
 
-    /// The account that has a provider's list.
-    pub const fn listing(provider: &ProviderConfig) -> Self {
-        match provider {
-            ProviderConfig::File { .. } => Self::Files,
-            ProviderConfig::DigitalOcean { .. } => Self::DigitalOcean,
-            ProviderConfig::Aptible { .. } => Self::Aptible,
+    /// The account that has a list.
+    pub const fn listing(list: &ListId) -> Self {
+        match list {
+            ListId::File(_) => Self::Files,
+            ListId::DigitalOcean(_) => Self::DigitalOcean,
+            ListId::Aptible(_) => Self::Aptible,
         }
     }
 }

@@ -5,7 +5,8 @@ use dbfw_common::Mode;
 
 use super::*;
 use crate::{
-    config::{MinPrefix, ProviderConfig},
+    answers::ListId,
+    config::MinPrefix,
     source::{RuleKind, TrustedSource},
 };
 
@@ -15,7 +16,7 @@ fn database(on_empty: OnEmpty) -> DatabaseConfig {
         ports: vec![],
         mode: Mode::Enforce,
         trusted_sources: vec![],
-        provider: Some(ProviderConfig::File { path: "/orders.list".into() }),
+        provider: Some(ListId::File("/orders.list".into())),
         on_empty,
         max_shrink: 50,
         allow_any: false,
@@ -113,7 +114,7 @@ fn a_confirmation_lets_one_plan_through_and_no_other() {
 #[test]
 fn a_provider_that_is_named_like_the_command_is_named_as_it_is() {
     let mut database = database(OnEmpty::Keep);
-    database.provider = Some(ProviderConfig::File { path: "/l --confirm/x".into() });
+    database.provider = Some(ListId::File("/l --confirm/x".into()));
     let mut enforced = Enforced::default();
     assert_eq!(enforced.offer(&database, listed(&[]), NONE, at(0)), refused(Guard::OnEmpty));
     let id = plan(&enforced).pop_first().unwrap();

@@ -14,7 +14,6 @@ use crate::{
     },
     config::DatabaseConfig,
     policy::DatabasePolicy,
-    provider::provider_name,
     source::Prefix,
     state::local::LocalSource,
 };
@@ -109,7 +108,7 @@ impl History {
             _ => return,
         };
         pending.entry.database = Some(database.name.clone());
-        pending.entry.origin = database.provider.as_ref().map(provider_name);
+        pending.entry.origin = database.provider.as_ref().map(ToString::to_string);
         self.queue([pending]);
     }
 }

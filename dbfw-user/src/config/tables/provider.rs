@@ -2,13 +2,13 @@
 
 use toml::de::DeValue;
 
-use crate::config::{
-    toml::{
+use crate::{
+    answers::{ClusterId, ListId},
+    config::toml::{
         read::{Table, Value},
         report::Report,
         text::{is_digits, quoted, shortened},
     },
-    types::ProviderConfig,
 };
 
 const FIX: &str = r#"write { kind = "file", path = "/etc/dbfw/orders.list" }"#;
@@ -16,7 +16,7 @@ const CLUSTER_FIX: &str = r#"write the cluster's id, as in "9cc10173-e9ea-4176-9
 const VHOST_FIX: &str = "write the endpoint's id, a number, as in 123";
 
 /// The provider that the table names.
-pub(crate) fn read_provider(value: &Value<'_>, report: &mut Report) -> Option<ProviderConfig> {
+pub(crate) fn read_provider(value: &Value<'_>, report: &mut Report) -> Option<ListId> {
     #[derive(Clone, Copy)]
     enum Kind {
         File,
@@ -37,26 +37,25 @@ pub(crate) fn read_provider(value: &Value<'_>, report: &mut Report) -> Option<Pr
     provider
 }
 
-fn file(table: &mut Table<'_>, report: &mut Report) -> Option<ProviderConfig> {
+fn file(table: &mut Table<'_>, report: &mut Report) -> Option<ListId> {
     const PATH: &str = "/etc/dbfw/orders.list";
     let path = table.require("path", &format!("add path = {PATH:?}"), report)?;
-    Some(ProviderConfig::File { path: path.path(PATH, report)? })
+    Some(ListId::File(path.path(PATH, report)?))
 }
 
-fn digitalocean(table: &mut Table<'_>, report: &mut Report) -> Option<ProviderConfig> {
+fn digitalocean(table: &mut Table<'_>, report: &mut Report) -> Option<ListId> {
     let fix = r#"add cluster = "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30""#;
     let value = table.require("cluster", fix, report)?;
     let written = value.string(CLUSTER_FIX, report)?;
-    if !is_uuid(written) {
+    let cluster = ClusterId::new(written);
+    if cluster.is_none() {
         let message = format!("{} is not the id of a cluster", quoted(written));
         report.problem(&value.place(), message, CLUSTER_FIX);
-        return None;
     }
-    // One cluster has one name, however it is written.
-    Some(ProviderConfig::DigitalOcean { cluster: written.to_ascii_lowercase() })
+    cluster.map(ListId::DigitalOcean)
 }
 
-fn aptible(table: &mut Table<'_>, report: &mut Report) -> Option<ProviderConfig> {
+fn aptible(table: &mut Table<'_>, report: &mut Report) -> Option<ListId> {
     let value = table.require("vhost", "add vhost = 123", report)?;
     let (written, number) = match value.get() {
         DeValue::Integer(written) => {
@@ -77,14 +76,5 @@ fn aptible(table: &mut Table<'_>, report: &mut Report) -> Option<ProviderConfig>
         let message = format!("{written} is not the id of an endpoint");
         report.problem(&value.place(), message, VHOST_FIX);
     }
-    vhost.map(|vhost| ProviderConfig::Aptible { vhost })
-}
-
-/// 8-4-4-4-12 hexadecimal digits.
-fn is_uuid(text: &str) -> bool {
-    let groups = text.split('-').map(|group| {
-        let hexadecimal = group.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if hexadecimal { group.len() } else { 0 }
-    });
-    groups.eq([8, 4, 4, 4, 12])
+    vhost.map(ListId::Aptible)
 }

@@ -7,7 +7,10 @@ use dbfw_common::Mode;
 use glob::Pattern;
 
 use super::{super::*, Dir};
-use crate::datapath::{Attach, Interfaces};
+use crate::{
+    answers::{ClusterId, ListId},
+    datapath::{Attach, Interfaces},
+};
 
 /// Every key there is.
 pub(super) const FULL: &str = r#"[agent]
@@ -159,22 +162,22 @@ fn every_key_is_read() {
     assert_eq!(orders.trusted_sources[2].expires_at, expiry);
     assert_eq!(orders.trusted_sources[3].expires_at, expiry);
     let path = PathBuf::from("/etc/dbfw/orders.list");
-    assert_eq!(orders.provider, Some(ProviderConfig::File { path }));
+    assert_eq!(orders.provider, Some(ListId::File(path)));
     assert_eq!((orders.on_empty, orders.max_shrink), (OnEmpty::Close, 75));
     assert!(orders.allow_any);
     assert_eq!((cache.name.as_str(), cache.max_shrink), ("cache.1_a-b", 100));
     let path = PathBuf::from("/etc/dbfw/cache.toml");
-    assert_eq!(cache.provider, Some(ProviderConfig::File { path }));
+    assert_eq!(cache.provider, Some(ListId::File(path)));
     assert_eq!(cache.min_prefix, MinPrefix { ipv4: 8, ipv6: 32 });
     let sources: Vec<String> = users.trusted_sources.iter().map(ToString::to_string).collect();
     assert_eq!(sources.len(), 8);
     assert_eq!(sources[1], "tag:env:prod_1");
     assert_eq!(sources[7], "dns:Build.example.com.");
-    let cluster = "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30".to_owned();
-    assert_eq!(users.provider, Some(ProviderConfig::DigitalOcean { cluster }));
+    let cluster = ClusterId::new("9cc10173-e9ea-4176-9dbc-a4cee4c4ff30").unwrap();
+    assert_eq!(users.provider, Some(ListId::DigitalOcean(cluster)));
     assert_eq!(users.min_prefix, MinPrefix { ipv4: 16, ipv6: 48 });
-    assert_eq!(logs.provider, Some(ProviderConfig::Aptible { vhost: 123 }));
-    assert_eq!(audit.provider, Some(ProviderConfig::Aptible { vhost: u64::MAX }));
+    assert_eq!(logs.provider, Some(ListId::Aptible(123)));
+    assert_eq!(audit.provider, Some(ListId::Aptible(u64::MAX)));
     assert_eq!(paths(&config), [dir.path("dbfw.toml")]);
     assert_eq!(dir.warnings(), [""; 0]);
 }

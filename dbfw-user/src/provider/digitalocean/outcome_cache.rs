@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    answers::{ListOutcome, Outcome},
+    answers::{ListId, ListOutcome, Outcome},
     provider::worker::Demand,
     source::SourceKey,
 };
@@ -11,7 +11,7 @@ use crate::{
 /// The last outcome of everything wanted, with the fingerprint of the answers it follows from.
 #[derive(Debug, Default)]
 pub(crate) struct OutcomeCache {
-    lists: HashMap<String, (u128, ListOutcome)>,
+    lists: HashMap<ListId, (u128, ListOutcome)>,
     sources: HashMap<SourceKey, (u128, Outcome)>,
 }
 
@@ -19,17 +19,17 @@ impl OutcomeCache {
     /// The outcome for a list whose answer has this fingerprint.
     pub(crate) fn list(
         &mut self,
-        provider: &str,
+        list: &ListId,
         fingerprint: u128,
         judge: impl FnOnce() -> ListOutcome,
     ) -> ListOutcome {
-        if let Some((known, outcome)) = self.lists.get(provider)
+        if let Some((known, outcome)) = self.lists.get(list)
             && *known == fingerprint
         {
             return outcome.clone();
         }
         let outcome = judge();
-        self.lists.insert(provider.to_owned(), (fingerprint, outcome.clone()));
+        self.lists.insert(list.clone(), (fingerprint, outcome.clone()));
         outcome
     }
 
@@ -53,7 +53,7 @@ impl OutcomeCache {
 
     /// Forgets what is not wanted any more.
     pub(crate) fn retain(&mut self, wanted: &Demand) {
-        self.lists.retain(|provider, _| wanted.lists.contains(provider));
+        self.lists.retain(|list, _| wanted.lists.contains(list));
         self.sources.retain(|key, _| wanted.sources.contains(key));
     }
 }

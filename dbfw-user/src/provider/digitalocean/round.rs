@@ -19,13 +19,10 @@ use super::{
     wire::{App, Cluster, Firewall, Vpc},
 };
 use crate::{
-    answers::{Cause, FetchError, ListOutcome, Outcome},
+    answers::{Cause, ClusterId, FetchError, ListId, ListOutcome, Outcome},
     provider::worker::{Demand, Report, ReportSender},
     source::{SourceKey, SourceType},
 };
-
-/// Before the id in a list's name.
-const PREFIX: &str = "digitalocean:";
 
 /// Bytes the rules of a cluster may have: at most a few hundred are legal.
 const MAX_RULES: u64 = 8 << 20;
@@ -81,21 +78,25 @@ impl Round<'_> {
     }
 
     async fn lists(&self, session: &Session<'_>) {
-        join_all(self.demand.lists.iter().map(|provider| self.list(session, provider))).await;
+        let cluster = |list: &ListId| match list {
+            ListId::DigitalOcean(cluster) => Some(cluster.clone()),
+            ListId::File(_) | ListId::Aptible(_) => None,
+        };
+        let clusters = self.demand.lists.iter().filter_map(cluster);
+        join_all(clusters.map(|cluster| self.list(session, cluster))).await;
     }
 
-    async fn list(&self, session: &Session<'_>, provider: &str) {
-        let answer = match request(provider) {
-            Ok(request) => session.get::<Firewall>(&request).await,
-            Err(error) => Err(Missed::Failed(error)),
-        };
+    async fn list(&self, session: &Session<'_>, cluster: ClusterId) {
+        let path = format!("/v2/databases/{cluster}/firewall");
+        let answer = session.get::<Firewall>(&Request { path, max_bytes: MAX_RULES }).await;
+        let list = ListId::DigitalOcean(cluster);
         let outcome = match answer {
             Ok(rules) => lock(&self.account.outcomes)
-                .list(provider, rules.print, || rules::outcome(provider, &rules.value)),
+                .list(&list, rules.print, || rules::outcome(&list, &rules.value)),
             Err(Missed::Gone(message)) => ListOutcome::Gone(message),
             Err(Missed::Failed(error)) => ListOutcome::Failed(error),
         };
-        self.send(vec![Report::List { provider: provider.to_owned(), outcome }]).await;
+        self.send(vec![Report::List { list, outcome }]).await;
     }
 
     async fn apps(&self, session: &Session<'_>, want: &Want) {
@@ -213,9 +214,9 @@ impl Round<'_> {
             message: format!("DigitalOcean: {what}: not asked, because {}", error.message),
             ..error.clone()
         };
-        let failed = self.demand.lists.iter().map(|provider| {
-            let outcome = ListOutcome::Failed(about(&provider));
-            Report::List { provider: provider.clone(), outcome }
+        let failed = self.demand.lists.iter().map(|list| {
+            let outcome = ListOutcome::Failed(about(list));
+            Report::List { list: list.clone(), outcome }
         });
         self.send(failed.collect()).await;
         for kind in SourceType::ALL.into_iter().filter(|kind| *kind != SourceType::IpAddr) {
@@ -256,20 +257,4 @@ fn of_app(key: &SourceKey, outcomes: &mut OutcomeCache, apps: &Facts<App>) -> Ou
 fn of_vpc(key: &SourceKey, outcomes: &mut OutcomeCache, vpcs: &Facts<Vpc>) -> Outcome {
     let sighting = vpcs.find(&plan::id(key));
     outcomes.source(key, sighting.mark(), || vpc::outcome(sighting))
-}
-
-/// The request for a list, by its name.
-fn request(provider: &str) -> Result<Request, FetchError> {
-    let in_uuid = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    let uuid = provider.strip_prefix(PREFIX).filter(|id| !id.is_empty() && id.chars().all(in_uuid));
-    let uuid = uuid.ok_or_else(|| {
-        FetchError::new(
-            Cause::Invalid,
-            format!(
-                "DigitalOcean: {provider:?} names no database cluster: take its UUID from the \
-                 control panel"
-            ),
-        )
-    })?;
-    Ok(Request { path: format!("/v2/databases/{uuid}/firewall"), max_bytes: MAX_RULES })
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::wire::{Firewall, FirewallRule};
 use crate::{
-    answers::{Cause, FetchError, ListOutcome, SourceList},
+    answers::{Cause, FetchError, ListId, ListOutcome, SourceList},
     provider::http::clean,
     source::{Mendable as _, SourceKey, SourceType, TrustedSource},
 };
@@ -21,7 +21,7 @@ const TYPES: [SourceType; 5] =
     [SourceType::IpAddr, SourceType::Droplet, SourceType::K8s, SourceType::Tag, SourceType::App];
 
 /// The rules that mean something here, each once; the others as problems.
-pub(crate) fn outcome(provider: &str, firewall: &Firewall) -> ListOutcome {
+pub(crate) fn outcome(list: &ListId, firewall: &Firewall) -> ListOutcome {
     let mut sources: Vec<TrustedSource> = Vec::new();
     let mut known: HashMap<SourceKey, usize> = HashMap::new();
     let mut problems = Vec::new();
@@ -40,13 +40,13 @@ pub(crate) fn outcome(provider: &str, firewall: &Firewall) -> ListOutcome {
                     "" => String::new(),
                     uuid => format!(" ({})", clean(uuid, 80)),
                 };
-                problems.push(format!("{provider}: rules[{at}]{uuid}: {problem}"));
+                problems.push(format!("{list}: rules[{at}]{uuid}: {problem}"));
             }
             Err(_) => untold += 1,
         }
     }
     if untold > 0 {
-        problems.push(format!("{provider}: {untold} more rules that cannot be used"));
+        problems.push(format!("{list}: {untold} more rules that cannot be used"));
     }
     match problems.first() {
         // Rules that nobody understands are not the same as no rules.

@@ -27,15 +27,12 @@ use super::{
     worker::{Demand, Mailbox, Report},
 };
 use crate::{
-    answers::{Cause, FetchError, ListOutcome, SourceList},
+    answers::{Cause, FetchError, ListId, ListOutcome, SourceList},
     fs::{OpenError, Stamp, read_file},
 };
 
 /// Bytes a list may have.
 pub const MAX_BYTES: u64 = 64 << 20;
-
-/// The prefix of a file list's name.
-const PREFIX: &str = "file:";
 
 /// Time between two readings of a file that does not change: changes are noticed otherwise.
 const UNCHANGED: Duration = Duration::from_secs(24 * 3600);
@@ -90,8 +87,11 @@ impl Task for Files {
     type Reply = Option<Reading>;
 
     fn want(&mut self, demand: &Demand) -> Wanted<PathBuf> {
-        let paths = demand.lists.iter().filter_map(|name| name.strip_prefix(PREFIX));
-        let all: BTreeSet<PathBuf> = paths.map(PathBuf::from).collect();
+        let path = |list: &ListId| match list {
+            ListId::File(path) => Some(path.clone()),
+            ListId::DigitalOcean(_) | ListId::Aptible(_) => None,
+        };
+        let all: BTreeSet<PathBuf> = demand.lists.iter().filter_map(path).collect();
         self.files.retain(|path, _| all.contains(path));
         for path in &all {
             self.files.entry(path.clone()).or_default();
@@ -128,8 +128,8 @@ impl Task for Files {
                 None => {}
             }
         }
-        let provider = format!("{PREFIX}{}", path.display());
-        let report = |outcome: &ListOutcome| Report::List { provider, outcome: outcome.clone() };
+        let list = ListId::File(path.clone());
+        let report = |outcome: &ListOutcome| Report::List { list, outcome: outcome.clone() };
         (file.outcome.as_ref().map(report).into_iter().collect(), UNCHANGED)
     }
 

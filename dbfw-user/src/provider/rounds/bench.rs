@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    answers::{ListOutcome, Outcome},
+    answers::{ClusterId, ListId, ListOutcome, Outcome},
     provider::worker::{Account, Command, Demand, Mailbox, Report, ReportSender},
     source::{SourceKey, SourceType},
 };
@@ -41,7 +41,17 @@ pub(crate) fn sources(kind: SourceType, values: &[&str]) -> Demand {
 
 /// A demand for lists.
 pub(crate) fn lists(names: &[&str]) -> Demand {
-    Demand { lists: names.iter().map(|&name| name.to_owned()).collect(), ..Demand::default() }
+    Demand { lists: names.iter().map(|name| list_id(name)).collect(), ..Demand::default() }
+}
+
+/// The list that is shown by this name.
+pub(crate) fn list_id(name: &str) -> ListId {
+    match name.split_once(':').unwrap() {
+        ("file", path) => ListId::File(path.into()),
+        ("digitalocean", cluster) => ListId::DigitalOcean(ClusterId::new(cluster).unwrap()),
+        ("aptible", vhost) => ListId::Aptible(vhost.parse().unwrap()),
+        _ => panic!("no list is called {name}"),
+    }
 }
 
 impl Bench {
@@ -85,8 +95,8 @@ impl Bench {
                     Report::Source { key, outcome } => {
                         heard.sources.entry(key.value().to_owned()).or_default().push(outcome);
                     }
-                    Report::List { provider, outcome } => {
-                        heard.lists.entry(provider).or_default().push(outcome);
+                    Report::List { list, outcome } => {
+                        heard.lists.entry(list.to_string()).or_default().push(outcome);
                     }
                     Report::Round { .. } => return heard,
                 }

@@ -1,10 +1,13 @@
 use super::*;
-use crate::provider::digitalocean::tests::{fixture, read};
+use crate::provider::{
+    digitalocean::tests::{fixture, read},
+    rounds::bench::list_id,
+};
 
 const NAME: &str = "digitalocean:9cc10173-e9ea-4176-9dbc-a4cee4c4ff30";
 
 fn rules(text: &str) -> (Vec<TrustedSource>, Vec<String>) {
-    match outcome(NAME, &read(text)) {
+    match outcome(&list_id(NAME), &read(text)) {
         ListOutcome::List(list) => {
             (list.sources.iter().map(|source| (**source).clone()).collect(), list.problems.clone())
         }
@@ -160,7 +163,7 @@ fn null_is_no_rule_and_nothing_is_no_list() {
 #[test]
 fn rules_that_nobody_understands_are_not_no_rules() {
     let text = r#"{"rules": [{"type": "vpc_peering", "value": "y"}]}"#;
-    let outcome = outcome(NAME, &read(text));
+    let outcome = outcome(&list_id(NAME), &read(text));
     let ListOutcome::Failed(error) = outcome else { panic!("{outcome:?}") };
     assert_eq!(error.cause, Cause::Invalid);
     assert!(error.message.contains("vpc_peering"), "{error}");

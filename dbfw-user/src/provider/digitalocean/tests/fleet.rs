@@ -14,7 +14,7 @@ use crate::{
     provider::{
         budget::Budget,
         digitalocean::{DigitalOcean, tests::ALL},
-        rounds::bench::Bench,
+        rounds::bench::{Bench, list_id},
         stats::Stats,
         worker::Demand,
     },
@@ -193,7 +193,7 @@ pub(crate) fn demand(sources: &[&str]) -> Demand {
         let (kind, value) = text.split_once(':').unwrap();
         SourceKey::new(kind.parse().unwrap(), value).unwrap()
     };
-    Demand { lists: [LIST.to_owned()].into(), sources: sources.iter().map(key).collect() }
+    Demand { lists: [list_id(LIST)].into(), sources: sources.iter().map(key).collect() }
 }
 
 /// A demand for everything [`Fleet::small`] has.

@@ -33,7 +33,7 @@ use crate::{
     provider::{
         budget::Budget,
         digitalocean::DigitalOcean,
-        rounds::bench::Bench,
+        rounds::bench::{Bench, list_id},
         stats::Stats,
         worker::{Demand, Report},
     },
@@ -162,8 +162,7 @@ async fn resolves(
     let is_asked =
         |key: &&SourceKey| key.kind() != SourceType::IpAddr || key.value() == "10.116.1.0";
     let keys: Vec<SourceKey> = some.iter().chain(&listed).filter(is_asked).cloned().collect();
-    let demand =
-        Demand { lists: [LIST.to_owned()].into(), sources: keys.iter().cloned().collect() };
+    let demand = Demand { lists: [list_id(LIST)].into(), sources: keys.iter().cloned().collect() };
     let mut site = Site::start(demand, counts).await;
     let mut now = 0;
     for account in accounts {
