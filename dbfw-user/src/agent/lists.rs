@@ -13,9 +13,9 @@ use crate::{
 /// force is [`super::enforced::Enforced`]'s to say.
 #[derive(Clone, Debug)]
 pub(super) struct List {
-    /// The list that it is about.
+    /// Its name.
     pub(super) id: ListId,
-    /// The same as text, for origins and logs.
+    /// Its name as text, for origins and logs.
     pub(super) provider: Arc<str>,
     /// Its worker looks at it all the time, so that it was good until a failure is reported.
     is_watched: bool,

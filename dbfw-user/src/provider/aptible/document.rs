@@ -3,12 +3,14 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::MAX_SHOWN;
 use crate::{
     answers::{Cause, FetchError, SourceList},
     provider::http::clean,
     source::{GrammarError, Mendable as _, SourceType, TrustedSource},
 };
+
+/// Characters of somebody's text that an error repeats.
+const MAX_SHOWN: usize = 80;
 
 /// What counts of the document of an endpoint.
 #[derive(Deserialize)]
