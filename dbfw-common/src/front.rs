@@ -1,4 +1,4 @@
-//! Where the presence bits of an address are. Addresses are given as their octets lie in
+//! Places of the presence bits of an address. Addresses are given as their octets lie in
 //! memory (network order).
 
 use crate::{

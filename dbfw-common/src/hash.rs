@@ -1,4 +1,4 @@
-//! How HOSTS4 and HOSTS6 find a host: the buckets of a table, and what a slot holds.
+//! Tables of hosts in HOSTS4 and HOSTS6: their buckets, slots and hashes.
 
 use crate::BUCKET_SLOTS;
 
@@ -30,9 +30,9 @@ pub const BUCKET6_WORDS: u32 = (size_of::<Bucket6>() / 8) as u32;
 
 /// Bits of a slot that hold the id.
 pub const ID_BITS: u32 = 16;
-/// How far up the address lies in a slot of HOSTS4.
+/// Shift of the address in a slot of HOSTS4.
 pub const TAG4_SHIFT: u32 = 32;
-/// How far up the bits of the hash lie in a slot of HOSTS6.
+/// Shift of the bits of the hash in a slot of HOSTS6.
 pub const TAG6_SHIFT: u32 = ID_BITS;
 
 /// The table of hosts in use, as the first word of FRONT4 or FRONT6 names it. Number of buckets
@@ -100,7 +100,7 @@ pub const fn host6_hash(key: [u64; 2]) -> u64 {
     hash ^ hash >> 29
 }
 
-/// What of the hash a slot of HOSTS6 keeps.
+/// The bits of the hash that a slot of HOSTS6 keeps.
 #[inline(always)]
 pub const fn host6_tag(hash: u64) -> u64 {
     hash & (u64::MAX >> TAG6_SHIFT)

@@ -1,8 +1,8 @@
-//! Where in an array map a thing is found.
+//! Indexes of array maps.
 
 use crate::{DATABASE_SLOTS, Family, Reason};
 
-/// What one counter of STATS counts.
+/// The packets that one counter of STATS counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Counted {
     /// Packets let in because their source is trusted.

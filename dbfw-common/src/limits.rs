@@ -63,7 +63,7 @@ pub const LOOPBACK_IFINDEX: u32 = 1;
 pub const FLAG_DROP_FRAGMENTS: u32 = 1;
 
 /// 64-bit words at the start of FRONT4 and FRONT6 that hold no bits. The first of them says
-/// which table of hosts is in use ([`crate::Table`]); the others fill its cache line.
+/// which table of hosts is in use ([`crate::TableRef`]); the others fill its cache line.
 pub const FRONT_HEAD: u32 = 8;
 
 /// First word of FRONT4's bits for every leading 20: 128 KiB, which fit the cache of a CPU.

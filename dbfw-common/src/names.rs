@@ -4,9 +4,9 @@ use crate::TABLES;
 
 /// (protocol, port) → database id.
 pub const PORTS: &str = "PORTS";
-/// Which leading bits any IPv4 prefix touches.
+/// Presence bits: the leading bits that any IPv4 prefix touches.
 pub const FRONT4: &str = "FRONT4";
-/// Which leading bits any IPv6 prefix touches.
+/// Presence bits: the leading bits that any IPv6 prefix touches.
 pub const FRONT6: &str = "FRONT6";
 /// Tables of IPv4 addresses; a table is address → id of an entry.
 pub const HOSTS4: &str = "HOSTS4";
@@ -30,12 +30,12 @@ pub const EVENTS: &str = "EVENTS";
 pub const BUDGET: &str = "BUDGET";
 /// The clock as last asked.
 pub const CLOCK: &str = "CLOCK";
-/// What the last test run decided.
+/// The decision of the last test run.
 pub const TRACE: &str = "TRACE";
 /// Interfaces the backstop lets through.
 pub const EXEMPT: &str = "EXEMPT";
 
-/// Which addresses may be this host's own.
+/// Bits that tell most addresses apart from this host's own.
 pub const OWN: &str = "OWN";
 /// IPv4 prefix that is local to this host → the routing domains in which it is.
 pub const OWN4: &str = "OWN4";

@@ -1,4 +1,4 @@
-//! What the programs decide, and why.
+//! Decisions of the programs, and the reasons for them.
 
 macro_rules! numbered {
     ($(#[$meta:meta])* $name:ident: $($(#[$vmeta:meta])* $variant:ident = $value:literal $label:literal,)+) => {
@@ -41,7 +41,7 @@ numbered! {
 }
 
 numbered! {
-    /// What a database does with a packet from an untrusted source.
+    /// The treatment of packets from untrusted sources by a database.
     Mode:
     /// Nothing: its packets are neither judged nor counted.
     Off = 0 "off",
@@ -52,7 +52,7 @@ numbered! {
 }
 
 numbered! {
-    /// What happened to a packet.
+    /// The decision on a packet.
     Verdict:
     /// Passed, and not counted: no protected port.
     Pass = 0 "pass",
@@ -65,7 +65,7 @@ numbered! {
 }
 
 numbered! {
-    /// Why a packet was judged as it was.
+    /// The reason for a verdict.
     Reason:
     /// Its source is trusted.
     Trusted = 0 "trusted",

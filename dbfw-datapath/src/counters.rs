@@ -11,6 +11,9 @@ use crate::{
 };
 
 /// Zeroes rule slots before they count for a rule.
+///
+/// # Errors
+/// The map cannot be written.
 pub(crate) fn reset_rules(maps: &mut Maps, slots: &[Range<u32>]) -> Result<(), DatapathError> {
     let zero = || per_cpu(RuleCounter::default(), RULE_STATS);
     for slot in slots.iter().flat_map(Clone::clone) {
@@ -22,6 +25,9 @@ pub(crate) fn reset_rules(maps: &mut Maps, slots: &[Range<u32>]) -> Result<(), D
 }
 
 /// Zeroes counters before their database id counts for another database.
+///
+/// # Errors
+/// The map cannot be written.
 pub(crate) fn reset_counters(maps: &mut Maps, slots: Range<u32>) -> Result<(), DatapathError> {
     let zero = || per_cpu(Counter::default(), STATS);
     for slot in slots {
@@ -33,6 +39,9 @@ pub(crate) fn reset_counters(maps: &mut Maps, slots: Range<u32>) -> Result<(), D
 }
 
 /// Gives every CPU `tokens` events to write; what it has skipped stays counted.
+///
+/// # Errors
+/// The map cannot be read or written.
 pub(crate) fn refill(maps: &mut Maps, tokens: u64) -> Result<(), DatapathError> {
     const BUDGET: &str = dbfw_common::BUDGET;
     let held = maps

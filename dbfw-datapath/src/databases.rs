@@ -12,7 +12,7 @@ pub struct DatabaseSlot {
     pub id: u8,
     /// At most [`MAX_NAME`] bytes.
     pub name: String,
-    /// What happens to packets from untrusted sources.
+    /// The treatment of packets from untrusted sources.
     pub mode: Mode,
     /// Protected ports.
     pub ports: Vec<Port>,

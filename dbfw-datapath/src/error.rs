@@ -1,4 +1,4 @@
-//! What can go wrong between the agent and the kernel.
+//! Errors of operations on programs, maps and pins, with the command that fixes them.
 
 use std::{
     io,
@@ -61,7 +61,7 @@ pub enum DatapathError {
         /// The other agent.
         pid: Option<u32>,
     },
-    /// A pinned object is not what belongs there.
+    /// A pinned object is not the one that belongs there.
     #[error(
         "{} is not dbfw's map: {found}, expected {expected}. Whatever is attached goes on \
          filtering with the maps it has; rm {} and start again to replace it",
@@ -70,12 +70,12 @@ pub enum DatapathError {
     WrongPin {
         /// The pin.
         path: PathBuf,
-        /// What it is.
+        /// A description of the object that is there.
         found: String,
-        /// What belongs there.
+        /// A description of the object that belongs there.
         expected: String,
     },
-    /// The kernel lacks what the programs need.
+    /// The kernel lacks something that the programs need.
     #[error(
         "Linux {} is too old: it has {}. Nothing was attached or replaced; install a kernel of \
          6.1 or newer",
@@ -83,7 +83,7 @@ pub enum DatapathError {
         missing.iter().map(|it| format!("no {it}")).collect::<Vec<_>>().join(" and ")
     )]
     OldKernel {
-        /// What it has not.
+        /// The missing facilities.
         missing: Vec<Facility>,
     },
     /// The kernel refused a program.
@@ -134,10 +134,12 @@ impl DatapathError {
             if source.kind() == io::ErrorKind::PermissionDenied)
     }
 
+    /// The failure to `action` the pin at `path`.
     pub(crate) fn pin(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Pin { action, path: path.to_owned(), source }
     }
 
+    /// The failure to `action` a map.
     pub(crate) fn map(action: impl Into<String>, map: &'static str, source: io::Error) -> Self {
         Self::Map { action: action.into(), map, source }
     }

@@ -23,6 +23,10 @@ impl fmt::Debug for Events {
 }
 
 impl Events {
+    /// The ring buffer among `maps`.
+    ///
+    /// # Errors
+    /// The ring buffer cannot be opened or mapped.
     pub(crate) fn open(maps: &Maps) -> Result<Self, DatapathError> {
         let open = || {
             let fd = maps

@@ -1,4 +1,4 @@
-//! The kernel: its version, what the programs need of it, and what it says of them.
+//! The kernel's version, the facilities it must have, and its refusals of programs.
 
 use std::fmt;
 
@@ -90,7 +90,7 @@ pub(crate) fn missing() -> Vec<Facility> {
     Facility::ALL.into_iter().filter(|facility| facility.is_there() == Some(false)).collect()
 }
 
-/// What the kernel says about a program that it does not load.
+/// The kernel's answer to a program that it does not load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The program.
@@ -112,7 +112,7 @@ impl fmt::Display for Refusal {
 }
 
 impl Refusal {
-    /// What to do about it.
+    /// The advice: how to get the program loaded.
     pub fn fix(&self) -> &'static str {
         if self.with_perfmon {
             "install a kernel of 6.1 or newer, and report this line if it is one"

@@ -52,6 +52,9 @@ impl std::fmt::Debug for Maps {
 
 impl Maps {
     /// Opens the maps pinned in `directory`, whose shapes must be this ABI's.
+    ///
+    /// # Errors
+    /// A map is not pinned, may not be opened, or is not of this ABI.
     pub(crate) fn open(directory: &Path, read_only: bool) -> Result<Self, DatapathError> {
         let shapes = map_shapes()?;
         let mut fds = BTreeMap::new();
@@ -102,12 +105,18 @@ impl Maps {
     }
 
     /// A descriptor of a map.
+    ///
+    /// # Errors
+    /// There is no such map, or no descriptor is left.
     pub(crate) fn fd(&self, name: &'static str) -> Result<OwnedFd, DatapathError> {
         let fd = self.fds.get(name).ok_or_else(|| DatapathError::Object(name.to_owned()))?;
         fd.try_clone().map_err(|error| DatapathError::map("open", name, error))
     }
 
     /// The words of PORTS as memory; not for maps opened read-only.
+    ///
+    /// # Errors
+    /// The map cannot be mapped.
     pub(crate) fn words(&self, name: &'static str, len: u32) -> Result<Words, DatapathError> {
         let map = self.fds.get(name).ok_or_else(|| DatapathError::Object(name.to_owned()))?;
         Words::map(map.as_fd(), len)
@@ -115,6 +124,9 @@ impl Maps {
     }
 
     /// Calls `visit` with every entry of a family's trie.
+    ///
+    /// # Errors
+    /// The trie cannot be read, or `visit` fails.
     pub(crate) fn for_each_net<E: From<DatapathError>>(
         &self,
         family: Family,
@@ -131,6 +143,9 @@ impl Maps {
     }
 
     /// All of ENTRIES, by id.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub(crate) fn all_entries(&self) -> Result<Vec<Entry>, DatapathError> {
         let mut entries = Vec::with_capacity(ENTRY_IDS as usize);
         let Some(map) = self.fds.get(ENTRIES) else { return Ok(entries) };
@@ -142,6 +157,9 @@ impl Maps {
     }
 
     /// Calls `visit` with every key and value of a map, read many at a time.
+    ///
+    /// # Errors
+    /// The map cannot be read, or `visit` fails.
     pub(crate) fn for_each_in<E: From<DatapathError>>(
         &self,
         map: BorrowedFd<'_>,
@@ -165,6 +183,9 @@ impl Maps {
     }
 
     /// The entry of the longest prefix of the trie that covers `address`.
+    ///
+    /// # Errors
+    /// The trie cannot be read.
     pub(crate) fn net(&self, address: IpAddr) -> Result<Option<Entry>, DatapathError> {
         match address {
             IpAddr::V4(_) => found(self.nets4.get(&Key::new(32, key4(address)), 0), NETS4),
@@ -173,6 +194,9 @@ impl Maps {
     }
 
     /// One counter of STATS, summed over the CPUs.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub(crate) fn counter(
         &self,
         database: u32,
@@ -190,6 +214,9 @@ impl Maps {
     }
 
     /// One counter of RULE_STATS, summed over the CPUs; the last hit is the latest.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub(crate) fn rule_counter(&self, slot: u32) -> Result<RuleCounter, DatapathError> {
         let values =
             self.rule_stats.get(&slot, 0).map_err(|error| read_error(RULE_STATS, &error))?;
@@ -200,11 +227,15 @@ impl Maps {
     }
 
     /// A slot of DATABASES.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub(crate) fn database(&self, id: u32) -> Result<Database, DatapathError> {
         self.databases.get(&id, 0).map_err(|error| read_error(DATABASES, &error))
     }
 }
 
+/// The error of reading `map`.
 pub(crate) fn read_error(map: &'static str, error: &aya::maps::MapError) -> DatapathError {
     DatapathError::map("read", map, map_io(error))
 }

@@ -17,11 +17,15 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 pub(crate) struct WordReader(Array<MapData, u64>);
 
 impl WordReader {
+    /// A reader of `words`.
     pub(crate) fn new(words: Array<MapData, u64>) -> Self {
         Self(words)
     }
 
     /// The word at `index`.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub(crate) fn get(&self, index: u32) -> Result<u64, MapError> {
         self.0.get(&index, 0)
     }
@@ -41,6 +45,9 @@ unsafe impl Sync for Words {}
 
 impl Words {
     /// Maps the `len` words of `map`.
+    ///
+    /// # Errors
+    /// The system does not map it.
     pub(crate) fn map(map: BorrowedFd<'_>, len: u32) -> io::Result<Self> {
         let len = len as usize;
         let bytes = NonZeroUsize::new(len * size_of::<u64>())

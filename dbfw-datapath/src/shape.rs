@@ -9,7 +9,10 @@ use crate::{error::DatapathError, sys::MapInfo};
 /// The kernel programs, as built.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dbfw-ebpf"));
 
-/// What the object says of each map: the shape a pin must have to be adopted.
+/// The shape that the object defines for each map: a pin must have it to be taken over.
+///
+/// # Errors
+/// The built object cannot be read.
 pub(crate) fn map_shapes() -> Result<BTreeMap<&'static str, MapInfo>, DatapathError> {
     let object =
         aya_obj::Object::parse(OBJECT).map_err(|error| DatapathError::Object(error.to_string()))?;

@@ -21,6 +21,9 @@ use aya_obj::generated::{
 use crate::kernel::KernelVersion;
 
 /// Opens the map, program or link pinned at `path`.
+///
+/// # Errors
+/// The system's.
 pub(crate) fn obj_get(path: &Path, read_only: bool) -> io::Result<OwnedFd> {
     const BPF_F_RDONLY: u32 = 1 << 3;
     let path = c_path(path)?;
@@ -31,6 +34,9 @@ pub(crate) fn obj_get(path: &Path, read_only: bool) -> io::Result<OwnedFd> {
 }
 
 /// Pins `fd` at `path`, which must not exist.
+///
+/// # Errors
+/// The system's.
 pub(crate) fn obj_pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = c_path(path)?;
     let mut attr = zeroed();
@@ -40,6 +46,9 @@ pub(crate) fn obj_pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
 }
 
 /// Attaches `program` to an interface (by index) or a network namespace (by descriptor).
+///
+/// # Errors
+/// The system's.
 pub(crate) fn link_create(
     program: BorrowedFd<'_>,
     target: u32,
@@ -56,6 +65,9 @@ pub(crate) fn link_create(
 
 /// Attaches `program` to the TCX ingress hook of an interface, if the chain there has this
 /// revision.
+///
+/// # Errors
+/// The system's.
 pub(crate) fn tcx_attach(
     program: BorrowedFd<'_>,
     index: u32,
@@ -81,6 +93,9 @@ pub(crate) struct TcxChain {
 }
 
 /// Lists the chain at the TCX ingress hook of an interface; needs CAP_NET_ADMIN.
+///
+/// # Errors
+/// The system's.
 pub(crate) fn tcx_chain(index: u32) -> io::Result<TcxChain> {
     // BPF_MPROG_MAX: a chain holds no more.
     let mut programs = vec![0u32; 64];
@@ -97,6 +112,9 @@ pub(crate) fn tcx_chain(index: u32) -> io::Result<TcxChain> {
 }
 
 /// Replaces a link's program; every packet sees the old one or the new one.
+///
+/// # Errors
+/// The system's.
 pub(crate) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     let mut attr = zeroed();
     attr.link_update.link_fd = link.as_raw_fd() as u32;
@@ -104,7 +122,7 @@ pub(crate) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
     bpf(bpf_cmd::BPF_LINK_UPDATE, &mut attr).map(drop)
 }
 
-/// Whether the kernel has TCX: it takes a query of it. Who may not ask goes by the version.
+/// Whether the kernel has TCX, by querying it; without the right to query, by its version.
 pub(crate) fn has_tcx() -> bool {
     const LOOPBACK: u32 = 1;
     let mut attr = zeroed();
@@ -120,20 +138,23 @@ pub(crate) fn has_tcx() -> bool {
 }
 
 /// Detaches a link now, whoever else holds it.
+///
+/// # Errors
+/// The system's.
 pub(crate) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
     let mut attr = zeroed();
     attr.link_detach.link_fd = link.as_raw_fd() as u32;
     bpf(bpf_cmd::BPF_LINK_DETACH, &mut attr).map(drop)
 }
 
-/// What the kernel says of a link.
+/// The kernel's description of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LinkInfo {
     pub(crate) program: u32,
     pub(crate) attached: Attached,
 }
 
-/// What a link is attached to; index 0 means that it is attached no more.
+/// The target of a link; index 0 means that it is attached no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attached {
     Xdp { ifindex: u32 },
@@ -142,6 +163,10 @@ pub(crate) enum Attached {
     Other { link_type: u32 },
 }
 
+/// The kernel's description of `link`.
+///
+/// # Errors
+/// The system's.
 pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     let info: bpf_link_info = object_info(link, |_| ())?;
     // SAFETY: the member read is the one the type names, and all are plain numbers.
@@ -162,7 +187,7 @@ pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     Ok(LinkInfo { program: info.prog_id, attached })
 }
 
-/// What the kernel says of a map.
+/// The kernel's description of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MapInfo {
     pub(crate) id: u32,
@@ -184,6 +209,10 @@ impl fmt::Display for MapInfo {
     }
 }
 
+/// The kernel's description of `map`.
+///
+/// # Errors
+/// The system's.
 pub(crate) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
     let info: bpf_map_info = object_info(map, |_| ())?;
     Ok(MapInfo {
@@ -196,7 +225,7 @@ pub(crate) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
     })
 }
 
-/// What the kernel says of a program.
+/// The kernel's description of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProgramInfo {
     pub(crate) id: u32,
@@ -204,6 +233,10 @@ pub(crate) struct ProgramInfo {
     pub(crate) map_ids: Vec<u32>,
 }
 
+/// The kernel's description of `program`.
+///
+/// # Errors
+/// The system's.
 pub(crate) fn program_info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
     let mut map_ids = vec![0u32; 64];
     let info: bpf_prog_info = object_info(program, |info: &mut bpf_prog_info| {
@@ -217,6 +250,9 @@ pub(crate) fn program_info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
 
 /// Ids of the programs attached to a network namespace at a hook, in their order. Needs
 /// CAP_NET_ADMIN.
+///
+/// # Errors
+/// The system's.
 pub(crate) fn namespace_programs(
     namespace: BorrowedFd<'_>,
     attach_type: bpf_attach_type,
@@ -235,6 +271,9 @@ pub(crate) fn namespace_programs(
 }
 
 /// A descriptor of the program with this id; needs CAP_SYS_ADMIN.
+///
+/// # Errors
+/// The system's.
 pub(crate) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
     let mut attr = zeroed();
     attr.__bindgen_anon_6.__bindgen_anon_1.prog_id = id;
@@ -242,6 +281,9 @@ pub(crate) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
 }
 
 /// Runs a program once on `packet` and returns its return code.
+///
+/// # Errors
+/// The system's.
 pub(crate) fn test_run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32> {
     let mut attr = zeroed();
     attr.test.prog_fd = program.as_raw_fd() as u32;
@@ -254,6 +296,9 @@ pub(crate) fn test_run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32
 }
 
 /// Makes an array of `entries` values of `value_size` bytes.
+///
+/// # Errors
+/// The system's.
 pub(crate) fn array_create(
     name: &str,
     value_size: u32,
@@ -277,6 +322,9 @@ pub(crate) fn array_create(
 
 /// Puts `inner` into a place of an array of maps. Returns when no program runs any more that
 /// found another map there (the kernel waits in `maybe_wait_bpf_programs`).
+///
+/// # Errors
+/// The system's.
 pub(crate) fn inner_set(
     outer: BorrowedFd<'_>,
     place: u32,
@@ -288,6 +336,9 @@ pub(crate) fn inner_set(
 }
 
 /// Id of the map in a place of an array of maps; `None` if there is none.
+///
+/// # Errors
+/// The system's.
 pub(crate) fn inner_id(outer: BorrowedFd<'_>, place: u32) -> io::Result<Option<u32>> {
     let mut id = 0u32;
     let mut attr = element(outer, &place, (&raw mut id) as u64);
@@ -299,6 +350,9 @@ pub(crate) fn inner_id(outer: BorrowedFd<'_>, place: u32) -> io::Result<Option<u
 }
 
 /// Empties a place of an array of maps, and waits as [`inner_set`] does.
+///
+/// # Errors
+/// The system's.
 pub(crate) fn inner_clear(outer: BorrowedFd<'_>, place: u32) -> io::Result<()> {
     let mut attr = element(outer, &place, 0);
     match bpf(bpf_cmd::BPF_MAP_DELETE_ELEM, &mut attr) {
@@ -308,6 +362,9 @@ pub(crate) fn inner_clear(outer: BorrowedFd<'_>, place: u32) -> io::Result<()> {
 }
 
 /// Reads the element at `index` of an array into `value`, which has its size.
+///
+/// # Errors
+/// The system's.
 pub(crate) fn array_get(map: BorrowedFd<'_>, index: u32, value: &mut [u8]) -> io::Result<()> {
     let mut attr = element(map, &index, value.as_mut_ptr() as u64);
     bpf(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr).map(drop)
@@ -321,7 +378,7 @@ fn element(map: BorrowedFd<'_>, key: &u32, value: u64) -> bpf_attr {
     attr
 }
 
-/// Where a read in batches stands.
+/// The position of a read in batches.
 #[derive(Debug, Default)]
 pub(crate) struct Position {
     /// The last key that was read, as the kernel keeps it.
@@ -332,6 +389,9 @@ pub(crate) struct Position {
 
 /// Reads elements into the whole of `keys` and `values`, which have room for equally many.
 /// Returns how many were read; there are more unless the position says that it is done.
+///
+/// # Errors
+/// The system's.
 pub(crate) fn lookup_batch(
     map: BorrowedFd<'_>,
     position: &mut Position,
@@ -358,6 +418,9 @@ pub(crate) fn lookup_batch(
 }
 
 /// Writes elements in the order given. On an error, how many were written before it.
+///
+/// # Errors
+/// The system's, with the number of elements that were written before it.
 pub(crate) fn update_batch(
     map: BorrowedFd<'_>,
     keys: &[u8],

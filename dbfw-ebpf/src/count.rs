@@ -170,7 +170,7 @@ fn log(refusal: &Refusal) {
     }
 }
 
-/// What a database in `mode` does with a packet it does not trust.
+/// The verdict of a database in `mode` on a packet that it does not trust.
 #[inline(always)]
 pub(crate) fn verdict(mode: u32) -> Verdict {
     if mode == Mode::Observe as u32 { Verdict::Observe } else { Verdict::Drop }

@@ -45,7 +45,7 @@ macro_rules! written_out {
     };
 }
 
-/// How far the headers could be read.
+/// The header that the walk ended at.
 #[derive(Clone, Copy, PartialEq)]
 #[repr(u32)]
 pub(crate) enum Step {
@@ -61,10 +61,10 @@ pub(crate) enum Step {
     Port = 4,
 }
 
-/// What the headers say; which fields mean something depends on the [`Step`].
+/// The fields of the headers; the [`Step`] says which of them mean something.
 pub(crate) struct Headers {
     pub(crate) source: Source,
-    /// Where the IP header says the packet ends, counted from the first byte of the frame;
+    /// The end of the packet by its IP header, counted from the first byte of the frame;
     /// 0 where it says nothing (jumbograms).
     pub(crate) end: u32,
     pub(crate) port: u32,
@@ -353,7 +353,7 @@ fn ports<P: Packet>(
     if fragment { Step::Hidden } else { headers.refuse(Reason::Malformed) }
 }
 
-/// Where the packet ends: padding behind its IP length does not belong to it.
+/// The end of the packet: padding behind its IP length does not belong to it.
 #[inline(always)]
 fn limit(end: u32, frame: u32) -> u32 {
     if end != 0 && end < frame { end } else { frame }

@@ -18,7 +18,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// What the address may reach: the longest prefix that covers it, if any does.
+    /// The entry of the longest prefix that covers the address, if any does.
     #[inline(always)]
     pub(crate) fn entry(&self) -> Option<&'static Entry> {
         match self.family {

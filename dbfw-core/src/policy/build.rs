@@ -1,11 +1,11 @@
-//! From trusted sources to what every prefix may reach.
+//! [`Policy`]: the databases that every prefix may reach, from the rules.
 
 use std::{collections::HashSet, net::IpAddr, ops::Range};
 
 use dbfw_common::{Family, MAX_DATABASES};
+use serde::{Deserialize, Serialize};
 
-use super::RuleKey;
-use crate::source::{Prefix, PrefixMap, Rule};
+use crate::source::{Origin, Prefix, PrefixMap, Rule};
 
 /// One database with every rule that is in force for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,18 @@ pub struct RuleRef {
     pub rule: u32,
 }
 
-/// What one prefix may reach.
+/// The identity of a rule across restarts and changes of the list it is in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RuleKey {
+    /// Name of its database.
+    pub database: String,
+    /// The origin of its source.
+    pub origin: Origin,
+    /// The source, `type:value`.
+    pub source: String,
+}
+
+/// The databases that one prefix may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PolicyEntry<'a> {
     /// The prefix.
@@ -48,12 +59,32 @@ pub struct Covering {
     pub rule: RuleRef,
 }
 
-/// What the kernel should hold: for every prefix of any rule, the databases its addresses
+/// The desired state of the kernel: for every prefix of any rule, the databases its addresses
 /// may reach, and why.
 ///
 /// The kernel decides by one longest match, so a prefix carries what the prefixes around it
 /// grant as well. None is left out because another covers it: each rule stays visible, and
 /// packets count for the most specific one.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use dbfw_core::{
+///     policy::{DatabasePolicy, Policy},
+///     source::{Origin, Prefix, Rule, TrustedSource},
+/// };
+///
+/// let database = |id, network: &str| {
+///     let source: TrustedSource = format!("ip_addr:{network}").parse().unwrap();
+///     let prefixes: Vec<Prefix> = vec![network.parse().unwrap()];
+///     let rules = vec![Rule::of_source(Arc::new(source), Origin::Config, prefixes)];
+///     DatabasePolicy { id, name: format!("database {id}"), rules }
+/// };
+/// let policy = Policy::build(&[database(1, "10.0.0.0/8"), database(2, "10.1.0.0/16")]);
+/// // An address in both networks reaches both databases.
+/// assert_eq!(policy.verdict_mask("10.1.2.3".parse().unwrap()), 0b11);
+/// assert_eq!(policy.verdict_mask("10.2.0.1".parse().unwrap()), 0b01);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     databases: Vec<DatabasePolicy>,
@@ -66,11 +97,11 @@ pub struct Policy {
     counts: Vec<[u64; 2]>,
 }
 
-/// What is known of one prefix.
+/// The rules of one prefix.
 #[derive(Clone, Copy, Debug, Default)]
 struct Node {
     mask: u64,
-    /// Where its rules end; they begin where those of the node before it end.
+    /// The end of its rules; they begin at the end of those of the node before it.
     own_end: u32,
     effective_end: u32,
 }
@@ -148,7 +179,7 @@ impl Policy {
         start as usize..self.nodes[node].effective_end as usize
     }
 
-    /// What every prefix may reach, sorted by prefix.
+    /// Every prefix with the databases it may reach, sorted by prefix.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = PolicyEntry<'_>> {
         self.nodes.iter().enumerate().map(|(index, (prefix, node))| PolicyEntry {
             prefix,
@@ -181,7 +212,7 @@ impl Policy {
         Some((database, database.rules.get(usize::try_from(rule.rule).ok()?)?))
     }
 
-    /// What identifies a rule of this policy beyond it.
+    /// The key that identifies a rule of this policy in others.
     pub fn key(&self, rule: RuleRef) -> Option<RuleKey> {
         let (database, rule) = self.rule(rule)?;
         Some(RuleKey {
@@ -196,7 +227,7 @@ impl Policy {
         &self.databases
     }
 
-    /// How many distinct prefixes the rules of a database name.
+    /// The number of distinct prefixes that the rules of a database name.
     pub fn prefixes(&self, database: u8, family: Family) -> u64 {
         self.counts.get(usize::from(database)).map_or(0, |counts| counts[family as usize])
     }

@@ -1,4 +1,4 @@
-//! What a provider's list may not do without a human word.
+//! Guards: changes of a provider's list that a human has to confirm.
 
 use std::{collections::BTreeSet, fmt, net::Ipv6Addr};
 
@@ -99,7 +99,7 @@ impl Refusal {
         &self.prefixes
     }
 
-    /// How many there are.
+    /// The number of them.
     pub fn total(&self) -> usize {
         self.total
     }

@@ -6,10 +6,10 @@ use dbfw_common::Entry;
 
 use crate::source::{Prefix, PrefixMap};
 
-/// What the kernel holds or should hold.
+/// Entries by prefix, as the kernel holds them or should hold them.
 pub type Entries = BTreeMap<Prefix, Entry>;
 
-/// What holds entries: what a plan begins with.
+/// A holder of entries, which a plan begins with.
 pub trait Holding {
     /// The entry of exactly this prefix.
     fn entry(&self, prefix: &Prefix) -> Option<Entry>;
@@ -82,6 +82,17 @@ pub struct Plan {
 }
 
 /// The plan that takes `current` to `desired`.
+///
+/// ```
+/// use dbfw_common::Entry;
+/// use dbfw_core::policy::{Entries, diff};
+///
+/// let old = Entries::from([("10.0.0.0/8".parse().unwrap(), Entry::new(0b1, 0))]);
+/// let new = Entries::from([("10.1.0.0/16".parse().unwrap(), Entry::new(0b1, 0))]);
+/// let plan = diff(&old, &new);
+/// assert_eq!((plan.writes.len(), plan.removals.len()), (1, 1));
+/// assert_eq!(plan.result(&old), new);
+/// ```
 pub fn diff(current: &impl Holding, desired: &Entries) -> Plan {
     let mut writes: Vec<_> = desired
         .iter()
@@ -114,7 +125,7 @@ pub fn either(old: &Entries, new: &Entries) -> Entries {
 }
 
 impl Plan {
-    /// What stands after it was carried out on `current`.
+    /// The entries after it was applied to `current`.
     pub fn result(&self, current: &Entries) -> Entries {
         let mut entries = current.clone();
         for step in self.steps() {

@@ -1,23 +1,15 @@
-//! Which counters of RULE_STATS belong to which rules.
+//! The counters of RULE_STATS that belong to each rule.
 
 use std::{borrow::Cow, collections::HashMap, ops::Range};
 
 use dbfw_common::{Entry, MAX_DATABASES, RULE_SLOTS};
 use serde::{Deserialize, Serialize};
 
-use super::{Entries, Policy, RuleRef};
+use super::{
+    build::{Policy, RuleKey, RuleRef},
+    plan::Entries,
+};
 use crate::source::Origin;
-
-/// What makes a rule the same rule across restarts and changes of the list it is in.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct RuleKey {
-    /// Name of its database.
-    pub database: String,
-    /// Where it came from.
-    pub origin: Origin,
-    /// The source, `type:value`.
-    pub source: String,
-}
 
 /// The slots of RULE_STATS in use.
 ///
@@ -52,7 +44,7 @@ pub struct Assigned {
     pub unattributed: usize,
 }
 
-/// Why a slot table cannot be used.
+/// A reason why a slot table cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SlotError {
     /// A run holds no slot or more than there are databases.
@@ -126,6 +118,9 @@ impl SlotTable {
     }
 
     /// Whether every run lies in range and no two overlap or count for the same rules.
+    ///
+    /// # Errors
+    /// The first run that cannot be.
     pub fn validate(&self) -> Result<(), SlotError> {
         let mut end = 1;
         let mut seen = HashMap::new();
@@ -172,7 +167,7 @@ struct Work<'a> {
     keys: Keys<'a>,
     /// Runs from before that nobody has claimed yet.
     old: HashMap<Vec<usize>, &'a Run>,
-    /// What is free: neither in use before nor taken since.
+    /// The free slots: neither in use before nor taken since.
     gaps: Gaps,
     /// First slot by rules.
     firsts: HashMap<Vec<usize>, u32>,
@@ -264,7 +259,7 @@ struct Gaps {
 }
 
 impl Gaps {
-    /// What the runs, sorted and valid, leave free.
+    /// The slots that the runs, sorted and valid, leave free.
     fn between(runs: &[Run]) -> Self {
         let mut free = Vec::new();
         let mut end = 1;

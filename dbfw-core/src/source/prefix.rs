@@ -29,6 +29,14 @@ const MAX_SPELT: usize = 8;
 ///
 /// Ordered by family, address and length: a prefix comes directly before those inside it.
 /// As text always with its length, `10.0.0.1/32`.
+///
+/// ```
+/// use dbfw_core::source::Prefix;
+///
+/// let network: Prefix = "10.0.0.0/8".parse().unwrap();
+/// assert!(network.covers(&"10.1.0.0/16".parse().unwrap()));
+/// assert_eq!("::ffff:10.0.0.1".parse::<Prefix>().unwrap().to_string(), "10.0.0.1/32");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix(IpNetwork);
 

@@ -29,6 +29,9 @@ pub(crate) struct Backstop {
 impl Backstop {
     /// Attaches the backstop to the network namespace of this process, or takes over its
     /// pinned link.
+    ///
+    /// # Errors
+    /// The kernel refuses it, or it cannot be pinned.
     pub(crate) fn attach(programs: &Programs, pins: &Pins) -> Result<Self, String> {
         let program = programs.get(PROGRAM_BACKSTOP).map_err(|error| error.to_string())?;
         let namespace =
@@ -49,6 +52,9 @@ impl Backstop {
     }
 
     /// Reads back that it holds.
+    ///
+    /// # Errors
+    /// The reason why it does not hold.
     pub(crate) fn check(&self, programs: &Programs) -> Result<(), String> {
         let info = sys::link_info(self.link.as_fd()).map_err(|error| error.to_string())?;
         let namespace =
@@ -63,11 +69,17 @@ impl Backstop {
     }
 
     /// Pins the link again if its pin is gone or another link's.
+    ///
+    /// # Errors
+    /// The link cannot be pinned.
     pub(crate) fn repair_pin(&self, pins: &Pins) -> Result<bool, DatapathError> {
         pins.repair_link(BACKSTOP_PIN, self.link.as_fd())
     }
 
     /// Detaches and removes the pin.
+    ///
+    /// # Errors
+    /// The pin is there and cannot be removed.
     pub(crate) fn detach(self, pins: &Pins) -> Result<(), DatapathError> {
         pins.detach_link(BACKSTOP_PIN, self.link.as_fd())
     }
@@ -84,6 +96,9 @@ pub fn socket_lookup_programs() -> io::Result<Vec<u32>> {
 
 /// Refuses pins whose backstop is attached to another network namespace: taking over its
 /// links would open that one.
+///
+/// # Errors
+/// [`DatapathError::OtherNamespace`] names the pin.
 pub(crate) fn check_namespace(pin_dir: &Path) -> Result<(), DatapathError> {
     let namespace = File::open("/proc/thread-self/ns/net").map_err(|error| {
         DatapathError::pin("open", Path::new("/proc/thread-self/ns/net"), error)

@@ -16,17 +16,17 @@ use dbfw_common::{PROGRAM_TCX, PROGRAM_TCX_L3};
 
 use crate::{interfaces::Layer, object::SECOND_COPIES, sys};
 
-/// How often the first place is taken back within [`WINDOW`].
+/// The number of times that the first place is taken back within [`WINDOW`].
 const MOVES: usize = 3;
 const WINDOW: Duration = Duration::from_secs(600);
 
-/// How far a revision is looked for: each takes a system call.
+/// The number of revisions that are tried: each takes a system call.
 const REVISIONS: u64 = 20_000;
 
 /// Without a program to stand before: before all of them.
 const BPF_F_BEFORE: u32 = 1 << 3;
 
-/// Which copy of a program is attached.
+/// The copy of a program that is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProgramCopy {
     First,
@@ -51,16 +51,16 @@ impl ProgramCopy {
     }
 }
 
-/// What is known of the chain that our program is in.
+/// The chain that our program is in.
 #[derive(Debug)]
 pub(crate) struct Chain {
     copy: ProgramCopy,
-    /// The chain's, when our program was first in it; `None`: it is not known.
+    /// The revision of the chain at the time our program became the first; `None`: unknown.
     revision: Option<u64>,
     moves: Moves,
 }
 
-/// What was found of our place.
+/// The place of our program in the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// The chain is as it was when our program was the first.
@@ -91,11 +91,12 @@ impl Chain {
         Self { copy: ProgramCopy::First, revision, moves: Moves::default() }
     }
 
+    /// The copy that is attached.
     pub(crate) fn copy(&self) -> ProgramCopy {
         self.copy
     }
 
-    /// Whether nobody can stand before our program.
+    /// The place of `program`, which is ours, in the chain of an interface.
     pub(crate) fn place(&self, program: BorrowedFd<'_>, index: u32) -> Place {
         let attach_type = bpf_attach_type::BPF_TCX_INGRESS;
         let attach = |revision| sys::tcx_attach(program, index, 0, revision);
@@ -161,7 +162,7 @@ fn attach_first(
     Ok((sys::link_create(program, index, attach_type, BPF_F_BEFORE)?, None))
 }
 
-/// How often the first place was taken back of late.
+/// The times at which the first place was taken back, within [`WINDOW`].
 #[derive(Debug, Default)]
 struct Moves(Vec<Instant>);
 

@@ -42,9 +42,9 @@ pub struct Attachment {
     pub index: u32,
     /// The hook.
     pub mode: HookMode,
-    /// Which program.
+    /// The header that the program expects.
     pub layer: Layer,
-    /// Why a better mode was not to be had, if so.
+    /// The reasons why a better mode was not possible, if it was not.
     pub detail: Option<String>,
     pin: String,
     link: OwnedFd,
@@ -52,7 +52,7 @@ pub struct Attachment {
     chain: Option<Chain>,
 }
 
-/// What became of our place before all others.
+/// The outcome of keeping our program before all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FirstPlace {
     /// Nobody took it.
@@ -65,7 +65,7 @@ pub enum FirstPlace {
     Refused(String),
 }
 
-/// Why an interface could not be attached to: each mode tried, and what stood against it.
+/// A failure to attach to an interface: each mode tried, and why it failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot attach to {interface}: {}", reasons.join("; "))]
 pub struct AttachError {
@@ -76,8 +76,11 @@ pub struct AttachError {
 }
 
 impl Attachment {
-    /// Attaches to `interface` by the first of `modes` that works, and pins the link. `why`
-    /// says why a better one is not among them.
+    /// Attaches to `interface` by the first of `modes` that works, and pins the link. `why` is the
+    /// reason why a better one is not among them.
+    ///
+    /// # Errors
+    /// No mode works; for each, why.
     pub(crate) fn create(
         programs: &Programs,
         pins: &Pins,
@@ -136,6 +139,9 @@ impl Attachment {
     }
 
     /// Takes over a pinned link: replaces its program, unless it is attached no more.
+    ///
+    /// # Errors
+    /// The link is no interface's, or its program cannot be replaced.
     pub(crate) fn adopt(
         programs: &Programs,
         pin: &str,
@@ -173,6 +179,9 @@ impl Attachment {
 
     /// Follows the interface's name: the pin is called after it. Returns the old pin, which
     /// may be another attachment's by now.
+    ///
+    /// # Errors
+    /// The link cannot be pinned under its new name.
     pub(crate) fn rename(&mut self, pins: &Pins, name: &str) -> Result<String, DatapathError> {
         let pin = link_pin(self.mode, name);
         pins.replace(self.link.as_fd(), &pin)?;
@@ -181,6 +190,9 @@ impl Attachment {
     }
 
     /// Reads back that this attachment holds; the error says what does not.
+    ///
+    /// # Errors
+    /// The reason why it does not hold.
     pub(crate) fn check(&self, programs: &Programs) -> Result<(), String> {
         self.check_link(programs).map(drop)
     }
@@ -207,6 +219,9 @@ impl Attachment {
     /// Reads back that this attachment holds, and that the interface with its index is the
     /// one it is attached to. The link alone does not tell: an interface that was moved to
     /// another network namespace keeps its index, which is then free here for a new one.
+    ///
+    /// # Errors
+    /// The reason why it does not hold.
     pub(crate) fn check_interface(
         &self,
         programs: &Programs,
@@ -230,7 +245,7 @@ impl Attachment {
         Ok(chain.place(ours.fd.as_fd(), self.index))
     }
 
-    /// Sees to it that nobody stands before our program, by attaching its other copy.
+    /// Keeps our program before all others, by attaching its other copy where it is not.
     pub(crate) fn keep_first(&mut self, programs: &Programs, pins: &Pins) -> FirstPlace {
         let Some(mut chain) = self.chain.take() else { return FirstPlace::Held };
         let kept = self.keep_first_in(&mut chain, programs, pins);
@@ -261,11 +276,17 @@ impl Attachment {
     }
 
     /// Pins the link again if its pin is gone or another link's.
+    ///
+    /// # Errors
+    /// The link cannot be pinned.
     pub(crate) fn repair_pin(&self, pins: &Pins) -> Result<bool, DatapathError> {
         pins.repair_link(&self.pin, self.link.as_fd())
     }
 
     /// Detaches and removes the pin.
+    ///
+    /// # Errors
+    /// The pin is there and cannot be removed.
     pub(crate) fn detach(self, pins: &Pins) -> Result<(), DatapathError> {
         pins.detach_link(&self.pin, self.link.as_fd())
     }
@@ -276,7 +297,7 @@ impl Attachment {
     }
 }
 
-/// What an attach error means and which command mends it.
+/// Explains an error of attaching, with the command that fixes it.
 fn explain(error: &io::Error, interface: &Interface, mode: HookMode) -> String {
     let name = &interface.name;
     let too_large = overlong(interface, KernelVersion::running());

@@ -1,4 +1,4 @@
-//! Carrying out a change of policy: ports, sets and modes, in the order that disturbs nobody.
+//! Applying a change of policy: ports, sets and modes, in the order that disturbs nobody.
 
 use std::ops::Range;
 
@@ -14,12 +14,12 @@ use crate::{
     error::{DatapathError, map_io},
 };
 
-/// What the kernel is to hold from now on.
+/// A change of everything that the kernel holds.
 #[derive(Clone, Debug, Default)]
 pub struct Change {
     /// Rule slots to zero, because they are about to count for another rule.
     pub fresh_rules: Vec<Range<u32>>,
-    /// How the sets change.
+    /// The change of the sets.
     pub plan: Plan,
     /// Every database.
     pub databases: Vec<DatabaseSlot>,
@@ -33,6 +33,9 @@ impl Datapath {
     /// ports that become protected come last. Where a port goes from one database to another
     /// (a new name is a new database), the sets hold what either may reach while it does. On
     /// an error the sets and ports are as before.
+    ///
+    /// # Errors
+    /// The kernel refuses a write, or there is no room; sets and ports are then as before.
     pub fn apply(&mut self, change: &Change) -> Result<(), DatapathError> {
         counters::reset_rules(&mut self.maps, &change.fresh_rules)?;
         for database in &change.databases {

@@ -1,4 +1,4 @@
-//! The attachments of one agent: taken over, made, followed, let go.
+//! The attachments of an agent: taking over, making, renaming, reading back and detaching them.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ use crate::{
     sys,
 };
 
-/// What filtered an interface while its hook was changed.
+/// The filter that was left while the hook of an interface was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
     /// One of the hooks, at every moment.
@@ -34,6 +34,9 @@ pub enum Gap {
 impl Datapath {
     /// Takes over the links earlier agents pinned, under this ABI or another, by replacing
     /// their programs in place. Returns what could not be taken over, in words.
+    ///
+    /// # Errors
+    /// The pins cannot be listed, or one cannot be replaced.
     pub fn adopt(&mut self, interfaces: &[Interface]) -> Result<Vec<String>, DatapathError> {
         let mut problems = Vec::new();
         let others = pins::other_directories(&self.pin_dir, self.abi)?;
@@ -68,6 +71,9 @@ impl Datapath {
     }
 
     /// Removes the pins of other ABIs, once everything is attached under this one.
+    ///
+    /// # Errors
+    /// A pin or directory cannot be removed.
     pub fn retire_others(&mut self) -> Result<(), DatapathError> {
         for directory in std::mem::take(&mut self.superseded) {
             for name in pins::list(&directory, "")? {
@@ -79,7 +85,7 @@ impl Datapath {
         Ok(())
     }
 
-    /// What is attached.
+    /// The attachments.
     pub fn attachments(&self) -> &[Attachment] {
         &self.attachments
     }
@@ -142,8 +148,8 @@ impl Datapath {
         Ok(Some(Gap::Backstop))
     }
 
-    /// Sees to it that nobody's program stands before ours in a chain of TCX programs. Returns
-    /// the interfaces where the chain changed, and what became of our place.
+    /// Keeps our programs before all others in their chains of TCX programs. Returns the interfaces
+    /// where the chain changed, and the outcome.
     pub fn keep_first(&mut self) -> Vec<(String, FirstPlace)> {
         self.attachments
             .iter_mut()
@@ -162,6 +168,9 @@ impl Datapath {
     }
 
     /// Detaches from every interface `keep` does not want.
+    ///
+    /// # Errors
+    /// A pin cannot be removed.
     pub fn detach_others(
         &mut self,
         keep: impl Fn(&Attachment) -> bool,
@@ -177,6 +186,9 @@ impl Datapath {
     }
 
     /// Follows the interfaces' names.
+    ///
+    /// # Errors
+    /// A link cannot be pinned under its new name.
     pub fn follow_names(&mut self, interfaces: &[Interface]) -> Result<(), DatapathError> {
         let mut old = Vec::new();
         for attachment in &mut self.attachments {
@@ -203,12 +215,18 @@ impl Datapath {
     }
 
     /// Attaches the backstop, or takes over its pinned link.
+    ///
+    /// # Errors
+    /// The kernel refuses it, or it cannot be pinned.
     pub fn attach_backstop(&mut self) -> Result<(), String> {
         self.backstop = Some(Backstop::attach(&self.programs, &self.pins)?);
         Ok(())
     }
 
     /// Detaches the backstop, attached by this process or pinned by an earlier one.
+    ///
+    /// # Errors
+    /// The pin is there and cannot be removed.
     pub fn detach_backstop(&mut self) -> Result<(), DatapathError> {
         match self.backstop.take() {
             Some(backstop) => backstop.detach(&self.pins),
@@ -222,6 +240,9 @@ impl Datapath {
     }
 
     /// Reads the backstop back from the kernel.
+    ///
+    /// # Errors
+    /// The reason why it does not hold.
     pub fn check_backstop(&self) -> Result<(), String> {
         match &self.backstop {
             Some(backstop) => backstop.check(&self.programs),
@@ -230,6 +251,9 @@ impl Datapath {
     }
 
     /// Tells the backstop which interfaces it lets through; at most [`MAX_EXEMPT`].
+    ///
+    /// # Errors
+    /// The map cannot be written.
     pub fn set_exempt(&mut self, indexes: &[u32]) -> Result<(), DatapathError> {
         let mut exempt = Exempt::default();
         for (slot, index) in exempt.ifindex.iter_mut().zip(indexes.iter().take(MAX_EXEMPT)) {
@@ -275,6 +299,9 @@ impl Datapath {
     }
 
     /// Detaches everything. The maps stay pinned, so that the counters do.
+    ///
+    /// # Errors
+    /// A pin cannot be removed.
     pub fn detach_all(&mut self) -> Result<(), DatapathError> {
         self.detach_others(|_| false)?;
         self.detach_backstop()
@@ -283,6 +310,9 @@ impl Datapath {
 
 /// Detaches everything pinned below `pin_dir`, whoever pinned it, and removes every pin.
 /// Returns what was detached: interfaces and "backstop".
+///
+/// # Errors
+/// A pin cannot be opened or removed.
 pub fn detach_pinned(pin_dir: &Path) -> Result<Vec<String>, DatapathError> {
     let mut detached = Vec::new();
     for abi in pins::list(pin_dir, "v")? {

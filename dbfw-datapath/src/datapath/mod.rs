@@ -51,11 +51,17 @@ pub struct Datapath {
 impl Datapath {
     /// Makes or adopts the maps below `pin_dir` and loads this version's programs onto
     /// them. Nothing is attached and no link is changed yet.
+    ///
+    /// # Errors
+    /// The pin directory or a pin in it cannot be used, or the kernel refuses a map or program.
     pub fn open(pin_dir: &Path) -> Result<Self, DatapathError> {
         Self::open_abi(pin_dir, ABI_VERSION)
     }
 
     /// As [`Datapath::open`], for a given ABI number: how an upgrade across ABIs is tested.
+    ///
+    /// # Errors
+    /// Those of [`Datapath::open`].
     pub fn open_abi(pin_dir: &Path, abi: u32) -> Result<Self, DatapathError> {
         object::check_kernel()?;
         let pins = Pins::open(pin_dir, abi)?;
@@ -111,12 +117,15 @@ impl Datapath {
         self.sets.sizes()
     }
 
-    /// What the sets hold.
+    /// The sets as the kernel holds them.
     pub fn held(&self) -> &Sets {
         &self.sets
     }
 
     /// Ids of the databases the maps know, by name.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn database_ids(&self) -> Result<BTreeMap<String, u8>, DatapathError> {
         let mut ids = BTreeMap::new();
         for id in 1..DATABASE_SLOTS {
@@ -135,16 +144,25 @@ impl Datapath {
     }
 
     /// Lets each CPU write `tokens` more drop events.
+    ///
+    /// # Errors
+    /// The map cannot be written.
     pub fn refill_events(&mut self, tokens: u64) -> Result<(), DatapathError> {
         counters::refill(&mut self.maps, tokens)
     }
 
     /// The drop events; there is one reader.
+    ///
+    /// # Errors
+    /// The ring buffer cannot be opened.
     pub fn events(&self) -> Result<Events, DatapathError> {
         Events::open(&self.maps)
     }
 
     /// A reader of the same maps for other threads.
+    ///
+    /// # Errors
+    /// The pins cannot be opened.
     pub fn reader(&self) -> Result<Reader, DatapathError> {
         Reader::open_abi(&self.pin_dir, self.abi)
     }

@@ -1,4 +1,4 @@
-//! Reading back what is pinned, and pinning again what somebody removed or replaced.
+//! Reading the pins back, and pinning again whatever somebody removed or replaced.
 
 use std::os::fd::AsFd as _;
 
@@ -14,6 +14,9 @@ use crate::{
 impl Datapath {
     /// Pins again whatever is pinned no more, or was replaced by another object. Returns
     /// the names of what was repaired.
+    ///
+    /// # Errors
+    /// Something cannot be pinned again.
     pub fn repair_pins(&mut self) -> Result<Vec<String>, DatapathError> {
         self.pins.ensure_directories(&self.pin_dir)?;
         let mut repaired = Vec::new();
@@ -55,6 +58,9 @@ impl Datapath {
     }
 
     /// Whether the loaded programs use the maps this process writes.
+    ///
+    /// # Errors
+    /// The program and the map that is not ours.
     pub fn check_programs(&self) -> Result<(), String> {
         for (name, program) in self.programs.iter() {
             let info = sys::program_info(program.fd.as_fd()).map_err(|error| error.to_string())?;

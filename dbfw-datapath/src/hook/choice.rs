@@ -1,4 +1,4 @@
-//! The decision.
+//! The modes that may be tried at an interface.
 
 use std::fmt;
 
@@ -12,20 +12,37 @@ use crate::{
 };
 
 /// The modes that may be tried at an interface, or that it needs none.
+///
+/// ```
+/// use dbfw_datapath::{
+///     Attach, HookMode, Interface, KernelVersion,
+///     hook::{Choice, Site},
+/// };
+///
+/// let here = [Interface::ethernet("eth0", 2)];
+/// let site = Site {
+///     present: &here,
+///     covers: &|index| index == 2,
+///     attach: Attach::Auto,
+///     has_tcx: true,
+///     kernel: KernelVersion { major: 6, minor: 12 },
+/// };
+/// assert!(Choice::of(&here[0], None, &site).allows(HookMode::Native));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// The first of these that works.
     Modes {
         /// Best first; never empty.
         modes: Vec<HookMode>,
-        /// Why a better one is not among them.
+        /// The reason why a better one is not among them.
         why: Option<Why>,
     },
     /// None: the interfaces below it are filtered.
     Below,
 }
 
-/// Why native XDP is not chosen.
+/// The reason why native XDP is not chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
     /// The interface is made of others, and XDP on it would keep the kernel from adding some.
@@ -175,7 +192,7 @@ fn below<'a>(
     })
 }
 
-/// What stands against native XDP where the mode may be chosen.
+/// The reason against native XDP where the mode may be chosen.
 fn against_native(interface: &Interface, now: Option<HookMode>, site: &Site<'_>) -> Option<Why> {
     let driver = interface.driver.as_deref()?;
     let native = native_xdp(driver, site.kernel)?;

@@ -1,8 +1,8 @@
-//! What drivers do with large frames while a native XDP program is attached.
+//! The treatment of large frames by drivers while a native XDP program is attached.
 
 use crate::kernel::KernelVersion;
 
-/// What happens to the MTU of an interface while a native program is attached to it.
+/// The effect of an attached native program on the MTU of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MtuChange {
     /// Any MTU can be set, and every frame is judged and carried.
@@ -22,7 +22,7 @@ pub enum MtuChange {
 /// Native XDP in a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NativeXdp {
-    /// What becomes of a larger MTU.
+    /// The effect on larger MTUs.
     pub mtu: MtuChange,
     /// A first attachment to a running interface with a larger MTU loses larger frames until
     /// the buffers that were posted before are used up.
@@ -106,7 +106,7 @@ const DRIVERS: &[Known] = &[
     known("vmxnet3", ANY, MtuChange::Unsafe { largest: 3492 }),
 ];
 
-/// What is known of native XDP in a driver, on a kernel; `None`: nothing.
+/// Native XDP in a driver, on a kernel; `None`: nothing is known about it.
 pub fn native_xdp(driver: &str, kernel: KernelVersion) -> Option<NativeXdp> {
     DRIVERS
         .iter()

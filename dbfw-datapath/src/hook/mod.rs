@@ -1,5 +1,5 @@
-//! Which hook an interface is filtered at: the decision, pure, from the interfaces, the
-//! configuration and what the kernel and the drivers are known to do.
+//! The choice of the hook that an interface is filtered at: by the interfaces, the
+//! configuration, and what the kernel and the drivers are known to do.
 
 mod choice;
 mod drivers;

@@ -1,4 +1,4 @@
-//! What drivers say of themselves (SIOCETHTOOL). None of it takes a capability.
+//! Settings of interfaces and names of drivers, by SIOCETHTOOL; it takes no capability.
 
 use std::{io, os::fd::AsRawFd as _};
 

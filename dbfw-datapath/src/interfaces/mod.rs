@@ -1,4 +1,4 @@
-//! The host's interfaces, as rtnetlink tells them.
+//! The host's interfaces, listed over rtnetlink, and those that a configuration names.
 
 pub mod ethtool;
 mod selection;
@@ -16,7 +16,7 @@ pub use selection::{Interfaces, Unmatchable, is_glob};
 
 use crate::sys;
 
-/// Which header a link's frames begin with: it decides which program fits.
+/// The header that a link's frames begin with: it decides which program fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
     /// An Ethernet header.
@@ -25,7 +25,7 @@ pub enum Layer {
     Network,
 }
 
-/// What an interface is made of, as far as that decides about its hook.
+/// The make of an interface, as far as it decides about the hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Of nothing else: hardware, or one end of something.
@@ -71,7 +71,7 @@ pub struct Interface {
     pub layer: Option<Layer>,
     /// Loopback.
     pub loopback: bool,
-    /// What it is made of.
+    /// Its make.
     pub kind: Kind,
     /// Index of the bond, bridge, … that it is part of.
     pub master: Option<u32>,

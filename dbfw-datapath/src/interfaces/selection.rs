@@ -4,7 +4,16 @@ use std::fmt;
 
 use glob::Pattern;
 
-/// Which interfaces are protected.
+/// The interfaces that are protected.
+///
+/// ```
+/// use dbfw_datapath::{Interface, Interfaces};
+///
+/// let named = Interfaces::Matching(vec!["eth*".parse().unwrap()]);
+/// assert!(Interface::ethernet("eth0", 2).is_covered_by(&named));
+/// // No hardware is behind this one.
+/// assert!(!Interface::ethernet("docker0", 3).is_covered_by(&Interfaces::Auto));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Interfaces {
     /// Every one with hardware behind it.
@@ -14,7 +23,7 @@ pub enum Interfaces {
 }
 
 impl Interfaces {
-    /// What is written: names and globs.
+    /// The names and globs as written.
     pub fn patterns(&self) -> &[Pattern] {
         match self {
             Self::Auto => &[],
@@ -37,7 +46,7 @@ pub fn is_glob(name: &str) -> bool {
     name.contains(['*', '?', '['])
 }
 
-/// The reason why a name that is no glob covers nothing, whatever comes.
+/// The reason why a name that is no glob can never cover an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unmatchable {
     /// Loopback, which is never filtered.
@@ -69,7 +78,7 @@ impl Unmatchable {
         }
     }
 
-    /// What to write instead.
+    /// The text to write instead.
     pub fn fix(&self) -> String {
         match self {
             Self::Loopback => "leave it out: whoever is on this host is not filtered".to_owned(),

@@ -20,7 +20,7 @@ const LOAD_64: u8 = 0x18;
 const PSEUDO_CALL: u8 = 1;
 const PSEUDO_FUNC: u8 = 4;
 
-/// What the check has against a program; instructions are counted from 0.
+/// A fault that the check finds in a program; instructions are counted from 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// A loop is closed by an instruction that is no jump.
@@ -56,6 +56,9 @@ enum State {
 }
 
 /// Checks a program as it is loaded, its subprograms behind it.
+///
+/// # Errors
+/// The first fault.
 pub(crate) fn check(instructions: &[bpf_insn]) -> Result<(), Fault> {
     let mut states = vec![State::Unseen; instructions.len()];
     if let Some(first) = states.first_mut() {

@@ -57,10 +57,14 @@ impl fmt::Debug for Programs {
 
 impl Programs {
     /// The program called `name`, one of [`PROGRAMS`].
+    ///
+    /// # Errors
+    /// The object has no such program.
     pub(crate) fn get(&self, name: &'static str) -> Result<&Loaded, DatapathError> {
         self.loaded.get(name).ok_or_else(|| DatapathError::Object(format!("no program {name}")))
     }
 
+    /// Every program with its name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &Loaded)> {
         self.loaded.iter().map(|(name, loaded)| (*name, loaded))
     }
@@ -71,6 +75,7 @@ impl Programs {
         (self.flush_log)();
     }
 
+    /// Whether the program with this id is one of these.
     pub(crate) fn is_ours(&self, program_id: u32) -> bool {
         self.loaded.values().any(|loaded| loaded.id == program_id)
     }
@@ -78,12 +83,18 @@ impl Programs {
 
 /// Refuses a kernel that surely lacks something, and says what: the verifier would name an
 /// instruction.
+///
+/// # Errors
+/// [`DatapathError::OldKernel`] names what is missing.
 pub(crate) fn check_kernel() -> Result<(), DatapathError> {
     let missing = kernel::missing();
     if missing.is_empty() { Ok(()) } else { Err(DatapathError::OldKernel { missing }) }
 }
 
 /// Checks one pin, if it is there: aya would reuse a map of any kind.
+///
+/// # Errors
+/// The pin cannot be opened, or is not of this shape.
 pub(crate) fn check_pin(
     pins: &Pins,
     name: &'static str,
@@ -106,8 +117,8 @@ pub(crate) fn check_pin(
     }
 }
 
-/// What the object calls the program `name`, one of [`PROGRAMS`] or the second copy of one,
-/// that this thread may load.
+/// The name in the object of the variant of `name` that this thread may load; `name` is one of
+/// [`PROGRAMS`] or the second copy of one.
 pub fn variant(name: &'static str) -> &'static str {
     if let Some((_, copied)) = SECOND_COPIES.iter().find(|(copy, _)| *copy == name) {
         return copied;
@@ -131,6 +142,9 @@ pub fn may_load() -> bool {
 }
 
 /// Creates or adopts every map under `pins`, then loads every program onto them.
+///
+/// # Errors
+/// A pin is not of this ABI, or the kernel refuses a map or program.
 pub(crate) fn load(pins: &Pins) -> Result<Programs, DatapathError> {
     let mut loader = EbpfLoader::new();
     loader.verifier_log_level(VerifierLogLevel::STATS);

@@ -1,4 +1,4 @@
-//! What is local to this host, as its routing tables say it.
+//! The addresses that are local to this host, from its routing tables.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -36,8 +36,8 @@ impl Local {
     }
 }
 
-/// Reads what is local. Has a netlink socket of its own: the kernel then gives only what was
-/// asked for, however many routes there are beside.
+/// A reader of the local routes, with a netlink socket of its own: on that one the kernel lists
+/// only the routes that were asked for, however many others there are.
 #[derive(Debug)]
 pub struct LocalRoutes {
     handle: Handle,
@@ -54,7 +54,7 @@ impl LocalRoutes {
         Ok(Self { handle })
     }
 
-    /// What is local now.
+    /// The addresses and networks that are local now.
     ///
     /// # Errors
     /// The kernel's, where it does not tell.

@@ -17,7 +17,7 @@ use crate::{
     mmap::Words,
 };
 
-/// What the maps hold of the host's own addresses.
+/// The host's own addresses that the maps hold.
 #[derive(Debug)]
 pub(crate) struct Own {
     filter: Words,
@@ -25,7 +25,10 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    /// Reads what an earlier agent left in the maps.
+    /// Reads the addresses that an earlier agent left in the maps.
+    ///
+    /// # Errors
+    /// A map cannot be read.
     pub(crate) fn open(maps: &Maps) -> Result<Self, DatapathError> {
         let mut held = BTreeMap::new();
         for (family, name, key_size) in [(Family::V4, OWN4, 8), (Family::V6, OWN6, 20)] {
@@ -39,6 +42,9 @@ impl Own {
     }
 
     /// Makes the maps hold `local`, as far as they have room; how many are left out.
+    ///
+    /// # Errors
+    /// A map cannot be written; what was written stands.
     pub(crate) fn set(&mut self, maps: &mut Maps, local: &Local) -> Result<usize, DatapathError> {
         let mut room = [MAX_OWN as usize; 2];
         let mut wanted = BTreeMap::new();

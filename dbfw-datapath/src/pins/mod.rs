@@ -44,6 +44,10 @@ pub(crate) struct Pins {
 impl Pins {
     /// Makes or opens `<pin_dir>/v<abi>`, checks that nobody else could have put anything
     /// there, and locks it.
+    ///
+    /// # Errors
+    /// The directory is not on a BPF file system of the host, others could write to it, or
+    /// another agent has the lock.
     pub(crate) fn open(pin_dir: &Path, abi: u32) -> Result<Self, DatapathError> {
         let group = Group::from_name(GROUP).ok().flatten().map(|group| group.gid);
         check_bpffs(pin_dir)?;
@@ -61,6 +65,9 @@ impl Pins {
 
     /// Makes the directories again if somebody removed them, and locks the new one: the old
     /// lock is on a directory that a second agent cannot find.
+    ///
+    /// # Errors
+    /// A directory cannot be made, or another agent has the lock.
     pub(crate) fn ensure_directories(&mut self, pin_dir: &Path) -> Result<(), DatapathError> {
         for directory in [pin_dir, &self.path] {
             make_directory(directory, self.group)?;
@@ -74,17 +81,20 @@ impl Pins {
         Ok(())
     }
 
-    /// Where everything is pinned.
+    /// The directory of the pins.
     pub(crate) fn directory(&self) -> &Path {
         &self.path
     }
 
-    /// Where an object is pinned.
+    /// The path of a pin.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
     /// Gives a pinned map its mode and group.
+    ///
+    /// # Errors
+    /// The mode of the pin cannot be set.
     pub(crate) fn protect_map(&self, name: &str) -> Result<(), DatapathError> {
         let path = self.path(name);
         fs::set_permissions(&path, fs::Permissions::from_mode(MAP_MODE))
@@ -100,6 +110,9 @@ impl Pins {
     }
 
     /// Pins a program or link, replacing what is pinned there in one step.
+    ///
+    /// # Errors
+    /// The object cannot be pinned, or the pin not renamed.
     pub(crate) fn replace(&self, fd: BorrowedFd<'_>, name: &str) -> Result<(), DatapathError> {
         let path = self.path(name);
         let fresh = self.path(&format!("{name}{FRESH}"));
@@ -111,16 +124,25 @@ impl Pins {
     }
 
     /// Removes a pin; one that is not there is fine.
+    ///
+    /// # Errors
+    /// The pin is there and cannot be removed.
     pub(crate) fn remove(&self, name: &str) -> Result<(), DatapathError> {
         remove(&self.path(name))
     }
 
     /// The link pinned as `name`.
+    ///
+    /// # Errors
+    /// The system's.
     pub(crate) fn link(&self, name: &str) -> io::Result<OwnedFd> {
         sys::obj_get(&self.path(name), false)
     }
 
     /// Pins a link again if its pin is gone or another link's; whether it was.
+    ///
+    /// # Errors
+    /// The link cannot be pinned.
     pub(crate) fn repair_link(
         &self,
         name: &str,
@@ -137,6 +159,9 @@ impl Pins {
     }
 
     /// Detaches a link and removes its pin.
+    ///
+    /// # Errors
+    /// The pin is there and cannot be removed.
     pub(crate) fn detach_link(
         &self,
         name: &str,
@@ -154,6 +179,9 @@ pub(crate) fn directory(pin_dir: &Path, abi: u32) -> PathBuf {
 }
 
 /// The directories of other ABIs below `pin_dir`.
+///
+/// # Errors
+/// The directory cannot be listed.
 pub(crate) fn other_directories(pin_dir: &Path, abi: u32) -> Result<Vec<PathBuf>, DatapathError> {
     let own = format!("v{abi}");
     let names = list(pin_dir, "v")?;
@@ -161,6 +189,9 @@ pub(crate) fn other_directories(pin_dir: &Path, abi: u32) -> Result<Vec<PathBuf>
 }
 
 /// Names of the files in `directory` that begin with `prefix`, sorted.
+///
+/// # Errors
+/// The directory is there and cannot be listed.
 pub(crate) fn list(directory: &Path, prefix: &str) -> Result<Vec<String>, DatapathError> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -176,6 +207,9 @@ pub(crate) fn list(directory: &Path, prefix: &str) -> Result<Vec<String>, Datapa
 }
 
 /// Removes a pin; one that is not there is fine.
+///
+/// # Errors
+/// The pin is there and cannot be removed.
 pub(crate) fn remove(path: &Path) -> Result<(), DatapathError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -1,4 +1,4 @@
-//! Names of pins: what a pin holds can be told from its name.
+//! Names of pins, and what they say about the object that is pinned.
 
 use crate::hook::HookMode;
 
@@ -22,7 +22,7 @@ pub(crate) fn mode_of(pin: &str) -> Option<HookMode> {
     HookMode::ALL.into_iter().find(|mode| pin.starts_with(&link_pin(*mode, "")))
 }
 
-/// What a link is attached to, by its pin: an interface, or "backstop".
+/// The interface that a link is attached to, by its pin, or "backstop".
 pub(crate) fn attached_to(pin: &str) -> String {
     let interface =
         HookMode::ALL.into_iter().find_map(|mode| pin.strip_prefix(&link_pin(mode, "")));

@@ -22,13 +22,16 @@ use crate::{
     sys,
 };
 
-/// How often the pin of the table in use is looked for: while the agent puts a new one in
-/// place, it may be another for a moment.
+/// Attempts to open the table in use: while the agent replaces it, its pin may be that of another
+/// for a moment.
 const ATTEMPTS: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(2);
 
 impl Reader {
     /// The entry of a host, if the table has it.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub(crate) fn host(&self, address: IpAddr) -> Result<Option<Entry>, DatapathError> {
         let family = family_of(address);
         let Some((place, table)) = self.table(family)? else { return Ok(None) };
@@ -40,6 +43,9 @@ impl Reader {
     }
 
     /// Calls `visit` with every host of a family.
+    ///
+    /// # Errors
+    /// The table cannot be read, or `visit` fails.
     pub(crate) fn for_each_host<E: From<DatapathError>>(
         &self,
         family: Family,

@@ -1,4 +1,4 @@
-//! The pinned maps and programs for those who only look: metrics and the command line.
+//! [`Reader`], the pinned maps and programs for metrics and the command line.
 
 mod lookup;
 
@@ -33,14 +33,28 @@ use crate::{
 
 const XDP_PASS: u32 = 2;
 
-/// Opened read-only: enough for a member of the group, without any capability.
+/// The pinned maps, opened read-only: a member of the group may, without any capability.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use dbfw_datapath::Reader;
+///
+/// # fn main() -> Result<(), dbfw_datapath::DatapathError> {
+/// let reader = Reader::open(Path::new("/sys/fs/bpf/dbfw"))?;
+/// for database in reader.databases()? {
+///     println!("{}: {}", database.name, database.mode.as_str());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Reader {
     directory: PathBuf,
     maps: Maps,
 }
 
-/// Counters of one database and family.
+/// The packets of one database and family.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Let in.
@@ -52,7 +66,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// One of them; zero for a reason packets are not dropped for.
+    /// One of the counters; zero for a reason that no packet is dropped for.
     pub fn get(&self, counted: Counted) -> Counter {
         let of = |counters: &[Counter], reason| {
             let at = dbfw_common::Reason::DROPS.iter().position(|known| *known == reason);
@@ -66,12 +80,12 @@ impl Totals {
     }
 }
 
-/// What a program decided on a crafted packet.
+/// The decision of a program on a crafted packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// What the program returned: whether the packet passes.
+    /// Whether the packet passes, by the value that the program returned.
     pub passes: bool,
-    /// What it wrote about its decision.
+    /// The trace that it wrote of its decision.
     pub trace: Trace,
 }
 
@@ -93,11 +107,18 @@ pub struct PinnedLink {
 }
 
 impl Reader {
-    /// Opens what is pinned below `pin_dir`.
+    /// Opens the maps that are pinned below `pin_dir`.
+    ///
+    /// # Errors
+    /// Nothing is pinned there, or this process may not open it.
     pub fn open(pin_dir: &Path) -> Result<Self, DatapathError> {
         Self::open_abi(pin_dir, ABI_VERSION)
     }
 
+    /// As [`Reader::open`], for a given ABI number.
+    ///
+    /// # Errors
+    /// Nothing is pinned there, or this process may not open it.
     pub(crate) fn open_abi(pin_dir: &Path, abi: u32) -> Result<Self, DatapathError> {
         let directory = pins::directory(pin_dir, abi);
         let maps = Maps::open(&directory, true)?;
@@ -105,6 +126,9 @@ impl Reader {
     }
 
     /// Calls `visit` with every entry of the sets and the name of its map.
+    ///
+    /// # Errors
+    /// A map cannot be read, or `visit` fails.
     pub fn for_each_entry<E: From<DatapathError>>(
         &self,
         mut visit: impl FnMut(&'static str, Prefix, Entry) -> Result<(), E>,
@@ -119,6 +143,9 @@ impl Reader {
 
     /// The entry that decides for `address`, found as the programs find it but without the
     /// presence bits, and its map.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn lookup(&self, address: IpAddr) -> Result<Option<(&'static str, Entry)>, DatapathError> {
         let family = family_of(address);
         if let Some(entry) = self.host(address)? {
@@ -128,10 +155,17 @@ impl Reader {
     }
 
     /// Whether the presence bits let a lookup of `address` go on to the sets.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn front(&self, address: IpAddr) -> Result<bool, DatapathError> {
         sets::admits(address, |word| self.front_word(family_of(address), word))
     }
 
+    /// A word of FRONT4 or FRONT6.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub(crate) fn front_word(&self, family: Family, word: u32) -> Result<u64, DatapathError> {
         let (words, name) = match family {
             Family::V4 => (&self.maps.front4, FRONT4),
@@ -140,15 +174,20 @@ impl Reader {
         words.get(word).map_err(|error| maps::read_error(name, &error))
     }
 
+    /// The maps.
     pub(crate) fn maps(&self) -> &Maps {
         &self.maps
     }
 
+    /// The directory of the pins.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
     /// Every database the kernel knows, with the ports it protects.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn databases(&self) -> Result<Vec<DatabaseSlot>, DatapathError> {
         let mut words = Vec::with_capacity(PORT_WORDS as usize);
         for word in 0..PORT_WORDS {
@@ -166,6 +205,9 @@ impl Reader {
     }
 
     /// Counters of one database (0: the host) and family.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn totals(&self, database: u8, family: Family) -> Result<Totals, DatapathError> {
         let counter = |counted| self.maps.counter(u32::from(database), family, counted);
         let reasons = dbfw_common::Reason::DROPS;
@@ -183,11 +225,17 @@ impl Reader {
     }
 
     /// Counter of one rule slot.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn rule(&self, slot: u32) -> Result<RuleCounter, DatapathError> {
         self.maps.rule_counter(slot)
     }
 
     /// Entries of each set, by map name, counted one by one.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn sizes(&self) -> Result<BTreeMap<&'static str, u64>, DatapathError> {
         use dbfw_common::{HOSTS4, HOSTS6, NETS4, NETS6};
         let mut sizes = BTreeMap::from([(HOSTS4, 0), (HOSTS6, 0), (NETS4, 0), (NETS6, 0)]);
@@ -199,6 +247,9 @@ impl Reader {
     }
 
     /// The pinned links. Needs the right to open them: root.
+    ///
+    /// # Errors
+    /// A link or program cannot be opened.
     pub fn links(&self) -> Result<Vec<PinnedLink>, DatapathError> {
         let mut programs = BTreeMap::new();
         for name in dbfw_common::PROGRAMS {
@@ -242,6 +293,9 @@ impl Reader {
 
     /// Runs the pinned program called `program` on `packet` (BPF_PROG_TEST_RUN) without
     /// counting it. Needs the right to open the pin: root.
+    ///
+    /// # Errors
+    /// The program cannot be opened or run.
     pub fn test_run(&self, program: &'static str, packet: &[u8]) -> Result<Outcome, DatapathError> {
         let path = self.directory.join(program_pin(program));
         let fd =

@@ -117,6 +117,9 @@ pub(crate) fn coarse_blocks(prefix: &Prefix, mut visit: impl FnMut(u32, u64, Ran
 }
 
 /// Whether the bits let a lookup go on to the sets, asking for each word as the programs do.
+///
+/// # Errors
+/// Those of `word`.
 pub(crate) fn admits<E>(address: IpAddr, word: impl Fn(u32) -> Result<u64, E>) -> Result<bool, E> {
     let at = |(index, shift): (u32, u32)| Ok(word(index)? >> shift);
     if address.is_ipv4() {

@@ -49,7 +49,7 @@ pub(crate) fn outer_name(family: Family) -> &'static str {
     }
 }
 
-/// What a table of `1 << bits` buckets is as a map.
+/// The shape of a table of `1 << bits` buckets as a map.
 fn shape(family: Family, bits: u32) -> MapInfo {
     MapInfo {
         id: 0,
@@ -63,6 +63,9 @@ fn shape(family: Family, bits: u32) -> MapInfo {
 
 /// Opens the table that `word` says is in use, by its pin in `directory`. `None` if there is
 /// no table, or if the one that is pinned is not the one in `outer`.
+///
+/// # Errors
+/// The pin cannot be opened, or is no table of this ABI.
 pub(crate) fn open_table(
     directory: &Path,
     outer: &OwnedFd,
@@ -103,6 +106,9 @@ pub(crate) fn open_table(
 /// mean nothing without ENTRIES, nor a table without the word that says which it is. What
 /// runs keeps the maps it has; the agent's programs get new ones, filled before they are
 /// attached.
+///
+/// # Errors
+/// A pin cannot be opened or removed.
 pub(crate) fn discard_incomplete(pins: &Pins) -> Result<(), DatapathError> {
     let exists = |name: &str| pins.path(name).exists();
     let fixed = [ENTRIES, FRONT4, FRONT6, HOSTS4, HOSTS6];
@@ -132,6 +138,9 @@ pub(crate) fn discard_incomplete(pins: &Pins) -> Result<(), DatapathError> {
 }
 
 /// Makes a table and puts it into `outer`, to see whether the kernel takes it.
+///
+/// # Errors
+/// The kernel does not make it, or does not take it.
 pub(crate) fn try_table(outer: BorrowedFd<'_>, family: Family) -> Result<(), DatapathError> {
     let table = Fresh::make(family, bits_for(family, 0))?;
     sys::inner_set(outer, 0, table.fd.as_fd())
@@ -149,7 +158,7 @@ pub(crate) struct Hosts {
     table: Table,
 }
 
-/// What a new table is filled with beside the hosts of the old one.
+/// A new table, filled with the hosts of the old one and not yet in use.
 pub(crate) struct Fresh {
     fd: OwnedFd,
     id: u32,
@@ -160,6 +169,9 @@ pub(crate) struct Fresh {
 
 impl Hosts {
     /// Opens the table in use, or makes the first.
+    ///
+    /// # Errors
+    /// The table cannot be opened, made or pinned.
     pub(crate) fn open(
         pins: &Pins,
         outer: OwnedFd,
@@ -180,10 +192,12 @@ impl Hosts {
         Ok(hosts)
     }
 
+    /// The table in use.
     pub(crate) fn table(&self) -> &Table {
         &self.table
     }
 
+    /// The table in use, to write to.
     pub(crate) fn table_mut(&mut self) -> &mut Table {
         &mut self.table
     }
@@ -197,6 +211,9 @@ impl Hosts {
     }
 
     /// A table of another size with the hosts of this one.
+    ///
+    /// # Errors
+    /// The kernel does not make it.
     pub(crate) fn fresh(&self, bits: u32) -> Result<Fresh, DatapathError> {
         let mut fresh = Fresh::make(self.family, bits)?;
         for (address, id) in self.table.iter() {
@@ -210,6 +227,9 @@ impl Hosts {
 
     /// Puts a new table in the place of the one in use. A program finds the old one or the
     /// new one, until the old is gone only the new.
+    ///
+    /// # Errors
+    /// The new table cannot be pinned or put in place; the old one stays in use.
     pub(crate) fn switch(
         &mut self,
         pins: &Pins,
@@ -242,11 +262,17 @@ impl Hosts {
     }
 
     /// Returns when no program runs any more that runs now.
+    ///
+    /// # Errors
+    /// The system's.
     pub(crate) fn wait_for_programs(&self) -> Result<(), DatapathError> {
         self.set(self.place)
     }
 
     /// Pins the table again if its pin is gone or something else; its name if so.
+    ///
+    /// # Errors
+    /// The table cannot be pinned.
     pub(crate) fn repair_pin(&self, pins: &Pins) -> Result<Option<&'static str>, DatapathError> {
         let name = table_pins(self.family)[self.place as usize];
         let pinned = sys::obj_get(&pins.path(name), false)
@@ -288,6 +314,9 @@ impl Fresh {
     }
 
     /// As [`Table::insert`].
+    ///
+    /// # Errors
+    /// Its bucket is full.
     pub(crate) fn insert(&mut self, probe: &Probe, id: u16) -> Result<Option<u16>, ()> {
         self.table.insert(probe, id)
     }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use dbfw_common::{ENTRY_IDS, Entry};
 
-/// Who has which id. Pure: the caller writes ENTRIES.
+/// The ids in use. The caller writes ENTRIES.
 #[derive(Debug)]
 pub(crate) struct Ids {
     /// By id; id 0 is nobody's.
@@ -69,7 +69,7 @@ impl Ids {
         self.retired = unused.filter(|(known, _)| known.hosts == 0).map(|(_, id)| id).collect();
     }
 
-    /// What an id stands for.
+    /// The entry of an id.
     pub(crate) fn entry(&self, id: u16) -> Entry {
         self.known.get(usize::from(id)).map_or(NOTHING, |known| known.entry)
     }
@@ -112,7 +112,7 @@ impl Ids {
     }
 }
 
-/// What ENTRIES holds under an id that was never taken.
+/// The entry of an id that was never taken.
 const NOTHING: Entry = Entry::new(0, 0);
 
 #[cfg(test)]

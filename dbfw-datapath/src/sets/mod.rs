@@ -31,15 +31,15 @@ pub(crate) use table::{Probe, bucket_words, hosts_of};
 
 /// From this many networks on they are written in batches.
 const MANY: usize = 100;
-/// Networks that vanish at once, at least, and then a part of those that are there, before
-/// the presence bits are made anew instead of looking at each.
+/// The presence bits are made anew, instead of cleared one by one, if more networks vanish at
+/// once than this many and one in [`GONE_PART`] of those that are left.
 const GONE: usize = 1_024;
 const GONE_PART: usize = 16;
 
 /// Names of the table of hosts and of the trie, by family.
 const NAMES: [[&str; 2]; 2] = [[HOSTS4, NETS4], [HOSTS6, NETS6]];
 
-/// What the kernel holds. For hosts the tables themselves are the record.
+/// The sets that the kernel holds. Of hosts there is no second copy: the tables are read.
 #[derive(Debug)]
 pub struct Sets {
     by_family: [FamilySets; 2],
@@ -80,6 +80,9 @@ impl FamilySets {
 
 impl Sets {
     /// Reads what the maps hold, and makes the presence bits exactly fit it.
+    ///
+    /// # Errors
+    /// A map cannot be read, or the first table of hosts cannot be made.
     pub(crate) fn read(maps: &mut Maps, pins: &Pins) -> Result<Self, DatapathError> {
         let by_family =
             [FamilySets::open(maps, pins, Family::V4)?, FamilySets::open(maps, pins, Family::V6)?];
@@ -130,7 +133,7 @@ impl Sets {
         self.get(prefix).is_some()
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.by_family.iter().map(|sets| sets.hosts.table().len() + sets.nets.len()).sum()
     }
@@ -309,6 +312,9 @@ impl Sets {
     }
 
     /// Pins the tables of hosts again whose pins are gone or something else; their names.
+    ///
+    /// # Errors
+    /// A table cannot be pinned.
     pub(crate) fn repair_pins(&self, pins: &Pins) -> Result<Vec<&'static str>, DatapathError> {
         let mut repaired = Vec::new();
         for sets in &self.by_family {

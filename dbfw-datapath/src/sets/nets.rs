@@ -33,6 +33,9 @@ pub(crate) fn name(family: Family) -> &'static str {
 }
 
 /// Inserts one entry, or replaces it.
+///
+/// # Errors
+/// The kernel refuses the entry.
 pub(crate) fn insert(maps: &mut Maps, prefix: Prefix, entry: Entry) -> Result<(), DatapathError> {
     let len = u32::from(prefix.len());
     let result = patiently(|| {
@@ -48,6 +51,9 @@ pub(crate) fn insert(maps: &mut Maps, prefix: Prefix, entry: Entry) -> Result<()
 
 /// Inserts or replaces entries of one family, in this order and in as few calls as can be. On
 /// an error, how many were written before it.
+///
+/// # Errors
+/// The kernel refuses an entry; the number of those that were written before it.
 pub(crate) fn insert_all(
     maps: &Maps,
     family: Family,
@@ -91,6 +97,9 @@ pub(crate) fn insert_all(
 }
 
 /// Removes one entry; one that is not there is fine.
+///
+/// # Errors
+/// The kernel does not remove it.
 pub(crate) fn remove(maps: &mut Maps, prefix: Prefix) -> Result<(), DatapathError> {
     let len = u32::from(prefix.len());
     let result = if prefix.is_v4() {

@@ -34,6 +34,9 @@ impl Presence {
     }
 
     /// Maps the memory, which everything below needs.
+    ///
+    /// # Errors
+    /// The system does not map it.
     pub(crate) fn map_memory(&mut self) -> Result<(), DatapathError> {
         if let (None, Some(map)) = (&self.words, &self.map) {
             let name = match self.family {

@@ -25,7 +25,7 @@ const MIN_BITS: u32 = 11;
 /// bucket full, with 4 one in 120; a bucket of IPv6 is three times as large.
 const LOAD: [u32; 2] = [3, 4];
 
-/// What is looked for: an address, and what a slot holds of it.
+/// An address to look for, with its hash and the part of it that a slot holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Probe {
     hash: u64,
@@ -35,7 +35,7 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    /// Looks for `address`.
+    /// The probe for `address`.
     pub(crate) fn new(address: IpAddr) -> Self {
         if address.is_ipv4() {
             let key = key4(address);
@@ -141,6 +141,9 @@ impl Table {
 
     /// Gives a host an entry. Returns the id it had; `Err` if it has none and its bucket is
     /// full.
+    ///
+    /// # Errors
+    /// Its bucket is full.
     pub(crate) fn insert(&mut self, probe: &Probe, id: u16) -> Result<Option<u16>, ()> {
         let slot = probe.tag << probe.shift | u64::from(id);
         if let Some(at) = self.find(probe) {
