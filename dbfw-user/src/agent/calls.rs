@@ -181,7 +181,7 @@ impl Agent {
     }
 }
 
-/// Why a dump ended early.
+/// The reason why a dump ended early.
 enum Stop {
     Datapath(DatapathError),
     Gone,

@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl Agent {
-    /// What would be in force for a database if no guard minded.
+    /// The rules of a database before the guards.
     pub(super) fn compose(&self, database: &DatabaseConfig, now: Timestamp) -> Candidate {
         let mut candidate = Candidate::default();
         for source in &database.trusted_sources {
@@ -115,7 +115,7 @@ impl Agent {
             || self.config.digitalocean.is_some()
     }
 
-    /// What each account is to be asked for.
+    /// The demand on each account.
     pub(super) fn demands(&self, now: Timestamp) -> BTreeMap<Account, Demand> {
         let mut demands: BTreeMap<Account, Demand> = BTreeMap::new();
         if self.config.digitalocean.is_some() {
@@ -145,7 +145,7 @@ impl Agent {
         let wanted: BTreeSet<SourceKey> =
             demands.values().flat_map(|demand| demand.sources.iter().cloned()).collect();
         self.cache.retain(&wanted);
-        self.remote.follow(&self.config, &demands);
+        self.workers.follow(&self.config, &demands);
     }
 
     /// The databases whose trusted sources depend on an account.

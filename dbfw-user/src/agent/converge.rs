@@ -13,7 +13,7 @@ use crate::{
     source::Rule,
 };
 
-/// What a reconciliation did.
+/// The change that [`Agent::converge`] made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reconciled {
     pub(super) added: usize,

@@ -1,6 +1,6 @@
-//! What of one database's trusted sources is in force, and the guards a change has to pass.
+//! One database's rules in force, and the guards that a change has to pass.
 //!
-//! What the operator wrote as an address counts at once. What a provider or a resolver says
+//! An address that the operator wrote counts at once. What a provider or a resolver says
 //! is guarded: it counts as a whole or not at all.
 
 mod rules;
@@ -17,7 +17,7 @@ use crate::{
     source::{Origin, Prefix, Rule},
 };
 
-/// How long a source that was never asked for keeps everything else from being taken away:
+/// Time for which a source that was never asked for keeps everything else from being taken away:
 /// what it stands for may be what is being taken away.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -28,22 +28,22 @@ pub(super) struct Enforced {
     plain: Vec<Rule>,
     /// The provider's rules and whatever had to be resolved.
     guarded: Vec<Rule>,
-    /// When a list of the provider was last let through.
+    /// The time at which a list of the provider was last accepted.
     pub(super) accepted_at: Option<Timestamp>,
-    /// What a guard keeps out.
+    /// The change that a guard refused.
     pub(super) refused: Option<Refused>,
-    /// What a loss was measured by when it was first refused. What came in since makes the loss
+    /// The prefixes a loss was measured by when it was first refused. What came in since makes it
     /// no smaller.
     measure: Option<BTreeSet<Prefix>>,
     waiting_since: Option<Timestamp>,
 }
 
-/// What would be in force if no guard minded.
+/// The rules before the guards.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Candidate {
     pub(super) plain: Vec<Rule>,
     pub(super) guarded: Vec<Rule>,
-    /// What the provider's list has to say.
+    /// The provider's list.
     pub(super) list: ListPart,
     /// Sources nobody has asked for yet.
     pub(super) pending: bool,
@@ -80,7 +80,7 @@ pub(super) struct Refused {
     refusal: Refusal,
     /// The prefixes it would take away.
     pub(super) lost: Vec<Prefix>,
-    /// What would be trusted instead.
+    /// The prefixes that would be trusted instead.
     pub(super) kept: Arc<[Prefix]>,
 }
 
@@ -104,9 +104,9 @@ impl Refused {
     }
 }
 
-/// What became of a change.
+/// The decision about a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Offer {
+pub(super) enum Decision {
     /// It is in force from now on, and it differs from before.
     Accepted {
         /// A human had to say so: the id of the plan.
@@ -134,12 +134,12 @@ impl Enforced {
         Self { guarded, accepted_at, measure, ..Self::default() }
     }
 
-    /// What the loss of the refused change is measured by, for the next run.
+    /// The prefixes that the loss of the refused change is measured by, for the next run.
     pub(super) fn measure(&self) -> Option<Vec<Prefix>> {
         Some(self.measure.as_ref()?.iter().copied().collect())
     }
 
-    /// What an earlier agent left in the maps, where neither list nor snapshot can be read:
+    /// The rules of what an earlier agent left in the maps, if neither list nor snapshot can be read:
     /// nothing enforced is lost by that.
     pub(super) fn adopt(origin: &Origin, prefixes: Vec<Prefix>) -> Self {
         let rule = |prefix| Rule::adopted(origin.clone(), prefix);
@@ -162,7 +162,7 @@ impl Enforced {
         &self.guarded
     }
 
-    /// What the operator wrote as addresses.
+    /// The prefixes that the operator wrote as addresses.
     pub(super) fn plain_prefixes(&self) -> impl Iterator<Item = &Prefix> {
         self.plain.iter().flat_map(|rule| rule.prefixes.iter())
     }
@@ -174,13 +174,13 @@ impl Enforced {
 
     /// Puts a candidate in force unless a guard refuses it and none of the plans in
     /// `confirmed` is this one.
-    pub(super) fn offer(
+    pub(super) fn decide(
         &mut self,
         database: &DatabaseConfig,
         mut candidate: Candidate,
         confirmed: &BTreeSet<String>,
         now: Timestamp,
-    ) -> Offer {
+    ) -> Decision {
         let taken_out = self.follow(database, &candidate);
         self.keep_unknown(&mut candidate);
         let asked = candidate.pending.then(|| candidate.guarded.clone());
@@ -206,10 +206,10 @@ impl Enforced {
             ListPart::None | ListPart::Unread | ListPart::Lapsed => {}
         }
         if !taken_out && self.plain == candidate.plain && self.guarded == candidate.guarded {
-            return Offer::Unchanged;
+            return Decision::Unchanged;
         }
         (self.plain, self.guarded) = (candidate.plain, candidate.guarded);
-        Offer::Accepted { confirmed: by_hand }
+        Decision::Accepted { confirmed: by_hand }
     }
 
     /// Takes out what the operator has taken out, or permits no more: that needs no guard.
@@ -317,7 +317,7 @@ impl Enforced {
         check_shrink(&old, counted, &new, database.max_shrink)
     }
 
-    /// What is in force and not meant to go: the prefixes whose loss is a loss.
+    /// The prefixes in force that are not meant to go: those whose loss counts.
     fn losable(
         &self,
         database: &DatabaseConfig,
@@ -341,7 +341,7 @@ impl Enforced {
         refusal: Refusal,
         id: String,
         now: Timestamp,
-    ) -> Offer {
+    ) -> Decision {
         let new = self.refused.as_ref().is_none_or(|refused| refused.id != id);
         // What has expired is not in force, and is neither kept nor lost.
         let live = |rules: &[Rule]| prefixes(rules.iter().filter(|rule| is_live(rule, now)));
@@ -370,7 +370,7 @@ impl Enforced {
         }
         self.plain = candidate.plain;
         self.refused = Some(Refused { id, refusal, lost, kept: kept.into() });
-        Offer::Refused { guard, new }
+        Decision::Refused { guard, new }
     }
 
     fn empty(&self, database: &DatabaseConfig, what: &str) -> Refusal {

@@ -141,7 +141,7 @@ impl Agent {
         }
     }
 
-    /// What the configuration covers of the interfaces that are there.
+    /// The interfaces that the configuration covers.
     pub(super) fn coverage(&self) -> Coverage {
         Coverage::of(&self.interfaces, &self.config.agent)
     }
@@ -333,7 +333,7 @@ impl Agent {
         Protection::of(self.failures(&coverage), degradations)
     }
 
-    /// What should be in force and is not, most serious first.
+    /// The state of protection, with its problems, most serious first.
     fn failures(&self, coverage: &Coverage) -> Vec<Failure> {
         if self.detached {
             return vec![Failure::Detached];
@@ -351,7 +351,7 @@ impl Agent {
         failures
     }
 
-    /// What is degraded besides the interfaces that are named, most serious first.
+    /// Degradations besides those of named interfaces, most serious first.
     fn agent_degradations(&self) -> Vec<Degradation> {
         let beside = self.config.agent.backstop && !self.beside_backstop.is_empty();
         let beside =

@@ -1,4 +1,4 @@
-//! What the provider of one database last said its trusted sources are.
+//! The last list of one database's provider.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,9 +21,9 @@ pub(super) struct List {
     is_watched: bool,
     /// The last good list; `None`: there never was one.
     answer: Option<Arc<SourceList>>,
-    /// When it was last confirmed.
+    /// The time at which it was last confirmed.
     pub(super) read_at: Option<Timestamp>,
-    /// Why the last try failed.
+    /// The error of the last try.
     pub(super) error: Option<(Cause, String)>,
     /// It is from the snapshot: nothing was read since the start.
     pub(super) from_snapshot: bool,

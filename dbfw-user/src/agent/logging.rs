@@ -1,4 +1,4 @@
-//! Where the log goes: journald under systemd, else text or JSON on standard error.
+//! The log: to journald under systemd, else as text or JSON to standard error.
 
 use std::io::IsTerminal as _;
 
@@ -22,7 +22,7 @@ const MAX_RECORDS: usize = 20;
 /// Fields that an event is handed on with, its message among them.
 const MAX_FIELDS: usize = 32;
 
-/// What a resolver has to say of a failure comes with the source it was about.
+/// A resolver's reports of failures come with the source they are about.
 const DEFAULT: &str = "info,hickory_resolver=off,hickory_net=off,hickory_proto=off";
 
 /// Sets up logging by `DBFW_LOG` (a filter; `RUST_LOG` if unset; default info) and
@@ -129,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    /// What was written, by all clones together.
+    /// Everything that was written, by all clones together.
     #[derive(Clone, Default)]
     struct Page(Arc<Mutex<Vec<u8>>>);
 

@@ -1,4 +1,4 @@
-//! How the C library's allocator keeps memory: for a process that lives for months, works a
+//! Settings of the C library's allocator: for a process that lives for months, works a
 //! few milliseconds an hour, and shares its host with a database.
 
 /// Blocks from this many bytes on go back to the kernel when they are freed. Unless it is set,

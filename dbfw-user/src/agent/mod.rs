@@ -20,15 +20,15 @@ mod own;
 mod persist;
 mod privileges;
 mod reload;
-mod remote;
 mod run;
 mod seen;
-mod settle;
+mod sources;
 mod start;
 mod state;
 mod status;
 mod suggest;
 mod trust;
+mod workers;
 
 use std::{path::PathBuf, time::Duration};
 

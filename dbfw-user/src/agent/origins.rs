@@ -1,4 +1,4 @@
-//! How the sources of the policy are: for `dbfw status`, `dbfw sources` and the metrics.
+//! States of the policy's sources, for `dbfw status`, `dbfw sources` and the metrics.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::{
 /// Prefixes and connections a refused plan names.
 const MAX_SHOWN: usize = 20;
 
-/// How a database's sources are, counted.
+/// Counts of a database's sources by state.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     stale: usize,
@@ -32,7 +32,7 @@ struct Tally {
 }
 
 impl Agent {
-    /// How a source that has to be asked for is; `None`: it is an address.
+    /// The state of a source that has to be asked for; `None`: it is an address.
     pub(super) fn detail(&self, key: &SourceKey) -> Option<SourceDetail> {
         let state = self.cache.state(key);
         if Account::resolving(key.kind()).is_none() {
@@ -53,7 +53,7 @@ impl Agent {
         })
     }
 
-    /// What is the matter with the sources of a database, in words.
+    /// The problems of a database's sources, in words.
     pub(super) fn database_problems(&self, database: &DatabaseConfig) -> Vec<String> {
         let name = &database.name;
         let mut problems: Vec<String> = Vec::new();
@@ -160,7 +160,7 @@ impl Agent {
         self.config.databases.iter().filter_map(query).collect()
     }
 
-    /// What keeps an account from answering, if none of what is asked of it was answered.
+    /// The error of an account that answered nothing of what it was asked.
     fn account_error(&self, account: Account) -> Option<String> {
         let now = Timestamp::now();
         let asked =
@@ -190,7 +190,7 @@ impl Agent {
                 error: self.account_error(account),
             }
         };
-        self.remote.accounts().map(status).collect()
+        self.workers.accounts().map(status).collect()
     }
 
     /// Requests, for the metrics.
@@ -200,10 +200,10 @@ impl Agent {
             stats: stats.snapshot(),
             limits_known: account == Account::DigitalOcean,
         };
-        self.remote.accounts().map(scrape).collect()
+        self.workers.accounts().map(scrape).collect()
     }
 
-    /// How sources are, for the metrics.
+    /// States of the sources, for the metrics.
     pub(super) fn source_scrape(&self) -> Vec<SourceScrape> {
         let scrape = |database: &DatabaseConfig| {
             let tally = self.tally(&database.name);

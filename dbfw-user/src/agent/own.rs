@@ -40,7 +40,7 @@ impl OwnAddresses {
         self.trouble = trouble;
     }
 
-    /// What stands in the way, for the status.
+    /// The problem, for the status.
     pub(super) fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
     }

@@ -1,4 +1,4 @@
-//! What survives a restart: the snapshot, written beside the loop, and what the maps hold.
+//! State that survives a restart: the snapshot, written beside the loop, and the maps.
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +18,7 @@ use crate::{
     state::snapshot::{DatabaseSnapshot, ListSnapshot, Snapshot, SnapshotError},
 };
 
-/// How often the snapshot is written only because what it holds was confirmed: what a restart
+/// Time between two snapshots that differ only in the times of confirmation: an age that a restart
 /// takes for its age is wrong by no more.
 const CONFIRM: Duration = Duration::from_secs(300);
 

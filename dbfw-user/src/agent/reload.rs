@@ -52,7 +52,7 @@ impl Agent {
         self.follow_config();
         self.follow_demand();
         self.read_files().await;
-        self.settle_all(confirmed);
+        self.reevaluate_all(confirmed);
         let done = match self.converge() {
             Ok(done) => done,
             Err(error) => {
@@ -60,7 +60,7 @@ impl Agent {
                 self.files.refused(None);
                 (self.lists, self.enforced, self.cache) = (lists, enforced, cache);
                 self.follow_demand();
-                self.remote.poll();
+                self.workers.poll();
                 self.history.record_action(self.generation, Kind::ReloadFailed, by, &error);
                 return Err(ControlError { kind: ControlErrorKind::Failed, message: error });
             }
@@ -68,7 +68,7 @@ impl Agent {
         self.files.accepted(before.files == self.config.files, Timestamp::now());
         self.detached = false;
         self.history.record_action(self.generation, Kind::Reloaded, by, "");
-        self.remote.poll();
+        self.workers.poll();
         self.leave_others();
         self.forget_refused_moves();
         self.verify().await;

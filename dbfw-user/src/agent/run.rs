@@ -26,10 +26,10 @@ use crate::{
     traffic::drops::{self, Clock, Names},
 };
 
-/// How often protection is read back from the kernel.
+/// Time between two readings of protection from the kernel.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Where the loop's events come from.
+/// Sources of the loop's events.
 pub(super) struct Sources {
     pub(super) links: mpsc::Receiver<()>,
     pub(super) call_queue: mpsc::Receiver<server::Call>,
@@ -54,7 +54,7 @@ impl Agent {
                 _ = interrupt.recv() => Event::Shutdown,
                 _ = hangup.recv() => Event::Reload,
                 Some(()) = sources.links.recv() => Event::Links,
-                Some((account, reports)) = self.remote.reports.recv() => {
+                Some((account, reports)) = self.workers.reports.recv() => {
                     Event::Learned(account, reports)
                 }
                 () = until(self.next_expiry) => Event::Expiry,
@@ -154,14 +154,14 @@ impl Agent {
     /// Takes in what was learned, all that is waiting in one go: one change for the kernel.
     fn take_reports(&mut self, account: Account, reports: Vec<Report>) {
         self.learn(account, reports);
-        while let Ok((account, reports)) = self.remote.reports.try_recv() {
+        while let Ok((account, reports)) = self.workers.reports.try_recv() {
             self.learn(account, reports);
         }
     }
 
     fn expire(&mut self) {
         self.end_what_is_over();
-        self.settle_all(&BTreeSet::new());
+        self.reevaluate_all(&BTreeSet::new());
     }
 
     /// Ends for good, on disk as well, what is over by a clock that can be believed.

@@ -13,14 +13,15 @@ use tokio::task::JoinHandle;
 use super::state::Agent;
 use crate::{state::files, traffic::refused::RefusedSources};
 
-/// How often they are written, if there are new ones.
+/// Time between two writings, if there are new ones.
 const EVERY: Duration = Duration::from_secs(60);
 
 fn path(state_dir: &Path) -> PathBuf {
     state_dir.join("refused.json")
 }
 
-/// What an earlier run saw. A file that cannot be used is set aside: it decides nothing.
+/// Reads the sources that an earlier run saw. A file that cannot be used is set aside: it decides
+/// nothing.
 pub(super) fn load(state_dir: &Path) -> RefusedSources {
     let path = path(state_dir);
     let Ok(text) = fs::read(&path) else { return RefusedSources::default() };

@@ -110,7 +110,7 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
     status("applying the policy");
     agent.follow_demand();
     agent.read_files().await;
-    agent.settle_all(&BTreeSet::new());
+    agent.reevaluate_all(&BTreeSet::new());
     if let Err(error) = agent.converge() {
         anyhow::bail!(
             "the policy cannot be carried out: {error}. Nothing is attached or replaced; what an \

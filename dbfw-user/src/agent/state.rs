@@ -1,4 +1,4 @@
-//! What the loop knows.
+//! The agent's state.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     configuration::ConfigurationFiles, enforced::Enforced, history::History, lists::List,
-    own::OwnAddresses, remote::Remote, trust::TrustCalls,
+    own::OwnAddresses, trust::TrustCalls, workers::Workers,
 };
 use crate::{
     answers::{Cache, Limits, ListId},
@@ -59,21 +59,21 @@ pub(super) struct Agent {
     pub(super) ids: BTreeMap<String, u8>,
     /// Provider lists by database.
     pub(super) lists: BTreeMap<String, List>,
-    /// What sources that have to be asked for last resolved to.
+    /// Answers about the sources that have to be asked for.
     pub(super) cache: Cache,
-    /// What is in force of lists and sources, by database.
+    /// Rules in force, by database.
     pub(super) enforced: BTreeMap<String, Enforced>,
     /// The workers.
-    pub(super) remote: Remote,
+    pub(super) workers: Workers,
     /// Databases whose file was read since the round of the files' worker began.
     pub(super) read_files: BTreeSet<String>,
     /// Lists that `max_stale` has ended, by database.
     pub(super) lapsed: BTreeSet<String>,
-    /// What was last logged to be the matter with a list, by database.
+    /// The problem of each list that was last logged, by database.
     pub(super) told: BTreeMap<String, String>,
     /// Something was confirmed since the snapshot was written.
     pub(super) ages_changed: bool,
-    /// When the snapshot was last begun.
+    /// The time at which the snapshot was last begun.
     pub(super) saved_at: Instant,
     pub(super) history: History,
     /// Sources that were or would have been refused.
@@ -85,21 +85,21 @@ pub(super) struct Agent {
     /// Calls that ask for a change of the local sources.
     pub(super) trust_calls: TrustCalls,
     pub(super) slots: SlotTable,
-    /// What is in force.
+    /// The policy in force.
     pub(super) policy: Policy,
     /// Entries of each set.
     pub(super) sizes: BTreeMap<&'static str, u64>,
     pub(super) generation: u64,
     /// The time by which sources end.
     pub(super) expiry: Expiry,
-    /// When the next source in force expires.
+    /// The time at which the next source in force expires.
     pub(super) next_expiry: Option<Timestamp>,
 
     /// Every interface of the namespace, as of the last look.
     pub(super) interfaces: Vec<Interface>,
-    /// Why the interfaces could not be listed.
+    /// The error that kept the interfaces from being listed.
     pub(super) list_error: Option<String>,
-    /// Why a covered interface is not attached, by name.
+    /// The error of each covered interface that is not attached, by name.
     pub(super) attach_errors: BTreeMap<String, String>,
     /// Modes that an interface could not be moved to, by its index.
     pub(super) refused_moves: BTreeMap<u32, Vec<HookMode>>,
@@ -108,23 +108,23 @@ pub(super) struct Agent {
     pub(super) backstop_error: Option<String>,
     /// Somebody else's socket lookup programs, as of the start.
     pub(super) beside_backstop: Vec<u32>,
-    /// What the map holds; `None`: what an earlier agent left there.
+    /// The map's content; `None`: an earlier agent's.
     pub(super) exempt: Option<Vec<u32>>,
-    /// What the log has of what is degraded.
+    /// Degradations that were logged.
     pub(super) told_degraded: Told,
     /// The operator detached everything.
     pub(super) detached: bool,
-    /// What is trusted may have changed since the last [`Agent::converge`].
+    /// Whether the rules in force may have changed since the last [`Agent::converge`].
     pub(super) must_converge: bool,
-    /// Why the last change was not carried out.
+    /// The error of the last change, if it was not carried out.
     pub(super) apply_error: Option<String>,
     /// The policy in force is not on disk yet.
     pub(super) unsaved: bool,
     /// Writes the snapshot, beside the loop: a large one takes longer than a change may.
     pub(super) saving: Option<JoinHandle<Result<(), SnapshotError>>>,
-    /// Why the last snapshot was not written.
+    /// The error of the last snapshot, if it was not written.
     pub(super) snapshot_error: Option<String>,
-    /// What else is wrong and stays so until a restart.
+    /// Problems that stay until a restart.
     pub(super) standing: Vec<String>,
 
     pub(super) events: Option<tokio::io::unix::AsyncFd<Events>>,
@@ -141,7 +141,7 @@ pub(super) struct Agent {
     pub(super) health: Arc<Health>,
 }
 
-/// What [`Agent::new`] is made from.
+/// The parts of a new [`Agent`].
 pub(super) struct Parts {
     pub(super) files: ConfigurationFiles,
     pub(super) config: Config,
@@ -185,7 +185,7 @@ impl Agent {
             lists: BTreeMap::new(),
             cache,
             enforced: BTreeMap::new(),
-            remote: Remote::new(),
+            workers: Workers::new(),
             read_files: BTreeSet::new(),
             lapsed: BTreeSet::new(),
             told: BTreeMap::new(),
@@ -276,7 +276,7 @@ pub(super) fn synced(config: &Config) -> impl Iterator<Item = &str> {
     config.databases.iter().filter(asks).map(|database| database.name.as_str())
 }
 
-/// How long what is not confirmed is trusted.
+/// Limits on the age of answers.
 pub(super) fn limits(config: &Config) -> Limits {
     Limits { gone_after: config.agent.gone_after, max_stale: config.agent.max_stale }
 }

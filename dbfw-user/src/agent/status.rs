@@ -1,4 +1,4 @@
-//! What the agent tells of itself.
+//! The agent's own part of `dbfw status` and the metrics.
 
 use super::{configuration::Standing, state::Agent};
 use crate::{

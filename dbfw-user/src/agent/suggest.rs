@@ -24,7 +24,7 @@ impl Agent {
         let refused = self.refused_sources.clone();
         let policy = self.policy.clone();
         let ids = self.ids.clone();
-        let inventory = self.remote.inventory();
+        let inventory = self.workers.inventory();
         tokio::spawn(async move {
             let (inventory, inventory_error) = match inventory {
                 None => (Inventory::default(), None),

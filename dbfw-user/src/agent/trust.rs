@@ -132,7 +132,7 @@ impl Agent {
             tracing::info!(database = %local.database, source = %local.source, "{asked} by hand");
             let by = call.as_ref().map(by).unwrap_or_default();
             self.history.record_trust(self.generation, kind, local, &by);
-            self.settle(&local.database, &BTreeSet::new());
+            self.reevaluate(&local.database, &BTreeSet::new());
             self.converge()
         });
         // It may have had to wait for this change.

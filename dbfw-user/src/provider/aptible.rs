@@ -67,7 +67,7 @@ struct Endpoint {
     backoff: Backoff,
 }
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Debug)]
 pub(crate) enum Reply {
     List(SourceList, Validators),
@@ -98,7 +98,7 @@ impl Aptible {
         Ok(self.client.insert(client).clone())
     }
 
-    /// What a request needs. A token that cannot be read is a failure like any other.
+    /// Prepares a request. A token that cannot be read is a failure like any other.
     fn prepare(&mut self, vhost: u64) -> Result<Request, FetchError> {
         let what = format!("Aptible: GET /vhosts/{vhost}");
         let named = |error: FetchError| FetchError { message: format!("{what}: {error}"), ..error };
@@ -202,7 +202,7 @@ impl Endpoint {
     }
 }
 
-/// What a request needs.
+/// A request with everything that it needs.
 #[derive(Debug)]
 struct Request {
     client: HttpClient,

@@ -12,7 +12,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// Nor longer than so many polls.
 const POLLS: u32 = 20;
 
-/// How much of what a provider asks for is believed.
+/// Longest wait that a provider may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 
 /// First wait, in polls, after what nobody mends within seconds: a refused token.

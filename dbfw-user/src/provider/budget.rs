@@ -17,19 +17,19 @@ const SLACK: Duration = Duration::from_secs(1);
 /// a 429 that names no wait. Resets are a second apart where others use the token as well.
 const PROBE: Duration = Duration::from_secs(10);
 
-/// How long a `remaining` without a reset counts.
+/// Time for which a `remaining` without a reset counts.
 const UNSAID: Duration = MINUTE;
 
 /// The requests of a token over the last hour, and what the server says about them.
 #[derive(Clone, Debug)]
 pub struct Budget {
     limits: RequestLimits,
-    /// When each request of the last hour was made, oldest first.
+    /// Times of the last hour's requests, oldest first.
     made: VecDeque<Instant>,
     told: Option<Told>,
 }
 
-/// What the server said last; the limits hold beside it.
+/// The server's last word; the limits hold beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     /// So many are left, others than dbfw included, until the oldest one expires.
@@ -130,7 +130,7 @@ impl Budget {
         };
     }
 
-    /// What may still be spent.
+    /// The requests that may still be spent.
     pub fn left(&self, now: Instant) -> Left {
         let told = match self.told {
             Some(Told::Left { left, until }) if until > now => left,
@@ -147,7 +147,7 @@ impl Budget {
         Left { hour, minute: left(self.limits.per_minute, MINUTE).min(hour) }
     }
 
-    /// How far apart rounds of `cost` requests have to begin to spend at most four fifths of
+    /// Interval between rounds of `cost` requests that spends at most four fifths of
     /// the limits; never less than `poll`.
     pub fn interval(&self, poll: Duration, cost: u32) -> Duration {
         let pace = |window: Duration, limit: u32| {
@@ -158,14 +158,14 @@ impl Budget {
         poll.max(pace(HOUR, self.limits.per_hour)).max(pace(MINUTE, self.limits.per_minute))
     }
 
-    /// How long until a window has room; `None`: it has.
+    /// Time until a window has room; `None`: it has.
     fn until_free(&self, now: Instant, limit: u32, window: Duration) -> Option<Duration> {
         let full = self.made.len().checked_sub(usize::try_from(limit).unwrap_or(usize::MAX))?;
         remains(now, *self.made.get(full)?, window)
     }
 }
 
-/// How long a request stays in a window; `None`: it has left it.
+/// Time that a request stays in a window; `None`: it has left it.
 fn remains(now: Instant, made: Instant, window: Duration) -> Option<Duration> {
     between(now, made + window + SLACK)
 }

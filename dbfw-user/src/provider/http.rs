@@ -53,7 +53,7 @@ pub struct HttpClient {
     redirects: Redirects,
 }
 
-/// How one thing is asked for.
+/// Options of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Options<'a> {
     /// Sent as `Authorization: Bearer`; an error together with [`Redirects::Follow`].
@@ -146,7 +146,7 @@ impl HttpClient {
         ))
     }
 
-    /// Where a redirect leads, if it may be followed.
+    /// The target of a redirect, if it may be followed.
     fn target(&self, from: &Url, status: u16, headers: &HeaderMap) -> Result<Url, Failure> {
         let refuse = |text: String| Err(Failure::new(Cause::Redirect, text));
         let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());

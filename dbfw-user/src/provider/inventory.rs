@@ -1,4 +1,4 @@
-//! What a provider's account holds, as far as an address can be matched to it. Pure.
+//! Machines and networks of a provider's account, to match addresses with.
 
 use crate::source::{Prefix, SourceKey};
 
@@ -16,9 +16,9 @@ pub struct Inventory {
 pub struct Machine {
     /// For people: "web-1".
     pub name: String,
-    /// What would trust it and nothing else: `droplet:123`.
+    /// The source that trusts it and nothing else: `droplet:123`.
     pub key: SourceKey,
-    /// What would trust it with others: its tags, its cluster.
+    /// The sources that trust it with others: its tags, its cluster.
     pub groups: Vec<SourceKey>,
     /// Its addresses.
     pub prefixes: Vec<Prefix>,
@@ -29,7 +29,7 @@ pub struct Machine {
 pub struct Network {
     /// For people: "default-fra1".
     pub name: String,
-    /// What would trust it: `vpc:…`.
+    /// The source that trusts it: `vpc:…`.
     pub key: SourceKey,
     /// Its range.
     pub range: Prefix,

@@ -144,7 +144,7 @@ fn too_many(place: &Place, report: &mut Report) {
     );
 }
 
-/// Why a line has no source, and what to do about it.
+/// The reason why a line has no source, and the fix.
 struct Bad {
     message: String,
     fix: String,

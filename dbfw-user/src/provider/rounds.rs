@@ -29,17 +29,17 @@ use super::{
 /// Things asked for at once.
 pub(crate) const AT_ONCE: usize = 16;
 
-/// How often files are looked at.
+/// Time between two looks at files.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// No wait is longer, whatever is configured: times are added to the clock's.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What a task asks for, and what it makes of the answers.
+/// A worker's requests, and its use of the answers.
 pub(crate) trait Task {
-    /// What is asked for with one request.
+    /// The subject of one request.
     type Key: Ord + Clone + Send + 'static;
-    /// What comes of it.
+    /// The result of a request.
     type Reply;
 
     /// Takes over what is wanted. What is no longer wanted is forgotten.
@@ -64,12 +64,12 @@ pub(crate) trait Task {
     }
 }
 
-/// What is wanted of a task.
+/// The demand, as keys of a worker.
 #[derive(Debug)]
 pub(crate) struct Wanted<K> {
     /// All of it.
     pub(crate) all: BTreeSet<K>,
-    /// What of it has to be asked for at once, though it may be known.
+    /// Those to ask for at once, though they may be known.
     pub(crate) now: BTreeSet<K>,
     /// On what is wanted and cannot be asked for.
     pub(crate) reports: Vec<Report>,

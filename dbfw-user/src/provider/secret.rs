@@ -26,7 +26,7 @@ pub struct Token {
     credentials: Option<PathBuf>,
     /// The file when it was last read.
     seen: Stamp,
-    /// What was in it then.
+    /// Its content then.
     content: Option<SecretString>,
 }
 

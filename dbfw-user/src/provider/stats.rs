@@ -1,4 +1,4 @@
-//! What a provider's requests come to: written by its task, read by metrics and status.
+//! Counters of a provider's requests: written by its worker, read by metrics and status.
 
 use std::{
     array,
@@ -55,7 +55,7 @@ impl Stats {
         }
     }
 
-    /// What may be spent, and what is left of it.
+    /// Records the limits, and the requests that are left of them.
     pub fn budget(&self, limits: RequestLimits, left: Left) {
         self.limit_hour.store(limits.per_hour, Relaxed);
         self.limit_minute.store(limits.per_minute, Relaxed);

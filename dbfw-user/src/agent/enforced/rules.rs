@@ -1,4 +1,4 @@
-//! What the rules of a database are for the guards. Pure.
+//! Helpers of the guards about rules.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ pub(super) fn min_len(database: &DatabaseConfig) -> [u8; 2] {
     [database.min_prefix.ipv4, database.min_prefix.ipv6]
 }
 
-/// What has expired is in force neither before a change nor afterwards.
+/// Whether a rule has not expired: one that has is in force neither before a change nor after it.
 pub(super) fn is_live(rule: &Rule, now: Timestamp) -> bool {
     rule.kind.expires_at().is_none_or(|at| at > now)
 }
@@ -49,7 +49,7 @@ pub(super) fn keep(old: &[Rule], new: &mut Vec<Rule>) {
     }
 }
 
-/// What makes two rules the same one with other prefixes.
+/// The identity of a rule, apart from its prefixes.
 fn identity(rule: &Rule) -> (RuleKind, Origin) {
     (rule.kind.clone(), rule.origin.clone())
 }

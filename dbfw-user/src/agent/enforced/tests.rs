@@ -54,10 +54,10 @@ fn resolved(rules: &[(&str, &[&str])]) -> Candidate {
 }
 
 const NONE: &BTreeSet<String> = &BTreeSet::new();
-const ACCEPTED: Offer = Offer::Accepted { confirmed: None };
+const ACCEPTED: Decision = Decision::Accepted { confirmed: None };
 
-fn refused(guard: Guard) -> Offer {
-    Offer::Refused { guard, new: true }
+fn refused(guard: Guard) -> Decision {
+    Decision::Refused { guard, new: true }
 }
 
 fn trusted(enforced: &Enforced) -> Vec<String> {
@@ -74,15 +74,15 @@ fn an_empty_list_is_confirmed_once() {
     let mut enforced = Enforced::default();
     let empty = || listed(&[]);
     let guard = Guard::OnEmpty;
-    assert_eq!(enforced.offer(&database, empty(), NONE, at(0)), refused(guard), "none to keep");
-    assert_eq!(enforced.offer(&database, listed(&["10.0.0.1"]), NONE, at(0)), ACCEPTED);
-    assert_eq!(enforced.offer(&database, empty(), NONE, at(0)), refused(guard));
-    let again = Offer::Refused { guard, new: false };
-    assert_eq!(enforced.offer(&database, empty(), NONE, at(0)), again);
+    assert_eq!(enforced.decide(&database, empty(), NONE, at(0)), refused(guard), "none to keep");
+    assert_eq!(enforced.decide(&database, listed(&["10.0.0.1"]), NONE, at(0)), ACCEPTED);
+    assert_eq!(enforced.decide(&database, empty(), NONE, at(0)), refused(guard));
+    let again = Decision::Refused { guard, new: false };
+    assert_eq!(enforced.decide(&database, empty(), NONE, at(0)), again);
     let plan = plan(&enforced);
-    let accepted = enforced.offer(&database, empty(), &plan, at(0));
-    assert!(matches!(accepted, Offer::Accepted { confirmed: Some(_) }));
-    assert_eq!(enforced.offer(&database, empty(), NONE, at(0)), Offer::Unchanged);
+    let accepted = enforced.decide(&database, empty(), &plan, at(0));
+    assert!(matches!(accepted, Decision::Accepted { confirmed: Some(_) }));
+    assert_eq!(enforced.decide(&database, empty(), NONE, at(0)), Decision::Unchanged);
     assert!(enforced.refused.is_none());
 }
 
@@ -91,22 +91,22 @@ fn a_confirmation_lets_one_plan_through_and_no_other() {
     let database = database(OnEmpty::Keep);
     let mut enforced = Enforced::default();
     let five = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"];
-    enforced.offer(&database, listed(&five), NONE, at(0));
+    enforced.decide(&database, listed(&five), NONE, at(0));
     let (one, other) = (|| listed(&five[..1]), || listed(&five[1..2]));
     let guard = Guard::MaxShrink;
-    assert_eq!(enforced.offer(&database, one(), NONE, at(0)), refused(guard));
+    assert_eq!(enforced.decide(&database, one(), NONE, at(0)), refused(guard));
     let seen = plan(&enforced);
     let message = enforced.refused.as_ref().map(Refused::message).unwrap();
     let command = format!("dbfw reload --confirm {}", seen.first().unwrap());
     assert!(message.contains(&command), "{message}");
     assert_eq!(enforced.refused.as_ref().map(Refused::command), Some(command));
     assert_eq!(
-        enforced.offer(&database, other(), &seen, at(0)),
+        enforced.decide(&database, other(), &seen, at(0)),
         refused(guard),
         "not the one seen"
     );
     assert_eq!(trusted(&enforced).len(), 5);
-    assert!(matches!(enforced.offer(&database, one(), &seen, at(0)), Offer::Accepted { .. }));
+    assert!(matches!(enforced.decide(&database, one(), &seen, at(0)), Decision::Accepted { .. }));
     assert_eq!(trusted(&enforced), ["10.0.0.1/32"]);
 }
 
@@ -116,7 +116,7 @@ fn a_provider_that_is_named_like_the_command_is_named_as_it_is() {
     let mut database = database(OnEmpty::Keep);
     database.provider = Some(ListId::File("/l --confirm/x".into()));
     let mut enforced = Enforced::default();
-    assert_eq!(enforced.offer(&database, listed(&[]), NONE, at(0)), refused(Guard::OnEmpty));
+    assert_eq!(enforced.decide(&database, listed(&[]), NONE, at(0)), refused(Guard::OnEmpty));
     let id = plan(&enforced).pop_first().unwrap();
     assert_eq!(
         enforced.refused.as_ref().map(Refused::message).unwrap(),
@@ -140,19 +140,19 @@ fn one_address_of_a_short_list_is_replaced_without_a_word() {
             &["192.0.2.12", "192.0.2.13", "192.0.2.14"],
             &["192.0.2.15"],
         ] {
-            assert_eq!(enforced.offer(&database, listed(list), NONE, at(0)), ACCEPTED, "{list:?}");
+            assert_eq!(enforced.decide(&database, listed(list), NONE, at(0)), ACCEPTED, "{list:?}");
             assert_eq!(trusted(&enforced).len(), list.len());
         }
         let tag = |prefixes: &[&str]| resolved(&[("tag:a", prefixes)]);
         let mut enforced = Enforced::default();
-        assert_eq!(enforced.offer(&database, tag(&["192.0.2.1"]), NONE, at(0)), ACCEPTED);
-        assert_eq!(enforced.offer(&database, tag(&["192.0.2.2"]), NONE, at(0)), ACCEPTED);
+        assert_eq!(enforced.decide(&database, tag(&["192.0.2.1"]), NONE, at(0)), ACCEPTED);
+        assert_eq!(enforced.decide(&database, tag(&["192.0.2.2"]), NONE, at(0)), ACCEPTED);
     }
     // Nothing at all is on_empty's, however short the list was.
     let database = database(OnEmpty::Keep);
     let mut enforced = Enforced::default();
-    assert_eq!(enforced.offer(&database, listed(&["192.0.2.10"]), NONE, at(0)), ACCEPTED);
-    assert_eq!(enforced.offer(&database, listed(&[]), NONE, at(0)), refused(Guard::OnEmpty));
+    assert_eq!(enforced.decide(&database, listed(&["192.0.2.10"]), NONE, at(0)), ACCEPTED);
+    assert_eq!(enforced.decide(&database, listed(&[]), NONE, at(0)), refused(Guard::OnEmpty));
     assert_eq!(trusted(&enforced), ["192.0.2.10/32"]);
 }
 
@@ -165,8 +165,8 @@ fn an_empty_list_means_what_the_configuration_says() {
     ] {
         let database = database(on_empty);
         let mut enforced = Enforced::default();
-        enforced.offer(&database, listed(&["10.0.0.1"]), NONE, at(0));
-        assert_eq!(enforced.offer(&database, empty, NONE, at(0)), expected);
+        enforced.decide(&database, listed(&["10.0.0.1"]), NONE, at(0));
+        assert_eq!(enforced.decide(&database, empty, NONE, at(0)), expected);
         assert_eq!(trusted(&enforced).len(), rules);
     }
 }
@@ -176,9 +176,9 @@ fn a_list_that_is_gone_never_opens() {
     for on_empty in [OnEmpty::Keep, OnEmpty::Open, OnEmpty::Close] {
         let database = database(on_empty);
         let mut enforced = Enforced::default();
-        enforced.offer(&database, listed(&["10.0.0.1"]), NONE, at(0));
+        enforced.decide(&database, listed(&["10.0.0.1"]), NONE, at(0));
         let gone = Candidate { list: ListPart::Gone, ..Candidate::default() };
-        enforced.offer(&database, gone, NONE, at(0));
+        enforced.decide(&database, gone, NONE, at(0));
         let expected: &[&str] = if on_empty == OnEmpty::Close { &[] } else { &["10.0.0.1/32"] };
         assert_eq!(trusted(&enforced), expected);
     }
@@ -188,12 +188,12 @@ fn a_list_that_is_gone_never_opens() {
 fn open_ends_with_a_list_or_with_the_word_that_said_so() {
     let open = database(OnEmpty::Open);
     let mut enforced = Enforced::default();
-    assert_eq!(enforced.offer(&open, opened(), NONE, at(0)), ACCEPTED);
+    assert_eq!(enforced.decide(&open, opened(), NONE, at(0)), ACCEPTED);
     let mut other = enforced.clone();
-    assert_eq!(enforced.offer(&open, listed(&["10.0.0.1"]), NONE, at(0)), ACCEPTED);
+    assert_eq!(enforced.decide(&open, listed(&["10.0.0.1"]), NONE, at(0)), ACCEPTED);
     assert_eq!(trusted(&enforced), ["10.0.0.1/32"]);
     let keep = database(OnEmpty::Keep);
-    assert_eq!(other.offer(&keep, listed(&[]), NONE, at(0)), refused(Guard::OnEmpty));
+    assert_eq!(other.decide(&keep, listed(&[]), NONE, at(0)), refused(Guard::OnEmpty));
     assert!(trusted(&other).is_empty());
 }
 
@@ -203,16 +203,16 @@ fn nobody_but_the_configuration_lets_in_everybody() {
     let mut enforced = Enforced::default();
     for wide in ["0.0.0.0/0", "::/0", "10.0.0.0/7"] {
         let any = || listed(&[wide]);
-        assert_eq!(enforced.offer(&database, any(), NONE, at(0)), refused(Guard::AllowAny));
+        assert_eq!(enforced.decide(&database, any(), NONE, at(0)), refused(Guard::AllowAny));
         let seen = plan(&enforced);
-        let again = enforced.offer(&database, any(), &seen, at(0));
-        assert_eq!(again, Offer::Refused { guard: Guard::AllowAny, new: false }, "not by hand");
+        let again = enforced.decide(&database, any(), &seen, at(0));
+        assert_eq!(again, Decision::Refused { guard: Guard::AllowAny, new: false }, "not by hand");
         assert!(trusted(&enforced).is_empty());
     }
     database.min_prefix.ipv4 = 7;
-    assert_eq!(enforced.offer(&database, listed(&["10.0.0.0/7"]), NONE, at(0)), ACCEPTED);
+    assert_eq!(enforced.decide(&database, listed(&["10.0.0.0/7"]), NONE, at(0)), ACCEPTED);
     database.allow_any = true;
-    assert_eq!(enforced.offer(&database, listed(&["0.0.0.0/0"]), NONE, at(0)), ACCEPTED);
+    assert_eq!(enforced.decide(&database, listed(&["0.0.0.0/0"]), NONE, at(0)), ACCEPTED);
 }
 
 #[test]
@@ -220,18 +220,18 @@ fn what_the_operator_writes_waits_for_no_guard() {
     let database = database(OnEmpty::Keep);
     let mut enforced = Enforced::default();
     let full = || resolved(&[("tag:a", &["10.0.0.1", "10.0.0.2", "10.0.0.3"])]);
-    assert_eq!(enforced.offer(&database, full(), NONE, at(0)), ACCEPTED);
+    assert_eq!(enforced.decide(&database, full(), NONE, at(0)), ACCEPTED);
     let mut shrunk = resolved(&[
         ("tag:a", &["10.0.0.1"]),
         ("tag:b", &["10.9.0.1"]),
         ("dns:x.y", &["8.0.0.0/6"]),
     ]);
     shrunk.plain.push(rule("ip_addr:10.7.0.0/16", &Origin::Local, &["10.7.0.0/16"]));
-    assert_eq!(enforced.offer(&database, shrunk, NONE, at(0)), refused(Guard::AllowAny));
+    assert_eq!(enforced.decide(&database, shrunk, NONE, at(0)), refused(Guard::AllowAny));
     let kept = ["10.0.0.1/32", "10.0.0.2/32", "10.0.0.3/32"];
     let plus: Vec<&str> = kept.into_iter().chain(["10.7.0.0/16", "10.9.0.1/32"]).collect();
     assert_eq!(trusted(&enforced), plus, "not the one that is too wide");
-    assert_eq!(enforced.offer(&database, Candidate::default(), NONE, at(0)), ACCEPTED);
+    assert_eq!(enforced.decide(&database, Candidate::default(), NONE, at(0)), ACCEPTED);
     assert!(trusted(&enforced).is_empty(), "taken out of the configuration");
 }
 
@@ -239,20 +239,20 @@ fn what_the_operator_writes_waits_for_no_guard() {
 fn what_replaces_something_is_waited_for() {
     let database = database(OnEmpty::Keep);
     let mut enforced = Enforced::default();
-    enforced.offer(&database, listed(&["10.0.0.1", "10.0.0.2"]), NONE, at(0));
+    enforced.decide(&database, listed(&["10.0.0.1", "10.0.0.2"]), NONE, at(0));
     let replaced = |pending, prefixes: &[&str]| {
         let mut candidate = listed(&["10.0.0.1"]);
         candidate.guarded.push(rule("tag:new", &provider(), prefixes));
         Candidate { pending, ..candidate }
     };
-    assert_eq!(enforced.offer(&database, replaced(true, &[]), NONE, at(1)), ACCEPTED);
+    assert_eq!(enforced.decide(&database, replaced(true, &[]), NONE, at(1)), ACCEPTED);
     assert_eq!(trusted(&enforced), ["10.0.0.1/32", "10.0.0.2/32"]);
     assert!(enforced.is_waiting());
-    assert_eq!(enforced.offer(&database, replaced(false, &["10.0.0.3"]), NONE, at(2)), ACCEPTED);
+    assert_eq!(enforced.decide(&database, replaced(false, &["10.0.0.3"]), NONE, at(2)), ACCEPTED);
     assert_eq!(trusted(&enforced), ["10.0.0.1/32", "10.0.0.3/32"]);
-    enforced.offer(&database, replaced(true, &[]), NONE, at(10));
+    enforced.decide(&database, replaced(true, &[]), NONE, at(10));
     assert_eq!(trusted(&enforced), ["10.0.0.1/32", "10.0.0.3/32"]);
-    enforced.offer(&database, replaced(true, &[]), NONE, at(40));
+    enforced.decide(&database, replaced(true, &[]), NONE, at(40));
     assert_eq!(trusted(&enforced), ["10.0.0.1/32"], "but not for ever");
 }
 
@@ -262,16 +262,16 @@ fn what_was_found_in_the_maps_stays_until_everything_is_known() {
     let found = ["10.0.0.1/32", "10.0.0.2/32"].map(|text| text.parse().unwrap()).to_vec();
     let mut enforced = Enforced::adopt(&provider(), found);
     let unread = || Candidate { list: ListPart::Unread, ..Candidate::default() };
-    enforced.offer(&database, unread(), NONE, at(0));
+    enforced.decide(&database, unread(), NONE, at(0));
     assert_eq!(trusted(&enforced), ["10.0.0.1/32", "10.0.0.2/32"]);
     let half = |unanswered| {
         let mut candidate = listed(&["10.0.0.1"]);
         candidate.guarded.push(rule("tag:a", &provider(), &[]));
         Candidate { unanswered, ..candidate }
     };
-    enforced.offer(&database, half(true), NONE, at(1));
+    enforced.decide(&database, half(true), NONE, at(1));
     assert_eq!(trusted(&enforced), ["10.0.0.1/32", "10.0.0.2/32"]);
-    enforced.offer(&database, half(false), NONE, at(2));
+    enforced.decide(&database, half(false), NONE, at(2));
     assert_eq!(trusted(&enforced), ["10.0.0.1/32"]);
 }
 
@@ -280,10 +280,10 @@ fn max_stale_is_the_operators_word() {
     let mut database = database(OnEmpty::Keep);
     database.max_shrink = 0;
     let mut enforced = Enforced::default();
-    enforced.offer(&database, listed(&["10.0.0.1"]), NONE, at(0));
+    enforced.decide(&database, listed(&["10.0.0.1"]), NONE, at(0));
     let lapsed = vec!["10.0.0.1/32".parse().unwrap()];
     let candidate = Candidate { list: ListPart::Lapsed, lapsed, ..Candidate::default() };
-    assert_eq!(enforced.offer(&database, candidate, NONE, at(1)), ACCEPTED);
+    assert_eq!(enforced.decide(&database, candidate, NONE, at(1)), ACCEPTED);
     assert!(trusted(&enforced).is_empty());
 }
 
@@ -314,12 +314,12 @@ fn no_description_keeps_a_source_trusted() {
                 ..Candidate::default()
             };
             let all = [described("203.0.113.9", text)].into_iter().chain(others()).collect();
-            enforced.offer(&database, with(all), NONE, at(0));
+            enforced.decide(&database, with(all), NONE, at(0));
             let mut less = with(others().into());
             less.pending = pending;
             // A source nobody asked for yet is waited for, and no longer.
-            enforced.offer(&database, less.clone(), NONE, at(1));
-            enforced.offer(&database, less, NONE, at(100));
+            enforced.decide(&database, less.clone(), NONE, at(1));
+            enforced.decide(&database, less, NONE, at(100));
             assert_eq!(enforced.guarded(), others(), "{text:?} {pending} {unanswered}");
         }
     }
@@ -335,12 +335,12 @@ fn rules_in_force_do_not_grow_with_changes() {
         candidate.guarded.truncate(2 + round % 2);
         candidate.unanswered = true;
         candidate.pending = round % 3 == 0;
-        enforced.offer(&database, candidate, NONE, at(round as i64));
+        enforced.decide(&database, candidate, NONE, at(round as i64));
         let adopted = enforced.guarded().iter().filter(|rule| is_adopted(rule)).count();
         assert_eq!(adopted, 2, "round {round}");
         assert!(enforced.guarded().len() <= 5, "round {round}: {}", enforced.guarded().len());
     }
-    enforced.offer(&database, listed(&["192.0.2.1", "192.0.2.2"]), NONE, at(100));
+    enforced.decide(&database, listed(&["192.0.2.1", "192.0.2.2"]), NONE, at(100));
     assert!(enforced.guarded().iter().all(|rule| rule.source().is_some()));
 }
 
@@ -357,9 +357,9 @@ fn what_has_expired_is_not_among_what_a_refused_change_takes_away() {
         candidate.guarded.push(spare.clone());
         candidate
     };
-    enforced.offer(&database(OnEmpty::Keep), with_spare(&five), NONE, at(0));
-    let offer = enforced.offer(&database(OnEmpty::Keep), with_spare(&five[..1]), NONE, at(20));
-    assert_eq!(offer, refused(Guard::MaxShrink));
+    enforced.decide(&database(OnEmpty::Keep), with_spare(&five), NONE, at(0));
+    let decision = enforced.decide(&database(OnEmpty::Keep), with_spare(&five[..1]), NONE, at(20));
+    assert_eq!(decision, refused(Guard::MaxShrink));
     let lost: Vec<_> = enforced.refused.unwrap().lost.iter().map(ToString::to_string).collect();
     assert_eq!(lost, ["10.0.0.2/32", "10.0.0.3/32", "10.0.0.4/32", "10.0.0.5/32"]);
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     agent::{
         connections::CutQuery,
-        enforced::{Enforced, Offer},
+        enforced::{Decision, Enforced},
     },
     config::DatabaseConfig,
     policy::DatabasePolicy,
@@ -84,14 +84,14 @@ impl History {
         &mut self,
         generation: u64,
         database: &DatabaseConfig,
-        offer: &Offer,
+        decision: &Decision,
         enforced: Option<&Enforced>,
     ) {
-        let mut pending: Pending = match offer {
-            Offer::Accepted { confirmed: Some(plan) } => {
+        let mut pending: Pending = match decision {
+            Decision::Accepted { confirmed: Some(plan) } => {
                 Entry { plan: Some(plan.clone()), ..entry(Kind::Confirmed, generation) }.into()
             }
-            Offer::Refused { new: true, .. } => {
+            Decision::Refused { new: true, .. } => {
                 let Some(enforced) = enforced else { return };
                 let Some(refused) = &enforced.refused else { return };
                 let entry = Entry {

@@ -112,7 +112,7 @@ impl History {
         self.errors.load(Ordering::Relaxed)
     }
 
-    /// Why the last entries were not written.
+    /// The error that kept the last entries from being written.
     pub(in crate::agent) fn trouble(&self) -> Option<String> {
         let lost = "the history is written too slowly: entries are lost";
         self.trouble.lock().ok()?.clone().or_else(|| self.losses.now.then(|| lost.to_owned()))

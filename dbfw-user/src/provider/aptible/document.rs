@@ -1,4 +1,4 @@
-//! What the API says of an endpoint. Pure.
+//! The API's document of an endpoint.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use crate::{
 /// Characters of somebody's text that an error repeats.
 const MAX_SHOWN: usize = 80;
 
-/// What counts of the document of an endpoint.
+/// The fields of an endpoint's document that count.
 #[derive(Deserialize)]
 pub(super) struct Document {
     id: Option<u64>,

@@ -37,7 +37,7 @@ pub(crate) struct Api {
     answers: Mutex<Answers>,
 }
 
-/// What was answered, by request, as far as the last round used it.
+/// Answers by request, as far as the last round used them.
 #[derive(Debug, Default)]
 struct Answers {
     round: u64,
@@ -154,7 +154,7 @@ impl Api {
     }
 }
 
-/// What a panic elsewhere left behind is whole: nothing here stops half-way.
+/// Locks a mutex. State that a panic elsewhere left behind is whole: nothing here stops half-way.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What a round found out about the account, whichever request said so. Pure.
+//! Facts about the account that a round learned, whichever request told.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -32,10 +32,10 @@ pub(crate) struct Sighting<'a, R> {
 /// A whole list, if it was asked for.
 pub(crate) type Listed<R> = Option<Result<Arc<Listing<R>>, Missed>>;
 
-/// What became of asking for one thing.
+/// The result of asking for one thing.
 pub(crate) type One<R> = Result<Arc<Fetched<<R as Resource>::One>>, Missed>;
 
-/// What is known of things of one kind.
+/// The facts about things of one kind.
 #[derive(Debug)]
 pub(crate) struct Facts<R: Resource> {
     /// All of them.
@@ -44,7 +44,7 @@ pub(crate) struct Facts<R: Resource> {
     pub(crate) ones: BTreeMap<R::Id, One<R>>,
 }
 
-/// What is known of droplets.
+/// The facts about droplets.
 #[derive(Debug, Default)]
 pub(crate) struct Droplets {
     /// Those that lists show by default, and single ones of any kind.
@@ -103,7 +103,7 @@ impl<R> Sighting<'_, R> {
 }
 
 impl<R: Resource> Facts<R> {
-    /// What is known of one: a whole list without it says that it is gone.
+    /// The facts about one thing: a whole list without it says that it is gone.
     pub(crate) fn find(&self, id: &R::Id) -> Sighting<'_, R> {
         if let Some(one) = self.ones.get(id) {
             return Sighting {
@@ -140,7 +140,7 @@ impl Droplets {
             || self.listings().any(|list| list.get(&id).is_some())
     }
 
-    /// What is known of one.
+    /// The facts about one droplet.
     pub(crate) fn find(&self, id: u64) -> Sighting<'_, Droplet> {
         let sighting = self.facts.find(&id);
         if sighting.found.is_ok() || self.facts.ones.contains_key(&id) {

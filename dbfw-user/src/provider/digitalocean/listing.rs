@@ -39,7 +39,7 @@ pub(crate) struct Listing<R: Resource> {
 
 type Place = (usize, usize);
 
-/// Why pages make no list.
+/// The reason why pages make no list.
 #[derive(Debug)]
 pub(crate) enum Flaw {
     /// Something was made or deleted while they were read: worth another try.
@@ -56,7 +56,7 @@ impl Flaw {
     }
 }
 
-/// How many requests a list of `total` takes.
+/// Number of requests that a list of `total` takes.
 pub(crate) fn pages(total: u64) -> u64 {
     total.div_ceil(PER_PAGE).max(1)
 }
@@ -67,7 +67,7 @@ pub(crate) fn combined(prints: impl IntoIterator<Item = u128>) -> u128 {
     XxHash3_128::oneshot(&bytes)
 }
 
-/// What the first page says of the others: how many pages there are, if it does.
+/// The number of pages, if the first page tells.
 pub(crate) fn first<R: Resource>(view: &PageView<'_, R>, from: &str) -> Result<Option<u64>, Flaw> {
     let Some(total) = view.total() else { return Ok(None) };
     let found = view.items.map_or(0, <[R]>::len) as u64;
@@ -108,7 +108,7 @@ pub(crate) fn next_page(link: &str, own: &Url, page: u64, from: &str) -> Result<
 }
 
 impl<R: Resource> Listing<R> {
-    /// What `pages`, in order, list; an error unless that is certainly everything.
+    /// The list of `pages`, in order; an error unless that is certainly everything.
     pub(crate) fn new(pages: Vec<Arc<Fetched<R::Page>>>, from: &str) -> Result<Self, Flaw> {
         let mut index = HashMap::new();
         let mut by_tag: HashMap<String, Vec<Place>> = HashMap::new();
@@ -155,7 +155,7 @@ impl<R: Resource> Listing<R> {
         Ok(Self { pages, print, from: from.to_owned(), index, by_tag })
     }
 
-    /// How many.
+    /// The number of things.
     pub(crate) fn len(&self) -> u64 {
         self.index.len() as u64
     }

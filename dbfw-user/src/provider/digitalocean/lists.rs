@@ -17,7 +17,7 @@ use crate::answers::{Cause, FetchError};
 /// Lists of more pages are put together on another thread.
 const SMALL: usize = 5;
 
-/// What became of asking for a list.
+/// The result of asking for a list.
 #[derive(Debug)]
 pub(crate) enum Asked<R: Resource> {
     /// All of it.
@@ -177,7 +177,7 @@ impl Session<'_> {
     }
 }
 
-/// Why an attempt to read a list ended.
+/// The reason why an attempt to read a list ended.
 enum Attempt {
     Missed(Missed),
     Flaw(Flaw),

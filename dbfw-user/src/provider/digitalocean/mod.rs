@@ -2,12 +2,14 @@
 //! tags, Kubernetes clusters, apps and VPC networks.
 //!
 //! [`DigitalOcean`] is the task; `round` one round of it; `plan` says which requests that
-//! takes, `gather` makes them through `lists` and `api`, `facts` holds the answers, and
+//! takes, `fetch` makes them through `lists` and `api`, `facts` holds the answers, and
 //! `outcome_cache` what was made of them. [`wire`] has the JSON.
 
 mod api;
+mod cursor;
 pub(crate) mod facts;
-mod gather;
+mod fetch;
+mod inventory;
 pub(crate) mod listing;
 mod lists;
 mod outcome_cache;
@@ -18,10 +20,8 @@ mod rules;
 mod schedule;
 mod session;
 pub(crate) mod sources;
-mod stock;
 #[cfg(test)]
 pub(crate) mod tests;
-mod wheel;
 pub mod wire;
 
 use std::{
@@ -36,12 +36,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use self::{
     api::{Api, lock},
+    cursor::Cursor,
     listing::Listing,
     outcome_cache::OutcomeCache,
     plan::Known,
     schedule::Schedule,
     session::Course,
-    wheel::Wheel,
     wire::Vpc,
 };
 use super::{
@@ -51,7 +51,7 @@ use super::{
 };
 use crate::config::DigitalOceanConfig;
 
-/// How often the token's file is looked at.
+/// Time between two looks at the token's file.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Asks DigitalOcean for what is wanted.
@@ -60,21 +60,21 @@ pub struct DigitalOcean {
     account: Account,
 }
 
-/// What is kept between rounds.
+/// State that is kept between rounds.
 #[derive(Debug)]
 struct Account {
     api: Api,
     known: Mutex<Known>,
     outcomes: Mutex<OutcomeCache>,
     networks: Mutex<Networks>,
-    wheel: Mutex<Wheel>,
+    cursor: Mutex<Cursor>,
 }
 
 /// The VPC networks that addresses are compared with.
 #[derive(Debug, Default)]
 struct Networks {
     list: Option<Arc<Listing<Vpc>>>,
-    /// When they are to be asked for again.
+    /// The time of the next request for them.
     next: Option<Timestamp>,
 }
 
@@ -96,7 +96,7 @@ impl DigitalOcean {
             known: Mutex::default(),
             outcomes: Mutex::default(),
             networks: Mutex::default(),
-            wheel: Mutex::default(),
+            cursor: Mutex::default(),
         };
         Self { account }
     }
@@ -147,7 +147,7 @@ impl DigitalOcean {
                     Some(Command::Poll | Command::Refresh(_)) => schedule.at_once(Instant::now()),
                     Some(Command::Inventory(answer)) => jobs.push(Box::pin(async move {
                         // Who asked may have stopped waiting.
-                        let _ = answer.send(stock::take(account).await);
+                        let _ = answer.send(inventory::take(account).await);
                         Done::Errand
                     })),
                     None => commanding = false,
@@ -199,7 +199,7 @@ impl Networks {
     }
 }
 
-/// What is wanted now and was not before.
+/// The part of a demand that was not there before.
 fn added(before: &Demand, now: &Demand) -> Demand {
     Demand {
         lists: now.lists.difference(&before.lists).cloned().collect(),

@@ -18,10 +18,10 @@ use crate::{
 /// So many things of a kind are asked for one by one without a thought.
 const FEW: u64 = 2;
 
-/// How long a count that no request confirmed is believed.
+/// Age up to which a count is believed that no request confirmed.
 const COUNT_LIFE: Duration = Duration::from_secs(3600);
 
-/// What a round is to find out.
+/// The things that a round asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Want {
     pub(crate) droplets: BTreeSet<u64>,
@@ -33,7 +33,7 @@ pub(crate) struct Want {
     pub(crate) addresses: bool,
 }
 
-/// How things of a kind are asked for.
+/// The way to ask for things of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     /// One request each.
@@ -44,7 +44,7 @@ pub(crate) enum Way {
     Probe,
 }
 
-/// What earlier answers said about how much there is.
+/// Counts of earlier answers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     pub(crate) droplets: Count,
@@ -57,7 +57,7 @@ pub(crate) struct Known {
     pub(crate) nodes: BTreeMap<String, u64>,
 }
 
-/// How many there are of something.
+/// A count of something, and its age.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count(Option<(u64, Timestamp)>);
 
@@ -101,7 +101,7 @@ impl Known {
 }
 
 impl Want {
-    /// What these sources take; others are nobody's business here.
+    /// The things that these sources need; other types are left out.
     pub(crate) fn of<'a>(keys: impl IntoIterator<Item = &'a SourceKey>) -> Self {
         let mut want = Self::default();
         for key in keys {

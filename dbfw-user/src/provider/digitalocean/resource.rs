@@ -14,7 +14,7 @@ use super::wire::{
 
 /// A kind of thing.
 pub(crate) trait Resource: Debug + Sized + Send + Sync + 'static {
-    /// What names one.
+    /// The name of one.
     type Id: Clone + Debug + Display + Hash + Ord + Send + Sync;
     /// The answer for one.
     type One: Debug + DeserializeOwned + Send + Sync + 'static;
@@ -47,12 +47,12 @@ pub(crate) struct PageView<'a, R> {
 }
 
 impl<R> PageView<'_, R> {
-    /// How many the whole list has.
+    /// The number of things on the whole list.
     pub(crate) fn total(&self) -> Option<u64> {
         self.meta?.total
     }
 
-    /// Where the next page is.
+    /// The next page.
     pub(crate) fn next(&self) -> Option<&str> {
         self.links?.pages.as_ref()?.next.as_deref().filter(|next| !next.is_empty())
     }

@@ -46,7 +46,7 @@ pub(crate) async fn run(
             round.all(&session).await;
             let course = session.course();
             if course.broken.as_ref().is_some_and(|error| error.cause == Cause::RateLimited) {
-                lock(&account.wheel).turn();
+                lock(&account.cursor).turn();
             }
             course
         }
@@ -72,7 +72,7 @@ impl Round<'_> {
             self.vpcs(session, &want).boxed(),
             self.machines(session, &want).boxed(),
         ];
-        let first = lock(&self.account.wheel).short() % kinds.len();
+        let first = lock(&self.account.cursor).short() % kinds.len();
         kinds.rotate_left(first);
         join_all(kinds).await;
     }
@@ -100,18 +100,18 @@ impl Round<'_> {
     }
 
     async fn apps(&self, session: &Session<'_>, want: &Want) {
-        let apps = self.account.gather(session, &want.apps, |known| &mut known.apps).await;
+        let apps = self.account.fetch(session, &want.apps, |known| &mut known.apps).await;
         self.report(SourceType::App, |key, outcomes| of_app(key, outcomes, &apps)).await;
     }
 
     async fn vpcs(&self, session: &Session<'_>, want: &Want) {
-        let vpcs = self.account.gather(session, &want.vpcs, |known| &mut known.vpcs).await;
+        let vpcs = self.account.fetch(session, &want.vpcs, |known| &mut known.vpcs).await;
         self.report(SourceType::Vpc, |key, outcomes| of_vpc(key, outcomes, &vpcs)).await;
         self.addresses(Some(session), want, &vpcs).await;
     }
 
     async fn machines(&self, session: &Session<'_>, want: &Want) {
-        let clusters = self.account.gather(session, &want.clusters, |known| &mut known.clusters);
+        let clusters = self.account.fetch(session, &want.clusters, |known| &mut known.clusters);
         let droplets = async {
             let droplets = self.account.droplets(session, want).await;
             self.report(SourceType::Droplet, |key, outcomes| {
@@ -122,7 +122,7 @@ impl Round<'_> {
                 .await;
             droplets
         };
-        let clusters_first = (lock(&self.account.wheel).short() / 4).is_multiple_of(2);
+        let clusters_first = (lock(&self.account.cursor).short() / 4).is_multiple_of(2);
         let (clusters, mut droplets) = if clusters_first {
             tokio::join!(clusters, droplets)
         } else {

@@ -1,4 +1,4 @@
-//! When the next round begins. Pure but for the jitter's seed.
+//! The time of the next round.
 
 use std::time::Duration;
 

@@ -30,7 +30,7 @@ use crate::{
 /// Requests at a time.
 pub(crate) const CONCURRENT: usize = 16;
 
-/// How long a request waits for its turn in the budget.
+/// Longest wait of a request for the budget.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// Bodies beyond this are parsed on another thread.
@@ -51,14 +51,14 @@ pub(crate) struct Session<'a> {
     state: Mutex<State>,
 }
 
-/// How a session went so far.
+/// The course of a session so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Course {
     /// Requests made.
     pub(crate) requests: u32,
     /// Whether the API answered anything that can be used.
     pub(crate) answered: bool,
-    /// What every request would end in, in words that begin with the request.
+    /// The error that every further request would end in.
     pub(crate) broken: Option<FetchError>,
     /// The first failure, likewise.
     pub(crate) failure: Option<FetchError>,
@@ -98,7 +98,7 @@ impl<'a> Session<'a> {
         Self { api, client, token, gate, state }
     }
 
-    /// How it went so far.
+    /// Its course so far.
     pub(crate) fn course(&self) -> Course {
         lock(&self.state).course.clone()
     }

@@ -4,10 +4,10 @@ mod budget;
 mod day;
 mod faults;
 mod fleet;
+mod inventory;
 mod model;
 mod paging;
 mod server;
-mod stock;
 mod token;
 mod worker;
 

@@ -11,7 +11,7 @@ use tolerant::{lenient, lenient_option, nullable, object, present};
 /// `GET /v2/databases/{uuid}/firewall`. Without `rules` it is no list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Firewall {
-    /// Who may connect.
+    /// The rules: who may connect.
     #[serde(deserialize_with = "nullable")]
     pub rules: Vec<FirewallRule>,
 }
@@ -122,12 +122,12 @@ pub struct Node {
     /// The droplet it runs on, a number as text; empty or a blank while it is provisioned.
     #[serde(default, deserialize_with = "nullable")]
     pub droplet_id: String,
-    /// How it is.
+    /// Its state.
     #[serde(default, deserialize_with = "nullable")]
     pub status: NodeStatus,
 }
 
-/// How a node is.
+/// The state of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {
     /// `provisioning`, `running`, `draining` or `deleting`.
@@ -140,7 +140,7 @@ pub struct NodeStatus {
 pub struct App {
     /// Its id.
     pub id: String,
-    /// What it was made from.
+    /// The specification it was made from.
     #[serde(default, deserialize_with = "nullable")]
     pub spec: AppSpec,
     /// Addresses that are this app's alone.
@@ -151,7 +151,7 @@ pub struct App {
     pub vpc: Option<AppVpc>,
 }
 
-/// What an app was made from.
+/// The specification of an app.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppSpec {
     /// For people.
@@ -179,7 +179,7 @@ pub struct AppVpc {
     /// The network's id.
     #[serde(default, deserialize_with = "lenient")]
     pub id: String,
-    /// Where the app comes from inside it.
+    /// The app's source addresses inside it.
     #[serde(default, deserialize_with = "nullable")]
     pub egress_ips: Vec<EgressIp>,
 }
@@ -205,7 +205,7 @@ pub struct Vpc {
     pub ip_range: String,
 }
 
-/// Where the other pages of a list are; `{}`, `{"pages":{}}` or nothing if there are none.
+/// Links to the other pages of a list; `{}`, `{"pages":{}}` or nothing if there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Links {
     /// By their place.
@@ -224,7 +224,7 @@ pub struct Pages {
 /// About a list as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
-    /// How many things all its pages have.
+    /// The number of things on all its pages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
 }
@@ -255,7 +255,7 @@ macro_rules! envelopes {
             /// Those on the page; `null` is none, and without it this is no list.
             #[serde(default, deserialize_with = "present")]
             pub $list: Option<Vec<$item>>,
-            /// Where the other pages are.
+            /// Links to the other pages.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub links: Option<Links>,
             /// About all of them.

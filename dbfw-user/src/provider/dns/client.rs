@@ -68,7 +68,7 @@ impl fmt::Debug for Server {
     }
 }
 
-/// What to tell of a resolver's answer.
+/// The error that a resolver's answer stands for.
 enum Answered {
     /// It decides.
     Found(Found),
@@ -243,7 +243,7 @@ fn judge(error: &NetError, timeout: Duration) -> Answered {
     }
 }
 
-/// What the absence of records means.
+/// The meaning of an absence of records.
 fn absence(records: &NoRecords) -> Answered {
     let ttl = records.negative_ttl.map(|seconds| Duration::from_secs(seconds.into()));
     match records.response_code {

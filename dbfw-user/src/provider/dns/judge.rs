@@ -1,4 +1,4 @@
-//! What the answers to A and AAAA say together. Pure.
+//! The outcome of the answers to A and AAAA together.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
@@ -12,11 +12,11 @@ use crate::{
 /// Addresses of a family that a name may have.
 const MAX_ADDRESSES: usize = 256;
 
-/// How soon what a name has not is asked for again at the latest: the TTL of an absence may
+/// Longest wait before an absent record is asked for again: the TTL of an absence may
 /// be hours, and "gone" has to be said twice before it is believed.
 const MAX_ABSENCE: Duration = Duration::from_secs(60);
 
-/// What was found of one family.
+/// The answer for one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// Addresses; the TTL is the lowest on the way to them.
@@ -29,16 +29,16 @@ pub(crate) enum Found {
     Failed(FetchError),
 }
 
-/// When a name is due again.
+/// The time at which a name is due again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Next {
-    /// What was learned holds as long.
+    /// The time to live of the records.
     pub(super) ttl: Option<Duration>,
     /// Something failed: it is due after the back-off, if that is sooner.
     pub(super) failure: Option<Cause>,
 }
 
-/// What becomes of a name, and when it is due again.
+/// The outcome of a name, and the time at which it is due again.
 ///
 /// A family without addresses is no part of the answer: a name that has only A is as healthy
 /// as one that has both. Where one family failed and the other has no address either, the

@@ -18,18 +18,18 @@ use crate::{
 /// agent, whose thread it is.
 const SMALL: usize = 64 << 10;
 
-/// What is asked of a document.
+/// A request for a document.
 #[derive(Debug)]
 pub(super) struct Request {
-    /// Where it is.
+    /// Its location.
     pub(super) location: Location,
     /// To fetch it with, if it is at a URL.
     pub(super) client: Option<Result<HttpClient, FetchError>>,
     /// Bytes it may have.
     pub(super) max_bytes: u64,
-    /// What it was, if it need not be read again when it is still that.
+    /// The last version, if it need not be read again.
     pub(super) known: Option<Known>,
-    /// What is taken of it.
+    /// The parts that are taken of it.
     pub(super) feeds: Vec<(SourceKey, Selector)>,
     /// Held while a large document is taken apart.
     pub(super) parsing: Arc<Semaphore>,
@@ -42,7 +42,7 @@ pub(super) struct Known {
     validators: Validators,
 }
 
-/// What came of asking.
+/// The result of a request.
 #[derive(Debug)]
 pub(crate) struct Reply {
     /// Of a file, before it was read.
@@ -60,7 +60,7 @@ pub(super) enum Fetched {
     New {
         /// By what to recognise it.
         known: Known,
-        /// What each feed makes of it: its prefixes, or in words why none.
+        /// Each feed's prefixes, or the reason why there are none.
         lists: Vec<(SourceKey, Result<Vec<Prefix>, String>)>,
     },
 }
@@ -174,7 +174,7 @@ async fn read(path: PathBuf, max_bytes: u64) -> (Option<Stamp>, Result<Body, Fet
     (stamp, result)
 }
 
-/// What every feed makes of a document.
+/// Takes every feed's prefixes from a document.
 async fn take_apart(
     body: Vec<u8>,
     feeds: Vec<(SourceKey, Selector)>,

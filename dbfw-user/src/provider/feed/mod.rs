@@ -55,7 +55,7 @@ pub struct Feeds {
 #[derive(Debug, Default)]
 struct Document {
     feeds: BTreeMap<SourceKey, Feed>,
-    /// What was read last, whatever the feeds made of it.
+    /// The last document that was read, whatever the feeds made of it.
     known: Option<Known>,
     /// Of a file, when it was read last; `None`: there was none.
     stamp: Option<Stamp>,

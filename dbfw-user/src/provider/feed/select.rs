@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// What every selector takes from a document, in their order; sorted, no duplicates. A JSON
+/// The prefixes that each selector takes from a document, in their order; sorted, unique. A JSON
 /// document is parsed once.
 ///
 /// The errors are words: where in the document, what is wrong there and what to do.
@@ -75,7 +75,7 @@ fn plain(body: &[u8]) -> Result<Vec<Prefix>, String> {
     Ok(list.finish())
 }
 
-/// What is said where no other advice can be given.
+/// The advice where no other can be given.
 const UNUSED: &str = "nothing of the feed is used until it is mended";
 
 /// The prefixes of a list that is being read.
@@ -85,7 +85,7 @@ struct List {
     prefixes: Vec<Prefix>,
 }
 
-/// Why an entry was not taken.
+/// The reason why an entry was not taken.
 #[derive(Debug)]
 enum Bad {
     Entry(PrefixError),

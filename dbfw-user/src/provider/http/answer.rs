@@ -28,7 +28,7 @@ pub struct Response {
     pub body: Vec<u8>,
     /// To ask for it next time only if it changed.
     pub validators: Validators,
-    /// What the server says about how often it may be asked.
+    /// The rate limit that the server states.
     pub rate: Rate,
     /// The media type as sent, "application/json; charset=utf-8".
     pub content_type: Option<String>,

@@ -1,4 +1,4 @@
-//! What a server says in its headers about how often it may be asked.
+//! Rate limits in a server's response headers.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ pub struct Rate {
     pub limit: Option<u32>,
     /// Requests left in it.
     pub remaining: Option<u32>,
-    /// How long until the oldest request leaves it; a day at most, zero if it has.
+    /// Time until the oldest request leaves it; a day at most, zero if it has.
     pub reset: Option<Duration>,
-    /// How long the server asks to be left alone; a day at most.
+    /// Time that the server asks to be left alone; a day at most.
     pub retry_after: Option<Duration>,
 }
 
 impl Rate {
-    /// How long to leave the server alone, by `retry-after`, or by the reset once nothing is
+    /// Time to leave the server alone, by `retry-after`, or by the reset once nothing is
     /// left, a day at most; `None` if it does not ask for it.
     pub fn wait(&self) -> Option<Duration> {
         self.retry_after.or(self.reset.filter(|_| self.remaining == Some(0)))

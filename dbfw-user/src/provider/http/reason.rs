@@ -1,4 +1,4 @@
-//! Why a request failed, in words.
+//! Reasons of failed requests, in words.
 
 use std::{error::Error, io, iter, time::Duration};
 
@@ -29,7 +29,7 @@ impl Failure {
         Self { cause, text, retry_after: None }
     }
 
-    /// What went wrong on the way to or from the host of `url`.
+    /// The failure on the way to or from the host of `url`.
     pub(super) fn of(error: reqwest::Error, url: &Url) -> Self {
         let error = error.without_url();
         let host = host_of(url);
@@ -95,7 +95,7 @@ pub(super) fn without(text: &str, secret: Option<&SecretString>) -> String {
     cleared + rest
 }
 
-/// What is wrong with the other side's TLS, and what to do.
+/// The fault of the other side's TLS, and its fix.
 fn tls(error: &rustls::Error, host: &str) -> String {
     let rustls::Error::InvalidCertificate(error) = error else {
         let reason = clean(&error.to_string(), MAX_REASON);

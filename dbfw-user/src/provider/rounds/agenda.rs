@@ -1,4 +1,4 @@
-//! What is due when. Pure: the time comes in.
+//! Times at which keys are due.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Agenda<K> {
     entries: BTreeMap<K, Entry>,
-    /// How often something was asked for.
+    /// The number of requests so far.
     asked: u64,
 }
 
@@ -89,7 +89,7 @@ impl<K: Ord + Clone> Agenda<K> {
         }
     }
 
-    /// When the next key is due that is not being asked for.
+    /// The time at which the next key is due that is not being asked for.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.entries.values().filter(|entry| entry.asking.is_none()).map(|entry| entry.due).min()
     }

@@ -24,7 +24,7 @@ pub(crate) struct Bench {
     running: JoinHandle<()>,
 }
 
-/// What was reported up to the end of a round.
+/// Reports up to the end of a round.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     /// By source, in the order of the reports.

@@ -68,21 +68,21 @@ impl Run {
                 self.enforced = Enforced::restore(guarded, accepted_at, measure.as_deref());
                 self.pending_since = None;
             }
-            Step::Offer(offered) => {
+            Step::Decision(offered) => {
                 self.now += offered.wait;
-                self.offer(offered)?;
+                self.decide(offered)?;
             }
         }
         Ok(())
     }
 
-    fn offer(&mut self, offered: &Offered) -> Result<(), TestCaseError> {
+    fn decide(&mut self, offered: &Offered) -> Result<(), TestCaseError> {
         let (database, now) = (self.settings.database(), at(self.now));
         let candidate = offered.candidate(self.settings, &self.enforced, self.now);
         self.pending_since = offered.pending.then(|| self.pending_since.unwrap_or(self.now));
         let before = self.enforced.clone();
         let mut unasked = before.clone();
-        let verdict = unasked.offer(&database, candidate.clone(), NONE, now);
+        let verdict = unasked.decide(&database, candidate.clone(), NONE, now);
         let shown = unasked.refused.as_ref().map(|refused| refused.id.clone());
         let confirmed: BTreeSet<String> = match offered.confirm {
             Confirm::Nothing => BTreeSet::new(),
@@ -91,40 +91,40 @@ impl Run {
                 self.plans.keys().filter(|id| Some(*id) != shown.as_ref()).cloned().collect()
             }
         };
-        let offer = self.enforced.offer(&database, candidate.clone(), &confirmed, now);
+        let decision = self.enforced.decide(&database, candidate.clone(), &confirmed, now);
         let after = &self.enforced;
         let is_confirmed = match (&verdict, &shown) {
-            (Offer::Refused { guard, .. }, Some(id)) if *guard != Guard::AllowAny => {
+            (Decision::Refused { guard, .. }, Some(id)) if *guard != Guard::AllowAny => {
                 confirmed.contains(id)
             }
             _ => false,
         };
         if is_confirmed {
-            if !matches!(offer, Offer::Refused { guard: Guard::AllowAny, .. }) {
+            if !matches!(decision, Decision::Refused { guard: Guard::AllowAny, .. }) {
                 let kept = &unasked.refused.as_ref().unwrap().kept;
                 prop_assert_eq!(&prefixes(after.guarded.iter()), &kept.to_vec());
-                prop_assert!(!matches!(offer, Offer::Refused { .. }), "{offer:?}");
+                prop_assert!(!matches!(decision, Decision::Refused { .. }), "{decision:?}");
             }
         } else {
-            prop_assert_eq!(&offer, &verdict, "another plan's confirmation counted");
+            prop_assert_eq!(&decision, &verdict, "another plan's confirmation counted");
             prop_assert_eq!(&after.guarded, &unasked.guarded);
         }
         self.narrow(&before)?;
         self.by_hand(&before, &candidate)?;
-        match &offer {
-            Offer::Refused { .. } => self.kept(&before, &candidate)?,
-            Offer::Accepted { .. } | Offer::Unchanged => {
+        match &decision {
+            Decision::Refused { .. } => self.kept(&before, &candidate)?,
+            Decision::Accepted { .. } | Decision::Unchanged => {
                 prop_assert!(after.refused.is_none());
                 self.shrunk(&before, &candidate, is_confirmed)?;
             }
         }
         let same = (&before.guarded, &before.plain) == (&after.guarded, &after.plain);
-        match offer {
-            Offer::Accepted { .. } => prop_assert!(!same, "nothing changed"),
-            Offer::Unchanged => {
+        match decision {
+            Decision::Accepted { .. } => prop_assert!(!same, "nothing changed"),
+            Decision::Unchanged => {
                 prop_assert!(same, "{:?} became {:?}", before.guarded, after.guarded);
             }
-            Offer::Refused { .. } => {}
+            Decision::Refused { .. } => {}
         }
         // A plan that somebody confirmed waits for nothing.
         if !is_confirmed {
@@ -133,28 +133,28 @@ impl Run {
         if let Some(refused) = &unasked.refused {
             // Confirmed, it would put exactly this in force.
             let mut open = before.clone();
-            open.offer(&database, candidate.clone(), &[refused.id.clone()].into(), now);
+            open.decide(&database, candidate.clone(), &[refused.id.clone()].into(), now);
             if open.refused.is_none() {
                 let plan = content(&open.guarded);
                 let known = self.plans.entry(refused.id.clone()).or_insert_with(|| plan.clone());
                 prop_assert_eq!(&*known, &plan, "two plans of one id");
             }
         }
-        self.again(&offer, candidate)
+        self.again(&decision, candidate)
     }
 
     /// The same once more changes nothing.
-    fn again(&mut self, offer: &Offer, candidate: Candidate) -> Result<(), TestCaseError> {
+    fn again(&mut self, decision: &Decision, candidate: Candidate) -> Result<(), TestCaseError> {
         let before = (self.enforced.guarded.clone(), self.enforced.plain.clone());
-        let again = self.enforced.offer(&self.settings.database(), candidate, NONE, at(self.now));
-        let settled = match (offer, &again) {
-            (Offer::Refused { guard, .. }, Offer::Refused { guard: same, new: false }) => {
+        let again = self.enforced.decide(&self.settings.database(), candidate, NONE, at(self.now));
+        let settled = match (decision, &again) {
+            (Decision::Refused { guard, .. }, Decision::Refused { guard: same, new: false }) => {
                 guard == same
             }
-            (Offer::Accepted { .. } | Offer::Unchanged, Offer::Unchanged) => true,
+            (Decision::Accepted { .. } | Decision::Unchanged, Decision::Unchanged) => true,
             _ => false,
         };
-        prop_assert!(settled, "{offer:?}, then {again:?}");
+        prop_assert!(settled, "{decision:?}, then {again:?}");
         prop_assert_eq!(before, (self.enforced.guarded.clone(), self.enforced.plain.clone()));
         Ok(())
     }

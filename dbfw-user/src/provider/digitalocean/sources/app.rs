@@ -12,7 +12,7 @@ use crate::{
     source::Prefix,
 };
 
-/// What an `app:` source is. An app without addresses of its own shares DigitalOcean's: it
+/// The outcome of an `app:` source. An app without addresses of its own shares DigitalOcean's: it
 /// cannot be told from others' apps, and is never guessed.
 pub(crate) fn outcome(sighting: Sighting<'_, App>) -> Outcome {
     match sighting.found {

@@ -18,7 +18,7 @@ use crate::{
 /// Characters of a provider's text that an error repeats.
 const MAX_SHOWN: usize = 80;
 
-/// What a `droplet:` source is.
+/// The outcome of a `droplet:` source.
 pub(crate) fn outcome(id: u64, sighting: Sighting<'_, Droplet>, kinds: AddressKinds) -> Outcome {
     match sighting.found {
         Ok(droplet) => Answer {
@@ -31,7 +31,7 @@ pub(crate) fn outcome(id: u64, sighting: Sighting<'_, Droplet>, kinds: AddressKi
     }
 }
 
-/// What a part of a source is called that is a droplet: the same whatever its name.
+/// The name of a part that is a droplet: the same whatever the droplet's name.
 pub(crate) fn part_name(id: u64) -> String {
     format!("droplet {id}")
 }

@@ -17,7 +17,7 @@ use crate::{
     source::Prefix,
 };
 
-/// What of a cluster counts.
+/// The addresses of a cluster that count.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
     /// Of its nodes.
@@ -26,7 +26,7 @@ pub(crate) struct Options {
     pub(crate) pod_subnets: bool,
 }
 
-/// What a `k8s:` source is. `find` tells of its nodes' droplets.
+/// The outcome of a `k8s:` source. `find` looks up its nodes' droplets.
 pub(crate) fn outcome<'a>(
     sighting: Sighting<'_, Cluster>,
     find: impl Fn(u64) -> Sighting<'a, Droplet>,

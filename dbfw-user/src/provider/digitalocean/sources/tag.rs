@@ -10,11 +10,11 @@ use crate::{
     },
 };
 
-/// How the names of the parts begin that only the list of GPU droplets has: when it cannot be
+/// Prefix of the names of parts that only the list of GPU droplets has: when it cannot be
 /// read, it is known which parts that is about.
 const GPU: &str = "GPU droplet";
 
-/// What a `tag:` source is. No part: no droplet has the tag.
+/// The outcome of a `tag:` source. No part: no droplet has the tag.
 pub(crate) fn outcome(
     tag: &str,
     tagged: Result<Tagged<'_>, Missed>,

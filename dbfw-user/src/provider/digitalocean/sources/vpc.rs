@@ -12,7 +12,7 @@ use crate::{
     source::Prefix,
 };
 
-/// What a `vpc:` source is.
+/// The outcome of a `vpc:` source.
 pub(crate) fn outcome(sighting: Sighting<'_, Vpc>) -> Outcome {
     match sighting.found {
         Ok(vpc) => {
@@ -32,7 +32,7 @@ pub(crate) fn range(vpc: &Vpc) -> Result<Prefix, FetchError> {
     network(&format!("VPC network {}", clean(&vpc.id, 80)), "ip_range", &vpc.ip_range)
 }
 
-/// What an `ip_addr:` source of a single address is: that address, whatever is known of the
+/// The answer for an `ip_addr:` source of one address: that address, whatever is known of the
 /// networks. DigitalOcean's manual has people paste a network's address without its length.
 pub(crate) fn address<'a>(
     address: IpAddr,

@@ -83,7 +83,7 @@ impl Server {
         zone.replies.retain(|(of, _), _| of != name);
     }
 
-    /// How often something was asked for.
+    /// The number of requests so far.
     pub(super) fn asked(&self, name: &str, kind: &str) -> usize {
         let key = (name.to_owned(), kind.parse().unwrap());
         self.zone.lock().unwrap().asked.get(&key).copied().unwrap_or(0)

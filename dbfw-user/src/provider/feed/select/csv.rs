@@ -68,7 +68,7 @@ impl Table<'_> {
             .map_err(|error| format!("is not CSV, {error}: {UNUSED}"))
     }
 
-    /// Where the line that was read begins, from 1.
+    /// The number of the line at which the record begins, from 1.
     fn line(&self) -> u64 {
         self.record.position().map_or(0, csv::Position::line)
     }

@@ -22,7 +22,7 @@ pub(crate) struct Server {
     asked: Arc<Mutex<Vec<(String, HeaderMap)>>>,
 }
 
-/// What is answered.
+/// The answer to a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Page {
     Answer {

@@ -6,7 +6,7 @@ use super::*;
 
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    Offer(Offered),
+    Decision(Offered),
     Set(Settings),
     Restart,
 }
@@ -52,7 +52,7 @@ enum Said {
     Lapsed,
 }
 
-/// Which plans are confirmed with an offer.
+/// Which plans are confirmed with an decision.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Confirm {
     Nothing,
@@ -220,7 +220,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         Step::Set(Settings { provider, on_empty, max_shrink, allow_any, min })
     });
     let step = prop_oneof![
-        10 => offered().prop_map(Step::Offer), 1 => settings, 1 => Just(Step::Restart),
+        10 => offered().prop_map(Step::Decision), 1 => settings, 1 => Just(Step::Restart),
     ];
     vec(step, 1..16)
 }

@@ -1,11 +1,11 @@
-//! What the account has, for matching addresses to it.
+//! The account's machines and networks, for `dbfw suggest`.
 
 use std::collections::HashMap;
 
 use super::{
     Account,
     facts::Missed,
-    gather::GPUS,
+    fetch::GPUS,
     listing::Listing,
     resource::Resource,
     session::Session,

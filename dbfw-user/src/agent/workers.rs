@@ -31,7 +31,7 @@ use crate::{
 /// Batches of reports waiting for the loop; a task waits when it is full.
 const QUEUE: usize = 64;
 
-/// How an account is asked. Where it changes the task begins anew.
+/// Settings of an account's worker. When they change, the worker is started anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Settings {
     Files,
@@ -62,18 +62,18 @@ struct Task {
 }
 
 /// All of them.
-pub(super) struct Remote {
+pub(super) struct Workers {
     tasks: BTreeMap<Account, Task>,
     /// They outlive the tasks, as the requests they count do.
     stats: BTreeMap<Account, Arc<Stats>>,
     budget: Option<Arc<Mutex<Budget>>>,
     rounds: BTreeMap<Account, Duration>,
     sender: mpsc::Sender<(Account, Vec<Report>)>,
-    /// Where the loop hears from the tasks.
+    /// Reports of the workers, for the loop.
     pub(super) reports: mpsc::Receiver<(Account, Vec<Report>)>,
 }
 
-impl Remote {
+impl Workers {
     /// None is running.
     pub(super) fn new() -> Self {
         let (sender, reports) = mpsc::channel(QUEUE);

@@ -21,7 +21,7 @@ use super::{
     wire::{Droplet, Vpc},
 };
 
-/// What of [`Known`] is about one kind of thing.
+/// The count in [`Known`] of one kind of thing.
 type Part = fn(&mut Known) -> &mut Count;
 
 /// The filter of the list that GPU droplets are in; the default list leaves them out.
@@ -29,7 +29,7 @@ pub(crate) const GPUS: (&str, &str) = ("type", "gpus");
 
 impl Account {
     /// Finds out about things of one kind.
-    pub(crate) async fn gather<R: Resource>(
+    pub(crate) async fn fetch<R: Resource>(
         &self,
         session: &Session<'_>,
         ids: &BTreeSet<R::Id>,
@@ -153,9 +153,9 @@ impl Account {
         keys: &'k BTreeSet<K>,
         ask: impl Fn(&'k K) -> F,
     ) -> BTreeMap<K, Result<T, Missed>> {
-        let order = lock(&self.wheel).order(kind, keys);
+        let order = lock(&self.cursor).order(kind, keys);
         let answers = join_all(order.iter().copied().map(ask)).await;
-        lock(&self.wheel).came(kind, order.iter().zip(&answers));
+        lock(&self.cursor).came(kind, order.iter().zip(&answers));
         order.into_iter().cloned().zip(answers).collect()
     }
 

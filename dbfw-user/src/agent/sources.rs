@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::time::sleep;
 
 use super::{
-    enforced::{Offer, Refused},
+    enforced::{Decision, Refused},
     lists::List,
     logging,
     state::{Agent, with_provider},
@@ -51,7 +51,7 @@ impl Agent {
             tracing::warn!("and {} more: dbfw sources has them all", told - MAX_TOLD);
         }
         for database in &changed {
-            self.settle(database, &BTreeSet::new());
+            self.reevaluate(database, &BTreeSet::new());
         }
     }
 
@@ -83,7 +83,7 @@ impl Agent {
 
     /// A round over everything that was asked of an account has ended.
     fn end_round(&mut self, account: Account, took: Duration) {
-        self.remote.round(account, took);
+        self.workers.round(account, took);
         let databases = match account {
             // Of files, a round is about those that changed.
             Account::Files => std::mem::take(&mut self.read_files).into_iter().collect(),
@@ -129,27 +129,27 @@ impl Agent {
         // Patience with what nobody answers ends by the clock, too.
         changed |= self.enforced.values().any(|enforced| enforced.is_waiting());
         if changed {
-            self.settle_all(&BTreeSet::new());
+            self.reevaluate_all(&BTreeSet::new());
         }
     }
 
     /// [`Agent::settle`] for every database.
-    pub(super) fn settle_all(&mut self, confirmed: &BTreeSet<String>) {
+    pub(super) fn reevaluate_all(&mut self, confirmed: &BTreeSet<String>) {
         let names: Vec<String> = self.config.databases.iter().map(|d| d.name.clone()).collect();
         for name in names {
-            self.settle(&name, confirmed);
+            self.reevaluate(&name, confirmed);
         }
     }
 
     /// Waits until every list in a file was read and taken in: at most [`FILES_PATIENCE`], and
     /// what was not read by then counts as soon as it is.
     pub(super) async fn read_files(&mut self) {
-        let Some(mut done) = self.remote.refresh_files() else { return };
+        let Some(mut done) = self.workers.refresh_files() else { return };
         let mut late = pin!(sleep(FILES_PATIENCE));
         loop {
             tokio::select! {
                 biased;
-                Some((account, reports)) = self.remote.reports.recv() => {
+                Some((account, reports)) = self.workers.reports.recv() => {
                     self.learn(account, reports);
                 }
                 _ = &mut done => return,
@@ -177,7 +177,7 @@ impl Agent {
 
     /// Puts what is known of a database's sources in force, as far as the guards allow; the
     /// kernel follows with [`Agent::converge`].
-    pub(super) fn settle(&mut self, database: &str, confirmed: &BTreeSet<String>) {
+    pub(super) fn reevaluate(&mut self, database: &str, confirmed: &BTreeSet<String>) {
         self.must_converge = true;
         let now = self.expiry.now();
         let databases = &self.config.databases;
@@ -185,20 +185,20 @@ impl Agent {
         let database = &database;
         let candidate = self.compose(database, now);
         let enforced = self.enforced.entry(database.name.clone()).or_default();
-        let offer = enforced.offer(database, candidate, confirmed, now);
-        if let Offer::Accepted { confirmed: Some(plan) } = &offer {
+        let decision = enforced.decide(database, candidate, confirmed, now);
+        if let Decision::Accepted { confirmed: Some(plan) } = &decision {
             tracing::warn!(database = %database.name, plan, "confirmed by the operator");
         }
         self.history.record_decision(
             self.generation,
             database,
-            &offer,
+            &decision,
             self.enforced.get(&database.name),
         );
         self.tell_trouble(&database.name);
     }
 
-    /// What is in force is as fresh as the list it came from, if the list is what is in force.
+    /// Notes that the rules in force are as fresh as the list, if they are the list's.
     fn confirm(&mut self, database: &str) {
         let read_at =
             self.lists.get(database).filter(|l| l.error.is_none()).and_then(|l| l.read_at);
@@ -221,7 +221,7 @@ impl Agent {
         self.sync.finished(database, took, outcome);
     }
 
-    /// Why what a database trusts is not wholly up to date.
+    /// The cause of the first failure that keeps a database's sources from being up to date.
     fn failure_of(&self, database: &str) -> Option<Cause> {
         let config = self.config.databases.iter().find(|config| config.name == database)?;
         let list = self.lists.get(database).filter(|_| config.provider.is_some());
@@ -261,7 +261,7 @@ impl Agent {
         };
     }
 
-    /// Why the list of a database could not be read, or is not in force.
+    /// The problem that keeps a database's list from being read or from being in force.
     pub(super) fn trouble(&self, database: &str) -> Option<String> {
         let error = self.lists.get(database).and_then(|list| list.error.as_ref());
         let refused = self.enforced.get(database).and_then(|e| e.refused.as_ref());

@@ -1,5 +1,5 @@
-//! Whose turn it is where the budget does not pay for a whole round: whoever the last round
-//! did not come to. Pure.
+//! Fair order of requests when the budget cannot pay for a whole round: those that the last one did
+//! not reach come first.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,16 +9,16 @@ use std::{
 use super::facts::Missed;
 use crate::answers::Cause;
 
-/// Where the next round begins, by what is asked for.
+/// The position at which the next round begins, by what is asked for.
 #[derive(Debug, Default)]
-pub(crate) struct Wheel {
+pub(crate) struct Cursor {
     /// The first that the last round did not come to, by kind.
     first: BTreeMap<&'static str, String>,
     /// Rounds that ended early.
     short: usize,
 }
 
-impl Wheel {
+impl Cursor {
     /// All of `keys`, in the order to ask for them.
     pub(crate) fn order<'k, K: Display>(
         &self,
@@ -33,7 +33,7 @@ impl Wheel {
         order
     }
 
-    /// Takes in how far a round came: answers in the order of [`Wheel::order`].
+    /// Takes in how far a round came: answers in the order of [`Cursor::order`].
     pub(crate) fn came<'a, K: Display, T: 'a>(
         &mut self,
         kind: &'static str,
@@ -51,7 +51,7 @@ impl Wheel {
         self.short = self.short.wrapping_add(1);
     }
 
-    /// How many did: each of them lets another kind begin.
+    /// The number of rounds that did: each lets another kind begin.
     pub(crate) fn short(&self) -> usize {
         self.short
     }
@@ -67,29 +67,29 @@ mod tests {
     use super::*;
     use crate::answers::FetchError;
 
-    /// How a round with `budget` requests goes.
-    fn round(wheel: &mut Wheel, keys: &BTreeSet<u64>, budget: usize) -> Vec<u64> {
-        let order = wheel.order("droplets", keys);
+    /// The keys that a round with `budget` requests asks for.
+    fn round(cursor: &mut Cursor, keys: &BTreeSet<u64>, budget: usize) -> Vec<u64> {
+        let order = cursor.order("droplets", keys);
         let answer = |at: usize| match at < budget {
             true => Ok(()),
             false => Err(Missed::Failed(FetchError::new(Cause::RateLimited, "used up"))),
         };
         let answers: Vec<_> = (0..order.len()).map(answer).collect();
-        wheel.came("droplets", order.iter().zip(&answers));
+        cursor.came("droplets", order.iter().zip(&answers));
         order.into_iter().take(budget).copied().collect()
     }
 
     #[test]
     fn a_short_round_goes_on_where_the_last_one_ended() {
         let keys: BTreeSet<u64> = (0..10).collect();
-        let mut wheel = Wheel::default();
-        assert_eq!(round(&mut wheel, &keys, 4), [0, 1, 2, 3]);
-        assert_eq!(round(&mut wheel, &keys, 4), [4, 5, 6, 7]);
-        assert_eq!(round(&mut wheel, &keys, 4), [8, 9, 0, 1]);
-        assert_eq!(round(&mut wheel, &keys, 0), [0; 0]);
-        assert_eq!(round(&mut wheel, &keys, 10).first(), Some(&2));
-        assert_eq!(round(&mut wheel, &keys, 1), [0], "after a whole round from the beginning");
+        let mut cursor = Cursor::default();
+        assert_eq!(round(&mut cursor, &keys, 4), [0, 1, 2, 3]);
+        assert_eq!(round(&mut cursor, &keys, 4), [4, 5, 6, 7]);
+        assert_eq!(round(&mut cursor, &keys, 4), [8, 9, 0, 1]);
+        assert_eq!(round(&mut cursor, &keys, 0), [0; 0]);
+        assert_eq!(round(&mut cursor, &keys, 10).first(), Some(&2));
+        assert_eq!(round(&mut cursor, &keys, 1), [0], "after a whole round from the beginning");
         let others: BTreeSet<u64> = (5..10).collect();
-        assert_eq!(round(&mut wheel, &others, 1), [5], "it is wanted no more");
+        assert_eq!(round(&mut cursor, &others, 1), [5], "it is wanted no more");
     }
 }
