@@ -48,11 +48,28 @@ pub struct Resolution {
     pub never_answered: bool,
 }
 
-/// How a source is, for people.
+/// The state of a source's resolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceState {
+    /// It was not asked for yet.
+    Pending,
+    /// Its answer is current.
+    Ok,
+    /// It could not be refreshed: what it last resolved to stays in force.
+    Stale,
+    /// The provider says that it does not exist any more; its prefixes will go.
+    Gone,
+    /// It stands for no address.
+    Unresolvable,
+    /// `max_stale` is over for some of it.
+    Expired,
+}
+
+/// The resolution of a source, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceState {
-    /// pending, ok, stale, gone, unresolvable, expired.
-    pub state: &'static str,
+pub struct SourceReport {
+    /// Its state.
+    pub state: SourceState,
     /// The request that was answered.
     pub from: Option<String>,
     /// When what is in force was last confirmed.
@@ -169,7 +186,7 @@ impl Cache {
     }
 
     /// How a source is.
-    pub fn state(&self, key: &SourceKey) -> SourceState {
+    pub fn state(&self, key: &SourceKey) -> SourceReport {
         match self.entries.get(key) {
             Some(entry) => entry.state(),
             None => Entry::default().state(),

@@ -9,7 +9,7 @@ mod list_id;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-pub use cache::{Cache, Limits, Resolution, SourceState, Stored};
+pub use cache::{Cache, Limits, Resolution, SourceReport, SourceState, Stored};
 pub use error::{Cause, FetchError};
 pub use list_id::{ClusterId, ListId};
 

@@ -16,8 +16,13 @@ use crate::{
         wire::{ControlError, ControlErrorKind, Reply, Request, Text},
     },
     datapath::DatapathError,
-    readers::{explain, sources::sources, status},
-    traffic::drops::{Clock, Names},
+    readers::{
+        drops::{self, Names},
+        explain,
+        sources::sources,
+        status,
+    },
+    traffic::drops::Clock,
 };
 
 impl Agent {
@@ -136,7 +141,7 @@ impl Agent {
             interface: &|index| self.interface_name(index),
             clock,
         };
-        let top = self.top.top(limit, &names);
+        let top = drops::top(&self.top, limit, &names);
         if !follow {
             return call.answer(&top);
         }

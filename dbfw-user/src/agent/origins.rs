@@ -10,9 +10,11 @@ use super::{
     state::{Agent, with_provider},
 };
 use crate::{
+    answers,
     config::DatabaseConfig,
     control::wire::{
-        AccountStatus, DatabaseStatus, LiveConnection, ProviderStatus, RefusedPlan, Status,
+        AccountStatus, DatabaseStatus, ListState, LiveConnection, ProviderStatus, RefusedPlan,
+        SourceState, Status,
     },
     metrics::{ProviderScrape, SourceScrape},
     provider::{stats::Stats, worker::Account},
@@ -41,10 +43,14 @@ impl Agent {
         }
         if !self.can_ask(key.kind()) {
             let error = "write [digitalocean] with a token_file in the configuration".to_owned();
-            return Some(SourceDetail { state: "unresolvable", error: Some(error), ..literal() });
+            return Some(SourceDetail {
+                state: SourceState::Unresolvable,
+                error: Some(error),
+                ..literal()
+            });
         }
         Some(SourceDetail {
-            state: state.state,
+            state: state.state.into(),
             resolved_from: state.from,
             age_seconds: state.answered_at.map(|at| age(at).as_secs()),
             unresolved: state.unresolved,
@@ -86,6 +92,8 @@ impl Agent {
     }
 
     fn tally(&self, database: &str) -> Tally {
+        use answers::SourceState::{Expired, Gone, Ok, Pending, Stale, Unresolvable};
+
         let mut tally = Tally::default();
         let databases = self.policy.databases().iter();
         let rules = databases.filter(|policy| policy.name == database).flat_map(|d| &d.rules);
@@ -93,9 +101,9 @@ impl Agent {
         for source in asked.filter(|source| Account::resolving(source.kind()).is_some()) {
             let state = self.cache.state(source.key());
             match state.state {
-                "stale" | "gone" | "expired" => tally.stale += 1,
-                "unresolvable" => tally.unresolved += 1,
-                _ => {}
+                Stale | Gone | Expired => tally.stale += 1,
+                Unresolvable => tally.unresolved += 1,
+                Pending | Ok => {}
             }
             let old = state.answered_at.map(age);
             tally.oldest = tally.oldest.max(old);
@@ -130,21 +138,21 @@ impl Agent {
         let enforced = self.enforced.get(&database.name);
         let last_success = enforced.and_then(|enforced| enforced.accepted_at);
         let state = if enforced.is_some_and(|enforced| enforced.refused.is_some()) {
-            "refused"
+            ListState::Refused
         } else if last_success.is_none()
             && enforced.is_none_or(|e| !e.guarded().iter().any(is_listed))
         {
-            "never"
+            ListState::Never
         } else if list.is_none_or(|list| list.error.is_some() || list.from_snapshot)
             || last_success.is_none()
         {
-            "stale"
+            ListState::Stale
         } else {
-            "ok"
+            ListState::Ok
         };
         Some(ProviderStatus {
             name,
-            state: state.to_owned(),
+            state,
             last_success,
             age_seconds: last_success.map(|at| age(at).as_secs()),
             error: self.trouble(&database.name),
@@ -224,7 +232,7 @@ impl Agent {
 fn refused_plan(refused: &Refused) -> RefusedPlan {
     RefusedPlan {
         id: refused.id.clone(),
-        guard: refused.guard().as_str().to_owned(),
+        guard: refused.guard().into(),
         message: refused.message(),
         lost: refused.lost.iter().take(MAX_SHOWN).map(ToString::to_string).collect(),
         lost_total: refused.lost.len(),
@@ -260,7 +268,7 @@ fn live_connection(cut: &Cut) -> LiveConnection {
 
 fn literal() -> SourceDetail {
     SourceDetail {
-        state: "literal",
+        state: SourceState::Literal,
         resolved_from: None,
         age_seconds: None,
         unresolved: Vec::new(),

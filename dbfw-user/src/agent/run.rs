@@ -19,11 +19,12 @@ use crate::{
     datapath::Events,
     protection::Protection,
     provider::worker::{Account, Report},
+    readers::drops::{self, Names},
     state::{
         expiry::{Reading, Step},
         snapshot::SnapshotError,
     },
-    traffic::drops::{self, Clock, Names},
+    traffic::drops::Clock,
 };
 
 /// Time between two readings of protection from the kernel.
@@ -232,7 +233,7 @@ impl Agent {
         };
         for event in &taken {
             // Fails only if the followers just left.
-            let _ = self.follow.send(drops::to_wire(event, &names));
+            let _ = self.follow.send(drops::event(event, &names));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{configuration::Standing, state::Agent};
 use crate::{
-    control::wire::{self, AgentStatus, BackstopStatus, InterfaceStatus, Status},
+    control::wire::{self, AgentStatus, BackstopStatus, InterfaceMode, InterfaceStatus, Status},
     datapath::{HookMode, Layer},
     metrics::{self, InterfaceScrape},
     protection::Protection,
@@ -88,14 +88,14 @@ impl Agent {
         let attached = self.datapath.attachments().iter().map(|attachment| InterfaceStatus {
             name: attachment.interface.clone(),
             ifindex: attachment.index,
-            mode: attachment.mode.as_str().to_owned(),
+            mode: attachment.mode.into(),
             healthy: true,
             detail: attachment.detail.clone(),
         });
         let failed = self.attach_errors.iter().map(|(name, error)| InterfaceStatus {
             name: name.clone(),
             ifindex: self.interfaces.iter().find(|i| i.name == *name).map_or(0, |i| i.index),
-            mode: "none".to_owned(),
+            mode: InterfaceMode::None,
             healthy: false,
             detail: Some(error.clone()),
         });
@@ -121,17 +121,7 @@ impl Agent {
     /// The metrics, read now.
     pub(super) fn scrape(&self) -> String {
         let protection = self.protection();
-        let interfaces = self
-            .interface_status(&protection)
-            .into_iter()
-            // One that needs no attachment is not one that lacks it.
-            .filter(|interface| !(interface.healthy && interface.mode == "none"))
-            .map(|interface| InterfaceScrape {
-                name: interface.name,
-                mode: interface.mode,
-                attached: interface.healthy,
-            })
-            .collect();
+        let interfaces = InterfaceScrape::of(self.interface_status(&protection));
         let mut scrape = scrape(&self.view(), interfaces, self.sync.clone(), self.config_ok());
         scrape.protection = protection.state();
         scrape.providers = self.provider_scrape();

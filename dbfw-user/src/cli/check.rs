@@ -66,7 +66,7 @@ fn checked(config: &Config) -> Checked {
             .map(|database| CheckedDatabase {
                 name: database.name.clone(),
                 ports: database.ports.iter().map(ToString::to_string).collect(),
-                mode: database.mode.as_str().to_owned(),
+                mode: database.mode.into(),
                 sources: database.trusted_sources.iter().map(ToString::to_string).collect(),
                 provider: database.provider.as_ref().map(ToString::to_string),
             })

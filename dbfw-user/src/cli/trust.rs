@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{args::TrustVerb, context::Context, exit::Exit, note, warn};
 use crate::{
-    control::wire::{Request, SourceStatus, Sources, TrustList},
+    control::wire::{Request, SourceState, SourceStatus, Sources, TrustList},
     source::{Origin, TrustedSource},
 };
 
@@ -61,7 +61,7 @@ fn resolved(sources: &Sources, database: &str, source: &TrustedSource) -> String
             let first: Vec<_> = known.prefixes.iter().take(3).cloned().collect();
             format!("trusted from now on: {}{more}", first.join(", "))
         }
-        Some(known) if known.state != "pending" => {
+        Some(known) if known.state != SourceState::Pending => {
             let why = known.error.clone().or_else(|| {
                 known.unresolved.first().map(|part| format!("{}: {}", part.part, part.why))
             });
@@ -93,9 +93,9 @@ mod tests {
         status.prefixes = (1..9).map(|n| format!("10.0.0.{n}/32")).collect();
         assert_eq!(said(&status), "trusted from now on: 10.0.0.1/32, 10.0.0.2/32, 10.0.0.3/32, …");
         status.prefixes.clear();
-        status.state = "pending".to_owned();
+        status.state = SourceState::Pending;
         assert_eq!(said(&status), waiting);
-        (status.state, status.error) = ("stale".to_owned(), Some("no answer".to_owned()));
+        (status.state, status.error) = (SourceState::Stale, Some("no answer".to_owned()));
         assert_eq!(
             said(&status),
             "it stands for no address yet (no answer); dbfw sources shows when it does"

@@ -19,7 +19,10 @@ use prometheus_client::{
 
 #[cfg(doc)]
 use crate::traffic::drops::NO_DATABASE;
-use crate::{control::wire::Protection, provider::stats::StatsSnapshot};
+use crate::{
+    control::wire::{InterfaceMode, InterfaceStatus, Protection},
+    provider::stats::StatsSnapshot,
+};
 
 pub use catalogue::{Kind, Metric, catalogue, catalogue_table};
 pub use sync::{BUCKETS, DatabaseSync, Durations, Outcome, SyncCounters};
@@ -28,7 +31,8 @@ pub use sync::{BUCKETS, DatabaseSync, Durations, Outcome, SyncCounters};
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Values of the label `mode` of `dbfw_attached`.
-pub const MODES: [&str; 3] = ["native", "tcx", "generic"];
+pub const MODES: [InterfaceMode; 3] =
+    [InterfaceMode::Native, InterfaceMode::Tcx, InterfaceMode::Generic];
 
 /// Values of the label `state` of `dbfw_protection`.
 pub const PROTECTION_STATES: [(Protection, &str); 3] = [
@@ -100,10 +104,25 @@ pub struct ProviderScrape {
 pub struct InterfaceScrape {
     /// Name.
     pub name: String,
-    /// One of [`MODES`]; anything else shows as attached in none.
-    pub mode: String,
+    /// The hook; one that is not among [`MODES`] shows as attached in none.
+    pub mode: InterfaceMode,
     /// Read back from the kernel: our program, with our maps.
     pub attached: bool,
+}
+
+impl InterfaceScrape {
+    /// The interfaces of a status, without those that need no attachment.
+    pub fn of(interfaces: Vec<InterfaceStatus>) -> Vec<Self> {
+        interfaces
+            .into_iter()
+            .filter(|interface| !(interface.healthy && interface.mode == InterfaceMode::None))
+            .map(|InterfaceStatus { name, mode, healthy, .. }| Self {
+                name,
+                mode,
+                attached: healthy,
+            })
+            .collect()
+    }
 }
 
 /// The counters of one database, in the order of [`Family::ALL`] and [`Reason::DROPS`].

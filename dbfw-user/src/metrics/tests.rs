@@ -5,7 +5,8 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::{
-    answers::Cause, policy::Guard, provider::stats::StatsSnapshot, traffic::drops::NO_DATABASE,
+    answers::Cause, control::wire::InterfaceMode, policy::Guard, provider::stats::StatsSnapshot,
+    traffic::drops::NO_DATABASE,
 };
 
 const DOCS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md"));
@@ -19,8 +20,8 @@ fn scrape() -> Scrape {
         up: true,
         protection: Protection::Degraded,
         interfaces: vec![
-            InterfaceScrape { name: "eth0".into(), mode: "native".into(), attached: true },
-            InterfaceScrape { name: "eth1".into(), mode: "none".into(), attached: false },
+            InterfaceScrape { name: "eth0".into(), mode: InterfaceMode::Native, attached: true },
+            InterfaceScrape { name: "eth1".into(), mode: InterfaceMode::None, attached: false },
         ],
         packets: [NO_DATABASE, "orders"]
             .map(|name| {

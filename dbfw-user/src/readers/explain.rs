@@ -7,7 +7,7 @@ use dbfw_core::Port;
 
 use super::status::{View, map_entry};
 use crate::{
-    control::wire::{CoveringSource, Explanation, Lookup},
+    control::wire::{self, CoveringSource, Explanation, Lookup},
     datapath::{DatabaseSlot, DatapathError},
     source::Prefix,
 };
@@ -90,7 +90,7 @@ fn explain_one(
     } else {
         Verdict::Drop
     });
-    let reason = Reason::from_u8(outcome.trace.reason).map_or("unknown", Reason::as_str);
+    let reason = Reason::from_u8(outcome.trace.reason);
     let sources = view
         .policy
         .covering(address)
@@ -111,9 +111,9 @@ fn explain_one(
         address,
         port: port.to_string(),
         database: database.map(|database| database.name.clone()),
-        mode: database.map(|database| database.mode.as_str().to_owned()),
-        verdict: verdict.as_str().to_owned(),
-        reason: reason.to_owned(),
+        mode: database.map(|database| database.mode.into()),
+        verdict: verdict.into(),
+        reason: reason.map_or(wire::Reason::Unknown, Into::into),
         program: view.program.to_owned(),
         prefix: prefix.map(|prefix| prefix.to_string()),
         sources,

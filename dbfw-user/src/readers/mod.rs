@@ -1,5 +1,6 @@
-//! Documents about the maps and the policy, the same from the agent and from the pins.
+//! Documents about maps, policy and traffic, the same from the agent and from the pins.
 
+pub mod drops;
 pub mod explain;
 pub mod offline;
 pub mod scrape;

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     config::AgentConfig,
     control::wire::{
-        self, BackstopStatus, Explanation, InterfaceStatus, Lookup, MapEntry, ProviderStatus,
-        Status,
+        self, BackstopStatus, Explanation, InterfaceMode, InterfaceStatus, ListState, Lookup,
+        MapEntry, ProviderStatus, Status,
     },
     datapath::{
         self, DatapathError, HookMode, Interface, KernelVersion, Layer, PinnedLink, Reader,
@@ -189,7 +189,7 @@ pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
             let list = snapshot.database(&database.name)?.list.as_ref()?;
             Some(ProviderStatus {
                 name: list.provider.clone(),
-                state: "stale".to_owned(),
+                state: ListState::Stale,
                 last_success: Some(list.last_success),
                 age_seconds: Some(status::age_seconds(list.last_success)),
                 error: Some("no agent answers".to_owned()),
@@ -294,15 +294,7 @@ pub fn metrics(agent: &AgentConfig) -> anyhow::Result<String> {
         Ok(attached) => (attached.interfaces, attached.protection),
         Err(_) => (Vec::new(), Protection::Unknown),
     };
-    let interfaces = interfaces
-        .into_iter()
-        .filter(|interface| !(interface.healthy && interface.mode == "none"))
-        .map(|interface| InterfaceScrape {
-            name: interface.name,
-            mode: interface.mode,
-            attached: interface.healthy,
-        })
-        .collect();
+    let interfaces = InterfaceScrape::of(interfaces);
     let mut scrape = scrape(&offline.view(), interfaces, SyncCounters::default(), true);
     scrape.protection = protection.state();
     metrics::render(&scrape).context("cannot write the metrics")
@@ -339,7 +331,7 @@ fn interface_status(link: &PinnedLink, here: &[Interface]) -> InterfaceStatus {
     InterfaceStatus {
         name: interface.map_or_else(|| link.pin.clone(), |interface| interface.name.clone()),
         ifindex,
-        mode: link.mode.map_or("none", HookMode::as_str).to_owned(),
+        mode: link.mode.map_or(InterfaceMode::None, Into::into),
         healthy: detail.is_none(),
         detail,
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::status::View;
 use crate::{
-    control::wire::{SourceStatus, Sources, Unresolved},
+    control::wire::{SourceState, SourceStatus, Sources, Unresolved},
     datapath::DatapathError,
     policy::RuleKey,
     source::{Prefix, Rule, SourceKey},
@@ -17,8 +17,8 @@ use crate::{
 /// How a source that had to be asked for is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceDetail {
-    /// pending, ok, stale, gone, unresolvable, expired.
-    pub state: &'static str,
+    /// The state of its resolution.
+    pub state: SourceState,
     /// The request that was answered.
     pub resolved_from: Option<String>,
     /// Seconds since that answer was last confirmed.
@@ -71,10 +71,10 @@ fn status_of(rule: &Rule, detail: Option<SourceDetail>, now: Timestamp) -> Sourc
     let expires_at = rule.kind.expires_at();
     let is_over = expires_at.is_some_and(|at| at <= now);
     let state = match &detail {
-        _ if is_over => "expired",
-        _ if is_literal => "literal",
+        _ if is_over => SourceState::Expired,
+        _ if is_literal => SourceState::Literal,
         Some(detail) => detail.state,
-        None => "pending",
+        None => SourceState::Pending,
     };
     let mut status = SourceStatus {
         database: String::new(),
@@ -85,7 +85,7 @@ fn status_of(rule: &Rule, detail: Option<SourceDetail>, now: Timestamp) -> Sourc
         prefixes: rule.prefixes.iter().map(Prefix::to_string).collect(),
         packets: 0,
         last_hit: None,
-        state: state.to_owned(),
+        state,
         resolved_from: None,
         age_seconds: None,
         unresolved: Vec::new(),
@@ -119,7 +119,7 @@ mod tests {
 
     fn detail() -> SourceDetail {
         SourceDetail {
-            state: "stale",
+            state: SourceState::Stale,
             resolved_from: Some("GET /v2/droplets?tag_name=backend".to_owned()),
             age_seconds: Some(90),
             unresolved: vec![("droplet 7".to_owned(), "is still being created".to_owned())],
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_source_that_stands_for_nothing_is_told_with_the_reason() {
         let status = status_of(&rule("tag:backend", &[]), Some(detail()), at("12:00:00"));
-        assert_eq!((status.state.as_str(), status.prefixes.len()), ("stale", 0));
+        assert_eq!((status.state, status.prefixes.len()), (SourceState::Stale, 0));
         assert_eq!(status.age_seconds, Some(90));
         assert_eq!(status.unresolved[0].why, "is still being created");
         assert_eq!(status.error.as_deref(), Some("no answer"));
@@ -144,10 +144,10 @@ mod tests {
     #[test]
     fn the_state_of_what_was_not_asked_for() {
         let state = |rule: &Rule, time| status_of(rule, None, at(time)).state;
-        assert_eq!(state(&rule("tag:backend", &[]), "12:00:00"), "pending");
+        assert_eq!(state(&rule("tag:backend", &[]), "12:00:00"), SourceState::Pending);
         let address = rule("ip_addr:10.0.0.1", &["10.0.0.1"]);
-        assert_eq!(state(&address, "13:59:59"), "literal");
-        assert_eq!(state(&address, "14:00:00"), "expired");
+        assert_eq!(state(&address, "13:59:59"), SourceState::Literal);
+        assert_eq!(state(&address, "14:00:00"), SourceState::Expired);
     }
 
     #[test]
@@ -155,8 +155,8 @@ mod tests {
         let address = rule("ip_addr:10.0.0.0", &["10.0.0.0"]);
         let status = status_of(&address, Some(detail()), at("12:00:00"));
         assert_eq!(
-            (status.state.as_str(), status.error, status.age_seconds),
-            ("literal", None, None)
+            (status.state, status.error, status.age_seconds),
+            (SourceState::Literal, None, None)
         );
         assert_eq!(status.notes, ["a note"]);
     }

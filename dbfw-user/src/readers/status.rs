@@ -7,7 +7,7 @@ use dbfw_core::Port;
 use jiff::Timestamp;
 
 use crate::{
-    control::wire::{DatabaseStatus, InterfaceStatus, MapEntry},
+    control::wire::{DatabaseStatus, InterfaceMode, InterfaceStatus, MapEntry},
     datapath::{DatabaseSlot, DatapathError, Interface, Reader, Sets, Totals},
     policy::{Policy, SlotTable},
     protection::Degradation,
@@ -44,7 +44,7 @@ pub fn unfiltered(degradation: &Degradation) -> Option<InterfaceStatus> {
     Some(InterfaceStatus {
         name: name.clone(),
         ifindex,
-        mode: "none".to_owned(),
+        mode: InterfaceMode::None,
         healthy: false,
         detail: Some(detail),
     })
@@ -55,7 +55,7 @@ pub fn filtered_below(interface: &Interface) -> InterfaceStatus {
     InterfaceStatus {
         name: interface.name.clone(),
         ifindex: interface.index,
-        mode: "none".to_owned(),
+        mode: InterfaceMode::None,
         healthy: true,
         detail: Some("the interfaces below it are filtered".to_owned()),
     }
@@ -82,7 +82,7 @@ pub fn databases(view: &View<'_>) -> Result<Vec<DatabaseStatus>, DatapathError> 
             let packets = |pick: fn(&Totals) -> u64| totals.iter().map(pick).sum();
             Ok(DatabaseStatus {
                 ports: database.ports.iter().map(Port::to_string).collect(),
-                mode: database.mode.as_str().to_owned(),
+                mode: database.mode.into(),
                 sources: rules_of(view.policy, database.id),
                 prefixes_ipv4: view.policy.prefixes(database.id, Family::V4),
                 prefixes_ipv6: view.policy.prefixes(database.id, Family::V6),

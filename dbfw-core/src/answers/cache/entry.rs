@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Limits, SourceState};
+use super::{Limits, SourceReport, SourceState};
 use crate::{
     answers::{Answer, FetchError, Part, Unanswered},
     source::Prefix,
@@ -236,7 +236,7 @@ impl Entry {
         changed
     }
 
-    pub(super) fn state(&self) -> SourceState {
+    pub(super) fn state(&self) -> SourceReport {
         let mut unresolved = Vec::new();
         let rest = self.unanswered.as_ref();
         let mut failed = rest.is_some();
@@ -259,19 +259,19 @@ impl Entry {
             unresolved.push(("the whole".to_owned(), why.clone()));
         }
         let state = if !self.asked && self.answered_at.is_none() {
-            "pending"
+            SourceState::Pending
         } else if !self.lapsed.is_empty() {
-            "expired"
+            SourceState::Expired
         } else if self.gone.is_some() && !self.prefixes.is_empty() {
-            "gone"
+            SourceState::Gone
         } else if self.error.is_some() || failed || !self.asked {
-            "stale"
+            SourceState::Stale
         } else if self.prefixes.is_empty() {
-            "unresolvable"
+            SourceState::Unresolvable
         } else {
-            "ok"
+            SourceState::Ok
         };
-        SourceState {
+        SourceReport {
             state,
             from: Some(self.from.clone()).filter(|from| !from.is_empty()),
             answered_at: self.answered_at,

@@ -45,16 +45,16 @@ fn now_trusted(cache: &Cache) -> Vec<String> {
 #[test]
 fn a_failure_takes_nothing_away() {
     let mut cache = cache(None);
-    assert_eq!(cache.state(&key()).state, "pending");
+    assert_eq!(cache.state(&key()).state, SourceState::Pending);
     assert!(!cache.accept(&key(), Outcome::Failed(error()), at(0)));
     assert!(cache.resolution(&key()).never_answered);
     assert!(cache.accept(&key(), answer(&[("a", &["10.0.0.1"]), ("b", &["10.0.0.2"])]), at(1)));
-    assert_eq!(cache.state(&key()).state, "ok");
+    assert_eq!(cache.state(&key()).state, SourceState::Ok);
     for second in 2..100_000 {
         assert!(!cache.accept(&key(), Outcome::Failed(error()), at(second)));
     }
     assert_eq!(now_trusted(&cache), ["10.0.0.1/32", "10.0.0.2/32"]);
-    assert_eq!(cache.state(&key()).state, "stale");
+    assert_eq!(cache.state(&key()).state, SourceState::Stale);
     assert_eq!(cache.state(&key()).answered_at, Some(at(1)));
 }
 
@@ -65,7 +65,7 @@ fn a_failed_part_keeps_what_it_had_and_the_others_move_on() {
     cache.accept(&key(), answer(&[("a", &["fails"]), ("b", &["10.0.0.3"])]), at(1));
     assert_eq!(now_trusted(&cache), ["10.0.0.1/32", "10.0.0.3/32"]);
     let state = cache.state(&key());
-    assert_eq!(state.state, "stale");
+    assert_eq!(state.state, SourceState::Stale);
     assert_eq!(state.unresolved, [("a".to_owned(), error().message)]);
     cache.accept(&key(), answer(&[("b", &["10.0.0.3"])]), at(2));
     assert_eq!(now_trusted(&cache), ["10.0.0.3/32"], "a complete answer without it");
@@ -77,7 +77,7 @@ fn gone_is_believed_after_a_while_of_nothing_else() {
         let mut cache = cache(None);
         cache.accept(&key(), answer(&[("a", &["10.0.0.1"])]), at(0));
         assert!(!cache.accept(&key(), outcome.clone(), at(10)));
-        assert_eq!(cache.state(&key()).state, "gone");
+        assert_eq!(cache.state(&key()).state, SourceState::Gone);
         assert!(!cache.accept(&key(), outcome.clone(), at(129)));
         assert!(!cache.accept(&key(), Outcome::Failed(error()), at(130)), "begins anew");
         assert!(!cache.accept(&key(), outcome.clone(), at(131)));
@@ -85,7 +85,7 @@ fn gone_is_believed_after_a_while_of_nothing_else() {
         assert!(cache.accept(&key(), outcome.clone(), at(251)));
         assert_eq!(now_trusted(&cache), [""; 0]);
         assert!(cache.accept(&key(), answer(&[("a", &["10.0.0.1"])]), at(252)), "it is back");
-        assert_eq!(cache.state(&key()).state, "ok");
+        assert_eq!(cache.state(&key()).state, SourceState::Ok);
     }
 }
 
@@ -113,10 +113,10 @@ fn max_stale_ends_what_cannot_be_refreshed() {
     assert!(!cache.sweep(at(3609)));
     assert!(cache.sweep(at(3610)));
     assert_eq!(now_trusted(&cache), [""; 0]);
-    assert_eq!(cache.state(&key()).state, "expired");
+    assert_eq!(cache.state(&key()).state, SourceState::Expired);
     assert!(cache.accept(&key(), answer(&[("a", &["10.0.0.1"])]), at(3700)));
     assert_eq!(now_trusted(&cache), ["10.0.0.1/32"]);
-    assert_eq!(cache.state(&key()).state, "ok");
+    assert_eq!(cache.state(&key()).state, SourceState::Ok);
     assert!(cache.resolution(&key()).lapsed.is_empty());
 }
 
@@ -129,7 +129,7 @@ fn what_is_stored_comes_back() {
     let mut again = Cache::new(cache.limits);
     again.restore(serde_json::from_str(&text).unwrap(), at(50));
     assert_eq!(now_trusted(&again), ["10.0.0.1/32", "10.0.0.2/32"]);
-    assert_eq!(again.state(&key()).state, "stale");
+    assert_eq!(again.state(&key()).state, SourceState::Stale);
     again.accept(&key(), answer(&[("a", &["fails"]), ("b", &["10.0.0.3"])]), at(60));
     assert_eq!(now_trusted(&again), ["10.0.0.1/32", "10.0.0.3/32"]);
 }
@@ -142,7 +142,7 @@ fn what_nobody_wants_is_forgotten() {
     assert!(cache.resolution(&key()).known);
     cache.retain(&BTreeSet::new());
     assert!(!cache.resolution(&key()).known);
-    assert_eq!(cache.state(&key()).state, "pending");
+    assert_eq!(cache.state(&key()).state, SourceState::Pending);
     assert!(cache.accept(&key(), answer(&[("a", &["10.0.0.1"])]), at(1)));
     assert_eq!(now_trusted(&cache), ["10.0.0.1/32"]);
 }

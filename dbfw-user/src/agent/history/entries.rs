@@ -95,7 +95,7 @@ impl History {
                 let Some(enforced) = enforced else { return };
                 let Some(refused) = &enforced.refused else { return };
                 let entry = Entry {
-                    guard: Some(refused.guard().as_str().to_owned()),
+                    guard: Some(refused.guard().into()),
                     plan: Some(refused.id.clone()),
                     message: Some(refused.message()),
                     ..entry(Kind::Refused, generation)

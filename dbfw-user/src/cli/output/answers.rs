@@ -1,7 +1,6 @@
 //! Answers to a question or an order.
 
 use anstyle::{AnsiColor, Style};
-use dbfw_common::Reason;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -10,7 +9,7 @@ use super::{
     table::{Table, left},
     words::{clean, dash, ending, fields, lines, maybe, moment, number_of},
 };
-use crate::control::wire::{CoveringSource, Explanation, Lookup, Reloaded, Text};
+use crate::control::wire::{CoveringSource, Explanation, Lookup, Reason, Reloaded, Text, Verdict};
 
 /// The answer of `dbfw explain`.
 #[derive(Debug, Serialize)]
@@ -20,7 +19,7 @@ pub(in super::super) struct Explanations(pub(in super::super) Vec<Explanation>);
 impl Explanations {
     /// Whether any of the packets asked about is dropped.
     pub(in super::super) fn denied(&self) -> bool {
-        self.0.iter().any(|explanation| explanation.verdict == "drop")
+        self.0.iter().any(|explanation| explanation.verdict == Verdict::Drop)
     }
 }
 
@@ -39,8 +38,8 @@ impl Render for Explanations {
                 &one.address.to_string(),
                 &maybe(one.database.as_ref()),
                 &maybe(one.mode.as_ref()),
-                &one.verdict,
-                &one.reason,
+                one.verdict.as_str(),
+                one.reason.as_str(),
                 &one.program,
                 &maybe(one.prefix.as_ref()),
             ]));
@@ -66,17 +65,18 @@ fn explanation(one: &Explanation, now: Timestamp) -> String {
         AnsiColor::Yellow.on_default().bold(),
         AnsiColor::Red.on_default().bold(),
     );
-    let from_this_host = one.reason == Reason::Martian.as_str();
-    let (style, effect) = match one.verdict.as_str() {
-        "drop" if from_this_host => (red, "dropped if it comes from a wire; let in from this host"),
-        "allow" => (green, "let in"),
-        "observe" => (yellow, "let in by observe mode; enforce would drop it"),
-        "drop" => (red, "dropped"),
-        "pass" => (Style::new().bold(), "let in; dbfw does not judge it"),
-        _ => (Style::new().bold(), "unknown to this version of dbfw"),
+    let (style, effect) = match one.verdict {
+        Verdict::Drop if one.reason == Reason::Martian => {
+            (red, "dropped if it comes from a wire; let in from this host")
+        }
+        Verdict::Allow => (green, "let in"),
+        Verdict::Observe => (yellow, "let in by observe mode; enforce would drop it"),
+        Verdict::Drop => (red, "dropped"),
+        Verdict::Pass => (Style::new().bold(), "let in; dbfw does not judge it"),
+        Verdict::Unknown => (Style::new().bold(), "unknown to this version of dbfw"),
     };
     let whose = match (&one.database, &one.mode) {
-        (Some(database), Some(mode)) => format!("of {} ({})", clean(database), clean(mode)),
+        (Some(database), Some(mode)) => format!("of {} ({mode})", clean(database)),
         (Some(database), None) => format!("of {}", clean(database)),
         (None, _) => "of no database".to_owned(),
     };
@@ -86,15 +86,15 @@ fn explanation(one: &Explanation, now: Timestamp) -> String {
             format!("{}, not trusted by {}", clean(prefix), clean(database))
         }
         (Some(prefix), _) => clean(prefix),
-        (None, _) if one.verdict == "pass" => "not looked up".to_owned(),
+        (None, _) if one.verdict == Verdict::Pass => "not looked up".to_owned(),
         (None, _) => format!("none covers {address}"),
     };
     let mut text = format!(
         "{address} to {} {whose}: {style}{effect}{style:#}\n  \
          verdict  {} ({})\n  program  {}\n  prefix   {prefix}\n",
         clean(&one.port),
-        clean(&one.verdict),
-        clean(&one.reason),
+        one.verdict,
+        one.reason,
         clean(&one.program),
     );
     if !one.sources.is_empty() {

@@ -72,7 +72,8 @@ fn number(n: usize) -> Cell {
 fn reason(entry: &HistoryEntry) -> String {
     let plan = match (&entry.guard, &entry.plan) {
         (Some(guard), Some(plan)) => Some(format!("{guard}, plan {plan}")),
-        (guard, plan) => guard.as_ref().or(plan.as_ref()).cloned(),
+        (Some(guard), None) => Some(guard.to_string()),
+        (None, plan) => plan.clone(),
     };
     let said: Vec<String> = [plan.as_ref(), entry.why.as_ref(), entry.message.as_ref()]
         .into_iter()

@@ -36,8 +36,8 @@ impl Render for Drops {
                 source.source.to_string().into(),
                 (&source.database).into(),
                 port_text(source.port).into(),
-                (&source.verdict).into(),
-                (&source.reason).into(),
+                source.verdict.as_str().into(),
+                source.reason.as_str().into(),
                 format!("~{}", count(source.estimated_packets)).into(),
                 ago(Some(source.first_seen), now).into(),
                 ago(Some(source.last_seen), now).into(),
@@ -52,8 +52,8 @@ impl Render for Drops {
                 &source.source.to_string(),
                 &source.database,
                 &source.port.to_string(),
-                &source.verdict,
-                &source.reason,
+                source.verdict.as_str(),
+                source.reason.as_str(),
                 &source.estimated_packets.to_string(),
                 &moment(Some(source.first_seen)),
                 &moment(Some(source.last_seen)),
@@ -81,8 +81,8 @@ impl Render for DropEvent {
     fn table(&self, _now: Timestamp) -> String {
         EVENTS.row(&[
             moment(Some(self.time)).into(),
-            (&self.verdict).into(),
-            (&self.reason).into(),
+            self.verdict.as_str().into(),
+            self.reason.as_str().into(),
             (&self.database).into(),
             format!("{}/{}", self.protocol, port_text(self.port)).into(),
             (&self.interface).into(),
@@ -99,8 +99,8 @@ impl Render for DropEvent {
             &self.port.to_string(),
             &self.protocol,
             &self.interface,
-            &self.reason,
-            &self.verdict,
+            self.reason.as_str(),
+            self.verdict.as_str(),
             &self.weight.to_string(),
         ])
     }

@@ -19,7 +19,7 @@ pub(super) fn paragraphs(databases: &[DatabaseStatus]) -> String {
 }
 
 fn paragraph(database: &str, plan: &RefusedPlan) -> String {
-    let (database, guard, id) = (clean(database), clean(&plan.guard), clean(&plan.id));
+    let (database, guard, id) = (clean(database), plan.guard, clean(&plan.id));
     let mut text = format!(
         "\n{BAD}REFUSED{BAD:#} by {guard}: a change of {database}, plan {BOLD}{id}{BOLD:#}\n"
     );
@@ -85,7 +85,7 @@ pub(super) fn records(database: &DatabaseStatus) -> String {
         "refused",
         name,
         id,
-        &plan.guard,
+        plan.guard.as_str(),
         &plan.lost_total.to_string(),
         &plan.connections_total.to_string(),
         &plan.command,

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 
 use crate::control::wire::{
-    AccountStatus, AgentStatus, BackstopStatus, DatabaseStatus, InterfaceStatus, LiveConnection,
-    Protection, ProviderStatus, RefusedPlan, SourceStatus, Status,
+    AccountStatus, AgentStatus, BackstopStatus, DatabaseStatus, Guard, InterfaceMode,
+    InterfaceStatus, ListState, LiveConnection, Mode, Protection, ProviderStatus, RefusedPlan,
+    SourceState, SourceStatus, Status,
 };
 
 /// The moment the documents are rendered at.
@@ -33,7 +34,7 @@ pub(in super::super) fn status() -> Status {
         interfaces: vec![InterfaceStatus {
             name: "eth0".to_owned(),
             ifindex: 2,
-            mode: "native".to_owned(),
+            mode: InterfaceMode::Native,
             healthy: true,
             detail: None,
         }],
@@ -45,7 +46,7 @@ pub(in super::super) fn status() -> Status {
         databases: vec![DatabaseStatus {
             name: "orders".to_owned(),
             ports: vec!["tcp/5432".to_owned(), "tcp/6432".to_owned()],
-            mode: "enforce".to_owned(),
+            mode: Mode::Enforce,
             sources: 3,
             prefixes_ipv4: 12,
             prefixes_ipv6: 1,
@@ -55,7 +56,7 @@ pub(in super::super) fn status() -> Status {
             drops_per_second: Some(1204.0),
             provider: Some(ProviderStatus {
                 name: "file:/etc/dbfw/orders.list".to_owned(),
-                state: "ok".to_owned(),
+                state: ListState::Ok,
                 last_success: Some(at("11:59:48")),
                 age_seconds: Some(12),
                 error: None,
@@ -73,7 +74,7 @@ pub(in super::super) fn status() -> Status {
 pub(in super::super) fn refused() -> RefusedPlan {
     RefusedPlan {
         id: "1a2b3c4d".to_owned(),
-        guard: "max_shrink".to_owned(),
+        guard: Guard::MaxShrink,
         message: "the new list loses 60 of 100 prefixes in force, more than max_shrink = \"50%\" \
                   allows"
             .to_owned(),
@@ -117,7 +118,7 @@ pub(in super::super) fn source(text: &str) -> SourceStatus {
         prefixes: vec!["10.0.0.1/32".to_owned()],
         packets: 0,
         last_hit: None,
-        state: "ok".to_owned(),
+        state: SourceState::Ok,
         resolved_from: Some("GET /v2/droplets?tag_name=backend".to_owned()),
         age_seconds: Some(7),
         unresolved: Vec::new(),

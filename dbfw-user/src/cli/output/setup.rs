@@ -31,7 +31,7 @@ impl Render for Checked {
             table.row([
                 (&database.name).into(),
                 database.ports.join(", ").into(),
-                (&database.mode).into(),
+                database.mode.as_str().into(),
                 database.sources.len().to_string().into(),
                 database.provider.clone().unwrap_or_else(dash).into(),
             ]);
@@ -54,7 +54,7 @@ impl Render for Checked {
                 "database",
                 &database.name,
                 &database.ports.join(","),
-                &database.mode,
+                database.mode.as_str(),
                 &database.sources.join(","),
                 &maybe(database.provider.as_ref()),
             ])

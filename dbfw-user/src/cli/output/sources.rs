@@ -8,7 +8,7 @@ use super::{
     table::{Cell, SCREEN, Table, left, right},
     words::{ago, clean, count, dash, ending, fields, lasting, maybe, moment, number_of, wrap},
 };
-use crate::control::wire::{LocalSource, SourceStatus, Sources, TrustList};
+use crate::control::wire::{LocalSource, SourceState, SourceStatus, Sources, TrustList};
 
 /// Sources that are told one by one below the table.
 const MAX_BLOCKS: usize = 50;
@@ -83,7 +83,7 @@ impl Render for Sources {
                 &moment(source.last_hit),
                 &moment(source.expires_at),
                 &maybe(source.description.as_ref()),
-                &source.state,
+                source.state.as_str(),
                 &maybe(source.age_seconds.as_ref()),
                 &maybe(source.resolved_from.as_ref()),
                 &maybe(source.error.as_ref()),
@@ -104,13 +104,15 @@ fn prefixes(source: &SourceStatus) -> String {
 }
 
 fn state(source: &SourceStatus) -> Cell {
-    let style = match source.state.as_str() {
-        "ok" if source.unresolved.is_empty() => GOOD,
-        "literal" => Style::new(),
-        "ok" | "pending" | "stale" => FAIR,
-        _ => BAD,
+    use SourceState::{Expired, Gone, Literal, Ok, Pending, Stale, Unresolvable};
+
+    let style = match source.state {
+        Ok if source.unresolved.is_empty() => GOOD,
+        Literal => Style::new(),
+        Ok | Pending | Stale => FAIR,
+        Gone | Unresolvable | Expired => BAD,
     };
-    Cell::styled(&source.state, style)
+    Cell::styled(source.state.as_str(), style)
 }
 
 /// What is wrong with a source, in a word and at length; `None` if nothing is.
@@ -120,9 +122,8 @@ fn trouble(source: &SourceStatus) -> Option<(String, Vec<String>)> {
         1 => "1 prefix in force".to_owned(),
         many => format!("{} in force", number_of(many as u64, "prefix", "prefixes")),
     };
-    let is_wanting =
-        matches!(source.state.as_str(), "stale" | "gone" | "unresolvable" | "pending" | "expired");
-    if !is_wanting && source.unresolved.is_empty() && source.error.is_none() {
+    let is_fine = matches!(source.state, SourceState::Ok | SourceState::Literal);
+    if is_fine && source.unresolved.is_empty() && source.error.is_none() {
         return None;
     }
     let mut why: Vec<String> = source.error.iter().cloned().collect();

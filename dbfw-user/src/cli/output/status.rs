@@ -11,7 +11,7 @@ use super::{
     table::SCREEN,
     words::{clean, cut, lasting, since, wrap},
 };
-use crate::control::wire::{AccountStatus, AgentStatus, Protection, Status};
+use crate::control::wire::{AccountStatus, AgentStatus, Mode, Protection, Status};
 use tables::{database_table, interface_rows, interface_table};
 
 /// Lines of a terminal that nobody made longer, less the prompt.
@@ -59,7 +59,7 @@ impl Render for Status {
 }
 
 fn headline(status: &Status) -> String {
-    let enforcing = status.databases.iter().any(|database| database.mode == "enforce");
+    let enforcing = status.databases.iter().any(|database| database.mode == Mode::Enforce);
     let (word, style) = match (status.protection, enforcing) {
         (Protection::Yes, true) => ("PROTECTED", GOOD),
         (Protection::Yes, false) => ("NOTHING ENFORCED, as configured", FAIR),
@@ -156,7 +156,7 @@ fn problems(status: &Status) -> String {
 
 /// What the numbers in brackets are, if there are any.
 fn footnote(status: &Status) -> String {
-    match status.databases.iter().any(|database| database.mode == "observe") {
+    match status.databases.iter().any(|database| database.mode == Mode::Observe) {
         true => "(n): packets let in by observe mode that enforce would have dropped\n".to_owned(),
         false => String::new(),
     }

@@ -1,14 +1,76 @@
-//! Who is refused.
+//! `dbfw drops`.
 
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::words::words;
+
+words! {
+    /// The treatment of packets from untrusted sources.
+    pub enum Mode from dbfw_common::Mode {
+        /// They are neither judged nor counted.
+        Off = "off",
+        /// They are counted, and pass.
+        Observe = "observe",
+        /// They are dropped.
+        Enforce = "enforce",
+    }
+}
+
+words! {
+    /// The decision about a packet.
+    pub enum Verdict from dbfw_common::Verdict {
+        /// Passed, and not counted: no protected port.
+        Pass = "pass",
+        /// Passed because its source is trusted.
+        Allow = "allow",
+        /// Passed in observe mode; enforce would have dropped it.
+        Observe = "observe",
+        /// Dropped.
+        Drop = "drop",
+    } or {
+        /// One of another version of dbfw.
+        #[serde(other)]
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// The reason for a verdict.
+    pub enum Reason from dbfw_common::Reason {
+        /// Its source is trusted.
+        Trusted = "trusted",
+        /// Its source is in no trusted source of the database.
+        Untrusted = "untrusted",
+        /// The port cannot be read.
+        PortHidden = "port_hidden",
+        /// Bad version, header length or total length.
+        Malformed = "malformed",
+        /// Too many VLAN tags.
+        VlanDepth = "vlan_depth",
+        /// Loopback or an address of this host, on a wire.
+        Martian = "martian",
+        /// A fragment that is not the first, where the configuration drops those.
+        Fragment = "fragment",
+        /// Refused by the backstop.
+        Backstop = "backstop",
+        /// Not for a protected port.
+        OtherPort = "other_port",
+        /// Neither IP nor a protocol that carries ports.
+        NotJudged = "not_judged",
+    } or {
+        /// One of another version of dbfw.
+        #[serde(other)]
+        Unknown = "unknown",
+    }
+}
+
 /// `dbfw drops`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drops {
-    /// Since when sources are remembered.
+    /// The start of the count.
     pub since: Timestamp,
     /// Most drops first.
     pub sources: Vec<DropSource>,
@@ -23,10 +85,10 @@ pub struct DropSource {
     pub database: String,
     /// Destination port; 0 where it could not be read.
     pub port: u16,
-    /// untrusted, port_hidden, …
-    pub reason: String,
+    /// The reason.
+    pub reason: Reason,
     /// Dropped, or only observed.
-    pub verdict: String,
+    pub verdict: Verdict,
     /// Packets, estimated from the sampled events.
     pub estimated_packets: u64,
     /// First event.
@@ -38,9 +100,9 @@ pub struct DropSource {
 /// A line of `dbfw drops --follow`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DropEvent {
-    /// When.
+    /// The time of the packet.
     pub time: Timestamp,
-    /// From where.
+    /// Its source address.
     pub source: IpAddr,
     /// The database it wanted; "*" where the port could not be read.
     pub database: String,
@@ -50,10 +112,10 @@ pub struct DropEvent {
     pub protocol: String,
     /// Interface it came in on.
     pub interface: String,
-    /// untrusted, port_hidden, …
-    pub reason: String,
-    /// drop or observe.
-    pub verdict: String,
+    /// The reason.
+    pub reason: Reason,
+    /// Dropped, or only observed.
+    pub verdict: Verdict,
     /// Drops this event stands for.
     pub weight: u64,
 }

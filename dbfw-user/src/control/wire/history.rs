@@ -1,9 +1,9 @@
 //! The lines of the history. People read them with jq: add, never rename.
 
-use std::fmt;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::{Guard, words::words};
 
 /// `dbfw history`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,9 +15,9 @@ pub struct HistoryList {
 /// One line of the history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HistoryEntry {
-    /// When.
+    /// The time of the change.
     pub time: Timestamp,
-    /// What happened.
+    /// The kind of event.
     pub kind: HistoryKind,
     /// Number of the policy in force afterwards.
     pub generation: u64,
@@ -27,13 +27,13 @@ pub struct HistoryEntry {
     /// The trusted source, "tag:backend".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Where that is written: config, local, or the provider's name.
+    /// The origin of that source: config, local, or the provider's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
-    /// Who asked for it, "uid 0"; absent: the agent itself.
+    /// The user who asked for it, "uid 0"; absent: the agent itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Why, in the words of who asked.
+    /// The reason, in the words of who asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// Prefixes that came in, or would have.
@@ -46,13 +46,13 @@ pub struct HistoryEntry {
     /// Those that went out; the first 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<String>,
-    /// The guard that refused it: max_shrink, on_empty, allow_any.
+    /// The guard that refused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub guard: Option<String>,
+    pub guard: Option<Guard>,
     /// The plan that was refused or confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
-    /// What else there is to say.
+    /// Further details.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -80,52 +80,28 @@ impl HistoryEntry {
     }
 }
 
-/// What an [`HistoryEntry`] is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HistoryKind {
-    /// The agent started.
-    Started,
-    /// A change is in force.
-    Applied,
-    /// A guard refused a change; what was in force stays.
-    Refused,
-    /// A human let a refused change through.
-    Confirmed,
-    /// `dbfw trust add`.
-    TrustAdded,
-    /// `dbfw trust rm`.
-    TrustRemoved,
-    /// A source reached its end.
-    Expired,
-    /// The configuration was read again.
-    Reloaded,
-    /// It was bad or could not be carried out; the one before stands.
-    ReloadFailed,
-    /// `dbfw detach`.
-    Detached,
-}
-
-impl HistoryKind {
-    /// The name used in the log.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Started => "started",
-            Self::Applied => "applied",
-            Self::Refused => "refused",
-            Self::Confirmed => "confirmed",
-            Self::TrustAdded => "trust_added",
-            Self::TrustRemoved => "trust_removed",
-            Self::Expired => "expired",
-            Self::Reloaded => "reloaded",
-            Self::ReloadFailed => "reload_failed",
-            Self::Detached => "detached",
-        }
-    }
-}
-
-impl fmt::Display for HistoryKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+words! {
+    /// The subject of a [`HistoryEntry`].
+    pub enum HistoryKind {
+        /// The agent started.
+        Started = "started",
+        /// A change is in force.
+        Applied = "applied",
+        /// A guard refused a change; what was in force stays.
+        Refused = "refused",
+        /// A human let a refused change through.
+        Confirmed = "confirmed",
+        /// `dbfw trust add`.
+        TrustAdded = "trust_added",
+        /// `dbfw trust rm`.
+        TrustRemoved = "trust_removed",
+        /// A source reached its end.
+        Expired = "expired",
+        /// The configuration was read again.
+        Reloaded = "reloaded",
+        /// It was bad or could not be carried out; the one before stands.
+        ReloadFailed = "reload_failed",
+        /// `dbfw detach`.
+        Detached = "detached",
     }
 }

@@ -1,21 +1,33 @@
-//! What goes over the control socket, one JSON document a line. The documents are also
-//! what `--output json` prints, so their fields are a promise: add, never rename.
+//! The documents of the control socket, one line of JSON each.
+//!
+//! `--output json` prints them too, so their fields are a promise: add, never rename.
 
-mod answers;
+mod check;
+mod doctor;
 mod drops;
+mod explain;
 mod history;
+mod map;
+mod reload;
 mod request;
-mod setup;
 mod sources;
 mod status;
+mod suggest;
+mod trust;
+mod words;
 
-pub use answers::*;
+pub use check::*;
+pub use doctor::*;
 pub use drops::*;
+pub use explain::*;
 pub use history::*;
+pub use map::*;
+pub use reload::*;
 pub use request::*;
-pub use setup::*;
 pub use sources::*;
 pub use status::*;
+pub use suggest::*;
+pub use trust::*;
 
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,11 @@
-//! What is asked, and the lines of an answer.
+//! Requests, and the lines of an answer.
 
 use std::{fmt, net::IpAddr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What the command line asks for.
+/// A request of the command line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
@@ -83,12 +83,19 @@ pub enum Reply {
     Error(ControlError),
 }
 
-/// Why a request was not carried out.
+/// An answer in words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Text {
+    /// The words.
+    pub text: String,
+}
+
+/// The reason why a request was not carried out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ControlError {
-    /// What kind of failure, for the exit code.
+    /// The kind of failure, for the exit code.
     pub kind: ControlErrorKind,
-    /// What happened and what to do next.
+    /// The failure in words, and what to do next.
     pub message: String,
 }
 

@@ -1,7 +1,33 @@
-//! What is trusted, and what might be.
+//! `dbfw sources`.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::words::words;
+use crate::answers;
+
+words! {
+    /// The state of a source's resolution.
+    #[derive(Default)]
+    pub enum SourceState from answers::SourceState {
+        /// It was not asked for yet.
+        Pending = "pending",
+        /// Its answer is current.
+        Ok = "ok",
+        /// It could not be refreshed: what it last resolved to stays in force.
+        Stale = "stale",
+        /// The provider says that it does not exist any more; its prefixes will go.
+        Gone = "gone",
+        /// It stands for no address.
+        Unresolvable = "unresolvable",
+        /// Its time or `max_stale` is over.
+        Expired = "expired",
+    } or {
+        /// It names its addresses itself.
+        #[default]
+        Literal = "literal",
+    }
+}
 
 /// `dbfw sources`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,19 +47,17 @@ pub struct SourceStatus {
     pub origin: String,
     /// For people.
     pub description: Option<String>,
-    /// When it stops being trusted.
+    /// The end of its trust.
     pub expires_at: Option<Timestamp>,
-    /// What it resolved to.
+    /// The addresses it resolved to.
     pub prefixes: Vec<String>,
     /// Packets it let in, as the most specific source of their address.
     pub packets: u64,
-    /// When it last let one in.
+    /// The time of the last of them.
     pub last_hit: Option<Timestamp>,
-    /// literal (it names its addresses itself), pending (not asked for yet), ok, stale (it
-    /// could not be refreshed), gone (the provider says so, and its prefixes will go),
-    /// unresolvable (it stands for no address), expired (its time or `max_stale` is over).
+    /// The state of its resolution.
     #[serde(default)]
-    pub state: String,
+    pub state: SourceState,
     /// The request whose answer gave the prefixes, "GET /v2/droplets?tag_name=backend".
     #[serde(default)]
     pub resolved_from: Option<String>,
@@ -43,10 +67,10 @@ pub struct SourceStatus {
     /// Parts of it that have no address or could not be asked for.
     #[serde(default)]
     pub unresolved: Vec<Unresolved>,
-    /// Why the last try failed.
+    /// The reason why the last try failed.
     #[serde(default)]
     pub error: Option<String>,
-    /// What is probably not meant.
+    /// Hints at what is probably not meant.
     #[serde(default)]
     pub notes: Vec<String>,
 }
@@ -56,58 +80,6 @@ pub struct SourceStatus {
 pub struct Unresolved {
     /// "droplet 123".
     pub part: String,
-    /// Why.
-    pub why: String,
-}
-
-/// `dbfw trust list`, and what `add` and `rm` changed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrustList {
-    /// Local temporary sources.
-    pub sources: Vec<LocalSource>,
-}
-
-/// A source added by hand.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LocalSource {
-    /// The database it is trusted by.
-    pub database: String,
-    /// "ip_addr:203.0.113.7".
-    pub source: String,
-    /// Why it was added.
-    pub why: Option<String>,
-    /// When.
-    pub added_at: Timestamp,
-    /// When it stops being trusted; absent: when it is removed.
-    pub expires_at: Option<Timestamp>,
-}
-
-/// `dbfw suggest`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Suggestions {
-    /// When the first refused source that is remembered was refused; absent: none is.
-    pub since: Option<Timestamp>,
-    /// Refused addresses that are not trusted now; one counts for every database it wanted.
-    pub observed: usize,
-    /// The fewest sources that would let all of them in, by database.
-    pub suggestions: Vec<Suggestion>,
-    /// Why they were not matched with what the provider's account holds.
-    pub inventory_error: Option<String>,
-}
-
-/// A trusted source that would let refused addresses in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Suggestion {
-    /// The database that refused them.
-    pub database: String,
-    /// "tag:backend".
-    pub source: String,
-    /// The refused addresses it would let in.
-    pub covers: Vec<String>,
-    /// How many other addresses it would let in; the largest number stands for more.
-    pub others: u64,
-    /// Packets of the refused addresses, estimated from the sampled events.
-    pub packets: u64,
-    /// What is known about them, and what to think of.
+    /// The reason.
     pub why: String,
 }

@@ -3,6 +3,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::{Mode, words::words};
+use crate::{datapath::HookMode, policy};
+
 /// `dbfw status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -13,7 +16,7 @@ pub struct Status {
     pub protected: bool,
     /// The same, where it can be told.
     pub protection: Protection,
-    /// What is wrong, in words, most serious first; empty when all is well.
+    /// The problems in words, most serious first; empty when all is well.
     pub problems: Vec<String>,
     /// The running agent; absent when the answer was read from the pins.
     pub agent: Option<AgentStatus>,
@@ -23,36 +26,66 @@ pub struct Status {
     pub backstop: Option<BackstopStatus>,
     /// Databases in the order of the configuration.
     pub databases: Vec<DatabaseStatus>,
-    /// Who is asked over the network for lists and sources.
+    /// Services that are asked over the network for lists and sources.
     #[serde(default)]
     pub accounts: Vec<AccountStatus>,
 }
 
-/// Whether the host is protected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Protection {
-    /// It was read back from the kernel.
-    Yes,
-    /// All that can be filtered is; something that is configured cannot be had now, or
-    /// somebody else has a hand in it.
-    Degraded,
-    /// Something is not enforced as configured.
-    No,
-    /// No agent answers, and the reader may not look at what is attached.
-    #[default]
-    Unknown,
+words! {
+    /// The protection of the host.
+    #[derive(Default)]
+    pub enum Protection {
+        /// Complete, as read back from the kernel.
+        Yes = "yes",
+        /// All that can be filtered is; something that is configured cannot be had now, or
+        /// somebody else has a hand in it.
+        Degraded = "degraded",
+        /// Something is not enforced as configured.
+        No = "no",
+        /// No agent answers, and the reader may not look at what is attached.
+        #[default]
+        Unknown = "unknown",
+    }
 }
 
-impl Protection {
-    /// The name used in the documents.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Yes => "yes",
-            Self::Degraded => "degraded",
-            Self::No => "no",
-            Self::Unknown => "unknown",
-        }
+words! {
+    /// The hook that an interface is filtered at.
+    pub enum InterfaceMode from HookMode {
+        /// XDP in the driver.
+        Native = "native",
+        /// The traffic control ingress hook.
+        Tcx = "tcx",
+        /// XDP behind the driver.
+        Generic = "generic",
+    } or {
+        /// Nothing is attached.
+        None = "none",
+    }
+}
+
+words! {
+    /// The state of a provider's list.
+    pub enum ListState {
+        /// The list is current.
+        Ok = "ok",
+        /// The last try failed, or the list is from the snapshot.
+        Stale = "stale",
+        /// A guard refuses the last list.
+        Refused = "refused",
+        /// There was no list yet.
+        Never = "never",
+    }
+}
+
+words! {
+    /// The guard that refuses a change, by the setting it is about.
+    pub enum Guard from policy::Guard {
+        /// The list would lose too many prefixes.
+        MaxShrink = "max_shrink",
+        /// The list would be empty.
+        OnEmpty = "on_empty",
+        /// The list would let in everybody.
+        AllowAny = "allow_any",
     }
 }
 
@@ -61,7 +94,7 @@ impl Protection {
 pub struct AgentStatus {
     /// Process id.
     pub pid: u32,
-    /// When it started.
+    /// The time of its start.
     pub started_at: Timestamp,
     /// Protection was read back from the kernel within the last seconds.
     pub ready: bool,
@@ -80,11 +113,11 @@ pub struct InterfaceStatus {
     pub name: String,
     /// Its index; 0: it is gone.
     pub ifindex: u32,
-    /// native, tcx, generic; none if nothing is attached.
-    pub mode: String,
+    /// The hook.
+    pub mode: InterfaceMode,
     /// Read back from the kernel: our program, with our maps.
     pub healthy: bool,
-    /// What is wrong, if anything.
+    /// The problem, if there is one.
     pub detail: Option<String>,
 }
 
@@ -95,7 +128,7 @@ pub struct BackstopStatus {
     pub healthy: bool,
     /// Interfaces it lets through.
     pub exempt: Vec<String>,
-    /// What is wrong, if anything.
+    /// The problem, if there is one.
     pub detail: Option<String>,
 }
 
@@ -106,8 +139,8 @@ pub struct DatabaseStatus {
     pub name: String,
     /// "tcp/5432".
     pub ports: Vec<String>,
-    /// off, observe, enforce.
-    pub mode: String,
+    /// Treatment of packets from untrusted sources.
+    pub mode: Mode,
     /// Trusted sources in force.
     pub sources: usize,
     /// IPv4 prefixes in force.
@@ -139,43 +172,42 @@ pub struct DatabaseStatus {
     pub oldest_age_seconds: Option<u64>,
 }
 
-/// Where a database's list comes from, and how it is.
+/// The provider of a database's list, and the state of that list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProviderStatus {
     /// "file:/etc/dbfw/orders.list".
     pub name: String,
-    /// ok, stale (the last try failed, or the list is from the snapshot), refused (by a
-    /// guard), never (no list yet).
-    pub state: String,
-    /// When the list in force was read.
+    /// The state of the list.
+    pub state: ListState,
+    /// The time when the list in force was read.
     pub last_success: Option<Timestamp>,
     /// Seconds since then.
     pub age_seconds: Option<u64>,
-    /// Why the last try failed or was refused, and what to do.
+    /// The reason why the last try failed or was refused, and what to do.
     pub error: Option<String>,
 }
 
 /// A change that a guard refuses. What it would change stays in force.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RefusedPlan {
-    /// Eight hexadecimal digits of its content: who confirms it names it.
+    /// Eight hexadecimal digits of its content; a confirmation names them.
     pub id: String,
-    /// max_shrink, on_empty, allow_any.
-    pub guard: String,
-    /// Why, and what to do.
+    /// The guard that refuses it.
+    pub guard: Guard,
+    /// The reason, and what to do.
     pub message: String,
     /// The prefixes it would take away; the first 20.
     pub lost: Vec<String>,
-    /// How many there are.
+    /// The number of all of them.
     pub lost_total: usize,
     /// The connections it would cut; the first 20.
     pub connections: Vec<LiveConnection>,
-    /// How many there are.
+    /// The number of all of them.
     pub connections_total: usize,
-    /// Why they are not known.
+    /// The reason why they are not known.
     #[serde(default)]
     pub connections_error: Option<String>,
-    /// What lets it through, "dbfw reload --confirm 1a2b3c4d"; empty: only a change of the
+    /// The command that lets it through, "dbfw reload --confirm 1a2b3c4d"; empty: only a change of the
     /// configuration does.
     pub command: String,
 }
@@ -198,7 +230,7 @@ pub struct AccountStatus {
     pub name: String,
     /// Requests since the agent started.
     pub requests: u64,
-    /// What was asked for and not learned, likewise.
+    /// Requests that failed, likewise.
     pub failures: u64,
     /// Requests left in this hour; absent: there is no limit.
     pub budget_hour_left: Option<u32>,
@@ -206,8 +238,8 @@ pub struct AccountStatus {
     pub budget_minute_left: Option<u32>,
     /// Planned seconds from the beginning of a round to that of the next.
     pub interval_seconds: f64,
-    /// How long the last round took; absent: none has ended.
+    /// Length of the last round; absent: none has ended.
     pub last_round_seconds: Option<f64>,
-    /// Why the last round failed, where it did.
+    /// The reason why the last round failed, where it did.
     pub error: Option<String>,
 }

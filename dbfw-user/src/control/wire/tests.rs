@@ -20,7 +20,7 @@ fn documents_without_the_later_fields_are_read() {
         "description": null, "expires_at": null, "prefixes": ["10.0.0.1/32"], "packets": 0,
         "last_hit": null,
     }));
-    assert_eq!((source.state.as_str(), source.unresolved.len()), ("", 0));
+    assert_eq!((source.state, source.unresolved.len()), (SourceState::Literal, 0));
     let status: Status = read(json!({
         "version": "0.1.0", "protected": true, "protection": "yes", "problems": [],
         "agent": null, "interfaces": [], "backstop": null, "databases": [{

@@ -48,7 +48,7 @@ pub(super) const METRICS: &[Metric] = &[
             scrape.interfaces.iter().try_for_each(|interface| {
                 MODES.iter().try_for_each(|mode| {
                     let attached = interface.attached && interface.mode == *mode;
-                    out.gauge(&[&interface.name, mode], u64::from(attached))
+                    out.gauge(&[&interface.name, mode.as_str()], u64::from(attached))
                 })
             })
         },

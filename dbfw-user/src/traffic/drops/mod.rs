@@ -1,19 +1,15 @@
-//! What the drop events tell: who is being refused, and how fast.
-//!
-//! Pure: times are handed in, names are asked from the caller.
+//! Drop events summed up: the sources refused most, and the rate of refusals. Pure.
 
 mod rate;
 mod top;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use dbfw_common::{Event, Family, HOST, Reason, Verdict};
+use dbfw_common::{Event, Family};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::control::wire;
-
 pub use rate::RateMeter;
-pub use top::{CAPACITY, TopSources};
+pub use top::{CAPACITY, TopSource, TopSources};
 
 /// The database of packets that concern none, or whose port could not be read.
 pub const NO_DATABASE: &str = "*";
@@ -51,35 +47,6 @@ impl Clock {
     }
 }
 
-/// What the numbers of an event are called.
-#[expect(missing_debug_implementations, reason = "closures have none")]
-#[derive(Clone, Copy)]
-pub struct Names<'a> {
-    /// Name of a database id, if there is one.
-    pub database: &'a dyn Fn(u32) -> Option<String>,
-    /// Name of an interface by its index, if there is one.
-    pub interface: &'a dyn Fn(u32) -> Option<String>,
-    /// The kernel's time of the events.
-    pub clock: Clock,
-}
-
-impl Names<'_> {
-    fn database(&self, id: u8) -> String {
-        let id = u32::from(id);
-        if id == HOST {
-            return NO_DATABASE.to_owned();
-        }
-        (self.database)(id).unwrap_or_else(|| format!("#{id}"))
-    }
-
-    fn interface(&self, index: u32) -> String {
-        if index == 0 {
-            return "*".to_owned();
-        }
-        (self.interface)(index).unwrap_or_else(|| format!("#{index}"))
-    }
-}
-
 /// The source address of an event.
 pub fn source(event: &Event) -> IpAddr {
     let mut octets = [0; 16];
@@ -91,38 +58,6 @@ pub fn source(event: &Event) -> IpAddr {
     } else {
         IpAddr::V4(Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]))
     }
-}
-
-/// An event as `dbfw drops --follow` shows it.
-pub fn to_wire(event: &Event, names: &Names<'_>) -> wire::DropEvent {
-    wire::DropEvent {
-        time: names.clock.at(event.time),
-        source: source(event),
-        database: names.database(event.database),
-        port: event.port,
-        protocol: protocol(event.protocol),
-        interface: names.interface(event.ifindex),
-        reason: reason(event.reason),
-        verdict: verdict(event.verdict),
-        weight: event.weight,
-    }
-}
-
-fn protocol(number: u8) -> String {
-    match number {
-        6 => "tcp".to_owned(),
-        17 => "udp".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-fn reason(number: u8) -> String {
-    Reason::from_u8(number).map_or_else(|| number.to_string(), |reason| reason.as_str().to_owned())
-}
-
-fn verdict(number: u8) -> String {
-    Verdict::from_u8(number)
-        .map_or_else(|| number.to_string(), |verdict| verdict.as_str().to_owned())
 }
 
 #[cfg(test)]

@@ -6,8 +6,7 @@ use std::{
 use dbfw_common::Event;
 use jiff::Timestamp;
 
-use super::{Names, reason, source, verdict};
-use crate::control::wire;
+use super::source;
 
 /// Sources remembered at most.
 pub const CAPACITY: usize = 1024;
@@ -51,6 +50,27 @@ impl Seen {
     }
 }
 
+/// One of the sources refused most, as the events number things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopSource {
+    /// Its address.
+    pub source: IpAddr,
+    /// The database it wanted.
+    pub database: u8,
+    /// Destination port; 0 where it could not be read.
+    pub port: u16,
+    /// The reason.
+    pub reason: u8,
+    /// The verdict.
+    pub verdict: u8,
+    /// Packets, estimated from the sampled events.
+    pub packets: u64,
+    /// Kernel time of the first event.
+    pub first: u64,
+    /// Kernel time of the last event.
+    pub last: u64,
+}
+
 /// The sources refused most, in bounded memory: the space-saving algorithm (Metwally,
 /// Agrawal, El Abbadi 2005), weighted. A source with more than `1 / CAPACITY` of all drops
 /// is never missing, however many others there are.
@@ -62,7 +82,7 @@ pub struct TopSources {
 }
 
 impl TopSources {
-    /// Remembers nothing yet.
+    /// An empty memory.
     pub fn new(since: Timestamp) -> Self {
         Self { since, seen: HashMap::with_capacity(CAPACITY), by_count: BTreeSet::new() }
     }
@@ -109,28 +129,28 @@ impl TopSources {
         self.by_count.retain(|(_, key)| key.database != id);
     }
 
+    /// The time since when sources are counted.
+    pub fn since(&self) -> Timestamp {
+        self.since
+    }
+
     /// The sources refused most, most first. The numbers are what is certain of each: what
     /// a source may have inherited from one that was forgotten is left out.
-    pub fn top(&self, limit: usize, names: &Names<'_>) -> wire::Drops {
+    pub fn ranked(&self, limit: usize) -> impl Iterator<Item = TopSource> {
         let mut sources: Vec<_> = self.seen.iter().collect();
         sources.sort_unstable_by(|(a_key, a), (b_key, b)| {
             b.certain().cmp(&a.certain()).then_with(|| a_key.cmp(b_key))
         });
-        let sources = sources
-            .into_iter()
-            .take(limit)
-            .map(|(key, seen)| wire::DropSource {
-                source: key.source,
-                database: names.database(key.database),
-                port: key.port,
-                reason: reason(key.reason),
-                verdict: verdict(key.verdict),
-                estimated_packets: seen.certain(),
-                first_seen: names.clock.at(seen.first),
-                last_seen: names.clock.at(seen.last),
-            })
-            .collect();
-        wire::Drops { since: self.since, sources }
+        sources.into_iter().take(limit).map(|(key, seen)| TopSource {
+            source: key.source,
+            database: key.database,
+            port: key.port,
+            reason: key.reason,
+            verdict: key.verdict,
+            packets: seen.certain(),
+            first: seen.first,
+            last: seen.last,
+        })
     }
 
     #[cfg(test)]

@@ -88,11 +88,11 @@ fn half_an_answer_takes_nothing_of_the_other_half() {
     let state = cache.state(&key(0));
     assert_eq!(
         (state.state, state.unresolved),
-        ("stale", vec![("cs".to_owned(), error().message)])
+        (SourceState::Stale, vec![("cs".to_owned(), error().message)])
     );
     hear(&mut cache, answer([("b", address("10.0.0.3"))]), 1003);
     assert_eq!(trusted(&cache), ["10.0.0.3/32"]);
-    assert_eq!(cache.state(&key(0)).state, "ok");
+    assert_eq!(cache.state(&key(0)).state, SourceState::Ok);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use super::{
     BAD, FAIR, GOOD,
 };
 use crate::control::wire::{
-    BackstopStatus, DatabaseStatus, InterfaceStatus, Protection, ProviderStatus, Status,
+    BackstopStatus, DatabaseStatus, InterfaceStatus, ListState, Mode, Protection, ProviderStatus,
+    Status,
 };
 
 /// The backstop is last, unless not all have room: then what is worst comes first.
@@ -97,18 +98,15 @@ pub(super) fn database_table(databases: &[DatabaseStatus], room: usize) -> Strin
     for database in &databases[..databases.len() - more] {
         let ports: Vec<_> =
             database.ports.iter().map(|port| port.strip_prefix("tcp/").unwrap_or(port)).collect();
-        let dropped = match database.mode.as_str() {
-            "observe" => format!("({})", count(database.observed_packets)),
-            _ => count(database.dropped_packets),
+        let dropped = match database.mode {
+            Mode::Observe => format!("({})", count(database.observed_packets)),
+            Mode::Enforce | Mode::Off => count(database.dropped_packets),
         };
-        let mode = match database.mode.as_str() {
-            "enforce" => database.mode.as_str().into(),
-            mode => Cell::styled(mode, FAIR),
-        };
+        let style = if database.mode == Mode::Enforce { Style::new() } else { FAIR };
         table.row([
             database.name.as_str().into(),
             ports.join(",").into(),
-            mode,
+            Cell::styled(database.mode.as_str(), style),
             count(database.prefixes_ipv4.saturating_add(database.prefixes_ipv6)).into(),
             list(database.provider.as_ref()),
             count(database.allowed_packets).into(),
@@ -123,13 +121,13 @@ pub(super) fn database_table(databases: &[DatabaseStatus], room: usize) -> Strin
 /// How the list is and how old.
 fn list(provider: Option<&ProviderStatus>) -> Cell {
     let Some(provider) = provider else { return "config".into() };
-    let style = match provider.state.as_str() {
-        "ok" => Style::new(),
-        "stale" => FAIR,
-        _ => BAD,
+    let style = match provider.state {
+        ListState::Ok => Style::new(),
+        ListState::Stale => FAIR,
+        ListState::Refused | ListState::Never => BAD,
     };
     match provider.age_seconds {
         Some(age) => Cell::styled(&format!("{} {}", provider.state, lasting(age)), style),
-        None => Cell::styled(&provider.state, style),
+        None => Cell::styled(provider.state.as_str(), style),
     }
 }

@@ -48,14 +48,14 @@ fn map_lookup() {
     "#);
 }
 
-fn explanation(port: &str, verdict: &str, reason: &str) -> Explanation {
+fn explanation(port: &str, verdict: Verdict, reason: Reason) -> Explanation {
     Explanation {
         address: ip("203.0.113.7"),
         port: port.to_owned(),
         database: Some("orders".to_owned()),
-        mode: Some("enforce".to_owned()),
-        verdict: verdict.to_owned(),
-        reason: reason.to_owned(),
+        mode: Some(Mode::Enforce),
+        verdict,
+        reason,
         program: "dbfw_xdp".to_owned(),
         prefix: None,
         sources: Vec::new(),
@@ -64,7 +64,7 @@ fn explanation(port: &str, verdict: &str, reason: &str) -> Explanation {
 
 #[test]
 fn explain() {
-    let mut allowed = explanation("tcp/5432", "allow", "trusted");
+    let mut allowed = explanation("tcp/5432", Verdict::Allow, Reason::Trusted);
     allowed.prefix = Some("203.0.113.7/32".to_owned());
     allowed.sources = vec![
         CoveringSource {
@@ -82,9 +82,9 @@ fn explain() {
             expires_at: None,
         },
     ];
-    let mut observed = explanation("tcp/5433", "observe", "untrusted");
-    observed.mode = Some("observe".to_owned());
-    let mut other = explanation("tcp/22", "pass", "other_port");
+    let mut observed = explanation("tcp/5433", Verdict::Observe, Reason::Untrusted);
+    observed.mode = Some(Mode::Observe);
+    let mut other = explanation("tcp/22", Verdict::Pass, Reason::OtherPort);
     (other.database, other.mode) = (None, None);
 
     let let_in = Explanations(vec![allowed, observed, other]);
@@ -166,7 +166,7 @@ fn explain() {
     "#);
     assert!(!let_in.denied());
 
-    let dropped = Explanations(vec![explanation("tcp/5432", "drop", "untrusted")]);
+    let dropped = Explanations(vec![explanation("tcp/5432", Verdict::Drop, Reason::Untrusted)]);
     insta::assert_snapshot!(table(&dropped), @"
     203.0.113.7 to tcp/5432 of orders (enforce): dropped
       verdict  drop (untrusted)

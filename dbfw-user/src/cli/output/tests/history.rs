@@ -15,7 +15,7 @@ fn sample() -> HistoryList {
         database: Some("orders".to_owned()),
         prefixes_out: 60,
         removed: vec!["10.0.0.1/32".to_owned(), "10.0.0.2/32".to_owned()],
-        guard: Some("max_shrink".to_owned()),
+        guard: Some(Guard::MaxShrink),
         plan: Some("1a2b3c4d".to_owned()),
         message: Some("the new list loses 60 of 100 prefixes".to_owned()),
         ..HistoryEntry::new(at("11:59:00"), HistoryKind::Refused, 42)

@@ -31,8 +31,8 @@ fn drops() {
             source: ip("198.51.100.9"),
             database: "orders".to_owned(),
             port: 5432,
-            reason: "untrusted".to_owned(),
-            verdict: "drop".to_owned(),
+            reason: Reason::Untrusted,
+            verdict: Verdict::Drop,
             estimated_packets: 12_300,
             first_seen: at("10:00:00"),
             last_seen: at("11:59:59"),
@@ -73,8 +73,8 @@ fn drops_as_they_happen() {
         port,
         protocol: protocol.to_owned(),
         interface: "eth0".to_owned(),
-        reason: "untrusted".to_owned(),
-        verdict: "drop".to_owned(),
+        reason: Reason::Untrusted,
+        verdict: Verdict::Drop,
         weight: 64,
     };
     let events =

@@ -16,7 +16,7 @@ fn status_with_a_refused_plan() {
     let mut wide = status.databases[0].clone();
     wide.name = "sessions".to_owned();
     wide.refused = Some(RefusedPlan {
-        guard: "allow_any".to_owned(),
+        guard: Guard::AllowAny,
         message: "0.0.0.0/0 is wider than /8; if it is meant, set allow_any = true".to_owned(),
         lost: Vec::new(),
         lost_total: 0,

@@ -74,7 +74,7 @@ fn check() {
         databases: vec![CheckedDatabase {
             name: "orders".to_owned(),
             ports: vec!["tcp/5432".to_owned(), "udp/1234".to_owned()],
-            mode: "enforce".to_owned(),
+            mode: Mode::Enforce,
             sources: vec!["ip_addr:10.10.0.0/16".to_owned()],
             provider: Some("file:/etc/dbfw/orders.list".to_owned()),
         }],

@@ -3,7 +3,7 @@ use super::{samples::source, *};
 /// A source of each kind of trouble, and one without.
 fn troubled() -> Sources {
     let mut tag = source("tag:backend");
-    tag.state = "stale".to_owned();
+    tag.state = SourceState::Stale;
     tag.prefixes = (1..=12).map(|n| format!("10.0.0.{n}/32")).collect();
     (tag.packets, tag.last_hit, tag.age_seconds) = (12_345, Some(at("11:59:58")), Some(7_380));
     tag.error = Some(
@@ -21,7 +21,7 @@ fn troubled() -> Sources {
         .collect();
     cluster.prefixes = vec!["10.0.1.1/32".to_owned(), "10.0.1.2/31".to_owned()];
     let mut app = source("app:9b2d");
-    (app.state, app.prefixes) = ("unresolvable".to_owned(), Vec::new());
+    (app.state, app.prefixes) = (SourceState::Unresolvable, Vec::new());
     app.unresolved = vec![Unresolved {
         part: "app 9b2d".to_owned(),
         why: "has neither dedicated addresses nor VPC egress\u{1b}[2J".to_owned(),
@@ -29,10 +29,10 @@ fn troubled() -> Sources {
     app.description = Some("CI\trunners".to_owned());
     app.expires_at = Some(at("14:00:00"));
     let mut name = source("dns:db.example.com");
-    (name.state, name.prefixes) = ("pending".to_owned(), Vec::new());
+    (name.state, name.prefixes) = (SourceState::Pending, Vec::new());
     (name.age_seconds, name.resolved_from) = (None, None);
     let mut address = source("ip_addr:10.110.0.0");
-    (address.state, address.age_seconds) = ("literal".to_owned(), None);
+    (address.state, address.age_seconds) = (SourceState::Literal, None);
     (address.prefixes, address.resolved_from) = (vec!["10.110.0.0/32".to_owned()], None);
     address.notes = vec![
         "is the address of the network default-fra1: its range is \
@@ -122,7 +122,7 @@ fn all_is_well_and_nothing_is_said_below() {
 fn more_trouble_than_anybody_reads_is_counted() {
     let one = |n: usize| {
         let mut status = source(&format!("droplet:{n}"));
-        status.state = "pending".to_owned();
+        status.state = SourceState::Pending;
         status
     };
     let shown = table(&Sources { sources: (1..=60).map(one).collect() });

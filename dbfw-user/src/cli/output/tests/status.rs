@@ -101,7 +101,7 @@ fn crowded() -> Status {
     let down = InterfaceStatus {
         name: "eth1".to_owned(),
         ifindex: 3,
-        mode: "none".to_owned(),
+        mode: InterfaceMode::None,
         healthy: false,
         detail: Some("another program, cil_from_netdev (id 88), holds the hook of eth1".to_owned()),
     };
@@ -109,17 +109,17 @@ fn crowded() -> Status {
     status.interfaces.extend((2..9).map(|n| InterfaceStatus {
         name: format!("eth{n}"),
         ifindex: 0,
-        mode: "none".to_owned(),
+        mode: InterfaceMode::None,
         healthy: false,
         detail: None,
     }));
     status.backstop = None;
     let mut observing = status.databases[0].clone();
     observing.name = "reports-of-the-year-before-last".to_owned();
-    observing.mode = "observe".to_owned();
+    observing.mode = Mode::Observe;
     observing.observed_packets = 98_765;
     observing.drops_per_second = None;
-    observing.provider.as_mut().unwrap().state = "stale".to_owned();
+    observing.provider.as_mut().unwrap().state = ListState::Stale;
     observing.provider.as_mut().unwrap().age_seconds = Some(200_000);
     status.databases.push(observing.clone());
     for n in 0..40 {
@@ -185,7 +185,7 @@ fn status_always_fits_the_screen() {
 fn status_without_the_agent() {
     let mut status = status();
     status.agent = None;
-    status.databases[0].mode = "observe".to_owned();
+    status.databases[0].mode = Mode::Observe;
     status.databases[0].drops_per_second = None;
     status.databases[0].provider = None;
     insta::assert_snapshot!(table(&status), @"
@@ -231,7 +231,7 @@ fn degraded_is_told_before_anything_else() {
     status.problems =
         vec!["eth7: no such interface; it is filtered as soon as it comes".to_owned()];
     // Whether anything is enforced comes second to that.
-    status.databases[0].mode = "observe".to_owned();
+    status.databases[0].mode = Mode::Observe;
     insta::assert_snapshot!(table(&status), @"
     DEGRADED  dbfw 0.1.0
     agent pid 812, up 3h12m, policy 41

@@ -1,8 +1,10 @@
-//! `dbfw check` and `dbfw doctor`.
+//! `dbfw check`.
 
 use serde::{Deserialize, Serialize};
 
-/// `dbfw check`: what a valid configuration would enforce.
+use super::Mode;
+
+/// `dbfw check`: the effect that a valid configuration would have.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checked {
     /// The files it was read from, in the order they were read.
@@ -15,7 +17,7 @@ pub struct Checked {
     pub backstop: bool,
     /// Databases in the order of the files.
     pub databases: Vec<CheckedDatabase>,
-    /// What is legal but probably not meant.
+    /// Doubts about what is legal but probably not meant.
     pub warnings: Vec<String>,
 }
 
@@ -26,11 +28,11 @@ pub struct CheckedDatabase {
     pub name: String,
     /// "tcp/5432".
     pub ports: Vec<String>,
-    /// off, observe, enforce.
-    pub mode: String,
+    /// Treatment of packets from untrusted sources.
+    pub mode: Mode,
     /// The sources listed in the configuration itself, "ip_addr:10.0.0.0/8".
     pub sources: Vec<String>,
-    /// Where more of them come from: "file:/etc/dbfw/orders.list".
+    /// The provider of more of them: "file:/etc/dbfw/orders.list".
     pub provider: Option<String>,
 }
 
@@ -50,51 +52,8 @@ pub struct ConfigProblem {
     pub line: Option<usize>,
     /// The key with its path, as in `database.orders.ports[0]`; absent: no key.
     pub key: Option<String>,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do about it; absent: the message says it.
-    pub fix: Option<String>,
-}
-
-/// `dbfw doctor`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Findings {
-    /// One for every check, in the order they were made.
-    pub findings: Vec<Finding>,
-}
-
-/// What a check says of the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FindingState {
-    /// As it should be.
-    Ok,
-    /// It works, but not as well as it could, or not always.
-    Warn,
-    /// It keeps dbfw from protecting this host.
-    Fail,
-}
-
-impl FindingState {
-    /// The word that is shown.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warn => "warn",
-            Self::Fail => "fail",
-        }
-    }
-}
-
-/// What a check of `dbfw doctor` found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Finding {
-    /// What was checked.
-    pub check: String,
-    /// How it stands.
-    pub state: FindingState,
-    /// What was found.
-    pub detail: String,
-    /// The command that mends it.
+    /// The way to fix it; absent: the message says it.
     pub fix: Option<String>,
 }

@@ -1,0 +1,46 @@
+//! `dbfw explain`.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Mode, Reason, Verdict};
+
+/// `dbfw explain`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The source address asked about.
+    pub address: IpAddr,
+    /// "tcp/5432".
+    pub port: String,
+    /// The database the port belongs to; absent: none.
+    pub database: Option<String>,
+    /// Its mode.
+    pub mode: Option<Mode>,
+    /// The decision of the loaded program.
+    pub verdict: Verdict,
+    /// The reason for it.
+    pub reason: Reason,
+    /// The program that was run: dbfw_xdp, …
+    pub program: String,
+    /// The longest prefix in the maps that covers the address.
+    pub prefix: Option<String>,
+    /// Every trusted source of this database that covers it, most specific first.
+    pub sources: Vec<CoveringSource>,
+}
+
+/// A trusted source that covers an address.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CoveringSource {
+    /// "ip_addr:10.0.0.0/8".
+    pub source: String,
+    /// The prefix of it that covers the address.
+    pub prefix: String,
+    /// config, local, or the provider's name.
+    pub origin: String,
+    /// For people.
+    pub description: Option<String>,
+    /// The end of its trust.
+    pub expires_at: Option<Timestamp>,
+}

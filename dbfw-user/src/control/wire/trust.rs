@@ -1,0 +1,26 @@
+//! `dbfw trust`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// `dbfw trust list`, and what `add` and `rm` changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrustList {
+    /// Local temporary sources.
+    pub sources: Vec<LocalSource>,
+}
+
+/// A source added by hand.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LocalSource {
+    /// The database it is trusted by.
+    pub database: String,
+    /// "ip_addr:203.0.113.7".
+    pub source: String,
+    /// The reason given.
+    pub why: Option<String>,
+    /// The time it was added.
+    pub added_at: Timestamp,
+    /// The end of its trust; absent: until it is removed.
+    pub expires_at: Option<Timestamp>,
+}
