@@ -12,7 +12,7 @@ use crate::{
     config::{
         toml::{
             duration::shown,
-            read::{Table, Value, replace},
+            read::{Table, Value},
             report::{Place, Report},
             text::quoted,
         },
@@ -26,6 +26,8 @@ use crate::{
 
 /// Longest name of an interface in bytes: of an alternative one (kernel: ALTIFNAMSIZ less the zero).
 const MAX_INTERFACE: usize = 127;
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 const INTERFACES_FIX: &str = r#"write ["eth0"], or "auto" for every interface with hardware"#;
 
@@ -59,62 +61,47 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Takes over what one file says.
+    /// Reads the table of one file.
     pub(crate) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
         let config = &mut self.config;
-        if let Some(value) = table.take("interfaces") {
-            replace(&mut config.interfaces, interfaces(&value, report));
-            self.unmatchable = unmatchable(&value);
-        }
-        if let Some(value) = table.take("attach") {
+        table.set("interfaces", &mut config.interfaces, report, |value, report| {
+            self.unmatchable = unmatchable(value);
+            interfaces(value, report)
+        });
+        table.set("attach", &mut config.attach, report, |value, report| {
             let words = Attach::ALL.map(|attach| (attach.as_str(), attach));
-            replace(&mut config.attach, value.word(&words, "an attach mode", report));
+            value.word(&words, "an attach mode", report)
+        });
+        table.set("backstop", &mut config.backstop, report, Value::boolean);
+        table.set("exempt_interfaces", &mut config.exempt_interfaces, report, |value, report| {
+            globs(value, r#"write ["docker0"]"#, report)
+        });
+        table.set("fragments", &mut config.fragments, report, |value, report| {
+            let words = [("pass", Fragments::Pass), ("drop", Fragments::Drop)];
+            value.word(&words, "a way to treat fragments", report)
+        });
+        let place = table.set("metrics_listen", &mut config.metrics_listen, report, metrics_listen);
+        self.metrics_place = place.or(self.metrics_place.take());
+        for (name, directory, example) in [
+            ("state_dir", &mut config.state_dir, "/var/lib/dbfw"),
+            ("run_dir", &mut config.run_dir, "/run/dbfw"),
+            ("pin_dir", &mut config.pin_dir, "/sys/fs/bpf/dbfw"),
+        ] {
+            table.set(name, directory, report, |value, report| value.path(example, report));
         }
-        if let Some(value) = table.take("backstop") {
-            replace(&mut config.backstop, value.boolean(report));
-        }
-        if let Some(value) = table.take("exempt_interfaces") {
-            let globs = globs(&value, r#"write ["docker0"]"#, report);
-            replace(&mut config.exempt_interfaces, globs);
-        }
-        if let Some(value) = table.take("fragments") {
-            const WORDS: [(&str, Fragments); 2] =
-                [("pass", Fragments::Pass), ("drop", Fragments::Drop)];
-            let what = "a way to treat fragments";
-            replace(&mut config.fragments, value.word(&WORDS, what, report));
-        }
-        if let Some(value) = table.take("metrics_listen")
-            && let Some(address) = metrics_listen(&value, report)
-        {
-            config.metrics_listen = address;
-            self.metrics_place = Some(value.place());
-        }
-        if let Some(value) = table.take("state_dir") {
-            replace(&mut config.state_dir, value.path("/var/lib/dbfw", report));
-        }
-        if let Some(value) = table.take("run_dir") {
-            replace(&mut config.run_dir, value.path("/run/dbfw", report));
-        }
-        if let Some(value) = table.take("pin_dir") {
-            replace(&mut config.pin_dir, value.path("/sys/fs/bpf/dbfw", report));
-        }
-        if let Some(value) = table.take("events_per_second") {
-            let number = value.integer(0..=100_000, "a possible rate", report);
-            replace(&mut config.events_per_second, number);
-        }
-        if let Some(value) = table.take("gone_after") {
-            let range = Duration::ZERO..=Duration::from_secs(86_400);
-            replace(&mut config.gone_after, value.duration(range, "a possible delay", report));
-        }
-        if let Some(value) = table.take("max_stale") {
-            replace(&mut config.max_stale, max_stale(&value, report));
-            self.max_stale_place = Some(value.place());
-        }
+        table.set("events_per_second", &mut config.events_per_second, report, |value, report| {
+            value.integer(0..=100_000, "a possible rate", report)
+        });
+        table.set("gone_after", &mut config.gone_after, report, |value, report| {
+            value.duration(Duration::ZERO..=DAY, "a possible delay", report)
+        });
+        let place = table.set("max_stale", &mut config.max_stale, report, max_stale);
+        self.max_stale_place = place.or(self.max_stale_place.take());
         table.finish(report);
     }
 
-    /// Warns about what is in force in the end. `polls` are the tables whose lists and sources
-    /// can become stale, and how often each asks.
+    /// Warns about the settings of all files together. `polls` are the tables whose lists and
+    /// sources can become stale, each with its interval.
     pub(crate) fn warn<'t>(
         &self,
         polls: impl Iterator<Item = (&'t str, Duration)>,
@@ -166,7 +153,7 @@ fn interfaces(value: &Value<'_>, report: &mut Report) -> Option<Interfaces> {
     }
 }
 
-/// The names in `interfaces` that can match nothing, and where they stand.
+/// The names in `interfaces` that can match nothing, with their places.
 fn unmatchable(value: &Value<'_>) -> Vec<(Place, String, Unmatchable)> {
     // What is no array of names is a problem already.
     let Some(elements) = value.array(INTERFACES_FIX, &mut Report::default()) else {
@@ -236,7 +223,6 @@ fn metrics_listen(value: &Value<'_>, report: &mut Report) -> Option<Option<Socke
 
 /// `Some(None)` is "off".
 fn max_stale(value: &Value<'_>, report: &mut Report) -> Option<Option<Duration>> {
-    const DAY: Duration = Duration::from_secs(86_400);
     if value.get().as_str() == Some("off") {
         return Some(None);
     }

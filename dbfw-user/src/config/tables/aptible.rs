@@ -29,14 +29,14 @@ impl Default for Aptible {
 }
 
 impl Aptible {
-    /// Takes over what one file says.
+    /// Reads the table of one file.
     pub(crate) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
         self.present = true;
         self.api.read(&mut table, report);
         table.finish(report);
     }
 
-    /// What is in force in the end; `None`: no file has it.
+    /// The settings of all files together; `None`: no file has the table.
     pub(crate) fn finish(self, report: &mut Report) -> Option<AptibleConfig> {
         if !self.present {
             return None;

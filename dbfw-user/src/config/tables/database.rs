@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use super::{provider::read_provider, sources::read_sources};
 use crate::config::{
     toml::{
-        read::{Value, replace},
+        read::Value,
         report::{Place, Report},
         text::{is_digits, quoted},
     },
@@ -75,10 +75,10 @@ pub(crate) fn read_database(value: Value<'_>, report: &mut Report) -> Option<Dra
     if let Some(value) = table.require("ports", PORTS_FIX, report) {
         (config.ports, draft.ports) = ports(&value, report).into_iter().unzip();
     }
-    if let Some(value) = table.take("mode") {
+    table.set("mode", &mut config.mode, report, |value, report| {
         let words = [Mode::Enforce, Mode::Observe, Mode::Off].map(|mode| (mode.as_str(), mode));
-        config.mode = value.word(&words, "a mode", report).unwrap_or(config.mode);
-    }
+        value.word(&words, "a mode", report)
+    });
     if let Some(value) = table.take("trusted_sources") {
         read_sources(&value, report, |source, entry| {
             config.trusted_sources.push(source);
@@ -89,18 +89,12 @@ pub(crate) fn read_database(value: Value<'_>, report: &mut Report) -> Option<Dra
         config.provider = read_provider(&value, report);
         draft.provider = Some(value.place());
     }
-    if let Some(value) = table.take("on_empty") {
-        const WORDS: [(&str, OnEmpty); 3] =
-            [("keep", OnEmpty::Keep), ("close", OnEmpty::Close), ("open", OnEmpty::Open)];
-        let what = "a meaning of an empty list";
-        config.on_empty = value.word(&WORDS, what, report).unwrap_or(config.on_empty);
-    }
-    if let Some(value) = table.take("max_shrink") {
-        config.max_shrink = max_shrink(&value, report).unwrap_or(config.max_shrink);
-    }
-    if let Some(value) = table.take("allow_any") {
-        config.allow_any = value.boolean(report).unwrap_or(config.allow_any);
-    }
+    table.set("on_empty", &mut config.on_empty, report, |value, report| {
+        let words = [("keep", OnEmpty::Keep), ("close", OnEmpty::Close), ("open", OnEmpty::Open)];
+        value.word(&words, "a meaning of an empty list", report)
+    });
+    table.set("max_shrink", &mut config.max_shrink, report, max_shrink);
+    table.set("allow_any", &mut config.allow_any, report, Value::boolean);
     if let Some(value) = table.take("min_prefix") {
         read_min_prefix(&mut config.min_prefix, &value, report);
     }
@@ -201,11 +195,11 @@ fn max_shrink(value: &Value<'_>, report: &mut Report) -> Option<u8> {
 fn read_min_prefix(min: &mut MinPrefix, value: &Value<'_>, report: &mut Report) {
     let Some(mut table) = value.table("write { ipv4 = 8, ipv6 = 19 }", report) else { return };
     for (name, longest, setting) in [("ipv4", 32, &mut min.ipv4), ("ipv6", 128, &mut min.ipv6)] {
-        if let Some(value) = table.take(name) {
+        table.set(name, setting, report, |value, report| {
             // Length 0 is everybody: that word is allow_any.
-            let length = value.integer(1..=longest, "the length of a prefix", report);
-            replace(setting, length.and_then(|length| u8::try_from(length).ok()));
-        }
+            let length = value.integer(1..=longest, "the length of a prefix", report)?;
+            u8::try_from(length).ok()
+        });
     }
     table.finish(report);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::http::{Api, DIGITALOCEAN_TOKEN};
 use crate::config::{
     toml::{
-        read::{Table, Value, replace},
+        read::{Table, Value},
         report::Report,
     },
     types::{AddressKinds, DigitalOceanConfig, RequestLimits},
@@ -44,28 +44,24 @@ impl Default for DigitalOcean {
 }
 
 impl DigitalOcean {
-    /// Takes over what one file says.
+    /// Reads the table of one file.
     pub(crate) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
         self.present = true;
         self.api.read(&mut table, report);
-        if let Some(value) = table.take("addresses") {
-            replace(&mut self.addresses, addresses(&value, report));
-        }
-        if let Some(value) = table.take("pod_subnets") {
-            replace(&mut self.pod_subnets, value.boolean(report));
-        }
-        if let Some(value) = table.take("requests_per_hour") {
-            let number = value.integer(1..=1_000_000, "a possible number", report);
-            replace(&mut self.limits.per_hour, number);
-        }
-        if let Some(value) = table.take("requests_per_minute") {
-            let number = value.integer(1..=100_000, "a possible number", report);
-            replace(&mut self.limits.per_minute, number);
+        table.set("addresses", &mut self.addresses, report, addresses);
+        table.set("pod_subnets", &mut self.pod_subnets, report, Value::boolean);
+        for (name, limit, most) in [
+            ("requests_per_hour", &mut self.limits.per_hour, 1_000_000),
+            ("requests_per_minute", &mut self.limits.per_minute, 100_000),
+        ] {
+            table.set(name, limit, report, |value, report| {
+                value.integer(1..=most, "a possible number", report)
+            });
         }
         table.finish(report);
     }
 
-    /// What is in force in the end; `None`: no file has it.
+    /// The settings of all files together; `None`: no file has the table.
     pub(crate) fn finish(self, report: &mut Report) -> Option<DigitalOceanConfig> {
         if !self.present {
             return None;

@@ -8,7 +8,7 @@ use std::{
 use crate::config::{
     toml::{
         duration::shown,
-        read::{Table, Value, replace},
+        read::{Table, Value},
         report::{Place, Report},
         text::quoted,
     },
@@ -17,6 +17,8 @@ use crate::config::{
 
 const SERVERS_FIX: &str = r#"write ["192.0.2.53"], or ["[2001:db8::53]:5353"] with a port"#;
 
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// The port of DNS.
 const PORT: u16 = 53;
 
@@ -24,36 +26,29 @@ const PORT: u16 = 53;
 #[derive(Debug, Default)]
 pub(crate) struct Dns {
     config: DnsConfig,
-    /// Where the last of `min_ttl` and `max_ttl` is.
+    /// The place of the last of `min_ttl` and `max_ttl`.
     ttl_place: Option<Place>,
 }
 
 impl Dns {
-    /// Takes over what one file says.
+    /// Reads the table of one file.
     pub(crate) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
         let config = &mut self.config;
-        if let Some(value) = table.take("servers") {
-            replace(&mut config.servers, servers(&value, report));
-        }
-        if let Some(value) = table.take("timeout") {
-            replace(&mut config.timeout, value.timeout(report));
-        }
-        if let Some(value) = table.take("grace") {
-            let range = Duration::ZERO..=Duration::from_secs(86_400);
-            replace(&mut config.grace, value.duration(range, "a possible grace", report));
-        }
-        for (name, setting) in [("min_ttl", &mut config.min_ttl), ("max_ttl", &mut config.max_ttl)]
-        {
-            if let Some(value) = table.take(name) {
-                let range = Duration::from_millis(100)..=Duration::from_secs(86_400);
-                replace(setting, value.duration(range, "a possible TTL", report));
-                self.ttl_place = Some(value.place());
-            }
+        table.set("servers", &mut config.servers, report, servers);
+        table.set("timeout", &mut config.timeout, report, Value::timeout);
+        table.set("grace", &mut config.grace, report, |value, report| {
+            value.duration(Duration::ZERO..=DAY, "a possible grace", report)
+        });
+        for (name, ttl) in [("min_ttl", &mut config.min_ttl), ("max_ttl", &mut config.max_ttl)] {
+            let place = table.set(name, ttl, report, |value, report| {
+                value.duration(Duration::from_millis(100)..=DAY, "a possible TTL", report)
+            });
+            self.ttl_place = place.or(self.ttl_place.take());
         }
         table.finish(report);
     }
 
-    /// What is in force in the end.
+    /// The settings of all files together.
     pub(crate) fn finish(self, report: &mut Report) -> DnsConfig {
         let DnsConfig { min_ttl, max_ttl, .. } = self.config;
         if let Some(place) = self.ttl_place.filter(|_| min_ttl > max_ttl) {

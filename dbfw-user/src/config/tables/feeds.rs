@@ -4,23 +4,19 @@ use std::time::Duration;
 
 use super::http::read_http;
 use crate::config::{
-    toml::{
-        read::{Table, replace},
-        report::Report,
-    },
+    toml::{read::Table, report::Report},
     types::FeedsConfig,
 };
 
 impl FeedsConfig {
-    /// Takes over what one file says; a later file's value replaces an earlier one's.
+    /// Reads the table of one file; a later file's value replaces an earlier one's.
     pub(crate) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
-        if let Some(value) = table.take("poll") {
-            replace(&mut self.poll, value.interval(Duration::from_secs(86_400), report));
-        }
-        if let Some(value) = table.take("max_bytes") {
-            let number = value.integer(1..=1 << 28, "a possible size", report);
-            replace(&mut self.max_bytes, number.map(u64::from));
-        }
+        table.set("poll", &mut self.poll, report, |value, report| {
+            value.interval(Duration::from_secs(86_400), report)
+        });
+        table.set("max_bytes", &mut self.max_bytes, report, |value, report| {
+            value.integer(1..=1 << 28, "a possible size", report).map(u64::from)
+        });
         read_http(&mut self.http, &mut table, report);
         table.finish(report);
     }

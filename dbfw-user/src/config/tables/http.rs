@@ -6,7 +6,7 @@ use url::{Host, Url};
 
 use crate::config::{
     toml::{
-        read::{Table, Value, replace},
+        read::{Table, Value},
         report::{Place, Report},
         text::quoted,
     },
@@ -15,14 +15,14 @@ use crate::config::{
 
 const HOSTS_FIX: &str = r#"write ["api.internal"]"#;
 
-/// Where a token may be, for the problems.
+/// Example paths of tokens, for the problems.
 pub(crate) const DIGITALOCEAN_TOKEN: &str = "/etc/dbfw/do-token";
 pub(crate) const APTIBLE_TOKEN: &str = "/etc/dbfw/aptible-token";
 
-/// Who waits longer than this for a revoked source does not poll.
+/// The longest interval: it is the time until a revoked source goes.
 const LONGEST_POLL: Duration = Duration::from_secs(3600);
 
-/// What an API that takes a token and its table have in common.
+/// The settings that all tables of an API with a token have.
 #[derive(Debug)]
 pub(crate) struct Api {
     default_url: &'static str,
@@ -52,13 +52,11 @@ impl Api {
         }
     }
 
-    /// Takes over what one file says.
+    /// Reads the keys in one file's table.
     pub(crate) fn read(&mut self, table: &mut Table<'_>, report: &mut Report) {
-        if let Some(value) = table.take("token_file")
-            && let Some(path) = token_file(&value, self.token_file, report)
-        {
-            self.token = TokenSource::File(path);
-        }
+        table.set("token_file", &mut self.token, report, |value, report| {
+            token_file(value, self.token_file, report).map(TokenSource::File)
+        });
         // The key somebody writes who looks for a place for the token itself.
         if let Some(value) = table.refuse("token") {
             let fix = format!(
@@ -68,18 +66,16 @@ impl Api {
             );
             report.problem(&value.place(), "a token does not belong in the configuration", fix);
         }
-        if let Some(value) = table.take("api_url")
-            && let Some(url) = api_url(&value, self.default_url, report)
-        {
-            self.url = Some((url, value.place()));
-        }
-        if let Some(value) = table.take("poll") {
-            replace(&mut self.poll, value.interval(LONGEST_POLL, report));
-        }
+        table.set("api_url", &mut self.url, report, |value, report| {
+            Some(Some((api_url(value, self.default_url, report)?, value.place())))
+        });
+        table.set("poll", &mut self.poll, report, |value, report| {
+            value.interval(LONGEST_POLL, report)
+        });
         read_http(&mut self.http, table, report);
     }
 
-    /// Checks what is in force in the end against each other; the URL.
+    /// Checks the settings of all files together. Returns the URL.
     pub(crate) fn finish(&self, report: &mut Report) -> Option<Url> {
         let Some((url, place)) = &self.url else { return Url::parse(self.default_url).ok() };
         let host = url.host_str().unwrap_or_default();
@@ -102,17 +98,11 @@ impl Api {
 
 /// `timeout`, `ca_file` and `allow_http`.
 pub(crate) fn read_http(http: &mut HttpConfig, table: &mut Table<'_>, report: &mut Report) {
-    if let Some(value) = table.take("timeout") {
-        replace(&mut http.timeout, value.timeout(report));
-    }
-    if let Some(value) = table.take("ca_file")
-        && let Some(path) = value.path("/etc/dbfw/ca.pem", report)
-    {
-        http.ca_file = Some(path);
-    }
-    if let Some(value) = table.take("allow_http") {
-        replace(&mut http.allow_http, hosts(&value, report));
-    }
+    table.set("timeout", &mut http.timeout, report, Value::timeout);
+    table.set("ca_file", &mut http.ca_file, report, |value, report| {
+        value.path("/etc/dbfw/ca.pem", report).map(Some)
+    });
+    table.set("allow_http", &mut http.allow_http, report, hosts);
 }
 
 /// As [`Value::path`], but without showing what was written: it may be the token.

@@ -145,7 +145,21 @@ impl<'d> Table<'d> {
         value
     }
 
-    /// Where it begins.
+    /// Sets `setting` to the result of `read` for the value of a key, if the key is there and
+    /// its value good. Returns the place of that value.
+    pub(crate) fn set<T>(
+        &mut self,
+        name: &'static str,
+        setting: &mut T,
+        report: &mut Report,
+        read: impl FnOnce(&Value<'d>, &mut Report) -> Option<T>,
+    ) -> Option<Place> {
+        let value = self.take(name)?;
+        *setting = read(&value, report)?;
+        Some(value.place())
+    }
+
+    /// The place of its beginning.
     pub(crate) fn place(&self) -> Place {
         Place {
             file: self.doc.file.clone(),
@@ -321,13 +335,6 @@ impl<'d> Value<'d> {
         };
         report.problem(&self.place(), format!("{} {message}", quoted(written)), fix);
         None
-    }
-}
-
-/// Sets what could be read: what could not keeps its value, and was reported.
-pub(crate) fn replace<T>(setting: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *setting = value;
     }
 }
 
