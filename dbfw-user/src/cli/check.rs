@@ -5,21 +5,23 @@ use std::path::Path;
 use super::{
     context::Context,
     exit::{Exit, is_broken_pipe},
-    offline::{self, Unreadable},
-    tell, warn,
+    message::{error, warn},
 };
 use crate::{
-    config::{Config, Problem},
+    config::{self, Config, Problem},
     control::wire::{Checked, CheckedDatabase, ConfigProblem, ConfigProblems},
     datapath::Interfaces,
+    doctor::{self, Unreadable},
 };
 
 pub(super) fn check(context: &Context) -> anyhow::Result<Exit> {
-    let mut config = match offline::load(context.config_path()) {
+    let mut config = match config::load(context.config_path()) {
         Ok(config) => config,
         Err(problems) => return bad(context, &problems.0),
     };
-    let Unreadable { configuration, others, .. } = offline::unreadable(&config);
+    // An ordinary user cannot take on the agent's rights; doctor says so.
+    let found = doctor::unreadable(&config).unwrap_or_default();
+    let Unreadable { configuration, others, .. } = found;
     if !configuration.is_empty() {
         return bad(context, &configuration);
     }
@@ -30,8 +32,7 @@ pub(super) fn check(context: &Context) -> anyhow::Result<Exit> {
 }
 
 fn bad(context: &Context, problems: &[Problem]) -> anyhow::Result<Exit> {
-    let style = anstyle::AnsiColor::Red.on_default().bold();
-    problems.iter().for_each(|problem| tell("error", style, &problem.to_string()));
+    problems.iter().for_each(|problem| error(&problem.to_string()));
     let problems = problems.iter().map(to_wire).collect();
     match context.show(&ConfigProblems { problems }) {
         Err(error) if !is_broken_pipe(&error) => Err(error),

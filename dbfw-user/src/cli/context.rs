@@ -13,13 +13,12 @@ use serde::de::DeserializeOwned;
 
 use super::{
     args::{Format, Global},
-    causes,
     exit::{Exit, OutputError, code},
-    note, offline,
+    message::{causes, note},
     output::{Item, Render, render, render_header, render_item},
 };
 use crate::{
-    config::AgentConfig,
+    config::{self, AgentConfig},
     control::{
         SOCKET_NAME,
         client::{Client, ClientError},
@@ -47,7 +46,7 @@ impl Context {
 
     /// Where things are, as far as the configuration can be made out.
     pub(super) fn agent_config(&self) -> AgentConfig {
-        offline::agent_config(&self.config)
+        config::agent_section(&self.config)
     }
 
     /// The control socket.
@@ -66,7 +65,7 @@ impl Context {
             // With defaults in place of the configuration it may be the wrong socket.
             if matches!(error, ClientError::Unreachable { .. })
                 && self.socket.is_none()
-                && offline::load(&self.config).is_err()
+                && config::load(&self.config).is_err()
             {
                 note(&format!(
                     "{} is bad (`dbfw check` says why); what cannot be read in it has its default",
@@ -116,20 +115,20 @@ impl Context {
     /// Prints a document.
     pub(super) fn show(&self, document: &impl Render) -> anyhow::Result<()> {
         let text = render(document, self.format, Timestamp::now())?;
-        let mut out = Output::new();
+        let mut out = Stdout::new();
         out.write(&text)?;
         Ok(out.flush()?)
     }
 
     /// Prints documents as they come.
     pub(super) fn printer<T: Item>(&self) -> Printer<T> {
-        Printer { out: Output::new(), format: self.format, begun: false, items: PhantomData }
+        Printer { out: Stdout::new(), format: self.format, begun: false, items: PhantomData }
     }
 }
 
 /// Prints the items of a stream, with their header above the first.
 pub(super) struct Printer<T> {
-    out: Output,
+    out: Stdout,
     format: Format,
     begun: bool,
     items: PhantomData<fn(T)>,
@@ -152,17 +151,23 @@ impl<T: Item> Printer<T> {
 }
 
 /// Standard output.
-pub(super) struct Output(BufWriter<AutoStream<StdoutLock<'static>>>);
+pub(super) struct Stdout(BufWriter<AutoStream<StdoutLock<'static>>>);
 
-impl Output {
+impl Stdout {
     pub(super) fn new() -> Self {
         Self(BufWriter::new(AutoStream::auto(io::stdout().lock())))
     }
 
+    /// # Errors
+    ///
+    /// Standard output cannot be written.
     pub(super) fn write(&mut self, text: &str) -> Result<(), OutputError> {
         Ok(self.0.write_all(text.as_bytes())?)
     }
 
+    /// # Errors
+    ///
+    /// Standard output cannot be written.
     pub(super) fn flush(&mut self) -> Result<(), OutputError> {
         Ok(self.0.flush()?)
     }

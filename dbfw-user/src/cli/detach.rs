@@ -2,20 +2,37 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use super::{context::Context, exit::Exit, note, offline};
-use crate::control::wire::{Request, Text};
+use super::{context::Context, exit::Exit, message::note};
+use crate::{
+    config::AgentConfig,
+    control::wire::{Request, Text},
+    datapath,
+};
 
 pub(super) fn detach(context: &Context, yes: bool) -> anyhow::Result<Exit> {
     if !yes && io::stdin().is_terminal() && !confirmed()? {
         note("nothing was detached");
         return Ok(Exit::Failure);
     }
-    let done: Text = context.ask_or_look(
-        |agent| Ok(agent.call(&Request::Detach {})?),
-        |config| Ok(Text { text: offline::detach(config)? }),
-    )?;
+    let done: Text =
+        context.ask_or_look(|agent| Ok(agent.call(&Request::Detach {})?), detach_pinned)?;
     context.show(&done)?;
     Ok(Exit::Ok)
+}
+
+fn detach_pinned(agent: &AgentConfig) -> anyhow::Result<Text> {
+    let mut detached = datapath::detach_pinned(&agent.pin_dir)?;
+    detached.sort_by_key(|name| name == "backstop");
+    let text = if detached.is_empty() {
+        "Nothing was attached.".to_owned()
+    } else {
+        format!(
+            "Detached {}: nothing is filtered any more. The maps went with their pins, so the \
+             counters begin at zero when the agent starts again.",
+            detached.join(", ")
+        )
+    };
+    Ok(Text { text })
 }
 
 fn confirmed() -> io::Result<bool> {

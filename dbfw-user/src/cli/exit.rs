@@ -2,8 +2,10 @@
 
 use std::{io, process::ExitCode};
 
-use super::offline::Problems;
-use crate::control::{client::ClientError, wire::ControlErrorKind};
+use crate::{
+    config::Problems,
+    control::{client::ClientError, wire::ControlErrorKind},
+};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,10 +2,18 @@
 
 use std::net::IpAddr;
 
-use super::{context::Context, exit::Exit, note, offline, output::Explanations, warn};
-use crate::control::{
-    client::ClientError,
-    wire::{Protection, Request, Status},
+use super::{
+    context::Context,
+    exit::Exit,
+    message::{note, warn},
+    output::Explanations,
+};
+use crate::{
+    control::{
+        client::ClientError,
+        wire::{Protection, Request, Status},
+    },
+    readers::offline,
 };
 
 pub(super) fn explain(
@@ -52,7 +60,7 @@ pub(super) fn as_on_the_wire(address: IpAddr) -> IpAddr {
     canonical
 }
 
-/// What a program decides means little where it is not attached.
+/// Warns where the programs are not attached: there their decision means little.
 fn doubt(status: &Status) {
     let doubt = match status.protection {
         Protection::Yes => return,

@@ -8,7 +8,12 @@ use std::{
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::{context::Context, duration::Lifetime, exit::Exit, note, warn};
+use super::{
+    context::Context,
+    duration::Lifetime,
+    exit::Exit,
+    message::{note, warn},
+};
 use crate::{
     agent::history::{HistoryFiles, path},
     control::wire::{HistoryEntry, HistoryList},

@@ -1,9 +1,12 @@
 //! `dbfw map`.
 
-use super::{args::MapVerb, context::Context, exit::Exit, explain::as_on_the_wire, note, offline};
-use crate::control::{
-    client::ClientError,
-    wire::{Lookup, MapEntry, Request},
+use super::{args::MapVerb, context::Context, exit::Exit, explain::as_on_the_wire, message::note};
+use crate::{
+    control::{
+        client::ClientError,
+        wire::{Lookup, MapEntry, Request},
+    },
+    readers::offline,
 };
 
 pub(super) fn map(context: &Context, verb: MapVerb) -> anyhow::Result<Exit> {

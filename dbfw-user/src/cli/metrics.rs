@@ -1,7 +1,10 @@
 //! `dbfw metrics`.
 
-use super::{context::Context, exit::Exit, note, offline};
-use crate::control::wire::{Request, Text};
+use super::{context::Context, exit::Exit, message::note};
+use crate::{
+    control::wire::{Request, Text},
+    readers::offline,
+};
 
 pub(super) fn metrics(context: &Context) -> anyhow::Result<Exit> {
     let metrics: Text = context.ask_or_look(

@@ -15,8 +15,8 @@ mod explain;
 mod history;
 mod man;
 mod map;
+mod message;
 mod metrics;
-mod offline;
 mod output;
 mod reload;
 mod run;
@@ -25,9 +25,8 @@ mod status;
 mod suggest;
 mod trust;
 
-use std::{io::Write as _, process::ExitCode};
+use std::process::ExitCode;
 
-use anstyle::{AnsiColor, Style};
 use clap::FromArgMatches as _;
 
 pub use args::command;
@@ -35,6 +34,7 @@ pub use args::command;
 use args::{Cli, Verb};
 use context::Context;
 use exit::Exit;
+use message::{causes, error};
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
@@ -58,10 +58,9 @@ pub fn main() -> ExitCode {
     let exit = match dispatch(&context, cli.verb) {
         Ok(exit) => exit,
         Err(error) if exit::is_broken_pipe(&error) => Exit::Ok,
-        Err(error) => {
-            let style = AnsiColor::Red.on_default().bold();
-            tell("error", style, &causes(&error));
-            exit::code(&error)
+        Err(failure) => {
+            error(&causes(&failure));
+            exit::code(&failure)
         }
     };
     exit.into()
@@ -86,49 +85,5 @@ fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Detach { yes } => detach::detach(context, yes),
         Verb::Completions { shell } => completions::completions(shell),
         Verb::Man { dir } => man::man(dir.as_deref()),
-    }
-}
-
-/// The error and its causes, without those that the text before them has already.
-fn causes(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| {
-        match (said.is_empty(), said.contains(&cause)) {
-            (true, _) => cause,
-            (false, true) => said,
-            (false, false) => format!("{said}: {cause}"),
-        }
-    })
-}
-
-/// Says something on standard error, where a failure to say it has nowhere to go. Some of it
-/// may be somebody else's text.
-fn tell(label: &str, style: Style, text: &str) {
-    let text = text.split('\n').map(output::clean).collect::<Vec<_>>().join("\n");
-    let _ = writeln!(anstream::stderr(), "{style}{label}:{style:#} {text}");
-}
-
-/// Says on standard error what the reader should know about the answer.
-fn note(text: &str) {
-    tell("note", AnsiColor::Cyan.on_default(), text);
-}
-
-/// Says on standard error what may not be meant.
-fn warn(text: &str) {
-    tell("warning", AnsiColor::Yellow.on_default().bold(), text);
-}
-
-#[cfg(test)]
-mod tests {
-    use anyhow::Context as _;
-
-    use super::*;
-
-    #[test]
-    fn a_cause_is_told_once() {
-        let error = Err::<(), _>(std::io::Error::other("no such file"))
-            .context("cannot open /x: no such file (is it there?)")
-            .context("not started")
-            .unwrap_err();
-        assert_eq!(causes(&error), "not started: cannot open /x: no such file (is it there?)");
     }
 }

@@ -1,6 +1,10 @@
 //! `dbfw reload`.
 
-use super::{context::Context, exit::Exit, note, warn};
+use super::{
+    context::Context,
+    exit::Exit,
+    message::{note, warn},
+};
 use crate::control::wire::{RefusedPlan, Reloaded, Request, Status};
 
 pub(super) fn reload(context: &Context, confirm: Option<Vec<String>>) -> anyhow::Result<Exit> {

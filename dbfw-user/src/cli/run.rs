@@ -1,8 +1,9 @@
 //! `dbfw run`.
 
-use super::{context::Context, exit::Exit, offline};
+use super::{context::Context, exit::Exit};
+use crate::agent;
 
 pub(super) fn run(context: &Context) -> anyhow::Result<Exit> {
-    offline::run_agent(context.config_path().to_owned())?;
+    agent::run(context.config_path().to_owned())?;
     Ok(Exit::Ok)
 }

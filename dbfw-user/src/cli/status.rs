@@ -1,7 +1,10 @@
 //! `dbfw status`.
 
-use super::{context::Context, exit::Exit, offline};
-use crate::control::wire::{Request, Status};
+use super::{context::Context, exit::Exit};
+use crate::{
+    control::wire::{Request, Status},
+    readers::offline,
+};
 
 pub(super) fn status(context: &Context) -> anyhow::Result<Exit> {
     let status: Status = context.ask_or_look(

@@ -1,6 +1,6 @@
 //! `dbfw suggest`.
 
-use super::{context::Context, exit::Exit, warn};
+use super::{context::Context, exit::Exit, message::warn};
 use crate::control::wire::{Request, Suggestions};
 
 pub(super) fn suggest(context: &Context, database: Option<String>) -> anyhow::Result<Exit> {

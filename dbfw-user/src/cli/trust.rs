@@ -3,7 +3,12 @@
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::{args::TrustVerb, context::Context, exit::Exit, note, warn};
+use super::{
+    args::TrustVerb,
+    context::Context,
+    exit::Exit,
+    message::{note, warn},
+};
 use crate::{
     control::wire::{Request, SourceState, SourceStatus, Sources, TrustList},
     source::{Origin, TrustedSource},

@@ -1,4 +1,4 @@
-use super::{Finding, Links};
+use super::{Links, finding::Finding};
 
 /// Looks for somebody else's socket lookup programs: one that selects a socket overrides the
 /// backstop's refusal.

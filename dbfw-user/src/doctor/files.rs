@@ -7,8 +7,8 @@ use std::{
 use nix::unistd::{Group, geteuid};
 
 use super::{
-    Finding,
     access::{Obstacle, Rights},
+    finding::Finding,
 };
 use crate::{
     answers::ListId,

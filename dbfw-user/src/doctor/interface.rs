@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::{Finding, Links, host::Host};
+use super::{Links, finding::Finding, host::Host};
 use crate::{
     config::AgentConfig,
     datapath::{

@@ -1,6 +1,6 @@
 use std::io;
 
-use super::{Finding, host::Host};
+use super::{finding::Finding, host::Host};
 use crate::datapath::{self, Attach, DatapathError, KernelVersion};
 
 const CAP_NET_ADMIN: u32 = 12;

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use dbfw_core::Port;
 
 use super::{
-    Finding,
+    finding::Finding,
     host::Host,
     kernel::unreadable,
     masquerade::{self, Hazard, Rules},

@@ -9,7 +9,7 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, FsType, statfs},
 };
 
-use super::{Finding, host::Host, kernel::unreadable};
+use super::{finding::Finding, host::Host, kernel::unreadable};
 
 /// Where systemd mounts it.
 const BPFFS: &str = "/sys/fs/bpf";

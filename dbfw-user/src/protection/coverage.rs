@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use dbfw_common::MAX_EXEMPT;
 
-use super::{Degradation, Failure};
+use super::{degradation::Degradation, failure::Failure};
 use crate::{
     config::AgentConfig,
     datapath::{

@@ -300,21 +300,6 @@ pub fn metrics(agent: &AgentConfig) -> anyhow::Result<String> {
     metrics::render(&scrape).context("cannot write the metrics")
 }
 
-/// `dbfw detach`.
-pub fn detach(agent: &AgentConfig) -> anyhow::Result<String> {
-    let mut detached = datapath::detach_pinned(&agent.pin_dir)?;
-    detached.sort_by_key(|name| name == "backstop");
-    Ok(if detached.is_empty() {
-        "Nothing was attached.".to_owned()
-    } else {
-        format!(
-            "Detached {}: nothing is filtered any more. The maps went with their pins, so the \
-             counters begin at zero when the agent starts again.",
-            detached.join(", ")
-        )
-    })
-}
-
 fn interface_status(link: &PinnedLink, here: &[Interface]) -> InterfaceStatus {
     let ifindex = link.ifindex.unwrap_or(0);
     let interface = here.iter().find(|interface| interface.index == ifindex);

@@ -142,7 +142,7 @@ impl RefusedSources {
         if self.seen.len() < CAPACITY {
             return Some(1);
         }
-        if !self.door.knock(&key, minute(now)) {
+        if !self.door.knock(key, minute(now)) {
             return None;
         }
         if let Some(weakest) = self.by_worth.pop_first() {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    Render,
+    render::Render,
     table::{Cell, Table, left, right},
     words::{clean, dash, fields, maybe, moment},
 };

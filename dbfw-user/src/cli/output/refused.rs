@@ -1,14 +1,14 @@
 //! What a guard refuses, in full: whoever is to confirm it must see what would be lost.
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 
 use super::{
-    table::SCREEN,
+    table::{BAD, SCREEN},
     words::{clean, fields, number_of, wrap},
 };
 use crate::control::wire::{DatabaseStatus, LiveConnection, RefusedPlan};
 
-const BAD: Style = AnsiColor::Red.on_default().bold();
+const REFUSED: Style = BAD.bold();
 const BOLD: Style = Style::new().bold();
 
 /// A paragraph for every refused plan.
@@ -21,7 +21,7 @@ pub(super) fn paragraphs(databases: &[DatabaseStatus]) -> String {
 fn paragraph(database: &str, plan: &RefusedPlan) -> String {
     let (database, guard, id) = (clean(database), plan.guard, clean(&plan.id));
     let mut text = format!(
-        "\n{BAD}REFUSED{BAD:#} by {guard}: a change of {database}, plan {BOLD}{id}{BOLD:#}\n"
+        "\n{REFUSED}REFUSED{REFUSED:#} by {guard}: a change of {database}, plan {BOLD}{id}{BOLD:#}\n"
     );
     indented(&mut text, &plan.message);
     if plan.lost_total > 0 {

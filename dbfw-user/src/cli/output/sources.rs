@@ -1,24 +1,20 @@
-//! What is trusted, and what of it does not resolve.
+//! `dbfw sources`: a table, and below it the sources that do not resolve.
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 use jiff::Timestamp;
 
 use super::{
-    Render,
-    table::{Cell, SCREEN, Table, left, right},
+    render::Render,
+    table::{BAD, Cell, FAIR, GOOD, SCREEN, Table, left, right},
     words::{ago, clean, count, dash, ending, fields, lasting, maybe, moment, number_of, wrap},
 };
-use crate::control::wire::{LocalSource, SourceState, SourceStatus, Sources, TrustList};
+use crate::control::wire::{SourceState, SourceStatus, Sources};
 
 /// Sources that are told one by one below the table.
 const MAX_BLOCKS: usize = 50;
 
 /// Parts of one source that are told one by one.
 const MAX_PARTS: usize = 5;
-
-const GOOD: Style = AnsiColor::Green.on_default();
-const FAIR: Style = AnsiColor::Yellow.on_default();
-const BAD: Style = AnsiColor::Red.on_default();
 
 impl Render for Sources {
     fn table(&self, now: Timestamp) -> String {
@@ -181,47 +177,5 @@ impl<'a> Blocks<'a> {
             text.push_str(&format!("  and {more} more: dbfw sources --output json\n"));
         }
         text
-    }
-}
-
-impl Render for TrustList {
-    fn table(&self, now: Timestamp) -> String {
-        if self.sources.is_empty() {
-            return "No source is trusted by hand.\n".to_owned();
-        }
-        let mut table = Table::new([
-            left("DATABASE"),
-            left("SOURCE"),
-            left("ADDED"),
-            left("EXPIRES"),
-            left("WHY"),
-        ]);
-        for source in &self.sources {
-            let expires = match source.expires_at {
-                None => Cell::styled("never", Style::new()),
-                some => ending(some, now).into(),
-            };
-            table.row([
-                (&source.database).into(),
-                (&source.source).into(),
-                ago(Some(source.added_at), now).into(),
-                expires,
-                source.why.clone().unwrap_or_else(dash).into(),
-            ]);
-        }
-        table.render()
-    }
-
-    fn plain(&self) -> String {
-        let record = |source: &LocalSource| {
-            fields([
-                &source.database,
-                &source.source,
-                &moment(Some(source.added_at)),
-                &moment(source.expires_at),
-                &maybe(source.why.as_ref()),
-            ])
-        };
-        self.sources.iter().map(record).collect()
     }
 }

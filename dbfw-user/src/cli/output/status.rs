@@ -3,12 +3,13 @@
 mod records;
 mod tables;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 use jiff::Timestamp;
 
 use super::{
-    Render, refused,
-    table::SCREEN,
+    refused,
+    render::Render,
+    table::{BAD, FAIR, GOOD, SCREEN},
     words::{clean, cut, lasting, since, wrap},
 };
 use crate::control::wire::{AccountStatus, AgentStatus, Mode, Protection, Status};
@@ -25,10 +26,6 @@ const PROBLEM_LINES: usize = 6;
 const LINES_A_PROBLEM: usize = 2;
 /// Interfaces keep this many lines, however many databases there are.
 const INTERFACE_LINES: usize = 5;
-
-const GOOD: Style = AnsiColor::Green.on_default();
-const FAIR: Style = AnsiColor::Yellow.on_default();
-const BAD: Style = AnsiColor::Red.on_default();
 
 impl Render for Status {
     fn table(&self, now: Timestamp) -> String {
@@ -156,8 +153,9 @@ fn problems(status: &Status) -> String {
 
 /// What the numbers in brackets are, if there are any.
 fn footnote(status: &Status) -> String {
-    match status.databases.iter().any(|database| database.mode == Mode::Observe) {
-        true => "(n): packets let in by observe mode that enforce would have dropped\n".to_owned(),
-        false => String::new(),
+    if status.databases.iter().any(|database| database.mode == Mode::Observe) {
+        "(n): packets let in by observe mode that enforce would have dropped\n".to_owned()
+    } else {
+        String::new()
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    Render,
+    render::Render,
     table::{Table, left, right},
     words::{clean, count, number_of},
 };

@@ -1,6 +1,6 @@
 //! Columns.
 
-use anstyle::Style;
+use anstyle::{AnsiColor, Style};
 
 use super::words::{clean, cut, width};
 
@@ -8,6 +8,11 @@ use super::words::{clean, cut, width};
 pub(super) const SCREEN: usize = 80;
 /// A column is not made narrower than this.
 const NARROWEST: usize = 7;
+/// Of what is as it should be, needs a look, and is wrong.
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+pub(super) const FAIR: Style = AnsiColor::Yellow.on_default();
+pub(super) const BAD: Style = AnsiColor::Red.on_default();
+
 const GAP: &str = "  ";
 
 /// A column: its title and to which side its cells lean.

@@ -1,15 +1,19 @@
-mod answers;
+mod check;
+mod doctor;
+mod drops;
+mod explain;
 mod history;
-mod lists;
+mod map;
 mod refused;
-mod setup;
+mod reload;
 mod sources;
 mod status;
 mod suggest;
+mod trust;
 
 use std::net::IpAddr;
 
-use crate::control::wire::*;
+use crate::{cli::args::Format, control::wire::*};
 
 use super::{
     samples::{NOW, at},

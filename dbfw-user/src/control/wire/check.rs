@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Mode;
+use super::drops::Mode;
 
 /// `dbfw check`: the effect that a valid configuration would have.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Mode, Reason, Verdict};
+use super::drops::{Mode, Reason, Verdict};
 
 /// `dbfw explain`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Guard, words::words};
+use super::{status::Guard, words::words};
 
 /// `dbfw history`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Mode, words::words};
+use super::{drops::Mode, words::words};
 use crate::{datapath::HookMode, policy};
 
 /// `dbfw status`.

@@ -1,6 +1,4 @@
-use std::hash::{BuildHasher as _, RandomState};
-
-use super::Key;
+use std::hash::{BuildHasher as _, Hash, RandomState};
 
 /// Places of the door: 512 KiB.
 const PLACES: usize = 1 << 16;
@@ -26,7 +24,7 @@ pub(super) struct Door {
 impl Door {
     /// Whether the source was here in an earlier minute, not longer ago than a day. If not, it
     /// is remembered.
-    pub(super) fn knock(&mut self, key: &Key, minute: i64) -> bool {
+    pub(super) fn knock(&mut self, key: impl Hash, minute: i64) -> bool {
         if self.places.is_empty() {
             self.places = vec![0; PLACES];
             // Places hold 0 until somebody was there; no source comes in minute 0.

@@ -2,12 +2,9 @@
 
 use anstyle::Style;
 
-use super::{
-    super::{
-        table::{Cell, Table, left, right},
-        words::{count, dash, lasting, rate},
-    },
-    BAD, FAIR, GOOD,
+use super::super::{
+    table::{BAD, Cell, FAIR, GOOD, Table, left, right},
+    words::{count, dash, lasting, rate},
 };
 use crate::control::wire::{
     BackstopStatus, DatabaseStatus, InterfaceStatus, ListState, Mode, Protection, ProviderStatus,

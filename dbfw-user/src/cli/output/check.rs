@@ -1,14 +1,13 @@
-//! `dbfw check` and `dbfw doctor`.
+//! `dbfw check`.
 
-use anstyle::AnsiColor;
 use jiff::Timestamp;
 
 use super::{
-    Render,
-    table::{Cell, Table, left, right},
+    render::Render,
+    table::{Table, left, right},
     words::{clean, dash, fields, maybe},
 };
-use crate::control::wire::{Checked, CheckedDatabase, ConfigProblems, FindingState, Findings};
+use crate::control::wire::{Checked, CheckedDatabase, ConfigProblems};
 
 impl Render for Checked {
     fn table(&self, _now: Timestamp) -> String {
@@ -81,41 +80,6 @@ impl Render for ConfigProblems {
                 &problem.message,
                 &maybe(problem.fix.as_ref()),
             ]));
-        }
-        text
-    }
-}
-
-impl Render for Findings {
-    fn table(&self, _now: Timestamp) -> String {
-        let mut table = Table::new([left("STATE"), left("CHECK"), left("FOUND")]);
-        let mut fixes = String::new();
-        for finding in &self.findings {
-            let style = match finding.state {
-                FindingState::Ok => AnsiColor::Green.on_default(),
-                FindingState::Warn => AnsiColor::Yellow.on_default(),
-                FindingState::Fail => AnsiColor::Red.on_default().bold(),
-            };
-            table.row([
-                Cell::styled(finding.state.as_str(), style),
-                (&finding.check).into(),
-                (&finding.detail).into(),
-            ]);
-            if let Some(fix) = &finding.fix {
-                fixes.push_str(&format!("  {}: {}\n", clean(&finding.check), clean(fix)));
-            }
-        }
-        match fixes.is_empty() {
-            true => table.render(),
-            false => format!("{}\nTo mend it:\n{fixes}", table.render()),
-        }
-    }
-
-    fn plain(&self) -> String {
-        let mut text = String::new();
-        for finding in &self.findings {
-            let fix = maybe(finding.fix.as_ref());
-            text.push_str(&fields([finding.state.as_str(), &finding.check, &finding.detail, &fix]));
         }
         text
     }

@@ -1,29 +1,6 @@
 use super::*;
 
 #[test]
-fn map_dump() {
-    let entry = |map: &str, prefix: &str, databases: &[&str]| MapEntry {
-        map: map.to_owned(),
-        prefix: prefix.to_owned(),
-        databases: databases.iter().map(ToString::to_string).collect(),
-        rules: 7,
-    };
-    let entries = [
-        entry("HOSTS4", "203.0.113.7/32", &["orders"]),
-        entry("NETS6", "2001:db8:1234:5678::/64", &["orders", "reports"]),
-    ];
-    insta::assert_snapshot!(stream(&entries), @r#"
-    MAP       RULES  PREFIX                    DATABASES
-    HOSTS4        7  203.0.113.7/32            orders
-    NETS6         7  2001:db8:1234:5678::/64   orders, reports
-    HOSTS4→203.0.113.7/32→orders→7
-    NETS6→2001:db8:1234:5678::/64→orders,reports→7
-    {"map":"HOSTS4","prefix":"203.0.113.7/32","databases":["orders"],"rules":7}
-    {"map":"NETS6","prefix":"2001:db8:1234:5678::/64","databases":["orders","reports"],"rules":7}
-    "#);
-}
-
-#[test]
 fn drops() {
     let drops = Drops {
         since: at("08:48:00"),

@@ -1,15 +1,15 @@
-//! Answers to a question or an order.
+//! `dbfw explain`.
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    Render,
+    render::Render,
     table::{Table, left},
-    words::{clean, dash, ending, fields, lines, maybe, moment, number_of},
+    words::{clean, dash, ending, fields, maybe, moment},
 };
-use crate::control::wire::{CoveringSource, Explanation, Lookup, Reason, Reloaded, Text, Verdict};
+use crate::control::wire::{CoveringSource, Explanation, Reason, Verdict};
 
 /// The answer of `dbfw explain`.
 #[derive(Debug, Serialize)]
@@ -122,89 +122,4 @@ fn covering(sources: &[CoveringSource], now: Timestamp) -> String {
         ]);
     }
     table.render()
-}
-
-impl Render for Lookup {
-    fn table(&self, _now: Timestamp) -> String {
-        let address = self.address;
-        let front = match self.front {
-            true => "the lookup goes on to the sets",
-            false => "no prefix is near; the lookup ends here",
-        };
-        let found = match &self.entry {
-            None => "  entry          none: no database trusts it\n".to_owned(),
-            Some(entry) => format!(
-                "  entry          {} in {}\n  databases      {}\n  rule slots     from {}\n",
-                clean(&entry.prefix),
-                clean(&entry.map),
-                clean(&entry.databases.join(", ")),
-                entry.rules,
-            ),
-        };
-        format!("{address}\n  presence bits  {front}\n{found}")
-    }
-
-    fn plain(&self) -> String {
-        let entry = self.entry.as_ref();
-        fields([
-            &self.address.to_string(),
-            if self.front { "yes" } else { "no" },
-            entry.map_or("", |entry| &entry.map),
-            entry.map_or("", |entry| &entry.prefix),
-            &entry.map(|entry| entry.databases.join(",")).unwrap_or_default(),
-            &maybe(entry.map(|entry| &entry.rules)),
-        ])
-    }
-}
-
-impl Render for Reloaded {
-    fn table(&self, _now: Timestamp) -> String {
-        let prefixes = |n: usize| number_of(n as u64, "prefix", "prefixes");
-        let mut text = format!(
-            "Policy {} is in force: {} added, {} removed.\n",
-            self.generation,
-            prefixes(self.added),
-            prefixes(self.removed),
-        );
-        for refusal in &self.refused {
-            text.push_str(&format!("Refused: {}\n", clean(refusal)));
-        }
-        for failure in &self.failed {
-            text.push_str(&format!("Not read: {}\n", lines(failure)));
-        }
-        if !self.failed.is_empty() {
-            text.push_str("What these lists held before stays in force.\n");
-        }
-        if !self.refused.is_empty() {
-            text.push_str(
-                "`dbfw status` shows what would be lost; `dbfw reload --confirm` lets the refused \
-                 changes through.\n",
-            );
-        }
-        for pending in &self.pending {
-            text.push_str(&format!("Being resolved: {}\n", clean(pending)));
-        }
-        text
-    }
-
-    fn plain(&self) -> String {
-        let (generation, added, removed) = (self.generation, self.added, self.removed);
-        let mut text = format!("policy\t{generation}\t{added}\t{removed}\n");
-        self.refused.iter().for_each(|refusal| text.push_str(&fields(["refused", refusal])));
-        self.failed.iter().for_each(|failure| text.push_str(&fields(["failed", failure])));
-        self.pending.iter().for_each(|pending| text.push_str(&fields(["pending", pending])));
-        text
-    }
-}
-
-impl Render for Text {
-    fn table(&self, _now: Timestamp) -> String {
-        self.plain()
-    }
-
-    /// Its lines are its own, so they stay as they are.
-    fn plain(&self) -> String {
-        let end = if self.text.is_empty() || self.text.ends_with('\n') { "" } else { "\n" };
-        format!("{}{end}", self.text)
-    }
 }

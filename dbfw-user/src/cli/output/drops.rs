@@ -1,13 +1,13 @@
-//! What happened to packets, and what the maps hold.
+//! `dbfw drops`.
 
 use jiff::Timestamp;
 
 use super::{
-    Item, Render,
+    render::{Item, Render},
     table::{Stream, Table, left, right},
     words::{ago, count, fields, moment},
 };
-use crate::control::wire::{DropEvent, DropSource, Drops, MapEntry};
+use crate::control::wire::{DropEvent, DropSource, Drops};
 
 fn port_text(port: u16) -> String {
     match port {
@@ -109,29 +109,5 @@ impl Render for DropEvent {
 impl Item for DropEvent {
     fn header() -> String {
         EVENTS.header()
-    }
-}
-
-const ENTRIES: Stream<4> =
-    Stream::new([left("MAP"), right("RULES"), left("PREFIX"), left("DATABASES")], [6, 7, 24, 9]);
-
-impl Render for MapEntry {
-    fn table(&self, _now: Timestamp) -> String {
-        ENTRIES.row(&[
-            (&self.map).into(),
-            self.rules.to_string().into(),
-            (&self.prefix).into(),
-            self.databases.join(", ").into(),
-        ])
-    }
-
-    fn plain(&self) -> String {
-        fields([&self.map, &self.prefix, &self.databases.join(","), &self.rules.to_string()])
-    }
-}
-
-impl Item for MapEntry {
-    fn header() -> String {
-        ENTRIES.header()
     }
 }
