@@ -1,4 +1,4 @@
-//! Files that somebody else writes: bounded reads, and telling that one has changed.
+//! Files of others: bounded reads, and noticing changes.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Why a file was not read.
+/// Reason why a file was not read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
     /// It is a directory, a pipe, a device.
@@ -58,7 +58,7 @@ pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, OpenError> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stamp {
     state: Option<State>,
-    /// When it was looked at, since 1970.
+    /// Time of the look, since 1970.
     at: Duration,
 }
 

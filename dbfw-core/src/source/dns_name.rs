@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Mendable, prefix::shown};
+use super::{HasFix, prefix::shown};
 
 /// Characters of a name without its last dot (RFC 1035, 2.3.4: 255 bytes on the wire).
 const MAX_NAME: usize = 253;
@@ -53,7 +53,7 @@ pub enum NameError {
     },
 }
 
-impl Mendable for NameError {
+impl HasFix for NameError {
     fn fix(&self) -> String {
         match self {
             Self::Address { addr } => format!("write ip_addr:{addr}"),

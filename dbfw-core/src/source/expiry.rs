@@ -6,7 +6,7 @@ use jiff::{
     tz::Offset,
 };
 
-use super::{Mendable, prefix::shown};
+use super::{HasFix, prefix::shown};
 
 /// Words of other systems for a time that never comes.
 const NEVER: [&str; 3] = ["never", "infinity", "forever"];
@@ -156,7 +156,7 @@ impl ExpiryError {
     }
 }
 
-impl Mendable for ExpiryError {
+impl HasFix for ExpiryError {
     fn fix(&self) -> String {
         match self {
             Self::NoTime { .. } => {

@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use serde_json_path::JsonPath;
 use url::Url;
 
-use super::{Mendable, prefix::shown};
+use super::{HasFix, prefix::shown};
 
 /// Characters of a whole value.
 const MAX_VALUE: usize = 2048;
@@ -123,7 +123,7 @@ pub enum FeedError {
     },
 }
 
-impl Mendable for FeedError {
+impl HasFix for FeedError {
     fn fix(&self) -> String {
         match self {
             Self::TooLong { .. } => "use a shorter URL",

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    FeedError, Mendable, NameError, PrefixError, Slip, SourceType,
+    FeedError, HasFix, NameError, PrefixError, Slip, SourceType,
     prefix::{parse_prefixes, shown},
 };
 
@@ -127,7 +127,7 @@ pub enum GrammarError {
     Name(NameError),
 }
 
-impl Mendable for GrammarError {
+impl HasFix for GrammarError {
     fn fix(&self) -> String {
         match self {
             Self::BareAddress { meant, slip, .. } => {

@@ -25,9 +25,9 @@ pub use rule::{Origin, Rule, RuleKind};
 pub use slip::Slip;
 pub use trusted::{SourceKey, TrustedSource, Written};
 
-/// An error whose text says what is wrong, and which knows, apart from that, how to mend it. Its
-/// text may quote what somebody wrote, so the fix cannot be told from it.
-pub trait Mendable: std::error::Error {
+/// An error that knows its fix, apart from its text. The text may quote what somebody wrote, so
+/// the fix cannot be told from it.
+pub trait HasFix: std::error::Error {
     /// The advice: what to do about it.
     fn fix(&self) -> String;
 

@@ -11,7 +11,7 @@ use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network, ipv4_mask_to_prefix};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
-    Mendable,
+    HasFix,
     slip::{self, Slip},
 };
 
@@ -312,7 +312,7 @@ impl PrefixError {
     }
 }
 
-impl Mendable for PrefixError {
+impl HasFix for PrefixError {
     fn fix(&self) -> String {
         match self {
             Self::Address { .. } => "write an address, a CIDR or a range".to_owned(),

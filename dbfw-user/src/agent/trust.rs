@@ -13,7 +13,7 @@ use crate::{
         server::Call,
         wire::{self, ControlErrorKind, TrustList},
     },
-    source::{GrammarError, Mendable as _, TrustedSource},
+    source::{GrammarError, HasFix as _, TrustedSource},
     state::local::{LocalChange, LocalSource},
 };
 

@@ -1,4 +1,4 @@
-//! The command line's grammar and its help. Nothing here does anything.
+//! The grammar of the command line, and its help.
 
 use std::{fmt::Write as _, net::IpAddr, num::NonZeroUsize, path::PathBuf};
 
@@ -8,7 +8,7 @@ use clap::{
 };
 
 use super::duration::{Lifetime, lifetime};
-use crate::source::{GrammarError, Mendable as _, TrustedSource};
+use crate::source::{GrammarError, HasFix as _, TrustedSource};
 
 /// Trusted sources for the databases of this host, enforced before the kernel spends
 /// anything on a packet.
@@ -53,15 +53,15 @@ pub(super) struct Global {
         value_hint = ValueHint::FilePath
     )]
     pub(super) socket: Option<PathBuf>,
-    /// Form of what is printed.
+    /// Form of the output.
     #[arg(long, short, global = true, value_name = "FORM", default_value = "table")]
     pub(super) output: Format,
-    /// When to color what is printed; auto also honors NO_COLOR.
+    /// Color of the output; auto also honors NO_COLOR.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(super) color: ColorChoice,
 }
 
-/// Form of what is printed.
+/// Form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// For people.
@@ -72,7 +72,7 @@ pub(super) enum Format {
     Plain,
 }
 
-/// What to do.
+/// Subcommand.
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Say whether the databases are protected.
@@ -107,7 +107,7 @@ pub(super) enum Verb {
         )]
         limit: NonZeroUsize,
     },
-    /// Propose what to trust, from the sources that were refused.
+    /// Propose sources to trust, from those that were refused.
     ///
     /// The fewest trusted sources that would let in everyone who was refused. Many of them may
     /// be strangers: look at each before you trust it. `--output plain` prints lines for the
@@ -117,18 +117,18 @@ pub(super) enum Verb {
         #[arg(long, short, value_name = "NAME")]
         database: Option<String>,
     },
-    /// Show what changed who may connect, and who asked for it.
+    /// Show the changes of who may connect, and who asked for them.
     ///
     /// Reads the history in the agent's state_dir, the newest entry last.
     History {
-        /// Only what is not longer ago, as in 1h or 7d.
+        /// Only the entries of the last time, as in 1h or 7d.
         #[arg(long, value_name = "DURATION", value_parser = lifetime)]
         since: Option<Lifetime>,
         /// Show at most this many entries.
         #[arg(long, short = 'n', value_name = "N", default_value = "20")]
         limit: NonZeroUsize,
     },
-    /// Show what the kernel's maps hold.
+    /// Show the content of the kernel's maps.
     Map {
         #[command(subcommand)]
         verb: MapVerb,
@@ -180,7 +180,7 @@ pub(super) enum Verb {
     },
 }
 
-/// What to do with the maps.
+/// Subcommand of `dbfw map`.
 #[derive(Debug, Subcommand)]
 pub(super) enum MapVerb {
     /// Print every entry of the source maps.
@@ -193,7 +193,7 @@ pub(super) enum MapVerb {
     },
 }
 
-/// What to do with the sources trusted by hand.
+/// Subcommand of `dbfw trust`.
 #[derive(Debug, Subcommand)]
 pub(super) enum TrustVerb {
     /// Trust a source until it expires or is removed.
@@ -204,10 +204,10 @@ pub(super) enum TrustVerb {
         /// The database that is to trust it.
         #[arg(long, short, value_name = "NAME")]
         database: String,
-        /// How long, as in 2h or 1d12h [default: until it is removed].
+        /// Lifetime, as in 2h or 1d12h [default: until it is removed].
         #[arg(long = "for", value_name = "DURATION", value_parser = lifetime)]
         lifetime: Option<Lifetime>,
-        /// Why, for whoever looks later.
+        /// Reason, for whoever looks later.
         #[arg(long, value_name = "TEXT")]
         why: Option<String>,
     },
@@ -224,7 +224,7 @@ pub(super) enum TrustVerb {
     List,
 }
 
-/// A source; what is none is told with what to write.
+/// A source, or the problem of the text with its fix.
 fn trusted_source(text: &str) -> Result<TrustedSource, String> {
     text.parse().map_err(|error: GrammarError| error.with_fix())
 }
@@ -232,9 +232,10 @@ fn trusted_source(text: &str) -> Result<TrustedSource, String> {
 /// The id of a plan, as `dbfw status` shows it.
 fn plan_id(text: &str) -> Result<String, String> {
     let is_id = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match is_id {
-        true => Ok(text.to_ascii_lowercase()),
-        false => Err("an id has eight hexadecimal digits; dbfw status shows it".to_owned()),
+    if is_id {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("an id has eight hexadecimal digits; dbfw status shows it".to_owned())
     }
 }
 

@@ -1,4 +1,4 @@
-//! What every subcommand needs: where the agent is, and how to print.
+//! Context of every subcommand: paths of the agent, and output.
 
 use std::{
     io::{self, BufWriter, StdoutLock, Write},
@@ -44,7 +44,7 @@ impl Context {
         &self.config
     }
 
-    /// Where things are, as far as the configuration can be made out.
+    /// Settings of the agent, as far as the configuration can be read.
     pub(super) fn agent_config(&self) -> AgentConfig {
         config::agent_section(&self.config)
     }
@@ -54,12 +54,16 @@ impl Context {
         self.socket.clone().unwrap_or_else(|| self.agent_config().run_dir.join(SOCKET_NAME))
     }
 
-    /// Why something else than the agent was asked.
+    /// Reason why the pins are read instead of asking the agent.
     pub(super) fn no_agent(&self) -> String {
         format!("no agent answers on {}", self.socket().display())
     }
 
     /// Connects to the agent.
+    ///
+    /// # Errors
+    ///
+    /// No agent answers, or this user may not ask it.
     pub(super) fn connect(&self) -> Result<Client, ClientError> {
         Client::connect(&self.socket()).inspect_err(|error| {
             // With defaults in place of the configuration it may be the wrong socket.
@@ -76,12 +80,20 @@ impl Context {
     }
 
     /// Asks the agent for one document.
+    ///
+    /// # Errors
+    ///
+    /// No agent answers, or it answered with an error.
     pub(super) fn call<T: DeserializeOwned>(&self, request: &Request) -> anyhow::Result<T> {
         Ok(self.connect()?.call(request)?)
     }
 
     /// Hands what `ask` needs to the agent, or if none answers in time to `look`, which reads
     /// the pinned maps.
+    ///
+    /// # Errors
+    ///
+    /// The error of the agent, or of `look` where no agent answers.
     pub(super) fn ask_or_look<T>(
         &self,
         ask: impl FnOnce(Client) -> anyhow::Result<T>,
@@ -113,6 +125,10 @@ impl Context {
     }
 
     /// Prints a document.
+    ///
+    /// # Errors
+    ///
+    /// Standard output cannot be written.
     pub(super) fn show(&self, document: &impl Render) -> anyhow::Result<()> {
         let text = render(document, self.format, Timestamp::now())?;
         let mut out = Stdout::new();
@@ -136,6 +152,10 @@ pub(super) struct Printer<T> {
 
 impl<T: Item> Printer<T> {
     /// Prints one.
+    ///
+    /// # Errors
+    ///
+    /// Standard output cannot be written.
     pub(super) fn item(&mut self, item: &T) -> anyhow::Result<()> {
         if !std::mem::replace(&mut self.begun, true) {
             self.out.write(&render_header::<T>(self.format))?;
@@ -145,6 +165,10 @@ impl<T: Item> Printer<T> {
     }
 
     /// Lets everything printed so far be seen.
+    ///
+    /// # Errors
+    ///
+    /// Standard output cannot be written.
     pub(super) fn flush(&mut self) -> anyhow::Result<()> {
         Ok(self.out.flush()?)
     }

@@ -1,4 +1,4 @@
-//! How long, as people write it.
+//! Lifetimes on the command line, as people write them.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,13 +9,17 @@ use crate::config::toml::duration::parse_duration;
 pub(super) struct Lifetime(SignedDuration);
 
 impl Lifetime {
-    /// When it ends if it begins at `now`; `None` beyond the year 9999.
+    /// End of a lifetime that begins at `now`; `None` beyond the year 9999.
     pub(super) fn after(self, now: Timestamp) -> Option<Timestamp> {
         now.checked_add(self.0).ok()
     }
 }
 
 /// Parses "2h", "90 minutes", "1d12h"; a day has 24 hours, a week seven days.
+///
+/// # Errors
+///
+/// The text is no length of time.
 pub(super) fn lifetime(text: &str) -> Result<Lifetime, String> {
     let duration = parse_duration(text).map_err(|error| error.to_string())?;
     match duration.is_positive() {

@@ -7,7 +7,7 @@ use crate::{
     control::{client::ClientError, wire::ControlErrorKind},
 };
 
-/// How the program ends.
+/// Exit code of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
     /// Done, or the answer is yes.

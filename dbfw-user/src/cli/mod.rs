@@ -1,4 +1,4 @@
-//! The command line: asks the agent, or looks at the pinned maps where no agent answers.
+//! The command line, which asks the agent, or reads the pinned maps where none answers.
 //!
 //! Data goes to standard output, everything else to standard error.
 

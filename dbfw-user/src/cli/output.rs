@@ -1,5 +1,6 @@
-//! Documents of the control socket as text. Pure: the same document, form and moment give the
-//! same text.
+//! Documents of the control socket as text.
+//!
+//! Pure: the same document, form and moment give the same text.
 //!
 //! Text for people may carry ANSI styles, which the stream it is written to removes where
 //! they are not wanted.

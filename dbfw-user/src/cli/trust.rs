@@ -54,7 +54,7 @@ fn is_everyone(source: &TrustedSource) -> bool {
     prefixes.is_some_and(|prefixes| prefixes.iter().any(|prefix| prefix.len() == 0))
 }
 
-/// What a source that was just added stands for by now.
+/// Current resolution of a source that was just added.
 fn resolved(sources: &Sources, database: &str, source: &TrustedSource) -> String {
     let (text, origin) = (source.to_string(), Origin::Local.to_string());
     let is_it = |known: &&SourceStatus| {

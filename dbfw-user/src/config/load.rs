@@ -1,4 +1,4 @@
-//! From files to a configuration.
+//! Loading: from files to a configuration.
 
 use std::{
     fs, io,
@@ -31,7 +31,7 @@ use crate::{
 /// Largest configuration file in bytes.
 const MAX_FILE: u64 = 16 << 20;
 
-/// What the files have said so far.
+/// Settings of the files read so far.
 #[derive(Debug, Default)]
 struct Sections {
     agent: Agent,

@@ -33,7 +33,7 @@ pub struct Config {
     pub dns: DnsConfig,
     /// The files it was read from, the main file first.
     pub files: Vec<ConfigFile>,
-    /// What is legal but probably not meant, for the log and `dbfw check`.
+    /// Doubts about what is legal but probably not meant, for the log and `dbfw check`.
     pub warnings: Vec<Problem>,
 }
 
@@ -50,15 +50,15 @@ pub struct ConfigFile {
 /// `[agent]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentConfig {
-    /// Where to attach.
+    /// Interfaces to attach to.
     pub interfaces: Interfaces,
-    /// By which hook.
+    /// The hook to use.
     pub attach: Attach,
     /// The sk_lookup program behind the hooks.
     pub backstop: bool,
     /// Interfaces whose packets the backstop lets through.
     pub exempt_interfaces: Vec<Pattern>,
-    /// What happens to fragments that are not the first of their datagram.
+    /// Treatment of fragments that are not the first of their datagram.
     pub fragments: Fragments,
     /// Address of /metrics, /healthz and /readyz; `None`: off.
     pub metrics_listen: Option<SocketAddr>,
@@ -73,11 +73,11 @@ pub struct AgentConfig {
     /// For how long a provider has to say, poll after poll, that something is gone before its
     /// prefixes go.
     pub gone_after: Duration,
-    /// How old what cannot be refreshed may become and stay trusted; `None`: any age.
+    /// Age until which something that cannot be refreshed stays trusted; `None`: any age.
     pub max_stale: Option<Duration>,
 }
 
-/// What happens to fragments that are not the first.
+/// Treatment of fragments that are not the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fragments {
@@ -94,16 +94,16 @@ pub struct DatabaseConfig {
     pub name: String,
     /// At least one.
     pub ports: Vec<Port>,
-    /// What happens to packets from untrusted sources.
+    /// Treatment of packets from untrusted sources.
     pub mode: Mode,
     /// The list in the configuration itself.
     pub trusted_sources: Vec<TrustedSource>,
-    /// Where more of the list comes from.
+    /// Provider of the rest of the list.
     pub provider: Option<ListId>,
-    /// What an empty list from the provider means.
+    /// Meaning of an empty list from the provider.
     pub on_empty: OnEmpty,
-    /// Percent of its prefixes a change of the provider's list may lose without a human
-    /// word, and three prefixes whatever their share; 100: no limit.
+    /// Percent of its prefixes a change of the provider's list may lose without
+    /// confirmation, and three prefixes whatever their share; 100: no limit.
     pub max_shrink: u8,
     /// Whether providers, feeds and names may stand for a prefix wider than `min_prefix`.
     pub allow_any: bool,
@@ -111,7 +111,7 @@ pub struct DatabaseConfig {
     pub min_prefix: MinPrefix,
 }
 
-/// The shortest prefix that a list may hold without a human word, by family.
+/// The shortest prefix that a list may hold without confirmation, by family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MinPrefix {
     /// 1 to 32.
@@ -127,7 +127,7 @@ impl Default for MinPrefix {
     }
 }
 
-/// What an empty list from a provider means.
+/// Meaning of an empty list from a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnEmpty {
@@ -139,7 +139,7 @@ pub enum OnEmpty {
     Open,
 }
 
-/// How something is asked over HTTP.
+/// Settings of requests over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpConfig {
     /// For a whole request, from connecting to the last byte.
@@ -151,7 +151,7 @@ pub struct HttpConfig {
     pub allow_http: Vec<String>,
 }
 
-/// Where a token is. Its content is never part of the configuration.
+/// Place of a token. Its content is never part of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenSource {
     /// In a file.
@@ -160,7 +160,7 @@ pub enum TokenSource {
     Credential(String),
 }
 
-/// How many requests may be made.
+/// Limits of the number of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
     /// In any hour.
@@ -187,9 +187,9 @@ pub struct DigitalOceanConfig {
     pub api_url: Url,
     /// The API token.
     pub token: TokenSource,
-    /// How the API is reached.
+    /// Settings of the requests.
     pub http: HttpConfig,
-    /// How often everything is asked for, if the limits allow.
+    /// Interval of the requests for everything, if the limits allow.
     pub poll: Duration,
     /// Which addresses of droplets and nodes count.
     pub addresses: AddressKinds,
@@ -207,18 +207,18 @@ pub struct AptibleConfig {
     pub api_url: Url,
     /// The API token.
     pub token: TokenSource,
-    /// How the API is reached.
+    /// Settings of the requests.
     pub http: HttpConfig,
-    /// How often lists are asked for.
+    /// Interval of the requests for lists.
     pub poll: Duration,
 }
 
 /// `[feeds]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedsConfig {
-    /// How feeds are fetched.
+    /// Settings of the requests.
     pub http: HttpConfig,
-    /// How often.
+    /// Interval of the requests for each feed.
     pub poll: Duration,
     /// Bytes a feed may have.
     pub max_bytes: u64,
@@ -231,7 +231,7 @@ pub struct DnsConfig {
     pub servers: Vec<SocketAddr>,
     /// For an answer from one of them.
     pub timeout: Duration,
-    /// How long an address stays trusted after it vanished from the answer.
+    /// Time that an address stays trusted after it vanished from the answer.
     pub grace: Duration,
     /// A record is asked for again after its TTL, but never sooner than this.
     pub min_ttl: Duration,

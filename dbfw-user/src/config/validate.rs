@@ -1,4 +1,4 @@
-//! What can only be checked over all databases, and what is legal but hardly meant.
+//! Checks over all databases, and warnings about what is hardly meant.
 
 use std::collections::{HashMap, hash_map::Entry};
 

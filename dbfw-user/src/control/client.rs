@@ -1,4 +1,4 @@
-//! The command line's end of the control socket. Blocking: a command does one thing.
+//! The client of the control socket. Blocking: a command does one thing.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -15,16 +15,16 @@ use serde_json::Value;
 
 use super::wire::{ControlError, ControlErrorKind, Reply, Request};
 
-/// How long the agent may take to begin an answer that only reads: it never waits for
-/// anything, so one that takes longer hangs.
+/// Time for the agent to begin an answer that only reads: it never waits for anything, so one
+/// that takes longer hangs.
 const READ_TIMEOUT: Duration = Duration::from_secs(3);
 /// The same for a change, which the kernel has to follow.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a busy agent is asked again, and how often.
+/// Time for which the client retries while the agent is busy, and the interval.
 const BUSY: Duration = Duration::from_secs(2);
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Why there is no answer.
+/// Reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens on the socket.
@@ -32,7 +32,7 @@ pub enum ClientError {
     Unreachable {
         /// The socket.
         path: PathBuf,
-        /// What connecting to it said.
+        /// Error of the connection.
         source: io::Error,
     },
     /// The socket may not be opened.
@@ -51,7 +51,7 @@ pub enum ClientError {
     Silent {
         /// The socket.
         path: PathBuf,
-        /// How long it had.
+        /// Time that it had.
         waited: Duration,
     },
     /// Too many others were asking for as long as it was tried.
@@ -69,7 +69,7 @@ pub enum ClientError {
     CutShort {
         /// The socket.
         path: PathBuf,
-        /// How it broke, if not by its end.
+        /// Error, unless it just ended.
         source: Option<io::Error>,
     },
     /// The stream that was followed ended, which only an agent that stops does on its own.
@@ -99,7 +99,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the agent's socket. Asks a busy one again for two seconds.
+    /// Connects to the agent's socket. Retries for two seconds while it is busy.
     ///
     /// # Errors
     ///
@@ -129,6 +129,10 @@ impl Client {
     }
 
     /// Makes a request whose answer is one document.
+    ///
+    /// # Errors
+    ///
+    /// The agent did not answer in time, or answered with an error or with nothing readable.
     pub fn call<T: DeserializeOwned>(self, request: &Request) -> Result<T, ClientError> {
         let path = self.path.clone();
         let mut document = None;
@@ -144,6 +148,10 @@ impl Client {
 
     /// Makes a request whose answer is any number of documents, and hands each to `each`
     /// as it comes. An error of `each` ends it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::call`], and the errors of `each`.
     pub fn stream<E: From<ClientError>>(
         self,
         request: &Request,

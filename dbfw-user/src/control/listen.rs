@@ -1,4 +1,4 @@
-//! Makes the control socket.
+//! The listening control socket, with its owner and mode.
 
 use std::{
     fs, io,
@@ -27,7 +27,7 @@ use super::{GROUP, SOCKET_NAME};
 /// Connections the kernel keeps waiting for `accept`.
 const BACKLOG: i32 = 64;
 
-/// Why the control socket could not be made.
+/// Reason why the control socket could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Somebody answers on it.
@@ -39,17 +39,17 @@ pub enum ListenError {
     /// Something else is in its place.
     #[error("{} is in the way of the control socket and is not a socket; remove it", path.display())]
     NotASocket {
-        /// What is there.
+        /// Kind of file that is there.
         path: PathBuf,
     },
     /// A system call failed.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried.
+        /// Action that failed.
         action: &'static str,
         /// To what.
         path: PathBuf,
-        /// Why it failed.
+        /// Reason of the failure.
         source: io::Error,
     },
 }
@@ -57,6 +57,10 @@ pub enum ListenError {
 /// Listens on `run_dir/dbfw.sock`, mode 0660 and group dbfw, or the owner's own group where
 /// there is no such group. A socket that an earlier agent left behind is replaced, one that somebody
 /// answers on is not. Must be called within a tokio runtime.
+///
+/// # Errors
+///
+/// The socket cannot be made, or something else has its path.
 pub fn bind(run_dir: &Path) -> Result<UnixListener, ListenError> {
     match Group::from_name(GROUP) {
         Ok(Some(group)) => bind_for(run_dir, Some(group.gid)),

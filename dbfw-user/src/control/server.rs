@@ -1,5 +1,7 @@
-//! The agent's end of the control socket: reads a request, checks that the peer may make
-//! it, hands it to the agent's loop and passes the answer on.
+//! The server of the control socket.
+//!
+//! It reads a request, checks that the peer may make it, hands it to the agent's loop and passes
+//! the answer on.
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
@@ -24,16 +26,16 @@ const MAX_REQUEST: u64 = 64 << 10;
 const MAX_CONNECTIONS: usize = 32;
 /// Of those, the ones only root can have: readers cannot lock the operator out.
 const RESERVED_FOR_ROOT: usize = 4;
-/// How long a peer may take to send its request.
+/// Time for a peer to send its request.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a peer may take to accept a piece of the answer.
+/// Time for a peer to accept a piece of the answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Replies on their way from the agent to a peer.
 const REPLIES_IN_FLIGHT: usize = 64;
 /// Pause after `accept` failed, which mostly means that descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Who is at the other end.
+/// Process at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Its user.
@@ -59,7 +61,7 @@ impl Peer {
 /// A request that the peer may make, and where its answer goes.
 #[derive(Debug)]
 pub struct Call {
-    /// What is asked.
+    /// Request.
     pub request: Request,
     /// By whom.
     pub peer: Peer,

@@ -1,5 +1,7 @@
-//! What the agent may read. It is tried rather than reckoned from owners and modes: access
-//! control lists, network file systems and security modules have their say as well.
+//! Files that the agent may read, found out by trying.
+//!
+//! Owners and modes do not tell: access control lists, network file systems and security modules
+//! have their say as well.
 
 use std::{
     fmt, fs, io,
@@ -81,7 +83,7 @@ impl Step {
 }
 
 impl Rights {
-    /// What keeps a holder of these rights from reading the file at `path`: nothing if
+    /// Obstacle that keeps a holder of these rights from reading the file at `path`: none if
     /// it may, and if there is no such file.
     ///
     /// # Errors

@@ -1,3 +1,5 @@
+//! The check of the backstop, the socket lookup program.
+
 use super::{Links, finding::Finding};
 
 /// Looks for somebody else's socket lookup programs: one that selects a socket overrides the

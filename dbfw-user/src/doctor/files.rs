@@ -1,3 +1,5 @@
+//! Checks whether the agent may read the configuration's files.
+
 use std::{
     collections::BTreeMap,
     io,
@@ -19,7 +21,7 @@ use crate::{
 
 const CHECK: &str = "files";
 
-/// What the agent reads a file for.
+/// Purpose of a file that the agent reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     /// The configuration: without it the agent does not take it.
@@ -62,12 +64,12 @@ pub fn unreadable(config: &Config) -> io::Result<Unreadable> {
     Ok(found)
 }
 
-/// What [`unreadable`] found.
+/// Findings of [`unreadable`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Unreadable {
     /// Files of the configuration: the agent would not take it.
     pub configuration: Vec<Problem>,
-    /// What else it names: the agent goes on with what it read last.
+    /// Other files: the agent goes on with what it read last.
     pub others: Vec<Problem>,
     looked_at: usize,
 }

@@ -1,17 +1,17 @@
-//! What a check found, and what to do about it.
+//! Findings of the checks, with their fixes.
 
-/// What one check found.
+/// Finding of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The check.
     pub check: String,
-    /// How serious it is.
+    /// Severity, with the fix.
     pub state: State,
-    /// What was found.
+    /// Facts that were found.
     pub detail: String,
 }
 
-/// How serious a finding is. Whatever is not as it should be has a fix.
+/// Severity of a finding. Whatever is not as it should be has a fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// As it should be.
@@ -56,7 +56,7 @@ impl Finding {
         matches!(self.state, State::Fail { .. })
     }
 
-    /// What to do about it.
+    /// Fix, if there is something to fix.
     pub fn fix(&self) -> Option<&str> {
         match &self.state {
             State::Ok => None,

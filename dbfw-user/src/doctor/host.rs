@@ -1,3 +1,5 @@
+//! The files and programs of the host that the checks read.
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -6,7 +8,7 @@ use std::{
 
 use crate::datapath::interfaces::ethtool;
 
-/// Where the checks read from: `/` of this host, or a made-up tree in tests.
+/// Root of all files that the checks read: `/`, or a made-up tree in tests.
 #[derive(Debug)]
 pub(super) struct Host {
     root: PathBuf,
@@ -30,11 +32,19 @@ impl Host {
     }
 
     /// The content of a small file, without the white space around it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
     pub(super) fn read(&self, path: impl AsRef<Path>) -> io::Result<String> {
         Ok(fs::read_to_string(self.path(path))?.trim().to_owned())
     }
 
     /// A setting below /proc/sys, named with slashes.
+    ///
+    /// # Errors
+    ///
+    /// The setting cannot be read.
     pub(super) fn sysctl(&self, name: &str) -> io::Result<String> {
         self.read(Path::new("/proc/sys").join(name))
     }
@@ -52,7 +62,7 @@ impl Host {
         names
     }
 
-    /// What a program prints: `None` if it is not installed, an error if it fails.
+    /// Output of a program: `None` if it is not installed, an error if it fails.
     pub(super) fn output(&self, program: &str, arguments: &[&str]) -> Option<io::Result<String>> {
         if !self.is_this {
             return None;

@@ -1,3 +1,5 @@
+//! Checks of the interfaces that the configuration names.
+
 use std::collections::BTreeSet;
 
 use super::{Links, finding::Finding, host::Host};
@@ -45,7 +47,7 @@ pub(super) fn check(host: &Host, agent: &AgentConfig, links: &Links) -> Vec<Find
     findings
 }
 
-/// What the configuration wants to cover and does not.
+/// Interfaces that the configuration names and does not cover.
 fn uncovered(present: &[Interface], agent: &AgentConfig, coverage: &Coverage) -> Vec<Finding> {
     let wanted = &agent.interfaces;
     let possible: Vec<&Interface> =
@@ -106,7 +108,7 @@ fn layer(interface: &Interface) -> Finding {
     }
 }
 
-/// How an interface that is made of others is filtered.
+/// Filtering of an interface that is made of others.
 fn stacked(interface: &Interface, choice: &Choice) -> Option<Finding> {
     let check = format!("hook {}", interface.name);
     match choice {

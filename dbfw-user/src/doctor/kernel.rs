@@ -1,3 +1,5 @@
+//! Checks of the kernel: version, BTF, capabilities, and loading the programs.
+
 use std::io;
 
 use super::{finding::Finding, host::Host};
@@ -73,7 +75,7 @@ pub(super) fn unreadable(check: impl Into<String>, path: &str, error: &io::Error
     Finding::warn(check, format!("not checked: cannot read {path}: {error}"), "sudo dbfw doctor")
 }
 
-/// What the kernel says of the programs.
+/// Result of loading the programs.
 fn programs(trial: &Trial) -> Finding {
     match trial {
         Trial::NotTried => Finding::warn(

@@ -36,7 +36,7 @@ const FAMILIES: [Family; 2] = [
     },
 ];
 
-/// What is known about the rules of this network namespace.
+/// Knowledge of the rules of this network namespace.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Rules {
     /// These may give out a protected port; none: no rule does.
@@ -120,7 +120,7 @@ fn widest_gap(protected: &[u16]) -> Option<(u16, u16)> {
 
 /// A rule that rewrites sources.
 struct Rewrite {
-    /// What a packet must be for it, word by word.
+    /// Match of the rule, word by word.
     matches: Vec<String>,
     /// The ports it gives out.
     ports: (u16, u16),
@@ -205,7 +205,7 @@ struct NftRule {
     rewrite: Rewrite,
     /// `masquerade`, or `snat to` and the address.
     statement: Vec<String>,
-    /// What stands behind it: `random`, a comment.
+    /// Words after it: `random`, a comment.
     rest: Vec<String>,
 }
 
@@ -239,7 +239,7 @@ impl NftRule {
         })
     }
 
-    /// What the rule that cures this one matches.
+    /// Match of the rule that fixes this one.
     fn cured(&self) -> Vec<String> {
         let mut matches = self.rewrite.matches.clone();
         if !matches.iter().any(|word| ["tcp", "udp", "tcp,", "th"].contains(&word.as_str())) {
@@ -425,7 +425,7 @@ mod tests {
             ("snat to 2001:db8::1", "meta l4proto { tcp, udp } snat to [2001:db8::1]:33061-65535"),
         ] {
             assert_eq!(nft_fixes(&[rule]), [format!("{insert} {statement}'")], "{rule}");
-            // Nothing is left to mend once the command was run.
+            // Nothing is left to fix once the command was run.
             assert_eq!(nft_fixes(&[statement, rule]), [""; 0], "{rule}");
             // Behind the rule it would come too late.
             assert_eq!(nft_fixes(&[rule, statement]).len(), 1, "{rule}");

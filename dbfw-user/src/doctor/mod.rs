@@ -1,5 +1,4 @@
-//! `dbfw doctor`: what on this host keeps dbfw from protecting it, or will, and the command
-//! that mends it.
+//! `dbfw doctor`: obstacles to the protection of this host, each with the command that fixes it.
 //!
 //! Every check is a function of text or numbers; only `Host` and the `check` functions read
 //! the system.

@@ -1,3 +1,5 @@
+//! Checks of network settings: local ports, routes, cookies.
+
 use std::collections::BTreeSet;
 
 use dbfw_core::Port;
@@ -51,7 +53,7 @@ fn settings(host: &Host, name: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Who else is given a port of this host as its own: sockets, and connections that are
+/// Other users of this host's ports: sockets, and connections that are
 /// masqueraded.
 fn local_ports(
     range: &str,

@@ -1,3 +1,5 @@
+//! Checks of the BPF file system and the pin directory.
+
 use std::{
     fs, io,
     os::unix::fs::MetadataExt as _,
@@ -11,7 +13,7 @@ use nix::{
 
 use super::{finding::Finding, host::Host, kernel::unreadable};
 
-/// Where systemd mounts it.
+/// Mount point that systemd uses.
 const BPFFS: &str = "/sys/fs/bpf";
 
 pub(super) fn check(host: &Host, pin_dir: &Path) -> Vec<Finding> {

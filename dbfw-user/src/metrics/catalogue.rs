@@ -1,3 +1,5 @@
+//! The catalogue of all metrics, which also makes their documentation.
+
 mod packets;
 mod sources;
 
@@ -39,7 +41,7 @@ pub struct Metric {
     pub kind: Kind,
     /// Its labels.
     pub labels: &'static [&'static str],
-    /// What it means, and its unit. No quotes, backslashes or line breaks: the encoder does
+    /// Meaning and unit. No quotes, backslashes or line breaks: the encoder does
     /// not escape them.
     pub help: &'static str,
     pub(super) samples: fn(&Scrape, &mut Samples<'_>) -> fmt::Result,

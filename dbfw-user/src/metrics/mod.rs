@@ -60,19 +60,19 @@ pub struct Scrape {
     pub prefixes: Vec<PrefixCount>,
     /// Fill of the maps that can run full.
     pub maps: Vec<MapFill>,
-    /// What became of the syncs.
+    /// Outcomes of the syncs.
     pub sync: SyncCounters,
     /// Whether the last reload of the configuration succeeded.
     pub reload_ok: bool,
-    /// How the trusted sources of every database are.
+    /// States of the trusted sources, by database.
     pub sources: Vec<SourceScrape>,
-    /// Who is asked over the network.
+    /// Services that are asked over the network.
     pub providers: Vec<ProviderScrape>,
     /// Entries of the history that were not written.
     pub history_errors: u64,
 }
 
-/// How the trusted sources of one database are.
+/// States of the trusted sources of one database.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SourceScrape {
     /// Its name.
@@ -169,7 +169,7 @@ pub struct PrefixCount {
     pub prefixes: [u64; Family::ALL.len()],
 }
 
-/// How full a map is.
+/// Fill of a map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MapFill {
     /// Its name, as in `dbfw_common::MAPS`.
@@ -181,6 +181,10 @@ pub struct MapFill {
 }
 
 /// The metrics in the OpenMetrics text format; to be sent as [`CONTENT_TYPE`].
+///
+/// # Errors
+///
+/// The encoder fails.
 pub fn render(scrape: &Scrape) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Snapshot(scrape.clone())));

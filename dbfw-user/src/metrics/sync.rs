@@ -1,3 +1,5 @@
+//! Counters of the syncs: outcomes, durations, refused plans.
+
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
@@ -9,7 +11,7 @@ use crate::{answers::Cause, policy::Guard};
 pub const BUCKETS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// What became of a sync.
+/// Outcome of a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The list was read, at this moment, and is in force.
@@ -25,7 +27,7 @@ pub enum Outcome {
 pub struct DatabaseSync {
     /// Syncs, whatever became of them.
     pub total: u64,
-    /// When the last successful one was.
+    /// Time of the last successful one.
     pub last_success: Option<Timestamp>,
     failures: [u64; Cause::ALL.len()],
     refused: [u64; Guard::ALL.len()],
@@ -83,7 +85,7 @@ impl SyncCounters {
         self.databases.iter().map(|(name, sync)| (name.as_str(), sync))
     }
 
-    /// How long the syncs took.
+    /// Durations of the syncs.
     pub fn durations(&self) -> &Durations {
         &self.durations
     }
@@ -108,7 +110,7 @@ impl Durations {
         self.sum += seconds;
     }
 
-    /// How many there are.
+    /// Number of syncs.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }

@@ -1,4 +1,4 @@
-//! What a configuration names, held against the interfaces that are there.
+//! Interfaces of the configuration, compared with those that are there.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// What `agent` covers of `present`.
+    /// Coverage of the interfaces `present` by `agent`.
     pub fn of(present: &[Interface], agent: &AgentConfig) -> Self {
         let covered = present
             .iter()
@@ -56,8 +56,8 @@ impl Coverage {
         &self.exempt
     }
 
-    /// What it means that nothing is attached. Where something is named that may come, and the
-    /// backstop judges meanwhile, it is only what is degraded anyway.
+    /// Failure that follows when nothing is attached. Where something is named that may come,
+    /// and the backstop judges meanwhile, it is only what is degraded anyway.
     pub fn nothing_covered(&self, interfaces: &Interfaces, backstop: bool) -> Option<Failure> {
         let awaited = self
             .degradations
@@ -68,13 +68,13 @@ impl Coverage {
         })
     }
 
-    /// What is named and not in force.
+    /// Names that are not in force.
     pub fn degradations(&self) -> &[Degradation] {
         &self.degradations
     }
 }
 
-/// What is named and not covered: exact names in their order, then what globs match.
+/// Names that are not covered: exact ones in their order, then those of globs.
 fn named(present: &[Interface], interfaces: &Interfaces) -> Vec<Degradation> {
     let unfit = |interface: &Interface| Degradation::Unfit {
         interface: interface.name.clone(),

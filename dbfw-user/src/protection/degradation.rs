@@ -1,4 +1,4 @@
-//! What makes a host degraded.
+//! Conditions that make a host degraded.
 
 use std::fmt;
 
@@ -15,14 +15,14 @@ use crate::{
 pub enum Degradation {
     /// The configuration in force is the last good one, because the files are bad.
     LastGoodConfiguration {
-        /// What is wrong with the files on disk.
+        /// Problems of the files on disk.
         bad: Problems,
-        /// When the one in force was put in force.
+        /// Time when the one in force was accepted.
         since: Timestamp,
     },
     /// The last reload was refused; the configuration before it is in force.
     ReloadRefused {
-        /// When that was put in force.
+        /// Time when that was accepted.
         since: Timestamp,
     },
     /// Somebody else's program stands before ours and decides first.
@@ -64,12 +64,12 @@ pub enum Degradation {
     Unmatchable {
         /// The name, as written.
         name: String,
-        /// Why.
+        /// Reason.
         reason: Unmatchable,
     },
     /// More interfaces are exempt than the backstop can hold.
     TooManyExempt {
-        /// How many match.
+        /// Number of those that match.
         matching: usize,
         /// Those that are not exempt.
         left_out: Vec<String>,

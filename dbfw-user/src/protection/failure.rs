@@ -1,4 +1,4 @@
-//! What makes a host not protected.
+//! Failures that make a host not protected.
 
 use std::fmt;
 
@@ -24,12 +24,12 @@ pub enum Failure {
     Attachment {
         /// The interface, or the pin if that is gone.
         interface: String,
-        /// What does not hold.
+        /// Defect.
         reason: String,
     },
     /// The configuration covers no interface that is there.
     NoInterface {
-        /// What it names; nothing: `"auto"`.
+        /// Patterns it names; none: `"auto"`.
         patterns: Vec<String>,
     },
     /// The backstop is configured and does not work.

@@ -1,5 +1,6 @@
-//! Whether the host is protected, and what stands against it: the one evaluation, for the
-//! agent and for those who look without it. Pure.
+//! The protection of the host, and the problems that stand against it.
+//!
+//! The one evaluation, for the agent and for those who look without it. Pure.
 
 mod coverage;
 mod degradation;
@@ -21,9 +22,9 @@ pub enum Protection {
     Degraded(Vec<Degradation>),
     /// Something that should be in force is not.
     NotProtected {
-        /// What, most serious first; there is at least one.
+        /// Failures, most serious first; there is at least one.
         failures: Vec<Failure>,
-        /// What is degraded besides.
+        /// Degradations besides.
         degradations: Vec<Degradation>,
     },
     /// It may not be looked at.
@@ -64,7 +65,7 @@ impl Protection {
         }
     }
 
-    /// What is degraded.
+    /// Degradations.
     pub fn degradations(&self) -> &[Degradation] {
         match self {
             Self::Protected | Self::Unknown => &[],
@@ -72,7 +73,7 @@ impl Protection {
         }
     }
 
-    /// What stands against "protected", in words, most serious first.
+    /// Problems in words, most serious first.
     pub fn problems(&self) -> Vec<String> {
         let failures = match self {
             Self::NotProtected { failures, .. } => failures.as_slice(),
@@ -83,7 +84,7 @@ impl Protection {
     }
 }
 
-/// What was degraded when last looked, so that each change is told once.
+/// Degradations that were reported, so that each change is reported once.
 #[derive(Debug, Default)]
 pub struct Told(Vec<Degradation>);
 

@@ -13,6 +13,10 @@ use crate::{
 };
 
 /// `dbfw map lookup`: by the maps alone.
+///
+/// # Errors
+///
+/// The maps cannot be read.
 pub fn lookup(view: &View<'_>, address: IpAddr) -> Result<Lookup, DatapathError> {
     let found = view.reader.lookup(address)?;
     let entry = match found {
@@ -48,6 +52,10 @@ fn longest(view: &View<'_>, address: IpAddr) -> Result<Option<Prefix>, DatapathE
 
 /// `dbfw explain`: what the loaded program decides for `address`, for one port or for every
 /// protected one, and which sources of the policy cover it.
+///
+/// # Errors
+///
+/// The maps cannot be read, or the program cannot be run.
 pub fn explain(
     view: &View<'_>,
     address: IpAddr,

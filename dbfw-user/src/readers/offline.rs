@@ -1,5 +1,4 @@
-//! What can be told without the agent: from the pins, and from the last snapshot for the
-//! names and reasons behind the prefixes.
+//! Documents without the agent: from the pins and the last snapshot.
 
 use std::{io, net::IpAddr, path::Path};
 
@@ -33,7 +32,7 @@ struct Offline {
     policy: Policy,
     slots: SlotTable,
     snapshot: Option<Snapshot>,
-    /// Why the snapshot could not be used.
+    /// Reason why the snapshot could not be used.
     trouble: Option<String>,
 }
 
@@ -68,7 +67,7 @@ impl Offline {
     }
 }
 
-/// What is attached, and what that means.
+/// Attached programs, and the protection that follows.
 struct Attached {
     interfaces: Vec<InterfaceStatus>,
     backstop: Option<BackstopStatus>,
@@ -163,6 +162,10 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
 }
 
 /// `dbfw status`, when no agent answers on `socket`.
+///
+/// # Errors
+///
+/// The pins cannot be read, or the interfaces cannot be listed.
 pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
     let offline = match Offline::open(agent) {
         Ok(offline) => offline,
@@ -252,6 +255,10 @@ fn no_agent(agent: &AgentConfig, socket: &Path) -> String {
 }
 
 /// `dbfw map dump`.
+///
+/// # Errors
+///
+/// The pins cannot be read, or the error of `visit`.
 pub fn map_dump(
     agent: &AgentConfig,
     visit: &mut dyn FnMut(MapEntry) -> anyhow::Result<()>,
@@ -264,12 +271,20 @@ pub fn map_dump(
 }
 
 /// `dbfw map lookup`.
+///
+/// # Errors
+///
+/// The pins cannot be read.
 pub fn map_lookup(agent: &AgentConfig, address: IpAddr) -> anyhow::Result<Lookup> {
     let offline = Offline::open(agent)?;
     Ok(explain::lookup(&offline.view(), address)?)
 }
 
 /// `dbfw explain`.
+///
+/// # Errors
+///
+/// The pins cannot be read, or the program cannot be run.
 pub fn explain(
     agent: &AgentConfig,
     address: IpAddr,
@@ -287,6 +302,10 @@ pub fn explain(
 }
 
 /// `dbfw metrics`.
+///
+/// # Errors
+///
+/// The pins cannot be read.
 pub fn metrics(agent: &AgentConfig) -> anyhow::Result<String> {
     let offline = Offline::open(agent)?;
     // Who may not open the links still sees the maps.

@@ -1,4 +1,4 @@
-//! What a scrape shows.
+//! Values of a scrape, read from the maps and the policy.
 
 use std::collections::BTreeMap;
 

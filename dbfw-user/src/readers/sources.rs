@@ -14,7 +14,7 @@ use crate::{
     traffic::drops::Clock,
 };
 
-/// How a source that had to be asked for is.
+/// State of a source that had to be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceDetail {
     /// The state of its resolution.
@@ -25,14 +25,18 @@ pub struct SourceDetail {
     pub age_seconds: Option<u64>,
     /// Its parts that have no address or could not be asked for, and why.
     pub unresolved: Vec<(String, String)>,
-    /// Why the last try failed.
+    /// Reason why the last try failed.
     pub error: Option<String>,
-    /// What is probably not meant.
+    /// Hints at what is probably not meant.
     pub notes: Vec<String>,
 }
 
 /// `dbfw sources`. `detail` tells how a source is that has to be asked for; of one that names
 /// its addresses itself it may tell notes.
+///
+/// # Errors
+///
+/// The counters cannot be read.
 pub fn sources(
     view: &View<'_>,
     detail: &dyn Fn(&SourceKey) -> Option<SourceDetail>,
@@ -65,7 +69,7 @@ pub fn sources(
     Ok(Sources { sources })
 }
 
-/// What can be said of a rule without counters.
+/// Status of a rule, without its counters.
 fn status_of(rule: &Rule, detail: Option<SourceDetail>, now: Timestamp) -> SourceStatus {
     let is_literal = rule.source().is_none_or(|source| source.key().prefixes().is_some());
     let expires_at = rule.kind.expires_at();

@@ -14,7 +14,7 @@ use crate::{
     source::Prefix,
 };
 
-/// What is looked at.
+/// Maps and policy that the readers look at.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     /// The maps.
@@ -25,7 +25,7 @@ pub struct View<'a> {
     pub slots: &'a SlotTable,
     /// The program `explain` runs.
     pub program: &'static str,
-    /// What the maps hold, where that is known without going through them.
+    /// Prefixes in the maps, where they are known without going through them.
     pub held: Option<&'a Sets>,
     /// Entries of each set, likewise.
     pub sizes: Option<&'a BTreeMap<&'static str, u64>>,
@@ -62,6 +62,10 @@ pub fn filtered_below(interface: &Interface) -> InterfaceStatus {
 }
 
 /// Packets one database dropped so far, whatever the reason.
+///
+/// # Errors
+///
+/// The counters cannot be read.
 pub fn dropped_packets(reader: &Reader, id: u8) -> Result<u64, DatapathError> {
     Family::ALL.into_iter().try_fold(0, |sum, family| {
         let totals = reader.totals(id, family)?;
@@ -70,6 +74,10 @@ pub fn dropped_packets(reader: &Reader, id: u8) -> Result<u64, DatapathError> {
 }
 
 /// Every database, without what only a running agent knows.
+///
+/// # Errors
+///
+/// The maps cannot be read.
 pub fn databases(view: &View<'_>) -> Result<Vec<DatabaseStatus>, DatapathError> {
     view.reader
         .databases()?
@@ -120,7 +128,7 @@ pub fn map_entry(map: &str, prefix: Prefix, entry: Entry, databases: &[DatabaseS
     }
 }
 
-/// When a policy without an agent was written, for its age.
+/// Age of a policy that was written at a time.
 pub fn age_seconds(written_at: Timestamp) -> u64 {
     Timestamp::now().duration_since(written_at).as_secs().try_into().unwrap_or(0)
 }

@@ -1,6 +1,6 @@
 //! From refused sources to the fewest trusted sources that would let them in. Pure.
 //!
-//! What an address belongs to is preferred to the address: machines are replaced, and their
+//! The owner of an address is preferred to the address: machines are replaced, and their
 //! addresses become somebody else's.
 
 mod addresses;
@@ -33,7 +33,7 @@ const MAX_NAMES: usize = 3;
 /// Packets of every refused address that is not trusted.
 type Observed = BTreeMap<IpAddr, u64>;
 
-/// What to trust so that nobody of `refused` (of one database, or of all) is refused any more.
+/// Sources to trust so that nobody of `refused` (of one database, or of all) is refused any more.
 /// `trusted` tells whether a database trusts an address now.
 pub fn suggest(
     refused: &RefusedSources,

@@ -1,4 +1,4 @@
-//! Files of state with a format number and a digest of their content.
+//! The form of state files: a format number, and a digest of the content.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};

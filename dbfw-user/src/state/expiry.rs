@@ -1,5 +1,6 @@
-//! The time by which sources end: a wall clock that is watched for steps, and the sources that
-//! have ended for good. Pure but for [`Reading::now`].
+//! The clock by which sources end, watched for steps, and the sources that have ended for good.
+//!
+//! Pure but for [`Reading::now`].
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Writing state files: whole or not at all.
+//! Atomic writes of state files: whole or not at all.
 
 use std::{
     fs,
@@ -12,6 +12,10 @@ use nix::unistd::{Group, chown};
 use crate::datapath::GROUP;
 
 /// Makes a directory 0750 root:dbfw unless it exists.
+///
+/// # Errors
+///
+/// The directory cannot be made.
 pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -22,7 +26,7 @@ pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Who may read a file.
+/// Readers of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readers {
     /// root alone: 0600.
@@ -55,6 +59,10 @@ pub(crate) fn replace(path: &Path, content: &[u8], readers: Readers) -> io::Resu
 
 /// Puts a file that cannot be used out of the way, so that it can be looked at, and returns
 /// where it is now.
+///
+/// # Errors
+///
+/// The file cannot be renamed.
 pub(crate) fn set_aside(path: &Path) -> io::Result<std::path::PathBuf> {
     let mut name = path.as_os_str().to_owned();
     name.push(".bad");

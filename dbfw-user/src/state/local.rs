@@ -1,4 +1,4 @@
-//! Sources added by hand with `dbfw trust`: they survive restarts and end on their own.
+//! Sources added by hand with `dbfw trust`, kept over restarts.
 
 use std::{
     fs,
@@ -20,9 +20,9 @@ use crate::source::TrustedSource;
 pub(crate) struct LocalSource {
     /// The database it is trusted by.
     pub(crate) database: String,
-    /// What is trusted; its description is the reason given.
+    /// Trusted source; its description is the reason given.
     pub(crate) source: TrustedSource,
-    /// When it was added.
+    /// Time when it was added.
     pub(crate) added_at: Timestamp,
 }
 

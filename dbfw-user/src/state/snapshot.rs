@@ -1,5 +1,6 @@
-//! The last known good policy on disk: what a start without providers enforces, and what
-//! the command line reads when there is no agent.
+//! The snapshot: the last policy that was in force, on disk.
+//!
+//! A start without providers enforces it, and the command line reads it where no agent answers.
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +16,7 @@ use super::{checked, expiry::Ended, files};
 use crate::{
     answers::Stored,
     policy::{DatabasePolicy, SlotTable},
-    source::{Mendable as _, Origin, Prefix, Rule, RuleKind, TrustedSource, Written},
+    source::{HasFix as _, Origin, Prefix, Rule, RuleKind, TrustedSource, Written},
 };
 
 const FORMAT: u32 = 1;
@@ -25,13 +26,13 @@ const FORMAT: u32 = 1;
 pub struct Snapshot {
     /// Its number.
     pub generation: u64,
-    /// When it was carried out.
+    /// Time when it was carried out.
     pub written_at: Timestamp,
     /// Which counters belong to which rules.
     pub slots: SlotTable,
     /// Every database.
     pub databases: Vec<DatabaseSnapshot>,
-    /// What every source that had to be asked for resolved to.
+    /// Answers for the sources that had to be asked for.
     #[serde(default)]
     pub answers: Vec<Stored>,
     /// The sources that have ended for good.
@@ -56,16 +57,16 @@ pub struct DatabaseSnapshot {
     pub measure: Option<Vec<Prefix>>,
 }
 
-/// Where the list of a database came from.
+/// Provider of the list of a database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ListSnapshot {
     /// The provider's name.
     pub provider: String,
-    /// When it was read.
+    /// Time when it was read.
     pub last_success: Timestamp,
 }
 
-/// Why a snapshot cannot be used.
+/// Reason why a snapshot cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// There is none.
@@ -92,7 +93,7 @@ pub enum SnapshotError {
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// Message.
         reason: String,
     },
 }
@@ -104,6 +105,10 @@ impl Snapshot {
     }
 
     /// Reads the snapshot; anything but a whole and consistent one is an error.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it cannot be read or used.
     pub fn load(state_dir: &Path) -> Result<Self, SnapshotError> {
         let path = Self::path(state_dir);
         let text = match fs::read(&path) {
@@ -117,6 +122,10 @@ impl Snapshot {
     }
 
     /// Writes the snapshot in place of the last one.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written; the last one stays.
     pub fn save(&self, state_dir: &Path) -> Result<(), SnapshotError> {
         let path = Self::path(state_dir);
         encode(self)

@@ -1,10 +1,9 @@
-//! Who was refused, over days: what `dbfw suggest` proposes to trust.
+//! Refused sources of the last days, for `dbfw suggest`.
 //!
-//! Pure: times and texts are handed in. The memory is bounded, and what it forgets first is
-//! what was seen once: see [`RefusedSources`].
+//! Pure: times and texts are handed in. The memory is bounded: see [`RefusedSources`].
 
-mod door;
 mod file;
+mod newcomers;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -15,14 +14,14 @@ use dbfw_common::{Event, HOST, Reason};
 use jiff::{SignedDuration, Timestamp};
 
 use super::drops::{self, Clock};
-use door::Door;
+use newcomers::Newcomers;
 
 pub use file::FormatError;
 
 /// Sources remembered at most, of all databases together.
 pub const CAPACITY: usize = 4096;
 
-/// How long a source is remembered after it was last refused.
+/// Time that a source is remembered after it was last refused.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 const MINUTES_A_DAY: i64 = 24 * 60;
@@ -70,7 +69,7 @@ impl Seen {
     }
 }
 
-/// What is forgotten first is least.
+/// Rank of a source: the least is forgotten first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Worth {
     minutes: u32,
@@ -93,7 +92,7 @@ pub struct RefusedSources {
     databases: Vec<String>,
     seen: HashMap<Key, Seen>,
     by_worth: BTreeSet<Worth>,
-    door: Door,
+    newcomers: Newcomers,
     /// The day minutes last lost worth.
     aged_on: i64,
     dirty: bool,
@@ -142,7 +141,7 @@ impl RefusedSources {
         if self.seen.len() < CAPACITY {
             return Some(1);
         }
-        if !self.door.knock(key, minute(now)) {
+        if !self.newcomers.was_seen_before(key, minute(now)) {
             return None;
         }
         if let Some(weakest) = self.by_worth.pop_first() {
@@ -201,7 +200,7 @@ impl RefusedSources {
         self.dirty = true;
     }
 
-    /// When the first of those remembered was first refused.
+    /// Time of the first refusal that is remembered.
     pub fn since(&self) -> Option<Timestamp> {
         self.seen.values().map(|seen| seen.first).min()
     }
@@ -232,12 +231,12 @@ impl RefusedSources {
         self.dirty
     }
 
-    /// What there is now is on disk, or on its way there.
+    /// Marks the present state as written, or on its way to the disk.
     pub fn clean(&mut self) {
         self.dirty = false;
     }
 
-    /// What was on its way to the disk did not get there.
+    /// Marks the present state as not written: the write failed.
     pub fn not_saved(&mut self) {
         self.dirty = true;
     }

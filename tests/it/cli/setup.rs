@@ -126,7 +126,7 @@ fn doctor_says_what_to_do() {
 
     let table = text(&host.dbfw(&["doctor"]).stdout);
     assert!(table.starts_with("STATE"), "{table}");
-    assert!(table.contains("To mend it:"), "nothing listens here, and that is told: {table}");
+    assert!(table.contains("To fix it:"), "nothing listens here, and that is told: {table}");
     let plain = text(&host.dbfw(&["doctor", "-o", "plain"]).stdout);
     for line in plain.lines() {
         assert_eq!(line.split('\t').count(), 4, "{line}");

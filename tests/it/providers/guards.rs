@@ -1,5 +1,5 @@
 //! What a provider may not do unasked: the plan that is refused, what it would cut, and the
-//! human word about that plan and no other.
+//! confirmation of that plan and no other.
 
 use std::{net::TcpStream, time::Duration};
 

@@ -44,9 +44,9 @@ fn help_of_the_program() {
       sources      List every trusted source, its prefixes and its last use
       explain      Say what happens to packets from an address, and why
       drops        List the sources that were refused, most packets first
-      suggest      Propose what to trust, from the sources that were refused
-      history      Show what changed who may connect, and who asked for it
-      map          Show what the kernel's maps hold
+      suggest      Propose sources to trust, from those that were refused
+      history      Show the changes of who may connect, and who asked for them
+      map          Show the content of the kernel's maps
       metrics      Print the metrics in the Prometheus text format
 
     Change it:
@@ -78,7 +78,7 @@ fn help_of_the_program() {
               [env: DBFW_SOCKET]
 
       -o, --output <FORM>
-              Form of what is printed
+              Form of the output
 
               Possible values:
               - table: For people
@@ -89,7 +89,7 @@ fn help_of_the_program() {
               [default: table]
 
           --color <WHEN>
-              When to color what is printed; auto also honors NO_COLOR
+              Color of the output; auto also honors NO_COLOR
 
               [default: auto]
               [possible values: auto, always, never]
@@ -121,16 +121,15 @@ fn help_of_a_verb() {
                              beside it [env: DBFW_CONFIG] [default:
                              /etc/dbfw/dbfw.toml]
       -d, --database <NAME>  The database that is to trust it
-          --for <DURATION>   How long, as in 2h or 1d12h [default: until it is
+          --for <DURATION>   Lifetime, as in 2h or 1d12h [default: until it is
                              removed]
           --socket <PATH>    Control socket of the agent [default: dbfw.sock in the
                              configuration's run_dir] [env: DBFW_SOCKET]
-      -o, --output <FORM>    Form of what is printed [default: table] [possible
-                             values: table, json, plain]
-          --why <TEXT>       Why, for whoever looks later
-          --color <WHEN>     When to color what is printed; auto also honors
-                             NO_COLOR [default: auto] [possible values: auto,
-                             always, never]
+      -o, --output <FORM>    Form of the output [default: table] [possible values:
+                             table, json, plain]
+          --why <TEXT>       Reason, for whoever looks later
+          --color <WHEN>     Color of the output; auto also honors NO_COLOR
+                             [default: auto] [possible values: auto, always, never]
       -h, --help             Print help (see more with '--help')
     ");
 }

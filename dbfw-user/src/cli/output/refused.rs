@@ -1,4 +1,4 @@
-//! What a guard refuses, in full: whoever is to confirm it must see what would be lost.
+//! Refused plans in full, for whoever is to confirm them.
 
 use anstyle::Style;
 

@@ -21,6 +21,10 @@ pub(in crate::cli) trait Item: Render {
 }
 
 /// The text of a document.
+///
+/// # Errors
+///
+/// The document has no form as JSON.
 pub(in crate::cli) fn render(
     document: &impl Render,
     format: Format,
@@ -42,6 +46,10 @@ pub(in crate::cli) fn render_header<T: Item>(format: Format) -> String {
 }
 
 /// The text of an item of a stream, one line.
+///
+/// # Errors
+///
+/// The item has no form as JSON.
 pub(in crate::cli) fn render_item(
     item: &impl Item,
     format: Format,

@@ -111,7 +111,7 @@ fn state(source: &SourceStatus) -> Cell {
     Cell::styled(source.state.as_str(), style)
 }
 
-/// What is wrong with a source, in a word and at length; `None` if nothing is.
+/// Trouble of a source, in a word and at length; `None` if it has none.
 fn trouble(source: &SourceStatus) -> Option<(String, Vec<String>)> {
     let in_force = match source.prefixes.len() {
         0 => "stands for no address".to_owned(),
@@ -132,7 +132,7 @@ fn trouble(source: &SourceStatus) -> Option<(String, Vec<String>)> {
     Some((format!("{}, {in_force}", source.state), why))
 }
 
-/// What is told below the table: once, however many databases it is about.
+/// Paragraphs below the table: one for each trouble, however many databases have it.
 #[derive(Debug, Default)]
 struct Blocks<'a>(Vec<Block<'a>>);
 

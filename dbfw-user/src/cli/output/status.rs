@@ -91,7 +91,7 @@ fn agent_line(status: &Status, now: Timestamp) -> String {
     text
 }
 
-/// Who is asked over the network and how often, with what may still be asked.
+/// Services that are asked over the network, with interval and remaining budget.
 fn accounts_line(accounts: &[AccountStatus]) -> String {
     if accounts.is_empty() {
         return String::new();
@@ -151,7 +151,7 @@ fn problems(status: &Status) -> String {
     text
 }
 
-/// What the numbers in brackets are, if there are any.
+/// Meaning of the numbers in brackets, if there are any.
 fn footnote(status: &Status) -> String {
     if status.databases.iter().any(|database| database.mode == Mode::Observe) {
         "(n): packets let in by observe mode that enforce would have dropped\n".to_owned()

@@ -1,4 +1,4 @@
-//! Columns.
+//! Tables of aligned columns.
 
 use anstyle::{AnsiColor, Style};
 

@@ -26,7 +26,7 @@ pub(super) fn lines(text: &str) -> String {
     text.lines().map(clean).collect::<Vec<_>>().join("\n  ")
 }
 
-/// How many columns the text takes.
+/// Number of columns of the text.
 pub(super) fn width(text: &str) -> usize {
     text.chars().count()
 }
@@ -86,17 +86,17 @@ fn seconds_between(earlier: Timestamp, later: Timestamp) -> u64 {
     u64::try_from(later.as_second().saturating_sub(earlier.as_second())).unwrap_or(0)
 }
 
-/// How long ago it was; a dash if it never was.
+/// Time passed since then, with "ago"; a dash if it never was.
 pub(super) fn ago(time: Option<Timestamp>, now: Timestamp) -> String {
     time.map_or_else(dash, |time| format!("{} ago", lasting(seconds_between(time, now))))
 }
 
-/// How long since then.
+/// Time passed since then.
 pub(super) fn since(time: Timestamp, now: Timestamp) -> String {
     lasting(seconds_between(time, now))
 }
 
-/// When it ends; a dash if it does not.
+/// Time left until the end; a dash if there is no end.
 pub(super) fn ending(time: Option<Timestamp>, now: Timestamp) -> String {
     match time {
         None => dash(),

@@ -22,17 +22,17 @@ const SHRINK_FIX: &str = r#"write "1%" to "100%", or "off" for no limit"#;
 /// A database as far as it could be read, with what the checks across databases need.
 #[derive(Debug)]
 pub(crate) struct Draft {
-    /// What had a problem has its default here: only of use if nothing was reported.
+    /// Settings; one that had a problem has its default: only of use if nothing was reported.
     pub(crate) config: DatabaseConfig,
-    /// Where the table begins.
+    /// Place of the table.
     pub(crate) place: Place,
-    /// Where the name is; `None`: there is no usable one.
+    /// Place of the name; `None`: there is no usable one.
     pub(crate) name: Option<Place>,
-    /// Where each of `config.ports` is.
+    /// Places of `config.ports`.
     pub(crate) ports: Vec<Place>,
-    /// Where each of `config.trusted_sources` is.
+    /// Places of `config.trusted_sources`.
     pub(crate) sources: Vec<Place>,
-    /// Where `config.provider` is, if anything is there.
+    /// Place of `config.provider`, if anything is there.
     pub(crate) provider: Option<Place>,
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn read_database(value: Value<'_>, report: &mut Report) -> Option<Dra
     Some(draft)
 }
 
-/// What is wrong with a name, and the fix.
+/// Problem of a name, and the fix.
 fn name_problem(name: &str) -> Option<(String, String)> {
     let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() {

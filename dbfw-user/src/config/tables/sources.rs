@@ -15,7 +15,7 @@ use crate::{
         report::{Place, Report},
         text::quoted,
     },
-    source::{Expiry, ExpiryError, GrammarError, Mendable as _, SourceType, TrustedSource},
+    source::{Expiry, ExpiryError, GrammarError, HasFix as _, SourceType, TrustedSource},
 };
 
 const EXAMPLE: &str = r#"write "ip_addr:10.0.0.0/8" or { type = "ip_addr", value = "10.0.0.0/8" }"#;

@@ -122,7 +122,7 @@ fn a_flood_of_problems_is_cut() {
     let keys: String = (0..5000).map(|i| format!("unknown_{i} = 1\n")).collect();
     let problems = Dir::new(keys).load().unwrap_err();
     assert_eq!(problems.len(), 1001);
-    assert_eq!(problems[1000], "@/dbfw.toml: 4000 more problems: mend these first");
+    assert_eq!(problems[1000], "@/dbfw.toml: 4000 more problems: fix these first");
 }
 
 #[test]

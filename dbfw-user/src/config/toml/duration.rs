@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 use super::{read::Value, report::Report, text::quoted};
 
-/// Why a text is no length of time.
+/// Reason why a text is no length of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DurationError {
     /// Not a number with a unit.
@@ -18,6 +18,10 @@ pub(crate) enum DurationError {
 }
 
 /// Parses "15s", "1h30m", "500ms", "90 minutes"; a day has 24 hours, a week seven days.
+///
+/// # Errors
+///
+/// The text is no length of time, or one that depends on the calendar.
 pub(crate) fn parse_duration(text: &str) -> Result<SignedDuration, DurationError> {
     let span: Span = text.parse().map_err(|_| DurationError::Form)?;
     if span.get_months() != 0 || span.get_years() != 0 {

@@ -1,4 +1,4 @@
-//! What is wrong in a file, where, and how to mend it.
+//! Problems of a file: place, message and fix.
 
 use std::{fmt, path::PathBuf};
 
@@ -13,9 +13,9 @@ pub struct Problem {
     pub line: Option<usize>,
     /// The key with its path, as in `database.orders.ports[0]`; empty: no key.
     pub key: String,
-    /// What is wrong.
+    /// Message.
     pub message: String,
-    /// What to do about it; empty: the message says it.
+    /// Fix; empty: the message says it.
     pub fix: String,
 }
 

@@ -1,5 +1,6 @@
-//! A TOML document read by hand, so that everything wrong in it is found in one go and
-//! each problem knows its line and key.
+//! A TOML document read by hand.
+//!
+//! So everything wrong in it is found in one go, and each problem knows its line and key.
 
 use std::{
     ops::Range,
@@ -52,7 +53,7 @@ impl<'d> Document<'d> {
         }
     }
 
-    /// What of the document can be parsed.
+    /// Parses as much of the document as is valid.
     pub(crate) fn parse_lenient(file: &Path, text: &'d str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let line_feeds = line_feeds(text);
@@ -203,7 +204,7 @@ impl<'d> Value<'d> {
         Self { doc, value: value.get_ref(), offset: value.span().start, key }
     }
 
-    /// Where it stands.
+    /// Place in its file.
     pub(crate) fn place(&self) -> Place {
         Place {
             file: self.doc.file.clone(),
@@ -306,7 +307,7 @@ impl<'d> Value<'d> {
         number
     }
 
-    /// What one of `words` stands for; `what` names the value in the problem ("a mode").
+    /// Meaning of the word among `words`; `what` names the value in the problem ("a mode").
     pub(crate) fn word<T: Copy>(
         &self,
         words: &[(&str, T)],

@@ -1,10 +1,10 @@
-//! What was found while reading, and where.
+//! Problems and warnings of a file, with their places.
 
 use std::{path::Path, sync::Arc};
 
 use super::problem::{Problem, Problems};
 
-/// Where something stands.
+/// Place in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The file.
@@ -31,7 +31,7 @@ impl Place {
 /// something else altogether does not fill the memory.
 const MAX_KEPT: usize = 1000;
 
-/// What was found while reading.
+/// Problems and warnings found while reading.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     problems: Vec<Problem>,
@@ -73,6 +73,10 @@ impl Report {
     }
 
     /// The warnings, or what is wrong; `file` is named where that is cut short.
+    ///
+    /// # Errors
+    ///
+    /// The problems, if there are any.
     pub(crate) fn finish(self, file: &Path) -> Result<Vec<Problem>, Problems> {
         if self.problems.is_empty() {
             return Ok(Problems::new(self.warnings).0);
@@ -80,7 +84,7 @@ impl Report {
         let mut problems = Problems::new(self.problems);
         if self.more > 0 {
             let message = format!("{} more problems", self.more);
-            problems.0.push(entry(&Place::file(file), message, "mend these first".to_owned()));
+            problems.0.push(entry(&Place::file(file), message, "fix these first".to_owned()));
         }
         Err(problems)
     }

@@ -1,4 +1,4 @@
-//! Small text helpers for messages.
+//! Texts in messages: quoting, shortening, the nearest known word.
 
 use strsim::osa_distance;
 

@@ -1,4 +1,4 @@
-//! Where the policy comes from: syncs, sources, providers, the configuration.
+//! Metrics of syncs, sources, providers and the configuration.
 
 use std::fmt;
 
@@ -63,7 +63,7 @@ pub(super) const METRICS: &[Metric] = &[
         name: "dbfw_plan_refused_total",
         kind: Kind::Counter,
         labels: &["database", "guard"],
-        help: "Changes a guard refused to carry out without a human word, by guard.",
+        help: "Changes a guard refused until somebody confirms them, by guard.",
         samples: |scrape, out| {
             scrape.sync.databases().try_for_each(|(name, sync)| {
                 Guard::ALL.iter().try_for_each(|guard| {

@@ -1,3 +1,5 @@
+//! The health of the agent's loop, for `/healthz` and `/readyz`.
+
 use std::{
     sync::{
         Mutex, PoisonError,
@@ -9,10 +11,10 @@ use std::{
 /// The loop counts as stuck after this long without a beat.
 const LIVE_FOR: Duration = Duration::from_secs(5);
 
-/// What was read back from the kernel counts for this long.
+/// Time for which a look at the kernel counts.
 const READY_FOR: Duration = Duration::from_secs(2);
 
-/// What the agent's loop last said of itself. Time is monotonic; a clock that is set
+/// Last sign of life of the agent's loop. Time is monotonic; a clock that is set
 /// changes nothing.
 #[derive(Debug)]
 pub struct Health {
@@ -51,18 +53,26 @@ impl Health {
         self.beat_at(Instant::now());
     }
 
-    /// What reading back the protection from the kernel gave: ready, or why not. Also a
+    /// Records the protection read back from the kernel: ready, or why not. Also a
     /// [`beat`](Self::beat).
     pub fn set_ready(&self, state: Result<(), String>) {
         self.set_ready_at(state, Instant::now());
     }
 
     /// Whether the loop runs; else why this is doubted.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the agent is not alive.
     pub fn live(&self) -> Result<(), String> {
         self.live_at(Instant::now())
     }
 
     /// Whether protection was read back from the kernel just now; else why not.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the agent is not ready.
     pub fn ready(&self) -> Result<(), String> {
         self.ready_at(Instant::now())
     }

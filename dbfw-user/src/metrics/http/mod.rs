@@ -39,7 +39,7 @@ const MAX_REQUEST: usize = 16 * 1024;
 /// Most headers of a request.
 const MAX_HEADERS: usize = 64;
 
-/// How long the steps of a connection may take.
+/// Time limits of the steps of a connection.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     /// From the first byte, or its absence, to the end of the headers.
@@ -59,7 +59,7 @@ const LIMITS: Limits = Limits {
     shutdown: Duration::from_secs(1),
 };
 
-/// What the server is given of the agent.
+/// Access of the server to the agent.
 #[derive(Clone, Debug)]
 pub struct Probe {
     /// Asks the agent's loop for the rendered metrics.

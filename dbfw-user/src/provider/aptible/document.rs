@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     answers::{Cause, FetchError, SourceList},
     provider::http::clean,
-    source::{GrammarError, Mendable as _, SourceType, TrustedSource},
+    source::{GrammarError, HasFix as _, SourceType, TrustedSource},
 };
 
 /// Characters of somebody's text that an error repeats.

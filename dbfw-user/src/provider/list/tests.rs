@@ -276,7 +276,7 @@ fn a_file_that_is_no_list_does_not_flood() {
     let problems = plain("x\n".repeat(5000)).unwrap_err();
     assert_eq!(problems.len(), 1001);
     assert!(problems[999].starts_with("l:1000: "));
-    assert_eq!(problems[1000], "l: 4000 more problems: mend these first");
+    assert_eq!(problems[1000], "l: 4000 more problems: fix these first");
 }
 
 #[test]

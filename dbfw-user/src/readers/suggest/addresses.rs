@@ -1,3 +1,5 @@
+//! Prefixes that hold many addresses: sizes, shared links, temporary addresses.
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -11,7 +13,7 @@ pub(super) fn covered<T>(addresses: &BTreeMap<IpAddr, T>, prefix: &Prefix) -> Ve
     addresses.range(first..=last).map(|(address, _)| *address).collect()
 }
 
-/// How many addresses prefixes hold; the largest number stands for more.
+/// Number of addresses in prefixes; the largest number stands for more.
 pub(super) fn admitted(prefixes: &[Prefix]) -> u128 {
     let mut sorted = prefixes.to_vec();
     sorted.sort_unstable();

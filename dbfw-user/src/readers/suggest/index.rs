@@ -1,3 +1,5 @@
+//! The index of an account's inventory: machines by address, groups by machine.
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -78,7 +80,7 @@ impl<'i> Index<'i> {
         index
     }
 
-    /// Who has an address.
+    /// Machines that have an address.
     pub(super) fn machine(&self, address: IpAddr) -> Option<&'i SourceKey> {
         self.owners.longest(address).map(|(_, key)| *key)
     }
@@ -117,12 +119,12 @@ impl<'i> Index<'i> {
         self.groups.get(group).into_iter().flatten().copied().collect()
     }
 
-    /// What a machine has.
+    /// Prefixes of a machine.
     pub(super) fn prefixes(&self, machine: &SourceKey) -> &[Prefix] {
         self.machines.get(machine).map_or(&[], |machine| &machine.prefixes)
     }
 
-    /// What a group or a network has.
+    /// Prefixes of a group or a network.
     pub(super) fn group_prefixes(&self, key: &SourceKey) -> Vec<Prefix> {
         let ranges = self.networks.get(key).into_iter().flat_map(|network| &network.ranges);
         let members = self.members(key);

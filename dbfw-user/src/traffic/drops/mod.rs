@@ -29,6 +29,10 @@ impl Clock {
     }
 
     /// Both clocks, read now.
+    ///
+    /// # Errors
+    ///
+    /// The monotonic clock cannot be read.
     pub fn read() -> nix::Result<Self> {
         let monotonic = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_COARSE)?;
         // Neither part of a monotonic time is negative.
@@ -38,7 +42,7 @@ impl Clock {
         Ok(Self::new(Timestamp::now(), nanoseconds))
     }
 
-    /// When it was `monotonic`.
+    /// Time of day at `monotonic`.
     pub fn at(&self, monotonic: u64) -> Timestamp {
         let distance = i128::from(monotonic) - i128::from(self.monotonic);
         let nanoseconds =

@@ -1,3 +1,5 @@
+//! The rate of drops over a sliding window.
+
 use std::{
     collections::{HashMap, VecDeque},
     time::{Duration, Instant},

@@ -1,3 +1,5 @@
+//! The sources refused most (heavy hitters), in bounded memory.
+
 use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,

@@ -1,3 +1,5 @@
+//! The file of the refused sources.
+
 use std::{collections::BTreeSet, net::IpAddr};
 
 use jiff::Timestamp;
@@ -7,7 +9,7 @@ use super::{CAPACITY, Key, MAX_PORTS, RefusedSources, Seen};
 
 const FORMAT: u32 = 1;
 
-/// Why a text is not what [`RefusedSources::to_json`] wrote.
+/// Reason why a text is not one of [`RefusedSources::to_json`].
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     /// It is of another version.
@@ -45,6 +47,10 @@ struct Source {
 
 impl RefusedSources {
     /// All of it, for a file.
+    ///
+    /// # Errors
+    ///
+    /// The sources have no form as JSON.
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut sources: Vec<Source> = self
             .seen
@@ -65,7 +71,11 @@ impl RefusedSources {
         serde_json::to_vec(&File { format: FORMAT, sources })
     }
 
-    /// What [`RefusedSources::to_json`] wrote.
+    /// Reads a text of [`RefusedSources::to_json`].
+    ///
+    /// # Errors
+    ///
+    /// The text is of another version, or no such document.
     pub fn from_json(text: &[u8]) -> Result<Self, FormatError> {
         let Version { format } = serde_json::from_slice(text)?;
         if format != FORMAT {

@@ -1,4 +1,4 @@
-//! `--output plain`.
+//! `dbfw status --output plain`.
 
 use super::super::{
     refused,

@@ -1,4 +1,4 @@
-//! Interfaces and databases.
+//! The tables of `dbfw status`: interfaces and databases.
 
 use anstyle::Style;
 
@@ -68,7 +68,7 @@ pub(super) fn interface_table(rows: Vec<[Cell; 3]>, room: usize) -> String {
     table.render() + &left_out(more)
 }
 
-/// How many rows have no place if one line is kept to say so.
+/// Number of rows without a place if one line is kept to say so.
 fn overflow(rows: usize, room: usize) -> usize {
     if rows <= room { 0 } else { rows - room.saturating_sub(1) }
 }
@@ -115,7 +115,7 @@ pub(super) fn database_table(databases: &[DatabaseStatus], room: usize) -> Strin
     table.render() + &left_out(more)
 }
 
-/// How the list is and how old.
+/// State and age of the list.
 fn list(provider: Option<&ProviderStatus>) -> Cell {
     let Some(provider) = provider else { return "config".into() };
     let style = match provider.state {

@@ -1,33 +1,35 @@
+//! Sources seen once, so that a full memory takes in only those seen twice.
+
 use std::hash::{BuildHasher as _, Hash, RandomState};
 
-/// Places of the door: 512 KiB.
+/// Number of places: 512 KiB.
 const PLACES: usize = 1 << 16;
 
-/// How long a knock is remembered at most.
+/// Longest time between two visits of the same source, in minutes.
 const MINUTES: u32 = 24 * 60;
 
-/// A place: 40 bits of the source's hash above 24 bits of the minute, counted from the day the
-/// door was made.
+/// A place: 40 bits of the source's hash above 24 bits of the minute, counted from the first
+/// of them.
 type Place = u64;
 
-/// Remembers who was turned away and when, by hash alone: each place has the last one whose
+/// Sources that a full memory did not take in, by hash alone: each place has the last one whose
 /// hash leads there. The hash has a random key, so nobody can choose whom to push out.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Door {
+pub(super) struct Newcomers {
     hasher: RandomState,
-    /// Empty until somebody is turned away.
+    /// Empty until the first newcomer.
     places: Vec<Place>,
     /// Minute 0 of the places.
     epoch: i64,
 }
 
-impl Door {
-    /// Whether the source was here in an earlier minute, not longer ago than a day. If not, it
+impl Newcomers {
+    /// Whether the source was seen in an earlier minute, not longer ago than a day. If not, it
     /// is remembered.
-    pub(super) fn knock(&mut self, key: impl Hash, minute: i64) -> bool {
+    pub(super) fn was_seen_before(&mut self, key: impl Hash, minute: i64) -> bool {
         if self.places.is_empty() {
             self.places = vec![0; PLACES];
-            // Places hold 0 until somebody was there; no source comes in minute 0.
+            // An empty place holds 0; no source comes in minute 0.
             self.epoch = minute.saturating_sub(1);
         }
         // 24 bits are 31 years of minutes.
