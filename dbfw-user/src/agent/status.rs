@@ -4,7 +4,7 @@ use super::{configuration::Standing, state::Agent};
 use crate::{
     control::wire::{self, AgentStatus, BackstopStatus, InterfaceMode, InterfaceStatus, Status},
     datapath::{HookMode, Layer},
-    metrics::{self, InterfaceScrape},
+    metrics,
     protection::Protection,
     readers::{
         scrape::scrape,
@@ -121,7 +121,7 @@ impl Agent {
     /// The metrics, read now.
     pub(super) fn scrape(&self) -> String {
         let protection = self.protection();
-        let interfaces = InterfaceScrape::of(self.interface_status(&protection));
+        let interfaces = self.interface_status(&protection);
         let mut scrape = scrape(&self.view(), interfaces, self.sync.clone(), self.config_ok());
         scrape.protection = protection.state();
         scrape.providers = self.provider_scrape();

@@ -187,34 +187,33 @@ fn read_sections(file: &ConfigFile, sections: &mut Sections, report: &mut Report
     let document = Document::parse(&file.path, &file.text, report)?;
     let mut root = document.root();
 
-    if let Some(table) = section(&mut root, "agent", report) {
-        sections.agent.read(table, report);
-    }
+    section(&mut root, "agent", report, |table, report| sections.agent.read(table, report));
     if let Some(value) = root.take("database")
         && let Some(elements) = value.array("begin each database with [[database]]", report)
     {
         let drafts = elements.filter_map(|element| read_database(element, report));
         sections.databases.extend(drafts);
     }
-    if let Some(table) = section(&mut root, "digitalocean", report) {
-        sections.digitalocean.read(table, report);
-    }
-    if let Some(table) = section(&mut root, "aptible", report) {
-        sections.aptible.read(table, report);
-    }
-    if let Some(table) = section(&mut root, "feeds", report) {
-        sections.feeds.read(table, report);
-    }
-    if let Some(table) = section(&mut root, "dns", report) {
-        sections.dns.read(table, report);
-    }
+    let Sections { digitalocean, aptible, feeds, dns, .. } = sections;
+    section(&mut root, "digitalocean", report, |table, report| digitalocean.read(table, report));
+    section(&mut root, "aptible", report, |table, report| aptible.read(table, report));
+    section(&mut root, "feeds", report, |table, report| feeds.read(table, report));
+    section(&mut root, "dns", report, |table, report| dns.read(table, report));
     root.finish(report);
     Some(())
 }
 
-/// The table of that name, if there is one.
-fn section<'d>(root: &mut Table<'d>, name: &'static str, report: &mut Report) -> Option<Table<'d>> {
-    root.take(name)?.table(&format!("begin it with [{name}]"), report)
+/// Hands the table of that name to `read`, if there is one.
+fn section<'d>(
+    root: &mut Table<'d>,
+    name: &'static str,
+    report: &mut Report,
+    read: impl FnOnce(Table<'d>, &mut Report),
+) {
+    let fix = format!("begin it with [{name}]");
+    if let Some(table) = root.take(name).and_then(|value| value.table(&fix, report)) {
+        read(table, report);
+    }
 }
 
 /// The text of a file; `None` with a problem if it is none.

@@ -9,7 +9,7 @@ mod sync;
 
 use std::fmt;
 
-use dbfw_common::{Counted, Counter, Family, Reason};
+use dbfw_common::Family;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text},
@@ -21,6 +21,7 @@ use prometheus_client::{
 use crate::traffic::drops::NO_DATABASE;
 use crate::{
     control::wire::{InterfaceMode, InterfaceStatus, Protection},
+    datapath::Totals,
     provider::stats::StatsSnapshot,
 };
 
@@ -53,7 +54,7 @@ pub struct Scrape {
     /// Whether the host is protected.
     pub protection: Protection,
     /// Covered interfaces.
-    pub interfaces: Vec<InterfaceScrape>,
+    pub interfaces: Vec<InterfaceStatus>,
     /// Counters of [`NO_DATABASE`] and of every database.
     pub packets: Vec<PacketCounters>,
     /// Prefixes in force per database.
@@ -99,65 +100,13 @@ pub struct ProviderScrape {
     pub limits_known: bool,
 }
 
-/// One covered interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InterfaceScrape {
-    /// Name.
-    pub name: String,
-    /// The hook; one that is not among [`MODES`] shows as attached in none.
-    pub mode: InterfaceMode,
-    /// Read back from the kernel: our program, with our maps.
-    pub attached: bool,
-}
-
-impl InterfaceScrape {
-    /// The interfaces of a status, without those that need no attachment.
-    pub fn of(interfaces: Vec<InterfaceStatus>) -> Vec<Self> {
-        interfaces
-            .into_iter()
-            .filter(|interface| !(interface.healthy && interface.mode == InterfaceMode::None))
-            .map(|InterfaceStatus { name, mode, healthy, .. }| Self {
-                name,
-                mode,
-                attached: healthy,
-            })
-            .collect()
-    }
-}
-
-/// The counters of one database, in the order of [`Family::ALL`] and [`Reason::DROPS`].
+/// The counters of one database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PacketCounters {
     /// Its name, or [`NO_DATABASE`].
     pub database: String,
-    /// Let in.
-    pub allowed: [Counter; Family::ALL.len()],
-    /// Dropped.
-    pub dropped: [[Counter; Reason::DROPS.len()]; Family::ALL.len()],
-    /// Let in by observe mode, would have been dropped.
-    pub observed: [[Counter; Reason::DROPS.len()]; Family::ALL.len()],
-}
-
-impl PacketCounters {
-    /// The counters of a database, each asked from `read` (which adds up the CPUs).
-    pub fn new(
-        database: impl Into<String>,
-        mut read: impl FnMut(Family, Counted) -> Counter,
-    ) -> Self {
-        Self {
-            database: database.into(),
-            allowed: Family::ALL.map(|family| read(family, Counted::Allowed)),
-            dropped: Family::ALL
-                .map(|family| Reason::DROPS.map(|reason| read(family, Counted::Dropped(reason)))),
-            observed: Family::ALL
-                .map(|family| Reason::DROPS.map(|reason| read(family, Counted::Observed(reason)))),
-        }
-    }
-
-    /// Packets dropped for any reason.
-    pub fn dropped_packets(&self) -> u64 {
-        self.dropped.iter().flatten().map(|counter| counter.packets).sum()
-    }
+    /// In the order of [`Family::ALL`].
+    pub totals: [Totals; Family::ALL.len()],
 }
 
 /// Prefixes in force for one database.

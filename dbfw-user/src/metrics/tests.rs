@@ -11,6 +11,20 @@ use crate::{
 
 const DOCS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md"));
 
+fn interface(name: &str, mode: InterfaceMode, healthy: bool) -> InterfaceStatus {
+    InterfaceStatus { name: name.into(), ifindex: 2, mode, healthy, detail: None }
+}
+
+/// The counters of a database, each asked from `read`.
+fn counters(database: &str, read: fn(Family, Counted) -> Counter) -> PacketCounters {
+    let totals = Family::ALL.map(|family| Totals {
+        allowed: read(family, Counted::Allowed),
+        dropped: Reason::DROPS.map(|reason| read(family, Counted::Dropped(reason))).into(),
+        observed: Reason::DROPS.map(|reason| read(family, Counted::Observed(reason))).into(),
+    });
+    PacketCounters { database: database.into(), totals }
+}
+
 fn scrape() -> Scrape {
     let mut sync = SyncCounters::default();
     sync.set_databases(["orders"]);
@@ -20,12 +34,12 @@ fn scrape() -> Scrape {
         up: true,
         protection: Protection::Degraded,
         interfaces: vec![
-            InterfaceScrape { name: "eth0".into(), mode: InterfaceMode::Native, attached: true },
-            InterfaceScrape { name: "eth1".into(), mode: InterfaceMode::None, attached: false },
+            interface("eth0", InterfaceMode::Native, true),
+            interface("eth1", InterfaceMode::None, false),
         ],
         packets: [NO_DATABASE, "orders"]
             .map(|name| {
-                PacketCounters::new(name, |family, counted| match (family, counted) {
+                counters(name, |family, counted| match (family, counted) {
                     (Family::V4, Counted::Allowed) => Counter { packets: 3, bytes: 180 },
                     (Family::V6, Counted::Dropped(Reason::Untrusted)) => {
                         Counter { packets: 7, bytes: 420 }
@@ -134,9 +148,8 @@ fn sources_and_providers_are_told_by_name() {
 fn every_label_set_exists_before_anything_happened() {
     let mut sync = SyncCounters::default();
     sync.set_databases(["orders"]);
-    let packets = [NO_DATABASE, "orders"]
-        .map(|name| PacketCounters::new(name, |_, _| Counter::default()))
-        .into();
+    let packets =
+        [NO_DATABASE, "orders"].map(|name| counters(name, |_, _| Counter::default())).into();
     let text = render(&Scrape { packets, sync, ..Scrape::default() }).unwrap();
     for family in ["ipv4", "ipv6"] {
         for database in ["*", "orders"] {

@@ -20,7 +20,7 @@ use crate::{
         hook::{Choice, Site, overlong},
         interfaces,
     },
-    metrics::{self, InterfaceScrape, SyncCounters},
+    metrics::{self, SyncCounters},
     policy::{Policy, SlotTable},
     protection::{Coverage, Degradation, Failure, Protection},
     state::snapshot::Snapshot,
@@ -313,7 +313,6 @@ pub fn metrics(agent: &AgentConfig) -> anyhow::Result<String> {
         Ok(attached) => (attached.interfaces, attached.protection),
         Err(_) => (Vec::new(), Protection::Unknown),
     };
-    let interfaces = InterfaceScrape::of(interfaces);
     let mut scrape = scrape(&offline.view(), interfaces, SyncCounters::default(), true);
     scrape.protection = protection.state();
     metrics::render(&scrape).context("cannot write the metrics")

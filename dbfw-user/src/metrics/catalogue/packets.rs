@@ -5,7 +5,11 @@ use std::fmt;
 use dbfw_common::{Counter, Family, Reason};
 
 use super::{Kind, Metric};
-use crate::metrics::{MODES, PROTECTION_STATES, PacketCounters, Samples, Scrape};
+use crate::{
+    control::wire::{InterfaceMode, InterfaceStatus},
+    datapath::Totals,
+    metrics::{MODES, PROTECTION_STATES, Samples, Scrape},
+};
 
 const BY_FAMILY: &[&str] = &["database", "family"];
 const BY_REASON: &[&str] = &["database", "family", "reason"];
@@ -45,9 +49,11 @@ pub(super) const METRICS: &[Metric] = &[
         help: "1 if the program was read back from the kernel as attached to the interface in \
                this mode (native, tcx, generic), else 0.",
         samples: |scrape, out| {
-            scrape.interfaces.iter().try_for_each(|interface| {
+            // One that needs no attachment is not one that lacks it.
+            let needless = |of: &InterfaceStatus| of.healthy && of.mode == InterfaceMode::None;
+            scrape.interfaces.iter().filter(|of| !needless(of)).try_for_each(|interface| {
                 MODES.iter().try_for_each(|mode| {
-                    let attached = interface.attached && interface.mode == *mode;
+                    let attached = interface.healthy && interface.mode == *mode;
                     out.gauge(&[&interface.name, mode.as_str()], u64::from(attached))
                 })
             })
@@ -73,7 +79,7 @@ pub(super) const METRICS: &[Metric] = &[
         labels: BY_REASON,
         help: "Packets dropped, by reason.",
         samples: |scrape, out| {
-            by_reason(scrape, out, |packets| &packets.dropped, |counter| counter.packets)
+            by_reason(scrape, out, |totals| &totals.dropped, |counter| counter.packets)
         },
     },
     Metric {
@@ -82,7 +88,7 @@ pub(super) const METRICS: &[Metric] = &[
         labels: BY_REASON,
         help: "Bytes of the packets dropped, by reason, counted from the first byte of the frame.",
         samples: |scrape, out| {
-            by_reason(scrape, out, |packets| &packets.dropped, |counter| counter.bytes)
+            by_reason(scrape, out, |totals| &totals.dropped, |counter| counter.bytes)
         },
     },
     Metric {
@@ -91,7 +97,7 @@ pub(super) const METRICS: &[Metric] = &[
         labels: BY_REASON,
         help: "Packets that observe mode let in and enforce mode would have dropped, by reason.",
         samples: |scrape, out| {
-            by_reason(scrape, out, |packets| &packets.observed, |counter| counter.packets)
+            by_reason(scrape, out, |totals| &totals.observed, |counter| counter.packets)
         },
     },
     Metric {
@@ -129,23 +135,21 @@ pub(super) const METRICS: &[Metric] = &[
 
 fn allowed(scrape: &Scrape, out: &mut Samples<'_>, value: fn(&Counter) -> u64) -> fmt::Result {
     scrape.packets.iter().try_for_each(|packets| {
-        Family::ALL.iter().zip(&packets.allowed).try_for_each(|(family, counter)| {
-            out.counter(&[&packets.database, family.as_str()], value(counter))
+        Family::ALL.iter().zip(&packets.totals).try_for_each(|(family, totals)| {
+            out.counter(&[&packets.database, family.as_str()], value(&totals.allowed))
         })
     })
 }
 
-type ByReason = [[Counter; Reason::DROPS.len()]; Family::ALL.len()];
-
 fn by_reason(
     scrape: &Scrape,
     out: &mut Samples<'_>,
-    counters: fn(&PacketCounters) -> &ByReason,
+    counters: fn(&Totals) -> &[Counter],
     value: fn(&Counter) -> u64,
 ) -> fmt::Result {
     scrape.packets.iter().try_for_each(|packets| {
-        Family::ALL.iter().zip(counters(packets)).try_for_each(|(family, reasons)| {
-            Reason::DROPS.iter().zip(reasons).try_for_each(|(reason, counter)| {
+        Family::ALL.iter().zip(&packets.totals).try_for_each(|(family, totals)| {
+            Reason::DROPS.iter().zip(counters(totals)).try_for_each(|(reason, counter)| {
                 out.counter(&[&packets.database, family.as_str(), reason.as_str()], value(counter))
             })
         })
