@@ -35,8 +35,10 @@ const MAX_FILE: u64 = 16 << 20;
 #[derive(Debug, Default)]
 struct Sections {
     agent: Agent,
-    digitalocean: DigitalOcean,
-    aptible: Aptible,
+    /// `None`: no file has the table.
+    digitalocean: Option<DigitalOcean>,
+    /// Likewise.
+    aptible: Option<Aptible>,
     feeds: FeedsConfig,
     dns: Dns,
     databases: Vec<Draft>,
@@ -55,9 +57,7 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
     let mut files = Vec::new();
     let mut complete = true;
 
-    let mut paths = vec![path.to_path_buf()];
-    paths.extend(drop_ins(path, &mut report));
-    for file in paths {
+    for file in file_names(path, &mut report) {
         match read_text(&file, file == path, &mut report) {
             Some(text) => files.push(ConfigFile { path: file, text }),
             None => complete = false,
@@ -96,11 +96,11 @@ fn assemble(
     check_databases(&drafts, &mut report);
     // Or the tables that they need.
     if complete {
-        let here = Providers { digitalocean: digitalocean.present, aptible: aptible.present };
+        let here = Providers { digitalocean: digitalocean.is_some(), aptible: aptible.is_some() };
         check_providers(&drafts, here, &feeds.http, &mut report);
     }
-    let digitalocean = digitalocean.finish(&mut report);
-    let aptible = aptible.finish(&mut report);
+    let digitalocean = digitalocean.and_then(|table| table.finish(&mut report));
+    let aptible = aptible.and_then(|table| table.finish(&mut report));
     let dns = dns.finish(&mut report);
     let feed = drafts
         .iter()
@@ -135,9 +135,7 @@ fn assemble(
 pub fn agent_section(path: &Path) -> AgentConfig {
     let mut agent = Agent::default();
     let mut ignored = Report::default();
-    let mut paths = vec![path.to_path_buf()];
-    paths.extend(drop_ins(path, &mut ignored));
-    for file in paths {
+    for file in file_names(path, &mut ignored) {
         let Ok(content) = read_file(&file, MAX_FILE) else { continue };
         let text = String::from_utf8_lossy(&content);
         let document = Document::parse_lenient(&file, &text);
@@ -149,18 +147,18 @@ pub fn agent_section(path: &Path) -> AgentConfig {
     agent.config
 }
 
-/// The files in `conf.d` beside the main file, by name.
-fn drop_ins(main: &Path, report: &mut Report) -> Vec<PathBuf> {
+/// The main file, and the files in `conf.d` beside it by name.
+fn file_names(main: &Path, report: &mut Report) -> Vec<PathBuf> {
     let directory = main.with_file_name("conf.d");
     let entries = fs::read_dir(&directory)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect());
     let mut paths: Vec<PathBuf> = match entries {
         Ok(paths) => paths,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => {
             let fix = "make it a readable directory, or remove it";
             report.problem(&Place::file(&directory), format!("cannot be read: {error}"), fix);
-            return Vec::new();
+            Vec::new()
         }
     };
     // Names that begin with a dot are editors' temporary files.
@@ -169,6 +167,7 @@ fn drop_ins(main: &Path, report: &mut Report) -> Vec<PathBuf> {
             && path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."))
     });
     paths.sort();
+    paths.insert(0, main.to_owned());
     paths
 }
 
@@ -195,8 +194,12 @@ fn read_sections(file: &ConfigFile, sections: &mut Sections, report: &mut Report
         sections.databases.extend(drafts);
     }
     let Sections { digitalocean, aptible, feeds, dns, .. } = sections;
-    section(&mut root, "digitalocean", report, |table, report| digitalocean.read(table, report));
-    section(&mut root, "aptible", report, |table, report| aptible.read(table, report));
+    section(&mut root, "digitalocean", report, |table, report| {
+        digitalocean.get_or_insert_default().read(table, report);
+    });
+    section(&mut root, "aptible", report, |table, report| {
+        aptible.get_or_insert_default().read(table, report);
+    });
     section(&mut root, "feeds", report, |table, report| feeds.read(table, report));
     section(&mut root, "dns", report, |table, report| dns.read(table, report));
     root.finish(report);

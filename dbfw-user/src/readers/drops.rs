@@ -4,7 +4,7 @@ use dbfw_common::{Event, HOST};
 
 use crate::{
     control::wire::{DropEvent, DropSource, Drops, Reason, Verdict},
-    traffic::drops::{Clock, NO_DATABASE, TopSource, TopSources, source},
+    traffic::drops::{Clock, NO_DATABASE, Tally, TopSource, TopSources, source},
 };
 
 /// The names of an event's numbers.
@@ -38,17 +38,17 @@ impl Names<'_> {
 
 /// The sources refused most, most first.
 pub fn top(top: &TopSources, limit: usize, names: &Names<'_>) -> Drops {
-    let with_names = |refused: TopSource| DropSource {
+    let with_names = |(refused, tally): (&TopSource, &Tally)| DropSource {
         source: refused.source,
         database: names.database(refused.database),
         port: refused.port,
         reason: reason(refused.reason),
         verdict: verdict(refused.verdict),
-        estimated_packets: refused.packets,
-        first_seen: names.clock.at(refused.first),
-        last_seen: names.clock.at(refused.last),
+        estimated_packets: tally.certain(),
+        first_seen: names.clock.at(tally.first),
+        last_seen: names.clock.at(tally.last),
     };
-    Drops { since: top.since(), sources: top.ranked(limit).map(with_names).collect() }
+    Drops { since: top.since(), sources: top.ranked(limit).into_iter().map(with_names).collect() }
 }
 
 /// An event as `dbfw drops --follow` shows it.

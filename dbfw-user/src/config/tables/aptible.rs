@@ -11,8 +11,6 @@ use crate::config::{
 /// `[aptible]` of all files: a later file's value replaces an earlier one's.
 #[derive(Debug)]
 pub(crate) struct Aptible {
-    /// Whether any file has the table, be it right or wrong.
-    pub(crate) present: bool,
     api: Api,
 }
 
@@ -24,23 +22,19 @@ impl Default for Aptible {
             APTIBLE_TOKEN,
             Duration::from_secs(60),
         );
-        Self { present: false, api }
+        Self { api }
     }
 }
 
 impl Aptible {
     /// Reads the table of one file.
     pub(crate) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
-        self.present = true;
         self.api.read(&mut table, report);
         table.finish(report);
     }
 
-    /// The settings of all files together; `None`: no file has the table.
+    /// The settings of all files together; `None`: they have a problem.
     pub(crate) fn finish(self, report: &mut Report) -> Option<AptibleConfig> {
-        if !self.present {
-            return None;
-        }
         let api_url = self.api.finish(report)?;
         let Api { token, http, poll, .. } = self.api;
         Some(AptibleConfig { api_url, token, http, poll })

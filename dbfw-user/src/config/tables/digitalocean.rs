@@ -16,8 +16,6 @@ const ADDRESSES_FIX: &str = r#"write ["private", "public", "v6"]"#;
 /// `[digitalocean]` of all files: a later file's value replaces an earlier one's.
 #[derive(Debug)]
 pub(crate) struct DigitalOcean {
-    /// Whether any file has the table, be it right or wrong.
-    pub(crate) present: bool,
     api: Api,
     addresses: AddressKinds,
     pod_subnets: bool,
@@ -33,7 +31,6 @@ impl Default for DigitalOcean {
             Duration::from_secs(15),
         );
         Self {
-            present: false,
             api,
             addresses: AddressKinds { private: true, public: true, v6: true },
             pod_subnets: false,
@@ -46,7 +43,6 @@ impl Default for DigitalOcean {
 impl DigitalOcean {
     /// Reads the table of one file.
     pub(crate) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
-        self.present = true;
         self.api.read(&mut table, report);
         table.set("addresses", &mut self.addresses, report, addresses);
         table.set("pod_subnets", &mut self.pod_subnets, report, Value::boolean);
@@ -61,11 +57,8 @@ impl DigitalOcean {
         table.finish(report);
     }
 
-    /// The settings of all files together; `None`: no file has the table.
+    /// The settings of all files together; `None`: they have a problem.
     pub(crate) fn finish(self, report: &mut Report) -> Option<DigitalOceanConfig> {
-        if !self.present {
-            return None;
-        }
         let api_url = self.api.finish(report)?;
         let Self { api, addresses, pod_subnets, limits, .. } = self;
         let Api { token, http, poll, .. } = api;
@@ -74,14 +67,12 @@ impl DigitalOcean {
 }
 
 fn addresses(value: &Value<'_>, report: &mut Report) -> Option<AddressKinds> {
-    #[derive(Clone, Copy)]
-    enum Kind {
-        Private,
-        Public,
-        V6,
-    }
-    const WORDS: [(&str, Kind); 3] =
-        [("private", Kind::Private), ("public", Kind::Public), ("v6", Kind::V6)];
+    type Listed = fn(&mut AddressKinds) -> &mut bool;
+    const KINDS: [(&str, Listed); 3] = [
+        ("private", |kinds| &mut kinds.private),
+        ("public", |kinds| &mut kinds.public),
+        ("v6", |kinds| &mut kinds.v6),
+    ];
 
     let elements = value.array(ADDRESSES_FIX, report)?;
     if elements.len() == 0 {
@@ -91,16 +82,11 @@ fn addresses(value: &Value<'_>, report: &mut Report) -> Option<AddressKinds> {
     let mut kinds = AddressKinds { private: false, public: false, v6: false };
     let mut good = true;
     for element in elements {
-        let Some(kind) = element.word(&WORDS, "a kind of address", report) else {
+        let Some(listed) = element.word(&KINDS, "a kind of address", report) else {
             good = false;
             continue;
         };
-        let listed = match kind {
-            Kind::Private => &mut kinds.private,
-            Kind::Public => &mut kinds.public,
-            Kind::V6 => &mut kinds.v6,
-        };
-        if std::mem::replace(listed, true) {
+        if std::mem::replace(listed(&mut kinds), true) {
             report.problem(&element.place(), "is listed twice", "remove one");
             good = false;
         }

@@ -17,22 +17,14 @@ const VHOST_FIX: &str = "write the endpoint's id, a number, as in 123";
 
 /// The provider that the table names.
 pub(crate) fn read_provider(value: &Value<'_>, report: &mut Report) -> Option<ListId> {
-    #[derive(Clone, Copy)]
-    enum Kind {
-        File,
-        DigitalOcean,
-        Aptible,
-    }
-    const WORDS: [(&str, Kind); 3] =
-        [("file", Kind::File), ("digitalocean", Kind::DigitalOcean), ("aptible", Kind::Aptible)];
+    type Read = fn(&mut Table<'_>, &mut Report) -> Option<ListId>;
+    const KINDS: [(&str, Read); 3] =
+        [("file", file), ("digitalocean", digitalocean), ("aptible", aptible)];
 
     let mut table = value.table(FIX, report)?;
     let kind = table.require("kind", r#"add kind = "file""#, report)?;
-    let provider = match kind.word(&WORDS, "a kind of provider", report)? {
-        Kind::File => file(&mut table, report),
-        Kind::DigitalOcean => digitalocean(&mut table, report),
-        Kind::Aptible => aptible(&mut table, report),
-    };
+    let read = kind.word(&KINDS, "a kind of provider", report)?;
+    let provider = read(&mut table, report);
     table.finish(report);
     provider
 }

@@ -68,14 +68,11 @@ impl<'d> Document<'d> {
 
     /// Its top level.
     pub(crate) fn root(&'d self) -> Table<'d> {
-        Table {
-            doc: self,
-            table: &self.root,
-            offset: 0,
-            key: String::new(),
-            known: Vec::new(),
-            refused: Vec::new(),
-        }
+        Table::new(self, &self.root, 0, String::new())
+    }
+
+    fn place(&self, offset: usize, key: String) -> Place {
+        Place { file: self.file.clone(), line: Some(self.line(offset)), key }
     }
 
     fn line(&self, offset: usize) -> usize {
@@ -113,6 +110,10 @@ pub(crate) struct Table<'d> {
 }
 
 impl<'d> Table<'d> {
+    fn new(doc: &'d Document<'d>, table: &'d DeTable<'d>, offset: usize, key: String) -> Self {
+        Self { doc, table, offset, key, known: Vec::new(), refused: Vec::new() }
+    }
+
     /// The value of a key; `None` if it is not there.
     pub(crate) fn take(&mut self, name: &'static str) -> Option<Value<'d>> {
         self.known.push(name);
@@ -140,7 +141,7 @@ impl<'d> Table<'d> {
     ) -> Option<Value<'d>> {
         let value = self.take(name);
         if value.is_none() {
-            let place = Place { key: join(&self.key, name), ..self.place() };
+            let place = self.doc.place(self.offset, join(&self.key, name));
             report.problem(&place, "is missing", fix);
         }
         value
@@ -162,11 +163,7 @@ impl<'d> Table<'d> {
 
     /// The place of its beginning.
     pub(crate) fn place(&self) -> Place {
-        Place {
-            file: self.doc.file.clone(),
-            line: Some(self.doc.line(self.offset)),
-            key: self.key.clone(),
-        }
+        self.doc.place(self.offset, self.key.clone())
     }
 
     /// Reports every key that was not asked for.
@@ -176,11 +173,7 @@ impl<'d> Table<'d> {
             if self.known.contains(&name) || self.refused.contains(&name) {
                 continue;
             }
-            let place = Place {
-                line: Some(self.doc.line(key.span().start)),
-                key: join(&self.key, name),
-                ..self.place()
-            };
+            let place = self.doc.place(key.span().start, join(&self.key, name));
             let fix = match nearest(name, &self.known) {
                 Some(near) => format!("did you mean {near:?}?"),
                 None => format!("remove it (known here: {})", self.known.join(", ")),
@@ -206,11 +199,7 @@ impl<'d> Value<'d> {
 
     /// Place in its file.
     pub(crate) fn place(&self) -> Place {
-        Place {
-            file: self.doc.file.clone(),
-            line: Some(self.doc.line(self.offset)),
-            key: self.key.clone(),
-        }
+        self.doc.place(self.offset, self.key.clone())
     }
 
     /// The same value under another key.
@@ -276,14 +265,7 @@ impl<'d> Value<'d> {
             self.mismatch("a table", fix, report);
             return None;
         };
-        Some(Table {
-            doc: self.doc,
-            table,
-            offset: self.offset,
-            key: self.key.clone(),
-            known: Vec::new(),
-            refused: Vec::new(),
-        })
+        Some(Table::new(self.doc, table, self.offset, self.key.clone()))
     }
 
     /// The integer in `range` that it must be; `what` names the value in the problem.

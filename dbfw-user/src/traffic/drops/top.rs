@@ -13,47 +13,8 @@ use super::source;
 /// Sources remembered at most.
 pub const CAPACITY: usize = 1024;
 
+/// A refused source, as the events number things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Key {
-    source: IpAddr,
-    database: u8,
-    port: u16,
-    reason: u8,
-    verdict: u8,
-}
-
-impl Key {
-    fn of(event: &Event) -> Self {
-        Self {
-            source: source(event),
-            database: event.database,
-            port: event.port,
-            reason: event.reason,
-            verdict: event.verdict,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    /// At most this many.
-    count: u64,
-    /// Of which so many may be another source's, whose place this one took.
-    error: u64,
-    /// Kernel time.
-    first: u64,
-    /// Kernel time.
-    last: u64,
-}
-
-impl Seen {
-    fn certain(&self) -> u64 {
-        self.count - self.error
-    }
-}
-
-/// One of the sources refused most, as the events number things.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopSource {
     /// Its address.
     pub source: IpAddr,
@@ -65,12 +26,38 @@ pub struct TopSource {
     pub reason: u8,
     /// The verdict.
     pub verdict: u8,
-    /// Packets, estimated from the sampled events.
-    pub packets: u64,
+}
+
+impl TopSource {
+    fn of(event: &Event) -> Self {
+        Self {
+            source: source(event),
+            database: event.database,
+            port: event.port,
+            reason: event.reason,
+            verdict: event.verdict,
+        }
+    }
+}
+
+/// The drops of a source, estimated from the sampled events.
+#[derive(Clone, Copy, Debug)]
+pub struct Tally {
+    /// At most this many.
+    count: u64,
+    /// Of which so many may be another source's, whose place this one took.
+    error: u64,
     /// Kernel time of the first event.
     pub first: u64,
     /// Kernel time of the last event.
     pub last: u64,
+}
+
+impl Tally {
+    /// What is certain: what it may have inherited from a forgotten source is left out.
+    pub fn certain(&self) -> u64 {
+        self.count - self.error
+    }
 }
 
 /// The sources refused most, in bounded memory: the space-saving algorithm (Metwally,
@@ -79,8 +66,8 @@ pub struct TopSource {
 #[derive(Clone, Debug)]
 pub struct TopSources {
     since: Timestamp,
-    seen: HashMap<Key, Seen>,
-    by_count: BTreeSet<(u64, Key)>,
+    seen: HashMap<TopSource, Tally>,
+    by_count: BTreeSet<(u64, TopSource)>,
 }
 
 impl TopSources {
@@ -91,11 +78,11 @@ impl TopSources {
 
     /// Counts an event.
     pub fn add(&mut self, event: &Event) {
-        let key = Key::of(event);
+        let key = TopSource::of(event);
         let seen = match self.seen.get(&key) {
             Some(seen) => {
                 self.by_count.remove(&(seen.count, key));
-                Seen {
+                Tally {
                     count: seen.count.saturating_add(event.weight),
                     last: seen.last.max(event.time),
                     ..*seen
@@ -103,7 +90,7 @@ impl TopSources {
             }
             None => {
                 let inherited = self.make_room();
-                Seen {
+                Tally {
                     count: inherited.saturating_add(event.weight),
                     error: inherited,
                     first: event.time,
@@ -136,28 +123,19 @@ impl TopSources {
         self.since
     }
 
-    /// The sources refused most, most first. The numbers are what is certain of each: what
-    /// a source may have inherited from one that was forgotten is left out.
-    pub fn ranked(&self, limit: usize) -> impl Iterator<Item = TopSource> {
+    /// The sources refused most, by what is certain of each, most first.
+    pub fn ranked(&self, limit: usize) -> Vec<(&TopSource, &Tally)> {
         let mut sources: Vec<_> = self.seen.iter().collect();
         sources.sort_unstable_by(|(a_key, a), (b_key, b)| {
             b.certain().cmp(&a.certain()).then_with(|| a_key.cmp(b_key))
         });
-        sources.into_iter().take(limit).map(|(key, seen)| TopSource {
-            source: key.source,
-            database: key.database,
-            port: key.port,
-            reason: key.reason,
-            verdict: key.verdict,
-            packets: seen.certain(),
-            first: seen.first,
-            last: seen.last,
-        })
+        sources.truncate(limit);
+        sources
     }
 
     #[cfg(test)]
     pub(super) fn bounds(&self, event: &Event) -> Option<(u64, u64)> {
-        self.seen.get(&Key::of(event)).map(|seen| (seen.certain(), seen.count))
+        self.seen.get(&TopSource::of(event)).map(|seen| (seen.certain(), seen.count))
     }
 
     #[cfg(test)]
