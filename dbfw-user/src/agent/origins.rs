@@ -39,14 +39,14 @@ impl Agent {
         let state = self.cache.state(key);
         if Account::resolving(key.kind()).is_none() {
             let noted = !state.notes.is_empty();
-            return noted.then(|| SourceDetail { notes: state.notes, ..literal() });
+            return noted.then(|| SourceDetail { notes: state.notes, ..SourceDetail::default() });
         }
         if !self.can_ask(key.kind()) {
             let error = "write [digitalocean] with a token_file in the configuration".to_owned();
             return Some(SourceDetail {
                 state: SourceState::Unresolvable,
                 error: Some(error),
-                ..literal()
+                ..SourceDetail::default()
             });
         }
         Some(SourceDetail {
@@ -263,17 +263,6 @@ fn live_connection(cut: &Cut) -> LiveConnection {
         peer: cut.connection.peer.to_string(),
         port: cut.connection.local_port,
         source_prefix: cut.prefix.to_string(),
-    }
-}
-
-fn literal() -> SourceDetail {
-    SourceDetail {
-        state: SourceState::Literal,
-        resolved_from: None,
-        age_seconds: None,
-        unresolved: Vec::new(),
-        error: None,
-        notes: Vec::new(),
     }
 }
 

@@ -73,16 +73,12 @@ pub fn check(path: &Path) -> Vec<Finding> {
             (config::agent_section(path), Vec::new(), vec![Finding::fail("config", detail, fix)])
         }
     };
-    findings.extend(check_host(&agent, &databases, &Links::of(&agent)));
+    let links = Links::of(&agent);
+    findings.extend(check_host(&Host::this(), &Trial::make(), &agent, &databases, &links));
     findings
 }
 
-/// Checks this host.
-fn check_host(agent: &AgentConfig, databases: &[DatabaseConfig], links: &Links) -> Vec<Finding> {
-    run_on(&Host::this(), &Trial::make(), agent, databases, links)
-}
-
-fn run_on(
+fn check_host(
     host: &Host,
     trial: &Trial,
     agent: &AgentConfig,

@@ -103,7 +103,7 @@ fn find<'a>(findings: &'a [Finding], check: &str) -> &'a Finding {
 fn a_healthy_host_has_nothing_but_the_missing_bpffs() {
     let directory = healthy();
     let findings =
-        run_on(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links());
+        check_host(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links());
     let bad: Vec<_> = findings.iter().filter(|finding| finding.state != State::Ok).collect();
     assert_eq!(bad.len(), 1, "{bad:#?}");
     assert_eq!(bad[0].check, "bpffs");
@@ -131,7 +131,7 @@ fn an_ill_host_is_told_how_to_get_well() {
 
     let mut links = links();
     links.interfaces.as_mut().unwrap()[2].xdp_program = Some(42);
-    let findings = run_on(&Host::at(root), &Trial::NotTried, &config, &[orders()], &links);
+    let findings = check_host(&Host::at(root), &Trial::NotTried, &config, &[orders()], &links);
     for (check, state) in [
         ("kernel", "fail"),
         ("programs", "warn"),
@@ -158,12 +158,12 @@ fn an_empty_tree_is_reported_and_does_not_panic() {
     let directory = TempDir::new().unwrap();
     let mut links = Links { interfaces: Ok(Vec::new()), ours: None, socket_lookup: None };
     let findings =
-        run_on(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links);
+        check_host(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links);
     assert_eq!(find(&findings, "kernel").fix(), Some("sudo dbfw doctor"));
     assert_eq!(find(&findings, "interfaces").state_name(), "fail");
     links.interfaces = Err("no netlink here".to_owned());
     let findings =
-        run_on(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links);
+        check_host(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links);
     assert!(find(&findings, "interfaces").detail.contains("no netlink here"));
 }
 
@@ -173,7 +173,7 @@ fn what_another_namespace_does_not_show_is_not_told() {
     let directory = healthy();
     fs::remove_file(directory.path().join("proc/sys/net/core/bpf_jit_enable")).unwrap();
     let findings =
-        run_on(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links());
+        check_host(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links());
     let finding = find(&findings, "bpf_jit");
     assert_eq!(finding.state_name(), "ok", "{finding:?}");
     assert!(finding.detail.contains("told from this network namespace"), "{finding:?}");
@@ -185,14 +185,14 @@ fn an_interface_that_no_program_fits_is_named() {
     let mut config = agent();
     config.interfaces = Interfaces::Matching(["lo", "*"].map(|p| Pattern::new(p).unwrap()).into());
     let findings =
-        run_on(&Host::at(directory.path()), &Trial::Loaded, &config, &[orders()], &links());
+        check_host(&Host::at(directory.path()), &Trial::Loaded, &config, &[orders()], &links());
     assert_eq!(find(&findings, "link lo").state_name(), "fail");
     assert_eq!(find(&findings, "interfaces").detail, "covered: eth0, veth1");
 }
 
 #[test]
 fn this_host_can_be_checked() {
-    let findings = check_host(&agent(), &[orders()], &links());
+    let findings = check_host(&Host::this(), &Trial::make(), &agent(), &[orders()], &links());
     assert!(["ok", "warn", "fail"].contains(&find(&findings, "kernel").state_name()));
     for finding in &findings {
         assert_eq!(finding.state == State::Ok, finding.fix().is_none(), "{finding:?}");

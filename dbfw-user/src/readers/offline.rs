@@ -12,8 +12,8 @@ use super::{
 use crate::{
     config::AgentConfig,
     control::wire::{
-        self, BackstopStatus, Explanation, InterfaceMode, InterfaceStatus, ListState, Lookup,
-        MapEntry, ProviderStatus, Status,
+        self, BackstopStatus, DatabaseStatus, Explanation, InterfaceMode, InterfaceStatus,
+        ListState, Lookup, MapEntry, ProviderStatus, Status,
     },
     datapath::{
         self, DatapathError, HookMode, Interface, KernelVersion, Layer, PinnedLink, Reader,
@@ -65,6 +65,24 @@ impl Offline {
             sizes: None,
         }
     }
+
+    /// The databases in the maps, with the lists that the snapshot knows.
+    fn databases(&self) -> Result<Vec<DatabaseStatus>, DatapathError> {
+        let mut databases = status::databases(&self.view())?;
+        for database in &mut databases {
+            database.provider = self.snapshot.as_ref().and_then(|snapshot| {
+                let list = snapshot.database(&database.name)?.list.as_ref()?;
+                Some(ProviderStatus {
+                    name: list.provider.clone(),
+                    state: ListState::Stale,
+                    last_success: Some(list.last_success),
+                    age_seconds: Some(status::age_seconds(list.last_success)),
+                    error: Some("no agent answers".to_owned()),
+                })
+            });
+        }
+        Ok(databases)
+    }
 }
 
 /// Attached programs, and the protection that follows.
@@ -74,16 +92,19 @@ struct Attached {
     protection: Protection,
 }
 
+impl Attached {
+    /// No program, as far as can be seen.
+    fn none(protection: Protection) -> Self {
+        Self { interfaces: Vec::new(), backstop: None, protection }
+    }
+}
+
 /// Holds the pinned links against the configuration and the interfaces that are here.
 fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
     let links = match reader.links() {
         Ok(links) => links,
         Err(error) if error.is_denied() => {
-            return Ok(Attached {
-                interfaces: Vec::new(),
-                backstop: None,
-                protection: Protection::Unknown,
-            });
+            return Ok(Attached::none(Protection::Unknown));
         }
         Err(error) => return Err(error.into()),
     };
@@ -168,14 +189,16 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
 /// The pins cannot be read, or the interfaces cannot be listed.
 pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
     let offline = match Offline::open(agent) {
-        Ok(offline) => offline,
+        Ok(offline) => Some(offline),
         // Nothing was ever attached, or a reboot took it: that is an answer.
-        Err(DatapathError::Pin { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            return Ok(nothing_pinned(agent, socket));
-        }
+        Err(DatapathError::Pin { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error.into()),
     };
-    let Attached { interfaces, backstop, protection } = attached(agent, &offline.reader)?;
+    let attached = match &offline {
+        Some(offline) => attached(agent, &offline.reader)?,
+        None => Attached::none(Protection::of(vec![Failure::NothingAttached], Vec::new())),
+    };
+    let Attached { interfaces, backstop, protection } = attached;
     let mut problems = Vec::new();
     if protection == Protection::Unknown {
         problems.push(
@@ -185,19 +208,10 @@ pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
     }
     problems.extend(protection.problems());
     problems.push(no_agent(agent, socket));
-    problems.extend(offline.trouble.clone());
-    let mut databases = status::databases(&offline.view())?;
-    for database in &mut databases {
-        database.provider = offline.snapshot.as_ref().and_then(|snapshot| {
-            let list = snapshot.database(&database.name)?.list.as_ref()?;
-            Some(ProviderStatus {
-                name: list.provider.clone(),
-                state: ListState::Stale,
-                last_success: Some(list.last_success),
-                age_seconds: Some(status::age_seconds(list.last_success)),
-                error: Some("no agent answers".to_owned()),
-            })
-        });
+    let mut databases = Vec::new();
+    if let Some(offline) = &offline {
+        problems.extend(offline.trouble.clone());
+        databases = offline.databases()?;
     }
     Ok(Status {
         version: crate::version().to_owned(),
@@ -210,24 +224,6 @@ pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
         databases,
         accounts: Vec::new(),
     })
-}
-
-/// The status of a host without pins and without an agent.
-fn nothing_pinned(agent: &AgentConfig, socket: &Path) -> Status {
-    let protection = Protection::of(vec![Failure::NothingAttached], Vec::new());
-    let mut problems = protection.problems();
-    problems.push(no_agent(agent, socket));
-    Status {
-        version: crate::version().to_owned(),
-        protected: false,
-        protection: protection.state(),
-        problems,
-        agent: None,
-        interfaces: Vec::new(),
-        backstop: None,
-        databases: Vec::new(),
-        accounts: Vec::new(),
-    }
 }
 
 /// Whether anything that an agent attached is attached still; `None`: this process may not

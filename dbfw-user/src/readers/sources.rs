@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// State of a source that had to be asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceDetail {
     /// The state of its resolution.
     pub state: SourceState,
