@@ -1,4 +1,4 @@
-//! What is documented is true: every example loads, every default is the default, every key
+//! Truth of the documentation: every example loads, every default is the default, every key
 //! is in its table.
 
 use std::{collections::BTreeSet, path::Path};

@@ -1,4 +1,4 @@
-//! What is legal but hardly meant.
+//! Warnings about what is legal but hardly meant.
 
 use super::{Dir, good::SHORT};
 

@@ -30,7 +30,7 @@ fn agent() -> Agent {
     Agent { _dir: dir, path, calls, _shutdown: shutdown }
 }
 
-/// What the server answers to `bytes`, to its end.
+/// The whole answer of the server to `bytes`.
 async fn answer_to(path: &PathBuf, bytes: &[u8]) -> String {
     let mut stream = UnixStream::connect(path).await.unwrap();
     // The server may refuse and close before it has read everything.

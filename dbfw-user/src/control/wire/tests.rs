@@ -7,7 +7,7 @@ fn read<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
-/// What programs of the first version wrote is still read.
+/// Documents of the first version are still read.
 #[test]
 fn documents_without_the_later_fields_are_read() {
     let request: Request = read(json!({"verb": "reload"}));

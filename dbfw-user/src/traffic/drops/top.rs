@@ -54,7 +54,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// What is certain: what it may have inherited from a forgotten source is left out.
+    /// Packets that are certain, without those that may be inherited from a forgotten source.
     pub fn certain(&self) -> u64 {
         self.count - self.error
     }

@@ -2,7 +2,7 @@
 
 use super::check_table;
 
-/// What stands in `[agent]`, and the problems.
+/// Keys of `[agent]`, and their problems.
 const AGENT: &[(&str, &[&str])] = &[
     (r#"interface = ["eth0"]"#, &[r#"interface: unknown key: did you mean "interfaces"?"#]),
     (

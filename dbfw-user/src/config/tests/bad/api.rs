@@ -2,7 +2,7 @@
 
 use super::{Dir, SHORT, check, check_table};
 
-/// What stands in `[digitalocean]`, and the problems.
+/// Keys of `[digitalocean]`, and their problems.
 const DIGITALOCEAN: &[(&str, &[&str])] = &[
     (
         r#"token_file = "dop_v1_S3CRET""#,
@@ -160,7 +160,7 @@ const DIGITALOCEAN: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What stands in `[aptible]`, and the problems. What it has in common with `[digitalocean]`
+/// Keys of `[aptible]`, and their problems. What it has in common with `[digitalocean]`
 /// is read by the same code.
 const APTIBLE: &[(&str, &[&str])] = &[
     (

@@ -2,7 +2,7 @@
 
 use super::check_database;
 
-/// What stands in a database, and the problems.
+/// Keys of a database, and their problems.
 const DATABASE: &[(&str, &[&str])] = &[
     (
         r#"mode = "enforced""#,

@@ -2,7 +2,7 @@
 
 use super::{SHORT, check, check_table};
 
-/// What stands in `[feeds]`, and the problems.
+/// Keys of `[feeds]`, and their problems.
 const FEEDS: &[(&str, &[&str])] = &[
     (r#"poll = "25h""#, &[r#"poll: "25h" is not a possible interval: use "100ms" to "24h""#]),
     ("max_bytes = 0", &["max_bytes: 0 is not a possible size: use 1 to 268435456"]),
@@ -26,7 +26,7 @@ const FEEDS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What stands in `[dns]`, and the problems.
+/// Keys of `[dns]`, and their problems.
 const DNS: &[(&str, &[&str])] = &[
     (
         r#"servers = "192.0.2.53""#,

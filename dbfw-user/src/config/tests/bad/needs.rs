@@ -2,7 +2,7 @@
 
 use super::{Dir, SHORT, check_database};
 
-/// What stands in a database, and the problems.
+/// Keys of a database, and their problems.
 const NEEDS: &[(&str, &[&str])] = &[
     (
         r#"trusted_sources = ["tag:backend", "ip_addr:10.0.0.0/8", "droplet:1", "k8s:x", "app:y", "vpc:z"]"#,

@@ -2,7 +2,7 @@
 
 use super::check_database;
 
-/// What stands in a database, and the problems.
+/// Keys of a database, and their problems.
 const SOURCES: &[(&str, &[&str])] = &[
     (
         r#"trusted_sources = ["ip_addr:10.0.0.5/24"]"#,

@@ -43,7 +43,7 @@ fn inventory() -> impl Strategy<Value = Inventory> {
     (machines, networks).prop_map(|(machines, networks)| Inventory { machines, networks })
 }
 
-/// What a source admits, told from the inventory and its text alone.
+/// Prefixes that a source admits, by the inventory and its text alone.
 fn admits(source: &str, inventory: &Inventory) -> Vec<Prefix> {
     let source: crate::source::TrustedSource = source.parse().unwrap();
     if let Some(prefixes) = source.key().prefixes() {
