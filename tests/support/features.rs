@@ -2,6 +2,8 @@
 
 use nix::sys::utsname::uname;
 
+use crate::{capabilities::without_perfmon, kernel::Kernel};
+
 /// Major and minor of the running kernel.
 pub fn kernel_version() -> (u32, u32) {
     let name = uname().expect("uname");
@@ -24,9 +26,17 @@ pub fn renames_while_up() -> bool {
     kernel_version() >= (6, 2)
 }
 
-/// The verifier takes the programs from a loader without CAP_PERFMON: 6.18.
+/// Whether the verifier takes the programs from a loader without CAP_PERFMON. From 6.18 on it has
+/// to; before, some stable releases do.
 pub fn loads_without_perfmon() -> bool {
-    kernel_version() >= (6, 18)
+    match without_perfmon(Kernel::try_load) {
+        Ok(_) => true,
+        Err(refused) => {
+            assert!(kernel_version() < (6, 18), "{refused}");
+            assert!(refused.contains("Permission denied"), "{refused}");
+            false
+        }
+    }
 }
 
 /// Major and minor of "6.1.0-56-cloud-amd64".

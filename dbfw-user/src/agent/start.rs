@@ -54,7 +54,7 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
     if !datapath::has_perfmon() {
         tracing::warn!(
             "without CAP_PERFMON the kernel puts barriers against speculation into the programs, \
-             if it takes them (before 6.18 it does not), and every packet takes two to four times \
+             if it takes them (before 6.18 many do not), and every packet takes two to four times \
              as long: add it to the unit's CapabilityBoundingSet="
         );
     }
