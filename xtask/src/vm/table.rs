@@ -1,4 +1,4 @@
-//! `docs/kernels.md`: what each kernel's last full run reported.
+//! `docs/kernels.md`: the results of each machine's last full run.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, process::Command};
 
@@ -91,8 +91,9 @@ fn render(
 ) -> String {
     let mut text = format!(
         "# Kernels\n\n\
-         What `cargo xtask vm` saw: the release binary on Debian's kernels, in virtual machines with two processors and\n\
-         virtio_net ({}, emulated), and a Debian that systemd starts, installed as the README says. It writes this page.\n\
+         Results of `cargo xtask vm`, which writes this page: the release binary on Debian's kernels, in virtual machines\n\
+         with two processors and virtio_net ({}, emulated), and on a Debian that systemd starts, installed as the README\n\
+         says. Each machine has the result of its last full run.\n\n\
          `pass`: everything held. `FAIL`: something did not, and the run failed. `-`: not run.\n\n",
         qemu.split(" (").next().unwrap_or_default()
     );
