@@ -1,4 +1,4 @@
-//! What every source last resolved to, and how that ages. Pure: outcomes and the time come in.
+//! Last answers about all sources, and their ages. Outcomes and the time come in.
 //!
 //! A failure never takes a prefix away. What a provider calls gone goes after `gone_after`,
 //! what a complete answer no longer holds goes at once (or after its grace), and what cannot
@@ -19,12 +19,12 @@ use self::entry::{Entry, PartEntry, PartState};
 use super::{Cause, FetchError, Outcome};
 use crate::source::{Prefix, SourceKey};
 
-/// How long the cache trusts what is not confirmed.
+/// Limits on the age of answers that are not confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How long the answer "gone" or "empty" has to stand before it is believed.
+    /// Time for which the answer "gone" or "empty" has to stand before it is believed.
     pub gone_after: Duration,
-    /// How old a last good answer may become; `None`: any age.
+    /// Oldest age of a last good answer; `None`: any age.
     pub max_stale: Option<Duration>,
 }
 
@@ -35,7 +35,7 @@ pub struct Cache {
     entries: BTreeMap<SourceKey, Entry>,
 }
 
-/// What a source stands for at present.
+/// The prefixes of a source at present.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolution {
     /// Sorted, no duplicates.
@@ -72,13 +72,13 @@ pub struct SourceReport {
     pub state: SourceState,
     /// The request that was answered.
     pub from: Option<String>,
-    /// When what is in force was last confirmed.
+    /// The time at which its prefixes were last confirmed.
     pub answered_at: Option<Timestamp>,
     /// Its parts that have no address or could not be asked for, and why.
     pub unresolved: Vec<(String, String)>,
-    /// Why the last try failed.
+    /// The error of the last try.
     pub error: Option<FetchError>,
-    /// What is probably not meant.
+    /// Notes on what is probably not meant.
     pub notes: Vec<String>,
 }
 
@@ -87,22 +87,22 @@ pub struct SourceReport {
 pub struct Stored {
     /// Which.
     pub key: SourceKey,
-    /// When it was last confirmed.
+    /// The time at which it was last confirmed.
     pub answered_at: Timestamp,
     /// The request that was answered.
     pub from: String,
     /// Prefixes by part.
     pub parts: BTreeMap<String, Vec<Prefix>>,
-    /// When an answer last had each part.
+    /// The time at which an answer last had each part.
     #[serde(default)]
     pub good_at: BTreeMap<String, Timestamp>,
     /// Parts that `max_stale` took away.
     #[serde(default)]
     pub lapsed: BTreeSet<String>,
-    /// How long an address stays after it vanished.
+    /// Time for which an address stays after it vanished.
     #[serde(default)]
     pub grace: Duration,
-    /// What vanished and is held, and until when.
+    /// Prefixes that vanished and are held, and until when.
     #[serde(default)]
     pub held: Vec<(Prefix, Timestamp)>,
 }
@@ -162,7 +162,7 @@ impl Cache {
         self.entries.retain(|key, _| wanted.contains(key));
     }
 
-    /// What a source stands for.
+    /// The prefixes of a source.
     pub fn resolution(&self, key: &SourceKey) -> Resolution {
         self.entries.get(key).map_or_else(Resolution::default, |entry| Resolution {
             prefixes: Arc::clone(&entry.prefixes),
@@ -172,12 +172,12 @@ impl Cache {
         })
     }
 
-    /// Why a source, or a part of it, could not be refreshed.
+    /// The cause that kept a source, or a part of it, from being refreshed.
     pub fn failure(&self, key: &SourceKey) -> Option<Cause> {
         self.entries.get(key)?.failure().map(|error| error.cause)
     }
 
-    /// What is the matter with a source, in words; `None`: nothing.
+    /// The problem of a source, in words; `None`: there is none.
     pub fn trouble(&self, key: &SourceKey) -> Option<&str> {
         let entry = self.entries.get(key)?;
         let gone = entry.gone.as_ref().filter(|_| entry.error.is_none());
@@ -185,7 +185,7 @@ impl Cache {
         gone.map(|(_, why)| why.as_str()).or_else(failure)
     }
 
-    /// How a source is.
+    /// The state of a source.
     pub fn state(&self, key: &SourceKey) -> SourceReport {
         match self.entries.get(key) {
             Some(entry) => entry.state(),

@@ -6,11 +6,11 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct FetchError {
-    /// What kind of failure.
+    /// The kind of failure.
     pub cause: Cause,
-    /// What failed (provider, resource, field), why, and what to do. Never a secret.
+    /// The failed thing (provider, resource, field), the reason and the fix. Never a secret.
     pub message: String,
-    /// How long the provider asks to be left alone.
+    /// Time that the provider asks to be left alone.
     pub retry_after: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! What providers answered for each trusted source, and how those answers age.
+//! Answers of providers about each trusted source, and their ages.
 //!
 //! Workers report an [`Outcome`] for every source they were asked for. The [`Cache`] alone
 //! decides what of it stays trusted.
@@ -57,22 +57,22 @@ pub struct Answer {
     /// Parts by name ("droplet 123", "node pool-a-x1", "AAAA"). None at all: the source exists
     /// and is empty.
     pub parts: BTreeMap<String, Part>,
-    /// What could not be asked for, if anything.
+    /// The parts that could not be asked for, if any.
     pub unanswered: Option<Unanswered>,
     /// The request that was answered, for people: "GET /v2/droplets?tag_name=backend".
     pub from: String,
-    /// How long an address stays after it vanished from the answer.
+    /// Time for which an address stays after it vanished from the answer.
     pub grace: Duration,
-    /// What is probably not meant, for status and log.
+    /// Notes on what is probably not meant, for status and log.
     pub notes: Vec<String>,
 }
 
 /// Parts that nobody could list: those that are known stay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unanswered {
-    /// How the names of such parts begin: "GPU droplet".
+    /// Prefix of the names of such parts: "GPU droplet".
     pub parts: &'static str,
-    /// Why not.
+    /// The reason.
     pub error: FetchError,
 }
 

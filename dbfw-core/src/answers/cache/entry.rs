@@ -1,4 +1,4 @@
-//! What one source last resolved to. Pure.
+//! Last answer about one source, and its age.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ pub(super) struct Entry {
     pub(super) from: String,
     pub(super) notes: Vec<String>,
     pub(super) error: Option<FetchError>,
-    /// What the last answer leaves open.
+    /// The parts that the last answer leaves open.
     pub(super) unanswered: Option<Unanswered>,
     /// Since when every answer says that it is gone or empty, and what it says.
     pub(super) gone: Option<(Timestamp, String)>,
@@ -42,7 +42,7 @@ struct Hold {
 pub(super) struct PartEntry {
     /// Sorted, no duplicates.
     pub(super) prefixes: Arc<[Prefix]>,
-    /// When an answer last had them.
+    /// The time at which an answer last had them.
     pub(super) good_at: Option<Timestamp>,
     /// `max_stale` took them away.
     pub(super) lapsed: bool,
@@ -159,7 +159,7 @@ impl Entry {
         self.held = held.into_iter().map(hold).collect();
     }
 
-    /// When the next held prefix goes.
+    /// The time at which the next held prefix goes.
     pub(super) fn next_release(&self) -> Option<Timestamp> {
         self.held.values().map(|hold| hold.until).min()
     }
@@ -178,7 +178,7 @@ impl Entry {
         self.failure().is_some()
     }
 
-    /// Why it, or a part of it, could not be refreshed.
+    /// The error that kept it, or a part of it, from being refreshed.
     pub(super) fn failure(&self) -> Option<&FetchError> {
         let mut parts = self.parts.values().filter_map(|part| match &part.state {
             PartState::Failed { error, .. } => Some(error),

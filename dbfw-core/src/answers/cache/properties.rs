@@ -15,7 +15,7 @@ use crate::{
 
 const GONE_AFTER: Duration = Duration::from_secs(120);
 
-/// What the names of parts begin with of which an answer may leave open which there are.
+/// Prefix of the names of parts that an answer may leave open.
 const REST: &str = "c";
 
 #[derive(Clone, Debug)]
@@ -254,7 +254,7 @@ impl PartSaid {
     }
 }
 
-/// What the next run makes of what this one stored.
+/// A cache of the next run, from what this one stored.
 fn restarted(cache: &Cache, now: i64) -> Cache {
     let text = serde_json::to_string(&cache.store()).unwrap();
     let mut again = Cache::new(cache.limits);

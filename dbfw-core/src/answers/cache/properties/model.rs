@@ -1,11 +1,11 @@
-//! What may and what must be trusted after what was said.
+//! Model of the sources: the prefixes that may and that must be trusted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{GONE_AFTER, PartSaid, REST, Said};
 use crate::source::Prefix;
 
-/// What is known of one source.
+/// The facts about one source.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Model {
     parts: BTreeMap<&'static str, Known>,
@@ -20,11 +20,11 @@ pub(super) struct Model {
     held: BTreeMap<Prefix, Held>,
 }
 
-/// What is known of a part that the last answer named.
+/// The facts about a part that the last answer named.
 #[derive(Clone, Debug)]
 struct Known {
     prefixes: BTreeSet<Prefix>,
-    /// When an answer last had them.
+    /// The time at which an answer last had them.
     good_at: i64,
     failing: bool,
     /// The last answer has nothing for it.
@@ -38,7 +38,7 @@ struct Known {
     lapsed: bool,
 }
 
-/// What vanished from an answer.
+/// A prefix that vanished from an answer.
 #[derive(Clone, Debug, Default)]
 struct Held {
     vanished: Option<i64>,
@@ -141,7 +141,7 @@ impl Model {
         }
     }
 
-    /// What the last answers say, gone or not.
+    /// The prefixes of the last answers, gone or not.
     fn answer(&self) -> BTreeSet<Prefix> {
         let current = self.parts.values().filter(|part| !part.lapsed);
         current.flat_map(|part| part.prefixes.iter().copied()).collect()
