@@ -1,4 +1,4 @@
-//! What the property tests of several crates share.
+//! Helpers for the property tests of several crates.
 
 use proptest::prelude::ProptestConfig;
 

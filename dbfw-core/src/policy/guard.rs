@@ -9,7 +9,7 @@ use crate::source::Prefix;
 /// Prefixes a [`Refusal`] names at most.
 const MAX_NAMED: usize = 20;
 
-/// How many prefixes of the shortest length a list may hold all in all, by address. A pair of
+/// Number of prefixes of the shortest length that a list may hold in all, by address. A pair of
 /// /1s or every /8 is "everybody" too; 16 blocks of /8 are a sixteenth of IPv4.
 const MAX_WIDEST: u128 = 16;
 
@@ -281,7 +281,7 @@ fn least(prefixes: &[Prefix], min_len: [u8; 2]) -> String {
     }
 }
 
-/// What of `prefixes` may stay where [`check_width`] refuses all of them together: none shorter
+/// The part of `prefixes` that may stay if [`check_width`] refuses all of them: none shorter
 /// than `min_len`, and the longest first until their addresses are as many as may be.
 pub fn narrowest(prefixes: &[Prefix], min_len: [u8; 2]) -> BTreeSet<Prefix> {
     let mut sorted: Vec<Prefix> =

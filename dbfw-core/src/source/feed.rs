@@ -18,16 +18,16 @@ const MAX_VALUE: usize = 2048;
 /// for every level.
 const MAX_NESTING: usize = 8;
 
-/// What a `feed` source names.
+/// The value of a `feed` source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FeedValue {
-    /// Where the document is.
+    /// The location of the document.
     pub location: Location,
-    /// What of the document is the list.
+    /// The part of the document that is the list.
     pub selector: Selector,
 }
 
-/// Where a feed's document is.
+/// The location of a feed's document.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Location {
     /// http or https, without user and fragment. Whether http may be used there is for the
@@ -37,12 +37,12 @@ pub enum Location {
     Path(PathBuf),
 }
 
-/// What of a document is the list.
+/// The part of a document that is the list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Selector {
     /// All of it: one address, CIDR or range a line.
     Plain,
-    /// What a JSONPath (RFC 9535) selects, as written; it parses.
+    /// The selection of a JSONPath (RFC 9535), as written; it parses.
     Json(String),
     /// A column of a table.
     Csv(Column),
@@ -57,19 +57,19 @@ pub enum Column {
     Number(NonZeroUsize),
 }
 
-/// Why a text is not the value of a `feed` source.
+/// The reason why a text is not the value of a `feed` source.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FeedError {
     /// Longer than any feed's address.
     #[error("the value has {found} characters, more than {MAX_VALUE}")]
     TooLong {
-        /// How many it has.
+        /// Number of characters that it has.
         found: usize,
     },
     /// Neither a URL nor an absolute path.
     #[error("{text:?} is neither a URL nor an absolute path")]
     Location {
-        /// What was written.
+        /// The text as written.
         text: String,
     },
     /// A URL of another scheme.
@@ -81,9 +81,9 @@ pub enum FeedError {
     /// Something that begins like a URL and is none.
     #[error("{text:?} is not a URL: {reason}")]
     Url {
-        /// What was written.
+        /// The text as written.
         text: String,
-        /// What the parser says.
+        /// The parser's message.
         reason: url::ParseError,
     },
     /// User or password in the URL: every reader of the status would see them.
@@ -95,21 +95,21 @@ pub enum FeedError {
     /// A fragment of no known form.
     #[error("the selector {text:?} is of no known form")]
     Selector {
-        /// What was written.
+        /// The text as written.
         text: String,
     },
     /// The fragment's percent-encoding is not text.
     #[error("the selector {text:?} is not text once its %-codes are decoded")]
     Encoding {
-        /// What was written.
+        /// The text as written.
         text: String,
     },
     /// A JSONPath that does not parse.
     #[error("the JSONPath {path:?} is not valid: {reason}")]
     JsonPath {
-        /// What was written.
+        /// The text as written.
         path: String,
-        /// What the parser says.
+        /// The parser's message.
         reason: String,
     },
     /// `csv:` without a column.
@@ -118,7 +118,7 @@ pub enum FeedError {
     /// `csv:0`, or a number no table has.
     #[error("csv:{text} is no column")]
     ColumnNumber {
-        /// What was written.
+        /// The text as written.
         text: String,
     },
 }
@@ -234,7 +234,7 @@ fn check_json_path(text: &str) -> Result<(), FeedError> {
     JsonPath::parse(text).map(|_| ()).map_err(|error| bad(error.to_string()))
 }
 
-/// How many brackets and parentheses are open at once, outside quotes.
+/// Most brackets and parentheses that are open at once, outside quotes.
 fn nesting(path: &str) -> usize {
     let (mut quote, mut open, mut deepest) = (None, 0_usize, 0);
     let mut chars = path.chars();

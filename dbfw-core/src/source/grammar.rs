@@ -75,7 +75,7 @@ pub enum GrammarError {
     /// An address where `type:value` belongs.
     #[error("{text} has no type{}", besides(*.slip))]
     BareAddress {
-        /// What was written.
+        /// The text as written.
         text: String,
         /// The address that was meant, in the form to write.
         meant: String,
@@ -85,13 +85,13 @@ pub enum GrammarError {
     /// No ':' in it.
     #[error("{text:?} has no type")]
     NoType {
-        /// What was written.
+        /// The text as written.
         text: String,
     },
     /// A type nobody knows.
     #[error("unknown type {found:?}")]
     UnknownType {
-        /// What was written.
+        /// The text as written.
         found: String,
     },
     /// Nothing after the type.
@@ -105,7 +105,7 @@ pub enum GrammarError {
     Untidy {
         /// Its type.
         kind: SourceType,
-        /// What was written.
+        /// The text as written.
         value: String,
     },
     /// A value that nothing of its type can have.
@@ -113,7 +113,7 @@ pub enum GrammarError {
     Value {
         /// Its type.
         kind: SourceType,
-        /// What was written.
+        /// The text as written.
         value: String,
     },
     /// An `ip_addr` that is no address, CIDR or range.
@@ -157,7 +157,7 @@ pub(super) fn is_id(value: &str) -> bool {
     value.len() <= 64 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// What DigitalOcean lets a tag be called.
+/// Whether DigitalOcean allows this as the name of a tag.
 pub(super) fn is_tag(value: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'_' | b'-');
     value.len() <= 255 && value.bytes().all(allowed)

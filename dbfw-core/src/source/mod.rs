@@ -37,7 +37,7 @@ pub trait HasFix: std::error::Error {
     }
 }
 
-/// What kind of thing a trusted source names. The names are DigitalOcean's where it has
+/// The type of a trusted source. The names are DigitalOcean's where it has
 /// the kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

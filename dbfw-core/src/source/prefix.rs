@@ -92,7 +92,7 @@ impl Prefix {
         self.0.broadcast()
     }
 
-    /// How many leading bits it fixes.
+    /// Number of leading bits that it fixes.
     #[expect(clippy::len_without_is_empty, reason = "a prefix always holds an address")]
     pub fn len(&self) -> u8 {
         self.0.prefix()
@@ -236,13 +236,13 @@ fn as_ipv6(addr: IpAddr) -> Ipv6Addr {
     }
 }
 
-/// Why a text is not a prefix or a range.
+/// The reason why a text is not a prefix or a range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PrefixError {
     /// Not an address.
     #[error("{text:?} is not an IPv4 or IPv6 address")]
     Address {
-        /// What was written.
+        /// The text as written.
         text: String,
     },
     /// An address with something that does not belong to it.
@@ -258,7 +258,7 @@ pub enum PrefixError {
     /// No length, or one the family does not have.
     #[error("{text:?}: the length after '/' is not a number from 0 to {max}")]
     Length {
-        /// What was written.
+        /// The text as written.
         text: String,
         /// The family's longest.
         max: u8,
@@ -266,7 +266,7 @@ pub enum PrefixError {
     /// The address is inside the prefix, not at its start.
     #[error("{text} has host bits set")]
     HostBits {
-        /// What was written.
+        /// The text as written.
         text: String,
         /// The prefix it is in.
         network: Prefix,
@@ -276,23 +276,23 @@ pub enum PrefixError {
     /// All of IPv4, written as IPv4-mapped IPv6.
     #[error("{text} holds all of IPv4 in IPv4-mapped form (::ffff:0:0/96)")]
     Mapped {
-        /// What was written.
+        /// The text as written.
         text: String,
     },
     /// The ends of a range are of two families.
     #[error("{first}-{last} has ends of two families")]
     MixedFamilies {
-        /// Where the range starts.
+        /// The first address of the range.
         first: IpAddr,
-        /// Where it ends.
+        /// The last address of the range.
         last: IpAddr,
     },
     /// A range ends before it starts.
     #[error("{first}-{last} ends before it starts")]
     Backwards {
-        /// Where the range starts.
+        /// The first address of the range.
         first: IpAddr,
-        /// Where it ends.
+        /// The last address of the range.
         last: IpAddr,
     },
 }

@@ -44,7 +44,7 @@ impl<T> PrefixMap<T> {
         index
     }
 
-    /// How many prefixes it has.
+    /// Number of prefixes in the map.
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
@@ -128,7 +128,7 @@ impl<T> IndexMut<usize> for PrefixMap<T> {
 }
 
 impl<T> FromIterator<(Prefix, T)> for PrefixMap<T> {
-    /// Where a prefix comes twice, the first value stays.
+    /// Keeps the first value of a prefix that comes twice.
     fn from_iter<I: IntoIterator<Item = (Prefix, T)>>(entries: I) -> Self {
         let mut entries: Vec<_> = entries.into_iter().collect();
         entries.sort_by_key(|(prefix, _)| *prefix);

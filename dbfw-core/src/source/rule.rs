@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Prefix, SourceType, TrustedSource, Written};
 
-/// Where a trusted source came from.
+/// The origin of a trusted source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
@@ -22,15 +22,15 @@ pub enum Origin {
 /// A trusted source with the prefixes it resolved to, or what stands for several. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// What it is.
+    /// The kind of rule.
     pub kind: RuleKind,
-    /// Where it came from.
+    /// The origin of the rule.
     pub origin: Origin,
-    /// What it resolved to: canonical, sorted, no duplicates.
+    /// The prefixes it resolved to: canonical, sorted, no duplicates.
     pub prefixes: Arc<[Prefix]>,
 }
 
-/// What a [`Rule`] is. As text it is like a source, `type:value`; nothing is told from that text.
+/// The kind of a [`Rule`]. As text it is like a source, `type:value`; nothing is read from it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RuleKind {
     /// One trusted source, as somebody wrote it.
@@ -110,7 +110,7 @@ impl RuleKind {
         }
     }
 
-    /// What files have of it: of a source all, of the others what they are shown as.
+    /// The form in files: all of a source, and of other kinds the text they are shown as.
     pub fn written(&self) -> Written {
         Written {
             kind: self.source_type(),

@@ -41,7 +41,7 @@ pub struct SourceKey {
     parsed: Parsed,
 }
 
-/// What the value of a source says.
+/// The parsed value of a source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Parsed {
     /// Of `ip_addr`: sorted, no duplicates.
@@ -57,7 +57,7 @@ enum Parsed {
 /// A trusted source as files have it: nothing of it is checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
-    /// What `value` names.
+    /// The type of the source, which tells what `value` names.
     #[serde(rename = "type")]
     pub kind: SourceType,
     /// The value, as written.
