@@ -25,7 +25,7 @@ pub enum Outcome {
 /// The syncs of one database since the agent started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DatabaseSync {
-    /// Syncs, whatever became of them.
+    /// Syncs, successful or not.
     pub total: u64,
     /// Time of the last successful one.
     pub last_success: Option<Timestamp>,

@@ -34,8 +34,8 @@ pub(super) const METRICS: &[Metric] = &[
         name: "dbfw_protection",
         kind: Kind::Gauge,
         labels: &["state"],
-        help: "1 for the state that dbfw status says (protected, degraded, not_protected), else 0; \
-               without the agent 0 for all where only root could tell.",
+        help: "1 for the state that dbfw status reports (protected, degraded, not_protected), else \
+               0; without the agent 0 for all if only root could know.",
         samples: |scrape, out| {
             PROTECTION_STATES.iter().try_for_each(|(protection, state)| {
                 out.gauge(&[state], u64::from(scrape.protection == *protection))

@@ -22,7 +22,7 @@ pub(super) const METRICS: &[Metric] = &[
         name: "dbfw_sync_total",
         kind: Kind::Counter,
         labels: BY_DATABASE,
-        help: "Syncs with the provider of the database, whatever became of them.",
+        help: "Syncs with the provider of the database, successful or not.",
         samples: |scrape, out| {
             scrape.sync.databases().try_for_each(|(name, sync)| out.counter(&[name], sync.total))
         },
@@ -84,15 +84,15 @@ pub(super) const METRICS: &[Metric] = &[
         name: "dbfw_unresolved_sources",
         kind: Kind::Gauge,
         labels: BY_DATABASE,
-        help: "Trusted sources that stand for no address, though they should.",
+        help: "Trusted sources that resolve to no address.",
         samples: |scrape, out| by_source(scrape, out, |of| of.unresolved),
     },
     Metric {
         name: "dbfw_oldest_source_age_seconds",
         kind: Kind::Gauge,
         labels: BY_DATABASE,
-        help: "Seconds since the last good answer about the trusted source that waits longest for \
-               one; 0 if none was asked for.",
+        help: "Age in seconds of the oldest answer that a trusted source relies on; 0 if there is \
+               none.",
         samples: |scrape, out| {
             scrape
                 .sources
@@ -120,7 +120,7 @@ pub(super) const METRICS: &[Metric] = &[
         name: "dbfw_provider_request_failures_total",
         kind: Kind::Counter,
         labels: &["provider", "cause"],
-        help: "What was asked of the provider and not learned, by cause.",
+        help: "Lists and sources that the provider was asked for without success, by cause.",
         samples: |scrape, out| {
             scrape.providers.iter().try_for_each(|of| {
                 Cause::ALL.iter().zip(of.stats.failures).try_for_each(|(cause, failures)| {
@@ -142,15 +142,15 @@ pub(super) const METRICS: &[Metric] = &[
         name: "dbfw_provider_budget_left_requests",
         kind: Kind::Gauge,
         labels: BY_WINDOW,
-        help: "Requests that may still be made in the hour or minute up to now.",
+        help: "Requests left of the hour or minute up to now.",
         samples: |scrape, out| by_window(scrape, out, |stats| [stats.left_hour, stats.left_minute]),
     },
     Metric {
         name: "dbfw_provider_poll_interval_seconds",
         kind: Kind::Gauge,
         labels: BY_PROVIDER,
-        help: "Planned seconds between the beginnings of two rounds of requests; longer than \
-               configured where the budget or failures ask for it.",
+        help: "Planned seconds from the start of one round of requests to the start of the next; \
+               longer than configured if the budget or failures require it.",
         samples: |scrape, out| {
             scrape
                 .providers
