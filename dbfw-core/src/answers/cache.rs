@@ -4,8 +4,6 @@
 //! what a complete answer no longer holds goes at once (or after its grace), and what cannot
 //! be refreshed goes after `max_stale`.
 
-mod entry;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -15,18 +13,12 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use self::entry::{Entry, PartEntry, PartState};
-use super::{Cause, FetchError, Outcome};
+use super::{
+    answer::Outcome,
+    entry::{Entry, Limits, PartEntry, PartState, SourceReport},
+    error::Cause,
+};
 use crate::source::{Prefix, SourceKey};
-
-/// Limits on the age of answers that are not confirmed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Time for which the answer "gone" or "empty" has to stand before it is believed.
-    pub gone_after: Duration,
-    /// Oldest age of a last good answer; `None`: any age.
-    pub max_stale: Option<Duration>,
-}
 
 /// Every source that was asked for.
 #[derive(Clone, Debug)]
@@ -46,40 +38,6 @@ pub struct Resolution {
     pub known: bool,
     /// Nothing but failures so far.
     pub never_answered: bool,
-}
-
-/// The state of a source's resolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceState {
-    /// It was not asked for yet.
-    Pending,
-    /// Its answer is current.
-    Ok,
-    /// It could not be refreshed: what it last resolved to stays in force.
-    Stale,
-    /// The provider says that it does not exist any more; its prefixes will go.
-    Gone,
-    /// It stands for no address.
-    Unresolvable,
-    /// `max_stale` is over for some of it.
-    Expired,
-}
-
-/// The resolution of a source, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceReport {
-    /// Its state.
-    pub state: SourceState,
-    /// The request that was answered.
-    pub from: Option<String>,
-    /// The time at which its prefixes were last confirmed.
-    pub answered_at: Option<Timestamp>,
-    /// Its parts that have no address or could not be asked for, and why.
-    pub unresolved: Vec<(String, String)>,
-    /// The error of the last try.
-    pub error: Option<FetchError>,
-    /// Notes on what is probably not meant.
-    pub notes: Vec<String>,
 }
 
 /// A source as the snapshot keeps it.

@@ -3,135 +3,14 @@
 //! Workers report an [`Outcome`] for every source they were asked for. The [`Cache`] alone
 //! decides what of it stays trusted.
 
+mod answer;
 mod cache;
+mod entry;
 mod error;
-mod list_id;
+mod list;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-
-pub use cache::{Cache, Limits, Resolution, SourceReport, SourceState, Stored};
+pub use answer::{Answer, Outcome, Part, Unanswered};
+pub use cache::{Cache, Resolution, Stored};
+pub use entry::{Limits, SourceReport, SourceState};
 pub use error::{Cause, FetchError};
-pub use list_id::{ClusterId, ListId};
-
-use crate::source::{Prefix, TrustedSource};
-
-/// Result of asking for one source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// An answer, which may be the same as the one before.
-    Answer(Arc<Answer>),
-    /// No answer, or no usable one: the prefixes of the last one stay.
-    Failed(FetchError),
-    /// The provider says that there is no such thing (404).
-    Gone(String),
-}
-
-/// Result of asking for a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListOutcome {
-    /// All of it, which may be the same as the one before.
-    List(Arc<SourceList>),
-    /// No usable answer.
-    Failed(FetchError),
-    /// The provider says that there is no such thing (404).
-    Gone(String),
-}
-
-/// Trusted sources as a provider lists them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SourceList {
-    /// The sources, in the provider's order.
-    pub sources: Vec<Arc<TrustedSource>>,
-    /// Addresses and networks of a long list that have neither a comment nor an expiry; they
-    /// are not among `sources`. Sorted, no duplicates.
-    pub plain: Arc<[Prefix]>,
-    /// Rules that mean nothing here (an unknown type, a value that is no address), in words that
-    /// name the provider, the rule and the field.
-    pub problems: Vec<String>,
-}
-
-/// Answer of a provider. A part that is missing here does not belong to the source any more,
-/// unless it is among the `unanswered`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
-    /// Parts by name ("droplet 123", "node pool-a-x1", "AAAA"). None at all: the source exists
-    /// and is empty.
-    pub parts: BTreeMap<String, Part>,
-    /// The parts that could not be asked for, if any.
-    pub unanswered: Option<Unanswered>,
-    /// The request that was answered, for people: "GET /v2/droplets?tag_name=backend".
-    pub from: String,
-    /// Time for which an address stays after it vanished from the answer.
-    pub grace: Duration,
-    /// Notes on what is probably not meant, for status and log.
-    pub notes: Vec<String>,
-}
-
-/// Parts that nobody could list: those that are known stay.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unanswered {
-    /// Prefix of the names of such parts: "GPU droplet".
-    pub parts: &'static str,
-    /// The reason.
-    pub error: FetchError,
-}
-
-impl Unanswered {
-    /// Whether a part of this name is one of them.
-    pub fn has(&self, part: &str) -> bool {
-        part.starts_with(self.parts)
-    }
-}
-
-/// One part of a source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Its prefixes: sorted, no duplicates. Made by [`Part::prefixes`].
-    Prefixes(Arc<[Prefix]>),
-    /// It could not be asked for: it keeps what it had.
-    Failed(FetchError),
-    /// It is gone, or has no address, and why: "is still being created".
-    Empty(String),
-}
-
-impl Part {
-    /// A part of these prefixes, in any order.
-    pub fn prefixes(mut prefixes: Vec<Prefix>) -> Self {
-        prefixes.sort_unstable();
-        prefixes.dedup();
-        Self::Prefixes(prefixes.into())
-    }
-
-    /// Its prefixes, as far as they are known.
-    pub fn known(&self) -> &[Prefix] {
-        match self {
-            Self::Prefixes(prefixes) => prefixes,
-            Self::Failed(_) | Self::Empty(_) => &[],
-        }
-    }
-}
-
-impl SourceList {
-    /// A list of sources, and of what else is in it that cannot be used.
-    pub fn new(sources: Vec<TrustedSource>, problems: Vec<String>) -> Self {
-        let sources = sources.into_iter().map(Arc::new).collect();
-        Self { sources, plain: Arc::default(), problems }
-    }
-
-    /// Whether it names nobody.
-    pub fn is_empty(&self) -> bool {
-        self.sources.is_empty() && self.plain.is_empty()
-    }
-}
-
-impl From<SourceList> for ListOutcome {
-    fn from(list: SourceList) -> Self {
-        Self::List(list.into())
-    }
-}
-
-impl From<Answer> for Outcome {
-    fn from(answer: Answer) -> Self {
-        Self::Answer(answer.into())
-    }
-}
+pub use list::{ClusterId, ListId, ListOutcome, SourceList};

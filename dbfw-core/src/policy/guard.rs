@@ -24,12 +24,12 @@ pub const USUAL_MIN_LEN: [u8; 2] = [8, 19];
 
 /// Unique local and link-local addresses: the IPv6 ranges that mean what 10.0.0.0/8 and
 /// 169.254.0.0/16 mean in IPv4. Nobody out on the internet has one.
-const OWN6: [Prefix; 2] = [
+const PRIVATE6: [Prefix; 2] = [
     Prefix::v6(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
     Prefix::v6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
 ];
 
-/// A rule no list may break unasked.
+/// A limit that a list may cross only when somebody confirms it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Guard {
     /// A list loses no more than a share of its prefixes at once.
@@ -191,12 +191,12 @@ pub fn check_width(prefixes: &[Prefix], allow_any: bool, min_len: [u8; 2]) -> Re
             min_len[1],
             named(&wide),
         );
-        return Err(Refusal::new(Guard::AllowAny, wide, what, least(prefixes, min_len)));
+        return Err(Refusal::new(Guard::AllowAny, wide, what, least_setting(prefixes, min_len)));
     }
     for family in Family::ALL {
         let extent = Extent::of(prefixes, family, min_len);
         let min = min_len[family as usize];
-        if extent.addresses > most(min, family) {
+        if extent.addresses > max_addresses(min, family) {
             let of_family = prefixes.iter().filter(|prefix| prefix.family() == family).copied();
             let all = Vec::from_iter(of_family.collect::<BTreeSet<_>>());
             let what = format!(
@@ -205,7 +205,7 @@ pub fn check_width(prefixes: &[Prefix], allow_any: bool, min_len: [u8; 2]) -> Re
                 name(family),
                 named(&all),
             );
-            return Err(Refusal::new(Guard::AllowAny, all, what, least(prefixes, min_len)));
+            return Err(Refusal::new(Guard::AllowAny, all, what, least_setting(prefixes, min_len)));
         }
     }
     Ok(())
@@ -213,16 +213,15 @@ pub fn check_width(prefixes: &[Prefix], allow_any: bool, min_len: [u8; 2]) -> Re
 
 /// Whether the prefix alone is not too wide.
 fn is_narrow(prefix: &Prefix, min_len: [u8; 2]) -> bool {
-    prefix.len() >= min_len[prefix.family() as usize] || is_own(prefix, min_len)
+    prefix.len() >= min_len[prefix.family() as usize] || is_private6(prefix, min_len)
 }
 
-/// Whether it is in the operator's own ranges of IPv6, and nobody asked for longer prefixes
-/// than usual.
-fn is_own(prefix: &Prefix, min_len: [u8; 2]) -> bool {
-    min_len[1] <= USUAL_MIN_LEN[1] && OWN6.iter().any(|own| own.covers(prefix))
+/// Whether it is in a private range of IPv6, and nobody asked for longer prefixes than usual.
+fn is_private6(prefix: &Prefix, min_len: [u8; 2]) -> bool {
+    min_len[1] <= USUAL_MIN_LEN[1] && PRIVATE6.iter().any(|own| own.covers(prefix))
 }
 
-/// The addresses that a list takes of a family, without the operator's own ranges of IPv6.
+/// The addresses of one family in a list, without the private ranges of IPv6.
 struct Extent {
     shortest: u8,
     addresses: u128,
@@ -230,7 +229,8 @@ struct Extent {
 
 impl Extent {
     fn of(prefixes: &[Prefix], family: Family, min_len: [u8; 2]) -> Self {
-        let of_family = |prefix: &&Prefix| prefix.family() == family && !is_own(prefix, min_len);
+        let of_family =
+            |prefix: &&Prefix| prefix.family() == family && !is_private6(prefix, min_len);
         let counted: Vec<Prefix> = prefixes.iter().filter(of_family).copied().collect();
         Self {
             shortest: counted.iter().map(Prefix::len).min().unwrap_or(u8::MAX),
@@ -241,7 +241,7 @@ impl Extent {
 
     /// Whether it passes with this shortest length.
     fn passes(&self, min_len: u8, family: Family) -> bool {
-        self.shortest >= min_len && self.addresses <= most(min_len, family)
+        self.shortest >= min_len && self.addresses <= max_addresses(min_len, family)
     }
 
     fn is_everybody(&self, family: Family) -> bool {
@@ -252,7 +252,7 @@ impl Extent {
 
 /// The least setting that lets a list through: the longest `min_prefix`, or `allow_any` for
 /// what is everybody.
-fn least(prefixes: &[Prefix], min_len: [u8; 2]) -> String {
+fn least_setting(prefixes: &[Prefix], min_len: [u8; 2]) -> String {
     let longest = |family: Family| {
         let usual_len = USUAL_MIN_LEN[family as usize];
         let all = Extent::of(prefixes, family, [u8::MAX; 2]);
@@ -281,15 +281,15 @@ fn least(prefixes: &[Prefix], min_len: [u8; 2]) -> String {
     }
 }
 
-/// The part of `prefixes` that may stay if [`check_width`] refuses all of them: none shorter
-/// than `min_len`, and the longest first until their addresses are as many as may be.
+/// The part of `prefixes` that passes [`check_width`]: none shorter than `min_len`, and the
+/// longest first until they hold as many addresses as a list may.
 pub fn narrowest(prefixes: &[Prefix], min_len: [u8; 2]) -> BTreeSet<Prefix> {
     let mut sorted: Vec<Prefix> =
         prefixes.iter().filter(|prefix| is_narrow(prefix, min_len)).copied().collect();
     sorted.sort_unstable_by_key(|prefix| (std::cmp::Reverse(prefix.len()), *prefix));
-    let mut room = Family::ALL.map(|family| most(min_len[family as usize], family));
+    let mut room = Family::ALL.map(|family| max_addresses(min_len[family as usize], family));
     let mut fits = |prefix: &Prefix| {
-        if is_own(prefix, min_len) {
+        if is_private6(prefix, min_len) {
             return true;
         }
         let room = &mut room[prefix.family() as usize];
@@ -300,8 +300,8 @@ pub fn narrowest(prefixes: &[Prefix], min_len: [u8; 2]) -> BTreeSet<Prefix> {
     sorted.into_iter().filter(|prefix| fits(prefix)).collect()
 }
 
-/// Addresses of a family that no list may exceed unasked.
-fn most(min_len: u8, family: Family) -> u128 {
+/// Addresses of a family that a list may hold in all.
+fn max_addresses(min_len: u8, family: Family) -> u128 {
     // With a shortest length of 4 bits or fewer that is everybody.
     let beyond = bits(family) - u32::from(min_len);
     let limit = MAX_WIDEST.checked_shl(beyond).filter(|limit| *limit > 0);
@@ -325,7 +325,7 @@ const fn name(family: Family) -> &'static str {
 /// Addresses of one family from first to last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
-    v4: bool,
+    family: Family,
     first: u128,
     last: u128,
 }
@@ -333,7 +333,12 @@ struct Span {
 impl Span {
     fn of(prefix: &Prefix) -> Self {
         let (first, last) = prefix.bounds();
-        Self { v4: prefix.is_v4(), first, last }
+        Self { family: prefix.family(), first, last }
+    }
+
+    /// The key that spans are sorted by.
+    fn start(&self) -> (u8, u128) {
+        (self.family as u8, self.first)
     }
 
     fn addresses(&self) -> u128 {
@@ -344,11 +349,13 @@ impl Span {
 /// The addresses of all prefixes, sorted; no two spans touch.
 fn union(prefixes: &[Prefix]) -> Vec<Span> {
     let mut sorted: Vec<_> = prefixes.iter().map(Span::of).collect();
-    sorted.sort_unstable_by_key(|span| (span.v4, span.first));
+    sorted.sort_unstable_by_key(Span::start);
     let mut union: Vec<Span> = Vec::new();
     for span in sorted {
         match union.last_mut() {
-            Some(last) if last.v4 == span.v4 && span.first <= last.last.saturating_add(1) => {
+            Some(last)
+                if last.family == span.family && span.first <= last.last.saturating_add(1) =>
+            {
                 last.last = last.last.max(span.last);
             }
             _ => union.push(span),
@@ -360,8 +367,8 @@ fn union(prefixes: &[Prefix]) -> Vec<Span> {
 /// Whether the union holds every address of the prefix.
 fn holds(union: &[Span], prefix: &Prefix) -> bool {
     let span = Span::of(prefix);
-    let after = union.partition_point(|held| (held.v4, held.first) <= (span.v4, span.first));
-    union[..after].last().is_some_and(|held| held.v4 == span.v4 && span.last <= held.last)
+    let after = union.partition_point(|held| held.start() <= span.start());
+    union[..after].last().is_some_and(|held| held.family == span.family && span.last <= held.last)
 }
 
 fn count(number: usize, one: &str, many: &str) -> String {

@@ -33,7 +33,7 @@ struct Run {
     rules: Vec<RuleKey>,
 }
 
-/// A policy as the kernel takes it.
+/// The entries of a policy with their slots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assigned {
     /// The entries, with their slots.
@@ -46,36 +46,8 @@ pub struct Assigned {
 
 /// A reason why a slot table cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SlotError {
-    /// A run holds no slot or more than there are databases.
-    #[error("the run at slot {first} has {len} slots; it must have 1 to {MAX_DATABASES}")]
-    Length {
-        /// Its first slot.
-        first: u32,
-        /// Its slots.
-        len: usize,
-    },
-    /// A run holds slot 0 or one past the last.
-    #[error("the run at slot {first} is outside the slots 1 to {}", RULE_SLOTS - 1)]
-    Range {
-        /// Its first slot.
-        first: u32,
-    },
-    /// Two runs share a slot.
-    #[error("the run at slot {first} overlaps the one before it")]
-    Overlap {
-        /// First slot of the second.
-        first: u32,
-    },
-    /// Two runs count for the same rules.
-    #[error("the runs at slots {first} and {second} count for the same rules")]
-    Duplicate {
-        /// First slot of the first.
-        first: u32,
-        /// First slot of the second.
-        second: u32,
-    },
-}
+#[error("{0}")]
+pub struct SlotError(String);
 
 impl Run {
     /// Its slots. Saturating, since a run that was read may hold anything.
@@ -86,35 +58,29 @@ impl Run {
 }
 
 impl SlotTable {
-    /// Gives every entry of `policy` its slots. Who counted for the same rules before keeps
-    /// the run; runs nobody needs any more become free, but only for the next assignment: the
-    /// kernel counts into them until this one is carried out.
+    /// Gives every entry of `policy` its slots. An entry that counted for the same rules before
+    /// keeps its run. Runs that no entry needs any more become free for the next assignment
+    /// only: the kernel counts into them until this one is carried out.
     ///
-    /// Work on a copy and keep that only when the plan has been carried out.
+    /// Call it on a copy, and keep the copy only when the plan has been carried out.
     pub fn assign(&mut self, policy: &Policy) -> Assigned {
         let old = std::mem::take(&mut self.runs);
-        let mut work = Work::begin(&old, policy);
+        let mut assignment = Assignment::begin(&old, policy);
         let mut unattributed = 0;
         let mut entries = Vec::with_capacity(policy.entries().len());
         for entry in policy.entries() {
-            let first = work.first_slot(entry.rules).unwrap_or(0);
+            let first = assignment.first_slot(entry.rules).unwrap_or(0);
             unattributed += usize::from(first == 0);
             entries.push((entry.prefix, Entry::new(entry.mask, first)));
         }
-        self.runs = work.runs;
+        self.runs = assignment.runs;
         self.runs.sort_unstable_by_key(|run| run.first);
-        Assigned { entries: Entries::from_iter(entries), fresh: work.fresh, unattributed }
+        Assigned { entries: Entries::from_iter(entries), fresh: assignment.fresh, unattributed }
     }
 
     /// Every slot in use, with the rule it counts for. A rule may have several.
     pub fn slots(&self) -> impl Iterator<Item = (u32, &RuleKey)> {
         self.runs.iter().flat_map(|run| run.slots().zip(&run.rules))
-    }
-
-    /// The slots that count for one rule; their sum is what it let in. For many rules go
-    /// through [`Self::slots`] once instead.
-    pub fn slots_of<'a>(&'a self, key: &'a RuleKey) -> impl Iterator<Item = u32> + 'a {
-        self.slots().filter(move |(_, rule)| *rule == key).map(|(slot, _)| slot)
     }
 
     /// Whether every run lies in range and no two overlap or count for the same rules.
@@ -127,16 +93,25 @@ impl SlotTable {
         for run in &self.runs {
             let (first, len) = (run.first, run.rules.len());
             if len == 0 || len > MAX_DATABASES as usize {
-                return Err(SlotError::Length { first, len });
+                return Err(SlotError(format!(
+                    "the run at slot {first} has {len} slots; it must have 1 to {MAX_DATABASES}"
+                )));
             }
             if first == 0 || run.slots().end > RULE_SLOTS {
-                return Err(SlotError::Range { first });
+                return Err(SlotError(format!(
+                    "the run at slot {first} is outside the slots 1 to {}",
+                    RULE_SLOTS - 1
+                )));
             }
             if first < end {
-                return Err(SlotError::Overlap { first });
+                return Err(SlotError(format!(
+                    "the run at slot {first} overlaps the one before it"
+                )));
             }
             if let Some(earlier) = seen.insert(&run.rules, first) {
-                return Err(SlotError::Duplicate { first: earlier, second: first });
+                return Err(SlotError(format!(
+                    "the runs at slots {earlier} and {first} count for the same rules"
+                )));
             }
             end = run.slots().end;
         }
@@ -162,29 +137,29 @@ impl From<SlotTable> for Vec<Run> {
 }
 
 /// An assignment under way.
-struct Work<'a> {
+struct Assignment<'a> {
     policy: &'a Policy,
-    keys: Keys<'a>,
+    numbers: RuleNumbers<'a>,
     /// Runs from before that nobody has claimed yet.
     old: HashMap<Vec<usize>, &'a Run>,
     /// The free slots: neither in use before nor taken since.
-    gaps: Gaps,
+    free: FreeSlots,
     /// First slot by rules.
     firsts: HashMap<Vec<usize>, u32>,
     runs: Vec<Run>,
     fresh: Vec<Range<u32>>,
 }
 
-impl<'a> Work<'a> {
+impl<'a> Assignment<'a> {
     fn begin(old: &'a [Run], policy: &'a Policy) -> Self {
-        let mut keys = Keys::default();
-        let number = |run: &'a Run| (run.rules.iter().map(|key| keys.known(key)).collect(), run);
+        let mut numbers = RuleNumbers::default();
+        let number = |run: &'a Run| (run.rules.iter().map(|key| numbers.known(key)).collect(), run);
         let runs = old.iter().map(number).collect();
         Self {
             policy,
-            keys,
+            numbers,
             old: runs,
-            gaps: Gaps::between(old),
+            free: FreeSlots::between(old),
             firsts: HashMap::new(),
             runs: Vec::new(),
             fresh: Vec::new(),
@@ -194,10 +169,10 @@ impl<'a> Work<'a> {
     /// The first of the slots for these rules, if there is room.
     fn first_slot(&mut self, rules: &[RuleRef]) -> Option<u32> {
         let len = u32::try_from(rules.len()).ok()?;
-        // Without room only rules that have slots matter: the keys of a million that have
-        // none need not be kept.
-        let learn = self.gaps.may_hold(len);
-        let ids = rules.iter().map(|rule| self.keys.of(self.policy, *rule, learn));
+        // Without a free run of this length only rules that have slots already can match: the
+        // others need no number, and there may be a million.
+        let learn = self.free.may_hold(len);
+        let ids = rules.iter().map(|rule| self.numbers.of(self.policy, *rule, learn));
         let ids: Vec<_> = ids.collect::<Option<_>>()?;
         if let Some(first) = self.firsts.get(&ids) {
             return Some(*first);
@@ -213,21 +188,21 @@ impl<'a> Work<'a> {
     }
 
     fn new_run(&mut self, rules: &[RuleRef], len: u32) -> Option<Run> {
-        let slots = self.gaps.take(len)?;
+        let slots = self.free.take(len)?;
         let rules = rules.iter().map(|rule| self.policy.key(*rule)).collect::<Option<_>>()?;
         self.fresh.push(slots.clone());
         Some(Run { first: slots.start, rules })
     }
 }
 
-/// Numbers for rule keys, so that runs compare without their text.
+/// Numbers for rules, so that runs compare without the text of their keys.
 #[derive(Default)]
-struct Keys<'a> {
+struct RuleNumbers<'a> {
     ids: HashMap<(&'a str, &'a Origin, Cow<'a, str>), usize>,
     refs: HashMap<RuleRef, usize>,
 }
 
-impl<'a> Keys<'a> {
+impl<'a> RuleNumbers<'a> {
     fn known(&mut self, key: &'a RuleKey) -> usize {
         let next = self.ids.len();
         let identity = (key.database.as_str(), &key.origin, Cow::from(&key.source));
@@ -242,9 +217,10 @@ impl<'a> Keys<'a> {
         let (database, found) = policy.rule(rule)?;
         let identity = (database.name.as_str(), &found.origin, Cow::from(found.kind.to_string()));
         let next = self.ids.len();
-        let id = match learn {
-            true => *self.ids.entry(identity).or_insert(next),
-            false => *self.ids.get(&identity)?,
+        let id = if learn {
+            *self.ids.entry(identity).or_insert(next)
+        } else {
+            *self.ids.get(&identity)?
         };
         self.refs.insert(rule, id);
         Some(id)
@@ -252,24 +228,24 @@ impl<'a> Keys<'a> {
 }
 
 /// Free slots.
-struct Gaps {
-    free: Vec<Range<u32>>,
-    /// No gap has this many: entries beyond the last slot cost no search.
+struct FreeSlots {
+    gaps: Vec<Range<u32>>,
+    /// No gap has this many slots, so a search for them would be in vain.
     exhausted: u32,
 }
 
-impl Gaps {
+impl FreeSlots {
     /// The slots that the runs, sorted and valid, leave free.
     fn between(runs: &[Run]) -> Self {
-        let mut free = Vec::new();
+        let mut gaps = Vec::new();
         let mut end = 1;
         for run in runs {
-            free.push(end..run.first);
+            gaps.push(end..run.first);
             end = run.slots().end;
         }
-        free.push(end..RULE_SLOTS);
-        free.retain(|gap| !gap.is_empty());
-        Self { free, exhausted: RULE_SLOTS }
+        gaps.push(end..RULE_SLOTS);
+        gaps.retain(|gap| !gap.is_empty());
+        Self { gaps, exhausted: RULE_SLOTS }
     }
 
     /// Whether a search for this many is worth it.
@@ -283,15 +259,15 @@ impl Gaps {
             return None;
         }
         let fits = |gap: &Range<u32>| gap.end - gap.start >= len;
-        let Some(index) = self.free.iter().position(fits) else {
+        let Some(index) = self.gaps.iter().position(fits) else {
             self.exhausted = len;
             return None;
         };
-        let gap = &mut self.free[index];
+        let gap = &mut self.gaps[index];
         let taken = gap.start..gap.start + len;
         gap.start = taken.end;
         if gap.start == gap.end {
-            self.free.remove(index);
+            self.gaps.remove(index);
         }
         Some(taken)
     }

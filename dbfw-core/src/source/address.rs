@@ -1,4 +1,4 @@
-//! Addresses that no machine connects from. Pure.
+//! Addresses that no machine connects from.
 
 use std::net::IpAddr;
 

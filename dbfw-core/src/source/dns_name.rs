@@ -1,8 +1,8 @@
-//! The value of a `dns` source: a host name. Pure.
+//! The value of a `dns` source: a host name.
 
 use std::net::IpAddr;
 
-use super::{HasFix, prefix::shown};
+use super::error::{ParseError, excerpt};
 
 /// Characters of a name without its last dot (RFC 1035, 2.3.4: 255 bytes on the wire).
 const MAX_NAME: usize = 253;
@@ -10,94 +10,47 @@ const MAX_NAME: usize = 253;
 /// Characters of a label (RFC 1035, 2.3.4).
 const MAX_LABEL: usize = 63;
 
-/// The reason for which a text is not a host name that can be asked for.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
-    /// An address, which needs no resolver.
-    #[error("{addr} is an address")]
-    Address {
-        /// The address.
-        addr: IpAddr,
-    },
-    /// Longer than a name may be.
-    #[error("the name has {length} characters, more than {MAX_NAME}")]
-    TooLong {
-        /// Its characters.
-        length: usize,
-    },
-    /// Two dots in a row, one at the beginning, or nothing at all.
-    #[error("{name:?} has an empty label")]
-    EmptyLabel {
-        /// The text as written.
-        name: String,
-    },
-    /// A character that no host name has.
-    #[error("{name:?} has the character {found:?}")]
-    Character {
-        /// The text as written.
-        name: String,
-        /// The character.
-        found: char,
-    },
-    /// A label longer than it may be.
-    #[error("the label {label:?} has more than {MAX_LABEL} characters")]
-    LongLabel {
-        /// The label.
-        label: String,
-    },
-    /// Digits and dots alone.
-    #[error("{name:?} has no letter")]
-    NoLetter {
-        /// The text as written.
-        name: String,
-    },
-}
-
-impl HasFix for NameError {
-    fn fix(&self) -> String {
-        match self {
-            Self::Address { addr } => format!("write ip_addr:{addr}"),
-            Self::Character { found, .. } if found.is_alphabetic() => {
-                "write the name in its ASCII form, xn--…".to_owned()
-            }
-            Self::Character { .. } => {
-                "a host name has letters, digits, '-', '_' and '.'".to_owned()
-            }
-            Self::TooLong { .. }
-            | Self::EmptyLabel { .. }
-            | Self::LongLabel { .. }
-            | Self::NoLetter { .. } => "write a host name".to_owned(),
-        }
-    }
-}
-
-/// Whether `name` can be asked for: labels of letters, digits, `-` and `_`, at least one letter,
-/// and not an address. Letters of other alphabets are written in their ASCII form (`xn--…`).
+/// Checks that `name` can be resolved: labels of letters, digits, `-` and `_`, at least one
+/// letter, and not an address. Letters of other alphabets are written in ASCII (`xn--…`).
 ///
 /// # Errors
 /// The first thing wrong with it.
-pub fn check_name(name: &str) -> Result<(), NameError> {
+pub(super) fn check_name(name: &str) -> Result<(), ParseError> {
+    const FIX: &str = "write a host name";
     let labels = name.strip_suffix('.').unwrap_or(name);
     if let Ok(addr) = labels.parse::<IpAddr>() {
-        return Err(NameError::Address { addr });
+        return Err(ParseError::new(
+            format!("{addr} is an address"),
+            format!("write ip_addr:{addr}"),
+        ));
     }
     let length = labels.chars().count();
     if length > MAX_NAME {
-        return Err(NameError::TooLong { length });
+        let message = format!("the name has {length} characters, more than {MAX_NAME}");
+        return Err(ParseError::new(message, FIX));
     }
     for label in labels.split('.') {
         if label.is_empty() {
-            return Err(NameError::EmptyLabel { name: shown(name) });
+            let message = format!("{:?} has an empty label", excerpt(name));
+            return Err(ParseError::new(message, FIX));
         }
         if let Some(found) = label.chars().find(|c| !is_allowed(*c)) {
-            return Err(NameError::Character { name: shown(name), found });
+            let fix = if found.is_alphabetic() {
+                "write the name in its ASCII form, xn--…"
+            } else {
+                "a host name has letters, digits, '-', '_' and '.'"
+            };
+            let message = format!("{:?} has the character {found:?}", excerpt(name));
+            return Err(ParseError::new(message, fix));
         }
         if label.len() > MAX_LABEL {
-            return Err(NameError::LongLabel { label: shown(label) });
+            let message =
+                format!("the label {:?} has more than {MAX_LABEL} characters", excerpt(label));
+            return Err(ParseError::new(message, FIX));
         }
     }
     if !labels.bytes().any(|byte| byte.is_ascii_alphabetic()) {
-        return Err(NameError::NoLetter { name: shown(name) });
+        return Err(ParseError::new(format!("{:?} has no letter", excerpt(name)), FIX));
     }
     Ok(())
 }

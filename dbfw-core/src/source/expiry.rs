@@ -1,4 +1,4 @@
-//! The end of a trusted source, as people and their programs write it. Pure.
+//! The expiry of a trusted source, as people and their programs write it.
 
 use jiff::{
     Timestamp,
@@ -6,7 +6,7 @@ use jiff::{
     tz::Offset,
 };
 
-use super::{HasFix, prefix::shown};
+use super::error::{ParseError, excerpt};
 
 /// Words of other systems for a time that never comes.
 const NEVER: [&str; 3] = ["never", "infinity", "forever"];
@@ -41,35 +41,50 @@ impl Expiry {
     ///
     /// # Errors
     /// A time that no clock shows.
-    pub fn of(time: DateTime, offset: Offset) -> Result<Self, ExpiryError> {
+    pub fn of(time: DateTime, offset: Offset) -> Result<Self, ParseError> {
         if time.year() >= FOREVER {
             return Ok(Self::Never);
         }
-        let at = offset
-            .to_timestamp(time)
-            .map_err(|_| ExpiryError::NoTime { text: format!("{time}{offset}") })?;
-        match offset == Offset::UTC && time == DateTime::constant(1, 1, 1, 0, 0, 0, 0) {
-            true => Ok(Self::Never),
-            false => Ok(Self::At(at)),
-        }
+        let at =
+            offset.to_timestamp(time).map_err(|_| Self::no_time(&format!("{time}{offset}")))?;
+        let is_unset = offset == Offset::UTC && time == DateTime::constant(1, 1, 1, 0, 0, 0, 0);
+        Ok(if is_unset { Self::Never } else { Self::At(at) })
+    }
+
+    /// The error for a text that is no time, or one that no calendar and clock have.
+    pub fn no_time(text: &str) -> ParseError {
+        ParseError::new(
+            format!("{:?} is not an RFC 3339 time", excerpt(text)),
+            r#"write a time with its offset, as in "2026-12-01T00:00:00Z", or "never""#,
+        )
+    }
+
+    /// The error for a text that is a time without an offset from UTC.
+    pub fn no_offset(text: &str, time: DateTime) -> ParseError {
+        ParseError::new(
+            format!("{:?} does not say of which offset from UTC it is", excerpt(text)),
+            format!(
+                "write \"{time}Z\" if that is UTC, \"{time}+01:00\" if it is one hour east of it"
+            ),
+        )
     }
 }
 
 impl std::str::FromStr for Expiry {
-    type Err = ExpiryError;
+    type Err = ParseError;
 
     /// A time as RFC 3339 defines it, in any of its spellings, or a word for "never".
-    fn from_str(text: &str) -> Result<Self, ExpiryError> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         if NEVER.iter().any(|word| text.eq_ignore_ascii_case(word)) {
             return Ok(Self::Never);
         }
-        let no_time = || ExpiryError::NoTime { text: shown(text) };
+        let no_time = || Self::no_time(text);
         if let Some(date) = date(text) {
-            return Err(ExpiryError::NoOffset { text: shown(text), utc: utc(date.at(0, 0, 0, 0)) });
+            return Err(Self::no_offset(text, date.at(0, 0, 0, 0)));
         }
         let (time, rest) = date_time(text).ok_or_else(no_time)?;
         if rest.is_empty() {
-            return Err(ExpiryError::NoOffset { text: shown(text), utc: utc(time) });
+            return Err(Self::no_offset(text, time));
         }
         Self::of(time, offset(rest).ok_or_else(no_time)?)
     }
@@ -123,52 +138,6 @@ fn shaped(text: &str, shape: &str) -> bool {
             b'+' => matches!(byte, b'+' | b'-'),
             _ => byte == shape,
         })
-}
-
-/// The time at UTC, as it is to be written.
-fn utc(time: DateTime) -> String {
-    format!("{time}Z")
-}
-
-/// The reason for which a text says no moment.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ExpiryError {
-    /// Not a time, or one that no calendar and clock have.
-    #[error("{text:?} is not an RFC 3339 time")]
-    NoTime {
-        /// The text as written.
-        text: String,
-    },
-    /// A time of nobody knows which zone.
-    #[error("{text:?} does not say of which offset from UTC it is")]
-    NoOffset {
-        /// The text as written.
-        text: String,
-        /// The same at UTC.
-        utc: String,
-    },
-}
-
-impl ExpiryError {
-    /// That of a time without an offset.
-    pub fn no_offset(text: &str, time: DateTime) -> Self {
-        Self::NoOffset { text: shown(text), utc: utc(time) }
-    }
-}
-
-impl HasFix for ExpiryError {
-    fn fix(&self) -> String {
-        match self {
-            Self::NoTime { .. } => {
-                r#"write a time with its offset, as in "2026-12-01T00:00:00Z", or "never""#
-                    .to_owned()
-            }
-            Self::NoOffset { utc, .. } => {
-                let east = utc.replace('Z', "+01:00");
-                format!("write {utc:?} if that is UTC, {east:?} if it is one hour east of it")
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -256,7 +225,7 @@ mod tests {
             "1796083200",
         ] {
             let error = text.parse::<Expiry>().unwrap_err();
-            assert!(matches!(error, ExpiryError::NoTime { .. }), "{text}: {error}");
+            assert_eq!(error, Expiry::no_time(text), "{text}");
         }
     }
 
@@ -268,8 +237,7 @@ mod tests {
             ("2026-12-01 10:30:00.25", "2026-12-01T10:30:00.25Z"),
         ] {
             let error = text.parse::<Expiry>().unwrap_err();
-            let ExpiryError::NoOffset { utc: written, .. } = &error else { panic!("{error}") };
-            assert_eq!(written, utc, "{text}");
+            assert!(error.to_string().contains("offset from UTC"), "{error}");
             let fix = error.fix();
             let written: Vec<&str> = fix.split('"').skip(1).step_by(2).collect();
             assert_eq!(written[0], utc);

@@ -1,4 +1,4 @@
-//! The value of a `feed` source: where the list is, and what of it to take. Pure.
+//! The value of a `feed` source: where the list is, and what of it to take.
 //!
 //! `<https URL or absolute path>[#<selector>]`. The selector is the fragment of the URL, so it
 //! is never sent; as in any fragment, `%20` stands for a space.
@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use serde_json_path::JsonPath;
 use url::Url;
 
-use super::{HasFix, prefix::shown};
+use super::error::{ParseError, excerpt};
 
 /// Characters of a whole value.
 const MAX_VALUE: usize = 2048;
@@ -57,98 +57,16 @@ pub enum Column {
     Number(NonZeroUsize),
 }
 
-/// The reason why a text is not the value of a `feed` source.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FeedError {
-    /// Longer than any feed's address.
-    #[error("the value has {found} characters, more than {MAX_VALUE}")]
-    TooLong {
-        /// Number of characters that it has.
-        found: usize,
-    },
-    /// Neither a URL nor an absolute path.
-    #[error("{text:?} is neither a URL nor an absolute path")]
-    Location {
-        /// The text as written.
-        text: String,
-    },
-    /// A URL of another scheme.
-    #[error("{scheme}: is not a scheme that is fetched")]
-    Scheme {
-        /// Its scheme.
-        scheme: String,
-    },
-    /// Something that begins like a URL and is none.
-    #[error("{text:?} is not a URL: {reason}")]
-    Url {
-        /// The text as written.
-        text: String,
-        /// The parser's message.
-        reason: url::ParseError,
-    },
-    /// User or password in the URL: every reader of the status would see them.
-    #[error("the URL holds a user or a password, which are shown to everybody")]
-    UserInfo,
-    /// A fragment that selects nothing.
-    #[error("nothing after '#'")]
-    NoSelector,
-    /// A fragment of no known form.
-    #[error("the selector {text:?} is of no known form")]
-    Selector {
-        /// The text as written.
-        text: String,
-    },
-    /// The fragment's percent-encoding is not text.
-    #[error("the selector {text:?} is not text once its %-codes are decoded")]
-    Encoding {
-        /// The text as written.
-        text: String,
-    },
-    /// A JSONPath that does not parse.
-    #[error("the JSONPath {path:?} is not valid: {reason}")]
-    JsonPath {
-        /// The text as written.
-        path: String,
-        /// The parser's message.
-        reason: String,
-    },
-    /// `csv:` without a column.
-    #[error("csv: names no column")]
-    NoColumn,
-    /// `csv:0`, or a number no table has.
-    #[error("csv:{text} is no column")]
-    ColumnNumber {
-        /// The text as written.
-        text: String,
-    },
-}
-
-impl HasFix for FeedError {
-    fn fix(&self) -> String {
-        match self {
-            Self::TooLong { .. } => "use a shorter URL",
-            Self::Location { .. } => "write https://… or /…",
-            Self::Scheme { .. } => "write https://…, or /… for a local file",
-            Self::Url { .. } => "write https://host/path",
-            Self::UserInfo => "leave them out",
-            Self::NoSelector => "write #$… or #csv:…, or leave '#' out for a plain list",
-            Self::Selector { .. } => "write #$… (a JSONPath) or #csv:… (a column)",
-            Self::Encoding { .. } => "encode it as UTF-8",
-            Self::JsonPath { .. } => "write one as in RFC 9535",
-            Self::NoColumn => "write csv:network (its name) or csv:2 (its number)",
-            Self::ColumnNumber { .. } => "write csv:1 for the first column",
-        }
-        .to_owned()
-    }
-}
-
 impl FromStr for FeedValue {
-    type Err = FeedError;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, FeedError> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let found = text.chars().count();
         if found > MAX_VALUE {
-            return Err(FeedError::TooLong { found });
+            return Err(ParseError::new(
+                format!("the value has {found} characters, more than {MAX_VALUE}"),
+                "use a shorter URL",
+            ));
         }
         let (location, selector) = match text.split_once('#') {
             Some((location, selector)) => (location, Some(selector)),
@@ -161,73 +79,106 @@ impl FromStr for FeedValue {
 }
 
 impl FromStr for Location {
-    type Err = FeedError;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, FeedError> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let neither = || {
+            let message = format!("{:?} is neither a URL nor an absolute path", excerpt(text));
+            ParseError::new(message, "write https://… or /…")
+        };
+        // Every reader of the status would see them.
+        let user_info = || {
+            let message = "the URL holds a user or a password, which are shown to everybody";
+            ParseError::new(message, "leave them out")
+        };
         if text.starts_with('/') {
-            return match text.contains(char::is_control) {
-                true => Err(FeedError::Location { text: shown(text) }),
-                false => Ok(Self::Path(text.into())),
-            };
+            let is_path = !text.contains(char::is_control);
+            return is_path.then(|| Self::Path(text.into())).ok_or_else(neither);
         }
         let url = Url::parse(text).map_err(|reason| match reason {
-            url::ParseError::RelativeUrlWithoutBase => FeedError::Location { text: shown(text) },
+            url::ParseError::RelativeUrlWithoutBase => neither(),
             // What stands before an @ may be a password.
-            _ if text.contains('@') => FeedError::UserInfo,
-            reason => FeedError::Url { text: shown(text), reason },
+            _ if text.contains('@') => user_info(),
+            reason => ParseError::new(
+                format!("{:?} is not a URL: {reason}", excerpt(text)),
+                "write https://host/path",
+            ),
         })?;
         if !matches!(url.scheme(), "https" | "http") {
-            return Err(FeedError::Scheme { scheme: shown(url.scheme()) });
+            return Err(ParseError::new(
+                format!("{}: is not a scheme that is fetched", excerpt(url.scheme())),
+                "write https://…, or /… for a local file",
+            ));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(FeedError::UserInfo);
+            return Err(user_info());
         }
         Ok(Self::Url(url))
     }
 }
 
 impl FromStr for Selector {
-    type Err = FeedError;
+    type Err = ParseError;
 
     /// The text behind the '#'.
-    fn from_str(text: &str) -> Result<Self, FeedError> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let text = percent_decode_str(text)
             .decode_utf8()
             .ok()
             .filter(|decoded| !decoded.contains(char::is_control))
-            .ok_or_else(|| FeedError::Encoding { text: shown(text) })?;
+            .ok_or_else(|| {
+                let message = format!(
+                    "the selector {:?} is not text once its %-codes are decoded",
+                    excerpt(text)
+                );
+                ParseError::new(message, "encode it as UTF-8")
+            })?;
         if text.is_empty() {
-            return Err(FeedError::NoSelector);
+            return Err(ParseError::new(
+                "nothing after '#'",
+                "write #$… or #csv:…, or leave '#' out for a plain list",
+            ));
         }
         if text.starts_with('$') {
             return check_json_path(&text).map(|()| Self::Json(text.into_owned()));
         }
         match text.strip_prefix("csv:") {
             Some(column) => column.parse().map(Self::Csv),
-            None => Err(FeedError::Selector { text: shown(&text) }),
+            None => Err(ParseError::new(
+                format!("the selector {:?} is of no known form", excerpt(&text)),
+                "write #$… (a JSONPath) or #csv:… (a column)",
+            )),
         }
     }
 }
 
 impl FromStr for Column {
-    type Err = FeedError;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, FeedError> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let text = text.trim();
         if text.is_empty() {
-            return Err(FeedError::NoColumn);
+            return Err(ParseError::new(
+                "csv: names no column",
+                "write csv:network (its name) or csv:2 (its number)",
+            ));
         }
         if text.bytes().any(|byte| !byte.is_ascii_digit()) {
             return Ok(Self::Name(text.to_owned()));
         }
-        let number = text.parse().map_err(|_| FeedError::ColumnNumber { text: shown(text) })?;
-        Ok(Self::Number(number))
+        text.parse().map(Self::Number).map_err(|_| {
+            let message = format!("csv:{} is no column", excerpt(text));
+            ParseError::new(message, "write csv:1 for the first column")
+        })
     }
 }
 
-/// Whether a text is a JSONPath, and one that does not take long to parse.
-fn check_json_path(text: &str) -> Result<(), FeedError> {
-    let bad = |reason: String| FeedError::JsonPath { path: shown(text), reason };
+/// Checks that a text is a JSONPath, and one that does not take long to parse.
+fn check_json_path(text: &str) -> Result<(), ParseError> {
+    let bad = |reason: String| {
+        let message = format!("the JSONPath {:?} is not valid: {reason}", excerpt(text));
+        ParseError::new(message, "write one as in RFC 9535")
+    };
     if nesting(text) > MAX_NESTING {
         return Err(bad(format!("more than {MAX_NESTING} brackets inside one another")));
     }

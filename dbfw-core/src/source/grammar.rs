@@ -1,11 +1,38 @@
-//! `type:value`, and which values a type takes.
+//! The types of trusted sources, the values each takes, and errors of both.
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
-    FeedError, HasFix, NameError, PrefixError, Slip, SourceType,
-    prefix::{parse_prefixes, shown},
+    error::{ParseError, excerpt},
+    mistake::Mistake,
+    parse::parse_prefixes,
+    prefix::PrefixError,
 };
+
+/// The type of a trusted source. The names are DigitalOcean's where it has the kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceType {
+    /// An address, a CIDR or a range.
+    IpAddr,
+    /// A droplet, by id.
+    Droplet,
+    /// A Kubernetes cluster, by id.
+    K8s,
+    /// Every droplet with a tag.
+    Tag,
+    /// An App Platform app, by id.
+    App,
+    /// A DigitalOcean VPC network, by id: its whole range. DigitalOcean's own lists cannot
+    /// name one.
+    Vpc,
+    /// A list at an https URL or in a local file; behind `#` what of it to take.
+    Feed,
+    /// A host name: its A and AAAA records.
+    Dns,
+}
 
 impl SourceType {
     /// Every type.
@@ -42,114 +69,76 @@ impl fmt::Display for SourceType {
 }
 
 impl FromStr for SourceType {
-    type Err = GrammarError;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, GrammarError> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| GrammarError::UnknownType { found: shown(text) })
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| unknown_type(text))
     }
 }
 
 /// The error for a text without a known type before a colon.
 pub(super) fn no_type(text: &str) -> GrammarError {
-    let bare = |meant, slip| GrammarError::BareAddress { text: shown(text), meant, slip };
+    let bare = |meant: &str, mistake: Option<Mistake>| {
+        let (besides, because) = match mistake {
+            Some(mistake) => (format!(", and {}", mistake.as_str()), mistake.because()),
+            None => (String::new(), ""),
+        };
+        let message = format!("{} has no type{besides}", excerpt(text));
+        ParseError::new(message, format!("write ip_addr:{meant}{because}")).into()
+    };
     match parse_prefixes(text) {
-        Ok(_) => bare(text.to_owned(), None),
-        Err(PrefixError::Slip { slip, meant, .. }) => bare(meant, Some(slip)),
+        Ok(_) => bare(text, None),
+        Err(PrefixError::Mistake { mistake, meant, .. }) => bare(&meant, Some(mistake)),
         Err(PrefixError::Address { .. }) => match text.split_once(':') {
-            Some((kind, _)) => GrammarError::UnknownType { found: shown(kind) },
-            None => GrammarError::NoType { text: shown(text) },
+            Some((kind, _)) => unknown_type(kind).into(),
+            None => ParseError::new(
+                format!("{:?} has no type", excerpt(text)),
+                format!("write type:value, where type is one of {}", all_types()),
+            )
+            .into(),
         },
         Err(error) => match error.meant() {
-            Some(meant) => bare(meant, None),
+            Some(meant) => bare(&meant, None),
             None => GrammarError::Address(error),
         },
     }
 }
 
-/// The reason for which a text is not a trusted source. As text it says what is wrong, no more.
+fn unknown_type(found: &str) -> ParseError {
+    ParseError::new(
+        format!("unknown type {:?}", excerpt(found)),
+        format!("the types are {}", all_types()),
+    )
+}
+
+fn all_types() -> String {
+    SourceType::ALL.map(SourceType::as_str).join(", ")
+}
+
+/// The reason why a text is not a trusted source. As text it says what is wrong, no more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrammarError {
-    /// An address where `type:value` belongs.
-    #[error("{text} has no type{}", besides(*.slip))]
-    BareAddress {
-        /// The text as written.
-        text: String,
-        /// The address that was meant, in the form to write.
-        meant: String,
-        /// Something else that is out of place.
-        slip: Option<Slip>,
-    },
-    /// No ':' in it.
-    #[error("{text:?} has no type")]
-    NoType {
-        /// The text as written.
-        text: String,
-    },
-    /// A type nobody knows.
-    #[error("unknown type {found:?}")]
-    UnknownType {
-        /// The text as written.
-        found: String,
-    },
-    /// Nothing after the type.
-    #[error("{kind}: the value is empty")]
-    Empty {
-        /// Its type.
-        kind: SourceType,
-    },
-    /// White space around the value, or control characters in it.
-    #[error("{kind}: {value:?} has white space around it or control characters in it")]
-    Untidy {
-        /// Its type.
-        kind: SourceType,
-        /// The text as written.
-        value: String,
-    },
-    /// A value that nothing of its type can have.
-    #[error("{kind}: {value:?} is not {}", article(*.kind))]
-    Value {
-        /// Its type.
-        kind: SourceType,
-        /// The text as written.
-        value: String,
-    },
     /// An `ip_addr` that is no address, CIDR or range.
     #[error("ip_addr: {0}")]
     Address(PrefixError),
-    /// A `feed` that is no URL and no path, or selects nothing.
-    #[error("feed: {0}")]
-    Feed(FeedError),
-    /// A `dns` that is no host name.
-    #[error("dns: {0}")]
-    Name(NameError),
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] ParseError),
 }
 
-impl HasFix for GrammarError {
-    fn fix(&self) -> String {
+impl GrammarError {
+    /// The advice: what to write instead.
+    pub fn fix(&self) -> String {
         match self {
-            Self::BareAddress { meant, slip, .. } => {
-                format!("write ip_addr:{meant}{}", slip.map_or("", Slip::because))
-            }
-            Self::NoType { .. } => {
-                format!("write type:value, where type is one of {}", known())
-            }
-            Self::UnknownType { .. } => format!("the types are {}", known()),
-            Self::Empty { kind } => empty_fix(*kind).to_owned(),
-            Self::Untidy { .. } => "remove them".to_owned(),
-            Self::Value { kind, .. } => value_fix(*kind).to_owned(),
             Self::Address(error) => error.fix(),
-            Self::Feed(error) => error.fix(),
-            Self::Name(error) => error.fix(),
+            Self::Other(error) => error.fix().to_owned(),
         }
     }
-}
 
-/// The trouble besides the type that is missing.
-fn besides(slip: Option<Slip>) -> String {
-    slip.map_or_else(String::new, |slip| format!(", and {}", slip.as_str()))
+    /// The message and the fix in one text, for where nothing shows them apart.
+    pub fn with_fix(&self) -> String {
+        format!("{self}; {}", self.fix())
+    }
 }
 
 /// An id may end up in the path of a request: nothing that has a meaning there.
@@ -163,8 +152,24 @@ pub(super) fn is_tag(value: &str) -> bool {
     value.len() <= 255 && value.bytes().all(allowed)
 }
 
-fn known() -> String {
-    SourceType::ALL.map(SourceType::as_str).join(", ")
+/// The error for an empty value.
+pub(super) fn empty(kind: SourceType) -> ParseError {
+    ParseError::new(format!("{kind}: the value is empty"), empty_fix(kind))
+}
+
+/// The error for a value with white space around it, or control characters in it.
+pub(super) fn untidy(kind: SourceType, value: &str) -> ParseError {
+    let message = format!(
+        "{kind}: {:?} has white space around it or control characters in it",
+        excerpt(value)
+    );
+    ParseError::new(message, "remove them")
+}
+
+/// The error for a value that nothing of its type can have.
+pub(super) fn impossible(kind: SourceType, value: &str) -> ParseError {
+    let message = format!("{kind}: {:?} is not {}", excerpt(value), article(kind));
+    ParseError::new(message, value_fix(kind))
 }
 
 /// The kind of thing that a value of the type is.

@@ -1,4 +1,4 @@
-//! The lines of a list as people and their programs write them. Pure.
+//! The lines of a list as people and their programs write them.
 
 use std::borrow::Cow;
 

@@ -10,19 +10,10 @@ use dbfw_common::Family;
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network, ipv4_mask_to_prefix};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{
-    HasFix,
-    slip::{self, Slip},
-};
+use super::{error::excerpt, mistake::Mistake};
 
 /// Bits before the IPv4 address in an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2).
 const MAPPED_BITS: u8 = 96;
-
-/// Longest piece of somebody's text that an error repeats.
-const MAX_SHOWN: usize = 80;
-
-/// Prefixes of a range that a fix spells out.
-const MAX_SPELT: usize = 8;
 
 /// A block of addresses in canonical form: host bits are zero, and what was written as
 /// IPv4-mapped IPv6 is IPv4. So equal blocks are equal values.
@@ -153,13 +144,13 @@ impl FromStr for Prefix {
         let max = bits(addr);
         let len = parse_length(length)
             .filter(|len| *len <= max)
-            .ok_or_else(|| PrefixError::Length { text: shown(text), max })?;
+            .ok_or_else(|| PrefixError::Length { text: excerpt(text), max })?;
         if is_mapped(addr) && len <= MAPPED_BITS {
-            return Err(PrefixError::Mapped { text: shown(text) });
+            return Err(PrefixError::Mapped { text: excerpt(text) });
         }
         let prefix = Self::new(addr, len);
         if prefix.addr() != addr.to_canonical() {
-            return Err(PrefixError::HostBits { text: shown(text), network: prefix, addr });
+            return Err(PrefixError::HostBits { text: excerpt(text), network: prefix, addr });
         }
         Ok(prefix)
     }
@@ -246,14 +237,16 @@ pub enum PrefixError {
         text: String,
     },
     /// An address with something that does not belong to it.
-    #[error("{text:?} {}", slip.as_str())]
-    Slip {
+    #[error("{text:?} {}", mistake.as_str())]
+    Mistake {
         /// The text as written.
         text: String,
-        /// The thing out of place.
-        slip: Slip,
-        /// The address that was meant, in the form to write.
+        /// The mistake.
+        mistake: Mistake,
+        /// The address, CIDR or range that was meant, in the form to write.
         meant: String,
+        /// The CIDRs of a range, if they are few: another way to write it.
+        cidrs: Vec<Prefix>,
     },
     /// No length, or one the family does not have.
     #[error("{text:?}: the length after '/' is not a number from 0 to {max}")]
@@ -301,7 +294,7 @@ impl PrefixError {
     /// The text to write instead, if that is certain.
     pub(super) fn meant(&self) -> Option<String> {
         match self {
-            Self::Slip { meant, .. } => Some(meant.clone()),
+            Self::Mistake { meant, .. } => Some(meant.clone()),
             Self::HostBits { network, .. } => Some(network.to_string()),
             Self::Backwards { first, last } => Some(format!("{last}-{first}")),
             Self::Address { .. }
@@ -310,14 +303,17 @@ impl PrefixError {
             | Self::MixedFamilies { .. } => None,
         }
     }
-}
 
-impl HasFix for PrefixError {
-    fn fix(&self) -> String {
+    /// The advice: what to write instead.
+    pub fn fix(&self) -> String {
         match self {
             Self::Address { .. } => "write an address, a CIDR or a range".to_owned(),
-            Self::Slip { slip, meant, .. } => {
-                format!("write {meant}{}{}", spelt(meant), slip.because())
+            Self::Mistake { mistake, meant, cidrs, .. } if cidrs.is_empty() => {
+                format!("write {meant}{}", mistake.because())
+            }
+            Self::Mistake { mistake, meant, cidrs, .. } => {
+                let cidrs: Vec<String> = cidrs.iter().map(ToString::to_string).collect();
+                format!("write {meant} (or {}){}", cidrs.join(", "), mistake.because())
             }
             Self::Length { max, .. } => {
                 format!("write a length from 0 to {max}, or none for the one address")
@@ -332,32 +328,16 @@ impl HasFix for PrefixError {
             Self::Backwards { first, last } => format!("write {last}-{first}"),
         }
     }
-}
 
-/// The CIDRs of a range, as a further way to write it, where they are few.
-fn spelt(meant: &str) -> String {
-    match strict(meant) {
-        Ok(prefixes) if meant.contains('-') && prefixes.len() <= MAX_SPELT => {
-            let prefixes: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
-            format!(" (or {})", prefixes.join(", "))
-        }
-        _ => String::new(),
+    /// The message and the fix in one text, for where nothing shows them apart.
+    pub fn with_fix(&self) -> String {
+        format!("{self}; {}", self.fix())
     }
 }
 
-/// The prefixes of an address, a CIDR or a range (`10.0.0.1-10.0.0.9`): sorted, no duplicates.
-///
-/// # Errors
-/// The trouble with it, and what was probably meant.
-pub fn parse_prefixes(text: &str) -> Result<Vec<Prefix>, PrefixError> {
-    strict(text).map_err(|error| match slip::meant(text) {
-        Some((slip, meant)) => PrefixError::Slip { text: shown(text), slip, meant },
-        None => error,
-    })
-}
-
-/// The same without a guess at what was meant.
-pub(super) fn strict(text: &str) -> Result<Vec<Prefix>, PrefixError> {
+/// The prefixes of an address, a CIDR or a range (`10.0.0.1-10.0.0.9`), without a guess at what
+/// anything else means.
+pub(super) fn exact_prefixes(text: &str) -> Result<Vec<Prefix>, PrefixError> {
     match text.split_once('-') {
         Some((first, last)) => {
             range_prefixes(parse_address(first.trim_end())?, parse_address(last.trim_start())?)
@@ -368,15 +348,7 @@ pub(super) fn strict(text: &str) -> Result<Vec<Prefix>, PrefixError> {
 
 /// An address and nothing else.
 fn parse_address(text: &str) -> Result<IpAddr, PrefixError> {
-    text.parse().map_err(|_| PrefixError::Address { text: shown(text) })
-}
-
-/// A text as an error repeats it: cut where it is long.
-pub(super) fn shown(text: &str) -> String {
-    match text.char_indices().nth(MAX_SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    text.parse().map_err(|_| PrefixError::Address { text: excerpt(text) })
 }
 
 /// Decimal digits alone: the standard parser would also take "+24" and "024".

@@ -1,11 +1,11 @@
-//! A map from prefixes to values, searched by longest match. Pure.
+//! A map from prefixes to values, searched by longest match.
 
 use std::{
     net::IpAddr,
     ops::{Index, IndexMut},
 };
 
-use super::Prefix;
+use super::prefix::Prefix;
 
 /// A sorted map from prefixes to values. A search takes one bisection, and then a step for each
 /// prefix near the address that does not hold it.

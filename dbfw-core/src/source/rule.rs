@@ -5,7 +5,11 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Prefix, SourceType, TrustedSource, Written};
+use super::{
+    grammar::SourceType,
+    prefix::Prefix,
+    trusted::{TrustedSource, Written},
+};
 
 /// The origin of a trusted source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

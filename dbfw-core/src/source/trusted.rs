@@ -6,9 +6,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FeedValue, GrammarError, Prefix, SourceType, check_name,
-    grammar::{is_id, is_tag, no_type},
-    prefix::{parse_prefixes, shown},
+    dns_name::check_name,
+    error::ParseError,
+    feed::FeedValue,
+    grammar::{self, GrammarError, SourceType, is_id, is_tag, no_type},
+    parse::parse_prefixes,
+    prefix::Prefix,
 };
 
 /// A trusted source: who may connect, and until when.
@@ -78,21 +81,25 @@ impl SourceKey {
     /// The value is none that its type takes.
     pub fn new(kind: SourceType, value: &str) -> Result<Self, GrammarError> {
         if value.is_empty() {
-            return Err(GrammarError::Empty { kind });
+            return Err(grammar::empty(kind).into());
         }
         if value.trim() != value || value.chars().any(char::is_control) {
-            return Err(GrammarError::Untidy { kind, value: shown(value) });
+            return Err(grammar::untidy(kind, value).into());
         }
-        let bad = || GrammarError::Value { kind, value: shown(value) };
-        let text = |good: bool| if good { Ok(Parsed::Text) } else { Err(bad()) };
+        let impossible = || grammar::impossible(kind, value);
+        let text = |possible: bool| possible.then_some(Parsed::Text).ok_or_else(impossible);
         let parsed = match kind {
             SourceType::IpAddr => {
                 Parsed::Prefixes(parse_prefixes(value).map_err(GrammarError::Address)?.into())
             }
-            SourceType::Droplet => Parsed::Droplet(droplet_id(value).ok_or_else(bad)?),
-            SourceType::Feed => Parsed::Feed(Arc::new(value.parse().map_err(GrammarError::Feed)?)),
+            SourceType::Droplet => Parsed::Droplet(droplet_id(value).ok_or_else(impossible)?),
+            SourceType::Feed => {
+                let feed: FeedValue =
+                    value.parse().map_err(|error: ParseError| error.within(kind))?;
+                Parsed::Feed(feed.into())
+            }
             SourceType::Dns => {
-                check_name(value).map_err(GrammarError::Name)?;
+                check_name(value).map_err(|error| error.within(kind))?;
                 Parsed::Text
             }
             SourceType::Tag => text(is_tag(value))?,

@@ -13,7 +13,7 @@ use crate::{
         server::Call,
         wire::{self, ControlErrorKind, TrustList},
     },
-    source::{GrammarError, HasFix as _, TrustedSource},
+    source::{GrammarError, TrustedSource},
     state::local::{LocalChange, LocalSource},
 };
 

@@ -8,7 +8,7 @@ use clap::{
 };
 
 use super::duration::{Lifetime, lifetime};
-use crate::source::{GrammarError, HasFix as _, TrustedSource};
+use crate::source::{GrammarError, TrustedSource};
 
 /// Trusted sources for the databases of this host, enforced before the kernel spends
 /// anything on a packet.

@@ -25,7 +25,7 @@ use crate::{
         utf8,
     },
     source::{
-        GrammarError, HasFix as _, Prefix, PrefixError, SourceType, TrustedSource,
+        GrammarError, Prefix, PrefixError, SourceType, TrustedSource,
         lines::{ForeignEncoding, comment_text, lines, split_comment},
     },
 };

@@ -16,7 +16,7 @@ use super::{checked, expiry::Ended, files};
 use crate::{
     answers::Stored,
     policy::{DatabasePolicy, SlotTable},
-    source::{HasFix as _, Origin, Prefix, Rule, RuleKind, TrustedSource, Written},
+    source::{Origin, Prefix, Rule, RuleKind, TrustedSource, Written},
 };
 
 const FORMAT: u32 = 1;

@@ -8,7 +8,7 @@ use proptest::{collection::vec, prelude::*, sample::subsequence};
 use self::model::Model;
 use super::*;
 use crate::{
-    answers::{Answer, Part, Unanswered},
+    answers::{Answer, FetchError, Part, SourceState, Unanswered},
     source::SourceType,
     testing::cases,
 };

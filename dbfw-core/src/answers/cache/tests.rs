@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    answers::{Answer, Cause, Part},
+    answers::{Answer, FetchError, Part, SourceState},
     source::SourceType,
 };
 

@@ -15,7 +15,7 @@ use crate::{
         report::{Place, Report},
         text::quoted,
     },
-    source::{Expiry, ExpiryError, GrammarError, HasFix as _, SourceType, TrustedSource},
+    source::{Expiry, GrammarError, ParseError, SourceType, TrustedSource},
 };
 
 const EXAMPLE: &str = r#"write "ip_addr:10.0.0.0/8" or { type = "ip_addr", value = "10.0.0.0/8" }"#;
@@ -103,22 +103,20 @@ fn expires_at(value: &Value<'_>, report: &mut Report) -> Option<Expiry> {
             return None;
         }
     };
-    read.map_err(|error: ExpiryError| {
-        report.problem(&value.place(), error.to_string(), error.fix())
-    })
-    .ok()
+    read.map_err(|error: ParseError| report.problem(&value.place(), error.to_string(), error.fix()))
+        .ok()
 }
 
 /// A date of TOML, which has forms that RFC 3339 does not have.
-fn of_toml(datetime: &Datetime) -> Result<Expiry, ExpiryError> {
+fn of_toml(datetime: &Datetime) -> Result<Expiry, ParseError> {
     let text = datetime.to_string();
-    let no_time = || ExpiryError::NoTime { text: text.clone() };
+    let no_time = || Expiry::no_time(&text);
     let Datetime { date: Some(date), time, offset } = datetime else { return Err(no_time()) };
     let (year, month, day) = (date.year.try_into(), date.month.try_into(), date.day.try_into());
     let (Ok(year), Ok(month), Ok(day)) = (year, month, day) else { return Err(no_time()) };
     let date = Date::new(year, month, day).map_err(|_| no_time())?;
     let Some(time) = time else {
-        return Err(ExpiryError::no_offset(&text, date.at(0, 0, 0, 0)));
+        return Err(Expiry::no_offset(&text, date.at(0, 0, 0, 0)));
     };
     // A leap second ends when the second before it does, as in jiff.
     let second = time.second.unwrap_or(0).min(59);
@@ -136,7 +134,7 @@ fn of_toml(datetime: &Datetime) -> Result<Expiry, ExpiryError> {
         Some(TomlOffset::Custom { minutes }) => {
             Offset::from_seconds(i32::from(*minutes) * 60).map_err(|_| no_time())?
         }
-        None => return Err(ExpiryError::no_offset(&text, time)),
+        None => return Err(Expiry::no_offset(&text, time)),
     };
     Expiry::of(time, offset)
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     answers::{Cause, FetchError, SourceList},
     provider::http::clean,
-    source::{GrammarError, HasFix as _, SourceType, TrustedSource},
+    source::{GrammarError, SourceType, TrustedSource},
 };
 
 /// Characters of somebody's text that an error repeats.
@@ -59,6 +59,6 @@ fn rule(entry: Value) -> Result<TrustedSource, String> {
     TrustedSource::new(SourceType::IpAddr, &value).map_err(|error| match error {
         // Every rule there is an address: the type says nothing.
         GrammarError::Address(error) => error.with_fix(),
-        error => error.with_fix(),
+        GrammarError::Other(error) => error.with_fix(),
     })
 }

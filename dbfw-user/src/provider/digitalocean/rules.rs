@@ -6,7 +6,7 @@ use super::wire::{Firewall, FirewallRule};
 use crate::{
     answers::{Cause, FetchError, ListId, ListOutcome, SourceList},
     provider::http::clean,
-    source::{HasFix as _, SourceKey, SourceType, TrustedSource},
+    source::{SourceKey, SourceType, TrustedSource},
 };
 
 /// Characters of a description that are kept.

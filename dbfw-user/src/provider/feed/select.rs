@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     provider::list::{MAX_ENTRIES, MAX_LINE},
     source::{
-        HasFix as _, Prefix, PrefixError, Selector,
+        Prefix, PrefixError, Selector,
         lines::{ForeignEncoding, lines, split_comment},
         parse_prefixes,
     },

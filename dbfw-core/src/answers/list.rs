@@ -1,6 +1,52 @@
-//! Names of providers' lists.
+//! Providers' lists of trusted sources, and results of asking for them.
 
 use std::{fmt, path::PathBuf, sync::Arc};
+
+use super::error::FetchError;
+use crate::source::{Prefix, TrustedSource};
+
+/// Result of asking for a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListOutcome {
+    /// All of it, which may be the same as the one before.
+    List(Arc<SourceList>),
+    /// No usable answer.
+    Failed(FetchError),
+    /// The provider says that there is no such thing (404).
+    Gone(String),
+}
+
+impl From<SourceList> for ListOutcome {
+    fn from(list: SourceList) -> Self {
+        Self::List(list.into())
+    }
+}
+
+/// Trusted sources as a provider lists them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceList {
+    /// The sources, in the provider's order.
+    pub sources: Vec<Arc<TrustedSource>>,
+    /// Addresses and networks of a long list that have neither a comment nor an expiry; they
+    /// are not among `sources`. Sorted, no duplicates.
+    pub plain: Arc<[Prefix]>,
+    /// Rules that mean nothing here (an unknown type, a value that is no address), in words that
+    /// name the provider, the rule and the field.
+    pub problems: Vec<String>,
+}
+
+impl SourceList {
+    /// A list of sources, and of what else is in it that cannot be used.
+    pub fn new(sources: Vec<TrustedSource>, problems: Vec<String>) -> Self {
+        let sources = sources.into_iter().map(Arc::new).collect();
+        Self { sources, plain: Arc::default(), problems }
+    }
+
+    /// Whether it names nobody.
+    pub fn is_empty(&self) -> bool {
+        self.sources.is_empty() && self.plain.is_empty()
+    }
+}
 
 /// A provider's list of trusted sources.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,11 +4,54 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Limits, SourceReport, SourceState};
-use crate::{
-    answers::{Answer, FetchError, Part, Unanswered},
-    source::Prefix,
+use super::{
+    answer::{Answer, Part, Unanswered},
+    error::FetchError,
 };
+use crate::source::Prefix;
+
+/// Limits on the age of answers that are not confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Time for which the answer "gone" or "empty" has to stand before it is believed.
+    pub gone_after: Duration,
+    /// Oldest age of a last good answer; `None`: any age.
+    pub max_stale: Option<Duration>,
+}
+
+/// The state of a source's resolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceState {
+    /// It was not asked for yet.
+    Pending,
+    /// Its answer is current.
+    Ok,
+    /// It could not be refreshed: what it last resolved to stays in force.
+    Stale,
+    /// The provider says that it does not exist any more; its prefixes will go.
+    Gone,
+    /// It stands for no address.
+    Unresolvable,
+    /// `max_stale` is over for some of it.
+    Expired,
+}
+
+/// The resolution of a source, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceReport {
+    /// Its state.
+    pub state: SourceState,
+    /// The request that was answered.
+    pub from: Option<String>,
+    /// The time at which its prefixes were last confirmed.
+    pub answered_at: Option<Timestamp>,
+    /// Its parts that have no address or could not be asked for, and why.
+    pub unresolved: Vec<(String, String)>,
+    /// The error of the last try.
+    pub error: Option<FetchError>,
+    /// Notes on what is probably not meant.
+    pub notes: Vec<String>,
+}
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Entry {
