@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io, net::IpAddr, sync::Arc};
 
-use super::enforced::Enforced;
+use super::trust::Enforced;
 use crate::{
     config::DatabaseConfig,
     datapath::connections::{Connection, established},
@@ -32,12 +32,12 @@ impl CutQuery {
     /// The question about the refused plan of a database; `None` if there is no such plan, or
     /// it takes nothing away.
     pub(super) fn of_refused(database: &DatabaseConfig, enforced: &Enforced) -> Option<Self> {
-        let refused = enforced.refused.as_ref().filter(|refused| !refused.lost.is_empty())?;
+        let refused = enforced.refused().filter(|refused| !refused.lost().is_empty())?;
         let tcp = database.ports.iter().filter(|port| !port.udp);
         Some(Self {
             ports: tcp.map(|port| port.port).collect(),
-            lost: refused.lost.clone(),
-            kept: [Arc::clone(&refused.kept), enforced.plain_prefixes().copied().collect()],
+            lost: refused.lost().to_vec(),
+            kept: [Arc::clone(refused.kept()), enforced.plain_prefixes().copied().collect()],
         })
     }
 

@@ -1,58 +1,75 @@
-//! The agent: the one loop that keeps the kernel equal to the policy.
+//! The agent: the one loop that keeps the kernel equal to what is trusted.
 //!
-//! Everything that can change something is an event of one closed enum; `converge` alone writes
-//! maps. Nothing here stops the filter: pinned links go on without the agent.
+//! [`Agent`] is made of parts that each own one thing: [`trust::Trust`] what is trusted,
+//! [`workers::Workers`] who is asked, [`kernel::Kernel`] what the kernel holds, [`disk::Disk`]
+//! what is on disk, [`traffic::Traffic`] what was seen. An event changes the parts it concerns;
+//! then [`Agent::converge`], alone, has the workers and the kernel follow. Nothing here stops the
+//! filter: pinned links go on without the agent.
 
-mod calls;
-mod compose;
 mod configuration;
 mod connections;
-mod converge;
-mod enforced;
-mod event;
+mod disk;
+mod event_loop;
 pub(crate) mod history;
-mod links;
-mod lists;
+mod kernel;
 mod logging;
-mod memory;
-mod origins;
-mod own;
-mod persist;
-mod privileges;
-mod reload;
-mod run;
-mod seen;
-mod sources;
-mod start;
-mod state;
-mod status;
-mod suggest;
+mod process;
+mod requests;
+mod startup;
+mod systemd;
+mod traffic;
 mod trust;
 mod workers;
 
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 
-use configuration::ConfigurationFiles;
+use self::{
+    configuration::ConfigurationFiles, disk::Disk, history::History, kernel::Kernel,
+    requests::Requests, systemd::Readiness, traffic::Traffic, trust::Trust, workers::Workers,
+};
+use crate::{config::Config, metrics::SyncCounters};
 
-/// Runs the agent until SIGTERM; returns when it may end, with the filter left in force.
-/// A bad configuration without a last good one is a [`crate::config::Problems`] in the error's
-/// chain.
+/// The agent's state. The loop alone touches it.
+struct Agent {
+    /// The configuration in force.
+    config: Config,
+    files: ConfigurationFiles,
+    trust: Trust,
+    workers: Workers,
+    kernel: Kernel,
+    disk: Disk,
+    traffic: Traffic,
+    history: History,
+    sync: SyncCounters,
+    requests: Requests,
+    readiness: Readiness,
+    started_at: Timestamp,
+    /// Whether the rules in force may have changed since the last [`Agent::converge`].
+    must_converge: bool,
+}
+
+/// Runs the agent until SIGTERM. When it returns, the filter stays in force.
+///
+/// # Errors
+/// The agent cannot start. A bad configuration without a last good one is a
+/// [`crate::config::Problems`] in the error's chain.
 pub fn run(config_path: PathBuf) -> anyhow::Result<()> {
     logging::init();
-    memory::give_back();
-    privileges::check()?;
-    privileges::give_up_files();
-    privileges::join_group();
+    process::set_up_allocator();
+    process::check_capabilities()?;
+    process::give_up_files();
+    process::join_group();
     let loaded = ConfigurationFiles::load(config_path)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Threads beside the loop read and write files: they attach nothing.
-        .on_thread_start(privileges::drop_capabilities)
+        .on_thread_start(process::drop_capabilities)
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(start::start(loaded));
+    let result = runtime.block_on(startup::start(loaded));
     // A name that is being looked up must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    future::pending,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -69,22 +70,35 @@ pub(super) struct Workers {
     budget: Option<Arc<Mutex<Budget>>>,
     rounds: BTreeMap<Account, Duration>,
     sender: mpsc::Sender<(Account, Vec<Report>)>,
-    /// Reports of the workers, for the loop.
-    pub(super) reports: mpsc::Receiver<(Account, Vec<Report>)>,
+    queue: mpsc::Receiver<(Account, Vec<Report>)>,
 }
 
 impl Workers {
     /// None is running.
     pub(super) fn new() -> Self {
-        let (sender, reports) = mpsc::channel(QUEUE);
+        let (sender, queue) = mpsc::channel(QUEUE);
         Self {
             tasks: BTreeMap::new(),
             stats: BTreeMap::new(),
             budget: None,
             rounds: BTreeMap::new(),
             sender,
-            reports,
+            queue,
         }
+    }
+
+    /// Waits for reports of a worker. Can be cancelled at any time.
+    pub(super) async fn reports(&mut self) -> (Account, Vec<Report>) {
+        match self.queue.recv().await {
+            Some(reports) => reports,
+            // There is always a sender: this struct has one.
+            None => pending().await,
+        }
+    }
+
+    /// Reports that are waiting already.
+    pub(super) fn try_reports(&mut self) -> Option<(Account, Vec<Report>)> {
+        self.queue.try_recv().ok()
     }
 
     /// Has every account asked for what is wanted of it, and nothing else.

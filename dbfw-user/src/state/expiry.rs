@@ -147,10 +147,10 @@ impl Expiry {
         is_steady && !std::mem::replace(&mut self.was_steady, is_steady)
     }
 
-    /// The moment that expiries are compared with: never before the last one of an earlier run,
-    /// while this clock has not proved better.
+    /// The moment of the last look, which expiries are compared with: never before the last one of
+    /// an earlier run, while this clock has not proved better.
     pub(crate) fn now(&self) -> Timestamp {
-        self.at(Reading::now())
+        self.at(self.last)
     }
 
     fn at(&self, reading: Reading) -> Timestamp {

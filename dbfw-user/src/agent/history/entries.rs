@@ -10,7 +10,7 @@ use super::{
 use crate::{
     agent::{
         connections::CutQuery,
-        enforced::{Decision, Enforced},
+        trust::{Decision, Enforced},
     },
     config::DatabaseConfig,
     policy::DatabasePolicy,
@@ -93,15 +93,15 @@ impl History {
             }
             Decision::Refused { new: true, .. } => {
                 let Some(enforced) = enforced else { return };
-                let Some(refused) = &enforced.refused else { return };
+                let Some(refused) = enforced.refused() else { return };
                 let entry = Entry {
                     guard: Some(refused.guard().into()),
-                    plan: Some(refused.id.clone()),
+                    plan: Some(refused.id().to_owned()),
                     message: Some(refused.message()),
                     ..entry(Kind::Refused, generation)
                 };
                 Pending {
-                    entry: with_prefixes(entry, &[], &refused.lost),
+                    entry: with_prefixes(entry, &[], refused.lost()),
                     connections: CutQuery::of_refused(database, enforced),
                 }
             }

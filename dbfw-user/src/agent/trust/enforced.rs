@@ -23,15 +23,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The rules of one database.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Enforced {
+pub(in crate::agent) struct Enforced {
     /// Addresses from the configuration and from `dbfw trust`.
     plain: Vec<Rule>,
     /// The provider's rules and whatever had to be resolved.
     guarded: Vec<Rule>,
     /// The time at which a list of the provider was last accepted.
-    pub(super) accepted_at: Option<Timestamp>,
+    accepted_at: Option<Timestamp>,
     /// The change that a guard refused.
-    pub(super) refused: Option<Refused>,
+    refused: Option<Refused>,
     /// The prefixes a loss was measured by when it was first refused. What came in since makes it
     /// no smaller.
     measure: Option<BTreeSet<Prefix>>,
@@ -73,30 +73,45 @@ pub(super) enum ListPart {
 
 /// A change that a guard refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
+pub(in crate::agent) struct Refused {
     /// Eight hexadecimal digits of the change's content: who confirms it names it.
-    pub(super) id: String,
+    id: String,
     /// The reason.
     refusal: Refusal,
     /// The prefixes it would take away.
-    pub(super) lost: Vec<Prefix>,
+    lost: Vec<Prefix>,
     /// The prefixes that would be trusted instead.
-    pub(super) kept: Arc<[Prefix]>,
+    kept: Arc<[Prefix]>,
 }
 
 impl Refused {
+    /// The plan's id: who confirms the change names it.
+    pub(in crate::agent) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The prefixes that the change would take away.
+    pub(in crate::agent) fn lost(&self) -> &[Prefix] {
+        &self.lost
+    }
+
+    /// The prefixes that would be trusted instead.
+    pub(in crate::agent) fn kept(&self) -> &Arc<[Prefix]> {
+        &self.kept
+    }
+
     /// The guard.
-    pub(super) fn guard(&self) -> Guard {
+    pub(in crate::agent) fn guard(&self) -> Guard {
         self.refusal.guard()
     }
 
     /// The reason, and the way to let it through.
-    pub(super) fn message(&self) -> String {
+    pub(in crate::agent) fn message(&self) -> String {
         format!("{}; {}", self.refusal, self.refusal.fix(&self.id))
     }
 
     /// The command that lets it through; empty: only a change of the configuration.
-    pub(super) fn command(&self) -> String {
+    pub(in crate::agent) fn command(&self) -> String {
         match self.guard().takes_a_word() {
             true => format!("dbfw reload --confirm {}", self.id),
             false => String::new(),
@@ -106,7 +121,7 @@ impl Refused {
 
 /// The decision about a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Decision {
+pub(in crate::agent) enum Decision {
     /// It is in force from now on, and it differs from before.
     Accepted {
         /// A human had to say so: the id of the plan.
@@ -146,6 +161,23 @@ impl Enforced {
         Self { guarded: prefixes.into_iter().map(rule).collect(), ..Self::default() }
     }
 
+    /// The time at which a list of the provider was last accepted.
+    pub(super) fn accepted_at(&self) -> Option<Timestamp> {
+        self.accepted_at
+    }
+
+    /// The change that a guard refused.
+    pub(in crate::agent) fn refused(&self) -> Option<&Refused> {
+        self.refused.as_ref()
+    }
+
+    /// Notes that the list in force was confirmed at `read_at`.
+    pub(super) fn confirm(&mut self, read_at: Timestamp) {
+        if self.refused.is_none() && self.accepted_at.is_some() {
+            self.accepted_at = Some(read_at);
+        }
+    }
+
     /// Moves every moment it remembers, after the clock was stepped.
     pub(super) fn move_moments(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
         self.accepted_at.iter_mut().for_each(adjust);
@@ -163,7 +195,7 @@ impl Enforced {
     }
 
     /// The prefixes that the operator wrote as addresses.
-    pub(super) fn plain_prefixes(&self) -> impl Iterator<Item = &Prefix> {
+    pub(in crate::agent) fn plain_prefixes(&self) -> impl Iterator<Item = &Prefix> {
         self.plain.iter().flat_map(|rule| rule.prefixes.iter())
     }
 

@@ -1,11 +1,11 @@
-//! Giving up what is not needed any more.
+//! The process: the capabilities it gives up, and its allocator's settings.
 //!
 //! Reading other users' files is given up first: what is read at the start is what can be read
 //! later, and what the unit lets the agent read is what it reads when it is started by hand.
-//! Loading programs and attaching needs CAP_NET_ADMIN, loading fast ones CAP_PERFMON. Afterwards everything goes through
-//! descriptors the agent holds: map updates, attaching to new interfaces, replacing a link's
-//! program and pinning need no capability (measured on 6.18). CAP_BPF stays: a larger table
-//! of hosts is a new map.
+//! Loading programs and attaching needs CAP_NET_ADMIN, loading fast ones CAP_PERFMON. Afterwards
+//! everything goes through descriptors the agent holds: map updates, attaching to new interfaces,
+//! replacing a link's program and pinning need no capability (measured on 6.18). CAP_BPF stays: a
+//! larger table of hosts is a new map.
 
 use std::io;
 
@@ -14,9 +14,21 @@ use nix::unistd::{Gid, Group, getgroups, setgroups};
 
 use crate::datapath::GROUP;
 
-/// Fails unless the agent can do its work; better here than half-way, with a reason that
-/// leads astray.
-pub(super) fn check() -> io::Result<()> {
+/// Blocks from this many bytes on go back to the kernel when they are freed. Unless it is set,
+/// glibc raises it to the largest block that was ever freed, and keeps what a long list once
+/// took (mallopt(3), M_MMAP_THRESHOLD).
+#[cfg(target_env = "gnu")]
+const LARGE: libc::c_int = 256 << 10;
+
+/// Arenas: one for the loop, one for the other threads.
+#[cfg(target_env = "gnu")]
+const ARENAS: libc::c_int = 2;
+
+/// Checks that the agent has the capabilities it cannot work without.
+///
+/// # Errors
+/// One of them is missing.
+pub(super) fn check_capabilities() -> io::Result<()> {
     let lacks = |capability: &Capability| {
         !caps::has_cap(None, CapSet::Effective, *capability).unwrap_or(false)
     };
@@ -97,4 +109,23 @@ pub(super) fn drop_capabilities() {
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
         tracing::warn!(%error, "cannot switch off core dumps");
     }
+}
+
+/// Makes the allocator give large blocks back to the kernel when they are freed: the agent lives for
+/// months, works a few milliseconds an hour, and shares its host with a database.
+pub(super) fn set_up_allocator() {
+    #[cfg(target_env = "gnu")]
+    for (option, value) in [(libc::M_MMAP_THRESHOLD, LARGE), (libc::M_ARENA_MAX, ARENAS)] {
+        // SAFETY: sets a number in the allocator, which takes its own lock.
+        if unsafe { libc::mallopt(option, value) } == 0 {
+            tracing::debug!(option, value, "mallopt refused a value");
+        }
+    }
+}
+
+/// Gives free memory back to the kernel: after work that took many small blocks.
+pub(super) fn trim_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes the allocator's own locks and frees nothing that is in use.
+    let _ = unsafe { libc::malloc_trim(0) };
 }

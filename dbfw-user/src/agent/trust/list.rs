@@ -6,31 +6,30 @@ use jiff::Timestamp;
 
 use crate::{
     answers::{Cause, ListId, ListOutcome, SourceList},
-    source::{Prefix, TrustedSource},
+    source::{Origin, Prefix, TrustedSource},
 };
 
 /// The last good list of a database's provider, and the state of its provider. What of it is in
-/// force is [`super::enforced::Enforced`]'s to say.
+/// force is up to [`super::Enforced`].
 #[derive(Clone, Debug)]
 pub(super) struct List {
-    /// Its name.
-    pub(super) id: ListId,
-    /// Its name as text, for origins and logs.
-    pub(super) provider: Arc<str>,
+    id: ListId,
+    /// The id as text, for origins and logs.
+    name: Arc<str>,
     /// Its worker looks at it all the time, so that it was good until a failure is reported.
     is_watched: bool,
     /// The last good list; `None`: there never was one.
     answer: Option<Arc<SourceList>>,
     /// The time at which it was last confirmed.
-    pub(super) read_at: Option<Timestamp>,
+    read_at: Option<Timestamp>,
     /// The error of the last try.
-    pub(super) error: Option<(Cause, String)>,
+    error: Option<(Cause, String)>,
     /// It is from the snapshot: nothing was read since the start.
-    pub(super) from_snapshot: bool,
+    from_snapshot: bool,
     /// Since when the provider says that there is no such list.
     gone_since: Option<Timestamp>,
     /// It was gone for long enough to be believed.
-    pub(super) is_gone: bool,
+    is_gone: bool,
 }
 
 impl List {
@@ -38,7 +37,7 @@ impl List {
     pub(super) fn new(id: &ListId) -> Self {
         Self {
             id: id.clone(),
-            provider: id.to_string().into(),
+            name: id.to_string().into(),
             is_watched: matches!(id, ListId::File(_)),
             answer: None,
             read_at: None,
@@ -102,6 +101,41 @@ impl List {
                 changed
             }
         }
+    }
+
+    /// The id of the list.
+    pub(super) fn id(&self) -> &ListId {
+        &self.id
+    }
+
+    /// The id as text, for logs.
+    pub(super) fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
+    /// The origin of the list's rules.
+    pub(super) fn origin(&self) -> Origin {
+        Origin::Provider(self.name())
+    }
+
+    /// The time at which the list was last confirmed.
+    pub(super) fn read_at(&self) -> Option<Timestamp> {
+        self.read_at
+    }
+
+    /// The error of the last try.
+    pub(super) fn error(&self) -> Option<&(Cause, String)> {
+        self.error.as_ref()
+    }
+
+    /// Whether the list is from the snapshot, and nothing was read since the start.
+    pub(super) fn is_restored(&self) -> bool {
+        self.from_snapshot
+    }
+
+    /// Whether the provider has said for long enough that the list does not exist.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone
     }
 
     /// The last good list; `None`: there never was one.

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Whether this is what an empty list meant, whichever provider's it was.
-pub(in crate::agent) fn is_everybody(rule: &Rule) -> bool {
+pub(in crate::agent::trust) fn is_everybody(rule: &Rule) -> bool {
     rule.kind == RuleKind::Everybody
 }
 
@@ -25,12 +25,12 @@ pub(super) fn is_live(rule: &Rule, now: Timestamp) -> bool {
 }
 
 /// Whether it is of the provider's list.
-pub(in crate::agent) fn is_listed(rule: &Rule) -> bool {
+pub(in crate::agent::trust) fn is_listed(rule: &Rule) -> bool {
     matches!(rule.origin, Origin::Provider(_))
 }
 
 /// Whether it was found in the maps.
-pub(in crate::agent) fn is_adopted(rule: &Rule) -> bool {
+pub(in crate::agent::trust) fn is_adopted(rule: &Rule) -> bool {
     matches!(rule.kind, RuleKind::Adopted(_))
 }
 

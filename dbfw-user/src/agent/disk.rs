@@ -1,0 +1,242 @@
+//! What is on disk: the snapshot and the refused sources, written beside the loop.
+
+use std::{
+    fmt, fs,
+    future::pending,
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+
+use super::{configuration::LastGood, process};
+use crate::{
+    state::{
+        files,
+        snapshot::{Snapshot, SnapshotError},
+    },
+    traffic::refused::RefusedSources,
+};
+
+/// Time between two snapshots that differ only in when answers were confirmed: an age that is
+/// read back after a restart is wrong by no more.
+const CONFIRMED_EVERY: Duration = Duration::from_secs(300);
+
+/// Time between two writes of the refused sources.
+const REFUSED_EVERY: Duration = Duration::from_secs(60);
+
+/// Reads the refused sources of an earlier run. A file that cannot be used is set aside: it
+/// decides nothing.
+pub(super) fn load_refused(state_dir: &Path) -> RefusedSources {
+    let path = refused_path(state_dir);
+    let Ok(text) = fs::read(&path) else { return RefusedSources::default() };
+    RefusedSources::from_json(&text).unwrap_or_else(|error| {
+        tracing::warn!("{} cannot be used and is set aside: {error}", path.display());
+        let _ = files::set_aside(&path);
+        RefusedSources::default()
+    })
+}
+
+fn refused_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("refused.json")
+}
+
+/// The files that the agent keeps for its next run, and the problems with them.
+#[derive(Debug)]
+pub(super) struct Disk {
+    /// The policy in force is not in the snapshot yet.
+    changed: bool,
+    /// Answers were confirmed since the last snapshot.
+    confirmed: bool,
+    /// The time at which the last snapshot was begun.
+    snapshot_begun: Instant,
+    snapshot: Write<SnapshotError>,
+    /// The error of the last snapshot.
+    snapshot_error: Option<String>,
+    refused_begun: Instant,
+    refused: Write<io::Error>,
+    /// Problems that last until a restart.
+    problems: Vec<String>,
+}
+
+/// A write that has ended.
+#[derive(Debug)]
+pub(super) enum Written {
+    /// The snapshot's.
+    Snapshot(Result<(), SnapshotError>),
+    /// The refused sources'.
+    Refused(io::Result<()>),
+}
+
+/// A write on another thread.
+struct Write<E> {
+    task: Option<JoinHandle<Result<(), E>>>,
+    /// The error of a write whose thread ended early.
+    lost: fn(JoinError) -> E,
+}
+
+impl Disk {
+    /// Nothing is written yet, and nothing has to be.
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            changed: false,
+            confirmed: false,
+            snapshot_begun: now,
+            snapshot: Write::new(|error| SnapshotError::Lost(error.to_string())),
+            snapshot_error: None,
+            refused_begun: now,
+            refused: Write::new(io::Error::other),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Logs a problem that lasts until a restart, and keeps it for the status.
+    pub(super) fn add_problem(&mut self, problem: String) {
+        tracing::error!("{problem}");
+        self.problems.push(problem);
+    }
+
+    /// The problems, for the status.
+    pub(super) fn problems(&self) -> impl Iterator<Item = String> {
+        self.snapshot_error.iter().chain(&self.problems).cloned()
+    }
+
+    /// Notes that the policy in force is another than the snapshot's.
+    pub(super) fn policy_changed(&mut self) {
+        self.changed = true;
+    }
+
+    /// Notes that answers were confirmed.
+    pub(super) fn answers_confirmed(&mut self) {
+        self.confirmed = true;
+    }
+
+    /// Whether a snapshot is being written.
+    pub(super) fn is_saving(&self) -> bool {
+        self.snapshot.is_under_way()
+    }
+
+    /// Whether the last snapshot failed.
+    pub(super) fn save_failed(&self) -> bool {
+        self.snapshot_error.is_some()
+    }
+
+    /// Whether there is something new for a snapshot.
+    pub(super) fn is_save_due(&self) -> bool {
+        self.changed || (self.confirmed && self.snapshot_begun.elapsed() >= CONFIRMED_EVERY)
+    }
+
+    /// Begins to write a snapshot, then the configuration it belongs to.
+    pub(super) fn begin_save(
+        &mut self,
+        state_dir: &Path,
+        snapshot: Snapshot,
+        last_good: Option<LastGood>,
+    ) {
+        (self.changed, self.confirmed) = (false, false);
+        self.snapshot_begun = Instant::now();
+        let state_dir = state_dir.to_owned();
+        self.snapshot.begin(move || {
+            snapshot.save(&state_dir)?;
+            match last_good {
+                Some(last_good) => last_good.save(&state_dir).map_err(SnapshotError::Config),
+                None => Ok(()),
+            }
+        });
+    }
+
+    /// Waits until a write has ended, for ever if none is under way. Can be cancelled at any time.
+    pub(super) async fn written(&mut self) -> Written {
+        tokio::select! {
+            result = self.snapshot.done() => Written::Snapshot(result),
+            result = self.refused.done() => Written::Refused(result),
+        }
+    }
+
+    /// Waits until the snapshot is written, for ever if none is under way.
+    pub(super) async fn snapshot_written(&mut self) -> Result<(), SnapshotError> {
+        self.snapshot.done().await
+    }
+
+    /// Notes whether the snapshot was written. Returns whether it was.
+    pub(super) fn saved(&mut self, result: Result<(), SnapshotError>) -> bool {
+        process::trim_memory();
+        self.snapshot_error = result.err().map(|error| error.to_string());
+        if let Some(error) = &self.snapshot_error {
+            self.changed = true;
+            tracing::error!("the policy is in force, but a restart would not know it: {error}");
+        }
+        self.snapshot_error.is_none()
+    }
+
+    /// Begins to write the refused sources if there are new ones and it is time.
+    pub(super) fn save_refused(&mut self, state_dir: &Path, refused: &mut RefusedSources) {
+        if self.refused_begun.elapsed() >= REFUSED_EVERY {
+            self.refused_begun = Instant::now();
+            self.begin_save_refused(state_dir, refused);
+        }
+    }
+
+    fn begin_save_refused(&mut self, state_dir: &Path, refused: &mut RefusedSources) {
+        if self.refused.is_under_way() || !refused.dirty() {
+            return;
+        }
+        let path = refused_path(state_dir);
+        let text = refused.to_json().map_err(io::Error::other);
+        refused.clean();
+        self.refused.begin(move || files::replace(&path, &text?, files::Readers::Group));
+    }
+
+    /// Notes whether the refused sources were written.
+    pub(super) fn refused_saved(&self, result: io::Result<()>, refused: &mut RefusedSources) {
+        if let Err(error) = result {
+            refused.not_saved();
+            tracing::warn!(%error, "cannot save the refused sources: a restart would forget them");
+        }
+    }
+
+    /// Writes the refused sources, and waits until that is done.
+    pub(super) async fn finish_refused(&mut self, state_dir: &Path, refused: &mut RefusedSources) {
+        if self.refused.is_under_way() {
+            let result = self.refused.done().await;
+            self.refused_saved(result, refused);
+        }
+        self.begin_save_refused(state_dir, refused);
+        if self.refused.is_under_way() {
+            let result = self.refused.done().await;
+            self.refused_saved(result, refused);
+        }
+    }
+}
+
+impl<E: Send + 'static> Write<E> {
+    fn new(lost: fn(JoinError) -> E) -> Self {
+        Self { task: None, lost }
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.task.is_some()
+    }
+
+    fn begin(&mut self, write: impl FnOnce() -> Result<(), E> + Send + 'static) {
+        self.task = Some(spawn_blocking(write));
+    }
+
+    async fn done(&mut self) -> Result<(), E> {
+        let Some(task) = &mut self.task else { return pending().await };
+        let result = task.await.unwrap_or_else(|error| Err((self.lost)(error)));
+        self.task = None;
+        result
+    }
+}
+
+impl<E> fmt::Debug for Write<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Write").field("task", &self.task.is_some()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+use jiff::Timestamp;
+
+use super::*;
+use crate::policy::SlotTable;
+
+fn snapshot() -> Snapshot {
+    Snapshot {
+        generation: 3,
+        written_at: Timestamp::UNIX_EPOCH,
+        slots: SlotTable::default(),
+        databases: Vec::new(),
+        answers: Vec::new(),
+        ended: [].into(),
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_due_at_once_and_a_confirmation_with_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut disk = Disk::new();
+    assert!(!disk.is_save_due());
+    disk.answers_confirmed();
+    assert!(!disk.is_save_due(), "an age may be five minutes wrong");
+    disk.snapshot_begun -= CONFIRMED_EVERY;
+    assert!(disk.is_save_due());
+
+    disk.policy_changed();
+    disk.begin_save(directory.path(), snapshot(), None);
+    assert!(disk.is_saving() && !disk.is_save_due());
+    let Written::Snapshot(result) = disk.written().await else { panic!("nothing else is written") };
+    assert!(disk.saved(result) && !disk.is_saving());
+    assert_eq!(Snapshot::load(directory.path()).unwrap(), snapshot());
+}
+
+#[tokio::test]
+async fn a_snapshot_that_was_not_written_is_a_problem_until_one_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut disk = Disk::new();
+    disk.add_problem("the directory is odd".to_owned());
+    disk.begin_save(&directory.path().join("missing"), snapshot(), None);
+    let result = disk.snapshot_written().await;
+    assert!(!disk.saved(result) && disk.save_failed() && disk.is_save_due());
+    assert_eq!(disk.problems().count(), 2, "{:?}", disk.problems().collect::<Vec<_>>());
+
+    disk.begin_save(directory.path(), snapshot(), None);
+    let result = disk.snapshot_written().await;
+    assert!(disk.saved(result) && !disk.save_failed());
+    assert_eq!(disk.problems().collect::<Vec<_>>(), ["the directory is odd"]);
+}
+
+#[tokio::test]
+async fn a_write_that_ends_early_is_an_error() {
+    let mut disk = Disk::new();
+    disk.snapshot.begin(|| panic!("on purpose"));
+    let result = disk.snapshot_written().await;
+    assert!(matches!(result, Err(SnapshotError::Lost(_))), "{result:?}");
+}
+
+#[tokio::test]
+async fn refused_sources_survive_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut disk = Disk::new();
+    let mut refused = load_refused(directory.path());
+    disk.finish_refused(directory.path(), &mut refused).await;
+    assert!(!refused_path(directory.path()).exists(), "there is nothing to write");
+    std::fs::write(refused_path(directory.path()), "[{").unwrap();
+    load_refused(directory.path());
+    assert!(directory.path().join("refused.json.bad").exists(), "a damaged file is set aside");
+}

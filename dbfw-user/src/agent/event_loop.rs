@@ -1,0 +1,377 @@
+//! The loop: one event after the other, then the kernel follows.
+
+use std::{collections::BTreeSet, future::pending, io, pin::pin, time::Duration};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use super::{
+    Agent,
+    disk::Written,
+    kernel::Applied,
+    requests::{reload::reload_from_disk, status::scrape},
+    trust::Learned,
+};
+use crate::{
+    config::DatabaseConfig,
+    control::server::Call,
+    protection::Protection,
+    provider::worker::{Account, Report},
+    readers::drops::Names,
+    state::{
+        expiry::{Reading, Step},
+        local::LocalChange,
+        snapshot::SnapshotError,
+    },
+    traffic::drops::Clock,
+};
+
+/// Time between two readings of protection from the kernel.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Longest wait of a start or a reload for lists in files.
+const FILES_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Everything that can wake the loop.
+#[derive(Debug)]
+enum Event {
+    /// A second has passed: protection is read back from the kernel.
+    Tick,
+    /// A trusted source has expired.
+    Expiry,
+    /// A worker reports.
+    Learned(Account, Vec<Report>),
+    /// Interfaces or their addresses came, went or changed.
+    Links,
+    /// The kernel wrote drop events.
+    Drops,
+    /// A change of the sources added by hand was written, or not.
+    LocalSaved(LocalChange, io::Result<()>),
+    /// The snapshot or the refused sources were written, or not.
+    Written(Written),
+    /// SIGHUP.
+    Reload,
+    /// A request over the control socket.
+    Call(Call),
+    /// A scrape of the metrics.
+    Scrape(oneshot::Sender<String>),
+    /// SIGTERM or SIGINT.
+    Shutdown,
+}
+
+/// Queues of the events that come from other tasks.
+pub(super) struct Queues {
+    pub(super) links: mpsc::Receiver<()>,
+    pub(super) calls: mpsc::Receiver<Call>,
+    pub(super) scrapes: mpsc::Receiver<oneshot::Sender<String>>,
+}
+
+impl Agent {
+    /// Handles events until SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    /// A signal cannot be caught.
+    pub(super) async fn run(&mut self, mut queues: Queues) -> anyhow::Result<()> {
+        let mut hangup = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
+        let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            if !self.readiness.is_announced() {
+                let protection = self.protection();
+                self.readiness.announce(&protection);
+            }
+            if !self.disk.save_failed() {
+                self.begin_save();
+            }
+            let event = tokio::select! {
+                _ = terminate.recv() => Event::Shutdown,
+                _ = interrupt.recv() => Event::Shutdown,
+                _ = hangup.recv() => Event::Reload,
+                Some(()) = queues.links.recv() => Event::Links,
+                (account, reports) = self.workers.reports() => Event::Learned(account, reports),
+                () = until(self.kernel.next_expiry()) => Event::Expiry,
+                _ = ticks.tick() => Event::Tick,
+                Some(call) = queues.calls.recv() => Event::Call(call),
+                Some(reply) = queues.scrapes.recv() => Event::Scrape(reply),
+                () = self.kernel.has_events() => Event::Drops,
+                written = self.disk.written() => Event::Written(written),
+                (change, result) = self.trust.local_mut().saved() => {
+                    Event::LocalSaved(change, result)
+                }
+            };
+            if matches!(event, Event::Shutdown) {
+                self.finish_changes().await;
+                return Ok(());
+            }
+            self.handle(event).await;
+            if self.must_converge
+                && let Err(error) = self.converge()
+            {
+                tracing::debug!(%error, "will retry within a second");
+            }
+        }
+    }
+
+    async fn handle(&mut self, event: Event) {
+        // Before anything is judged by a clock that was set since the last event.
+        if let Some(step) = self.trust.follow_clock(Reading::now()) {
+            self.clock_stepped(step);
+        }
+        match event {
+            Event::Tick => self.tick().await,
+            Event::Expiry => self.expire(),
+            Event::Learned(account, reports) => {
+                self.learn(account, reports);
+                // All that is waiting at once: one change for the kernel.
+                while let Some((account, reports)) = self.workers.try_reports() {
+                    self.learn(account, reports);
+                }
+            }
+            Event::Written(Written::Snapshot(result)) => self.saved(result),
+            Event::Written(Written::Refused(result)) => {
+                self.disk.refused_saved(result, self.traffic.refused_mut());
+            }
+            Event::LocalSaved(change, result) => self.change_saved(change, result),
+            Event::Links => {
+                self.kernel.look_at_interfaces(&self.config.agent).await;
+                self.kernel.follow_own_addresses().await;
+            }
+            Event::Drops => self.take_drops(),
+            Event::Reload => reload_from_disk(self, "SIGHUP").await,
+            Event::Call(call) => self.answer(call).await,
+            Event::Scrape(reply) => {
+                // Fails only if the client is gone.
+                let _ = reply.send(scrape(self));
+            }
+            Event::Shutdown => {}
+        }
+    }
+
+    async fn tick(&mut self) {
+        self.verify().await;
+        self.kernel.follow_own_addresses().await;
+        self.kernel.retire_others(&self.config.agent);
+        // A save that failed is retried once a tick.
+        self.begin_save();
+        self.readiness.beat();
+        if self.trust.age(&self.config) {
+            self.reevaluate_all(&BTreeSet::new());
+        }
+        self.disk.save_refused(&self.config.agent.state_dir, self.traffic.refused_mut());
+        self.kernel.refill_events(self.config.agent.events_per_second);
+        #[cfg(feature = "bpf-log")]
+        self.kernel.flush_log();
+        self.traffic.measure(self.kernel.dropped());
+        // A clock that was set may have passed an expiry without the timer noticing.
+        if self.kernel.next_expiry().is_some_and(|at| at <= self.trust.now()) {
+            self.expire();
+        }
+        if self.trust.clock_became_steady() {
+            self.trust.end_expired(&self.config);
+        }
+        self.must_converge |= self.kernel.apply_failed();
+        if self.files.are_good_again() {
+            reload_from_disk(self, "agent").await;
+        }
+    }
+
+    /// Makes the workers and the kernel follow what is trusted now.
+    ///
+    /// # Errors
+    /// The kernel refused the policy. The last one stays in force, and the status says why until
+    /// a later call succeeds.
+    pub(super) fn converge(&mut self) -> Result<Applied, String> {
+        self.must_converge = false;
+        self.follow_demand();
+        let now = self.trust.now();
+        let rules = |database: &DatabaseConfig| self.trust.rules(&database.name);
+        let applied = self.kernel.apply(&self.config, now, rules)?;
+        for id in &applied.retired_ids {
+            self.traffic.forget_id(*id);
+        }
+        let (before, after) = (applied.before.databases(), self.kernel.policy().databases());
+        self.history.record_change(self.kernel.generation(), before, after, now);
+        if applied.changed {
+            self.disk.policy_changed();
+        }
+        Ok(applied)
+    }
+
+    /// Has the workers ask for what is wanted now, and nothing else.
+    pub(super) fn follow_demand(&mut self) {
+        let demands = self.trust.follow_demand(&self.config);
+        self.workers.follow(&self.config, &demands);
+    }
+
+    /// Puts what is known of these databases in force, as far as the guards allow, with the
+    /// refused plans in `confirmed`. The kernel follows with [`Self::converge`].
+    pub(super) fn reevaluate<'a>(
+        &mut self,
+        names: impl IntoIterator<Item = &'a str>,
+        confirmed: &BTreeSet<String>,
+    ) {
+        self.must_converge = true;
+        for name in names {
+            let mut databases = self.config.databases.iter();
+            let Some(database) = databases.find(|database| database.name == name) else { continue };
+            let decision = self.trust.reevaluate(&self.config, database, confirmed);
+            let enforced = self.trust.enforced(name);
+            let generation = self.kernel.generation();
+            self.history.record_decision(generation, database, &decision, enforced);
+        }
+    }
+
+    /// [`Self::reevaluate`] for every database.
+    pub(super) fn reevaluate_all(&mut self, confirmed: &BTreeSet<String>) {
+        let names: Vec<String> =
+            self.config.databases.iter().map(|database| database.name.clone()).collect();
+        self.reevaluate(names.iter().map(String::as_str), confirmed);
+    }
+
+    /// Takes in what a worker reports.
+    fn learn(&mut self, account: Account, reports: Vec<Report>) {
+        let Learned { databases, rounds } = self.trust.learn(&self.config, account, reports);
+        if !databases.is_empty() {
+            self.reevaluate(databases.iter().map(String::as_str), &BTreeSet::new());
+        }
+        for took in rounds {
+            self.end_round(account, took);
+        }
+    }
+
+    /// Ends a round over everything an account was asked for.
+    fn end_round(&mut self, account: Account, took: Duration) {
+        self.workers.round(account, took);
+        if account != Account::Files {
+            self.disk.answers_confirmed();
+        }
+        for database in self.trust.end_round(&self.config, account) {
+            let outcome = self.trust.outcome(&self.config, &database);
+            self.sync.finished(&database, took, outcome);
+        }
+    }
+
+    /// Waits until every list in a file was read and taken in: at most [`FILES_PATIENCE`]. A list
+    /// that was not read by then counts as soon as it is.
+    pub(super) async fn read_files(&mut self) {
+        let Some(mut done) = self.workers.refresh_files() else { return };
+        let mut late = pin!(sleep(FILES_PATIENCE));
+        loop {
+            tokio::select! {
+                biased;
+                (account, reports) = self.workers.reports() => self.learn(account, reports),
+                _ = &mut done => return,
+                () = &mut late => {
+                    tracing::warn!(
+                        "reading the lists takes longer than {} s: going on without them",
+                        FILES_PATIENCE.as_secs()
+                    );
+                    return;
+                }
+            }
+        }
+    }
+
+    fn expire(&mut self) {
+        self.trust.end_expired(&self.config);
+        self.reevaluate_all(&BTreeSet::new());
+    }
+
+    /// Evaluates everything again after the clock was stepped.
+    fn clock_stepped(&mut self, step: Step) {
+        if step.by().is_zero() {
+            tracing::info!("the clock ran steadily for ten minutes: expiries are judged by it");
+        } else {
+            tracing::warn!(
+                "the clock was set by {:#}: every expiry is judged again, and nothing ends for \
+                 good for ten minutes",
+                step.by()
+            );
+        }
+        step.adjust(&mut self.started_at);
+        self.expire();
+    }
+
+    fn take_drops(&mut self) {
+        let events = self.kernel.take_events();
+        let Ok(clock) = Clock::read() else { return };
+        let kernel = &self.kernel;
+        let names = Names {
+            database: &|id| kernel.database_name(id),
+            interface: &|index| kernel.interface_name(index),
+            clock,
+        };
+        self.traffic.record(&events, &names);
+    }
+
+    /// Reads everything back from the kernel, repairs what does not hold, and announces it.
+    pub(super) async fn verify(&mut self) {
+        self.kernel.verify(&self.config.agent).await;
+        let protection = self.protection();
+        self.readiness.follow(&protection);
+    }
+
+    /// Whether the configuration is in force.
+    pub(super) fn protection(&self) -> Protection {
+        self.kernel.protection(&self.config.agent, self.files.degradation())
+    }
+
+    /// Begins to write the policy in force to disk, and its configuration once that was read
+    /// back, unless a write is under way or there is nothing new.
+    fn begin_save(&mut self) {
+        if self.disk.is_saving() {
+            return;
+        }
+        let holds = self.files.are_unsaved() && self.protection().ready().is_ok();
+        let last_good = holds.then(|| self.files.take_unsaved(&self.config)).flatten();
+        if !self.disk.is_save_due() && last_good.is_none() {
+            return;
+        }
+        self.trust.note_ended(&self.config);
+        let snapshot = self.trust.snapshot(
+            self.kernel.generation(),
+            self.kernel.slots().clone(),
+            self.kernel.policy().databases(),
+        );
+        self.disk.begin_save(&self.config.agent.state_dir, snapshot, last_good);
+    }
+
+    /// Notes whether the snapshot was written. Failure is reported and changes nothing else.
+    fn saved(&mut self, result: Result<(), SnapshotError>) {
+        if !self.disk.saved(result) {
+            self.files.not_saved();
+        }
+    }
+
+    /// Leaves the policy in force and the refused sources on disk.
+    pub(super) async fn finish_saves(&mut self) {
+        if self.disk.is_saving() {
+            let result = self.disk.snapshot_written().await;
+            self.saved(result);
+        }
+        self.begin_save();
+        if self.disk.is_saving() {
+            let result = self.disk.snapshot_written().await;
+            self.saved(result);
+        }
+        let state_dir = &self.config.agent.state_dir;
+        self.disk.finish_refused(state_dir, self.traffic.refused_mut()).await;
+    }
+}
+
+async fn until(at: Option<Timestamp>) {
+    match at {
+        Some(at) => {
+            let left = at.duration_since(Timestamp::now());
+            sleep(left.try_into().unwrap_or(Duration::ZERO)).await;
+        }
+        None => pending().await,
+    }
+}

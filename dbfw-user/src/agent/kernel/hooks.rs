@@ -1,0 +1,497 @@
+//! The programs' attachments: kept on every covered interface, and read back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rtnetlink::Handle;
+
+use super::Kernel;
+use crate::{
+    config::AgentConfig,
+    control::wire::{BackstopStatus, InterfaceMode, InterfaceStatus},
+    datapath::{
+        FirstPlace, Gap, HookMode, Interface, KernelVersion,
+        hook::{Choice, Site, overlong},
+        interfaces,
+    },
+    protection::{Coverage, Degradation, Failure, Protection},
+    readers::status,
+};
+
+/// The interfaces of the namespace, and what keeps the programs from being attached to them.
+pub(super) struct Hooks {
+    netlink: Handle,
+    /// Every interface, as of the last look.
+    interfaces: Vec<Interface>,
+    /// The error that kept the interfaces from being listed.
+    list_error: Option<String>,
+    /// The error of each covered interface that is not attached, by name.
+    attach_errors: BTreeMap<String, String>,
+    /// Modes that an interface could not be moved to, by its index.
+    refused_moves: BTreeMap<u32, Vec<HookMode>>,
+    /// Interfaces where another program may run before ours.
+    preceded: BTreeSet<String>,
+    backstop_error: Option<String>,
+    /// Other programs' ids at the socket lookup, as of the start.
+    beside_backstop: Vec<u32>,
+    /// The exempt interfaces in the map; `None`: an earlier agent's.
+    exempt: Option<Vec<u32>>,
+    /// The operator detached everything.
+    detached: bool,
+}
+
+impl Hooks {
+    /// The hooks of the interfaces that there are now.
+    ///
+    /// # Errors
+    /// The interfaces cannot be listed.
+    pub(super) async fn new(netlink: Handle) -> Result<Self, rtnetlink::Error> {
+        let interfaces = interfaces::list(&netlink).await?;
+        Ok(Self {
+            netlink,
+            interfaces,
+            list_error: None,
+            attach_errors: BTreeMap::new(),
+            refused_moves: BTreeMap::new(),
+            preceded: BTreeSet::new(),
+            backstop_error: None,
+            beside_backstop: Vec::new(),
+            exempt: None,
+            detached: false,
+        })
+    }
+
+    /// Whether the operator detached everything.
+    pub(super) fn is_detached(&self) -> bool {
+        self.detached
+    }
+
+    /// Notes whether the operator detached everything.
+    pub(super) fn set_detached(&mut self, detached: bool) {
+        self.detached = detached;
+    }
+}
+
+impl Kernel {
+    /// Takes over what an earlier agent attached, and attaches to the covered interfaces.
+    ///
+    /// # Errors
+    /// The pinned links cannot be read.
+    pub(in crate::agent) async fn attach(&mut self, config: &AgentConfig) -> anyhow::Result<()> {
+        for problem in self.datapath.adopt(&self.hooks.interfaces)? {
+            tracing::warn!("a pinned link cannot be taken over: {problem}");
+        }
+        self.detach_others(config);
+        self.follow_choices(config);
+        self.verify(config).await;
+        self.look_beside_backstop();
+        self.retire_others(config);
+        Ok(())
+    }
+
+    /// The name of an interface by its index.
+    pub(in crate::agent) fn interface_name(&self, index: u32) -> Option<String> {
+        let mut interfaces = self.hooks.interfaces.iter();
+        interfaces.find(|here| here.index == index).map(|here| here.name.clone())
+    }
+
+    /// Looks at the interfaces and attaches to covered ones that have no attachment, before
+    /// they are up if the kernel told of them in time.
+    pub(in crate::agent) async fn look_at_interfaces(&mut self, config: &AgentConfig) {
+        match interfaces::list(&self.hooks.netlink).await {
+            Ok(interfaces) => {
+                self.hooks.interfaces = interfaces;
+                self.hooks.list_error = None;
+            }
+            Err(error) => {
+                self.hooks.list_error = Some(format!("the interfaces cannot be listed: {error}"));
+                tracing::warn!(%error, "cannot list the interfaces");
+                for (interface, why) in self.datapath.check_attachments() {
+                    tracing::error!(%interface, "the attachment was lost: {why}");
+                }
+                return;
+            }
+        }
+        if self.hooks.detached {
+            return;
+        }
+        self.forget_lost();
+        self.follow_names();
+        self.follow_choices(config);
+        let coverage = self.coverage(config);
+        for interface in self.hooks.interfaces.clone() {
+            if coverage.covers(interface.index)
+                && self.datapath.attachment(interface.index).is_none()
+            {
+                self.attach_to(&interface, config);
+            }
+        }
+        let covered: BTreeSet<&str> = self
+            .hooks
+            .interfaces
+            .iter()
+            .filter(|interface| coverage.covers(interface.index))
+            .map(|interface| interface.name.as_str())
+            .collect();
+        self.hooks.attach_errors.retain(|name, _| covered.contains(name.as_str()));
+        self.keep_first();
+        self.update_exempt(config);
+    }
+
+    /// Attaches before all others again where another program was attached before ours.
+    fn keep_first(&mut self) {
+        let mut preceded = BTreeSet::new();
+        for (interface, place) in self.datapath.keep_first() {
+            match place {
+                FirstPlace::Held => {}
+                FirstPlace::TakenBack => tracing::warn!(
+                    %interface,
+                    "{interface}: the programs at the TCX hook changed; ours was attached before \
+                     all others again"
+                ),
+                FirstPlace::GivenUp => {
+                    preceded.insert(interface);
+                }
+                FirstPlace::Refused(error) => {
+                    if !self.hooks.preceded.contains(&interface) {
+                        tracing::error!(%interface, "{interface}: cannot attach before all others: {error}");
+                    }
+                    preceded.insert(interface);
+                }
+            }
+        }
+        self.hooks.preceded = preceded;
+    }
+
+    /// The modes by which a covered interface may be filtered, as it is now.
+    fn choice(&self, interface: &Interface, config: &AgentConfig) -> Choice {
+        let coverage = self.coverage(config);
+        let site = Site {
+            present: &self.hooks.interfaces,
+            covers: &|index| coverage.covers(index),
+            attach: config.attach,
+            has_tcx: self.datapath.has_tcx(),
+            kernel: KernelVersion::running(),
+        };
+        let now = self.datapath.attachment(interface.index).map(|attachment| attachment.mode);
+        Choice::of(interface, now, &site)
+    }
+
+    fn attach_to(&mut self, interface: &Interface, config: &AgentConfig) {
+        let Choice::Modes { modes, why } = self.choice(interface, config) else {
+            self.hooks.attach_errors.remove(&interface.name);
+            return;
+        };
+        match self.datapath.attach(interface, &modes, why.as_ref()) {
+            Ok(()) => {
+                self.hooks.attach_errors.remove(&interface.name);
+                if let Some(attachment) = self.datapath.attachment(interface.index) {
+                    tracing::info!(
+                        interface = %interface.name,
+                        mode = attachment.mode.as_str(),
+                        detail = attachment.detail.as_deref(),
+                        "attached"
+                    );
+                }
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if self.hooks.attach_errors.get(&interface.name) != Some(&error) {
+                    tracing::error!("{error}");
+                }
+                self.hooks.attach_errors.insert(interface.name.clone(), error);
+            }
+        }
+    }
+
+    /// A renamed interface stays attached, whatever the globs say of its new name: a reload
+    /// decides about that.
+    fn follow_names(&mut self) {
+        if let Err(error) = self.datapath.follow_names(&self.hooks.interfaces) {
+            tracing::warn!(%error, "cannot rename a pin");
+        }
+    }
+
+    /// Forgets attachments that do not hold any more.
+    fn forget_lost(&mut self) {
+        for (attachment, why) in self.datapath.check_interfaces(&self.hooks.interfaces) {
+            let interface = &attachment.interface;
+            if self.hooks.interfaces.iter().any(|here| here.index == attachment.index) {
+                tracing::error!(%interface, "the attachment was lost, attaching again: {why}");
+            } else {
+                tracing::info!(%interface, "detached: the interface is gone");
+            }
+        }
+    }
+
+    /// The interfaces that the configuration covers.
+    fn coverage(&self, config: &AgentConfig) -> Coverage {
+        Coverage::of(&self.hooks.interfaces, config)
+    }
+
+    /// Detaches from interfaces that the configuration no longer names.
+    fn detach_others(&mut self, config: &AgentConfig) {
+        let coverage = self.coverage(config);
+        match self.datapath.detach_others(|attachment| coverage.covers(attachment.index)) {
+            Ok(gone) => {
+                for interface in gone {
+                    tracing::info!(%interface, "detached: the configuration no longer names it");
+                }
+            }
+            Err(error) => tracing::error!(%error, "cannot detach"),
+        }
+    }
+
+    /// Follows a new configuration, with [`Self::verify`]: it attaches again what the operator
+    /// detached, and retries moves to another hook.
+    pub(in crate::agent) fn follow_config(&mut self, config: &AgentConfig) {
+        self.hooks.detached = false;
+        self.hooks.refused_moves.clear();
+        self.detach_others(config);
+    }
+
+    /// Attaches by another hook what should not be attached by the one it has: the
+    /// configuration, the MTU or what the interface is made of changed.
+    fn follow_choices(&mut self, config: &AgentConfig) {
+        let coverage = self.coverage(config);
+        for interface in self.hooks.interfaces.clone() {
+            let Some(attachment) = self.datapath.attachment(interface.index) else { continue };
+            let was = attachment.mode;
+            if !coverage.covers(interface.index) {
+                continue;
+            }
+            match self.choice(&interface, config) {
+                choice if choice.allows(was) => {
+                    self.hooks.refused_moves.remove(&interface.index);
+                }
+                Choice::Below => self.leave_to_below(&interface),
+                Choice::Modes { modes, why } => {
+                    if self.hooks.refused_moves.get(&interface.index) == Some(&modes) {
+                        continue;
+                    }
+                    let why = why.as_ref();
+                    match self.datapath.change_mode(&interface, &modes, why) {
+                        Ok(Some(gap)) => self.tell_moved(&interface, was, gap),
+                        Ok(None) => {}
+                        Err(error) => {
+                            tracing::error!("{error}");
+                            self.hooks.refused_moves.insert(interface.index, modes);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell_moved(&self, interface: &Interface, was: HookMode, gap: Gap) {
+        let Some(attachment) = self.datapath.attachment(interface.index) else { return };
+        let (name, was, mode) = (&interface.name, was.as_str(), attachment.mode.as_str());
+        let detail = attachment.detail.as_deref().unwrap_or("as configured");
+        match gap {
+            Gap::None => tracing::info!(
+                interface = %name,
+                "{name}: attached by {mode}, then detached from {was}; every packet was judged \
+                 ({detail})"
+            ),
+            Gap::Backstop => tracing::warn!(
+                interface = %name,
+                "{name}: attached by {mode} after it was detached from {was}; for as long as a \
+                 system call takes, only the backstop judged its packets ({detail})"
+            ),
+        }
+    }
+
+    fn leave_to_below(&mut self, interface: &Interface) {
+        match self.datapath.detach_others(|attachment| attachment.index != interface.index) {
+            Ok(_) => tracing::info!(
+                interface = %interface.name,
+                "{}: detached: the interfaces below it are filtered", interface.name
+            ),
+            Err(error) => tracing::error!(%error, "cannot detach"),
+        }
+    }
+
+    /// Tells the backstop which interfaces are exempt.
+    fn update_exempt(&mut self, config: &AgentConfig) {
+        let exempt = self.coverage(config).exempt().to_vec();
+        if self.hooks.exempt.as_ref() == Some(&exempt) {
+            return;
+        }
+        match self.datapath.set_exempt(&exempt) {
+            Ok(()) => self.hooks.exempt = Some(exempt),
+            Err(error) => tracing::error!(%error, "cannot set the exempt interfaces"),
+        }
+    }
+
+    /// Attaches or detaches the backstop as configured.
+    fn attach_backstop(&mut self, config: &AgentConfig) {
+        if self.hooks.detached {
+            return;
+        }
+        if !config.backstop {
+            self.hooks.backstop_error = None;
+            if let Err(error) = self.datapath.detach_backstop() {
+                tracing::error!(%error, "cannot detach the backstop");
+            }
+            return;
+        }
+        if self.datapath.has_backstop() && self.datapath.check_backstop().is_ok() {
+            self.hooks.backstop_error = None;
+            return;
+        }
+        match self.datapath.attach_backstop() {
+            Ok(()) => self.hooks.backstop_error = None,
+            Err(error) => {
+                if self.hooks.backstop_error.as_ref() != Some(&error) {
+                    tracing::error!("{error}");
+                }
+                self.hooks.backstop_error = Some(error);
+            }
+        }
+    }
+
+    /// Looks for other programs at the socket lookup: at start, because it takes
+    /// CAP_NET_ADMIN.
+    fn look_beside_backstop(&mut self) {
+        match self.datapath.beside_backstop() {
+            Ok(programs) => self.hooks.beside_backstop = programs,
+            Err(error) => {
+                tracing::warn!(%error, "cannot tell whether another program runs beside the backstop");
+            }
+        }
+    }
+
+    /// Reads everything back from the kernel, repairs what does not hold, and says so.
+    pub(in crate::agent) async fn verify(&mut self, config: &AgentConfig) {
+        if !self.hooks.detached {
+            self.look_at_interfaces(config).await;
+            if let Err(why) = self.datapath.check_backstop()
+                && config.backstop
+                && self.datapath.has_backstop()
+            {
+                tracing::error!("the backstop was lost, attaching again: {why}");
+            }
+            self.attach_backstop(config);
+            match self.datapath.repair_pins() {
+                Ok(repaired) if !repaired.is_empty() => {
+                    tracing::error!(
+                        pins = repaired.join(", "),
+                        "pins were missing or not ours, and are restored"
+                    );
+                }
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, "cannot repair the pins"),
+            }
+        }
+    }
+
+    /// Removes what another ABI left pinned, once this one protects.
+    pub(in crate::agent) fn retire_others(&mut self, config: &AgentConfig) {
+        if self.protection(config, None).ready().is_ok()
+            && let Err(error) = self.datapath.retire_others()
+        {
+            tracing::warn!(%error, "cannot remove the pins of another version");
+        }
+    }
+
+    /// Whether the configuration is in force. `stale_files` is the degradation by its files.
+    pub(in crate::agent) fn protection(
+        &self,
+        config: &AgentConfig,
+        stale_files: Option<Degradation>,
+    ) -> Protection {
+        let coverage = self.coverage(config);
+        let mut degradations: Vec<Degradation> =
+            stale_files.into_iter().chain(self.degradations(config)).collect();
+        degradations.extend_from_slice(coverage.degradations());
+        Protection::of(self.failures(&coverage, config), degradations)
+    }
+
+    /// The failures, most serious first.
+    fn failures(&self, coverage: &Coverage, config: &AgentConfig) -> Vec<Failure> {
+        let hooks = &self.hooks;
+        if hooks.detached {
+            return vec![Failure::Detached];
+        }
+        let mut failures = Vec::new();
+        failures.extend(self.datapath.check_programs().err().map(Failure::Programs));
+        failures.extend(hooks.list_error.clone().map(Failure::Interfaces));
+        failures.extend(hooks.attach_errors.values().cloned().map(Failure::Attach));
+        let backstop = config.backstop && hooks.backstop_error.is_none();
+        if self.datapath.attachments().is_empty() && hooks.attach_errors.is_empty() {
+            failures.extend(coverage.nothing_covered(&config.interfaces, backstop));
+        }
+        failures.extend(hooks.backstop_error.clone().map(Failure::Backstop));
+        failures.extend(self.apply_error.clone().map(Failure::Change));
+        failures
+    }
+
+    /// Degradations besides those of the files and of named interfaces, most serious first.
+    fn degradations(&self, config: &AgentConfig) -> impl Iterator<Item = Degradation> {
+        let beside = &self.hooks.beside_backstop;
+        let beside = (config.backstop && !beside.is_empty())
+            .then(|| Degradation::BesideBackstop { programs: beside.clone() });
+        let preceded = self.hooks.preceded.iter();
+        let preceded =
+            preceded.map(|interface| Degradation::ForeignBefore { interface: interface.clone() });
+        beside.into_iter().chain(preceded).chain(self.overlong())
+    }
+
+    /// Interfaces whose MTU is larger than the forced native mode carries.
+    fn overlong(&self) -> impl Iterator<Item = Degradation> {
+        let kernel = KernelVersion::running();
+        self.hooks.interfaces.iter().filter_map(move |interface| {
+            let attachment = self.datapath.attachment(interface.index)?;
+            let too_large = overlong(interface, kernel)?;
+            (attachment.mode == HookMode::Native).then(|| Degradation::MtuTooLarge {
+                interface: interface.name.clone(),
+                mode: attachment.mode,
+                driver: too_large.driver,
+                mtu: interface.mtu,
+                largest: too_large.largest,
+            })
+        })
+    }
+
+    /// The row of every interface, for `dbfw status` and the metrics.
+    pub(in crate::agent) fn interface_status(
+        &self,
+        config: &AgentConfig,
+        protection: &Protection,
+    ) -> Vec<InterfaceStatus> {
+        let interfaces = &self.hooks.interfaces;
+        let attached = self.datapath.attachments().iter().map(|attachment| InterfaceStatus {
+            name: attachment.interface.clone(),
+            ifindex: attachment.index,
+            mode: attachment.mode.into(),
+            healthy: true,
+            detail: attachment.detail.clone(),
+        });
+        let failed = self.hooks.attach_errors.iter().map(|(name, error)| InterfaceStatus {
+            name: name.clone(),
+            ifindex: interfaces.iter().find(|here| here.name == *name).map_or(0, |here| here.index),
+            mode: InterfaceMode::None,
+            healthy: false,
+            detail: Some(error.clone()),
+        });
+        let unfiltered = protection.degradations().iter().filter_map(status::unfiltered);
+        let coverage = self.coverage(config);
+        let below = interfaces.iter().filter(|interface| {
+            coverage.covers(interface.index)
+                && self.datapath.attachment(interface.index).is_none()
+                && self.choice(interface, config) == Choice::Below
+        });
+        let below = below.map(status::filtered_below);
+        attached.chain(failed).chain(unfiltered).chain(below).collect()
+    }
+
+    /// The state of the backstop.
+    pub(in crate::agent) fn backstop_status(&self) -> BackstopStatus {
+        let error = self.datapath.check_backstop().err();
+        let exempt = self.hooks.exempt.iter().flatten();
+        BackstopStatus {
+            healthy: error.is_none(),
+            exempt: exempt.filter_map(|index| self.interface_name(*index)).collect(),
+            detail: self.hooks.backstop_error.clone().or(error),
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! What the kernel holds: the policy in the maps, the attachments, and the drop events.
+
+mod hooks;
+mod own;
+
+use std::{
+    collections::BTreeMap, future::pending, num::NonZeroUsize, sync::Arc,
+    thread::available_parallelism, time::Instant,
+};
+
+use anyhow::Context as _;
+use dbfw_common::{Event, FLAG_DROP_FRAGMENTS, MAX_DATABASES};
+use jiff::Timestamp;
+use rtnetlink::Handle;
+use tokio::io::unix::AsyncFd;
+
+use self::{hooks::Hooks, own::OwnAddresses};
+use crate::{
+    config::{AgentConfig, Config, DatabaseConfig, Fragments},
+    datapath::{Change, DatabaseSlot, Datapath, DatapathError, Events, HookMode, Layer, Reader},
+    policy::{DatabasePolicy, Policy, SlotTable, diff},
+    readers::status::{View, dropped_packets},
+    source::{Prefix, Rule},
+    state::snapshot::Snapshot,
+};
+
+/// The maps and programs, and the policy they hold.
+///
+/// [`Kernel::apply`] alone changes who may connect; everything else keeps the programs attached
+/// and reads.
+pub(super) struct Kernel {
+    datapath: Datapath,
+    reader: Arc<Reader>,
+    /// Database ids by name, as the maps know them.
+    ids: BTreeMap<String, u8>,
+    slots: SlotTable,
+    /// The policy in force.
+    policy: Policy,
+    /// Entries of each set.
+    sizes: BTreeMap<&'static str, u64>,
+    generation: u64,
+    /// The time at which the next source in force expires.
+    next_expiry: Option<Timestamp>,
+    /// The error of the last change, if it was not carried out.
+    apply_error: Option<String>,
+    hooks: Hooks,
+    own: OwnAddresses,
+    events: AsyncFd<Events>,
+    /// Events were read since the budget was last refilled.
+    events_seen: bool,
+}
+
+/// The change that [`Kernel::apply`] made.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Applied {
+    /// Prefixes that came in.
+    pub(super) added: usize,
+    /// Prefixes that went out.
+    pub(super) removed: usize,
+    /// The policy that was in force before.
+    pub(super) before: Policy,
+    /// Ids that no longer stand for the database they stood for.
+    pub(super) retired_ids: Vec<u8>,
+    /// Whether a snapshot of the policy before is out of date.
+    pub(super) changed: bool,
+}
+
+impl Kernel {
+    /// Opens the maps and programs, and looks at the interfaces. Attaches nothing.
+    ///
+    /// # Errors
+    /// The kernel or what is pinned cannot be used.
+    pub(super) async fn open(config: &AgentConfig, netlink: Handle) -> anyhow::Result<Self> {
+        let datapath = Datapath::open(&config.pin_dir)?;
+        let own = OwnAddresses::open().context("cannot open a netlink socket")?;
+        let hooks = Hooks::new(netlink).await.context("cannot list the interfaces")?;
+        let (ids, reader) = (datapath.database_ids()?, datapath.reader()?);
+        // SAFETY: `Events` owns its descriptor, the same one for as long as it lives.
+        let events = unsafe { AsyncFd::register(datapath.events()?) };
+        Ok(Self {
+            datapath,
+            reader: Arc::new(reader),
+            ids,
+            slots: SlotTable::default(),
+            policy: Policy::default(),
+            sizes: BTreeMap::new(),
+            generation: 0,
+            next_expiry: None,
+            apply_error: None,
+            hooks,
+            own,
+            events: events.context("cannot wait for drop events")?,
+            events_seen: true,
+        })
+    }
+
+    /// Takes over what an earlier run knew of its policy: the history compares the first one
+    /// with it.
+    pub(super) fn restore(&mut self, snapshot: &Snapshot) {
+        self.policy = Policy::build(&snapshot.policies());
+        self.generation = snapshot.generation;
+        self.slots = snapshot.slots.clone();
+    }
+
+    /// The prefixes that the maps hold for a database, as an earlier agent left them.
+    pub(super) fn held_by(&self, database: &str) -> Vec<Prefix> {
+        let Some(id) = self.ids.get(database) else { return Vec::new() };
+        let held = self.datapath.held().iter();
+        held.filter(|(_, entry)| entry.mask() >> (id - 1) & 1 != 0)
+            .map(|(prefix, _)| prefix)
+            .collect()
+    }
+
+    /// The number of the policy in force.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The policy in force.
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Counters of the rules in force.
+    pub(super) fn slots(&self) -> &SlotTable {
+        &self.slots
+    }
+
+    /// The rules of a database in force.
+    pub(super) fn rules(&self, database: &str) -> &[Rule] {
+        let found = self.policy.databases().iter().find(|policy| policy.name == database);
+        found.map_or(&[], |policy| &policy.rules)
+    }
+
+    /// The time at which the next source in force expires.
+    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
+        self.next_expiry
+    }
+
+    /// Whether the last change was not carried out.
+    pub(super) fn apply_failed(&self) -> bool {
+        self.apply_error.is_some()
+    }
+
+    /// Database ids by name.
+    pub(super) fn ids(&self) -> &BTreeMap<String, u8> {
+        &self.ids
+    }
+
+    /// The name of a database by its id.
+    pub(super) fn database_name(&self, id: u32) -> Option<String> {
+        self.ids.iter().find(|(_, known)| u32::from(**known) == id).map(|(name, _)| name.clone())
+    }
+
+    /// The maps, to be read on another thread.
+    pub(super) fn reader(&self) -> Arc<Reader> {
+        Arc::clone(&self.reader)
+    }
+
+    /// The maps and the policy in force, as the readers take them.
+    pub(super) fn view(&self) -> View<'_> {
+        let program = self.datapath.attachments().first().map_or_else(
+            || HookMode::Native.program(Layer::Ethernet),
+            |attachment| attachment.mode.program(attachment.layer),
+        );
+        View {
+            reader: &self.reader,
+            policy: &self.policy,
+            slots: &self.slots,
+            program,
+            held: Some(self.datapath.held()),
+            sizes: Some(&self.sizes),
+        }
+    }
+
+    /// Packets that each database has dropped so far; `None` where the counters cannot be read.
+    pub(super) fn dropped(&self) -> impl Iterator<Item = (&str, Option<u64>)> {
+        let ids = self.ids.iter();
+        ids.map(|(name, id)| (name.as_str(), dropped_packets(&self.reader, *id).ok()))
+    }
+
+    /// Makes the maps hold what the rules of the configured databases say.
+    ///
+    /// # Errors
+    /// The kernel refused the policy. Everything is as it was, and [`Self::protection`] says why
+    /// until a later call succeeds.
+    pub(super) fn apply(
+        &mut self,
+        config: &Config,
+        now: Timestamp,
+        rules: impl Fn(&DatabaseConfig) -> Vec<Rule>,
+    ) -> Result<Applied, String> {
+        let ids = assign_ids(&self.ids, &config.databases);
+        let result = self.carry_out(config, ids, rules);
+        match &result {
+            Ok(_) => self.apply_error = None,
+            Err(error) => {
+                if self.apply_error.as_ref() != Some(error) {
+                    tracing::error!(
+                        "the new policy could not be applied, the last one stays in force: {error}"
+                    );
+                }
+                self.apply_error = Some(error.clone());
+            }
+        }
+        let rules = self.policy.databases().iter().flat_map(|database| &database.rules);
+        let expiries = rules.filter_map(|rule| rule.kind.expires_at());
+        self.next_expiry = expiries.filter(|at| *at > now).min();
+        result
+    }
+
+    fn carry_out(
+        &mut self,
+        config: &Config,
+        ids: BTreeMap<String, u8>,
+        rules: impl Fn(&DatabaseConfig) -> Vec<Rule>,
+    ) -> Result<Applied, String> {
+        let with_ids = || {
+            let databases = config.databases.iter();
+            databases.filter_map(|database| Some((database, *ids.get(&database.name)?)))
+        };
+        let policies: Vec<DatabasePolicy> = with_ids()
+            .map(|(database, id)| DatabasePolicy {
+                id,
+                name: database.name.clone(),
+                rules: rules(database),
+            })
+            .collect();
+        let databases = with_ids().map(|(database, id)| DatabaseSlot {
+            id,
+            name: database.name.clone(),
+            mode: database.mode,
+            ports: database.ports.clone(),
+        });
+        let policy = Policy::build(&policies);
+        let mut slots = self.slots.clone();
+        let assigned = slots.assign(&policy);
+        if assigned.unattributed > 0 {
+            tracing::warn!(
+                entries = assigned.unattributed,
+                "more rules than counters: these entries are enforced, but not counted by rule"
+            );
+        }
+        let held = self.datapath.held();
+        let plan = diff(held, &assigned.entries);
+        let added = plan.writes.iter().filter(|(prefix, _)| !held.contains_key(prefix)).count();
+        let removed = plan.removals.len();
+        let flags = match config.agent.fragments {
+            Fragments::Drop => FLAG_DROP_FRAGMENTS,
+            Fragments::Pass => 0,
+        };
+        let change =
+            Change { fresh_rules: assigned.fresh, plan, databases: databases.collect(), flags };
+        let started = Instant::now();
+        self.datapath.apply(&change).map_err(|error| error.to_string())?;
+        if !change.plan.is_empty() {
+            self.generation += 1;
+            tracing::info!(
+                generation = self.generation,
+                added,
+                removed,
+                took = ?started.elapsed(),
+                "the policy changed"
+            );
+        }
+        // A new expiry that changes no prefix counts as well: a restart must know it.
+        let changed = !change.plan.is_empty()
+            || ids != self.ids
+            || self.slots != slots
+            || policy.databases() != self.policy.databases();
+        if changed || self.sizes.is_empty() {
+            self.sizes = self.datapath.sizes();
+        }
+        let retired = self.ids.iter().filter(|(name, id)| ids.get(*name) != Some(id));
+        let retired_ids = retired.map(|(_, id)| *id).collect();
+        let before = std::mem::replace(&mut self.policy, policy);
+        (self.slots, self.ids) = (slots, ids);
+        Ok(Applied { added, removed, before, retired_ids, changed })
+    }
+
+    /// Puts this host's own addresses into the maps.
+    pub(super) async fn follow_own_addresses(&mut self) {
+        self.own.follow(&mut self.datapath).await;
+    }
+
+    /// The problem that keeps this host's own addresses from being known.
+    pub(super) fn own_addresses_trouble(&self) -> Option<&str> {
+        self.own.trouble()
+    }
+
+    /// Waits for drop events.
+    pub(super) async fn has_events(&self) {
+        match self.events.readable().await {
+            Ok(mut guard) => guard.clear_ready(),
+            // The descriptor cannot be waited for: the runtime is ending.
+            Err(_) => pending().await,
+        }
+    }
+
+    /// Takes the drop events that the kernel has written.
+    pub(super) fn take_events(&mut self) -> Vec<Event> {
+        let queue = self.events.get_mut();
+        let taken: Vec<Event> = std::iter::from_fn(|| queue.next_event()).collect();
+        self.events_seen |= !taken.is_empty();
+        taken
+    }
+
+    /// Grants the kernel a second's drop events, if it has used some.
+    pub(super) fn refill_events(&mut self, per_second: u32) {
+        if !std::mem::take(&mut self.events_seen) {
+            return;
+        }
+        let cpus = available_parallelism().map_or(1, NonZeroUsize::get) as u64;
+        if let Err(error) = self.datapath.refill_events(u64::from(per_second).div_ceil(cpus)) {
+            tracing::warn!(%error, "cannot refill the budget of drop events");
+        }
+    }
+
+    /// Hands the programs' log on.
+    #[cfg(feature = "bpf-log")]
+    pub(super) fn flush_log(&mut self) {
+        self.datapath.flush_log();
+    }
+
+    /// Detaches every program: the ports are open until [`Self::follow_config`].
+    ///
+    /// # Errors
+    /// A program cannot be detached.
+    pub(super) fn detach_all(&mut self) -> Result<(), DatapathError> {
+        self.datapath.detach_all()?;
+        self.hooks.set_detached(true);
+        Ok(())
+    }
+
+    /// Whether the operator detached everything.
+    pub(super) fn is_detached(&self) -> bool {
+        self.hooks.is_detached()
+    }
+}
+
+/// An id for every database: the one it has, or the lowest that is free.
+fn assign_ids(known: &BTreeMap<String, u8>, databases: &[DatabaseConfig]) -> BTreeMap<String, u8> {
+    let mut ids: BTreeMap<String, u8> = databases
+        .iter()
+        .filter_map(|database| Some((database.name.clone(), *known.get(&database.name)?)))
+        .collect();
+    for database in databases {
+        if ids.contains_key(&database.name) {
+            continue;
+        }
+        // Rather one that no database has now: its counters belong to nobody.
+        let taken = |id: u8, ids: &BTreeMap<String, u8>| ids.values().any(|taken| *taken == id);
+        let free = (1..=MAX_DATABASES as u8)
+            .find(|id| !taken(*id, &ids) && !taken(*id, known))
+            .or_else(|| (1..=MAX_DATABASES as u8).find(|id| !taken(*id, &ids)));
+        if let Some(id) = free {
+            ids.insert(database.name.clone(), id);
+        }
+    }
+    ids
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! `dbfw trust`: sources added and removed by hand.
+
+use std::{collections::VecDeque, io};
+
+use jiff::Timestamp;
+
+use super::by;
+use crate::{
+    agent::{
+        Agent,
+        history::Kind,
+        kernel::Kernel,
+        trust::{Trust, can_resolve},
+    },
+    control::{
+        server::Call,
+        wire::{self, ControlErrorKind, TrustList},
+    },
+    source::{GrammarError, TrustedSource},
+    state::local::{LocalChange, LocalSource},
+};
+
+/// A change by hand that somebody asks for.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// `dbfw trust add`.
+    Add { database: String, source: String, expires_at: Option<Timestamp>, why: Option<String> },
+    /// `dbfw trust rm`.
+    Remove { database: String, source: String },
+}
+
+/// Changes by hand, one after the other: each is on disk before it is in force.
+#[derive(Debug, Default)]
+pub(super) struct ChangeQueue {
+    /// The call whose change is being written.
+    current: Option<Call>,
+    waiting: VecDeque<(Call, Change)>,
+}
+
+/// The reason why a change is refused, for the caller.
+type Invalid = String;
+
+impl Agent {
+    /// Begins a change by hand, or queues it behind the one that is being written. It is answered
+    /// by [`Agent::change_saved`].
+    pub(super) fn change(&mut self, call: Call, change: Change) {
+        if self.trust.local().is_saving() {
+            return self.requests.changes.waiting.push_back((call, change));
+        }
+        match self.begin_change(change) {
+            Ok(()) => self.requests.changes.current = Some(call),
+            Err(message) => call.fail(ControlErrorKind::Invalid, message),
+        }
+    }
+
+    fn begin_change(&mut self, change: Change) -> Result<(), Invalid> {
+        match change {
+            Change::Add { database, source, expires_at, why } => {
+                let added = self.source_to_add(database, &source, expires_at, why)?;
+                self.trust.local_mut().begin_add(added);
+            }
+            Change::Remove { database, source } => {
+                let source = parse(&source)?;
+                if !self.trust.local_mut().begin_remove(&database, &source) {
+                    return Err(format!(
+                        "{source} was not added by hand to database {database}: dbfw trust list \
+                         shows what was, dbfw sources where the others come from"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn source_to_add(
+        &self,
+        database: String,
+        text: &str,
+        expires_at: Option<Timestamp>,
+        why: Option<String>,
+    ) -> Result<LocalSource, Invalid> {
+        if !self.kernel.ids().contains_key(&database) {
+            return Err(unknown_database(&self.kernel, &database));
+        }
+        let now = self.trust.now();
+        if let Some(at) = expires_at.filter(|at| *at <= now) {
+            return Err(format!("{at} has passed"));
+        }
+        let mut source = parse(text)?;
+        source.description = why;
+        source.expires_at = expires_at;
+        if !can_resolve(&self.config, source.kind()) {
+            return Err(format!(
+                "{source} has to be asked for: write [digitalocean] with a token_file in the \
+                 configuration"
+            ));
+        }
+        Ok(LocalSource { database, source, added_at: now })
+    }
+
+    /// Puts a change by hand in force if it was written, answers whoever asked for it, and begins
+    /// the next one.
+    pub(in crate::agent) fn change_saved(&mut self, change: LocalChange, written: io::Result<()>) {
+        match change {
+            LocalChange::Added(local) => {
+                let written = written.map_err(|error| format!("cannot remember it: {error}"));
+                self.finish_change(Kind::TrustAdded, &local, written);
+            }
+            LocalChange::Removed(local) => {
+                let written = written.map_err(|error| format!("cannot forget it: {error}"));
+                self.finish_change(Kind::TrustRemoved, &local, written);
+            }
+            LocalChange::Swept => {
+                if let Err(error) = written {
+                    tracing::warn!(
+                        %error,
+                        "cannot forget expired local sources; they are not in force"
+                    );
+                }
+            }
+        }
+        while !self.trust.local().is_saving()
+            && let Some((call, change)) = self.requests.changes.waiting.pop_front()
+        {
+            self.change(call, change);
+        }
+    }
+
+    fn finish_change(&mut self, kind: Kind, local: &LocalSource, written: Result<(), String>) {
+        let call = self.requests.changes.current.take();
+        let result = written.and_then(|()| {
+            let asked = if kind == Kind::TrustAdded { "trusted" } else { "no longer trusted" };
+            tracing::info!(database = %local.database, source = %local.source, "{asked} by hand");
+            let by = call.as_ref().map(by).unwrap_or_default();
+            self.history.record_trust(self.kernel.generation(), kind, local, &by);
+            self.reevaluate([&*local.database], &[].into());
+            self.converge()
+        });
+        // The end of expired sources may have had to wait for this change.
+        self.trust.end_expired(&self.config);
+        match (call, result) {
+            (Some(call), Ok(_)) => call.answer(&TrustList { sources: vec![to_wire(local)] }),
+            (Some(call), Err(message)) => call.fail(ControlErrorKind::Failed, message),
+            (None, _) => {}
+        }
+    }
+
+    /// Carries out the changes that were asked for before the end.
+    pub(in crate::agent) async fn finish_changes(&mut self) {
+        while self.trust.local().is_saving() {
+            let (change, written) = self.trust.local_mut().saved().await;
+            self.change_saved(change, written);
+        }
+    }
+}
+
+/// The sources added by hand. What has expired stays on disk until that is sure.
+pub(super) fn list(trust: &Trust) -> TrustList {
+    let now = trust.now();
+    let is_live = |local: &&LocalSource| local.source.expires_at.is_none_or(|at| at > now);
+    TrustList { sources: trust.local().all().iter().filter(is_live).map(to_wire).collect() }
+}
+
+/// The message that there is no such database, and which there are.
+pub(super) fn unknown_database(kernel: &Kernel, name: &str) -> String {
+    let known: Vec<&str> = kernel.ids().keys().map(String::as_str).collect();
+    format!("there is no database {name}; there are: {}", known.join(", "))
+}
+
+fn parse(text: &str) -> Result<TrustedSource, Invalid> {
+    text.parse().map_err(|error: GrammarError| error.with_fix())
+}
+
+fn to_wire(local: &LocalSource) -> wire::LocalSource {
+    wire::LocalSource {
+        database: local.database.clone(),
+        source: local.source.to_string(),
+        why: local.source.description.clone(),
+        added_at: local.added_at,
+        expires_at: local.source.expires_at,
+    }
+}

@@ -1,0 +1,91 @@
+//! `dbfw reload` and SIGHUP.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::{
+    agent::{Agent, history::Kind, kernel::Applied, trust::synced},
+    config,
+    control::wire::{ControlError, ControlErrorKind, Reloaded},
+};
+
+/// Reloads where nobody waits for an answer.
+pub(in crate::agent) async fn reload_from_disk(agent: &mut Agent, by: &str) {
+    agent.readiness.reloading();
+    if let Err(error) = reload(agent, &BTreeSet::new(), by).await {
+        tracing::error!("{}", error.message);
+    }
+    agent.readiness.reloaded();
+}
+
+/// Reads the configuration again and puts it in force, with the refused plans in `confirmed`.
+///
+/// # Errors
+/// The files are bad, or the kernel refused the policy. Nothing changes then.
+pub(super) async fn reload(
+    agent: &mut Agent,
+    confirmed: &BTreeSet<String>,
+    by: &str,
+) -> Result<Reloaded, ControlError> {
+    let config = match config::load(agent.files.path()) {
+        Ok(config) => config,
+        Err(problems) => {
+            record(agent, Kind::ReloadFailed, by, "the configuration is bad");
+            let message = format!("the configuration is bad, the last one stands:\n{problems}");
+            agent.files.refused(Some(problems));
+            return Err(ControlError { kind: ControlErrorKind::BadConfig, message });
+        }
+    };
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let (old, new) = (&agent.config.agent, &config.agent);
+    if (&old.state_dir, &old.run_dir, &old.pin_dir, old.metrics_listen)
+        != (&new.state_dir, &new.run_dir, &new.pin_dir, new.metrics_listen)
+    {
+        tracing::warn!("a changed directory or metrics_listen takes effect at the next start");
+    }
+    let before = std::mem::replace(&mut agent.config, config);
+    let checkpoint = agent.trust.checkpoint();
+    agent.trust.follow_config(&agent.config);
+    agent.follow_demand();
+    agent.read_files().await;
+    agent.reevaluate_all(confirmed);
+    let applied = match agent.converge() {
+        Ok(applied) => applied,
+        Err(message) => {
+            agent.config = before;
+            agent.files.refused(None);
+            agent.trust.roll_back(checkpoint);
+            agent.follow_demand();
+            agent.workers.poll();
+            record(agent, Kind::ReloadFailed, by, &message);
+            return Err(ControlError { kind: ControlErrorKind::Failed, message });
+        }
+    };
+    agent.sync.set_databases(synced(&agent.config).map(|database| &*database.name));
+    let databases = agent.config.databases.iter();
+    agent.traffic.retain_databases(databases.map(|database| &*database.name));
+    agent.files.accepted(before.files == agent.config.files, Timestamp::now());
+    record(agent, Kind::Reloaded, by, "");
+    agent.workers.poll();
+    agent.kernel.follow_config(&agent.config.agent);
+    agent.verify().await;
+    Ok(reloaded(agent, &applied))
+}
+
+fn record(agent: &mut Agent, kind: Kind, by: &str, message: &str) {
+    agent.history.record_action(agent.kernel.generation(), kind, by, message);
+}
+
+fn reloaded(agent: &Agent, applied: &Applied) -> Reloaded {
+    Reloaded {
+        generation: agent.kernel.generation(),
+        added: applied.added,
+        removed: applied.removed,
+        refused: agent.trust.refusals(),
+        failed: agent.trust.list_errors(),
+        pending: agent.trust.unanswered(&agent.config),
+    }
+}

@@ -1,0 +1,137 @@
+//! `dbfw status`, and the metrics.
+
+use std::time::Duration;
+
+use crate::{
+    agent::{
+        Agent,
+        configuration::Standing,
+        connections::{Cut, CutQuery},
+    },
+    config::DatabaseConfig,
+    control::wire::{self, AccountStatus, AgentStatus, LiveConnection, Status},
+    metrics::{self, ProviderScrape},
+    provider::{stats::Stats, worker::Account},
+    readers::{scrape, status::databases},
+};
+
+/// Connections of a refused plan that are named.
+const MAX_SHOWN: usize = 20;
+
+/// The document of `dbfw status`, without the connections that refused plans would cut.
+pub(super) fn status(agent: &Agent) -> Status {
+    let Agent { config, trust, kernel, .. } = agent;
+    let protection = agent.protection();
+    let mut problems = protection.problems();
+    for database in &config.databases {
+        problems.extend(trust.problems(database, kernel.rules(&database.name)));
+    }
+    problems.extend(agent.history.trouble());
+    problems.extend(agent.disk.problems());
+    problems.extend(kernel.own_addresses_trouble().map(str::to_owned));
+    let mut databases = databases(&kernel.view()).unwrap_or_else(|error| {
+        problems.push(error.to_string());
+        Vec::new()
+    });
+    for status in &mut databases {
+        status.drops_per_second = agent.traffic.drops_per_second(&status.name);
+        if let Some(database) = config.databases.iter().find(|known| known.name == status.name) {
+            trust.fill_status(status, database, kernel.rules(&database.name));
+        }
+    }
+    Status {
+        version: crate::version().to_owned(),
+        protected: protection.state() == wire::Protection::Yes,
+        protection: protection.state(),
+        problems,
+        agent: Some(AgentStatus {
+            pid: std::process::id(),
+            started_at: agent.started_at,
+            ready: agent.readiness.is_ready(),
+            detached: kernel.is_detached(),
+            generation: kernel.generation(),
+            config_ok: config_ok(agent),
+        }),
+        interfaces: kernel.interface_status(&config.agent, &protection),
+        backstop: config.agent.backstop.then(|| kernel.backstop_status()),
+        accounts: account_status(agent),
+        databases,
+    }
+}
+
+/// Whether the configuration in force is what its files said when they were last read.
+fn config_ok(agent: &Agent) -> bool {
+    *agent.files.standing() == Standing::Current
+}
+
+/// Every account that is asked over the network.
+fn account_status(agent: &Agent) -> Vec<AccountStatus> {
+    let status = |(account, stats, round): (Account, &Stats, Option<Duration>)| {
+        let stats = stats.snapshot();
+        let limited = account == Account::DigitalOcean;
+        AccountStatus {
+            name: account.as_str().to_owned(),
+            requests: stats.requests,
+            failures: stats.failures.iter().sum(),
+            budget_hour_left: limited.then_some(stats.left_hour),
+            budget_minute_left: limited.then_some(stats.left_minute),
+            interval_seconds: stats.interval.as_secs_f64(),
+            last_round_seconds: round.map(|round| round.as_secs_f64()),
+            error: agent.trust.account_error(&agent.config, account),
+        }
+    };
+    agent.workers.accounts().map(status).collect()
+}
+
+/// The metrics, read now.
+pub(in crate::agent) fn scrape(agent: &Agent) -> String {
+    let Agent { config, trust, kernel, .. } = agent;
+    let protection = agent.protection();
+    let interfaces = kernel.interface_status(&config.agent, &protection);
+    let sync = agent.sync.clone();
+    let mut scrape = scrape::scrape(&kernel.view(), interfaces, sync, config_ok(agent));
+    scrape.protection = protection.state();
+    let provider = |(account, stats, _): (Account, &Stats, _)| ProviderScrape {
+        name: account.as_str().to_owned(),
+        stats: stats.snapshot(),
+        limits_known: account == Account::DigitalOcean,
+    };
+    scrape.providers = agent.workers.accounts().map(provider).collect();
+    let sources = config.databases.iter();
+    scrape.sources =
+        sources.map(|database| trust.scrape(database, kernel.rules(&database.name))).collect();
+    scrape.history_errors = agent.history.errors();
+    metrics::render(&scrape).unwrap_or_default()
+}
+
+/// The questions which connections the refused plans would cut, by database.
+pub(super) fn cut_queries(agent: &Agent) -> Vec<(String, CutQuery)> {
+    let query = |database: &DatabaseConfig| {
+        let enforced = agent.trust.enforced(&database.name)?;
+        Some((database.name.clone(), CutQuery::of_refused(database, enforced)?))
+    };
+    agent.config.databases.iter().filter_map(query).collect()
+}
+
+/// Adds to the refused plans of a status the connections that they would cut. It blocks.
+pub(super) fn add_connections(status: &mut Status, queries: &[(String, CutQuery)]) {
+    for (name, query) in queries {
+        let database = status.databases.iter_mut().find(|database| database.name == *name);
+        let Some(plan) = database.and_then(|database| database.refused.as_mut()) else { continue };
+        match query.run() {
+            Ok(cut) => {
+                plan.connections_total = cut.len();
+                plan.connections = cut.iter().take(MAX_SHOWN).map(live_connection).collect();
+            }
+            Err(error) => plan.connections_error = Some(error.to_string()),
+        }
+    }
+}
+
+fn live_connection(cut: &Cut) -> LiveConnection {
+    LiveConnection {
+        peer: cut.connection.peer.to_string(),
+        port: cut.connection.local_port,
+        source_prefix: cut.prefix.to_string(),
+    }
+}

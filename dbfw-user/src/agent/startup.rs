@@ -1,0 +1,227 @@
+//! The order of start and stop.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::Context as _;
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use rtnetlink::{Handle, MulticastGroup};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+use super::{
+    Agent,
+    configuration::Loaded,
+    disk::{Disk, load_refused},
+    event_loop::Queues,
+    history::{History, Kind},
+    kernel::Kernel,
+    process,
+    requests::Requests,
+    systemd::{self, Readiness, status},
+    traffic::Traffic,
+    trust::{Trust, synced},
+    workers::Workers,
+};
+use crate::{
+    control::{listen, server},
+    datapath,
+    metrics::{
+        SyncCounters,
+        http::{self, Probe},
+    },
+    state::{
+        expiry::Reading,
+        files::{make_directory, set_aside},
+        local::LocalSources,
+        snapshot::{Snapshot, SnapshotError},
+    },
+};
+
+/// Requests waiting for the loop.
+const QUEUE: usize = 64;
+
+/// Runs the agent: sets everything up in the order that leaves no gap, runs the loop, and leaves
+/// everything on disk. Maps are full before anything is attached, and everything is attached before
+/// the agent says that it is ready.
+///
+/// # Errors
+/// The agent cannot start. What an earlier agent attached goes on filtering.
+pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
+    let Loaded { config, files, trouble: files_trouble } = loaded;
+    status("loading");
+    if let Some(problem) = files.degradation() {
+        tracing::error!("{problem}");
+    }
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    for directory in [&config.agent.state_dir, &config.agent.run_dir] {
+        make_directory(directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+    }
+    if !datapath::has_perfmon() {
+        tracing::warn!(
+            "without CAP_PERFMON the kernel puts barriers against speculation into the programs, \
+             if it takes them (before 6.18 many do not), and every packet takes two to four times \
+             as long: add it to the unit's CapabilityBoundingSet="
+        );
+    }
+    let (netlink, links) = watch_links().context("cannot open a netlink socket")?;
+    let kernel = Kernel::open(&config.agent, netlink).await?;
+    let state_dir = &config.agent.state_dir;
+    let (local, local_trouble) = LocalSources::load(state_dir);
+    let mut sync = SyncCounters::default();
+    sync.set_databases(synced(&config).map(|database| &*database.name));
+    let mut agent = Agent {
+        files,
+        trust: Trust::new(&config, local, Reading::now()),
+        workers: Workers::new(),
+        kernel,
+        disk: Disk::new(),
+        traffic: Traffic::new(load_refused(state_dir)),
+        history: History::new(state_dir),
+        sync,
+        requests: Requests::new(),
+        readiness: Readiness::new(),
+        started_at: Timestamp::now(),
+        must_converge: false,
+        config,
+    };
+    for trouble in [local_trouble, files_trouble].into_iter().flatten() {
+        agent.disk.add_problem(trouble);
+    }
+    restore(&mut agent);
+
+    status("applying the policy");
+    agent.follow_demand();
+    agent.read_files().await;
+    agent.reevaluate_all(&BTreeSet::new());
+    if let Err(error) = agent.converge() {
+        anyhow::bail!(
+            "the policy cannot be carried out: {error}. Nothing is attached or replaced; what an \
+             earlier agent attached goes on filtering"
+        );
+    }
+    agent.kernel.follow_own_addresses().await;
+    status("attaching");
+    agent.kernel.attach(&agent.config.agent).await?;
+    let protection = agent.protection();
+    agent.readiness.follow(&protection);
+
+    let (stop, stopped) = watch::channel(false);
+    let (call_sender, calls) = mpsc::channel(QUEUE);
+    let (scrape_sender, scrapes) = mpsc::channel(QUEUE);
+    let control = serve_control(&mut agent, call_sender, stopped.clone());
+    let metrics = serve_metrics(&mut agent, scrape_sender, stopped).await;
+    process::drop_capabilities();
+    agent.history.start();
+    let generation = agent.kernel.generation();
+    agent.history.record_action(generation, Kind::Started, "agent", crate::version());
+
+    let result = agent.run(Queues { links, calls, scrapes }).await;
+    systemd::stopping();
+    // Fails only if there is no server.
+    let _ = stop.send(true);
+    agent.finish_saves().await;
+    for server in [control, metrics].into_iter().flatten() {
+        let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
+    }
+    if agent.kernel.is_detached() {
+        tracing::warn!("stopped; the ports are open: dbfw detach was the last word");
+    } else {
+        tracing::info!("stopped; the filter goes on without the agent (dbfw detach ends it)");
+    }
+    result
+}
+
+/// Opens a netlink socket, and has changes of interfaces and addresses told to the loop.
+fn watch_links() -> std::io::Result<(Handle, mpsc::Receiver<()>)> {
+    let (connection, netlink, mut messages) = rtnetlink::new_multicast_connection(&[
+        MulticastGroup::Link,
+        MulticastGroup::Ipv4Ifaddr,
+        MulticastGroup::Ipv6Ifaddr,
+    ])?;
+    tokio::spawn(connection);
+    let (sender, links) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while messages.next().await.is_some() {
+            // One waiting is enough: the loop looks at everything.
+            let _ = sender.try_send(());
+        }
+    });
+    Ok((netlink, links))
+}
+
+/// Takes over what an earlier run enforced: from the snapshot, or else from the maps.
+fn restore(agent: &mut Agent) {
+    let config = &agent.config;
+    match Snapshot::load(&config.agent.state_dir) {
+        Ok(snapshot) => {
+            for database in config.databases.iter().filter(|database| database.provider.is_some()) {
+                let list = snapshot.database(&database.name).and_then(|known| known.list.as_ref());
+                if let Some(list) = list {
+                    agent.sync.restore(&database.name, list.last_success);
+                }
+            }
+            agent.kernel.restore(&snapshot);
+            agent.trust.restore(config, snapshot);
+            return;
+        }
+        Err(SnapshotError::Missing(_)) => {}
+        Err(error @ SnapshotError::Corrupt { .. }) => {
+            let aside = match set_aside(&Snapshot::path(&config.agent.state_dir)) {
+                Ok(aside) => format!("set aside as {}", aside.display()),
+                Err(reason) => format!("and cannot be set aside: {reason}"),
+            };
+            agent
+                .disk
+                .add_problem(format!("{error}; {aside}; providers' lists start from nothing"));
+        }
+        Err(error) => agent.disk.add_problem(error.to_string()),
+    }
+    for database in synced(config) {
+        agent.trust.adopt(database, agent.kernel.held_by(&database.name));
+    }
+}
+
+fn serve_control(
+    agent: &mut Agent,
+    calls: mpsc::Sender<server::Call>,
+    stopped: watch::Receiver<bool>,
+) -> Option<JoinHandle<()>> {
+    match listen::bind(&agent.config.agent.run_dir) {
+        Ok(listener) => Some(tokio::spawn(server::serve(listener, calls, until_stopped(stopped)))),
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            agent.disk.add_problem(format!("there is no control socket: {error:#}"));
+            None
+        }
+    }
+}
+
+async fn serve_metrics(
+    agent: &mut Agent,
+    scrape: mpsc::Sender<oneshot::Sender<String>>,
+    stopped: watch::Receiver<bool>,
+) -> Option<JoinHandle<()>> {
+    let address = agent.config.agent.metrics_listen?;
+    match TcpListener::bind(address).await {
+        Ok(listener) => {
+            let probe = Probe { scrape, health: agent.readiness.health() };
+            Some(tokio::spawn(http::serve(listener, probe, until_stopped(stopped))))
+        }
+        Err(error) => {
+            agent.disk.add_problem(format!("no metrics: cannot listen on {address}: {error}"));
+            None
+        }
+    }
+}
+
+async fn until_stopped(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is the same.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}

@@ -1,0 +1,125 @@
+//! Readiness: what systemd, the health endpoint and the log are told of protection.
+
+use std::sync::Arc;
+
+use sd_notify::NotifyState;
+
+use crate::{
+    metrics::http::Health,
+    protection::{Protection, Told},
+};
+
+/// Tells systemd what the agent is doing.
+pub(super) fn status(text: &str) {
+    // Fails only without systemd.
+    let _ = sd_notify::notify(&[NotifyState::Status(text)]);
+}
+
+/// Tells systemd that the agent is stopping.
+pub(super) fn stopping() {
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+}
+
+/// Protection as it was last announced.
+#[derive(Debug)]
+pub(super) struct Readiness {
+    health: Arc<Health>,
+    degradations: Told,
+    /// systemd was told that the agent is ready.
+    announced: bool,
+}
+
+impl Readiness {
+    /// Nothing was announced yet.
+    pub(super) fn new() -> Self {
+        Self { health: Arc::new(Health::new()), degradations: Told::default(), announced: false }
+    }
+
+    /// The state that the health endpoint shows.
+    pub(super) fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.health)
+    }
+
+    /// Whether protection held when it was last followed.
+    pub(super) fn is_ready(&self) -> bool {
+        self.health.ready().is_ok()
+    }
+
+    /// Whether systemd was told that the agent is ready.
+    pub(super) fn is_announced(&self) -> bool {
+        self.announced
+    }
+
+    /// Logs the degradations that began or ended, and updates the health endpoint.
+    pub(super) fn follow(&mut self, protection: &Protection) {
+        let (begun, ended) = self.degradations.changes(protection.degradations());
+        for degradation in &begun {
+            tracing::warn!("degraded: {degradation}");
+        }
+        for degradation in &ended {
+            tracing::info!("degraded no more: {degradation}");
+        }
+        if !(begun.is_empty() && ended.is_empty()) && self.is_ready() {
+            status(&in_a_line(protection));
+        }
+        self.health.set_ready(protection.ready());
+    }
+
+    /// Tells systemd, once, that protection was read back.
+    pub(super) fn announce(&mut self, protection: &Protection) {
+        if self.announced {
+            return;
+        }
+        match protection.ready() {
+            Ok(()) => {
+                self.announced = true;
+                self.health.beat();
+                tracing::info!("ready: every covered interface is protected");
+                let _ = sd_notify::notify(&[NotifyState::Ready]);
+                status(&in_a_line(protection));
+            }
+            Err(reason) => status(&format!("not protected: {reason}")),
+        }
+    }
+
+    /// Tells the health endpoint and the watchdog that the loop runs.
+    pub(super) fn beat(&self) {
+        self.health.beat();
+        let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+    }
+
+    /// Tells systemd that a reload began. Before it was told of readiness it is not told of
+    /// reloads.
+    pub(super) fn reloading(&self) {
+        if self.announced {
+            let _ = sd_notify::notify(&[
+                NotifyState::Reloading,
+                NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Reloading),
+            ]);
+        }
+    }
+
+    /// Tells systemd that the reload has ended.
+    pub(super) fn reloaded(&self) {
+        if self.announced {
+            let _ = sd_notify::notify(&[NotifyState::Ready]);
+        }
+    }
+}
+
+/// Protection in a line, for `systemctl status`.
+fn in_a_line(protection: &Protection) -> String {
+    match protection {
+        Protection::Degraded(degradations) => {
+            let reasons: Vec<_> = degradations.iter().map(ToString::to_string).collect();
+            format!("protecting, degraded: {}", reasons.join("; "))
+        }
+        protection => match protection.ready() {
+            Ok(()) => "protecting".to_owned(),
+            Err(reason) => format!("not protected: {reason}"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

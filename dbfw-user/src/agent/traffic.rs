@@ -1,0 +1,112 @@
+//! What traffic was seen: the sources refused, how often, and how fast.
+
+use std::time::{Duration, Instant};
+
+use dbfw_common::Event;
+use jiff::Timestamp;
+use tokio::sync::broadcast;
+
+use crate::{
+    control::wire::{DropEvent, Drops},
+    readers::drops::{self, Names},
+    traffic::{
+        drops::{RateMeter, TopSources},
+        refused::RefusedSources,
+    },
+};
+
+/// Time over which `dbfw status` averages drops.
+const RATE_WINDOW: Duration = Duration::from_secs(10);
+
+/// Drop events a slow follower may fall behind before it misses some.
+const FOLLOW_BUFFER: usize = 1024;
+
+/// Drops as the agent remembers them, in bounded memory.
+#[derive(Debug)]
+pub(super) struct Traffic {
+    top: TopSources,
+    rates: RateMeter,
+    followers: broadcast::Sender<DropEvent>,
+    /// Sources that were or would have been refused, for `dbfw suggest`.
+    refused: RefusedSources,
+}
+
+impl Traffic {
+    /// Knows the refused sources of an earlier run.
+    pub(super) fn new(refused: RefusedSources) -> Self {
+        Self {
+            top: TopSources::new(Timestamp::now()),
+            rates: RateMeter::new(RATE_WINDOW),
+            followers: broadcast::channel(FOLLOW_BUFFER).0,
+            refused,
+        }
+    }
+
+    /// Takes in drop events.
+    pub(super) fn record(&mut self, events: &[Event], names: &Names<'_>) {
+        for event in events {
+            self.top.add(event);
+            if let Some(database) = (names.database)(event.database.into()) {
+                self.refused.add(&database, event, &names.clock);
+            }
+        }
+        if self.followers.receiver_count() == 0 {
+            return;
+        }
+        for event in events {
+            // Fails only if the followers just left.
+            let _ = self.followers.send(drops::event(event, names));
+        }
+    }
+
+    /// Takes in how many packets each database has dropped so far, where that is known.
+    pub(super) fn measure<'a>(&mut self, dropped: impl Iterator<Item = (&'a str, Option<u64>)>) {
+        let now = Instant::now();
+        let mut names = Vec::new();
+        for (name, dropped) in dropped {
+            if let Some(dropped) = dropped {
+                self.rates.record(name, now, dropped);
+            }
+            names.push(name);
+        }
+        self.rates.retain(names);
+    }
+
+    /// Drops a second of a database.
+    pub(super) fn drops_per_second(&self, database: &str) -> Option<f64> {
+        self.rates.per_second(database, Instant::now())
+    }
+
+    /// The sources refused most.
+    pub(super) fn top(&self, limit: usize, names: &Names<'_>) -> Drops {
+        drops::top(&self.top, limit, names)
+    }
+
+    /// Drop events from now on.
+    pub(super) fn follow(&self) -> broadcast::Receiver<DropEvent> {
+        self.followers.subscribe()
+    }
+
+    /// Sources that were or would have been refused.
+    pub(super) fn refused(&self) -> &RefusedSources {
+        &self.refused
+    }
+
+    /// Sources that were or would have been refused, to save them.
+    pub(super) fn refused_mut(&mut self) -> &mut RefusedSources {
+        &mut self.refused
+    }
+
+    /// Forgets the drops of an id that stands for another database from now on.
+    pub(super) fn forget_id(&mut self, id: u8) {
+        self.top.forget_database(id);
+    }
+
+    /// Forgets the refused sources of databases that are not configured any more.
+    pub(super) fn retain_databases<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        self.refused.retain_databases(names);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! From the sources written anywhere to the rules before the guards, and to what workers are asked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use super::{
+    Enforced, Trust,
+    enforced::{Candidate, ListPart, is_listed},
+    list::List,
+    with_provider,
+};
+use crate::{
+    config::{Config, DatabaseConfig, OnEmpty},
+    provider::worker::{Account, Demand},
+    source::{Origin, Rule, SourceKey, SourceType, TrustedSource},
+};
+
+impl Trust {
+    /// The rules of a database before the guards.
+    pub(super) fn compose(&self, config: &Config, database: &DatabaseConfig) -> Candidate {
+        let mut candidate = Candidate::default();
+        for source in &database.trusted_sources {
+            self.add(&mut candidate, config, database, Arc::new(source.clone()), Origin::Config);
+        }
+        if database.provider.is_some() {
+            candidate.list = self.add_list(&mut candidate, config, database);
+        }
+        for local in self.local.all().iter().filter(|local| local.database == database.name) {
+            self.add(
+                &mut candidate,
+                config,
+                database,
+                Arc::new(local.source.clone()),
+                Origin::Local,
+            );
+        }
+        candidate
+    }
+
+    fn add_list(
+        &self,
+        candidate: &mut Candidate,
+        config: &Config,
+        database: &DatabaseConfig,
+    ) -> ListPart {
+        let now = self.now();
+        let list = self.lists.get(&database.name);
+        let Some((list, answer)) = list.and_then(|list| Some((list, list.answer()?))) else {
+            return ListPart::Unread;
+        };
+        let origin = list.origin();
+        if list.is_lapsed(config.agent.max_stale, now) {
+            let enforced = self.enforced(&database.name).into_iter();
+            let rules = enforced.flat_map(Enforced::guarded).filter(|rule| is_listed(rule));
+            candidate.lapsed.extend(rules.flat_map(|rule| rule.prefixes.iter().copied()));
+            return ListPart::Lapsed;
+        }
+        if list.is_gone() {
+            return ListPart::Gone;
+        }
+        let read_at = list.read_at().unwrap_or(now);
+        if answer.is_empty() {
+            if database.on_empty == OnEmpty::Open {
+                candidate.guarded.push(Rule::everybody(list.name()));
+            }
+            return ListPart::Empty(read_at);
+        }
+        if !answer.plain.is_empty() {
+            candidate.guarded.push(Rule::plain_lines(origin.clone(), Arc::clone(&answer.plain)));
+        }
+        for source in &answer.sources {
+            self.add(candidate, config, database, Arc::clone(source), origin.clone());
+        }
+        ListPart::Read(read_at)
+    }
+
+    fn add(
+        &self,
+        candidate: &mut Candidate,
+        config: &Config,
+        database: &DatabaseConfig,
+        source: Arc<TrustedSource>,
+        origin: Origin,
+    ) {
+        if self.clock.has_ended(&database.name, &origin, &source) {
+            return;
+        }
+        if let Some(prefixes) = source.key().prefixes().map(Arc::clone) {
+            let target = match origin {
+                Origin::Provider(_) => &mut candidate.guarded,
+                Origin::Config | Origin::Local => &mut candidate.plain,
+            };
+            return target.push(Rule::of_source(source, origin, prefixes));
+        }
+        let resolution = self.answers.resolution(source.key());
+        if source.expires_at.is_none_or(|at| at > self.now()) {
+            candidate.pending |= !resolution.known && can_resolve(config, source.kind());
+            candidate.unanswered |= resolution.never_answered;
+        }
+        candidate.lapsed.extend(resolution.lapsed.iter().copied());
+        candidate.guarded.push(Rule::of_source(source, origin, resolution.prefixes));
+    }
+
+    /// The sources that are written anywhere and have not expired.
+    pub(super) fn written<'a>(
+        &'a self,
+        config: &'a Config,
+    ) -> impl Iterator<Item = &'a TrustedSource> {
+        let now = self.now();
+        let configured = config.databases.iter().flat_map(|database| &database.trusted_sources);
+        let listed = self.lists.values().flat_map(List::sources);
+        let local = self.local.all().iter().map(|local| &local.source);
+        let live = move |source: &&TrustedSource| source.expires_at.is_none_or(|at| at > now);
+        configured.chain(listed.map(|source| &**source)).chain(local).filter(live)
+    }
+
+    /// The demand on each account. Answers that nobody asks for any more are forgotten.
+    pub(in crate::agent) fn follow_demand(&mut self, config: &Config) -> BTreeMap<Account, Demand> {
+        let demands = self.demands(config);
+        let wanted: BTreeSet<SourceKey> =
+            demands.values().flat_map(|demand| demand.sources.iter().cloned()).collect();
+        self.answers.retain(&wanted);
+        demands
+    }
+
+    fn demands(&self, config: &Config) -> BTreeMap<Account, Demand> {
+        let mut demands: BTreeMap<Account, Demand> = BTreeMap::new();
+        if config.digitalocean.is_some() {
+            // Without anything to resolve as well: `dbfw suggest` asks for its inventory.
+            demands.entry(Account::DigitalOcean).or_default();
+        }
+        for (_, list) in with_provider(config) {
+            demands.entry(Account::listing(list)).or_default().lists.insert(list.clone());
+        }
+        for source in self.written(config) {
+            let account = match Account::resolving(source.kind()) {
+                Some(account) => account,
+                None if config.digitalocean.is_some() && may_be_a_network(source) => {
+                    Account::DigitalOcean
+                }
+                None => continue,
+            };
+            demands.entry(account).or_default().sources.insert(source.key().clone());
+        }
+        demands
+    }
+
+    /// The databases whose trusted sources depend on an account.
+    pub(super) fn databases_of(&self, config: &Config, account: Account) -> Vec<String> {
+        let is_resolved =
+            |source: &TrustedSource| Account::resolving(source.kind()) == Some(account);
+        let concerns = |database: &&DatabaseConfig| {
+            let list = self.lists.get(&database.name);
+            let mut local = self.local.all().iter().filter(|l| l.database == database.name);
+            database.provider.as_ref().map(Account::listing) == Some(account)
+                || database.trusted_sources.iter().any(is_resolved)
+                || local.any(|local| is_resolved(&local.source))
+                || list.is_some_and(|list| list.sources().iter().any(|source| is_resolved(source)))
+        };
+        config.databases.iter().filter(concerns).map(|database| database.name.clone()).collect()
+    }
+}
+
+/// Whether the configuration has what sources of this type are resolved with.
+pub(in crate::agent) fn can_resolve(config: &Config, kind: SourceType) -> bool {
+    Account::resolving(kind) != Some(Account::DigitalOcean) || config.digitalocean.is_some()
+}
+
+/// Whether an address could be a private network's, typed without its mask.
+fn may_be_a_network(source: &TrustedSource) -> bool {
+    match source.key().prefixes().map(|prefixes| &**prefixes) {
+        Some([prefix]) if prefix.is_host() => {
+            matches!(prefix.addr(), IpAddr::V4(v4) if v4.is_private() && v4.octets()[3] == 0)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,491 @@
+//! What is trusted: lists, answers and sources added by hand, and the rules they make.
+
+mod compose;
+mod enforced;
+mod list;
+mod states;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+pub(super) use self::{
+    compose::can_resolve,
+    enforced::{Decision, Enforced, Refused},
+};
+use self::{enforced::is_listed, list::List};
+use super::logging;
+use crate::{
+    answers::{Cache, Cause, Limits, ListId, ListOutcome},
+    config::{Config, DatabaseConfig},
+    metrics::Outcome,
+    policy::{DatabasePolicy, SlotTable},
+    provider::worker::{Account, Report},
+    source::{Origin, Prefix, Rule, RuleKind, SourceKey, TrustedSource},
+    state::{
+        expiry::{Expiry, Reading, Step},
+        local::LocalSources,
+        snapshot::{DatabaseSnapshot, ListSnapshot, Snapshot},
+    },
+};
+
+/// Sources of one batch that the log names.
+const MAX_LOGGED: usize = 10;
+
+/// The trusted sources of every database, what was answered for them, and the rules in force.
+///
+/// It asks nobody and writes no maps: workers' reports come in, and rules come out once they have
+/// passed the guards. Methods that need the configuration take the one in force.
+#[derive(Debug)]
+pub(super) struct Trust {
+    /// Lists of the providers, by database.
+    lists: BTreeMap<String, List>,
+    /// Answers for the sources that have to be resolved.
+    answers: Cache,
+    /// Rules in force, by database.
+    enforced: BTreeMap<String, Enforced>,
+    local: LocalSources,
+    clock: Expiry,
+    /// Databases whose file was read since the round of the files' worker began.
+    read_files: BTreeSet<String>,
+    /// Databases whose list is older than `max_stale`.
+    lapsed: BTreeSet<String>,
+    /// The problem of each list that was last logged, by database.
+    logged: BTreeMap<String, String>,
+}
+
+/// The changes that a batch of reports made.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Learned {
+    /// Databases whose rules have to be evaluated again.
+    pub(super) databases: BTreeSet<String>,
+    /// Durations of the rounds that ended.
+    pub(super) rounds: Vec<Duration>,
+}
+
+/// The state before a reload, to return to if the new policy cannot be put in force.
+#[derive(Debug)]
+pub(super) struct Checkpoint {
+    lists: BTreeMap<String, List>,
+    answers: Cache,
+    enforced: BTreeMap<String, Enforced>,
+}
+
+impl Trust {
+    /// Nothing but the sources added by hand.
+    pub(super) fn new(config: &Config, local: LocalSources, reading: Reading) -> Self {
+        Self {
+            lists: BTreeMap::new(),
+            answers: Cache::new(limits(config)),
+            enforced: BTreeMap::new(),
+            local,
+            clock: Expiry::new(reading),
+            read_files: BTreeSet::new(),
+            lapsed: BTreeSet::new(),
+            logged: BTreeMap::new(),
+        }
+    }
+
+    /// The time by which sources end.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The sources added by hand.
+    pub(super) fn local(&self) -> &LocalSources {
+        &self.local
+    }
+
+    /// The sources added by hand, to change them.
+    pub(super) fn local_mut(&mut self) -> &mut LocalSources {
+        &mut self.local
+    }
+
+    /// The rules of a database in force, with the change that a guard refused.
+    pub(super) fn enforced(&self, database: &str) -> Option<&Enforced> {
+        self.enforced.get(database)
+    }
+
+    /// The rules of a database that have not ended.
+    pub(super) fn rules(&self, database: &str) -> Vec<Rule> {
+        let now = self.now();
+        let is_live = |rule: &&Rule| rule.kind.expires_at().is_none_or(|at| at > now);
+        let rules = self.enforced(database).into_iter().flat_map(Enforced::rules);
+        rules.filter(is_live).cloned().collect()
+    }
+
+    /// Takes in the reports of a worker.
+    pub(super) fn learn(
+        &mut self,
+        config: &Config,
+        account: Account,
+        reports: Vec<Report>,
+    ) -> Learned {
+        let now = self.now();
+        let mut learned = Learned::default();
+        let mut logged = 0;
+        for report in reports {
+            match report {
+                Report::List { list, outcome } => {
+                    let changed = self.accept_list(config, account, &list, &outcome, now);
+                    learned.databases.extend(changed);
+                }
+                Report::Source { key, outcome } => {
+                    let was_known = self.answers.resolution(&key).known;
+                    let trouble = self.answers.trouble(&key).map(str::to_owned);
+                    if self.answers.accept(&key, outcome, now) || !was_known {
+                        learned.databases.extend(self.databases_of(config, account));
+                    }
+                    self.log_source(&key, trouble.as_deref(), &mut logged);
+                }
+                Report::Round { took } => learned.rounds.push(took),
+            }
+        }
+        if logged > MAX_LOGGED {
+            tracing::warn!("and {} more: dbfw sources shows all of them", logged - MAX_LOGGED);
+        }
+        learned
+    }
+
+    /// Takes in a list. Returns the databases for which it changed.
+    fn accept_list(
+        &mut self,
+        config: &Config,
+        account: Account,
+        id: &ListId,
+        outcome: &ListOutcome,
+        now: Timestamp,
+    ) -> Vec<String> {
+        let mut changed = Vec::new();
+        for (database, provider) in with_provider(config) {
+            if provider != id {
+                continue;
+            }
+            let list = self.list_of(&database.name, provider);
+            if list.accept(outcome.clone(), config.agent.gone_after, now) {
+                changed.push(database.name.clone());
+            }
+            if account == Account::Files {
+                self.read_files.insert(database.name.clone());
+            }
+        }
+        changed
+    }
+
+    /// Ends a round over everything an account was asked for. Returns the databases it concerns.
+    pub(super) fn end_round(&mut self, config: &Config, account: Account) -> Vec<String> {
+        let databases = match account {
+            // A round of the files is about those that changed.
+            Account::Files => std::mem::take(&mut self.read_files).into_iter().collect(),
+            _ => self.databases_of(config, account),
+        };
+        for database in &databases {
+            self.confirm(database);
+            self.log_trouble(database);
+        }
+        databases
+    }
+
+    /// Notes that the rules in force are as fresh as the list, if they are the list's.
+    fn confirm(&mut self, database: &str) {
+        let list = self.lists.get(database).filter(|list| list.error().is_none());
+        if let Some((enforced, read_at)) =
+            self.enforced.get_mut(database).zip(list.and_then(List::read_at))
+        {
+            enforced.confirm(read_at);
+        }
+    }
+
+    /// Lets answers and lists age. Returns whether rules may have changed by it.
+    pub(super) fn age(&mut self, config: &Config) -> bool {
+        let now = self.now();
+        let mut changed = self.answers.sweep(now);
+        let max_stale = config.agent.max_stale;
+        let lapsed: BTreeSet<String> = self
+            .lists
+            .iter()
+            .filter(|(_, list)| list.is_lapsed(max_stale, now))
+            .map(|(name, _)| name.clone())
+            .collect();
+        changed |= lapsed != self.lapsed;
+        self.lapsed = lapsed;
+        // A database that waits for an answer stops waiting by the clock.
+        changed | self.enforced.values().any(Enforced::is_waiting)
+    }
+
+    /// Puts what is known of a database's sources in force, as far as the guards allow, with the
+    /// refused plans in `confirmed`.
+    pub(super) fn reevaluate(
+        &mut self,
+        config: &Config,
+        database: &DatabaseConfig,
+        confirmed: &BTreeSet<String>,
+    ) -> Decision {
+        let now = self.now();
+        let candidate = self.compose(config, database);
+        let enforced = self.enforced.entry(database.name.clone()).or_default();
+        let decision = enforced.decide(database, candidate, confirmed, now);
+        if let Decision::Accepted { confirmed: Some(plan) } = &decision {
+            tracing::warn!(database = %database.name, plan, "confirmed by the operator");
+        }
+        self.log_trouble(&database.name);
+        decision
+    }
+
+    /// Compares the clocks, and moves every moment this remembers if the wall clock was stepped.
+    /// After a step every source has to be evaluated again.
+    pub(super) fn follow_clock(&mut self, reading: Reading) -> Option<Step> {
+        let step = self.clock.look(reading)?;
+        let adjust = |at: &mut Timestamp| step.adjust(at);
+        self.answers.move_moments(&adjust, self.clock.now());
+        self.lists.values_mut().for_each(|list| list.move_moments(&adjust));
+        self.enforced.values_mut().for_each(|enforced| enforced.move_moments(&adjust));
+        Some(step)
+    }
+
+    /// Whether the clock has become steady since this was last asked.
+    pub(super) fn clock_became_steady(&mut self) -> bool {
+        self.clock.became_steady()
+    }
+
+    /// Ends for good, on disk as well, the sources that have expired by a steady clock.
+    pub(super) fn end_expired(&mut self, config: &Config) {
+        self.note_ended(config);
+        if self.clock.is_steady() && !self.local.is_saving() {
+            self.local.begin_sweep(self.clock.now());
+        }
+    }
+
+    /// Notes which of the sources written anywhere have ended for good.
+    pub(super) fn note_ended(&mut self, config: &Config) {
+        let configured = config.databases.iter().flat_map(|database| {
+            let sources = database.trusted_sources.iter();
+            sources.map(|source| (&*database.name, Origin::Config, source))
+        });
+        let local = self.local.all().iter();
+        let local = local.map(|local| (&*local.database, Origin::Local, &local.source));
+        let listed = self.lists.iter().flat_map(|(name, list)| {
+            let sources = list.sources().iter();
+            sources.map(|source| (&**name, list.origin(), &**source))
+        });
+        let lists = &self.lists;
+        self.clock.end(configured.chain(local).chain(listed), |database| {
+            lists.get(database).is_some_and(|list| list.answer().is_none() || list.is_restored())
+        });
+    }
+
+    /// Follows a new configuration: forgets what it no longer names.
+    pub(super) fn follow_config(&mut self, config: &Config) {
+        let providers: BTreeMap<&str, &ListId> =
+            with_provider(config).map(|(database, list)| (&*database.name, list)).collect();
+        self.lists.retain(|name, list| providers.get(&**name) == Some(&list.id()));
+        let databases = &config.databases;
+        self.enforced.retain(|name, _| databases.iter().any(|database| database.name == *name));
+        self.answers.set_limits(limits(config));
+        for (database, list) in providers {
+            self.list_of(database, list);
+        }
+    }
+
+    /// The state to return to by [`Self::roll_back`].
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            lists: self.lists.clone(),
+            answers: self.answers.clone(),
+            enforced: self.enforced.clone(),
+        }
+    }
+
+    /// Returns to an earlier state.
+    pub(super) fn roll_back(&mut self, to: Checkpoint) {
+        Checkpoint { lists: self.lists, answers: self.answers, enforced: self.enforced } = to;
+    }
+
+    /// The list of a database; a new one if it had another provider.
+    fn list_of(&mut self, database: &str, provider: &ListId) -> &mut List {
+        let list = self.lists.entry(database.to_owned()).or_insert_with(|| List::new(provider));
+        if list.id() != provider {
+            *list = List::new(provider);
+        }
+        list
+    }
+
+    /// A snapshot for a policy in force, of this generation and with these counters.
+    pub(super) fn snapshot(
+        &self,
+        generation: u64,
+        slots: SlotTable,
+        databases: &[DatabasePolicy],
+    ) -> Snapshot {
+        Snapshot {
+            generation,
+            written_at: self.now(),
+            slots,
+            databases: databases.iter().map(|policy| self.database_snapshot(policy)).collect(),
+            answers: self.answers.store(),
+            ended: self.clock.ended().clone(),
+        }
+    }
+
+    fn database_snapshot(&self, policy: &DatabasePolicy) -> DatabaseSnapshot {
+        let enforced = self.enforced(&policy.name);
+        let list = self.lists.get(&policy.name).zip(enforced.and_then(Enforced::accepted_at));
+        DatabaseSnapshot {
+            name: policy.name.clone(),
+            id: policy.id,
+            rules: policy.rules.clone(),
+            list: list.map(|(list, last_success)| ListSnapshot {
+                provider: list.id().to_string(),
+                last_success,
+            }),
+            measure: enforced.and_then(Enforced::measure),
+        }
+    }
+
+    /// Takes over what an earlier run enforced.
+    pub(super) fn restore(&mut self, config: &Config, snapshot: Snapshot) {
+        for database in &config.databases {
+            let Some(known) = snapshot.database(&database.name) else { continue };
+            let is_guarded = |rule: &&Rule| {
+                is_listed(rule)
+                    || rule.source().is_none_or(|source| source.key().prefixes().is_none())
+            };
+            let guarded: Vec<Rule> = known.rules.iter().filter(is_guarded).cloned().collect();
+            let accepted_at = known.list.as_ref().map(|list| list.last_success);
+            if let Some((list, provider)) = known.list.as_ref().zip(database.provider.as_ref())
+                && list.provider == provider.to_string()
+            {
+                let listed = || guarded.iter().filter(|rule| is_listed(rule));
+                let sources: Vec<Arc<TrustedSource>> =
+                    listed().filter_map(|rule| rule.source().map(Arc::clone)).collect();
+                let plain = listed().find(|rule| rule.kind == RuleKind::PlainLines);
+                let plain = plain.map_or_else(|| [].into(), |rule| Arc::clone(&rule.prefixes));
+                let restored = List::restore(provider, sources, plain, list.last_success);
+                self.lists.insert(database.name.clone(), restored);
+            }
+            let enforced = Enforced::restore(guarded, accepted_at, known.measure.as_deref());
+            self.enforced.insert(database.name.clone(), enforced);
+        }
+        self.clock.restore(snapshot.written_at, snapshot.ended);
+        self.answers.restore(snapshot.answers, self.clock.now());
+    }
+
+    /// Without a snapshot, takes the prefixes that the maps hold for a database as what is in
+    /// force: what is read from now on has to pass the guards against them.
+    pub(super) fn adopt(&mut self, database: &DatabaseConfig, held: Vec<Prefix>) {
+        let local = self.local.all().iter().filter(|local| local.database == database.name);
+        let written = local.map(|local| &local.source).chain(&database.trusted_sources);
+        let own = written.filter_map(|source| source.key().prefixes());
+        let own: BTreeSet<Prefix> = own.flat_map(|prefixes| prefixes.iter().copied()).collect();
+        let mut prefixes = held;
+        prefixes.retain(|prefix| !own.contains(prefix));
+        prefixes.sort_unstable();
+        if prefixes.is_empty() {
+            return;
+        }
+        tracing::warn!(
+            database = %database.name,
+            prefixes = prefixes.len(),
+            "there is no snapshot: what the maps hold stays in force until the list is read"
+        );
+        let origin = match &database.provider {
+            Some(provider) => Origin::Provider(provider.to_string().into()),
+            None => Origin::Config,
+        };
+        self.enforced.insert(database.name.clone(), Enforced::adopt(&origin, prefixes));
+    }
+
+    /// Logs the problem of a source when it begins or ends.
+    fn log_source(&self, key: &SourceKey, before: Option<&str>, logged: &mut usize) {
+        let now = self.answers.trouble(key);
+        if before.is_some() == now.is_some() {
+            return;
+        }
+        *logged += 1;
+        match now {
+            _ if *logged > MAX_LOGGED => {}
+            Some(trouble) => tracing::warn!(source = %key, "{trouble}"),
+            None => tracing::info!(source = %key, "the source recovered"),
+        }
+    }
+
+    /// Logs the problem of a database's list when it changes, not with every try.
+    fn log_trouble(&mut self, database: &str) {
+        let trouble = self.trouble(database);
+        let Some(provider) = self.lists.get(database).map(List::name) else { return };
+        match (&trouble, self.logged.get(database)) {
+            (Some(trouble), before) if before != Some(trouble) => {
+                for line in logging::records(trouble) {
+                    tracing::warn!(%database, %provider, "{line}");
+                }
+            }
+            (None, Some(_)) => tracing::info!(%database, %provider, "the list recovered"),
+            _ => {}
+        }
+        match trouble {
+            Some(trouble) => self.logged.insert(database.to_owned(), trouble),
+            None => self.logged.remove(database),
+        };
+    }
+
+    /// The problem that keeps a database's list from being read or from being in force.
+    fn trouble(&self, database: &str) -> Option<String> {
+        let error = self.lists.get(database).and_then(List::error);
+        let refused = self.enforced(database).and_then(Enforced::refused);
+        let error = error.map(|(_, message)| message.clone());
+        error.or_else(|| refused.map(Refused::message))
+    }
+
+    /// The outcome of a sync of a database that ended now.
+    pub(super) fn outcome(&self, config: &Config, database: &str) -> Outcome {
+        let refused = self.enforced(database).and_then(Enforced::refused);
+        match (self.failure_of(config, database), refused) {
+            (Some(cause), _) => Outcome::Failure(cause),
+            (None, Some(refused)) => Outcome::Refused(refused.guard()),
+            (None, None) => Outcome::Success(Timestamp::now()),
+        }
+    }
+
+    /// The cause of the first failure that keeps a database's sources from being up to date.
+    fn failure_of(&self, config: &Config, database: &str) -> Option<Cause> {
+        let config = config.databases.iter().find(|config| config.name == database)?;
+        let list = self.lists.get(database);
+        if let Some((cause, _)) = list.and_then(List::error) {
+            return Some(*cause);
+        }
+        let listed = list.into_iter().flat_map(List::sources);
+        let local = self.local.all().iter().filter(|local| local.database == database);
+        let written = config.trusted_sources.iter().chain(listed.map(|source| &**source));
+        let written = written.chain(local.map(|local| &local.source));
+        let mut asked = written.filter(|source| Account::resolving(source.kind()).is_some());
+        asked.find_map(|source| self.answers.failure(source.key()))
+    }
+}
+
+/// Databases that have a provider.
+pub(super) fn with_provider(config: &Config) -> impl Iterator<Item = (&DatabaseConfig, &ListId)> {
+    config
+        .databases
+        .iter()
+        .filter_map(|database| database.provider.as_ref().map(|provider| (database, provider)))
+}
+
+/// Databases whose trusted sources have to be read or resolved.
+pub(super) fn synced(config: &Config) -> impl Iterator<Item = &DatabaseConfig> {
+    config.databases.iter().filter(|database| {
+        let mut sources = database.trusted_sources.iter();
+        database.provider.is_some()
+            || sources.any(|source| Account::resolving(source.kind()).is_some())
+    })
+}
+
+/// Limits on the age of answers.
+fn limits(config: &Config) -> Limits {
+    Limits { gone_after: config.agent.gone_after, max_stale: config.agent.max_stale }
+}

@@ -1,0 +1,241 @@
+//! States of the trusted sources, for `dbfw status`, `dbfw sources` and the metrics.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{
+    Enforced, Trust, can_resolve,
+    enforced::{Refused, is_listed},
+    list::List,
+    with_provider,
+};
+use crate::{
+    answers::SourceState as State,
+    config::{Config, DatabaseConfig},
+    control::wire::{DatabaseStatus, ListState, ProviderStatus, RefusedPlan, SourceState},
+    metrics::SourceScrape,
+    provider::worker::Account,
+    readers::sources::SourceDetail,
+    source::{Rule, SourceKey},
+};
+
+/// Prefixes of a refused plan that are named.
+const MAX_SHOWN: usize = 20;
+
+/// Counts of a database's sources by state.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    stale: usize,
+    unresolved: usize,
+    oldest: Option<Duration>,
+}
+
+impl Trust {
+    /// The state of a source that has to be resolved; `None` for an address.
+    pub(in crate::agent) fn detail(
+        &self,
+        config: &Config,
+        key: &SourceKey,
+    ) -> Option<SourceDetail> {
+        let state = self.answers.state(key);
+        if Account::resolving(key.kind()).is_none() {
+            let noted = !state.notes.is_empty();
+            return noted.then(|| SourceDetail { notes: state.notes, ..SourceDetail::default() });
+        }
+        if !can_resolve(config, key.kind()) {
+            let error = "write [digitalocean] with a token_file in the configuration".to_owned();
+            return Some(SourceDetail {
+                state: SourceState::Unresolvable,
+                error: Some(error),
+                ..SourceDetail::default()
+            });
+        }
+        Some(SourceDetail {
+            state: state.state.into(),
+            resolved_from: state.from,
+            age_seconds: state.answered_at.map(|at| age(at).as_secs()),
+            unresolved: state.unresolved,
+            error: state.error.map(|error| error.message),
+            notes: state.notes,
+        })
+    }
+
+    /// The problems of a database's sources, in words. `rules` are those in the maps.
+    pub(in crate::agent) fn problems(
+        &self,
+        database: &DatabaseConfig,
+        rules: &[Rule],
+    ) -> Vec<String> {
+        let name = &database.name;
+        let mut problems: Vec<String> = Vec::new();
+        problems.extend(self.trouble(name).map(|trouble| format!("{name}: {trouble}")));
+        let tally = self.tally(database, rules);
+        if tally.stale + tally.unresolved > 0 {
+            let told = |count: usize, what: &str| {
+                let noun = if count == 1 { "source" } else { "sources" };
+                (count > 0).then(|| format!("{count} {noun} {what}"))
+            };
+            let parts: Vec<String> = [
+                told(tally.stale, "could not be confirmed"),
+                told(tally.unresolved, "without an address"),
+            ]
+            .into_iter()
+            .flatten()
+            .collect();
+            problems
+                .push(format!("{name}: {}: dbfw sources shows which and why", parts.join(", ")));
+        }
+        if let Some(list) = self.lists.get(name) {
+            problems.extend(
+                list.answer()
+                    .into_iter()
+                    .flat_map(|list| &list.problems)
+                    .map(|problem| format!("{name}: {problem}")),
+            );
+        }
+        problems
+    }
+
+    fn tally(&self, database: &DatabaseConfig, rules: &[Rule]) -> Tally {
+        let mut tally = Tally::default();
+        let sources = rules.iter().filter_map(|rule| rule.source());
+        for source in sources.filter(|source| Account::resolving(source.kind()).is_some()) {
+            let state = self.answers.state(source.key());
+            match state.state {
+                State::Stale | State::Gone | State::Expired => tally.stale += 1,
+                State::Unresolvable => tally.unresolved += 1,
+                State::Pending | State::Ok => {}
+            }
+            tally.oldest = tally.oldest.max(state.answered_at.map(age));
+        }
+        // A file is watched all the time: its age says nothing.
+        let is_asked =
+            database.provider.as_ref().is_some_and(|list| Account::listing(list) != Account::Files);
+        let list = self.lists.get(&database.name).filter(|_| is_asked);
+        tally.oldest = tally.oldest.max(list.and_then(List::read_at).map(age));
+        tally
+    }
+
+    /// Fills in the states of a database's sources. `rules` are those in the maps.
+    pub(in crate::agent) fn fill_status(
+        &self,
+        status: &mut DatabaseStatus,
+        database: &DatabaseConfig,
+        rules: &[Rule],
+    ) {
+        let tally = self.tally(database, rules);
+        status.stale_sources = tally.stale;
+        status.unresolved_sources = tally.unresolved;
+        status.oldest_age_seconds = tally.oldest.map(|age| age.as_secs());
+        status.provider = self.provider_status(database);
+        let refused = self.enforced(&database.name).and_then(Enforced::refused);
+        status.refused = refused.map(refused_plan);
+    }
+
+    fn provider_status(&self, database: &DatabaseConfig) -> Option<ProviderStatus> {
+        let name = database.provider.as_ref()?.to_string();
+        let list = self.lists.get(&database.name);
+        let enforced = self.enforced(&database.name);
+        let last_success = enforced.and_then(Enforced::accepted_at);
+        let is_in_force = enforced.is_some_and(|e| e.guarded().iter().any(is_listed));
+        let state = if enforced.is_some_and(|enforced| enforced.refused().is_some()) {
+            ListState::Refused
+        } else if last_success.is_none() && !is_in_force {
+            ListState::Never
+        } else if list.is_none_or(|list| list.error().is_some() || list.is_restored())
+            || last_success.is_none()
+        {
+            ListState::Stale
+        } else {
+            ListState::Ok
+        };
+        Some(ProviderStatus {
+            name,
+            state,
+            last_success,
+            age_seconds: last_success.map(|at| age(at).as_secs()),
+            error: self.trouble(&database.name),
+        })
+    }
+
+    /// The error of an account that answered nothing of what it was asked.
+    pub(in crate::agent) fn account_error(
+        &self,
+        config: &Config,
+        account: Account,
+    ) -> Option<String> {
+        let sources = self.written(config);
+        let asked = sources.filter(|source| Account::resolving(source.kind()) == Some(account));
+        let lists = with_provider(config)
+            .filter(|(_, provider)| Account::listing(provider) == account)
+            .filter_map(|(database, _)| self.lists.get(&database.name));
+        let of_lists = lists.map(|list| list.error().map(|(_, error)| error.clone()));
+        let of_sources = asked.map(|source| self.answers.trouble(source.key()).map(str::to_owned));
+        let mut troubles: Vec<Option<String>> = of_lists.chain(of_sources).collect();
+        if troubles.iter().any(Option::is_none) { None } else { troubles.pop().flatten() }
+    }
+
+    /// The states of a database's sources, for the metrics. `rules` are those in the maps.
+    pub(in crate::agent) fn scrape(
+        &self,
+        database: &DatabaseConfig,
+        rules: &[Rule],
+    ) -> SourceScrape {
+        let tally = self.tally(database, rules);
+        SourceScrape {
+            database: database.name.clone(),
+            stale: tally.stale as u64,
+            unresolved: tally.unresolved as u64,
+            oldest_age_seconds: tally.oldest.map_or(0.0, |age| age.as_secs_f64()),
+            refused: self.enforced(&database.name).is_some_and(|e| e.refused().is_some()),
+        }
+    }
+
+    /// The refused changes, one text a database.
+    pub(in crate::agent) fn refusals(&self) -> Vec<String> {
+        let refused =
+            self.enforced.iter().filter_map(|(name, enforced)| Some((name, enforced.refused()?)));
+        refused
+            .map(|(name, refused)| {
+                format!("{name} ({}): {}", refused.guard().as_str(), refused.message())
+            })
+            .collect()
+    }
+
+    /// The errors of lists, one text a database.
+    pub(in crate::agent) fn list_errors(&self) -> Vec<String> {
+        let failed = self.lists.iter().filter_map(|(name, list)| Some((name, list.error()?)));
+        failed.map(|(name, (_, error))| format!("{name}: {error}")).collect()
+    }
+
+    /// The sources that have no answer yet.
+    pub(in crate::agent) fn unanswered(&self, config: &Config) -> Vec<String> {
+        let pending: BTreeSet<String> = self
+            .written(config)
+            .filter(|source| Account::resolving(source.kind()).is_some())
+            .filter(|source| !self.answers.resolution(source.key()).known)
+            .map(ToString::to_string)
+            .collect();
+        pending.into_iter().collect()
+    }
+}
+
+/// A refused plan, without the connections that it would cut.
+fn refused_plan(refused: &Refused) -> RefusedPlan {
+    RefusedPlan {
+        id: refused.id().to_owned(),
+        guard: refused.guard().into(),
+        message: refused.message(),
+        lost: refused.lost().iter().take(MAX_SHOWN).map(ToString::to_string).collect(),
+        lost_total: refused.lost().len(),
+        connections: Vec::new(),
+        connections_total: 0,
+        connections_error: None,
+        command: refused.command(),
+    }
+}
+
+fn age(at: Timestamp) -> Duration {
+    Timestamp::now().duration_since(at).try_into().unwrap_or_default()
+}
