@@ -14,7 +14,7 @@ use super::{
     Agent,
     disk::Written,
     kernel::Applied,
-    requests::{reload::reload_from_disk, status::scrape},
+    requests::{by_hand, reload::reload_from_disk, status::scrape},
     trust::Learned,
 };
 use crate::{
@@ -107,7 +107,7 @@ impl Agent {
                 }
             };
             if matches!(event, Event::Shutdown) {
-                self.finish_changes().await;
+                by_hand::finish_all(self).await;
                 return Ok(());
             }
             self.handle(event).await;
@@ -138,7 +138,7 @@ impl Agent {
             Event::Written(Written::Refused(result)) => {
                 self.disk.refused_saved(result, self.traffic.refused_mut());
             }
-            Event::LocalSaved(change, result) => self.change_saved(change, result),
+            Event::LocalSaved(change, result) => by_hand::saved(self, change, result),
             Event::Links => {
                 self.kernel.look_at_interfaces(&self.config.agent).await;
                 self.kernel.follow_own_addresses().await;

@@ -40,117 +40,115 @@ pub(super) struct ChangeQueue {
 /// The reason why a change is refused, for the caller.
 type Invalid = String;
 
-impl Agent {
-    /// Begins a change by hand, or queues it behind the one that is being written. It is answered
-    /// by [`Agent::change_saved`].
-    pub(super) fn change(&mut self, call: Call, change: Change) {
-        if self.trust.local().is_saving() {
-            return self.requests.changes.waiting.push_back((call, change));
-        }
-        match self.begin_change(change) {
-            Ok(()) => self.requests.changes.current = Some(call),
-            Err(message) => call.fail(ControlErrorKind::Invalid, message),
-        }
+/// Begins a change by hand, or queues it behind the one that is being written. It is answered
+/// by [`saved`].
+pub(super) fn change(agent: &mut Agent, call: Call, change: Change) {
+    if agent.trust.local().is_saving() {
+        return agent.requests.changes.waiting.push_back((call, change));
     }
+    match begin_change(agent, change) {
+        Ok(()) => agent.requests.changes.current = Some(call),
+        Err(message) => call.fail(ControlErrorKind::Invalid, message),
+    }
+}
 
-    fn begin_change(&mut self, change: Change) -> Result<(), Invalid> {
-        match change {
-            Change::Add { database, source, expires_at, why } => {
-                let added = self.source_to_add(database, &source, expires_at, why)?;
-                self.trust.local_mut().begin_add(added);
-            }
-            Change::Remove { database, source } => {
-                let source = parse(&source)?;
-                if !self.trust.local_mut().begin_remove(&database, &source) {
-                    return Err(format!(
-                        "{source} was not added by hand to database {database}: dbfw trust list \
-                         shows what was, dbfw sources where the others come from"
-                    ));
-                }
+fn begin_change(agent: &mut Agent, change: Change) -> Result<(), Invalid> {
+    match change {
+        Change::Add { database, source, expires_at, why } => {
+            let added = source_to_add(agent, database, &source, expires_at, why)?;
+            agent.trust.local_mut().begin_add(added);
+        }
+        Change::Remove { database, source } => {
+            let source = parse(&source)?;
+            if !agent.trust.local_mut().begin_remove(&database, &source) {
+                return Err(format!(
+                    "{source} was not added by hand to database {database}: dbfw trust list \
+                     shows what was, dbfw sources where the others come from"
+                ));
             }
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    fn source_to_add(
-        &self,
-        database: String,
-        text: &str,
-        expires_at: Option<Timestamp>,
-        why: Option<String>,
-    ) -> Result<LocalSource, Invalid> {
-        if !self.kernel.ids().contains_key(&database) {
-            return Err(unknown_database(&self.kernel, &database));
-        }
-        let now = self.trust.now();
-        if let Some(at) = expires_at.filter(|at| *at <= now) {
-            return Err(format!("{at} has passed"));
-        }
-        let mut source = parse(text)?;
-        source.description = why;
-        source.expires_at = expires_at;
-        if !can_resolve(&self.config, source.kind()) {
-            return Err(format!(
-                "{source} has to be asked for: write [digitalocean] with a token_file in the \
-                 configuration"
-            ));
-        }
-        Ok(LocalSource { database, source, added_at: now })
+fn source_to_add(
+    agent: &Agent,
+    database: String,
+    text: &str,
+    expires_at: Option<Timestamp>,
+    why: Option<String>,
+) -> Result<LocalSource, Invalid> {
+    if !agent.kernel.ids().contains_key(&database) {
+        return Err(unknown_database(&agent.kernel, &database));
     }
+    let now = agent.trust.now();
+    if let Some(at) = expires_at.filter(|at| *at <= now) {
+        return Err(format!("{at} has passed"));
+    }
+    let mut source = parse(text)?;
+    source.description = why;
+    source.expires_at = expires_at;
+    if !can_resolve(&agent.config, source.kind()) {
+        return Err(format!(
+            "{source} has to be asked for: write [digitalocean] with a token_file in the \
+             configuration"
+        ));
+    }
+    Ok(LocalSource { database, source, added_at: now })
+}
 
-    /// Puts a change by hand in force if it was written, answers whoever asked for it, and begins
-    /// the next one.
-    pub(in crate::agent) fn change_saved(&mut self, change: LocalChange, written: io::Result<()>) {
-        match change {
-            LocalChange::Added(local) => {
-                let written = written.map_err(|error| format!("cannot remember it: {error}"));
-                self.finish_change(Kind::TrustAdded, &local, written);
+/// Puts a change by hand in force if it was written, answers whoever asked for it, and begins
+/// the next one.
+pub(in crate::agent) fn saved(agent: &mut Agent, done: LocalChange, written: io::Result<()>) {
+    match done {
+        LocalChange::Added(local) => {
+            let written = written.map_err(|error| format!("cannot remember it: {error}"));
+            finish(agent, Kind::TrustAdded, &local, written);
+        }
+        LocalChange::Removed(local) => {
+            let written = written.map_err(|error| format!("cannot forget it: {error}"));
+            finish(agent, Kind::TrustRemoved, &local, written);
+        }
+        LocalChange::Swept => {
+            if let Err(error) = written {
+                tracing::warn!(
+                    %error,
+                    "cannot forget expired local sources; they are not in force"
+                );
             }
-            LocalChange::Removed(local) => {
-                let written = written.map_err(|error| format!("cannot forget it: {error}"));
-                self.finish_change(Kind::TrustRemoved, &local, written);
-            }
-            LocalChange::Swept => {
-                if let Err(error) = written {
-                    tracing::warn!(
-                        %error,
-                        "cannot forget expired local sources; they are not in force"
-                    );
-                }
-            }
-        }
-        while !self.trust.local().is_saving()
-            && let Some((call, change)) = self.requests.changes.waiting.pop_front()
-        {
-            self.change(call, change);
         }
     }
-
-    fn finish_change(&mut self, kind: Kind, local: &LocalSource, written: Result<(), String>) {
-        let call = self.requests.changes.current.take();
-        let result = written.and_then(|()| {
-            let asked = if kind == Kind::TrustAdded { "trusted" } else { "no longer trusted" };
-            tracing::info!(database = %local.database, source = %local.source, "{asked} by hand");
-            let by = call.as_ref().map(by).unwrap_or_default();
-            self.history.record_trust(self.kernel.generation(), kind, local, &by);
-            self.reevaluate([&*local.database], &[].into());
-            self.converge()
-        });
-        // The end of expired sources may have had to wait for this change.
-        self.trust.end_expired(&self.config);
-        match (call, result) {
-            (Some(call), Ok(_)) => call.answer(&TrustList { sources: vec![to_wire(local)] }),
-            (Some(call), Err(message)) => call.fail(ControlErrorKind::Failed, message),
-            (None, _) => {}
-        }
+    while !agent.trust.local().is_saving()
+        && let Some((call, next)) = agent.requests.changes.waiting.pop_front()
+    {
+        change(agent, call, next);
     }
+}
 
-    /// Carries out the changes that were asked for before the end.
-    pub(in crate::agent) async fn finish_changes(&mut self) {
-        while self.trust.local().is_saving() {
-            let (change, written) = self.trust.local_mut().saved().await;
-            self.change_saved(change, written);
-        }
+fn finish(agent: &mut Agent, kind: Kind, local: &LocalSource, written: Result<(), String>) {
+    let call = agent.requests.changes.current.take();
+    let result = written.and_then(|()| {
+        let asked = if kind == Kind::TrustAdded { "trusted" } else { "no longer trusted" };
+        tracing::info!(database = %local.database, source = %local.source, "{asked} by hand");
+        let by = call.as_ref().map(by).unwrap_or_default();
+        agent.history.record_trust(agent.kernel.generation(), kind, local, &by);
+        agent.reevaluate([&*local.database], &[].into());
+        agent.converge()
+    });
+    // The end of expired sources may have had to wait for this change.
+    agent.trust.end_expired(&agent.config);
+    match (call, result) {
+        (Some(call), Ok(_)) => call.answer(&TrustList { sources: vec![to_wire(local)] }),
+        (Some(call), Err(message)) => call.fail(ControlErrorKind::Failed, message),
+        (None, _) => {}
+    }
+}
+
+/// Carries out the changes that were asked for before the end.
+pub(in crate::agent) async fn finish_all(agent: &mut Agent) {
+    while agent.trust.local().is_saving() {
+        let (change, written) = agent.trust.local_mut().saved().await;
+        saved(agent, change, written);
     }
 }
 

@@ -70,10 +70,10 @@ impl Agent {
             Request::Metrics {} => call.answer(&Text { text: scrape(self) }),
             Request::TrustList {} => call.answer(&by_hand::list(&self.trust)),
             Request::TrustAdd { database, source, expires_at, why } => {
-                self.change(call, Change::Add { database, source, expires_at, why });
+                by_hand::change(self, call, Change::Add { database, source, expires_at, why });
             }
             Request::TrustRemove { database, source } => {
-                self.change(call, Change::Remove { database, source });
+                by_hand::change(self, call, Change::Remove { database, source });
             }
             Request::Reload { plans } => {
                 match reload::reload(self, &plans.into_iter().collect(), &by(&call)).await {
