@@ -31,5 +31,6 @@ mod port;
 pub mod source;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod toml;
 
 pub use port::{Port, PortError};

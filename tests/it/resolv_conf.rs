@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use dbfw::provider::dns::nameservers;
+use dbfw_provider::dns::nameservers;
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},

@@ -7,11 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dbfw_core::toml::Problems;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{self, AgentConfig, Config, ConfigFile, Problems},
+    config::{self, AgentConfig, Config, ConfigFile},
     protection::Degradation,
     readers::offline,
     state::{checked, files},

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, future::pending, io, pin::pin, time::Duration};
 
 use anyhow::Context as _;
+use dbfw_provider::worker::{Account, Report};
 use jiff::Timestamp;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -21,7 +22,6 @@ use crate::{
     config::DatabaseConfig,
     control::server::Call,
     protection::Protection,
-    provider::worker::{Account, Report},
     readers::drops::Names,
     state::{
         expiry::{Reading, Step},

@@ -55,7 +55,7 @@ struct Agent {
 ///
 /// # Errors
 /// The agent cannot start. A bad configuration without a last good one is a
-/// [`crate::config::Problems`] in the error's chain.
+/// [`dbfw_core::toml::Problems`] in the error's chain.
 pub fn run(config_path: PathBuf) -> anyhow::Result<()> {
     logging::init();
     process::set_up_allocator();

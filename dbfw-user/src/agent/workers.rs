@@ -8,26 +8,23 @@ use std::{
     time::Duration,
 };
 
+use dbfw_provider::{
+    aptible::{Aptible, AptibleConfig},
+    budget::Budget,
+    digitalocean::{DigitalOcean, DigitalOceanConfig},
+    dns::{DnsConfig, Names},
+    feed::{Feeds, FeedsConfig},
+    file::Files,
+    inventory::Inventory,
+    stats::Stats,
+    worker::{Account, Command, Demand, Mailbox, Report, ReportSender},
+};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
-use crate::{
-    answers::FetchError,
-    config::{AptibleConfig, Config, DigitalOceanConfig, DnsConfig, FeedsConfig},
-    provider::{
-        aptible::Aptible,
-        budget::Budget,
-        digitalocean::DigitalOcean,
-        dns::Names,
-        feed::Feeds,
-        file::Files,
-        inventory::Inventory,
-        stats::Stats,
-        worker::{Account, Command, Demand, Mailbox, Report, ReportSender},
-    },
-};
+use crate::{answers::FetchError, config::Config};
 
 /// Batches of reports waiting for the loop; a task waits when it is full.
 const QUEUE: usize = 64;

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use dbfw_core::toml::Problem;
+
 use super::{
     context::Context,
     exit::{Exit, is_broken_pipe},
     message::{error, warn},
 };
 use crate::{
-    config::{self, Config, Problem},
+    config::{self, Config},
     control::wire::{Checked, CheckedDatabase, ConfigProblem, ConfigProblems},
     datapath::Interfaces,
     doctor::{self, Unreadable},

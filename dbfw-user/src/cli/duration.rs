@@ -1,8 +1,7 @@
 //! Lifetimes on the command line, as people write them.
 
+use dbfw_core::toml::parse_duration;
 use jiff::{SignedDuration, Timestamp};
-
-use crate::config::toml::duration::parse_duration;
 
 /// A positive length of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,10 +2,9 @@
 
 use std::{io, process::ExitCode};
 
-use crate::{
-    config::Problems,
-    control::{client::ClientError, wire::ControlErrorKind},
-};
+use dbfw_core::toml::Problems;
+
+use crate::control::{client::ClientError, wire::ControlErrorKind};
 
 /// Exit code of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use dbfw_core::toml::{Document, Place, Problems, Report, Table, utf8};
+use dbfw_provider::{
+    feed::FeedsConfig,
+    fs::{OpenError, read_file},
+};
 use jiff::Timestamp;
 
 use super::{
@@ -14,19 +19,12 @@ use super::{
         database::{Draft, read_database},
         digitalocean::DigitalOcean,
         dns::Dns,
+        feeds::read_feeds,
     },
-    toml::{
-        problem::Problems,
-        read::{Document, Table},
-        report::{Place, Report},
-    },
-    types::{AgentConfig, Config, ConfigFile, FeedsConfig},
+    types::{AgentConfig, Config, ConfigFile},
     validate::{Providers, check_databases, check_providers, warn_sources},
 };
-use crate::{
-    fs::{OpenError, read_file},
-    source::{SourceType, lines::ForeignEncoding},
-};
+use crate::source::SourceType;
 
 /// Largest configuration file in bytes.
 const MAX_FILE: u64 = 16 << 20;
@@ -200,7 +198,7 @@ fn read_sections(file: &ConfigFile, sections: &mut Sections, report: &mut Report
     section(&mut root, "aptible", report, |table, report| {
         aptible.get_or_insert_default().read(table, report);
     });
-    section(&mut root, "feeds", report, |table, report| feeds.read(table, report));
+    section(&mut root, "feeds", report, |table, report| read_feeds(feeds, table, report));
     section(&mut root, "dns", report, |table, report| dns.read(table, report));
     root.finish(report);
     Some(())
@@ -216,23 +214,6 @@ fn section<'d>(
     let fix = format!("begin it with [{name}]");
     if let Some(table) = root.take(name).and_then(|value| value.table(&fix, report)) {
         read(table, report);
-    }
-}
-
-/// The text of a file; `None` with a problem if it is none.
-pub(crate) fn utf8<'c>(file: &Path, content: &'c [u8], report: &mut Report) -> Option<&'c str> {
-    if let Some(encoding) = ForeignEncoding::of(content) {
-        report.problem(&Place::file(file), encoding.message(), encoding.fix());
-        return None;
-    }
-    match str::from_utf8(content) {
-        Ok(text) => Some(text),
-        Err(error) => {
-            let before = &content[..error.valid_up_to()];
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-            report.problem(&Place::line(file, line), "not UTF-8", "save the file as UTF-8");
-            None
-        }
     }
 }
 

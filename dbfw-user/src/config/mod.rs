@@ -4,17 +4,10 @@ mod load;
 pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
-pub(crate) mod toml;
 mod types;
 mod validate;
 
-pub(crate) use self::{load::utf8, types::is_loopback};
 pub use self::{
     load::{agent_section, load, parse},
-    toml::problem::{Problem, Problems},
-    types::{
-        AddressKinds, AgentConfig, AptibleConfig, Config, ConfigFile, DatabaseConfig,
-        DigitalOceanConfig, DnsConfig, FeedsConfig, Fragments, HttpConfig, MinPrefix, OnEmpty,
-        RequestLimits, TokenSource,
-    },
+    types::{AgentConfig, Config, ConfigFile, DatabaseConfig, Fragments, MinPrefix, OnEmpty},
 };

@@ -3,12 +3,13 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use dbfw_common::Mode;
-use dbfw_core::Port;
+use dbfw_core::{Port, toml::Problem};
+use dbfw_provider::{
+    aptible::AptibleConfig, digitalocean::DigitalOceanConfig, dns::DnsConfig, feed::FeedsConfig,
+};
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
 
-use super::toml::problem::Problem;
 use crate::{
     answers::ListId,
     datapath::{Attach, Interfaces},
@@ -137,154 +138,4 @@ pub enum OnEmpty {
     Close,
     /// Everybody.
     Open,
-}
-
-/// Settings of requests over HTTP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpConfig {
-    /// For a whole request, from connecting to the last byte.
-    pub timeout: Duration,
-    /// PEM file with certificate authorities to trust beside the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Hosts that may be asked without TLS, as [`Url::host_str`] writes them; loopback always
-    /// may. [`HttpConfig::may_ask`] decides.
-    pub allow_http: Vec<String>,
-}
-
-/// Place of a token. Its content is never part of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenSource {
-    /// In a file.
-    File(PathBuf),
-    /// In a systemd credential (`LoadCredential=`), by name: a file in `$CREDENTIALS_DIRECTORY`.
-    Credential(String),
-}
-
-/// Limits of the number of requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestLimits {
-    /// In any hour.
-    pub per_hour: u32,
-    /// In any minute.
-    pub per_minute: u32,
-}
-
-/// Which addresses of a droplet or node count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddressKinds {
-    /// IPv4 in the VPC.
-    pub private: bool,
-    /// Public IPv4.
-    pub public: bool,
-    /// IPv6.
-    pub v6: bool,
-}
-
-/// `[digitalocean]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DigitalOceanConfig {
-    /// `https://api.digitalocean.com`, without a path.
-    pub api_url: Url,
-    /// The API token.
-    pub token: TokenSource,
-    /// Settings of the requests.
-    pub http: HttpConfig,
-    /// Interval of the requests for everything, if the limits allow.
-    pub poll: Duration,
-    /// Which addresses of droplets and nodes count.
-    pub addresses: AddressKinds,
-    /// Whether a cluster's pod subnet (`cluster_subnet`) belongs to its `k8s` source: on a
-    /// VPC-native cluster the database sees the pods' addresses.
-    pub pod_subnets: bool,
-    /// The request budget.
-    pub limits: RequestLimits,
-}
-
-/// `[aptible]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AptibleConfig {
-    /// `https://api.aptible.com`, without a path.
-    pub api_url: Url,
-    /// The API token.
-    pub token: TokenSource,
-    /// Settings of the requests.
-    pub http: HttpConfig,
-    /// Interval of the requests for lists.
-    pub poll: Duration,
-}
-
-/// `[feeds]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FeedsConfig {
-    /// Settings of the requests.
-    pub http: HttpConfig,
-    /// Interval of the requests for each feed.
-    pub poll: Duration,
-    /// Bytes a feed may have.
-    pub max_bytes: u64,
-}
-
-/// `[dns]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DnsConfig {
-    /// Resolvers; empty: those of /etc/resolv.conf.
-    pub servers: Vec<SocketAddr>,
-    /// For an answer from one of them.
-    pub timeout: Duration,
-    /// Time that an address stays trusted after it vanished from the answer.
-    pub grace: Duration,
-    /// A record is asked for again after its TTL, but never sooner than this.
-    pub min_ttl: Duration,
-    /// Nor later than this.
-    pub max_ttl: Duration,
-}
-
-impl Default for HttpConfig {
-    fn default() -> Self {
-        Self { timeout: Duration::from_secs(10), ca_file: None, allow_http: Vec::new() }
-    }
-}
-
-impl Default for FeedsConfig {
-    fn default() -> Self {
-        let http = HttpConfig { timeout: Duration::from_secs(30), ..HttpConfig::default() };
-        Self { http, poll: Duration::from_secs(300), max_bytes: 16 << 20 }
-    }
-}
-
-impl Default for DnsConfig {
-    fn default() -> Self {
-        Self {
-            servers: Vec::new(),
-            timeout: Duration::from_secs(5),
-            grace: Duration::from_secs(300),
-            min_ttl: Duration::from_secs(5),
-            max_ttl: Duration::from_secs(3600),
-        }
-    }
-}
-
-impl HttpConfig {
-    /// Whether `url` may be asked: by TLS, or without it on loopback and where `allow_http`
-    /// says so.
-    pub fn may_ask(&self, url: &Url) -> bool {
-        match url.scheme() {
-            "https" => true,
-            "http" => {
-                let named = |host: &str| self.allow_http.iter().any(|allowed| allowed == host);
-                is_loopback(url) || url.host_str().is_some_and(named)
-            }
-            _ => false,
-        }
-    }
-}
-
-/// Whether what is asked for stays on this machine.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }

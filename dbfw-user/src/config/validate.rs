@@ -3,18 +3,13 @@
 use std::collections::{HashMap, hash_map::Entry};
 
 use dbfw_common::MAX_DATABASES;
+use dbfw_core::toml::{Place, Report, shortened};
+use dbfw_provider::http::HttpConfig;
 use jiff::Timestamp;
 
-use super::{
-    tables::{
-        database::Draft,
-        http::{APTIBLE_TOKEN, DIGITALOCEAN_TOKEN},
-    },
-    toml::{
-        report::{Place, Report},
-        text::shortened,
-    },
-    types::HttpConfig,
+use super::tables::{
+    database::Draft,
+    http::{APTIBLE_TOKEN, DIGITALOCEAN_TOKEN},
 };
 use crate::{
     answers::ListId,

@@ -14,9 +14,8 @@ use std::{
 };
 
 use caps::CapSet;
+use dbfw_provider::file::directories_to;
 use nix::unistd::Gid;
-
-use crate::provider::file::directories_to;
 
 /// The rights that the agent reads files with under systemd: root's, without the
 /// capabilities that open other users' files, and those of one group.

@@ -6,18 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use dbfw_core::toml::Problem;
+use dbfw_provider::secret::TokenSource;
 use nix::unistd::{Group, geteuid};
 
 use super::{
     access::{Obstacle, Rights},
     finding::Finding,
 };
-use crate::{
-    answers::ListId,
-    config::{Config, Problem, TokenSource},
-    datapath::GROUP,
-    source::Location,
-};
+use crate::{answers::ListId, config::Config, datapath::GROUP, source::Location};
 
 const CHECK: &str = "files";
 

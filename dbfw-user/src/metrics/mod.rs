@@ -10,6 +10,7 @@ mod sync;
 use std::fmt;
 
 use dbfw_common::Family;
+use dbfw_provider::stats::StatsSnapshot;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text},
@@ -22,7 +23,6 @@ use crate::traffic::drops::NO_DATABASE;
 use crate::{
     control::wire::{InterfaceMode, InterfaceStatus, Protection},
     datapath::Totals,
-    provider::stats::StatsSnapshot,
 };
 
 pub use catalogue::{Kind, Metric, catalogue, catalogue_table};

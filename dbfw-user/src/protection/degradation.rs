@@ -2,12 +2,10 @@
 
 use std::fmt;
 
+use dbfw_core::toml::Problems;
 use jiff::Timestamp;
 
-use crate::{
-    config::Problems,
-    datapath::{HookMode, interfaces::Unmatchable},
-};
+use crate::datapath::{HookMode, interfaces::Unmatchable};
 
 /// Something that the configuration asks for and that cannot be had now, or that somebody
 /// else has a hand in, while everything that can be filtered is.

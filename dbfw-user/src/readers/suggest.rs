@@ -11,14 +11,15 @@ use std::{
     net::IpAddr,
 };
 
+use addresses::{admitted, complete_prefixes, covered, is_private, links_of_temporary};
+use dbfw_provider::inventory::Inventory;
+use index::Index;
+
 use crate::{
     control::wire::{Suggestion, Suggestions},
-    provider::inventory::Inventory,
     source::{Prefix, SourceKey, SourceType},
     traffic::refused::RefusedSources,
 };
-use addresses::{admitted, complete_prefixes, covered, is_private, links_of_temporary};
-use index::Index;
 
 /// Refused addresses of a network that match no machine, from which on the network itself is
 /// proposed.

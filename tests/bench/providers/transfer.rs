@@ -6,13 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dbfw::{
-    config::{HttpConfig, TokenSource},
-    provider::{
-        digitalocean::wire::{DropletPage, Firewall},
-        http::{HttpClient, Options, Redirects},
-        secret::Token,
-    },
+use dbfw_provider::{
+    digitalocean::wire::{DropletPage, Firewall},
+    http::{HttpClient, HttpConfig, Options, Redirects},
+    secret::{Token, TokenSource},
 };
 use dbfw_tests::provider_server::Server;
 use futures_util::{StreamExt as _, stream};

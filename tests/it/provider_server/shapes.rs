@@ -55,7 +55,7 @@ fn of(value: &Value) -> BTreeSet<String> {
 
 fn example(name: &str) -> Value {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let directories = ["../dbfw-user/src/provider/digitalocean/fixtures", "fixtures/digitalocean"];
+    let directories = ["../dbfw-provider/src/digitalocean/fixtures", "fixtures/digitalocean"];
     let text = directories.iter().find_map(|at| fs::read(tests.join(at).join(name)).ok());
     let text = text.unwrap_or_else(|| panic!("no {name} in {directories:?}"));
     serde_json::from_slice(&text).expect("an example is JSON")

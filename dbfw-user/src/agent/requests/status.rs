@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use dbfw_provider::{stats::Stats, worker::Account};
+
 use crate::{
     agent::{
         Agent,
@@ -11,7 +13,6 @@ use crate::{
     config::DatabaseConfig,
     control::wire::{self, AccountStatus, AgentStatus, LiveConnection, Status},
     metrics::{self, ProviderScrape},
-    provider::{stats::Stats, worker::Account},
     readers::{scrape, status::databases},
 };
 

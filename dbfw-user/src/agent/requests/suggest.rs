@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use dbfw_provider::inventory::Inventory;
 use tokio::sync::oneshot;
 
 use super::{Kernel, by_hand::unknown_database};
@@ -11,7 +12,6 @@ use crate::{
         server::Call,
         wire::{ControlErrorKind, Suggestions},
     },
-    provider::inventory::Inventory,
     readers::suggest::suggest,
     traffic::refused::RefusedSources,
 };

@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use dbfw_provider::worker::{Account, Demand};
+
 use super::{
     Enforced, Trust,
     enforced::{Candidate, ListPart, is_listed},
@@ -14,7 +16,6 @@ use super::{
 };
 use crate::{
     config::{Config, DatabaseConfig, OnEmpty},
-    provider::worker::{Account, Demand},
     source::{Origin, Rule, SourceKey, SourceType, TrustedSource},
 };
 

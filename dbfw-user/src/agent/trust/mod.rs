@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use dbfw_provider::worker::{Account, Report};
 use jiff::Timestamp;
 
 pub(super) use self::{
@@ -26,7 +27,6 @@ use crate::{
     config::{Config, DatabaseConfig},
     metrics::Outcome,
     policy::{DatabasePolicy, SlotTable},
-    provider::worker::{Account, Report},
     source::{Origin, Prefix, Rule, RuleKind, SourceKey, TrustedSource},
     state::{
         expiry::{Expiry, Reading, Step},

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use dbfw_provider::worker::Account;
 use jiff::Timestamp;
 
 use super::{
@@ -15,7 +16,6 @@ use crate::{
     config::{Config, DatabaseConfig},
     control::wire::{DatabaseStatus, ListState, ProviderStatus, RefusedPlan, SourceState},
     metrics::SourceScrape,
-    provider::worker::Account,
     readers::sources::SourceDetail,
     source::{Rule, SourceKey},
 };

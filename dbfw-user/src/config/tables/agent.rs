@@ -6,18 +6,11 @@ use std::{
     time::Duration,
 };
 
+use dbfw_core::toml::{Place, Report, Table, Value, quoted, shown};
 use glob::Pattern;
 
 use crate::{
-    config::{
-        toml::{
-            duration::shown,
-            read::{Table, Value},
-            report::{Place, Report},
-            text::quoted,
-        },
-        types::{AgentConfig, Fragments},
-    },
+    config::types::{AgentConfig, Fragments},
     datapath::{
         Attach, Interfaces,
         interfaces::{Unmatchable, is_glob},

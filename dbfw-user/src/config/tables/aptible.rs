@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use dbfw_core::toml::{Report, Table};
+use dbfw_provider::aptible::AptibleConfig;
+
 use super::http::{APTIBLE_TOKEN, Api};
-use crate::config::{
-    toml::{read::Table, report::Report},
-    types::AptibleConfig,
-};
 
 /// `[aptible]` of all files: a later file's value replaces an earlier one's.
 #[derive(Debug)]

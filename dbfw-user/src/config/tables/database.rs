@@ -1,18 +1,14 @@
 //! `[[database]]`.
 
 use dbfw_common::{MAX_NAME, Mode};
-use dbfw_core::Port;
+use dbfw_core::{
+    Port,
+    toml::{Place, Report, Value, is_digits, quoted, read_sources},
+};
 use toml::de::DeValue;
 
-use super::{provider::read_provider, sources::read_sources};
-use crate::config::{
-    toml::{
-        read::Value,
-        report::{Place, Report},
-        text::{is_digits, quoted},
-    },
-    types::{DatabaseConfig, MinPrefix, OnEmpty},
-};
+use super::provider::read_provider;
+use crate::config::types::{DatabaseConfig, MinPrefix, OnEmpty};
 
 const PORT_FIX: &str = "use 1 to 65535";
 const PORTS_FIX: &str = "write ports = [5432]";

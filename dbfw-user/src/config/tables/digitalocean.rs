@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use super::http::{Api, DIGITALOCEAN_TOKEN};
-use crate::config::{
-    toml::{
-        read::{Table, Value},
-        report::Report,
-    },
-    types::{AddressKinds, DigitalOceanConfig, RequestLimits},
+use dbfw_core::toml::{Report, Table, Value};
+use dbfw_provider::{
+    budget::RequestLimits,
+    digitalocean::{AddressKinds, DigitalOceanConfig},
 };
+
+use super::http::{Api, DIGITALOCEAN_TOKEN};
 
 const ADDRESSES_FIX: &str = r#"write ["private", "public", "v6"]"#;
 

@@ -5,15 +5,8 @@ use std::{
     time::Duration,
 };
 
-use crate::config::{
-    toml::{
-        duration::shown,
-        read::{Table, Value},
-        report::{Place, Report},
-        text::quoted,
-    },
-    types::DnsConfig,
-};
+use dbfw_core::toml::{Place, Report, Table, Value, quoted, shown};
+use dbfw_provider::dns::DnsConfig;
 
 const SERVERS_FIX: &str = r#"write ["192.0.2.53"], or ["[2001:db8::53]:5353"] with a port"#;
 

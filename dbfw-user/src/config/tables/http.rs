@@ -2,16 +2,12 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use url::{Host, Url};
-
-use crate::config::{
-    toml::{
-        read::{Table, Value},
-        report::{Place, Report},
-        text::quoted,
-    },
-    types::{HttpConfig, TokenSource, is_loopback},
+use dbfw_core::toml::{Place, Report, Table, Value, quoted};
+use dbfw_provider::{
+    http::{HttpConfig, is_loopback},
+    secret::TokenSource,
 };
+use url::{Host, Url};
 
 const HOSTS_FIX: &str = r#"write ["api.internal"]"#;
 

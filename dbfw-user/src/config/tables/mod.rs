@@ -8,4 +8,3 @@ pub(crate) mod dns;
 pub(crate) mod feeds;
 pub(crate) mod http;
 pub(crate) mod provider;
-pub(crate) mod sources;

@@ -3,8 +3,9 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use dbfw_provider::list;
+
 use super::{Config, Dir, good::SHORT};
-use crate::provider::list;
 
 const CONFIGURATION: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md"));

@@ -1,7 +1,8 @@
 //! Whatever is in the file, the answer is a configuration or problems.
 
+use dbfw_provider::fs::read_file;
+
 use super::{Dir, good::FULL};
-use crate::fs::read_file;
 
 /// xorshift64: the same bytes in every run.
 struct Random(u64);

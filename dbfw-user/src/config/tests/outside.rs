@@ -2,10 +2,18 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use dbfw_provider::{
+    aptible::AptibleConfig,
+    budget::RequestLimits,
+    digitalocean::{AddressKinds, DigitalOceanConfig},
+    dns::DnsConfig,
+    feed::FeedsConfig,
+    http::HttpConfig,
+    secret::TokenSource,
+};
 use url::Url;
 
 use super::{
-    super::*,
     Dir,
     good::{FULL, SHORT},
 };

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use dbfw_provider::stats::StatsSnapshot;
+
 use super::{Kind, Metric};
 use crate::{
     answers::Cause,
     metrics::{Samples, Scrape, SourceScrape},
     policy::Guard,
-    provider::stats::StatsSnapshot,
 };
 
 const BY_DATABASE: &[&str] = &["database"];

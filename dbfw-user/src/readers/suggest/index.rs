@@ -5,10 +5,9 @@ use std::{
     net::IpAddr,
 };
 
-use crate::{
-    provider::inventory::Inventory,
-    source::{Prefix, PrefixMap, SourceKey, SourceType},
-};
+use dbfw_provider::inventory::Inventory;
+
+use crate::source::{Prefix, PrefixMap, SourceKey, SourceType};
 
 /// An inventory by address and by group; nothing depends on its order.
 pub(super) struct Index<'i> {

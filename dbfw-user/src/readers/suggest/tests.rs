@@ -1,10 +1,9 @@
 mod properties;
 
+use dbfw_provider::inventory::{Machine, Network};
+
 use super::*;
-use crate::{
-    provider::inventory::{Machine, Network},
-    traffic::drops::Clock,
-};
+use crate::traffic::drops::Clock;
 
 fn key(text: &str) -> SourceKey {
     text.parse::<crate::source::TrustedSource>().unwrap().key().clone()

@@ -1,6 +1,6 @@
 //! Droplets and their tags.
 
-use dbfw::provider::digitalocean::wire::Droplet;
+use dbfw_provider::digitalocean::wire::Droplet;
 
 use super::{Account, addresses, expect_index};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dbfw::provider::digitalocean::wire::{self, Node, NodePool, NodeStatus};
+use dbfw_provider::digitalocean::wire::{self, Node, NodePool, NodeStatus};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Account, expect_index};

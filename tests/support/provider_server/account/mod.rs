@@ -13,11 +13,10 @@ use std::{
     time::Duration,
 };
 
-use dbfw::provider::digitalocean::wire;
-use jiff::Timestamp;
-
 pub use databases::Database;
+use dbfw_provider::digitalocean::wire;
 pub use feeds::Feed;
+use jiff::Timestamp;
 pub use kubernetes::Cluster;
 
 use super::rate::Limits;

@@ -1,6 +1,6 @@
 //! Apps: which addresses they connect from, where that is known.
 
-use dbfw::provider::digitalocean::wire::App;
+use dbfw_provider::digitalocean::wire::App;
 use serde_json::json;
 
 use super::{

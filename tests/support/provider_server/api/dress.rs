@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use dbfw::provider::digitalocean::wire::{App, Droplet, Vpc};
+use dbfw_provider::digitalocean::wire::{App, Droplet, Vpc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ macro_rules! example {
     ($name:ident, $file:literal, $pointer:literal) => {
         static $name: LazyLock<Value> = LazyLock::new(|| {
             let text = include_str!(concat!(
-                "../../../../dbfw-user/src/provider/digitalocean/fixtures/",
+                "../../../../dbfw-provider/src/digitalocean/fixtures/",
                 $file
             ));
             let document: Value = serde_json::from_str(text).expect(concat!($file, " is JSON"));

@@ -1,6 +1,6 @@
 //! Droplets: by id, in pages, by tag, by name, and those with GPUs.
 
-use dbfw::provider::digitalocean::wire::Droplet;
+use dbfw_provider::digitalocean::wire::Droplet;
 use serde_json::json;
 
 use super::{

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use axum::http::StatusCode;
-use dbfw::provider::digitalocean::wire::{Firewall, FirewallRule};
+use dbfw_provider::digitalocean::wire::{Firewall, FirewallRule};
 use ipnet::Ipv4Net;
 use serde_json::json;
 

@@ -1,0 +1,17 @@
+//! TOML read by hand: values with their places, every problem at once, and trusted sources.
+
+mod duration;
+mod problem;
+mod read;
+mod report;
+mod sources;
+mod text;
+
+pub use self::{
+    duration::{parse_duration, shown},
+    problem::{Problem, Problems},
+    read::{Document, Table, Value, utf8},
+    report::{Place, Report},
+    sources::read_sources,
+    text::{is_digits, quoted, shortened},
+};

@@ -1,0 +1,91 @@
+//! Problems and warnings of a file, with their places.
+
+use std::{path::Path, sync::Arc};
+
+use super::problem::{Problem, Problems};
+
+/// Place in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: Arc<Path>,
+    /// The line, from 1; `None`: the whole file.
+    pub line: Option<usize>,
+    /// The key with its path; empty: no key.
+    pub key: String,
+}
+
+impl Place {
+    /// A whole file.
+    pub fn file(file: &Path) -> Self {
+        Self { file: file.into(), line: None, key: String::new() }
+    }
+
+    /// A line of a file.
+    pub fn line(file: &Path, line: usize) -> Self {
+        Self { file: file.into(), line: Some(line), key: String::new() }
+    }
+}
+
+/// Problems and warnings kept; further ones are only counted, so that a file which is
+/// something else altogether does not fill the memory.
+const MAX_KEPT: usize = 1000;
+
+/// Problems and warnings found while reading.
+#[derive(Debug, Default)]
+pub struct Report {
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+    /// Problems beyond those kept.
+    more: usize,
+}
+
+impl Report {
+    /// Something is wrong at `place`.
+    pub fn problem(&mut self, place: &Place, message: impl Into<String>, fix: impl Into<String>) {
+        if self.problems.len() < MAX_KEPT {
+            self.problems.push(entry(place, message.into(), fix.into()));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Something at `place` is legal but probably not meant.
+    pub fn warning(&mut self, place: &Place, message: impl Into<String>, fix: impl Into<String>) {
+        if self.warnings.len() < MAX_KEPT {
+            self.warnings.push(entry(place, message.into(), fix.into()));
+        }
+    }
+
+    /// Whether nothing is wrong so far.
+    pub fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// The warnings, or what is wrong; `file` is named where that is cut short.
+    ///
+    /// # Errors
+    ///
+    /// The problems, if there are any.
+    pub fn finish(self, file: &Path) -> Result<Vec<Problem>, Problems> {
+        if self.problems.is_empty() {
+            return Ok(Problems::new(self.warnings).0);
+        }
+        let mut problems = Problems::new(self.problems);
+        if self.more > 0 {
+            let message = format!("{} more problems", self.more);
+            problems.0.push(entry(&Place::file(file), message, "fix these first".to_owned()));
+        }
+        Err(problems)
+    }
+}
+
+fn entry(place: &Place, message: String, fix: String) -> Problem {
+    Problem {
+        file: place.file.to_path_buf(),
+        line: place.line,
+        key: place.key.clone(),
+        message,
+        fix,
+    }
+}

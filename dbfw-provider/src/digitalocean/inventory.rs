@@ -1,0 +1,102 @@
+//! The account's machines and networks, for `dbfw suggest`.
+
+use std::collections::HashMap;
+
+use dbfw_core::{
+    answers::{Cause, FetchError},
+    source::{SourceKey, SourceType},
+};
+
+use super::{
+    Account, DigitalOceanConfig,
+    facts::Missed,
+    fetch::GPUS,
+    listing::Listing,
+    resource::Resource,
+    session::Session,
+    sources::{app, droplet, k8s, vpc},
+    wire::{App, Cluster, Droplet, Vpc},
+};
+use crate::inventory::{Inventory, Machine, Network};
+
+/// Lists everything. What the token may not see is left out, except droplets.
+pub(crate) async fn take(account: &Account) -> Result<Inventory, FetchError> {
+    let session = account.api.session(false)?;
+    let (droplets, gpus, clusters, apps, vpcs) = tokio::join!(
+        session.whole_list::<Droplet>(None),
+        session.whole_list::<Droplet>(Some(GPUS)),
+        list::<Cluster>(&session),
+        list::<App>(&session),
+        list::<Vpc>(&session),
+    );
+    let droplets = droplets.map_err(Missed::into_error)?;
+    let gpus = gpus.map_err(Missed::into_error)?;
+    let droplets = droplets.iter().chain(gpus.iter().filter(|gpu| droplets.get(&gpu.id).is_none()));
+    let (clusters, apps, vpcs) = (clusters?, apps?, vpcs?);
+    Ok(put_together(
+        &account.api.config,
+        droplets,
+        clusters.iter().flat_map(|list| list.iter()),
+        apps.iter().flat_map(|list| list.iter()),
+        vpcs.iter().flat_map(|list| list.iter()),
+    ))
+}
+
+/// A list, unless it may not be read.
+async fn list<R: Resource>(
+    session: &Session<'_>,
+) -> Result<Option<std::sync::Arc<Listing<R>>>, FetchError> {
+    match session.whole_list(None).await {
+        Ok(list) => Ok(Some(list)),
+        Err(Missed::Failed(error)) if error.cause == Cause::Permission => Ok(None),
+        Err(missed) => Err(missed.into_error()),
+    }
+}
+
+fn put_together<'a>(
+    config: &DigitalOceanConfig,
+    droplets: impl Iterator<Item = &'a Droplet>,
+    clusters: impl Iterator<Item = &'a Cluster>,
+    apps: impl Iterator<Item = &'a App>,
+    vpcs: impl Iterator<Item = &'a Vpc>,
+) -> Inventory {
+    // What no rule can name is left out.
+    let key = |kind, value: &str| SourceKey::new(kind, value).ok();
+    let mut inventory = Inventory::default();
+    let mut cluster_of: HashMap<u64, SourceKey> = HashMap::new();
+    for cluster in clusters {
+        let Some(source) = key(SourceType::K8s, &cluster.id) else { continue };
+        let nodes = k8s::droplets(cluster).unwrap_or_default();
+        cluster_of.extend(nodes.into_iter().map(|id| (id, source.clone())));
+        if let Some(range) = k8s::pods(cluster).filter(|_| config.pod_subnets) {
+            let name = cluster.name.clone();
+            inventory.networks.push(Network { name, key: source, range });
+        }
+    }
+    for droplet in droplets {
+        let tags = droplet.tags.iter().filter_map(|tag| key(SourceType::Tag, tag));
+        let Some(source) = key(SourceType::Droplet, &droplet.id.to_string()) else { continue };
+        inventory.machines.push(Machine {
+            name: droplet.name.clone(),
+            key: source,
+            groups: tags.chain(cluster_of.get(&droplet.id).cloned()).collect(),
+            prefixes: droplet::part(droplet, config.addresses).known().to_vec(),
+        });
+    }
+    for app in apps {
+        let Some(source) = key(SourceType::App, &app.id) else { continue };
+        inventory.machines.push(Machine {
+            name: app.spec.name.clone(),
+            key: source,
+            groups: Vec::new(),
+            prefixes: app::prefixes(app),
+        });
+    }
+    for vpc in vpcs {
+        if let (Ok(range), Some(source)) = (vpc::range(vpc), key(SourceType::Vpc, &vpc.id)) {
+            inventory.networks.push(Network { name: vpc.name.clone(), key: source, range });
+        }
+    }
+    inventory.machines.retain(|machine| !machine.prefixes.is_empty());
+    inventory
+}

@@ -1,0 +1,137 @@
+use serde_json::json;
+
+use super::*;
+use crate::digitalocean::{
+    tests::{fixture, read},
+    wire::{Droplet, DropletPage},
+};
+
+const FROM: &str = "GET /v2/droplets";
+
+fn page(text: &str) -> Arc<Fetched<DropletPage>> {
+    Arc::new(Fetched { value: read(text), print: XxHash3_128::oneshot(text.as_bytes()) })
+}
+
+/// A page with these droplets of so many.
+fn part(ids: impl IntoIterator<Item = u64>, total: u64) -> Arc<Fetched<DropletPage>> {
+    let droplets: Vec<_> = ids
+        .into_iter()
+        .map(|id| json!({"id": id, "tags": [format!("t{}", id % 2), "all", "all"]}))
+        .collect();
+    page(&json!({"droplets": droplets, "meta": {"total": total}}).to_string())
+}
+
+fn listing(pages: Vec<Arc<Fetched<DropletPage>>>) -> Result<Listing<Droplet>, Flaw> {
+    Listing::new(pages, FROM)
+}
+
+fn message(flaw: Flaw) -> String {
+    let error = flaw.into_error();
+    assert_eq!(error.cause, Cause::Invalid);
+    error.message
+}
+
+fn ids<'a>(droplets: impl Iterator<Item = &'a Droplet>) -> Vec<u64> {
+    droplets.map(|droplet| droplet.id).collect()
+}
+
+#[test]
+fn the_published_pages() {
+    let all = listing(vec![page(fixture!("droplets_all.json"))]).unwrap();
+    assert_eq!(ids(all.iter()), [3164444, 3164459, 3164412]);
+    assert_eq!(ids(all.tagged("env:prod")), [3164444, 3164459]);
+    assert_eq!(ids(all.tagged("env:stage")), [3164412]);
+    assert_eq!(ids(all.tagged("env")), [0; 0]);
+    assert_eq!(all.get(&3164459).unwrap().name, "assets.example.com");
+    assert!(all.get(&1).is_none());
+    let gpus = listing(vec![page(fixture!("gpu_droplets.json"))]).unwrap();
+    assert_eq!(ids(gpus.iter()), [448543583]);
+}
+
+#[test]
+fn pages_make_one_list() {
+    let list = listing(vec![part(0..200, 450), part(200..400, 450), part(400..450, 450)]).unwrap();
+    assert_eq!(list.len(), 450);
+    assert_eq!(list.get(&449).unwrap().id, 449);
+    assert_eq!(list.tagged("t1").count(), 225);
+    assert_eq!(list.tagged("all").count(), 450);
+    let same = listing(vec![part(0..200, 450), part(200..400, 450), part(400..450, 450)]).unwrap();
+    assert_eq!(same.print, list.print);
+    let other = listing(vec![part(0..200, 449), part(200..400, 449), part(400..449, 449)]).unwrap();
+    assert_ne!(other.print, list.print);
+}
+
+#[test]
+fn empty_lists() {
+    for text in [
+        r#"{"droplets": []}"#,
+        r#"{"droplets": null, "links": {}, "meta": {"total": 0}}"#,
+        r#"{"droplets": [], "links": {"pages": {}}, "meta": null}"#,
+        r#"{"droplets": [], "links": {"pages": null}, "meta": {"total": null}}"#,
+        // As servers write it that leave empty fields out.
+        r#"{"meta": {"total": 0}}"#,
+    ] {
+        assert_eq!(listing(vec![page(text)]).unwrap().len(), 0, "{text}");
+    }
+}
+
+#[test]
+fn pages_that_make_no_list() {
+    let next = r#"{"droplets": [{"id": 1, "tags": []}], "meta": {"total": 1},
+                   "links": {"pages": {"next": "https://x/v2/droplets?page=2"}}}"#;
+    for (pages, why) in [
+        (vec![page("{}")], "page 1 has no list"),
+        (vec![page(r#"{"meta": {"total": 1}}"#)], "page 1 has no list"),
+        (vec![page(r#"{"id": "x", "message": "y"}"#)], "page 1 has no list"),
+        (vec![part(0..3, 4)], "its pages have 3 of 4"),
+        (vec![page(r#"{"droplets": null, "meta": {"total": 1}}"#)], "its pages have 0 of 1"),
+        (vec![part(0..200, 300), part(199..299, 300)], "lists droplet 199 twice"),
+        (vec![part([1, 1], 2)], "lists droplet 1 twice"),
+        (vec![part(0..200, 300), part(200..300, 301)], "page 2 counts 301, a page before it 300"),
+        (vec![page(next)], "page 1 is not the last, as the count says"),
+    ] {
+        let text = message(listing(pages).unwrap_err());
+        assert!(text.starts_with(&format!("DigitalOcean: {FROM}: {why}")), "{text}");
+        assert!(text.ends_with("nothing of the list is used"), "{text}");
+    }
+    let moved = listing(vec![part(0..200, 300), part(200..300, 301)]).unwrap_err();
+    assert!(matches!(moved, Flaw::Moved(_)));
+    let wrong = listing(vec![part(0..3, 4)]).unwrap_err();
+    assert!(matches!(wrong, Flaw::Wrong(_)));
+}
+
+#[test]
+fn what_the_first_page_says() {
+    let first_of =
+        |page: Arc<Fetched<DropletPage>>| first(&Droplet::page(&page.value), FROM).map_err(message);
+    assert_eq!(first_of(part(0..200, 5000)), Ok(Some(25)));
+    assert_eq!(first_of(part(0..3, 3)), Ok(Some(1)));
+    assert_eq!(first_of(part([], 0)), Ok(Some(1)));
+    assert_eq!(first_of(page(r#"{"droplets": []}"#)), Ok(None));
+    assert!(first_of(part(0..199, 5000)).unwrap_err().contains("page 1 has 199 of 5000"));
+    assert!(first_of(part(0..200, 100_001)).unwrap_err().contains("more than 500 pages"));
+    assert!(first_of(part(0..200, u64::MAX)).unwrap_err().contains("more than 500 pages"));
+}
+
+#[test]
+fn links_lead_to_the_next_page_and_nowhere_else() {
+    let own: Url = "https://api.example/v2/droplets?page=1&per_page=200".parse().unwrap();
+    let next = |link: &str| next_page(link, &own, 3, FROM).map_err(message);
+    assert_eq!(next("https://api.example/v2/droplets?page=4&per_page=200"), Ok(4));
+    assert_eq!(next("/v2/droplets?page=4"), Ok(4));
+    for (link, why) in [
+        ("https://evil.example/v2/droplets?page=4", "another place than the list's own"),
+        ("http://api.example/v2/droplets?page=4", "another place than the list's own"),
+        ("https://api.example:444/v2/droplets?page=4", "another place than the list's own"),
+        ("https://api.example/v2/account?page=4", "another place than the list's own"),
+        ("https://api.example/v2/droplets?page=3", "is not the page after it"),
+        ("https://api.example/v2/droplets?page=5", "is not the page after it"),
+        ("https://api.example/v2/droplets", "names no page"),
+        ("https://api.example/v2/droplets?page=x", "names no page"),
+        ("https://[", "is not a URL"),
+    ] {
+        assert!(next(link).unwrap_err().contains(why), "{link}");
+    }
+    let last = next_page("/v2/droplets?page=501", &own, 500, FROM).map_err(message);
+    assert!(last.unwrap_err().contains("more than 500 pages"));
+}

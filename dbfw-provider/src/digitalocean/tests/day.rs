@@ -1,0 +1,237 @@
+//! A thousand rules, a day long: what the task asks in a round, repeated as its schedule has
+//! it and whoever else wants something, within the budget.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use dbfw_core::answers::Outcome;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{
+    fleet::{TOKEN, config, demand, droplet, write_token},
+    server::{Asked, Reply, Server},
+};
+use crate::{
+    budget::{Budget, RequestLimits},
+    digitalocean::DigitalOcean,
+    rounds::bench::Bench,
+    stats::Stats,
+};
+
+const LIMITS: RequestLimits = RequestLimits { per_hour: 5000, per_minute: 250 };
+const PLENTY: RequestLimits = RequestLimits { per_hour: 1_000_000, per_minute: 1_000_000 };
+const HOUR: u64 = 3_600_000;
+const MINUTE: u64 = 60_000;
+
+/// Rules about droplets, tags, clusters, apps and networks, and how many of each there are.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    rules: [u64; 5],
+    has: [u64; 5],
+}
+
+/// Many rules about little, some about much, and so much of everything that each is asked for
+/// alone; with the most requests that a round may take.
+const SHAPES: [(Shape, u32); 3] = [
+    (Shape { rules: [300, 400, 100, 100, 100], has: [5_000, 0, 100, 100, 100] }, 40),
+    (Shape { rules: [200, 200, 2, 500, 98], has: [10_000, 0, 300, 600, 600] }, 70),
+    (Shape { rules: [100, 250, 50, 300, 300], has: [99_000, 0, 99_000, 99_000, 99_000] }, 1150),
+];
+
+fn page(asked: &Asked, name: &str, total: u64, item: impl Fn(u64) -> Value) -> Reply {
+    let page: u64 = asked.query("page").unwrap().parse().unwrap();
+    let last = total.min(page * 200);
+    let items: Vec<Value> = ((page - 1) * 200 + 1..=last).map(item).collect();
+    Reply::json(&json!({name: items, "meta": {"total": total}}))
+}
+
+fn cluster(number: u64) -> Value {
+    let nodes: Vec<_> =
+        (0..2).map(|node| json!({"droplet_id": (number * 2 + node).to_string()})).collect();
+    json!({"id": format!("c-{number}"), "node_pools": [{"nodes": nodes}]})
+}
+
+fn app(number: u64) -> Value {
+    json!({"id": format!("a-{number}")})
+}
+
+fn vpc(number: u64) -> Value {
+    json!({"id": format!("v-{number}"), "ip_range": "10.0.0.0/24"})
+}
+
+/// What the API says; every tag is on one droplet.
+fn answer(asked: &Asked, shape: Shape) -> Reply {
+    let [droplets, _, clusters, apps, vpcs] = shape.has;
+    let (path, id) = asked.path().rsplit_once('/').unwrap();
+    let number = || id.rsplit('-').next().unwrap().parse::<u64>().unwrap();
+    match (path, id) {
+        ("/v2", "droplets") => match (asked.query("type"), asked.query("tag_name")) {
+            (Some(_), _) => page(asked, "droplets", 0, |id| droplet(id, &[])),
+            (None, Some(tag)) => page(asked, "droplets", 1, |id| droplet(id, &[&tag])),
+            (None, None) => page(asked, "droplets", droplets, |id| droplet(id, &[])),
+        },
+        ("/v2/kubernetes", "clusters") => page(asked, "kubernetes_clusters", clusters, cluster),
+        ("/v2", "apps") => page(asked, "apps", apps, app),
+        ("/v2", "vpcs") => page(asked, "vpcs", vpcs, vpc),
+        ("/v2/droplets", _) => Reply::json(&json!({"droplet": droplet(number(), &[])})),
+        ("/v2/kubernetes/clusters", _) => {
+            Reply::json(&json!({"kubernetes_cluster": cluster(number())}))
+        }
+        ("/v2/apps", _) => Reply::json(&json!({"app": app(number())})),
+        ("/v2/vpcs", _) => Reply::json(&json!({"vpc": vpc(number())})),
+        _ => Reply::json(&json!({"rules": []})),
+    }
+}
+
+/// A task that asks the account for its rules.
+struct Site {
+    server: Server,
+    bench: Bench,
+    budget: Arc<Mutex<Budget>>,
+    _dir: tempfile::TempDir,
+}
+
+impl Site {
+    async fn start(shape: Shape, limits: RequestLimits) -> Self {
+        let server = Server::start(move |asked| answer(asked, shape)).await;
+        let dir = tempfile::tempdir().unwrap();
+        let token = dir.path().join("token");
+        write_token(&token, TOKEN);
+        let mut config = config(&server, &token);
+        config.limits = limits;
+        let budget = Arc::new(Mutex::new(Budget::new(limits)));
+        let task = DigitalOcean::new(config, Arc::clone(&budget), Arc::new(Stats::default()));
+        let kinds = ["droplet:", "tag:t", "k8s:c-", "app:a-", "vpc:v-"];
+        let of = |(kind, count): (&'static str, u64)| {
+            (1..=count).map(move |number| format!("{kind}{number}"))
+        };
+        let rules: Vec<String> = kinds.into_iter().zip(shape.rules).flat_map(of).collect();
+        let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+        let bench = Bench::new(demand(&rules), |mailbox| task.run(mailbox));
+        Self { server, bench, budget, _dir: dir }
+    }
+}
+
+/// What the first round and those after it take, where everything is answered.
+async fn costs(shape: Shape) -> [u32; 2] {
+    let mut site = Site::start(shape, PLENTY).await;
+    let mut costs = [0; 2];
+    for (round, cost) in costs.iter_mut().enumerate() {
+        let heard = match round {
+            0 => site.bench.round().await,
+            _ => site.bench.polled().await,
+        };
+        assert_eq!((heard.sources.len(), heard.lists.len()), (1000, 1));
+        let failed = |outcomes: &&Vec<Outcome>| matches!(outcomes[0], Outcome::Failed(_));
+        assert_eq!(heard.sources.values().filter(failed).count(), 0, "{shape:?}");
+        *cost = u32::try_from(site.server.take().len()).unwrap();
+    }
+    costs
+}
+
+/// Requests made over a day.
+struct Day {
+    budget: Budget,
+    made: Vec<u64>,
+    start: Instant,
+    /// Milliseconds since the start.
+    now: u64,
+}
+
+impl Day {
+    /// As much as is let through; a wait of more than two seconds ends it, and is returned.
+    fn ask(&mut self, cost: u32) -> Option<Duration> {
+        for _ in 0..cost {
+            while let Err(wait) = self.budget.take(self.start + Duration::from_millis(self.now)) {
+                if wait > Duration::from_secs(2) {
+                    return Some(wait);
+                }
+                self.now += milliseconds(wait).max(1);
+            }
+            self.made.push(self.now);
+            self.now += 2;
+        }
+        None
+    }
+
+    fn assert_within(&self, limit: u32, window: u64) {
+        for crowd in self.made.windows(limit as usize + 1) {
+            let span = crowd[limit as usize] - crowd[0];
+            assert!(span > window, "{} requests within {span} ms", limit + 1);
+        }
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap()
+}
+
+/// A day of rounds as close together as they may be, and of what people want beside them:
+/// new rules every seven minutes, `dbfw suggest` every half hour, a reload every ten minutes.
+/// How many rounds were whole.
+fn day([first, later]: [u32; 2]) -> usize {
+    let mut day =
+        Day { budget: Budget::new(LIMITS), made: Vec::new(), start: Instant::now(), now: 0 };
+    let (mut round, mut rules, mut suggest, mut reload) = (0, 1, 2, 10 * MINUTE);
+    let (mut cost, mut whole) = (first, 0);
+    while day.now < 24 * HOUR {
+        day.now = day.now.max(round.min(rules).min(suggest).min(reload));
+        if rules <= day.now {
+            rules = day.now + 7 * MINUTE;
+            day.ask(40);
+        } else if suggest <= day.now {
+            suggest = day.now + 30 * MINUTE;
+            day.ask(60);
+        } else {
+            if reload <= day.now {
+                reload = day.now + 10 * MINUTE;
+            }
+            let begun = day.now;
+            let refused = day.ask(cost);
+            cost = later;
+            let interval = day.budget.interval(Duration::from_secs(15), cost);
+            round = match refused {
+                Some(wait) => day.now + milliseconds(wait.max(interval)),
+                None => begun + milliseconds(interval.mul_f64(0.9)),
+            };
+            whole += usize::from(refused.is_none());
+        }
+    }
+    day.assert_within(LIMITS.per_hour, HOUR);
+    day.assert_within(LIMITS.per_minute, MINUTE);
+    whole
+}
+
+#[tokio::test]
+async fn a_thousand_rules_stay_within_the_budget_all_day() {
+    for (shape, most) in SHAPES {
+        let costs = costs(shape).await;
+        assert!(costs[1] <= most, "{costs:?} requests for {shape:?}");
+        let whole = day(costs);
+        if costs[1] < 100 {
+            assert!(whole >= 24 * 45, "{whole} rounds of {costs:?} requests");
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_a_round_is_too_dear_everything_still_gets_its_turn() {
+    let shape = Shape { rules: [0, 30, 0, 0, 0], has: [99_000, 0, 0, 0, 0] };
+    let limits = RequestLimits { per_hour: 1000, per_minute: 10 };
+    let mut site = Site::start(shape, limits).await;
+    let mut answered = BTreeSet::new();
+    for _ in 0..8 {
+        let heard = site.bench.round().await;
+        assert!(site.server.take().len() <= 10);
+        let known = |outcomes: &Vec<Outcome>| matches!(outcomes[0], Outcome::Answer(_));
+        answered.extend(heard.sources.into_iter().filter(|(_, o)| known(o)).map(|(tag, _)| tag));
+        // A minute later.
+        *site.budget.lock().unwrap() = Budget::new(limits);
+        site.bench.poll().await;
+    }
+    assert_eq!(answered.len(), 30, "{answered:?}");
+}

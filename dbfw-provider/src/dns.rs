@@ -1,0 +1,157 @@
+//! `dns:` sources: the addresses of a host name.
+//!
+//! A name is fully qualified, whatever resolv.conf searches; the hosts file is not read.
+//! Nothing is cached beyond asking again when the TTL is over.
+
+mod client;
+mod judge;
+mod resolvers;
+mod runtime;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use dbfw_core::{
+    answers::{Outcome, Part},
+    source::{SourceKey, SourceType},
+};
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, join, ready},
+};
+
+pub use self::resolvers::nameservers;
+use self::{
+    client::Family,
+    judge::{Found, judge},
+    resolvers::Resolvers,
+};
+use crate::{
+    backoff::Backoff,
+    rounds::{self, Task, Wanted},
+    stats::Stats,
+    worker::{Demand, Mailbox, Report},
+};
+
+/// Settings of [`Names`]: `[dns]` of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsConfig {
+    /// Resolvers; empty: those of /etc/resolv.conf.
+    pub servers: Vec<SocketAddr>,
+    /// For an answer from one of them.
+    pub timeout: Duration,
+    /// Time that an address stays trusted after it vanished from the answer.
+    pub grace: Duration,
+    /// A record is asked for again after its TTL, but never sooner than this.
+    pub min_ttl: Duration,
+    /// Nor later than this.
+    pub max_ttl: Duration,
+}
+
+impl Default for DnsConfig {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            timeout: Duration::from_secs(5),
+            grace: Duration::from_secs(300),
+            min_ttl: Duration::from_secs(5),
+            max_ttl: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Keeps the addresses of host names fresh.
+#[derive(Debug)]
+pub struct Names {
+    config: DnsConfig,
+    stats: Arc<Stats>,
+    resolvers: Resolvers,
+    names: BTreeMap<SourceKey, Backoff>,
+}
+
+impl Names {
+    /// Names that were not asked for yet.
+    pub fn new(config: DnsConfig, stats: Arc<Stats>) -> Self {
+        let resolvers = Resolvers::new(&config);
+        Self::with(config, stats, resolvers)
+    }
+
+    fn with(config: DnsConfig, stats: Arc<Stats>, resolvers: Resolvers) -> Self {
+        Self { config, stats, resolvers, names: BTreeMap::new() }
+    }
+
+    /// Works until the other end of the mailbox is gone.
+    pub async fn run(self, mailbox: Mailbox) {
+        rounds::run(self, mailbox).await;
+    }
+}
+
+impl Task for Names {
+    type Key = SourceKey;
+    type Reply = (Found, Found);
+
+    fn want(&mut self, demand: &Demand) -> Wanted<SourceKey> {
+        let mut wanted = Wanted::default();
+        let names = demand.sources.iter().filter(|key| key.kind() == SourceType::Dns);
+        wanted.all.extend(names.cloned());
+        self.names.retain(|key, _| wanted.all.contains(key));
+        wanted
+    }
+
+    fn ask(&mut self, key: &SourceKey) -> BoxFuture<'static, (Found, Found)> {
+        for _ in Family::BOTH {
+            self.stats.request();
+        }
+        match self.resolvers.client() {
+            Ok(client) => {
+                let name = key.value().to_owned();
+                async move {
+                    let [v4, v6] = Family::BOTH.map(|family| client.ask(&name, family));
+                    join(v4, v6).await
+                }
+                .boxed()
+            }
+            Err(error) => ready((Found::Failed(error.clone()), Found::Failed(error))).boxed(),
+        }
+    }
+
+    fn heard(&mut self, key: &SourceKey, (v4, v6): (Found, Found)) -> (Vec<Report>, Duration) {
+        let (outcome, next) = judge(key.value(), v4, v6, &self.config);
+        match &outcome {
+            Outcome::Failed(error) => self.stats.failure(error.cause),
+            Outcome::Answer(answer) => {
+                for part in answer.parts.values() {
+                    if let Part::Failed(error) = part {
+                        self.stats.failure(error.cause);
+                    }
+                }
+            }
+            Outcome::Gone(_) => {}
+        }
+        let backoff = self.names.entry(key.clone()).or_default();
+        let backed_off = match next.failure {
+            Some(cause) => Some(backoff.failed(self.config.min_ttl, cause, None)),
+            None => {
+                backoff.succeeded();
+                None
+            }
+        };
+        let wait = backed_off.into_iter().chain(next.ttl).min().unwrap_or(self.config.min_ttl);
+        (vec![Report::Source { key: key.clone(), outcome }], wait)
+    }
+
+    fn hurry(&mut self) {
+        self.names.clear();
+    }
+
+    /// resolv.conf is looked at whenever it is used.
+    fn look(&mut self) -> Option<BoxFuture<'static, BTreeSet<SourceKey>>> {
+        None
+    }
+}

@@ -1,0 +1,260 @@
+//! GET over HTTP(S), bounded in size and time; what is wrong is said in words.
+//!
+//! Proxies come from the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`,
+//! in small letters too), but a loopback host is never asked through one: what may go without
+//! TLS because it does not leave the machine must then not leave it.
+
+mod answer;
+mod config;
+mod json;
+mod rate;
+mod reason;
+mod setup;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, sync::Arc};
+
+pub use answer::Response;
+pub use config::{HttpConfig, is_loopback};
+use dbfw_core::answers::{Cause, FetchError};
+pub use rate::Rate;
+use reason::Failure;
+pub(crate) use reason::clean;
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
+use setup::Clients;
+use url::Url;
+
+/// Redirects followed for one request.
+const MAX_REDIRECTS: usize = 5;
+
+/// Bytes of an ETag or a date worth sending back.
+const MAX_VALIDATOR: usize = 1024;
+
+/// Whether redirects are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redirects {
+    /// A redirect is an error ([`Cause::Redirect`]).
+    Refuse,
+    /// Up to 5, from https to https only and not from elsewhere to this machine; never with a
+    /// token.
+    Follow,
+}
+
+/// Asks over HTTP/1.1. Clones share connections.
+#[derive(Clone)]
+pub struct HttpClient {
+    clients: Clients,
+    config: Arc<HttpConfig>,
+    redirects: Redirects,
+}
+
+/// Options of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// Sent as `Authorization: Bearer`; an error together with [`Redirects::Follow`].
+    pub bearer: Option<&'a SecretString>,
+    /// The media type, "application/json".
+    pub accept: &'a str,
+    /// Bytes the body may have.
+    pub max_bytes: u64,
+    /// Of the last answer: a server that has nothing newer answers 304.
+    pub validators: Option<&'a Validators>,
+}
+
+/// By what a server tells whether something changed, as it sent it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Validators {
+    /// `ETag`.
+    pub etag: Option<String>,
+    /// `Last-Modified`.
+    pub last_modified: Option<String>,
+}
+
+impl HttpClient {
+    /// A client that trusts the system's certificate authorities and those in `ca_file`. TLS
+    /// 1.2 at least, always verified.
+    ///
+    /// # Errors
+    /// [`Cause::Tls`] if there are no certificate authorities, or `ca_file` holds none.
+    pub fn new(config: &HttpConfig, redirects: Redirects) -> Result<Self, FetchError> {
+        Ok(Self { clients: Clients::new(config)?, config: Arc::new(config.clone()), redirects })
+    }
+
+    /// Asks for `url`. Any status is an answer, except redirects that are not followed; no,
+    /// broken, slow and too large answers are errors. `what` names the request in errors:
+    /// "DigitalOcean: GET /v2/droplets?page=2".
+    ///
+    /// # Errors
+    /// Refused too: plain http to a host that is neither loopback nor in `allow_http`, and
+    /// URLs with a user name or password.
+    pub async fn get(
+        &self,
+        url: &Url,
+        what: &str,
+        options: Options<'_>,
+    ) -> Result<Response, FetchError> {
+        let asked = tokio::time::timeout(self.config.timeout, self.ask(url, &options)).await;
+        asked
+            .unwrap_or_else(|_| {
+                let host = host_of(url);
+                let limit = self.config.timeout;
+                Err(Failure::new(
+                    Cause::Timeout,
+                    format!("no whole answer from {host} within {limit:?}: it is asked again"),
+                ))
+            })
+            .map_err(|failure| failure.about(what, options.bearer))
+    }
+
+    async fn ask(&self, url: &Url, options: &Options<'_>) -> Result<Response, Failure> {
+        let headers = headers(options)?;
+        if self.redirects == Redirects::Follow && options.bearer.is_some() {
+            return Err(Failure::new(
+                Cause::Invalid,
+                "a token is not sent where redirects are followed".to_owned(),
+            ));
+        }
+        let mut url = url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            self.check(&url)?;
+            let client = match is_loopback(&url) {
+                true => self.clients.direct().map_err(Failure::from)?,
+                false => self.clients.proxied(),
+            };
+            let request = client.get(url.clone()).headers(headers.clone());
+            let response = request.send().await.map_err(|error| Failure::of(error, &url))?;
+            let status = response.status();
+            if status.as_u16() == 304 && !is_conditional(&headers) {
+                return Err(Failure::new(
+                    Cause::Invalid,
+                    "answered 304, which nobody asked for: check what answers there".to_owned(),
+                ));
+            }
+            if !status.is_redirection() || status.as_u16() == 304 {
+                return answer::read(response, &url, options).await;
+            }
+            url = self.target(&url, status.as_u16(), response.headers())?;
+        }
+        Err(Failure::new(
+            Cause::Redirect,
+            format!("is redirected more than {MAX_REDIRECTS} times: use the address it leads to"),
+        ))
+    }
+
+    /// The target of a redirect, if it may be followed.
+    fn target(&self, from: &Url, status: u16, headers: &HeaderMap) -> Result<Url, Failure> {
+        let refuse = |text: String| Err(Failure::new(Cause::Redirect, text));
+        let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+        let Some(target) = location.and_then(|location| from.join(location).ok()) else {
+            return refuse(format!("answers {status} and names no place to go: check its address"));
+        };
+        let (to, scheme) = (host_of(&target), target.scheme());
+        if self.redirects == Redirects::Refuse {
+            return refuse(format!(
+                "is redirected to {to}, which is not followed, for a token must not get there: \
+                 check `api_url`"
+            ));
+        }
+        if scheme != "https" && from.scheme() == "https" {
+            return refuse(format!(
+                "is redirected from https to {} at {to}, which is not followed: use an address \
+                 that stays with https",
+                clean(scheme, 20)
+            ));
+        }
+        if is_loopback(&target) && !is_loopback(from) {
+            return refuse(format!(
+                "is redirected to {to} on this machine, which is not followed: use an address \
+                 that answers itself"
+            ));
+        }
+        Ok(target)
+    }
+
+    /// Whether a URL may be asked at all.
+    fn check(&self, url: &Url) -> Result<(), Failure> {
+        let host = host_of(url);
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Failure::new(
+                Cause::Invalid,
+                format!("the address at {host} has a user name or password: remove it"),
+            ));
+        }
+        match url.scheme() {
+            _ if self.config.may_ask(url) => Ok(()),
+            "http" => {
+                let name = url.host_str().unwrap_or_default();
+                Err(Failure::new(
+                    Cause::Tls,
+                    format!(
+                        "{host} would be asked without TLS: use https, or allow it with \
+                         `allow_http = [{name:?}]`"
+                    ),
+                ))
+            }
+            other => Err(Failure::new(
+                Cause::Invalid,
+                format!("{} is not a way to ask {host}: use https", clean(other, 20)),
+            )),
+        }
+    }
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // reqwest's clients would show the proxies, which may have passwords.
+        f.debug_struct("HttpClient")
+            .field("timeout", &self.config.timeout)
+            .field("redirects", &self.redirects)
+            .field("allow_http", &self.config.allow_http)
+            .finish_non_exhaustive()
+    }
+}
+
+fn headers(options: &Options<'_>) -> Result<HeaderMap, Failure> {
+    let mut headers = HeaderMap::new();
+    let mut set = |name: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    set(header::ACCEPT, options.accept);
+    set(header::ACCEPT_ENCODING, "identity");
+    if let Some(Validators { etag, last_modified }) = options.validators {
+        let sendable = |value: &Option<String>| value.clone().filter(|v| v.len() <= MAX_VALIDATOR);
+        if let Some(etag) = sendable(etag) {
+            set(header::IF_NONE_MATCH, &etag);
+        }
+        if let Some(date) = sendable(last_modified) {
+            set(header::IF_MODIFIED_SINCE, &date);
+        }
+    }
+    if let Some(token) = options.bearer {
+        let text = Zeroizing::new(format!("Bearer {}", token.expose_secret()));
+        let mut value = HeaderValue::from_str(&text).map_err(|_| {
+            Failure::new(
+                Cause::Unauthorized,
+                "the token has characters that cannot be sent: check the token file".to_owned(),
+            )
+        })?;
+        value.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    Ok(headers)
+}
+
+/// Whether 304 can be the answer.
+fn is_conditional(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::IF_NONE_MATCH) || headers.contains_key(header::IF_MODIFIED_SINCE)
+}
+
+/// Host and, if it is not the scheme's, port: all of a URL that an error names.
+fn host_of(url: &Url) -> String {
+    let host = clean(url.host_str().unwrap_or("no host"), 255);
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host,
+    }
+}

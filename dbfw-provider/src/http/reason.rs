@@ -1,0 +1,203 @@
+//! Reasons of failed requests, in words.
+
+use std::{error::Error, io, iter, time::Duration};
+
+use dbfw_core::answers::{Cause, FetchError};
+use jiff::Timestamp;
+use rustls::CertificateError;
+use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
+use url::Url;
+
+use super::host_of;
+
+/// Characters of a reason that libraries or servers gave.
+const MAX_REASON: usize = 200;
+
+/// Names of a certificate that are shown.
+const MAX_NAMES: usize = 5;
+
+/// A [`FetchError`] that does not name the request yet.
+#[derive(Debug)]
+pub(super) struct Failure {
+    cause: Cause,
+    text: String,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Failure {
+    pub(super) fn new(cause: Cause, text: String) -> Self {
+        Self { cause, text, retry_after: None }
+    }
+
+    /// The failure on the way to or from the host of `url`.
+    pub(super) fn of(error: reqwest::Error, url: &Url) -> Self {
+        let error = error.without_url();
+        let host = host_of(url);
+        let connecting = error.is_connect();
+        if let Some(error) = find::<rustls::Error>(&error) {
+            return Self::new(Cause::Tls, tls(error, &host));
+        }
+        if error.is_timeout() {
+            return Self::new(
+                Cause::Timeout,
+                format!("no connection to {host} in time: check the network and its address"),
+            );
+        }
+        if find::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse) {
+            return Self::new(
+                Cause::Invalid,
+                format!("{host} does not answer in HTTP: check the address and its port"),
+            );
+        }
+        let reason = innermost(&error);
+        let text = if connecting {
+            format!(
+                "no connection to {host}, {reason}: check its address, the network and, if there \
+                 is one, the proxy"
+            )
+        } else {
+            format!("the connection to {host} broke, {reason}: it is asked again")
+        };
+        Self::new(Cause::Connect, text)
+    }
+
+    /// As an error of the request `what`, without the secret.
+    pub(super) fn about(self, what: &str, secret: Option<&SecretString>) -> FetchError {
+        let message = format!("{what}: {}", self.text);
+        FetchError {
+            cause: self.cause,
+            message: without(&message, secret),
+            retry_after: self.retry_after,
+        }
+    }
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        Self { cause: error.cause, text: error.message, retry_after: error.retry_after }
+    }
+}
+
+/// A text in which a server may have repeated the secret, without it. To be used before the
+/// text is cut or escaped, after which the secret might not be recognised.
+pub(super) fn without(text: &str, secret: Option<&SecretString>) -> String {
+    // A host name has only small letters.
+    let small = |text: &str| Zeroizing::new(text.to_ascii_lowercase());
+    let secret = secret.map(|secret| small(secret.expose_secret()));
+    let Some(secret) = secret.filter(|secret| !secret.is_empty()) else { return text.to_owned() };
+    let (small, mut rest) = (small(text), text);
+    let mut cleared = String::new();
+    while let Some(at) = small[text.len() - rest.len()..].find(secret.as_str()) {
+        cleared.push_str(&rest[..at]);
+        cleared.push_str("[token]");
+        rest = &rest[at + secret.len()..];
+    }
+    cleared + rest
+}
+
+/// The fault of the other side's TLS, and its fix.
+fn tls(error: &rustls::Error, host: &str) -> String {
+    let rustls::Error::InvalidCertificate(error) = error else {
+        let reason = clean(&error.to_string(), MAX_REASON);
+        return format!(
+            "no TLS with {host}, {reason}: check that its port speaks TLS 1.2 or later"
+        );
+    };
+    let day = |time: &rustls::pki_types::UnixTime| {
+        i64::try_from(time.as_secs())
+            .ok()
+            .and_then(|seconds| Timestamp::from_second(seconds).ok())
+            .map_or_else(String::new, |time| format!(" {time}"))
+    };
+    match error {
+        CertificateError::Expired => expired(host, ""),
+        CertificateError::ExpiredContext { not_after, .. } => expired(host, &day(not_after)),
+        CertificateError::NotValidYet => early(host, ""),
+        CertificateError::NotValidYetContext { not_before, .. } => early(host, &day(not_before)),
+        CertificateError::NotValidForName => wrong_name(host, &[]),
+        CertificateError::NotValidForNameContext { presented, .. } => wrong_name(host, presented),
+        // The signature is bad if another issuer of that name is trusted.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
+            "the certificate of {host} is by an issuer that is not trusted here: if it is yours, \
+             set `ca_file` to the issuer's certificate"
+        ),
+        // webpki's own error, which rustls has no variant for.
+        CertificateError::Other(other)
+            if matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
+        {
+            format!(
+                "the certificate of {host} is an authority's own: let that authority sign \
+                 another for the server, and set `ca_file` to the authority's"
+            )
+        }
+        CertificateError::Revoked => {
+            format!("the certificate of {host} is revoked: it has to be replaced")
+        }
+        other => format!(
+            "the certificate of {host} is not to be trusted, {}: it has to be replaced, or its \
+             issuer be set as `ca_file`",
+            clean(&other.to_string(), MAX_REASON)
+        ),
+    }
+}
+
+fn expired(host: &str, when: &str) -> String {
+    format!(
+        "the certificate of {host} has expired{when}: it has to be renewed; check this machine's \
+         clock too"
+    )
+}
+
+fn early(host: &str, when: &str) -> String {
+    format!("the certificate of {host} is not valid before{when}: check this machine's clock")
+}
+
+fn wrong_name(host: &str, presented: &[String]) -> String {
+    let names: Vec<String> = presented.iter().take(MAX_NAMES).map(|name| clean(name, 80)).collect();
+    let names = if names.is_empty() { "another name".to_owned() } else { names.join(", ") };
+    format!("the certificate of {host} is for {names}, a name mismatch: check the address")
+}
+
+/// An error and what is behind it, outermost first.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |&error: &&'a (dyn Error + 'static)| {
+        // Of an error that only wraps another, std names the other's source as its own.
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
+}
+
+fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+/// The first cause of an error, in one line.
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
+    chain(error).last().map_or_else(String::new, |last| clean(&last.to_string(), MAX_REASON))
+}
+
+/// A text of others in one line of at most `limit` characters, without what could steer a
+/// terminal or forge a line of a log.
+pub(crate) fn clean(text: &str, limit: usize) -> String {
+    let mut characters = text.chars();
+    let mut cleaned: String = characters
+        .by_ref()
+        .take(limit)
+        .map(|c| match c {
+            '\t' | '\n' | '\r' => ' ',
+            c if c.is_control() || is_format(c) => char::REPLACEMENT_CHARACTER,
+            c => c,
+        })
+        .collect();
+    if characters.next().is_some() {
+        cleaned.push('…');
+    }
+    cleaned
+}
+
+/// Characters that are not seen, and those that turn the direction of writing.
+const fn is_format(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}

@@ -1,0 +1,56 @@
+//! The workers of dbfw: each asks one kind of provider for lists of trusted sources, or for the
+//! prefixes that sources stand for, and reports every answer.
+//!
+//! A worker is told what is wanted and sends what it learned ([`worker`]); it holds no policy
+//! and touches no kernel map. Whoever runs it decides what an answer changes.
+//!
+//! - [`file`]: lists in files; [`list`] is their format
+//! - [`digitalocean`], [`aptible`]: the APIs of hosting providers
+//! - [`feed`]: documents with addresses, from a URL or a file
+//! - [`dns`]: names
+//! - [`rounds`]: the loop that most workers share; [`backoff`] and [`budget`]: when to ask again,
+//!   and how often
+//! - [`http`], [`secret`], [`fs`]: requests, tokens and files
+//! - [`inventory`], [`stats`]: an account's machines, and counters of requests
+//!
+//! ```
+//! use dbfw_core::answers::{ListId, ListOutcome};
+//! use dbfw_provider::{
+//!     file::Files,
+//!     worker::{Account, Demand, Mailbox, Report, ReportSender},
+//! };
+//! use tokio::sync::{mpsc, watch};
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+//! # runtime.block_on(async {
+//! // Channels to a worker, and the lists that it keeps fresh.
+//! let path = std::env::temp_dir().join("dbfw-no-such-list");
+//! let wanted = Demand { lists: [ListId::File(path)].into(), ..Demand::default() };
+//! let (_demand, demand) = watch::channel(wanted);
+//! let (_commands, commands) = mpsc::channel(1);
+//! let (queue, mut answers) = mpsc::channel(16);
+//! let reports = ReportSender::new(Account::Files, queue);
+//! tokio::spawn(Files::new().run(Mailbox { demand, commands, reports }));
+//!
+//! // It reports on everything that is wanted, failures included.
+//! let (account, reports) = answers.recv().await.unwrap();
+//! assert_eq!(account, Account::Files);
+//! assert!(matches!(&reports[..], [Report::List { outcome: ListOutcome::Failed(_), .. }]));
+//! # });
+//! ```
+
+pub mod aptible;
+pub mod backoff;
+pub mod budget;
+pub mod digitalocean;
+pub mod dns;
+pub mod feed;
+pub mod file;
+pub mod fs;
+pub mod http;
+pub mod inventory;
+pub mod list;
+pub mod rounds;
+pub mod secret;
+pub mod stats;
+pub mod worker;

@@ -1,0 +1,185 @@
+//! The loop of a task whose things are asked for one by one: each in its own time, some at
+//! once, so that one that fails does not slow the others. What is asked and when it is due
+//! again is for the task to say.
+
+mod agenda;
+#[cfg(test)]
+pub(crate) mod bench;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::{BoxFuture, pending},
+    stream::FuturesUnordered,
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+
+use self::agenda::Agenda;
+use crate::{
+    inventory::Inventory,
+    worker::{Command, Demand, Mailbox, Report},
+};
+
+/// Things asked for at once.
+pub(crate) const AT_ONCE: usize = 16;
+
+/// Time between two looks at files.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// No wait is longer, whatever is configured: times are added to the clock's.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A worker's requests, and its use of the answers.
+pub(crate) trait Task {
+    /// The subject of one request.
+    type Key: Ord + Clone + Send + 'static;
+    /// The result of a request.
+    type Reply;
+
+    /// Takes over what is wanted. What is no longer wanted is forgotten.
+    fn want(&mut self, demand: &Demand) -> Wanted<Self::Key>;
+
+    /// Asks. The future runs among others and must not block.
+    fn ask(&mut self, key: &Self::Key) -> BoxFuture<'static, Self::Reply>;
+
+    /// Takes in what came of it: the reports, and in what time the key is due again.
+    fn heard(&mut self, key: &Self::Key, reply: Self::Reply) -> (Vec<Report>, Duration);
+
+    /// Forgets earlier failures: somebody wants to know now.
+    fn hurry(&mut self);
+
+    /// Looks, once a second, at the files that decide: the keys that are due by them. `None`:
+    /// there are no such files.
+    fn look(&mut self) -> Option<BoxFuture<'static, BTreeSet<Self::Key>>>;
+
+    /// Waits for something that makes keys due at once; those keys.
+    fn events(&mut self) -> BoxFuture<'static, BTreeSet<Self::Key>> {
+        pending().boxed()
+    }
+}
+
+/// The demand, as keys of a worker.
+#[derive(Debug)]
+pub(crate) struct Wanted<K> {
+    /// All of it.
+    pub(crate) all: BTreeSet<K>,
+    /// Those to ask for at once, though they may be known.
+    pub(crate) now: BTreeSet<K>,
+    /// On what is wanted and cannot be asked for.
+    pub(crate) reports: Vec<Report>,
+}
+
+impl<K> Default for Wanted<K> {
+    fn default() -> Self {
+        Self { all: BTreeSet::new(), now: BTreeSet::new(), reports: Vec::new() }
+    }
+}
+
+/// Runs a task until nobody can tell it any more what is wanted.
+pub(crate) async fn run<T: Task>(mut task: T, mailbox: Mailbox) {
+    let Mailbox { mut demand, mut commands, reports } = mailbox;
+    let mut agenda = Agenda::default();
+    let mut asked = FuturesUnordered::new();
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look: Option<BoxFuture<'static, BTreeSet<T::Key>>> = None;
+    let mut events = task.events();
+    let mut round: Option<Instant> = None;
+    let mut refreshed: Vec<oneshot::Sender<()>> = Vec::new();
+    demand.mark_changed();
+    loop {
+        let now = Instant::now();
+        for (key, number) in agenda.take(now, AT_ONCE - asked.len()) {
+            round.get_or_insert(now);
+            let reply = task.ask(&key);
+            asked.push(reply.map(move |reply| (key, number, reply)));
+        }
+        if asked.is_empty()
+            && let Some(began) = round.take()
+        {
+            if reports.send(vec![Report::Round { took: began.elapsed() }]).await.is_err() {
+                return;
+            }
+            for reply in refreshed.drain(..) {
+                // Whoever asked may have gone.
+                let _ = reply.send(());
+            }
+        }
+        let next = agenda.next_due();
+        tokio::select! {
+            // What is wanted comes first: a refresh is about all of it.
+            biased;
+            changed = demand.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let Wanted { all, now: at_once, reports: known } =
+                    task.want(&demand.borrow_and_update());
+                agenda.want(all, Instant::now());
+                agenda.hurry(&at_once, Instant::now());
+                if !known.is_empty() && reports.send(known).await.is_err() {
+                    return;
+                }
+            }
+            Some(command) = commands.recv() => match command {
+                command @ (Command::Poll | Command::Refresh(_)) => {
+                    task.hurry();
+                    let now = Instant::now();
+                    agenda.hurry_all(now);
+                    // A round of nothing ends too.
+                    round.get_or_insert(now);
+                    if let Command::Refresh(reply) = command {
+                        refreshed.push(reply);
+                    }
+                }
+                Command::Inventory(answer) => {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(Ok(Inventory::default()));
+                }
+            },
+            Some(first) = asked.next() => {
+                let mut batch = Vec::new();
+                let mut reply = Some(first);
+                while let Some((key, number, answer)) = reply {
+                    if agenda.is_asked(&key, number) {
+                        let (reports, wait) = task.heard(&key, answer);
+                        batch.extend(reports);
+                        agenda.done(&key, Instant::now() + wait.min(LONGEST));
+                    }
+                    reply = asked.next().now_or_never().flatten();
+                }
+                if !batch.is_empty() && reports.send(batch).await.is_err() {
+                    return;
+                }
+            }
+            () = sleep_until(next.unwrap_or(now)), if next.is_some() && asked.len() < AT_ONCE => {}
+            _ = looks.tick(), if look.is_none() => look = task.look(),
+            due = looked(&mut look), if look.is_some() => {
+                look = None;
+                agenda.hurry(&due, Instant::now());
+            }
+            due = &mut events => {
+                events = task.events();
+                agenda.hurry(&due, Instant::now());
+            }
+        }
+    }
+}
+
+async fn looked<K>(look: &mut Option<BoxFuture<'static, BTreeSet<K>>>) -> BTreeSet<K> {
+    match look {
+        Some(look) => look.await,
+        None => pending().await,
+    }
+}
+
+/// The interval, up to a tenth longer or shorter: many agents do not ask at the same moment.
+pub(crate) fn jittered(interval: Duration) -> Duration {
+    interval.min(LONGEST).mul_f64(0.9 + 0.2 * fastrand::f64())
+}

@@ -1,0 +1,126 @@
+//! Counters of a provider's requests: written by its worker, read by metrics and status.
+
+use std::{
+    array,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use dbfw_core::answers::Cause;
+
+use crate::budget::{Left, RequestLimits};
+
+/// Counters and gauges of one provider. All start at 0.
+#[derive(Debug, Default)]
+pub struct Stats {
+    requests: AtomicU64,
+    failures: [AtomicU64; Cause::ALL.len()],
+    left_hour: AtomicU32,
+    left_minute: AtomicU32,
+    limit_hour: AtomicU32,
+    limit_minute: AtomicU32,
+    /// In milliseconds.
+    interval: AtomicU64,
+}
+
+/// [`Stats`] at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StatsSnapshot {
+    /// Requests made.
+    pub requests: u64,
+    /// Failures, in the order of [`Cause::ALL`].
+    pub failures: [u64; Cause::ALL.len()],
+    /// Requests left of the hour's.
+    pub left_hour: u32,
+    /// Requests left of the minute's.
+    pub left_minute: u32,
+    /// Requests in an hour; 0: there is no limit.
+    pub limit_hour: u32,
+    /// Requests in a minute; 0: there is no limit.
+    pub limit_minute: u32,
+    /// Planned between the beginnings of rounds; whole milliseconds.
+    pub interval: Duration,
+}
+
+impl Stats {
+    /// A request was made.
+    pub fn request(&self) {
+        self.requests.fetch_add(1, Relaxed);
+    }
+
+    /// Something that was asked for was not learned.
+    pub fn failure(&self, cause: Cause) {
+        let known = Cause::ALL.iter().position(|known| *known == cause);
+        if let Some(count) = known.and_then(|index| self.failures.get(index)) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Records the limits, and the requests that are left of them.
+    pub fn budget(&self, limits: RequestLimits, left: Left) {
+        self.limit_hour.store(limits.per_hour, Relaxed);
+        self.limit_minute.store(limits.per_minute, Relaxed);
+        self.left_hour.store(left.hour, Relaxed);
+        self.left_minute.store(left.minute, Relaxed);
+    }
+
+    /// The interval that is planned between rounds.
+    pub fn interval(&self, interval: Duration) {
+        let milliseconds = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        self.interval.store(milliseconds, Relaxed);
+    }
+
+    /// All of it now. Each number is whole; they need not be of the very same moment.
+    pub fn snapshot(&self) -> StatsSnapshot {
+        StatsSnapshot {
+            requests: self.requests.load(Relaxed),
+            failures: array::from_fn(|index| self.failures[index].load(Relaxed)),
+            left_hour: self.left_hour.load(Relaxed),
+            left_minute: self.left_minute.load(Relaxed),
+            limit_hour: self.limit_hour.load(Relaxed),
+            limit_minute: self.limit_minute.load(Relaxed),
+            interval: Duration::from_millis(self.interval.load(Relaxed)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_every_cause_in_its_place() {
+        let stats = Stats::default();
+        assert_eq!(stats.snapshot(), StatsSnapshot::default());
+        for (index, cause) in Cause::ALL.into_iter().enumerate() {
+            for _ in 0..=index {
+                stats.failure(cause);
+            }
+        }
+        let failures = stats.snapshot().failures;
+        assert_eq!(failures, array::from_fn(|index| index as u64 + 1));
+    }
+
+    #[test]
+    fn shows_what_was_written_last() {
+        let stats = Stats::default();
+        stats.request();
+        stats.request();
+        let limits = RequestLimits { per_hour: 5000, per_minute: 250 };
+        stats.budget(limits, Left { hour: 4000, minute: 200 });
+        stats.budget(limits, Left { hour: 3999, minute: 199 });
+        stats.interval(Duration::from_millis(15_250));
+        let expected = StatsSnapshot {
+            requests: 2,
+            left_hour: 3999,
+            left_minute: 199,
+            limit_hour: 5000,
+            limit_minute: 250,
+            interval: Duration::from_millis(15_250),
+            ..StatsSnapshot::default()
+        };
+        assert_eq!(stats.snapshot(), expected);
+        stats.interval(Duration::MAX);
+        assert_eq!(stats.snapshot().interval, Duration::from_millis(u64::MAX));
+    }
+}
