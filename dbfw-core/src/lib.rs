@@ -32,5 +32,6 @@ pub mod source;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod toml;
+pub mod trust;
 
 pub use port::{Port, PortError};

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, io, net::IpAddr, sync::Arc};
 
-use super::trust::Enforced;
+use dbfw_core::trust::Enforced;
+
 use crate::{
     config::DatabaseConfig,
     datapath::connections::{Connection, established},

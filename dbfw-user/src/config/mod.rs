@@ -9,5 +9,5 @@ mod validate;
 
 pub use self::{
     load::{agent_section, load, parse},
-    types::{AgentConfig, Config, ConfigFile, DatabaseConfig, Fragments, MinPrefix, OnEmpty},
+    types::{AgentConfig, Config, ConfigFile, DatabaseConfig, Fragments},
 };

@@ -3,7 +3,11 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use dbfw_common::Mode;
-use dbfw_core::{Port, toml::Problem};
+use dbfw_core::{
+    Port,
+    toml::Problem,
+    trust::{Guards, MinPrefix, OnEmpty},
+};
 use dbfw_provider::{
     aptible::AptibleConfig, digitalocean::DigitalOceanConfig, dns::DnsConfig, feed::FeedsConfig,
 };
@@ -13,7 +17,6 @@ use serde::{Deserialize, Serialize};
 use crate::{
     answers::ListId,
     datapath::{Attach, Interfaces},
-    policy::USUAL_MIN_LEN,
     source::TrustedSource,
 };
 
@@ -112,30 +115,16 @@ pub struct DatabaseConfig {
     pub min_prefix: MinPrefix,
 }
 
-/// The shortest prefix that a list may hold without confirmation, by family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MinPrefix {
-    /// 1 to 32.
-    pub ipv4: u8,
-    /// 1 to 128.
-    pub ipv6: u8,
-}
-
-impl Default for MinPrefix {
-    fn default() -> Self {
-        let [ipv4, ipv6] = USUAL_MIN_LEN;
-        Self { ipv4, ipv6 }
+impl DatabaseConfig {
+    /// The settings of the guards before the database's rules.
+    pub fn guards(&self) -> Guards {
+        Guards {
+            database: self.name.clone(),
+            provider: self.provider.clone(),
+            on_empty: self.on_empty,
+            max_shrink: self.max_shrink,
+            allow_any: self.allow_any,
+            min_prefix: self.min_prefix,
+        }
     }
-}
-
-/// Meaning of an empty list from a provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnEmpty {
-    /// A mistake: keep the last good list.
-    Keep,
-    /// Nobody.
-    Close,
-    /// Everybody.
-    Open,
 }

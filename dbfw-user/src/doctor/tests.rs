@@ -1,13 +1,16 @@
 use std::{fs, path::Path, time::Duration};
 
 use dbfw_common::Mode;
-use dbfw_core::Port;
+use dbfw_core::{
+    Port,
+    trust::{MinPrefix, OnEmpty},
+};
 use glob::Pattern;
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    config::{Fragments, MinPrefix, OnEmpty},
+    config::Fragments,
     datapath::{Attach, Interfaces, Layer},
 };
 

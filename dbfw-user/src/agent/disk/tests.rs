@@ -63,7 +63,7 @@ async fn refused_sources_survive_a_restart() {
     let mut refused = load_refused(directory.path());
     disk.finish_refused(directory.path(), &mut refused).await;
     assert!(!refused_path(directory.path()).exists(), "there is nothing to write");
-    std::fs::write(refused_path(directory.path()), "[{").unwrap();
+    fs::write(refused_path(directory.path()), "[{").unwrap();
     load_refused(directory.path());
     assert!(directory.path().join("refused.json.bad").exists(), "a damaged file is set aside");
 }

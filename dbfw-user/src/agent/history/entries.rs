@@ -1,5 +1,6 @@
 //! The entries of the history.
 
+use dbfw_core::trust::{Decision, Enforced};
 use jiff::Timestamp;
 
 use super::{
@@ -8,13 +9,7 @@ use super::{
     writer::Pending,
 };
 use crate::{
-    agent::{
-        connections::CutQuery,
-        trust::{Decision, Enforced},
-    },
-    config::DatabaseConfig,
-    policy::DatabasePolicy,
-    source::Prefix,
+    agent::connections::CutQuery, config::DatabaseConfig, policy::DatabasePolicy, source::Prefix,
     state::local::LocalSource,
 };
 

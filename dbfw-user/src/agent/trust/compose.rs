@@ -6,16 +6,12 @@ use std::{
     sync::Arc,
 };
 
+use dbfw_core::trust::{Candidate, Enforced, List, ListPart, OnEmpty, is_listed};
 use dbfw_provider::worker::{Account, Demand};
 
-use super::{
-    Enforced, Trust,
-    enforced::{Candidate, ListPart, is_listed},
-    list::List,
-    with_provider,
-};
+use super::{Trust, with_provider};
 use crate::{
-    config::{Config, DatabaseConfig, OnEmpty},
+    config::{Config, DatabaseConfig},
     source::{Origin, Rule, SourceKey, SourceType, TrustedSource},
 };
 

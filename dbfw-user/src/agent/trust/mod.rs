@@ -1,8 +1,6 @@
 //! What is trusted: lists, answers and sources added by hand, and the rules they make.
 
 mod compose;
-mod enforced;
-mod list;
 mod states;
 #[cfg(test)]
 mod tests;
@@ -13,14 +11,11 @@ use std::{
     time::Duration,
 };
 
+use dbfw_core::trust::{Decision, Enforced, List, Refused, is_listed};
 use dbfw_provider::worker::{Account, Report};
 use jiff::Timestamp;
 
-pub(super) use self::{
-    compose::can_resolve,
-    enforced::{Decision, Enforced, Refused},
-};
-use self::{enforced::is_listed, list::List};
+pub(super) use self::compose::can_resolve;
 use super::logging;
 use crate::{
     answers::{Cache, Cause, Limits, ListId, ListOutcome},
@@ -230,7 +225,7 @@ impl Trust {
         let now = self.now();
         let candidate = self.compose(config, database);
         let enforced = self.enforced.entry(database.name.clone()).or_default();
-        let decision = enforced.decide(database, candidate, confirmed, now);
+        let decision = enforced.decide(&database.guards(), candidate, confirmed, now);
         if let Decision::Accepted { confirmed: Some(plan) } = &decision {
             tracing::warn!(database = %database.name, plan, "confirmed by the operator");
         }

@@ -2,15 +2,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use dbfw_core::trust::{Enforced, List, Refused, is_listed};
 use dbfw_provider::worker::Account;
 use jiff::Timestamp;
 
-use super::{
-    Enforced, Trust, can_resolve,
-    enforced::{Refused, is_listed},
-    list::List,
-    with_provider,
-};
+use super::{Trust, can_resolve, with_provider};
 use crate::{
     answers::SourceState as State,
     config::{Config, DatabaseConfig},

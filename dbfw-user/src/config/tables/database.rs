@@ -4,11 +4,12 @@ use dbfw_common::{MAX_NAME, Mode};
 use dbfw_core::{
     Port,
     toml::{Place, Report, Value, is_digits, quoted, read_sources},
+    trust::{MinPrefix, OnEmpty},
 };
 use toml::de::DeValue;
 
 use super::provider::read_provider;
-use crate::config::types::{DatabaseConfig, MinPrefix, OnEmpty};
+use crate::config::types::DatabaseConfig;
 
 const PORT_FIX: &str = "use 1 to 65535";
 const PORTS_FIX: &str = "write ports = [5432]";

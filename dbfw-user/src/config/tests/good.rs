@@ -4,6 +4,7 @@ use std::{
 };
 
 use dbfw_common::Mode;
+use dbfw_core::trust::{MinPrefix, OnEmpty};
 use glob::Pattern;
 
 use super::{super::*, Dir};

@@ -12,7 +12,7 @@ use crate::{
 /// The last good list of a database's provider, and the state of its provider. What of it is in
 /// force is up to [`super::Enforced`].
 #[derive(Clone, Debug)]
-pub(super) struct List {
+pub struct List {
     id: ListId,
     /// The id as text, for origins and logs.
     name: Arc<str>,
@@ -34,7 +34,7 @@ pub(super) struct List {
 
 impl List {
     /// A list of which nothing is known yet.
-    pub(super) fn new(id: &ListId) -> Self {
+    pub fn new(id: &ListId) -> Self {
         Self {
             id: id.clone(),
             name: id.to_string().into(),
@@ -50,7 +50,7 @@ impl List {
 
     /// A list as it was when the snapshot was written. That does not say why nothing of a list
     /// was in force: such a list counts as not read yet.
-    pub(super) fn restore(
+    pub fn restore(
         id: &ListId,
         sources: Vec<Arc<TrustedSource>>,
         plain: Arc<[Prefix]>,
@@ -66,12 +66,7 @@ impl List {
     }
 
     /// Takes in an outcome; whether what the list says changed.
-    pub(super) fn accept(
-        &mut self,
-        outcome: ListOutcome,
-        gone_after: Duration,
-        now: Timestamp,
-    ) -> bool {
+    pub fn accept(&mut self, outcome: ListOutcome, gone_after: Duration, now: Timestamp) -> bool {
         match outcome {
             ListOutcome::List(answer) => {
                 (self.error, self.gone_since) = (None, None);
@@ -104,59 +99,59 @@ impl List {
     }
 
     /// The id of the list.
-    pub(super) fn id(&self) -> &ListId {
+    pub fn id(&self) -> &ListId {
         &self.id
     }
 
     /// The id as text, for logs.
-    pub(super) fn name(&self) -> Arc<str> {
+    pub fn name(&self) -> Arc<str> {
         Arc::clone(&self.name)
     }
 
     /// The origin of the list's rules.
-    pub(super) fn origin(&self) -> Origin {
+    pub fn origin(&self) -> Origin {
         Origin::Provider(self.name())
     }
 
     /// The time at which the list was last confirmed.
-    pub(super) fn read_at(&self) -> Option<Timestamp> {
+    pub fn read_at(&self) -> Option<Timestamp> {
         self.read_at
     }
 
     /// The error of the last try.
-    pub(super) fn error(&self) -> Option<&(Cause, String)> {
+    pub fn error(&self) -> Option<&(Cause, String)> {
         self.error.as_ref()
     }
 
     /// Whether the list is from the snapshot, and nothing was read since the start.
-    pub(super) fn is_restored(&self) -> bool {
+    pub fn is_restored(&self) -> bool {
         self.from_snapshot
     }
 
     /// Whether the provider has said for long enough that the list does not exist.
-    pub(super) fn is_gone(&self) -> bool {
+    pub fn is_gone(&self) -> bool {
         self.is_gone
     }
 
     /// The last good list; `None`: there never was one.
-    pub(super) fn answer(&self) -> Option<&SourceList> {
+    pub fn answer(&self) -> Option<&SourceList> {
         self.answer.as_deref()
     }
 
     /// The sources of the last good list.
-    pub(super) fn sources(&self) -> &[Arc<TrustedSource>] {
+    pub fn sources(&self) -> &[Arc<TrustedSource>] {
         self.answer().map_or(&[], |answer| &answer.sources)
     }
 
     /// Whether it is older than `max_stale` and cannot be refreshed.
-    pub(super) fn is_lapsed(&self, max_stale: Option<Duration>, now: Timestamp) -> bool {
+    pub fn is_lapsed(&self, max_stale: Option<Duration>, now: Timestamp) -> bool {
         let Some((max_stale, read_at)) = max_stale.zip(self.read_at) else { return false };
         let age = Duration::try_from(now.duration_since(read_at)).unwrap_or_default();
         self.error.is_some() && age >= max_stale
     }
 
     /// Moves every moment it remembers, after the clock was stepped.
-    pub(super) fn move_moments(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
+    pub fn move_moments(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
         self.read_at.iter_mut().for_each(adjust);
         self.gone_since.iter_mut().for_each(adjust);
     }

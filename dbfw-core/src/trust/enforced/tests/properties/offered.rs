@@ -87,7 +87,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    pub(super) fn database(self) -> DatabaseConfig {
+    pub(super) fn database(self) -> Guards {
         let mut database = database(self.on_empty);
         database.provider = database.provider.filter(|_| self.provider);
         (database.max_shrink, database.allow_any) = (self.max_shrink, self.allow_any);

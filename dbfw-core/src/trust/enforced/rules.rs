@@ -5,18 +5,11 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    config::DatabaseConfig,
-    source::{Origin, Prefix, Rule, RuleKind, SourceKey},
-};
+use crate::source::{Origin, Prefix, Rule, RuleKind, SourceKey};
 
 /// Whether this is what an empty list meant, whichever provider's it was.
-pub(in crate::agent::trust) fn is_everybody(rule: &Rule) -> bool {
+pub(super) fn is_everybody(rule: &Rule) -> bool {
     rule.kind == RuleKind::Everybody
-}
-
-pub(super) fn min_len(database: &DatabaseConfig) -> [u8; 2] {
-    [database.min_prefix.ipv4, database.min_prefix.ipv6]
 }
 
 /// Whether a rule has not expired: one that has is in force neither before a change nor after it.
@@ -25,12 +18,12 @@ pub(super) fn is_live(rule: &Rule, now: Timestamp) -> bool {
 }
 
 /// Whether it is of the provider's list.
-pub(in crate::agent::trust) fn is_listed(rule: &Rule) -> bool {
+pub fn is_listed(rule: &Rule) -> bool {
     matches!(rule.origin, Origin::Provider(_))
 }
 
 /// Whether it was found in the maps.
-pub(in crate::agent::trust) fn is_adopted(rule: &Rule) -> bool {
+pub(super) fn is_adopted(rule: &Rule) -> bool {
     matches!(rule.kind, RuleKind::Adopted(_))
 }
 

@@ -9,10 +9,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-pub(super) use self::rules::{is_adopted, is_listed};
-use self::rules::{is_everybody, is_live, keep, key, min_len, plan_id, prefixes};
+pub use self::rules::is_listed;
+use self::rules::{is_adopted, is_everybody, is_live, keep, key, plan_id, prefixes};
+use super::{Guards, OnEmpty};
 use crate::{
-    config::{DatabaseConfig, OnEmpty},
     policy::{Guard, Refusal, check_shrink, check_width, narrowest},
     source::{Origin, Prefix, Rule},
 };
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The rules of one database.
 #[derive(Clone, Debug, Default)]
-pub(in crate::agent) struct Enforced {
+pub struct Enforced {
     /// Addresses from the configuration and from `dbfw trust`.
     plain: Vec<Rule>,
     /// The provider's rules and whatever had to be resolved.
@@ -40,22 +40,22 @@ pub(in crate::agent) struct Enforced {
 
 /// The rules before the guards.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Candidate {
-    pub(super) plain: Vec<Rule>,
-    pub(super) guarded: Vec<Rule>,
+pub struct Candidate {
+    pub plain: Vec<Rule>,
+    pub guarded: Vec<Rule>,
     /// The provider's list.
-    pub(super) list: ListPart,
+    pub list: ListPart,
     /// Sources nobody has asked for yet.
-    pub(super) pending: bool,
+    pub pending: bool,
     /// Sources that were asked for and never answered.
-    pub(super) unanswered: bool,
+    pub unanswered: bool,
     /// Prefixes that only `max_stale` takes away.
-    pub(super) lapsed: Vec<Prefix>,
+    pub lapsed: Vec<Prefix>,
 }
 
 /// The part of the provider's list in a [`Candidate`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum ListPart {
+pub enum ListPart {
     /// There is no provider.
     #[default]
     None,
@@ -73,7 +73,7 @@ pub(super) enum ListPart {
 
 /// A change that a guard refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::agent) struct Refused {
+pub struct Refused {
     /// Eight hexadecimal digits of the change's content: who confirms it names it.
     id: String,
     /// The reason.
@@ -86,32 +86,32 @@ pub(in crate::agent) struct Refused {
 
 impl Refused {
     /// The plan's id: who confirms the change names it.
-    pub(in crate::agent) fn id(&self) -> &str {
+    pub fn id(&self) -> &str {
         &self.id
     }
 
     /// The prefixes that the change would take away.
-    pub(in crate::agent) fn lost(&self) -> &[Prefix] {
+    pub fn lost(&self) -> &[Prefix] {
         &self.lost
     }
 
     /// The prefixes that would be trusted instead.
-    pub(in crate::agent) fn kept(&self) -> &Arc<[Prefix]> {
+    pub fn kept(&self) -> &Arc<[Prefix]> {
         &self.kept
     }
 
     /// The guard.
-    pub(in crate::agent) fn guard(&self) -> Guard {
+    pub fn guard(&self) -> Guard {
         self.refusal.guard()
     }
 
     /// The reason, and the way to let it through.
-    pub(in crate::agent) fn message(&self) -> String {
+    pub fn message(&self) -> String {
         format!("{}; {}", self.refusal, self.refusal.fix(&self.id))
     }
 
     /// The command that lets it through; empty: only a change of the configuration.
-    pub(in crate::agent) fn command(&self) -> String {
+    pub fn command(&self) -> String {
         match self.guard().takes_a_word() {
             true => format!("dbfw reload --confirm {}", self.id),
             false => String::new(),
@@ -121,7 +121,7 @@ impl Refused {
 
 /// The decision about a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::agent) enum Decision {
+pub enum Decision {
     /// It is in force from now on, and it differs from before.
     Accepted {
         /// A human had to say so: the id of the plan.
@@ -140,7 +140,7 @@ pub(in crate::agent) enum Decision {
 
 impl Enforced {
     /// As an earlier run left it.
-    pub(super) fn restore(
+    pub fn restore(
         guarded: Vec<Rule>,
         accepted_at: Option<Timestamp>,
         measure: Option<&[Prefix]>,
@@ -150,83 +150,83 @@ impl Enforced {
     }
 
     /// The prefixes that the loss of the refused change is measured by, for the next run.
-    pub(super) fn measure(&self) -> Option<Vec<Prefix>> {
+    pub fn measure(&self) -> Option<Vec<Prefix>> {
         Some(self.measure.as_ref()?.iter().copied().collect())
     }
 
     /// The rules of what an earlier agent left in the maps, if neither list nor snapshot can be read:
     /// nothing enforced is lost by that.
-    pub(super) fn adopt(origin: &Origin, prefixes: Vec<Prefix>) -> Self {
+    pub fn adopt(origin: &Origin, prefixes: Vec<Prefix>) -> Self {
         let rule = |prefix| Rule::adopted(origin.clone(), prefix);
         Self { guarded: prefixes.into_iter().map(rule).collect(), ..Self::default() }
     }
 
     /// The time at which a list of the provider was last accepted.
-    pub(super) fn accepted_at(&self) -> Option<Timestamp> {
+    pub fn accepted_at(&self) -> Option<Timestamp> {
         self.accepted_at
     }
 
     /// The change that a guard refused.
-    pub(in crate::agent) fn refused(&self) -> Option<&Refused> {
+    pub fn refused(&self) -> Option<&Refused> {
         self.refused.as_ref()
     }
 
     /// Notes that the list in force was confirmed at `read_at`.
-    pub(super) fn confirm(&mut self, read_at: Timestamp) {
+    pub fn confirm(&mut self, read_at: Timestamp) {
         if self.refused.is_none() && self.accepted_at.is_some() {
             self.accepted_at = Some(read_at);
         }
     }
 
     /// Moves every moment it remembers, after the clock was stepped.
-    pub(super) fn move_moments(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
+    pub fn move_moments(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
         self.accepted_at.iter_mut().for_each(adjust);
         self.waiting_since.iter_mut().for_each(adjust);
     }
 
     /// Every rule in force, expired ones too.
-    pub(super) fn rules(&self) -> impl Iterator<Item = &Rule> {
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.plain.iter().chain(&self.guarded)
     }
 
     /// The rules the guards watch over.
-    pub(super) fn guarded(&self) -> &[Rule] {
+    pub fn guarded(&self) -> &[Rule] {
         &self.guarded
     }
 
     /// The prefixes that the operator wrote as addresses.
-    pub(in crate::agent) fn plain_prefixes(&self) -> impl Iterator<Item = &Prefix> {
+    pub fn plain_prefixes(&self) -> impl Iterator<Item = &Prefix> {
         self.plain.iter().flat_map(|rule| rule.prefixes.iter())
     }
 
     /// Whether something is kept only until a source was asked for.
-    pub(super) fn is_waiting(&self) -> bool {
+    pub fn is_waiting(&self) -> bool {
         self.waiting_since.is_some()
     }
 
     /// Puts a candidate in force unless a guard refuses it and none of the plans in
     /// `confirmed` is this one.
-    pub(super) fn decide(
+    pub fn decide(
         &mut self,
-        database: &DatabaseConfig,
+        guards: &Guards,
         mut candidate: Candidate,
         confirmed: &BTreeSet<String>,
         now: Timestamp,
     ) -> Decision {
-        let taken_out = self.follow(database, &candidate);
+        let taken_out = self.follow(guards, &candidate);
         self.keep_unknown(&mut candidate);
         let asked = candidate.pending.then(|| candidate.guarded.clone());
         self.wait(&mut candidate, now);
         let mut by_hand = None;
-        if let Err(mut refusal) = self.guard(database, &candidate, now) {
+        if let Err(mut refusal) = self.guard(guards, &candidate, now) {
             if let Some(asked) = asked {
                 // A plan is what somebody can confirm: without what is kept only by waiting.
                 candidate.guarded = asked;
-                refusal = self.guard(database, &candidate, now).err().unwrap_or(refusal);
+                refusal = self.guard(guards, &candidate, now).err().unwrap_or(refusal);
             }
-            let id = plan_id(&database.name, &candidate.guarded);
+            let id = plan_id(&guards.database, &candidate.guarded);
             if !refusal.guard().takes_a_word() || !confirmed.contains(&id) {
-                return self.refuse(database, candidate, refusal, id, now);
+                return self.refuse(guards, candidate, refusal, id, now);
             }
             by_hand = Some(id);
         }
@@ -246,31 +246,31 @@ impl Enforced {
 
     /// Takes out what the operator has taken out, or permits no more: that needs no guard.
     /// Whether anything was.
-    fn follow(&mut self, database: &DatabaseConfig, candidate: &Candidate) -> bool {
+    fn follow(&mut self, guards: &Guards, candidate: &Candidate) -> bool {
         let before = self.guarded.len();
         let wanted: BTreeSet<_> =
             candidate.guarded.iter().map(|rule| (key(rule), &rule.origin)).collect();
         self.guarded.retain(|rule| match &rule.origin {
-            Origin::Provider(_) => database.provider.is_some(),
+            Origin::Provider(_) => guards.provider.is_some(),
             Origin::Config | Origin::Local => {
                 is_adopted(rule) || wanted.contains(&(key(rule), &rule.origin))
             }
         });
-        if database.on_empty != OnEmpty::Open && self.guarded.iter().any(is_everybody) {
+        if guards.on_empty != OnEmpty::Open && self.guarded.iter().any(is_everybody) {
             self.guarded.retain(|rule| !is_everybody(rule));
             self.accepted_at = None;
         }
-        self.narrow(database) || self.guarded.len() != before
+        self.narrow(guards) || self.guarded.len() != before
     }
 
     /// Takes out what is wider than the configuration permits now; whether anything was.
-    fn narrow(&mut self, database: &DatabaseConfig) -> bool {
+    fn narrow(&mut self, guards: &Guards) -> bool {
         let named = || self.guarded.iter().filter(|rule| !is_everybody(rule));
         let all = prefixes(named());
-        if check_width(&all, database.allow_any, min_len(database)).is_ok() {
+        if check_width(&all, guards.allow_any, guards.min_len()).is_ok() {
             return false;
         }
-        let kept = narrowest(&all, min_len(database));
+        let kept = narrowest(&all, guards.min_len());
         for rule in self.guarded.iter_mut().filter(|rule| !is_everybody(rule)) {
             let stays = |prefix: &&Prefix| kept.contains(prefix);
             rule.prefixes = rule.prefixes.iter().filter(stays).copied().collect();
@@ -312,26 +312,21 @@ impl Enforced {
         keep(&written, &mut candidate.plain);
     }
 
-    fn guard(
-        &self,
-        database: &DatabaseConfig,
-        candidate: &Candidate,
-        now: Timestamp,
-    ) -> Result<(), Refusal> {
+    fn guard(&self, guards: &Guards, candidate: &Candidate, now: Timestamp) -> Result<(), Refusal> {
         let listed = candidate.guarded.iter().any(is_listed);
         let was_listed = self.guarded.iter().any(is_listed);
         let named = candidate.guarded.iter().filter(|rule| !is_everybody(rule));
         let new = prefixes(named.filter(|rule| is_live(rule, now)));
         // First: no confirmation of another guard's refusal may pass by this one.
-        check_width(&new, database.allow_any, min_len(database))?;
+        check_width(&new, guards.allow_any, guards.min_len())?;
         match candidate.list {
             // An empty list in force: it was confirmed, or empty was fine then.
             ListPart::Empty(_) | ListPart::Gone if !was_listed && self.accepted_at.is_some() => {}
-            ListPart::Empty(_) if !listed && database.on_empty != OnEmpty::Close => {
-                return Err(self.empty(database, "has an empty list"));
+            ListPart::Empty(_) if !listed && guards.on_empty != OnEmpty::Close => {
+                return Err(self.empty(guards, "has an empty list"));
             }
-            ListPart::Gone if database.on_empty != OnEmpty::Close => {
-                return Err(self.empty(database, "says that there is no such list any more"));
+            ListPart::Gone if guards.on_empty != OnEmpty::Close => {
+                return Err(self.empty(guards, "says that there is no such list any more"));
             }
             _ => {}
         }
@@ -340,25 +335,20 @@ impl Enforced {
         if opened || self.guarded.iter().any(is_everybody) {
             return Ok(());
         }
-        let old = self.losable(database, candidate, now);
-        if new.is_empty() && (database.on_empty == OnEmpty::Close || old.is_empty()) {
+        let old = self.losable(guards, candidate, now);
+        if new.is_empty() && (guards.on_empty == OnEmpty::Close || old.is_empty()) {
             return Ok(());
         }
         let measured = |prefix: &&Prefix| self.measure.as_ref().is_none_or(|m| m.contains(prefix));
         let counted = old.iter().filter(measured).count();
-        check_shrink(&old, counted, &new, database.max_shrink)
+        check_shrink(&old, counted, &new, guards.max_shrink)
     }
 
     /// The prefixes in force that are not meant to go: those whose loss counts.
-    fn losable(
-        &self,
-        database: &DatabaseConfig,
-        candidate: &Candidate,
-        now: Timestamp,
-    ) -> Vec<Prefix> {
+    fn losable(&self, guards: &Guards, candidate: &Candidate, now: Timestamp) -> Vec<Prefix> {
         let lapsed: BTreeSet<&Prefix> = candidate.lapsed.iter().collect();
         // Where the configuration says that an empty list closes, it may.
-        let closes = database.on_empty == OnEmpty::Close
+        let closes = guards.on_empty == OnEmpty::Close
             && matches!(candidate.list, ListPart::Empty(_) | ListPart::Gone);
         let in_force = self.guarded.iter().filter(|rule| is_live(rule, now));
         let mut old = prefixes(in_force.filter(|rule| !(closes && is_listed(rule))));
@@ -368,7 +358,7 @@ impl Enforced {
 
     fn refuse(
         &mut self,
-        database: &DatabaseConfig,
+        guards: &Guards,
         candidate: Candidate,
         refusal: Refusal,
         id: String,
@@ -384,14 +374,13 @@ impl Enforced {
             Guard::MaxShrink | Guard::OnEmpty => crate::policy::lost(&live(&self.guarded), &kept),
         };
         if guard == Guard::MaxShrink {
-            let mut losable = self.losable(database, &candidate, now);
+            let mut losable = self.losable(guards, &candidate, now);
             losable.retain(|p| self.measure.as_ref().is_none_or(|measure| measure.contains(p)));
             self.measure = Some(losable.into_iter().collect());
         }
         // What the operator wrote does not wait for what the provider said.
-        let permits = |prefixes: &[Prefix]| {
-            check_width(prefixes, database.allow_any, min_len(database)).is_ok()
-        };
+        let permits =
+            |prefixes: &[Prefix]| check_width(prefixes, guards.allow_any, guards.min_len()).is_ok();
         let written = candidate.guarded.into_iter();
         let written = written.filter(|rule| !is_listed(rule) && permits(&rule.prefixes));
         let mut with_written = self.guarded.clone();
@@ -405,19 +394,19 @@ impl Enforced {
         Decision::Refused { guard, new }
     }
 
-    fn empty(&self, database: &DatabaseConfig, what: &str) -> Refusal {
+    fn empty(&self, guards: &Guards, what: &str) -> Refusal {
         let listed: Vec<&Rule> = self.guarded.iter().filter(|rule| is_listed(rule)).collect();
         let kept = match listed.len() {
             0 => "there is no earlier one to keep, so nobody of it is trusted".to_owned(),
             count => format!("the last good one with {count} sources stays in force"),
         };
         let lost = prefixes(listed.into_iter());
-        let provider = database.provider.as_ref().map(ToString::to_string);
+        let provider = guards.provider.as_ref().map(ToString::to_string);
         Refusal::new(
             Guard::OnEmpty,
             lost,
             format!("{} {what}, and {kept}", provider.unwrap_or_default()),
-            format!("set on_empty = \"close\" for database {}", database.name),
+            format!("set on_empty = \"close\" for database {}", guards.database),
         )
     }
 }

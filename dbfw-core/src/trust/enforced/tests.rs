@@ -1,21 +1,16 @@
 mod found;
 mod properties;
 
-use dbfw_common::Mode;
-
 use super::*;
 use crate::{
     answers::ListId,
-    config::MinPrefix,
     source::{RuleKind, TrustedSource},
+    trust::MinPrefix,
 };
 
-fn database(on_empty: OnEmpty) -> DatabaseConfig {
-    DatabaseConfig {
-        name: "orders".to_owned(),
-        ports: vec![],
-        mode: Mode::Enforce,
-        trusted_sources: vec![],
+fn database(on_empty: OnEmpty) -> Guards {
+    Guards {
+        database: "orders".to_owned(),
         provider: Some(ListId::File("/orders.list".into())),
         on_empty,
         max_shrink: 50,
