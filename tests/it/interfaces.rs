@@ -179,7 +179,7 @@ fn interfaces_that_swap_their_names_stay_filtered() {
     for line in [&first, &second] {
         line.assert_answers(PORT, Served, Silent);
     }
-    assert!(!host.log().contains("were gone or not ours"), "pins were lost:\n{}", host.log());
+    assert!(!host.log().contains("were missing or not ours"), "pins were lost:\n{}", host.log());
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn an_interface_made_again_under_its_name_is_filtered_again() {
             // The next one comes at once: the agent may see both changes as one.
             db.ip("link delete db1");
         }
-        assert!(!host.log().contains("were gone or not ours"), "pins were lost:\n{}", host.log());
+        assert!(!host.log().contains("were missing or not ours"), "pins were lost:\n{}", host.log());
     }
 }
 

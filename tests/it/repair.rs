@@ -80,7 +80,7 @@ fn a_pin_that_was_removed_is_there_again() {
         let before = id(&host, name).unwrap_or_else(|| panic!("{name} is not pinned"));
         fs::remove_file(host.pins().join(name)).expect("remove the pin");
         host.wait(&format!("{name} to be there again"), |host| id(host, name) == Some(before));
-        host.wait("the log to tell", |host| has_log_line(host, &["pins were gone", name]));
+        host.wait("the log to tell", |host| has_log_line(host, &["pins were missing", name]));
     }
     assert_filtered(&pair, &host);
     assert_follows(&pair, &host);
