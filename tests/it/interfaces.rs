@@ -213,7 +213,11 @@ fn an_interface_made_again_under_its_name_is_filtered_again() {
             // The next one comes at once: the agent may see both changes as one.
             db.ip("link delete db1");
         }
-        assert!(!host.log().contains("were missing or not ours"), "pins were lost:\n{}", host.log());
+        assert!(
+            !host.log().contains("were missing or not ours"),
+            "pins were lost:\n{}",
+            host.log()
+        );
     }
 }
 

@@ -12,10 +12,10 @@ use tokio::{
 };
 
 use super::{
-    Agent,
     disk::Written,
     kernel::Applied,
     requests::{by_hand, reload::reload_from_disk, status::scrape},
+    state::Agent,
     trust::Learned,
 };
 use crate::{

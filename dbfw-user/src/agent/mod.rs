@@ -1,9 +1,9 @@
 //! The agent: the one loop that keeps the kernel equal to what is trusted.
 //!
-//! [`Agent`] is made of parts that each own one thing: [`trust::Trust`] what is trusted,
+//! [`state::Agent`] is made of parts that each own one thing: [`trust::Trust`] what is trusted,
 //! [`workers::Workers`] who is asked, [`kernel::Kernel`] what the kernel holds, [`disk::Disk`]
 //! what is on disk, [`traffic::Traffic`] what was seen. An event changes the parts it concerns;
-//! then [`Agent::converge`], alone, has the workers and the kernel follow. Nothing here stops the
+//! then [`state::Agent::converge`], alone, has the workers and the kernel follow. Nothing here stops the
 //! filter: pinned links go on without the agent.
 
 mod configuration;
@@ -13,9 +13,11 @@ mod event_loop;
 pub(crate) mod history;
 mod kernel;
 mod logging;
+mod open_calls;
 mod process;
 mod requests;
 mod startup;
+mod state;
 mod systemd;
 mod traffic;
 mod trust;
@@ -24,32 +26,8 @@ mod workers;
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
-use jiff::Timestamp;
 
-use self::{
-    configuration::ConfigurationFiles, disk::Disk, history::History, kernel::Kernel,
-    requests::Requests, systemd::Readiness, traffic::Traffic, trust::Trust, workers::Workers,
-};
-use crate::{config::Config, metrics::SyncCounters};
-
-/// The agent's state. The loop alone touches it.
-struct Agent {
-    /// The configuration in force.
-    config: Config,
-    files: ConfigurationFiles,
-    trust: Trust,
-    workers: Workers,
-    kernel: Kernel,
-    disk: Disk,
-    traffic: Traffic,
-    history: History,
-    sync: SyncCounters,
-    requests: Requests,
-    readiness: Readiness,
-    started_at: Timestamp,
-    /// Whether the rules in force may have changed since the last [`Agent::converge`].
-    must_converge: bool,
-}
+use self::configuration::ConfigurationFiles;
 
 /// Runs the agent until SIGTERM. When it returns, the filter stays in force.
 ///

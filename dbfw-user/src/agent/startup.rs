@@ -13,14 +13,14 @@ use tokio::{
 };
 
 use super::{
-    Agent,
     configuration::Loaded,
     disk::{Disk, load_refused},
     event_loop::Queues,
     history::{History, Kind},
     kernel::Kernel,
+    open_calls::OpenCalls,
     process,
-    requests::Requests,
+    state::Agent,
     systemd::{self, Readiness, status},
     traffic::Traffic,
     trust::{Trust, synced},
@@ -85,7 +85,7 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
         traffic: Traffic::new(load_refused(state_dir)),
         history: History::new(state_dir),
         sync,
-        requests: Requests::new(),
+        calls: OpenCalls::new(),
         readiness: Readiness::new(),
         started_at: Timestamp::now(),
         must_converge: false,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rtnetlink::Handle;
 
-use super::Kernel;
+use super::{Hooks, Kernel};
 use crate::{
     config::AgentConfig,
     control::wire::{BackstopStatus, InterfaceMode, InterfaceStatus},
@@ -16,28 +16,6 @@ use crate::{
     protection::{Coverage, Degradation, Failure, Protection},
     readers::status,
 };
-
-/// The interfaces of the namespace, and what keeps the programs from being attached to them.
-pub(super) struct Hooks {
-    netlink: Handle,
-    /// Every interface, as of the last look.
-    interfaces: Vec<Interface>,
-    /// The error that kept the interfaces from being listed.
-    list_error: Option<String>,
-    /// The error of each covered interface that is not attached, by name.
-    attach_errors: BTreeMap<String, String>,
-    /// Modes that an interface could not be moved to, by its index.
-    refused_moves: BTreeMap<u32, Vec<HookMode>>,
-    /// Interfaces where another program may run before ours.
-    preceded: BTreeSet<String>,
-    backstop_error: Option<String>,
-    /// Other programs' ids at the socket lookup, as of the start.
-    beside_backstop: Vec<u32>,
-    /// The exempt interfaces in the map; `None`: an earlier agent's.
-    exempt: Option<Vec<u32>>,
-    /// The operator detached everything.
-    detached: bool,
-}
 
 impl Hooks {
     /// The hooks of the interfaces that there are now.
@@ -58,16 +36,6 @@ impl Hooks {
             exempt: None,
             detached: false,
         })
-    }
-
-    /// Whether the operator detached everything.
-    pub(super) fn is_detached(&self) -> bool {
-        self.detached
-    }
-
-    /// Notes whether the operator detached everything.
-    pub(super) fn set_detached(&mut self, detached: bool) {
-        self.detached = detached;
     }
 }
 

@@ -4,8 +4,12 @@ mod hooks;
 mod own;
 
 use std::{
-    collections::BTreeMap, future::pending, num::NonZeroUsize, sync::Arc,
-    thread::available_parallelism, time::Instant,
+    collections::{BTreeMap, BTreeSet},
+    future::pending,
+    num::NonZeroUsize,
+    sync::Arc,
+    thread::available_parallelism,
+    time::Instant,
 };
 
 use anyhow::Context as _;
@@ -14,10 +18,12 @@ use jiff::Timestamp;
 use rtnetlink::Handle;
 use tokio::io::unix::AsyncFd;
 
-use self::{hooks::Hooks, own::OwnAddresses};
+use self::own::OwnAddresses;
 use crate::{
     config::{AgentConfig, Config, DatabaseConfig, Fragments},
-    datapath::{Change, DatabaseSlot, Datapath, DatapathError, Events, HookMode, Layer, Reader},
+    datapath::{
+        Change, DatabaseSlot, Datapath, DatapathError, Events, HookMode, Interface, Layer, Reader,
+    },
     policy::{DatabasePolicy, Policy, SlotTable, diff},
     readers::status::{View, dropped_packets},
     source::{Prefix, Rule},
@@ -48,6 +54,28 @@ pub(super) struct Kernel {
     events: AsyncFd<Events>,
     /// Events were read since the budget was last refilled.
     events_seen: bool,
+}
+
+/// The interfaces of the namespace, and what keeps the programs from being attached to them.
+struct Hooks {
+    netlink: Handle,
+    /// Every interface, as of the last look.
+    interfaces: Vec<Interface>,
+    /// The error that kept the interfaces from being listed.
+    list_error: Option<String>,
+    /// The error of each covered interface that is not attached, by name.
+    attach_errors: BTreeMap<String, String>,
+    /// Modes that an interface could not be moved to, by its index.
+    refused_moves: BTreeMap<u32, Vec<HookMode>>,
+    /// Interfaces where another program may run before ours.
+    preceded: BTreeSet<String>,
+    backstop_error: Option<String>,
+    /// Other programs' ids at the socket lookup, as of the start.
+    beside_backstop: Vec<u32>,
+    /// The exempt interfaces in the map; `None`: an earlier agent's.
+    exempt: Option<Vec<u32>>,
+    /// The operator detached everything.
+    detached: bool,
 }
 
 /// The change that [`Kernel::apply`] made.
@@ -328,13 +356,13 @@ impl Kernel {
     /// A program cannot be detached.
     pub(super) fn detach_all(&mut self) -> Result<(), DatapathError> {
         self.datapath.detach_all()?;
-        self.hooks.set_detached(true);
+        self.hooks.detached = true;
         Ok(())
     }
 
     /// Whether the operator detached everything.
     pub(super) fn is_detached(&self) -> bool {
-        self.hooks.is_detached()
+        self.hooks.detached
     }
 }
 

@@ -1,15 +1,15 @@
 //! `dbfw trust`: sources added and removed by hand.
 
-use std::{collections::VecDeque, io};
+use std::io;
 
 use jiff::Timestamp;
 
-use super::by;
 use crate::{
     agent::{
-        Agent,
         history::Kind,
         kernel::Kernel,
+        open_calls::Change,
+        state::Agent,
         trust::{Trust, can_resolve},
     },
     control::{
@@ -20,23 +20,6 @@ use crate::{
     state::local::{LocalChange, LocalSource},
 };
 
-/// A change by hand that somebody asks for.
-#[derive(Debug)]
-pub(super) enum Change {
-    /// `dbfw trust add`.
-    Add { database: String, source: String, expires_at: Option<Timestamp>, why: Option<String> },
-    /// `dbfw trust rm`.
-    Remove { database: String, source: String },
-}
-
-/// Changes by hand, one after the other: each is on disk before it is in force.
-#[derive(Debug, Default)]
-pub(super) struct ChangeQueue {
-    /// The call whose change is being written.
-    current: Option<Call>,
-    waiting: VecDeque<(Call, Change)>,
-}
-
 /// The reason why a change is refused, for the caller.
 type Invalid = String;
 
@@ -44,10 +27,10 @@ type Invalid = String;
 /// by [`saved`].
 pub(super) fn change(agent: &mut Agent, call: Call, change: Change) {
     if agent.trust.local().is_saving() {
-        return agent.requests.changes.waiting.push_back((call, change));
+        return agent.calls.queue(call, change);
     }
     match begin_change(agent, change) {
-        Ok(()) => agent.requests.changes.current = Some(call),
+        Ok(()) => agent.calls.begin_change(call),
         Err(message) => call.fail(ControlErrorKind::Invalid, message),
     }
 }
@@ -119,18 +102,18 @@ pub(in crate::agent) fn saved(agent: &mut Agent, done: LocalChange, written: io:
         }
     }
     while !agent.trust.local().is_saving()
-        && let Some((call, next)) = agent.requests.changes.waiting.pop_front()
+        && let Some((call, next)) = agent.calls.next()
     {
         change(agent, call, next);
     }
 }
 
 fn finish(agent: &mut Agent, kind: Kind, local: &LocalSource, written: Result<(), String>) {
-    let call = agent.requests.changes.current.take();
+    let call = agent.calls.end_change();
     let result = written.and_then(|()| {
         let asked = if kind == Kind::TrustAdded { "trusted" } else { "no longer trusted" };
         tracing::info!(database = %local.database, source = %local.source, "{asked} by hand");
-        let by = call.as_ref().map(by).unwrap_or_default();
+        let by = call.as_ref().map(Call::user).unwrap_or_default();
         agent.history.record_trust(agent.kernel.generation(), kind, local, &by);
         agent.reevaluate([&*local.database], &[].into());
         agent.converge()

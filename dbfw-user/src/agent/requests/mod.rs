@@ -5,15 +5,17 @@ pub(super) mod reload;
 pub(super) mod status;
 mod suggest;
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
-use tokio::sync::{Semaphore, broadcast::error::RecvError};
+use tokio::sync::{OwnedSemaphorePermit, broadcast::error::RecvError};
 
-use self::{
-    by_hand::{Change, ChangeQueue},
-    status::{add_connections, cut_queries, scrape},
+use self::status::{add_connections, cut_queries, scrape};
+use super::{
+    history::Kind,
+    kernel::Kernel,
+    open_calls::{Change, MAX_DUMPS},
+    state::Agent,
 };
-use super::{Agent, history::Kind, kernel::Kernel};
 use crate::{
     control::{
         server::Call,
@@ -23,30 +25,6 @@ use crate::{
     readers::{drops::Names, explain, sources::sources, status::map_entry},
     traffic::drops::Clock,
 };
-
-/// Dumps of the maps at once: each holds a thread for as long as its client reads.
-const MAX_DUMPS: usize = 4;
-
-/// Requests that are answered beside the loop, or later.
-#[derive(Debug)]
-pub(super) struct Requests {
-    /// One permit for every dump of the maps under way.
-    dumps: Arc<Semaphore>,
-    /// One permit: connections are listed for one reader at a time.
-    listing: Arc<Semaphore>,
-    changes: ChangeQueue,
-}
-
-impl Requests {
-    /// No requests.
-    pub(super) fn new() -> Self {
-        Self {
-            dumps: Arc::new(Semaphore::new(MAX_DUMPS)),
-            listing: Arc::new(Semaphore::new(1)),
-            changes: ChangeQueue::default(),
-        }
-    }
-}
 
 impl Agent {
     /// Carries out one request and answers it, or has that done beside the loop.
@@ -60,7 +38,7 @@ impl Agent {
                     Err(error) => failed(call, &error),
                 }
             }
-            Request::MapDump {} => dump(call, &self.kernel, &self.requests.dumps),
+            Request::MapDump {} => dump(call, &self.kernel, self.calls.begin_dump()),
             Request::MapLookup { address } => match explain::lookup(&self.kernel.view(), address) {
                 Ok(lookup) => call.answer(&lookup),
                 Err(error) => failed(call, &error),
@@ -76,7 +54,7 @@ impl Agent {
                 by_hand::change(self, call, Change::Remove { database, source });
             }
             Request::Reload { plans } => {
-                match reload::reload(self, &plans.into_iter().collect(), &by(&call)).await {
+                match reload::reload(self, &plans.into_iter().collect(), &call.user()).await {
                     Ok(reloaded) => call.answer(&reloaded),
                     Err(ControlError { kind, message }) => call.fail(kind, message),
                 }
@@ -99,7 +77,7 @@ impl Agent {
         if queries.is_empty() {
             return call.answer(&status);
         }
-        let listing = Arc::clone(&self.requests.listing);
+        let listing = self.calls.listing();
         tokio::spawn(async move {
             let permit = tokio::select! {
                 permit = listing.acquire_owned() => permit,
@@ -156,7 +134,7 @@ impl Agent {
                 self.history.record_action(
                     self.kernel.generation(),
                     Kind::Detached,
-                    &by(&call),
+                    &call.user(),
                     "",
                 );
                 let protection = self.protection();
@@ -174,8 +152,8 @@ impl Agent {
 
 /// Streams the sets from another thread: a million entries must not stop the loop. The thread ends
 /// with the dump, or as soon as the client is gone.
-fn dump(call: Call, kernel: &Kernel, permits: &Arc<Semaphore>) {
-    let Ok(permit) = Arc::clone(permits).try_acquire_owned() else {
+fn dump(call: Call, kernel: &Kernel, permit: Option<OwnedSemaphorePermit>) {
+    let Some(permit) = permit else {
         let message = format!(
             "the agent is busy: {MAX_DUMPS} dumps of the maps are under way; try again when one \
              is done"
@@ -238,9 +216,4 @@ impl From<DatapathError> for Stop {
 
 fn failed(call: Call, error: &DatapathError) {
     call.fail(ControlErrorKind::Failed, error.to_string());
-}
-
-/// The user who asked, for the history.
-fn by(call: &Call) -> String {
-    format!("uid {}", call.peer.uid)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::{
-    agent::{Agent, history::Kind, kernel::Applied, trust::synced},
+    agent::{history::Kind, kernel::Applied, state::Agent, trust::synced},
     config,
     control::wire::{ControlError, ControlErrorKind, Reloaded},
 };

@@ -6,9 +6,9 @@ use dbfw_provider::{stats::Stats, worker::Account};
 
 use crate::{
     agent::{
-        Agent,
         configuration::Standing,
         connections::{Cut, CutQuery},
+        state::Agent,
     },
     config::DatabaseConfig,
     control::wire::{self, AccountStatus, AgentStatus, LiveConnection, Status},

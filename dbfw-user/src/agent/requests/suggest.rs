@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use dbfw_provider::inventory::Inventory;
 use tokio::sync::oneshot;
 
-use super::{Kernel, by_hand::unknown_database};
+use super::by_hand::unknown_database;
 use crate::{
+    agent::kernel::Kernel,
     answers::FetchError,
     control::{
         server::Call,
