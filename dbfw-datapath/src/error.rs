@@ -12,8 +12,8 @@ use crate::kernel::{self, Facility, Refusal};
 pub enum DatapathError {
     /// The pin directory is not on a bpffs.
     #[error(
-        "{} is not on a BPF file system, which the filter must outlive the agent on: \
-         mount -t bpf bpf /sys/fs/bpf", path.display()
+        "{} is not on a BPF file system, where the filter can outlive the agent: mount -t bpf bpf \
+         /sys/fs/bpf", path.display()
     )]
     NoBpffs {
         /// The deepest directory that exists.
@@ -63,8 +63,8 @@ pub enum DatapathError {
     },
     /// A pinned object is not the one that belongs there.
     #[error(
-        "{} is not dbfw's map: {found}, expected {expected}. Whatever is attached goes on \
-         filtering with the maps it has; rm {} and start again to replace it",
+        "{} is not dbfw's map: {found}, expected {expected}. Programs that are attached go on \
+         filtering with the maps they have; to replace this one, rm {} and start again",
         path.display(), path.display()
     )]
     WrongPin {
@@ -148,9 +148,10 @@ impl DatapathError {
 fn map_hint(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::ENOMEM) => {
-            " (the service's memory limit counts BPF maps: raise MemoryMax=, the old policy stands)"
+            " (the service's memory limit counts BPF maps: raise MemoryMax=; the old policy stays \
+             in force)"
         }
-        Some(libc::E2BIG | libc::ENOSPC) => " (the map is full; the old policy stands)",
+        Some(libc::E2BIG | libc::ENOSPC) => " (the map is full; the old policy stays in force)",
         _ => "",
     }
 }

@@ -154,7 +154,7 @@ pub(crate) struct LinkInfo {
     pub(crate) attached: Attached,
 }
 
-/// The target of a link; index 0 means that it is attached no more.
+/// The target of a link; index 0 means that it is no longer attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attached {
     Xdp { ifindex: u32 },

@@ -12,7 +12,7 @@ pub enum Outcome {
     Answer(Arc<Answer>),
     /// No answer, or no usable one: the prefixes of the last one stay.
     Failed(FetchError),
-    /// The provider says that there is no such thing (404).
+    /// The provider says that it does not exist (404).
     Gone(String),
 }
 

@@ -147,7 +147,7 @@ impl Entry {
             let part = match &self.unanswered {
                 Some(rest) if rest.has(&name) => Part::Failed(rest.error.clone()),
                 // All of it vanished at once: as with a list that is empty, that has to last.
-                _ if is_empty => Part::Empty("is in the answer no more".to_owned()),
+                _ if is_empty => Part::Empty("is no longer in the answer".to_owned()),
                 _ => continue,
             };
             let part = merge(Some(old), part, limits, now);

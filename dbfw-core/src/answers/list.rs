@@ -12,7 +12,7 @@ pub enum ListOutcome {
     List(Arc<SourceList>),
     /// No usable answer.
     Failed(FetchError),
-    /// The provider says that there is no such thing (404).
+    /// The provider says that it does not exist (404).
     Gone(String),
 }
 

@@ -184,7 +184,7 @@ pub fn check_width(prefixes: &[Prefix], allow_any: bool, min_len: [u8; 2]) -> Re
     if !wide.is_empty() {
         let wide: Vec<_> = wide.into_iter().collect();
         let what = format!(
-            "the new list holds {} wider than /{} (IPv6: /{}), which no list may unasked: {}. The \
+            "the new list holds {} wider than /{} (IPv6: /{}), which is not allowed: {}. The \
              list in force stays",
             count(wide.len(), "prefix", "prefixes"),
             min_len[0],
@@ -200,8 +200,8 @@ pub fn check_width(prefixes: &[Prefix], allow_any: bool, min_len: [u8; 2]) -> Re
             let of_family = prefixes.iter().filter(|prefix| prefix.family() == family).copied();
             let all = Vec::from_iter(of_family.collect::<BTreeSet<_>>());
             let what = format!(
-                "the new list holds more {} addresses than {MAX_WIDEST} blocks of /{min}, which no \
-                 list may unasked: {}. The list in force stays",
+                "the new list holds more {} addresses than {MAX_WIDEST} blocks of /{min}, which is \
+                 not allowed: {}. The list in force stays",
                 name(family),
                 named(&all),
             );

@@ -138,7 +138,7 @@ impl Attachment {
         Ok((link, chain, pin))
     }
 
-    /// Takes over a pinned link: replaces its program, unless it is attached no more.
+    /// Takes over a pinned link: replaces its program, unless it is no longer attached.
     ///
     /// # Errors
     /// The link is no interface's, or its program cannot be replaced.
@@ -323,7 +323,7 @@ fn explain(error: &io::Error, interface: &Interface, mode: HookMode) -> String {
         }
         libc::EINVAL if mode == HookMode::Native && interface.mtu > ETHERNET_MTU => format!(
             "the driver refuses it, probably because of the MTU of {} (ip link set dev {name} mtu \
-             {ETHERNET_MTU}; the kernel's log may tell: dmesg)",
+             {ETHERNET_MTU}; the kernel's log may say more: dmesg)",
             interface.mtu
         ),
         libc::EOPNOTSUPP => format!(

@@ -322,7 +322,7 @@ pub fn detach_pinned(pin_dir: &Path) -> Result<Vec<String>, DatapathError> {
             if name.starts_with(LINK_PINS) {
                 let link: OwnedFd = sys::obj_get(&path, false)
                     .map_err(|error| DatapathError::pin("open", &path, error))?;
-                // One that is attached no more cannot be detached: that is the goal.
+                // One that is no longer attached cannot be detached: that is the goal.
                 let _ = sys::link_detach(link.as_fd());
                 detached.push(attached_to(&name));
             }

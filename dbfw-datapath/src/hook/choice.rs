@@ -45,7 +45,7 @@ pub enum Choice {
 /// The reason why native XDP is not chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// The interface is made of others, and XDP on it would keep the kernel from adding some.
+    /// The interface is made of others, and XDP on it would keep the kernel from adding more.
     Stacked,
     /// The driver refuses a larger MTU while a native program is attached.
     RefusesMtu {

@@ -81,7 +81,7 @@ impl Unmatchable {
     /// The text to write instead.
     pub fn fix(&self) -> String {
         match self {
-            Self::Loopback => "leave it out: whoever is on this host is not filtered".to_owned(),
+            Self::Loopback => "leave it out: traffic within this host is not filtered".to_owned(),
             Self::Label { interface } | Self::Listing { interface } => {
                 format!("write \"{interface}\"")
             }

@@ -167,7 +167,7 @@ impl Pins {
         name: &str,
         link: BorrowedFd<'_>,
     ) -> Result<(), DatapathError> {
-        // The kernel refuses to detach a link that is attached no more: that is the goal.
+        // The kernel refuses to detach a link that is no longer attached: that is the goal.
         let _ = sys::link_detach(link);
         self.remove(name)
     }

@@ -96,7 +96,7 @@ pub struct PinnedLink {
     pub pin: String,
     /// `None`: the backstop.
     pub mode: Option<HookMode>,
-    /// The interface; 0: attached no more. `None`: the backstop.
+    /// The interface; 0: no longer attached. `None`: the backstop.
     pub ifindex: Option<u32>,
     /// The program attached.
     pub program: u32,

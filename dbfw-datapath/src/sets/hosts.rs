@@ -131,7 +131,7 @@ pub(crate) fn discard_incomplete(pins: &Pins) -> Result<(), DatapathError> {
         };
     }
     if !complete {
-        tracing::warn!("pins of the hosts were missing: their maps are made anew");
+        tracing::warn!("pins of the tables of hosts were missing: new maps are made");
         fixed.into_iter().chain(tables).try_for_each(|name| pins.remove(name))?;
     }
     Ok(())

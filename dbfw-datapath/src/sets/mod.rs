@@ -427,7 +427,8 @@ impl Sets {
         {
             tracing::warn!(
                 hosts, %error,
-                "no table of a fitting size: hosts without room in the one there is go to the trie"
+                "no table of the right size could be made: hosts that do not fit into the present \
+                 one go to the trie"
             );
         }
     }

@@ -72,7 +72,8 @@ impl Context {
                 && config::load(&self.config).is_err()
             {
                 note(&format!(
-                    "{} is bad (`dbfw check` says why); what cannot be read in it has its default",
+                    "{} is bad (`dbfw check` says why); keys that cannot be read have their \
+                     defaults",
                     self.config.display()
                 ));
             }

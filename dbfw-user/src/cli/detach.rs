@@ -27,8 +27,8 @@ fn detach_pinned(agent: &AgentConfig) -> anyhow::Result<Text> {
         "Nothing was attached.".to_owned()
     } else {
         format!(
-            "Detached {}: nothing is filtered any more. The maps went with their pins, so the \
-             counters begin at zero when the agent starts again.",
+            "Detached {}: nothing is filtered any more. The maps were removed with their pins, so \
+             the counters begin at zero when the agent starts again.",
             detached.join(", ")
         )
     };

@@ -23,7 +23,7 @@ pub(super) fn lifetime(text: &str) -> Result<Lifetime, String> {
     let duration = parse_duration(text).map_err(|error| error.to_string())?;
     match duration.is_positive() {
         true => Ok(Lifetime(duration)),
-        false => Err("it must be longer than nothing".to_owned()),
+        false => Err("it must be longer than zero".to_owned()),
     }
 }
 

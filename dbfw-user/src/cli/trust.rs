@@ -20,7 +20,7 @@ pub(super) fn trust(context: &Context, verb: TrustVerb) -> anyhow::Result<Exit> 
         TrustVerb::Rm { source, database } => {
             let source = source.to_string();
             let list: TrustList = context.call(&Request::TrustRemove { database, source })?;
-            note("trusted no more");
+            note("no longer trusted");
             context.show(&list)?;
         }
         TrustVerb::Add { source, database, lifetime, why } => {

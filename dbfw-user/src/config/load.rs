@@ -223,7 +223,7 @@ fn open_fix(error: &OpenError, is_main: bool) -> &'static str {
         OpenError::NotRegular => "name a file",
         OpenError::TooLarge(_) => "move long lists of sources to a file of their own (provider)",
         OpenError::Io(error) => match error.kind() {
-            io::ErrorKind::NotFound if !is_main => "remove the link that leads nowhere",
+            io::ErrorKind::NotFound if !is_main => "remove the broken link",
             io::ErrorKind::NotFound => "create it, or name another one with --config",
             io::ErrorKind::PermissionDenied if nix::unistd::geteuid().is_root() => {
                 "`sudo dbfw check` names the command that lets the agent read it"

@@ -28,7 +28,7 @@ pub(super) fn check_databases(drafts: &[Draft], report: &mut Report) {
                 }
                 Entry::Occupied(first) => {
                     let message = format!(
-                        "{:?} is the name of a database already ({})",
+                        "{:?} is already the name of a database ({})",
                         draft.config.name,
                         at(first.get())
                     );
@@ -44,7 +44,7 @@ pub(super) fn check_databases(drafts: &[Draft], report: &mut Report) {
                 Entry::Occupied(first) => {
                     let first = first.get();
                     let message = format!(
-                        "{port} belongs to a database already ({}, {})",
+                        "{port} already belongs to a database ({}, {})",
                         first.key,
                         at(first)
                     );
@@ -148,7 +148,7 @@ pub(super) fn warn_sources(draft: &Draft, now: Timestamp, report: &mut Report) {
                 free.insert(place);
             }
             Entry::Occupied(first) => {
-                let message = format!("{shown} is listed already ({})", at(first.get()));
+                let message = format!("{shown} is already listed ({})", at(first.get()));
                 report.warning(place, message, "remove one");
             }
         }

@@ -43,8 +43,8 @@ pub enum ClientError {
     },
     /// The agent took the request and did not answer in time.
     #[error(
-        "the agent on {} hangs: it did not answer within {} seconds; `journalctl -u dbfw` may \
-         tell why, `systemctl restart dbfw` leaves the filter in force",
+        "the agent on {} hangs: it did not answer within {} seconds; `journalctl -u dbfw` may say \
+         why, `systemctl restart dbfw` leaves the filter in force",
         path.display(),
         waited.as_secs()
     )]
@@ -65,7 +65,7 @@ pub enum ClientError {
         path: PathBuf,
     },
     /// The connection broke before the answer was complete.
-    #[error("the agent on {} broke off its answer; `journalctl -u dbfw` may tell why", path.display())]
+    #[error("the agent on {} broke off its answer; `journalctl -u dbfw` may say why", path.display())]
     CutShort {
         /// The socket.
         path: PathBuf,
@@ -74,8 +74,8 @@ pub enum ClientError {
     },
     /// The stream that was followed ended, which only an agent that stops does on its own.
     #[error(
-        "the agent went away, or broke off the stream from {}: `systemctl status dbfw` tells \
-         which; what it enforced stays enforced",
+        "the agent ended, or broke off the stream from {}: `systemctl status dbfw` says which; the \
+         filter stays in force",
         path.display()
     )]
     WentAway {
@@ -83,7 +83,9 @@ pub enum ClientError {
         path: PathBuf,
     },
     /// The agent said something else than was asked for.
-    #[error("the answer of the agent is not understood; is it of the version of this program?")]
+    #[error(
+        "the agent's answer is not understood; are the agent and this program of the same version?"
+    )]
     Garbled(#[source] serde_json::Error),
     /// The agent did not do it.
     #[error(transparent)]

@@ -31,13 +31,13 @@ const BACKLOG: i32 = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Somebody answers on it.
-    #[error("{} is answered by a running dbfw; stop that one first", path.display())]
+    #[error("a running dbfw answers on {}; stop it first", path.display())]
     InUse {
         /// The socket.
         path: PathBuf,
     },
     /// Something else is in its place.
-    #[error("{} is in the way of the control socket and is not a socket; remove it", path.display())]
+    #[error("{} is where the control socket belongs, and is not a socket; remove it", path.display())]
     NotASocket {
         /// Kind of file that is there.
         path: PathBuf,

@@ -159,7 +159,7 @@ fn admit(stream: UnixStream, slots: &Slots) -> Option<(Connection, Slot)> {
     let peer = match Peer::of(&stream) {
         Ok(peer) => peer,
         Err(error) => {
-            tracing::warn!("cannot tell who connected to the control socket: {error}");
+            tracing::warn!("cannot find out who connected to the control socket: {error}");
             return None;
         }
     };
@@ -196,8 +196,10 @@ impl Connection {
             }
         };
         if request.changes() && !self.peer.may_change() {
-            let message =
-                format!("user {} may only read; run this as root, with sudo say", self.peer.uid);
+            let message = format!(
+                "user {} may only read; run this as root, for example with sudo",
+                self.peer.uid
+            );
             return self.refuse(ControlErrorKind::NotPermitted, &message).await;
         }
         let (reply, replies) = mpsc::channel(REPLIES_IN_FLIGHT);
@@ -207,7 +209,7 @@ impl Connection {
             () = gone(&mut self.reader) => return,
         };
         if !delivered {
-            let message = "the agent is stopping; what is enforced stays";
+            let message = "the agent is stopping; the filter stays in force";
             return self.refuse(ControlErrorKind::Failed, message).await;
         }
         tokio::select! {

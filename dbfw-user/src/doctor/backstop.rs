@@ -15,7 +15,7 @@ pub(super) fn check(links: &Links) -> Finding {
     let others: Vec<_> =
         present.iter().filter(|id| !ours.contains(id)).map(ToString::to_string).collect();
     match others.first() {
-        None => Finding::ok("backstop", "no socket lookup program of somebody else is attached"),
+        None => Finding::ok("backstop", "no other socket lookup program is attached"),
         Some(first) => Finding::warn(
             "backstop",
             format!(

@@ -49,7 +49,7 @@ pub fn unreadable(config: &Config) -> io::Result<Unreadable> {
                 file: path.to_owned(),
                 line: None,
                 key: String::new(),
-                message: format!("whether the agent may read it cannot be told: {error}"),
+                message: format!("cannot find out whether the agent may read it: {error}"),
                 fix: "check the path and the file system".to_owned(),
             },
         };
@@ -76,7 +76,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     let found = match unreadable(config) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            let detail = "not checked: which files the agent may read only root can tell";
+            let detail = "not checked: only root can find out which files the agent may read";
             return vec![Finding::ok(CHECK, detail)];
         }
         Err(error) => {

@@ -115,7 +115,7 @@ fn stacked(interface: &Interface, choice: &Choice) -> Option<Finding> {
         Choice::Below => Some(Finding::ok(
             check,
             "nothing is attached to it: the interfaces below it are filtered, and XDP on it would \
-             keep the kernel from adding some",
+             keep the kernel from adding more",
         )),
         Choice::Modes { modes, why: Some(why @ Why::Stacked) } => {
             let modes: Vec<_> = modes.iter().map(|mode| mode.as_str()).collect();
@@ -136,12 +136,12 @@ fn mtu(interface: &Interface, attach: Attach, kernel: KernelVersion) -> Finding 
         return Finding::ok(check, format!("{bytes}; a virtual device"));
     }
     let Some(driver) = &interface.driver else {
-        return Finding::ok(check, format!("{bytes}; the driver cannot be told"));
+        return Finding::ok(check, format!("{bytes}; the driver is not known"));
     };
     let Some(native) = native_xdp(driver, kernel) else {
         return Finding::ok(
             check,
-            format!("{bytes}; whether driver {driver} takes XDP programs is found out by trying"),
+            format!("{bytes}; dbfw finds out by trying whether driver {driver} supports XDP"),
         );
     };
     let instead = "TCX is used, or generic XDP before Linux 6.6";
@@ -152,7 +152,7 @@ fn mtu(interface: &Interface, attach: Attach, kernel: KernelVersion) -> Finding 
             Finding::fail(
                 check,
                 format!(
-                    "driver {driver} takes XDP programs only up to an MTU of {largest}, and it \
+                    "driver {driver} supports XDP only up to an MTU of {largest}, and it \
                          is {bytes}"
                 ),
                 format!("ip link set dev {name} mtu {largest}"),
@@ -161,15 +161,15 @@ fn mtu(interface: &Interface, attach: Attach, kernel: KernelVersion) -> Finding 
         (MtuChange::Refused { largest }, Attach::Native) => Finding::ok(
             check,
             format!(
-                "{bytes}; while dbfw is attached, driver {driver} refuses an MTU above \
-                     {largest}, to DHCP too"
+                "{bytes}; while dbfw is attached, driver {driver} refuses an MTU above {largest}, \
+                 also from DHCP"
             ),
         ),
         (MtuChange::Unsafe { largest }, Attach::Native) => Finding::warn(
             check,
             format!(
-                "{bytes}; driver {driver} accepts an MTU above {largest} later, and then does \
-                     not carry or not judge larger frames"
+                "{bytes}; driver {driver} accepts an MTU above {largest} later, and then loses \
+                 larger frames or does not judge them"
             ),
             "set attach = \"auto\" in [agent]",
         ),
@@ -177,15 +177,15 @@ fn mtu(interface: &Interface, attach: Attach, kernel: KernelVersion) -> Finding 
             check,
             format!(
                 "{bytes}; {instead}, because driver {driver} would refuse an MTU above \
-                     {largest} from then on. For native XDP at that price: ip link set dev {name} \
-                     mtu {largest}, and attach = \"native\" in [agent]"
+                     {largest} from then on. To use native XDP all the same: ip link set dev \
+                     {name} mtu {largest}, and attach = \"native\" in [agent]"
             ),
         ),
         (MtuChange::Unsafe { largest }, _) => Finding::ok(
             check,
             format!(
-                "{bytes}; {instead}, because driver {driver} does not carry or not judge every \
-                     frame if the MTU exceeds {largest}"
+                "{bytes}; {instead}, because driver {driver} loses frames or does not judge them \
+                 if the MTU exceeds {largest}"
             ),
         ),
         (MtuChange::Carried, _) => match native.first_loses_above {
@@ -194,7 +194,7 @@ fn mtu(interface: &Interface, attach: Attach, kernel: KernelVersion) -> Finding 
                 format!(
                     "{bytes}; {instead} unless the interface is down when dbfw attaches, because \
                          driver {driver} loses frames above {largest} for about a minute after a first \
-                         native attachment. For native XDP at that price: attach = \"native\" in \
+                         native attachment. To use native XDP all the same: attach = \"native\" in \
                          [agent]"
                 ),
             ),
@@ -210,9 +210,10 @@ fn flap(interface: &Interface, choice: &Choice, kernel: KernelVersion) -> Option
     (first_flaps && attaches && interface.up).then(|| {
         Finding::warn(
             format!("native {}", interface.name),
-            "a first native attachment sets up the driver's queues anew: the link may be down for \
+            "the first native attachment resets the driver's queues: the link may be down for \
              some seconds",
-            "start dbfw while nobody depends on the link, or set attach = \"tcx\" in [agent]",
+            "start dbfw while no connection depends on the link, or set attach = \"tcx\" in \
+             [agent]",
         )
     })
 }
@@ -239,13 +240,14 @@ fn other_xdp(
     let check = format!("xdp {name}");
     let id = match (program, ours) {
         (Some(id), None) => {
-            let detail = format!("XDP program {id} is attached; whose it is only root can tell");
+            let detail =
+                format!("XDP program {id} is attached; only root can find out whose it is");
             return Finding::ok(check, detail);
         }
         (Some(id), Some(ours)) if !ours.contains(&id) => id,
         _ => return Finding::ok(check, "no other XDP program is attached"),
     };
-    let detail = format!("XDP program {id} of somebody else is attached");
+    let detail = format!("another XDP program, {id}, is attached");
     let fix = format!(
         "bpftool prog show id {id}; to remove it: ip link set dev {name} xdp off (its owner may \
          hold it: bpftool link show)"
@@ -286,8 +288,8 @@ mod tests {
             (Some("ena"), 9001, Attach::Native, new, "fail", "up to an MTU of 3498"),
             (Some("ena"), 9001, Attach::Auto, new, "ok", "ip link set dev eth0 mtu 3498"),
             (Some("ena"), 9001, Attach::Tcx, new, "ok", "does not matter"),
-            (Some("ena"), 3498, Attach::Native, new, "ok", "to DHCP too"),
-            (Some("r8169"), 9000, Attach::Auto, new, "ok", "found out by trying"),
+            (Some("ena"), 3498, Attach::Native, new, "ok", "also from DHCP"),
+            (Some("r8169"), 9000, Attach::Auto, new, "ok", "finds out by trying"),
             (None, 65535, Attach::Auto, new, "ok", "a virtual device"),
         ] {
             let finding = checked(driver, bytes, attach, kernel);

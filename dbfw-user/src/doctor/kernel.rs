@@ -60,7 +60,7 @@ pub(super) fn check(host: &Host, trial: &Trial, attach: Attach) -> Vec<Finding> 
         Ok(value) => findings.push(jit(&value)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => findings.push(Finding::ok(
             "bpf_jit",
-            "cannot be told from this network namespace: only the initial one has \
+            "cannot be read in this network namespace: only the initial one has \
              net.core.bpf_jit_enable",
         )),
         Err(error) => {
@@ -80,13 +80,12 @@ fn programs(trial: &Trial) -> Finding {
     match trial {
         Trial::NotTried => Finding::warn(
             "programs",
-            "not tried: only who has CAP_BPF and CAP_NET_ADMIN may load them",
+            "not tried: loading them needs CAP_BPF and CAP_NET_ADMIN",
             "sudo dbfw doctor",
         ),
-        Trial::Loaded => Finding::ok(
-            "programs",
-            "this kernel takes every program (tried on maps that are gone again)",
-        ),
+        Trial::Loaded => {
+            Finding::ok("programs", "this kernel loads every program (tried on temporary maps)")
+        }
         Trial::Failed(DatapathError::Refused(refusal)) => {
             Finding::fail("programs", refusal.to_string(), refusal.fix())
         }
@@ -100,7 +99,7 @@ fn version(release: &str, trial: &Trial, attach: Attach) -> Finding {
     let Some(version) = KernelVersion::of_release(release) else {
         return Finding::warn(
             "kernel",
-            format!("cannot tell the version from {release:?}; dbfw needs Linux 6.1 or newer"),
+            format!("cannot read the version from {release:?}; dbfw needs Linux 6.1 or newer"),
             "uname -r",
         );
     };
@@ -158,7 +157,7 @@ fn capabilities(status: &str, trial: &Trial) -> Finding {
     let Some(effective) = effective else {
         return Finding::warn(
             "capabilities",
-            "cannot tell the capabilities of this process",
+            "cannot read the capabilities of this process",
             "grep Cap /proc/self/status",
         );
     };
@@ -174,9 +173,9 @@ fn capabilities(status: &str, trial: &Trial) -> Finding {
         let detail = if matches!(trial, Trial::Failed(DatapathError::Refused(_))) {
             "no CAP_PERFMON here, without which this kernel refuses the programs"
         } else {
-            "no CAP_PERFMON here: where the kernel takes the programs without it (6.18 does, \
-             older ones do not), it puts barriers against speculation into them, which make every \
-             packet take two to four times as long"
+            "no CAP_PERFMON here: if the kernel loads the programs without it (6.18 does, many \
+             older ones do not), it puts barriers against speculation into them, and every packet \
+             takes two to four times as long"
         };
         let add = "in a container, add it: --cap-add PERFMON; otherwise to the unit's \
                    CapabilityBoundingSet=";

@@ -66,9 +66,8 @@ pub fn check(path: &Path) -> Vec<Finding> {
             (config.agent, config.databases, findings)
         }
         Err(_) => {
-            let detail = format!(
-                "{shown} is bad; what cannot be read in it is checked as if it had its default"
-            );
+            let detail =
+                format!("{shown} is bad; keys that cannot be read are checked with their defaults");
             let fix = format!("dbfw check --config {shown}");
             (config::agent_section(path), Vec::new(), vec![Finding::fail("config", detail, fix)])
         }

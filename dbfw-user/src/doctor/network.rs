@@ -70,7 +70,7 @@ fn local_ports(
     if findings.is_empty() {
         let all = "no outgoing connection is given a protected port as its own";
         let detail = match unknown {
-            Some(why) => format!("{all}; whether a masqueraded one is, is not known: {why}"),
+            Some(why) => format!("{all}; not known for masqueraded ones: {why}"),
             None => all.to_owned(),
         };
         findings.push(Finding::ok("local_ports", detail));

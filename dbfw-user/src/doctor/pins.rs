@@ -35,7 +35,7 @@ pub(super) fn check(host: &Host, pin_dir: &Path) -> Vec<Finding> {
             Ok(metadata) => findings.push(directory_access(&directory, &metadata.into())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => findings.push(Finding::ok(
                 "pin_dir",
-                format!("{} is not there yet; the agent makes it", directory.display()),
+                format!("{} does not exist yet; the agent makes it", directory.display()),
             )),
             Err(error) => {
                 findings.push(unreadable("pin_dir", &directory.to_string_lossy(), &error));

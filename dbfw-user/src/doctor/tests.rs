@@ -113,7 +113,7 @@ fn a_healthy_host_has_nothing_but_the_missing_bpffs() {
     assert_eq!(find(&findings, "interfaces").detail, "covered: eth0");
     assert!(find(&findings, "mtu eth0").detail.contains("virtio_net"));
     assert!(find(&findings, "rp_filter").detail.ends_with("eth0 2"));
-    assert!(find(&findings, "pin_dir").detail.contains("not there yet"));
+    assert!(find(&findings, "pin_dir").detail.contains("does not exist yet"));
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn what_another_namespace_does_not_show_is_not_told() {
         check_host(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links());
     let finding = find(&findings, "bpf_jit");
     assert_eq!(finding.state_name(), "ok", "{finding:?}");
-    assert!(finding.detail.contains("told from this network namespace"), "{finding:?}");
+    assert!(finding.detail.contains("read in this network namespace"), "{finding:?}");
 }
 
 #[test]

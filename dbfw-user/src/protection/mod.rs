@@ -61,7 +61,7 @@ impl Protection {
             Self::NotProtected { failures, .. } => {
                 Err(failures.first().map(ToString::to_string).unwrap_or_default())
             }
-            Self::Unknown => Err("what is attached may not be looked at".to_owned()),
+            Self::Unknown => Err("this user may not see what is attached".to_owned()),
         }
     }
 

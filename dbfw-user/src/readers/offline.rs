@@ -319,7 +319,7 @@ fn interface_status(link: &PinnedLink, here: &[Interface]) -> InterfaceStatus {
     let interface = here.iter().find(|interface| interface.index == ifindex);
     let is_xdp = matches!(link.mode, Some(HookMode::Native | HookMode::Generic));
     let detail = match interface {
-        _ if ifindex == 0 => Some("attached no more".to_owned()),
+        _ if ifindex == 0 => Some("no longer attached".to_owned()),
         _ if !link.ours => Some(format!("program {} is attached, which is not ours", link.program)),
         None => Some("the interface it is attached to is not here".to_owned()),
         Some(interface) if is_xdp && interface.xdp_program != Some(link.program) => {

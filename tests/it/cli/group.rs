@@ -168,7 +168,7 @@ fn members_of_the_group_read() {
     let doctor = as_nobody(&net, &host, &gid, "doctor -o plain");
     let found = text(&doctor.stdout);
     let xdp = found.lines().find(|line| line.contains("\txdp db0\t")).expect("the check of db0");
-    assert!(xdp.starts_with("ok\t") && xdp.contains("whose it is only root can tell"), "{xdp}");
+    assert!(xdp.starts_with("ok\t") && xdp.contains("only root can find out whose it is"), "{xdp}");
     let status = as_nobody(&net, &host, &gid, "status");
     assert_snapshot("member_offline_status", &record(&host, "status", &status));
     let explain = as_nobody(&net, &host, &gid, "explain 10.77.0.2 --port 5432");

@@ -74,7 +74,7 @@ fn followers_are_told_that_the_agent_went_away() {
         let ended = follower.wait_with_output().expect("wait for the follower");
         assert_exit(&ended, 69, &format!("drops --follow after {signal}"));
         let said = text(&ended.stderr);
-        assert!(said.contains("the agent went away"), "{said}");
+        assert!(said.contains("the agent ended"), "{said}");
         host.start();
     }
 }

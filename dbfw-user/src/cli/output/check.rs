@@ -13,7 +13,7 @@ impl Render for Checked {
     fn table(&self, _now: Timestamp) -> String {
         let backstop = if self.backstop { "on" } else { "off" };
         let mut text = format!(
-            "The configuration is valid. It would be enforced so:\n  \
+            "The configuration is valid. This would be enforced:\n  \
              files       {}\n  interfaces  {}\n  attach      {}\n  backstop    {backstop}\n\n",
             clean(&self.files.join(", ")),
             clean(&self.interfaces.join(", ")),

@@ -35,7 +35,7 @@ fn paragraph(database: &str, plan: &RefusedPlan) -> String {
     }
     text.push_str(&connections(plan));
     if plan.command.is_empty() {
-        indented(&mut text, "No confirmation lets it through.");
+        indented(&mut text, "It cannot be confirmed.");
     } else {
         text.push_str(&format!("  If it is meant: {BOLD}{}{BOLD:#}\n", clean(&plan.command)));
     }
@@ -45,7 +45,10 @@ fn paragraph(database: &str, plan: &RefusedPlan) -> String {
 fn connections(plan: &RefusedPlan) -> String {
     if let Some(error) = &plan.connections_error {
         let mut text = String::new();
-        indented(&mut text, &format!("Which live connections would be cut is not known: {error}"));
+        indented(
+            &mut text,
+            &format!("The live connections that would be cut are not known: {error}"),
+        );
         return text;
     }
     if plan.connections_total == 0 {

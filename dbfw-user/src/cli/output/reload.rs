@@ -24,7 +24,7 @@ impl Render for Reloaded {
             text.push_str(&format!("Not read: {}\n", lines(failure)));
         }
         if !self.failed.is_empty() {
-            text.push_str("What these lists held before stays in force.\n");
+            text.push_str("The last good lists stay in force.\n");
         }
         if !self.refused.is_empty() {
             text.push_str(

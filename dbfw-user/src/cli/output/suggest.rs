@@ -67,8 +67,8 @@ impl Render for Suggestions {
 
 fn nothing(suggestions: &Suggestions) -> String {
     match suggestions.since {
-        Some(since) => format!("Everybody who was refused since {since:.0} is trusted by now."),
-        None => "Nobody was refused for not being trusted.".to_owned(),
+        Some(since) => format!("Every source refused since {since:.0} is trusted by now."),
+        None => "No client was refused because it is not trusted.".to_owned(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::control::wire::{LocalSource, TrustList};
 impl Render for TrustList {
     fn table(&self, now: Timestamp) -> String {
         if self.sources.is_empty() {
-            return "No source is trusted by hand.\n".to_owned();
+            return "No source was added by hand.\n".to_owned();
         }
         let mut table = Table::new([
             left("DATABASE"),

@@ -105,8 +105,8 @@ impl Agent {
         {
             report.warning(
                 place,
-                format!("whoever reaches {address} can read the metrics, without a password"),
-                "use 127.0.0.1, or see to it that only the scraper gets there",
+                format!("anyone who can reach {address} can read the metrics without a password"),
+                "use 127.0.0.1, or make sure that only the scraper can reach it",
             );
         }
         for (place, name, why) in &self.unmatchable {
@@ -117,7 +117,7 @@ impl Agent {
                 report.warning(
                     place,
                     format!(
-                        "one request that fails cuts off everybody: {table} asks every {}",
+                        "a single failed request would cut off clients: {table} polls every {}",
                         shown(poll)
                     ),
                     "make it several times that, or \"off\"",
@@ -176,7 +176,11 @@ fn glob(value: &Value<'_>, fix: &str, report: &mut Report) -> Option<Pattern> {
         return None;
     }
     if written == "auto" {
-        report.problem(&place, r#""auto" stands alone"#, r#"write interfaces = "auto""#);
+        report.problem(
+            &place,
+            r#""auto" cannot be combined with others"#,
+            r#"write interfaces = "auto""#,
+        );
         return None;
     }
     if literal && (written.len() > MAX_INTERFACE || written.contains(['/', ' '])) {

@@ -184,7 +184,11 @@ fn max_shrink(value: &Value<'_>, report: &mut Report) -> Option<u8> {
         .and_then(|number| number.parse().ok())
         .filter(|percent| (1..=100).contains(percent));
     if percent.is_none() {
-        report.problem(&value.place(), format!("{} is not a share", quoted(written)), SHRINK_FIX);
+        report.problem(
+            &value.place(),
+            format!("{} is not a percentage", quoted(written)),
+            SHRINK_FIX,
+        );
     }
     percent
 }

@@ -78,13 +78,13 @@ impl Api {
         if !self.http.may_ask(url) {
             report.problem(
                 place,
-                format!("{host} would be sent the token without TLS"),
+                format!("the token would be sent to {host} without TLS"),
                 format!("begin it with https://, or add allow_http = [{host:?}]"),
             );
         } else if url.scheme() == "http" && !is_loopback(url) {
             report.warning(
                 place,
-                "whoever is on the way to it can read the token",
+                "anyone between this host and the server can read the token",
                 "use https, with ca_file if it has a certificate of your own",
             );
         }
@@ -138,7 +138,7 @@ fn api_url_problem(url: &Url) -> Option<&'static str> {
         return Some("has a user name or a password in it");
     }
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-        return Some("has something behind the host");
+        return Some("has text behind the host");
     }
     None
 }

@@ -48,12 +48,12 @@ fn everything_in_all_files_is_reported_at_once() {
         [
             "@/conf.d/1.toml:1: not valid TOML: unclosed table, expected `]`: correct the line \
              (the syntax: https://toml.io)",
-            "@/conf.d/2.toml:2: database.a.name: \"a\" is the name of a database already \
+            "@/conf.d/2.toml:2: database.a.name: \"a\" is already the name of a database \
              (@/dbfw.toml:2): choose another",
             "@/conf.d/3.toml:1: not UTF-8: save the file as UTF-8",
             "@/conf.d/4.toml: is not a regular file: move it out of conf.d",
             "@/conf.d/5.toml: cannot be read: No such file or directory (os error 2): remove the \
-             link that leads nowhere",
+             broken link",
             "@/dbfw.toml:3: database.a.ports[0]: 0 is not a port: use 1 to 65535",
             "@/dbfw.toml:4: database.a.x: unknown key: remove it (known here: name, ports, mode, \
              trusted_sources, provider, on_empty, max_shrink, allow_any, min_prefix)",

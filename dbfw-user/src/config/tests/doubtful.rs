@@ -26,13 +26,13 @@ trusted_sources = [
     assert_eq!(
         dir.warnings(),
         [
-            "@/dbfw.toml:2: agent.metrics_listen: whoever reaches 0.0.0.0:9787 can read the \
-             metrics, without a password: use 127.0.0.1, or see to it that only the scraper gets \
-             there",
+            "@/dbfw.toml:2: agent.metrics_listen: anyone who can reach 0.0.0.0:9787 can read \
+             the metrics without a password: use 127.0.0.1, or make sure that only the scraper \
+             can reach it",
             "@/dbfw.toml:4: database.closed: has neither trusted_sources nor a provider: nobody \
              may connect: add trusted_sources = [\"ip_addr:10.0.0.0/8\"]",
             "@/dbfw.toml:13: database.orders.trusted_sources[1]: ip_addr:10.0.0.0-10.255.255.255 \
-             is listed already (@/dbfw.toml:12): remove one",
+             is already listed (@/dbfw.toml:12): remove one",
             "@/dbfw.toml:14: database.orders.trusted_sources[2]: ip_addr:::/0 opens the database \
              to everyone: list only the networks that need it",
             "@/dbfw.toml:15: database.orders.trusted_sources[3]: ip_addr:10.0.0.1 expired at \
@@ -53,12 +53,12 @@ fn a_max_stale_that_allows_no_second_try_is_a_warning() {
     assert_eq!(
         Dir::new(text("29s")).warnings(),
         [
-            "@/dbfw.toml:1: agent.max_stale: one request that fails cuts off everybody: [aptible] \
-             asks every 1m: make it several times that, or \"off\"",
-            "@/dbfw.toml:1: agent.max_stale: one request that fails cuts off everybody: \
-             [digitalocean] asks every 15s: make it several times that, or \"off\"",
-            "@/dbfw.toml:1: agent.max_stale: one request that fails cuts off everybody: [feeds] \
-             asks every 5m: make it several times that, or \"off\"",
+            "@/dbfw.toml:1: agent.max_stale: a single failed request would cut off clients: \
+             [aptible] polls every 1m: make it several times that, or \"off\"",
+            "@/dbfw.toml:1: agent.max_stale: a single failed request would cut off clients: \
+             [digitalocean] polls every 15s: make it several times that, or \"off\"",
+            "@/dbfw.toml:1: agent.max_stale: a single failed request would cut off clients: \
+             [feeds] polls every 5m: make it several times that, or \"off\"",
         ]
     );
     for enough in ["10m", "off"] {
@@ -71,7 +71,7 @@ fn one_name_in_two_spellings_is_listed_twice() {
     let sources = r#"["dns:DB.example", "dns:db.example.", "dns:db.example.org"]"#;
     assert_eq!(
         Dir::new(SHORT.replace(r#"["ip_addr:10.0.0.0/8"]"#, sources)).warnings(),
-        ["@/dbfw.toml:4: database.a.trusted_sources[1]: dns:db.example. is listed already \
+        ["@/dbfw.toml:4: database.a.trusted_sources[1]: dns:db.example. is already listed \
           (@/dbfw.toml:4): remove one"]
     );
 }
@@ -88,7 +88,7 @@ fn a_name_that_can_match_no_interface_is_a_warning() {
             "@/dbfw.toml:1: agent.interfaces[2]: \"eth0@if2\" covers nothing: no interface, but \
              how ip link shows eth0: write \"eth0\"",
             "@/dbfw.toml:1: agent.interfaces[3]: \"lo\" covers nothing: no program fits this kind \
-             of link, which is loopback: leave it out: whoever is on this host is not filtered",
+             of link, which is loopback: leave it out: traffic within this host is not filtered",
         ]
     );
     // Only what is in force in the end counts.

@@ -89,8 +89,9 @@ const WHOLE: &[(&str, &[&str])] = &[
     (
         "[[database]]\nname = \"a\"\nports = [1, 2]\n[[database]]\nname = \"b\"\nports = [3, 2]\n[[database]]\nname = \"a\"\nports = [4]\n",
         &[
-            ":6: database.b.ports[1]: tcp/2 belongs to a database already (database.a.ports[1], @:3): give each port to one database",
-            r#":8: database.a.name: "a" is the name of a database already (@:2): choose another"#,
+            ":6: database.b.ports[1]: tcp/2 already belongs to a database (database.a.ports[1], \
+             @:3): give each port to one database",
+            r#":8: database.a.name: "a" is already the name of a database (@:2): choose another"#,
         ],
     ),
     (

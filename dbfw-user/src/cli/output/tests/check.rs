@@ -17,7 +17,7 @@ fn check() {
         warnings: vec!["dbfw.toml:3: interfaces: nothing matches".to_owned()],
     };
     insta::assert_snapshot!(table(&checked), @"
-    The configuration is valid. It would be enforced so:
+    The configuration is valid. This would be enforced:
       files       /etc/dbfw/dbfw.toml, /etc/dbfw/conf.d/reports.toml
       interfaces  eth*
       attach      auto

@@ -63,9 +63,9 @@ fn status_with_a_refused_plan() {
 
     REFUSED by allow_any: a change of sessions, plan 1a2b3c4d
       0.0.0.0/0 is wider than /8; if it is meant, set allow_any = true
-      Which live connections would be cut is not known: cannot list the TCP
+      The live connections that would be cut are not known: cannot list the TCP
       connections: \u{1b}
-      No confirmation lets it through.
+      It cannot be confirmed.
     "#);
     status.databases.drain(1..);
     let records = text(&status, Format::Plain).replace('\t', "→");

@@ -50,10 +50,10 @@ fn suggestions_for_people() {
     "#);
     let mut none = suggestions();
     none.suggestions.clear();
-    insta::assert_snapshot!(table(&none), @"Everybody who was refused since 2026-03-01T08:48:00Z is trusted by now.");
-    insta::assert_snapshot!(text(&none, Format::Plain), @"# Everybody who was refused since 2026-03-01T08:48:00Z is trusted by now.");
+    insta::assert_snapshot!(table(&none), @"Every source refused since 2026-03-01T08:48:00Z is trusted by now.");
+    insta::assert_snapshot!(text(&none, Format::Plain), @"# Every source refused since 2026-03-01T08:48:00Z is trusted by now.");
     none.since = None;
-    insta::assert_snapshot!(table(&none), @"Nobody was refused for not being trusted.");
+    insta::assert_snapshot!(table(&none), @"No client was refused because it is not trusted.");
 }
 
 #[test]

@@ -47,5 +47,5 @@ fn trust() {
       ]
     }
     "#);
-    insta::assert_snapshot!(table(&TrustList { sources: Vec::new() }), @"No source is trusted by hand.");
+    insta::assert_snapshot!(table(&TrustList { sources: Vec::new() }), @"No source was added by hand.");
 }

@@ -29,7 +29,7 @@ const AGENT: &[(&str, &[&str])] = &[
             r#"interfaces[1]: must be a string, not an integer: write ["eth0"], or "auto" for every interface with hardware"#,
             r#"interfaces[2]: an interface has a name: write ["eth0"], or "auto" for every interface with hardware"#,
             r#"interfaces[3]: "[" is not a glob (invalid range pattern): write a pattern like "eth*" or "enp[0-9]s0""#,
-            r#"interfaces[4]: "auto" stands alone: write interfaces = "auto""#,
+            r#"interfaces[4]: "auto" cannot be combined with others: write interfaces = "auto""#,
             r#"interfaces[5]: no interface can be called "eth0/1": use at most 127 bytes, without "/" and spaces"#,
         ],
     ),

@@ -59,15 +59,15 @@ const DIGITALOCEAN: &[(&str, &[&str])] = &[
     ),
     (
         r#"api_url = "https://api.digitalocean.com/v2""#,
-        &[r#"api_url: has something behind the host: write "https://api.digitalocean.com""#],
+        &[r#"api_url: has text behind the host: write "https://api.digitalocean.com""#],
     ),
     (
         r#"api_url = "https://api.digitalocean.com/?token=S3CRET""#,
-        &[r#"api_url: has something behind the host: write "https://api.digitalocean.com""#],
+        &[r#"api_url: has text behind the host: write "https://api.digitalocean.com""#],
     ),
     (
         r##"api_url = "https://api.digitalocean.com#a""##,
-        &[r#"api_url: has something behind the host: write "https://api.digitalocean.com""#],
+        &[r#"api_url: has text behind the host: write "https://api.digitalocean.com""#],
     ),
     (
         "api_url = true",
@@ -76,19 +76,19 @@ const DIGITALOCEAN: &[(&str, &[&str])] = &[
     (
         r#"api_url = "http://api.internal""#,
         &[
-            r#"api_url: api.internal would be sent the token without TLS: begin it with https://, or add allow_http = ["api.internal"]"#,
+            r#"api_url: the token would be sent to api.internal without TLS: begin it with https://, or add allow_http = ["api.internal"]"#,
         ],
     ),
     (
         r#"api_url = "http://localhost.example""#,
         &[
-            r#"api_url: localhost.example would be sent the token without TLS: begin it with https://, or add allow_http = ["localhost.example"]"#,
+            r#"api_url: the token would be sent to localhost.example without TLS: begin it with https://, or add allow_http = ["localhost.example"]"#,
         ],
     ),
     (
         r#"api_url = "http://[2001:db8::1]:8080""#,
         &[
-            r#"api_url: [2001:db8::1] would be sent the token without TLS: begin it with https://, or add allow_http = ["[2001:db8::1]"]"#,
+            r#"api_url: the token would be sent to [2001:db8::1] without TLS: begin it with https://, or add allow_http = ["[2001:db8::1]"]"#,
         ],
     ),
     ("poll = 15", &[r#"poll: must be a string, not an integer: use "100ms" to "1h""#]),
@@ -177,7 +177,7 @@ const APTIBLE: &[(&str, &[&str])] = &[
     ),
     (
         r#"api_url = "https://api.aptible.com/vhosts""#,
-        &[r#"api_url: has something behind the host: write "https://api.aptible.com""#],
+        &[r#"api_url: has text behind the host: write "https://api.aptible.com""#],
     ),
     (
         "addresses = []",
@@ -221,8 +221,8 @@ fn allow_http_of_a_later_file_counts() {
     dir.write("conf.d/1.toml", "[digitalocean]\nallow_http = [\"api.Internal\"]\n");
     assert_eq!(
         dir.warnings(),
-        ["@/dbfw.toml:6: digitalocean.api_url: whoever is on the way to it can read the token: \
-          use https, with ca_file if it has a certificate of your own"]
+        ["@/dbfw.toml:6: digitalocean.api_url: anyone between this host and the server can read \
+             the token: use https, with ca_file if it has a certificate of your own"]
     );
     dir.write("conf.d/2.toml", "[digitalocean]\nallow_http = []\n");
     assert_eq!(dir.load().unwrap_err().len(), 1);

@@ -21,19 +21,19 @@ const DATABASE: &[(&str, &[&str])] = &[
     ),
     (
         r#"max_shrink = "0%""#,
-        &[r#"max_shrink: "0%" is not a share: write "1%" to "100%", or "off" for no limit"#],
+        &[r#"max_shrink: "0%" is not a percentage: write "1%" to "100%", or "off" for no limit"#],
     ),
     (
         r#"max_shrink = "101%""#,
-        &[r#"max_shrink: "101%" is not a share: write "1%" to "100%", or "off" for no limit"#],
+        &[r#"max_shrink: "101%" is not a percentage: write "1%" to "100%", or "off" for no limit"#],
     ),
     (
         r#"max_shrink = "half""#,
-        &[r#"max_shrink: "half" is not a share: write "1%" to "100%", or "off" for no limit"#],
+        &[r#"max_shrink: "half" is not a percentage: write "1%" to "100%", or "off" for no limit"#],
     ),
     (
         r#"max_shrink = "+5%""#,
-        &[r#"max_shrink: "+5%" is not a share: write "1%" to "100%", or "off" for no limit"#],
+        &[r#"max_shrink: "+5%" is not a percentage: write "1%" to "100%", or "off" for no limit"#],
     ),
     (
         r#"allow_any = "yes""#,
