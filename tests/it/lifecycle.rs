@@ -11,10 +11,7 @@ use std::{
 };
 
 use dbfw::{
-    control::{
-        client::Client,
-        wire::{Request, Status},
-    },
+    control::client::Client,
     datapath::{Change, DatabaseSlot, Datapath, interfaces},
     policy::{Policy, SlotTable, diff},
     state::snapshot::Snapshot,
@@ -30,6 +27,7 @@ use dbfw_tests::{
     },
     steady::{self, Seen},
 };
+use dbfw_wire::control::{Request, Status};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 

@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dbfw_core::answers::{Cause, FetchError};
+use dbfw_wire::digitalocean::Droplet;
 
 use super::{
     listing::{Fetched, Listing, combined},
     resource::Resource,
-    wire::Droplet,
 };
 
 /// No answer to use.

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use dbfw_wire::digitalocean::{Droplet, Vpc};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
@@ -18,7 +19,6 @@ use super::{
     plan::{self, Count, Known, Want, Way},
     resource::Resource,
     session::Session,
-    wire::{Droplet, Vpc},
 };
 
 /// The count in [`Known`] of one kind of thing.

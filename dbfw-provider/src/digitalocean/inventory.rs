@@ -6,6 +6,7 @@ use dbfw_core::{
     answers::{Cause, FetchError},
     source::{SourceKey, SourceType},
 };
+use dbfw_wire::digitalocean::{App, Cluster, Droplet, Vpc};
 
 use super::{
     Account, DigitalOceanConfig,
@@ -15,7 +16,6 @@ use super::{
     resource::Resource,
     session::Session,
     sources::{app, droplet, k8s, vpc},
-    wire::{App, Cluster, Droplet, Vpc},
 };
 use crate::inventory::{Inventory, Machine, Network};
 

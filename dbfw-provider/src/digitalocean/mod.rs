@@ -3,7 +3,7 @@
 //!
 //! [`DigitalOcean`] is the task; `round` one round of it; `plan` says which requests that
 //! takes, `fetch` makes them through `lists` and `api`, `facts` holds the answers, and
-//! `outcome_cache` what was made of them. [`wire`] has the JSON.
+//! `outcome_cache` what was made of them. [`dbfw_wire::digitalocean`] has the JSON.
 
 mod api;
 mod config;
@@ -23,7 +23,6 @@ mod session;
 pub(crate) mod sources;
 #[cfg(test)]
 pub(crate) mod tests;
-pub mod wire;
 
 use std::{
     pin::Pin,
@@ -31,6 +30,7 @@ use std::{
     time::Duration,
 };
 
+use dbfw_wire::digitalocean::Vpc;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
@@ -44,7 +44,6 @@ use self::{
     plan::Known,
     schedule::Schedule,
     session::Course,
-    wire::Vpc,
 };
 use crate::{
     budget::Budget,

@@ -5,12 +5,11 @@ use std::{
     hash::Hash,
 };
 
-use serde::de::DeserializeOwned;
-
-use super::wire::{
+use dbfw_wire::digitalocean::{
     App, AppPage, Cluster, ClusterPage, Droplet, DropletPage, Links, Meta, OneApp, OneCluster,
     OneDroplet, OneVpc, Vpc, VpcPage,
 };
+use serde::de::DeserializeOwned;
 
 /// A kind of thing.
 pub(crate) trait Resource: Debug + Sized + Send + Sync + 'static {

@@ -6,6 +6,7 @@ use dbfw_core::{
     answers::{Cause, ClusterId, FetchError, ListId, ListOutcome, Outcome},
     source::{SourceKey, SourceType},
 };
+use dbfw_wire::digitalocean::{App, Cluster, Firewall, Vpc};
 use futures_util::{
     FutureExt as _,
     future::{BoxFuture, join_all},
@@ -20,7 +21,6 @@ use super::{
     rules,
     session::{Course, Request, Session},
     sources::{app, droplet, k8s, tag, vpc},
-    wire::{App, Cluster, Firewall, Vpc},
 };
 use crate::worker::{Demand, Report, ReportSender};
 

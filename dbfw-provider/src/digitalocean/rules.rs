@@ -6,8 +6,8 @@ use dbfw_core::{
     answers::{Cause, FetchError, ListId, ListOutcome, SourceList},
     source::{SourceKey, SourceType, TrustedSource},
 };
+use dbfw_wire::digitalocean::{Firewall, FirewallRule};
 
-use super::wire::{Firewall, FirewallRule};
 use crate::http::clean;
 
 /// Characters of a description that are kept.

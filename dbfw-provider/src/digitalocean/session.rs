@@ -6,6 +6,7 @@ use std::{
 };
 
 use dbfw_core::answers::{Cause, FetchError};
+use dbfw_wire::digitalocean::ErrorBody;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
@@ -21,7 +22,6 @@ use super::{
     api::{Api, lock},
     facts::Missed,
     listing::Fetched,
-    wire::ErrorBody,
 };
 use crate::http::{HttpClient, Options, Response, Validators};
 

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use dbfw_common::Event;
+use dbfw_wire::control::{DropEvent, Drops};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 use crate::{
-    control::wire::{DropEvent, Drops},
     readers::drops::{self, Names},
     traffic::{
         drops::{RateMeter, TopSources},

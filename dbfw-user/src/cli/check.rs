@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use dbfw_core::toml::Problem;
+use dbfw_wire::control::{Checked, CheckedDatabase, ConfigProblem, ConfigProblems};
 
 use super::{
     context::Context,
@@ -11,7 +12,6 @@ use super::{
 };
 use crate::{
     config::{self, Config},
-    control::wire::{Checked, CheckedDatabase, ConfigProblem, ConfigProblems},
     datapath::Interfaces,
     doctor::{self, Unreadable},
 };

@@ -8,6 +8,7 @@ use std::{
 
 use anstream::AutoStream;
 use anyhow::Context as _;
+use dbfw_wire::control::Request;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
@@ -22,7 +23,6 @@ use crate::{
     control::{
         SOCKET_NAME,
         client::{Client, ClientError},
-        wire::Request,
     },
 };
 

@@ -2,12 +2,10 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
+use dbfw_wire::control::{Request, Text};
+
 use super::{context::Context, exit::Exit, message::note};
-use crate::{
-    config::AgentConfig,
-    control::wire::{Request, Text},
-    datapath,
-};
+use crate::{config::AgentConfig, datapath};
 
 pub(super) fn detach(context: &Context, yes: bool) -> anyhow::Result<Exit> {
     if !yes && io::stdin().is_terminal() && !confirmed()? {

@@ -1,10 +1,9 @@
 //! `dbfw doctor`.
 
+use dbfw_wire::control::{self as wire, FindingState, Findings};
+
 use super::{context::Context, exit::Exit};
-use crate::{
-    control::wire::{self, FindingState, Findings},
-    doctor::{self, Finding, State},
-};
+use crate::doctor::{self, Finding, State};
 
 pub(super) fn doctor(context: &Context) -> anyhow::Result<Exit> {
     let findings = doctor::check(context.config_path());

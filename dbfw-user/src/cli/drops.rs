@@ -1,10 +1,9 @@
 //! `dbfw drops`.
 
+use dbfw_wire::control::{DropEvent, Drops, Request};
+
 use super::{context::Context, exit::Exit};
-use crate::control::{
-    client::ClientError,
-    wire::{DropEvent, Drops, Request},
-};
+use crate::control::client::ClientError;
 
 /// The sources that were refused most.
 pub(super) fn top(context: &Context, limit: usize) -> anyhow::Result<Exit> {

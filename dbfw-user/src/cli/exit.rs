@@ -3,8 +3,9 @@
 use std::{io, process::ExitCode};
 
 use dbfw_core::toml::Problems;
+use dbfw_wire::control::ControlErrorKind;
 
-use crate::control::{client::ClientError, wire::ControlErrorKind};
+use crate::control::client::ClientError;
 
 /// Exit code of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,9 +84,9 @@ mod tests {
     use std::path::PathBuf;
 
     use anyhow::Context as _;
+    use dbfw_wire::control::ControlError;
 
     use super::*;
-    use crate::control::wire::ControlError;
 
     fn refused(kind: ControlErrorKind) -> anyhow::Error {
         ClientError::Refused(ControlError { kind, message: "no".to_owned() }).into()

@@ -2,19 +2,15 @@
 
 use std::net::IpAddr;
 
+use dbfw_wire::control::{Protection, Request, Status};
+
 use super::{
     context::Context,
     exit::Exit,
     message::{note, warn},
     output::Explanations,
 };
-use crate::{
-    control::{
-        client::ClientError,
-        wire::{Protection, Request, Status},
-    },
-    readers::offline,
-};
+use crate::{control::client::ClientError, readers::offline};
 
 pub(super) fn explain(
     context: &Context,

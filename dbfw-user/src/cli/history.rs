@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use dbfw_wire::control::{HistoryEntry, HistoryList};
 use jiff::Timestamp;
 
 use super::{
@@ -14,10 +15,7 @@ use super::{
     exit::Exit,
     message::{note, warn},
 };
-use crate::{
-    agent::history::{HistoryFiles, path},
-    control::wire::{HistoryEntry, HistoryList},
-};
+use crate::agent::history::{HistoryFiles, path};
 
 /// Reads the files itself: they are there whether an agent runs or not.
 pub(super) fn history(
@@ -111,8 +109,10 @@ fn before(now: Timestamp, since: Lifetime) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use dbfw_wire::control::HistoryKind;
+
     use super::*;
-    use crate::{cli::duration::lifetime, control::wire::HistoryKind};
+    use crate::cli::duration::lifetime;
 
     fn at(time: &str) -> Timestamp {
         format!("2026-03-01T{time}Z").parse().unwrap()

@@ -1,13 +1,9 @@
 //! `dbfw map`.
 
+use dbfw_wire::control::{Lookup, MapEntry, Request};
+
 use super::{args::MapVerb, context::Context, exit::Exit, explain::as_on_the_wire, message::note};
-use crate::{
-    control::{
-        client::ClientError,
-        wire::{Lookup, MapEntry, Request},
-    },
-    readers::offline,
-};
+use crate::{control::client::ClientError, readers::offline};
 
 pub(super) fn map(context: &Context, verb: MapVerb) -> anyhow::Result<Exit> {
     match verb {

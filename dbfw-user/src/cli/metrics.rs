@@ -1,10 +1,9 @@
 //! `dbfw metrics`.
 
+use dbfw_wire::control::{Request, Text};
+
 use super::{context::Context, exit::Exit, message::note};
-use crate::{
-    control::wire::{Request, Text},
-    readers::offline,
-};
+use crate::readers::offline;
 
 pub(super) fn metrics(context: &Context) -> anyhow::Result<Exit> {
     let metrics: Text = context.ask_or_look(

@@ -1,11 +1,12 @@
 //! `dbfw reload`.
 
+use dbfw_wire::control::{RefusedPlan, Reloaded, Request, Status};
+
 use super::{
     context::Context,
     exit::Exit,
     message::{note, warn},
 };
-use crate::control::wire::{RefusedPlan, Reloaded, Request, Status};
 
 pub(super) fn reload(context: &Context, confirm: Option<Vec<String>>) -> anyhow::Result<Exit> {
     let plans = match confirm {

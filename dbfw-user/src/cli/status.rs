@@ -1,10 +1,9 @@
 //! `dbfw status`.
 
+use dbfw_wire::control::{Request, Status};
+
 use super::{context::Context, exit::Exit};
-use crate::{
-    control::wire::{Request, Status},
-    readers::offline,
-};
+use crate::readers::offline;
 
 pub(super) fn status(context: &Context) -> anyhow::Result<Exit> {
     let status: Status = context.ask_or_look(

@@ -1,7 +1,8 @@
 //! `dbfw suggest`.
 
+use dbfw_wire::control::{Request, Suggestions};
+
 use super::{context::Context, exit::Exit, message::warn};
-use crate::control::wire::{Request, Suggestions};
 
 pub(super) fn suggest(context: &Context, database: Option<String>) -> anyhow::Result<Exit> {
     let found: Suggestions = context.call(&Request::Suggest { database })?;

@@ -1,6 +1,7 @@
 //! `dbfw trust`.
 
 use anyhow::Context as _;
+use dbfw_wire::control::{Request, SourceState, SourceStatus, Sources, TrustList};
 use jiff::Timestamp;
 
 use super::{
@@ -9,10 +10,7 @@ use super::{
     exit::Exit,
     message::{note, warn},
 };
-use crate::{
-    control::wire::{Request, SourceState, SourceStatus, Sources, TrustList},
-    source::{Origin, TrustedSource},
-};
+use crate::source::{Origin, TrustedSource};
 
 pub(super) fn trust(context: &Context, verb: TrustVerb) -> anyhow::Result<Exit> {
     match verb {

@@ -9,11 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dbfw_wire::control::{ControlError, ControlErrorKind, Reply, Request};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, socket};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-
-use super::wire::{ControlError, ControlErrorKind, Reply, Request};
 
 /// Time for the agent to begin an answer that only reads: it never waits for anything, so one
 /// that takes longer hangs.

@@ -5,6 +5,7 @@
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
+use dbfw_wire::control::{ControlError, ControlErrorKind, Reply, Request};
 use nix::unistd::geteuid;
 use serde::Serialize;
 use tokio::{
@@ -17,8 +18,6 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-
-use super::wire::{ControlError, ControlErrorKind, Reply, Request};
 
 /// Longest request, with its newline.
 const MAX_REQUEST: u64 = 64 << 10;

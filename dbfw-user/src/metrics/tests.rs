@@ -2,12 +2,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use dbfw_common::{Counted, Counter, Family, Reason};
 use dbfw_provider::stats::StatsSnapshot;
+use dbfw_wire::control::InterfaceMode;
 use jiff::Timestamp;
 
 use super::*;
-use crate::{
-    answers::Cause, control::wire::InterfaceMode, policy::Guard, traffic::drops::NO_DATABASE,
-};
+use crate::{answers::Cause, policy::Guard, traffic::drops::NO_DATABASE};
 
 const DOCS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md"));
 

@@ -7,10 +7,9 @@ mod degradation;
 mod failure;
 
 pub use coverage::Coverage;
+use dbfw_wire::control as wire;
 pub use degradation::Degradation;
 pub use failure::Failure;
-
-use crate::control::wire;
 
 /// Whether what the configuration asks for is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,9 @@
 //! `dbfw drops`: drop events with names in place of numbers.
 
 use dbfw_common::{Event, HOST};
+use dbfw_wire::control::{DropEvent, DropSource, Drops, Reason, Verdict};
 
-use crate::{
-    control::wire::{DropEvent, DropSource, Drops, Reason, Verdict},
-    traffic::drops::{Clock, NO_DATABASE, Tally, TopSource, TopSources, source},
-};
+use crate::traffic::drops::{Clock, NO_DATABASE, Tally, TopSource, TopSources, source};
 
 /// The names of an event's numbers.
 #[expect(missing_debug_implementations, reason = "closures have none")]

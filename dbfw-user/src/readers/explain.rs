@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use dbfw_common::{Reason, Verdict};
 use dbfw_core::Port;
+use dbfw_wire::control::{self as wire, CoveringSource, Explanation, Lookup};
 
 use super::status::{View, map_entry};
 use crate::{
-    control::wire::{self, CoveringSource, Explanation, Lookup},
     datapath::{DatabaseSlot, DatapathError},
     source::Prefix,
 };

@@ -3,6 +3,10 @@
 use std::{io, net::IpAddr, path::Path};
 
 use anyhow::Context as _;
+use dbfw_wire::control::{
+    self as wire, BackstopStatus, DatabaseStatus, Explanation, InterfaceMode, InterfaceStatus,
+    ListState, Lookup, MapEntry, ProviderStatus, Status,
+};
 
 use super::{
     explain,
@@ -11,10 +15,6 @@ use super::{
 };
 use crate::{
     config::AgentConfig,
-    control::wire::{
-        self, BackstopStatus, DatabaseStatus, Explanation, InterfaceMode, InterfaceStatus,
-        ListState, Lookup, MapEntry, ProviderStatus, Status,
-    },
     datapath::{
         self, DatapathError, HookMode, Interface, KernelVersion, Layer, PinnedLink, Reader,
         hook::{Choice, Site, overlong},
@@ -330,7 +330,7 @@ fn interface_status(link: &PinnedLink, here: &[Interface]) -> InterfaceStatus {
     InterfaceStatus {
         name: interface.map_or_else(|| link.pin.clone(), |interface| interface.name.clone()),
         ifindex,
-        mode: link.mode.map_or(InterfaceMode::None, Into::into),
+        mode: link.mode.map_or(InterfaceMode::None, status::interface_mode),
         healthy: detail.is_none(),
         detail,
     }

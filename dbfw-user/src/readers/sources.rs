@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use dbfw_common::RuleCounter;
+use dbfw_wire::control::{SourceState, SourceStatus, Sources, Unresolved};
 use jiff::Timestamp;
 
 use super::status::View;
 use crate::{
-    control::wire::{SourceState, SourceStatus, Sources, Unresolved},
     datapath::DatapathError,
     policy::RuleKey,
     source::{Prefix, Rule, SourceKey},

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use dbfw_common::{Entry, Family};
 use dbfw_core::Port;
+use dbfw_wire::control::{DatabaseStatus, InterfaceMode, InterfaceStatus, MapEntry};
 use jiff::Timestamp;
 
 use crate::{
-    control::wire::{DatabaseStatus, InterfaceMode, InterfaceStatus, MapEntry},
-    datapath::{DatabaseSlot, DatapathError, Interface, Reader, Sets, Totals},
+    datapath::{DatabaseSlot, DatapathError, HookMode, Interface, Reader, Sets, Totals},
     policy::{Policy, SlotTable},
     protection::Degradation,
     source::Prefix,
@@ -48,6 +48,15 @@ pub fn unfiltered(degradation: &Degradation) -> Option<InterfaceStatus> {
         healthy: false,
         detail: Some(detail),
     })
+}
+
+/// The word for a hook.
+pub const fn interface_mode(mode: HookMode) -> InterfaceMode {
+    match mode {
+        HookMode::Native => InterfaceMode::Native,
+        HookMode::Tcx => InterfaceMode::Tcx,
+        HookMode::Generic => InterfaceMode::Generic,
+    }
 }
 
 /// The row of an interface that needs no program, because those below it are filtered.

@@ -13,10 +13,10 @@ use std::{
 
 use addresses::{admitted, complete_prefixes, covered, is_private, links_of_temporary};
 use dbfw_provider::inventory::Inventory;
+use dbfw_wire::control::{Suggestion, Suggestions};
 use index::Index;
 
 use crate::{
-    control::wire::{Suggestion, Suggestions},
     source::{Prefix, SourceKey, SourceType},
     traffic::refused::RefusedSources,
 };

@@ -7,11 +7,11 @@ use std::{
 };
 
 use dbfw_provider::{
-    digitalocean::wire::{DropletPage, Firewall},
     http::{HttpClient, HttpConfig, Options, Redirects},
     secret::{Token, TokenSource},
 };
 use dbfw_tests::provider_server::Server;
+use dbfw_wire::digitalocean::{DropletPage, Firewall};
 use futures_util::{StreamExt as _, stream};
 use nix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Builder, Runtime};

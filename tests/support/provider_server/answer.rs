@@ -1,6 +1,8 @@
 //! An answer before it is bytes, so that faults can still change what it says.
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use dbfw_wire::digitalocean::ErrorBody;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// What a body holds.
@@ -21,13 +23,13 @@ pub(super) struct Answer {
 
 impl Answer {
     /// 200 with JSON.
-    pub(super) fn json(value: Value) -> Self {
+    pub(super) fn json(value: impl Serialize) -> Self {
         Self::with_status(StatusCode::OK, value)
     }
 
     /// JSON with another status.
-    pub(super) fn with_status(status: StatusCode, value: Value) -> Self {
-        Self { status, headers: Vec::new(), content: Content::Json(value) }
+    pub(super) fn with_status(status: StatusCode, value: impl Serialize) -> Self {
+        Self { status, headers: Vec::new(), content: Content::Json(json!(value)) }
     }
 
     /// A status and nothing else: 204, 304.
@@ -38,21 +40,34 @@ impl Answer {
     /// An error as DigitalOcean writes it: `id`, `message`, and a `request_id` where the API's
     /// examples have one.
     pub(super) fn error(status: StatusCode) -> Self {
-        let (id, message) = match status.as_u16() {
-            400 => ("bad_request", "error parsing request body"),
-            401 => ("unauthorized", "Unable to authenticate you."),
-            403 => ("forbidden", "You do not have permission to perform this action."),
-            404 => ("not_found", "The resource you requested could not be found."),
-            409 => ("conflict", "The request could not be completed due to a conflict."),
-            422 => ("unprocessable_entity", "request payload validation failed"),
-            429 => ("too_many_requests", "API rate limit exceeded."),
-            _ => ("server_error", "Unexpected server-side error"),
+        let message = match status.as_u16() {
+            400 => "error parsing request body",
+            401 => "Unable to authenticate you.",
+            403 => "You do not have permission to perform this action.",
+            404 => "The resource you requested could not be found.",
+            409 => "The request could not be completed due to a conflict.",
+            422 => "request payload validation failed",
+            429 => "API rate limit exceeded.",
+            _ => "Unexpected server-side error",
         };
-        let mut error = json!({ "id": id, "message": message });
-        if matches!(status.as_u16(), 400 | 422) {
-            error["request_id"] = json!("4851a473-1621-42ea-b2f9-5071c0ea8414");
-        }
-        Self::with_status(status, error)
+        Self::error_with(status, message)
+    }
+
+    fn error_with(status: StatusCode, message: &str) -> Self {
+        let id = match status.as_u16() {
+            400 => "bad_request",
+            401 => "unauthorized",
+            403 => "forbidden",
+            404 => "not_found",
+            409 => "conflict",
+            422 => "unprocessable_entity",
+            429 => "too_many_requests",
+            _ => "server_error",
+        };
+        let request_id = matches!(status.as_u16(), 400 | 422)
+            .then(|| "4851a473-1621-42ea-b2f9-5071c0ea8414".to_owned());
+        let (id, message) = (id.to_owned(), message.to_owned());
+        Self::with_status(status, ErrorBody { id, message, request_id })
     }
 
     /// An error as Aptible writes it.
@@ -67,11 +82,7 @@ impl Answer {
 
     /// 422 that says what is wrong.
     pub(super) fn unprocessable(message: &str) -> Self {
-        let mut answer = Self::error(StatusCode::UNPROCESSABLE_ENTITY);
-        if let Content::Json(error) = &mut answer.content {
-            error["message"] = json!(message);
-        }
-        answer
+        Self::error_with(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
     /// 404.

@@ -127,13 +127,14 @@ fn find_pool(account: &Account, cluster: &str, pool: &str) -> Result<(String, St
     let found = account
         .clusters
         .iter()
-        .find(|known| known.wire.id == cluster || known.wire.name == cluster)
+        .find(|known| known.id == cluster || known.name == cluster)
         .ok_or_else(|| format!("there is no cluster {cluster}"))?;
-    let mut pools = found.pool_ids.iter().zip(&found.wire.node_pools);
-    let (id, _) = pools
-        .find(|(id, known)| *id == pool || known.name == pool)
+    let pool = found
+        .node_pools
+        .iter()
+        .find(|known| known.id == pool || known.name == pool)
         .ok_or_else(|| format!("{cluster} has no pool {pool}"))?;
-    Ok((found.wire.id.clone(), id.clone()))
+    Ok((found.id.clone(), pool.id.clone()))
 }
 
 fn on_of(words: &[&str]) -> Result<On, String> {

@@ -125,8 +125,8 @@ impl Initial {
         for cluster in self.clusters {
             let made = account.add_cluster(&cluster.name);
             let id = cluster.id.unwrap_or_else(|| made.clone());
-            if let Some(known) = account.clusters.iter_mut().find(|known| known.wire.id == made) {
-                known.wire.id.clone_from(&id);
+            if let Some(known) = account.clusters.iter_mut().find(|known| known.id == made) {
+                known.id.clone_from(&id);
             }
             for (pool, nodes) in cluster.pools {
                 for addresses in &nodes {

@@ -38,7 +38,7 @@ use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-pub use account::{Account, Cluster, Database, Feed};
+pub use account::{Account, Database, Feed};
 pub use certificates::Certificate;
 pub use fault::{Fault, FaultId, On};
 pub use initial::Initial;

@@ -1,10 +1,8 @@
+use dbfw_wire::digitalocean::{Droplet, DropletPage};
 use serde_json::json;
 
 use super::*;
-use crate::digitalocean::{
-    tests::{fixture, read},
-    wire::{Droplet, DropletPage},
-};
+use crate::digitalocean::tests::{fixture, read};
 
 const FROM: &str = "GET /v2/droplets";
 

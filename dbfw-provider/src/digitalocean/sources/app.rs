@@ -6,12 +6,10 @@ use dbfw_core::{
     answers::{Answer, FetchError, Outcome, Part},
     source::Prefix,
 };
+use dbfw_wire::digitalocean::App;
 
 use super::droplet::{host, invalid};
-use crate::{
-    digitalocean::{facts::Sighting, wire::App},
-    http::clean,
-};
+use crate::{digitalocean::facts::Sighting, http::clean};
 
 /// The outcome of an `app:` source. An app without addresses of its own shares DigitalOcean's: it
 /// cannot be told from others' apps, and is never guessed.

@@ -6,12 +6,12 @@ use dbfw_core::{
     answers::{Answer, Cause, FetchError, Outcome, Part},
     source::{Prefix, unusable_source},
 };
+use dbfw_wire::digitalocean::{Address, Droplet};
 
 use crate::{
     digitalocean::{
         AddressKinds,
         facts::{Missed, Sighting},
-        wire::{Address, Droplet},
     },
     http::clean,
 };

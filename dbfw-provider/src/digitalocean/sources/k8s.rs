@@ -6,6 +6,7 @@ use dbfw_core::{
     answers::{Answer, FetchError, Outcome, Part},
     source::Prefix,
 };
+use dbfw_wire::digitalocean::{Cluster, Droplet, Node};
 
 use super::droplet::{invalid, network, part};
 use crate::{
@@ -13,7 +14,6 @@ use crate::{
         AddressKinds,
         facts::{Missed, Sighting},
         plan::parse_droplet_id,
-        wire::{Cluster, Droplet, Node},
     },
     http::clean,
 };

@@ -1,12 +1,12 @@
 //! `tag:`: every droplet with a tag, Kubernetes nodes and GPU droplets among them. Pure.
 
 use dbfw_core::answers::{Answer, Outcome, Unanswered};
+use dbfw_wire::digitalocean::Droplet;
 
 use super::droplet::{invalid, part, part_name};
 use crate::digitalocean::{
     AddressKinds,
     facts::{Missed, Tagged},
-    wire::Droplet,
 };
 
 /// Prefix of the names of parts that only the list of GPU droplets has: when it cannot be

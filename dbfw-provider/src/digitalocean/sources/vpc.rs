@@ -6,12 +6,10 @@ use dbfw_core::{
     answers::{Answer, FetchError, Outcome, Part},
     source::Prefix,
 };
+use dbfw_wire::digitalocean::Vpc;
 
 use super::droplet::network;
-use crate::{
-    digitalocean::{facts::Sighting, wire::Vpc},
-    http::clean,
-};
+use crate::{digitalocean::facts::Sighting, http::clean};
 
 /// The outcome of a `vpc:` source.
 pub(crate) fn outcome(sighting: Sighting<'_, Vpc>) -> Outcome {

@@ -6,6 +6,7 @@ mod files;
 mod log;
 mod writer;
 
+pub(super) use dbfw_wire::control::{HistoryEntry as Entry, HistoryKind as Kind};
+
 pub(crate) use self::files::{HistoryFiles, path};
 pub(super) use self::writer::History;
-pub(super) use crate::control::wire::{HistoryEntry as Entry, HistoryKind as Kind};

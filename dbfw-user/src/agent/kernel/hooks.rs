@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dbfw_wire::control::{BackstopStatus, InterfaceMode, InterfaceStatus};
 use rtnetlink::Handle;
 
 use super::{Hooks, Kernel};
 use crate::{
     config::AgentConfig,
-    control::wire::{BackstopStatus, InterfaceMode, InterfaceStatus},
     datapath::{
         FirstPlace, Gap, HookMode, Interface, KernelVersion,
         hook::{Choice, Site, overlong},
@@ -430,7 +430,7 @@ impl Kernel {
         let attached = self.datapath.attachments().iter().map(|attachment| InterfaceStatus {
             name: attachment.interface.clone(),
             ifindex: attachment.index,
-            mode: attachment.mode.into(),
+            mode: status::interface_mode(attachment.mode),
             healthy: true,
             detail: attachment.detail.clone(),
         });

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use dbfw_wire::control::{self as wire, ControlErrorKind, TrustList};
 use jiff::Timestamp;
 
 use crate::{
@@ -12,10 +13,7 @@ use crate::{
         state::Agent,
         trust::{Trust, can_resolve},
     },
-    control::{
-        server::Call,
-        wire::{self, ControlErrorKind, TrustList},
-    },
+    control::server::Call,
     source::{GrammarError, TrustedSource},
     state::local::{LocalChange, LocalSource},
 };

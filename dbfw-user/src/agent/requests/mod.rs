@@ -7,6 +7,7 @@ mod suggest;
 
 use std::net::IpAddr;
 
+use dbfw_wire::control::{ControlError, ControlErrorKind, Reply, Request, Text};
 use tokio::sync::{OwnedSemaphorePermit, broadcast::error::RecvError};
 
 use self::status::{add_connections, cut_queries, scrape};
@@ -17,10 +18,7 @@ use super::{
     state::Agent,
 };
 use crate::{
-    control::{
-        server::Call,
-        wire::{ControlError, ControlErrorKind, Reply, Request, Text},
-    },
+    control::server::Call,
     datapath::DatapathError,
     readers::{drops::Names, explain, sources::sources, status::map_entry},
     traffic::drops::Clock,

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use dbfw_wire::control::{ControlError, ControlErrorKind, Reloaded};
 use jiff::Timestamp;
 
 use crate::{
     agent::{history::Kind, kernel::Applied, state::Agent, trust::synced},
     config,
-    control::wire::{ControlError, ControlErrorKind, Reloaded},
 };
 
 /// Reloads where nobody waits for an answer.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dbfw_provider::{stats::Stats, worker::Account};
+use dbfw_wire::control::{self as wire, AccountStatus, AgentStatus, LiveConnection, Status};
 
 use crate::{
     agent::{
@@ -11,7 +12,6 @@ use crate::{
         state::Agent,
     },
     config::DatabaseConfig,
-    control::wire::{self, AccountStatus, AgentStatus, LiveConnection, Status},
     metrics::{self, ProviderScrape},
     readers::{scrape, status::databases},
 };

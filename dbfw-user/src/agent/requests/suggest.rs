@@ -3,17 +3,12 @@
 use std::net::IpAddr;
 
 use dbfw_provider::inventory::Inventory;
+use dbfw_wire::control::{ControlErrorKind, Suggestions};
 use tokio::sync::oneshot;
 
 use super::by_hand::unknown_database;
 use crate::{
-    agent::kernel::Kernel,
-    answers::FetchError,
-    control::{
-        server::Call,
-        wire::{ControlErrorKind, Suggestions},
-    },
-    readers::suggest::suggest,
+    agent::kernel::Kernel, answers::FetchError, control::server::Call, readers::suggest::suggest,
     traffic::refused::RefusedSources,
 };
 

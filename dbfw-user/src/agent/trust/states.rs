@@ -4,13 +4,13 @@ use std::{collections::BTreeSet, time::Duration};
 
 use dbfw_core::trust::{Enforced, List, Refused, is_listed};
 use dbfw_provider::worker::Account;
+use dbfw_wire::control::{DatabaseStatus, ListState, ProviderStatus, RefusedPlan, SourceState};
 use jiff::Timestamp;
 
 use super::{Trust, can_resolve, with_provider};
 use crate::{
     answers::SourceState as State,
     config::{Config, DatabaseConfig},
-    control::wire::{DatabaseStatus, ListState, ProviderStatus, RefusedPlan, SourceState},
     metrics::SourceScrape,
     readers::sources::SourceDetail,
     source::{Rule, SourceKey},

@@ -1,5 +1,6 @@
 //! `dbfw check`.
 
+use dbfw_wire::control::{Checked, CheckedDatabase, ConfigProblems};
 use jiff::Timestamp;
 
 use super::{
@@ -7,7 +8,6 @@ use super::{
     table::{Table, left, right},
     words::{clean, dash, fields, maybe},
 };
-use crate::control::wire::{Checked, CheckedDatabase, ConfigProblems};
 
 impl Render for Checked {
     fn table(&self, _now: Timestamp) -> String {

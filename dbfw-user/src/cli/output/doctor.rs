@@ -1,5 +1,6 @@
 //! `dbfw doctor`.
 
+use dbfw_wire::control::{FindingState, Findings};
 use jiff::Timestamp;
 
 use super::{
@@ -7,7 +8,6 @@ use super::{
     table::{BAD, Cell, FAIR, GOOD, Table, left},
     words::{clean, fields, maybe},
 };
-use crate::control::wire::{FindingState, Findings};
 
 impl Render for Findings {
     fn table(&self, _now: Timestamp) -> String {

@@ -1,5 +1,6 @@
 //! `dbfw drops`.
 
+use dbfw_wire::control::{DropEvent, DropSource, Drops};
 use jiff::Timestamp;
 
 use super::{
@@ -7,7 +8,6 @@ use super::{
     table::{Stream, Table, left, right},
     words::{ago, count, fields, moment},
 };
-use crate::control::wire::{DropEvent, DropSource, Drops};
 
 fn port_text(port: u16) -> String {
     match port {

@@ -1,6 +1,7 @@
 //! `dbfw explain`.
 
 use anstyle::{AnsiColor, Style};
+use dbfw_wire::control::{CoveringSource, Explanation, Reason, Verdict};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -9,7 +10,6 @@ use super::{
     table::{Table, left},
     words::{clean, dash, ending, fields, maybe, moment},
 };
-use crate::control::wire::{CoveringSource, Explanation, Reason, Verdict};
 
 /// The answer of `dbfw explain`.
 #[derive(Debug, Serialize)]

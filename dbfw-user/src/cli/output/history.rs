@@ -1,5 +1,6 @@
 //! `dbfw history`.
 
+use dbfw_wire::control::{HistoryEntry, HistoryList};
 use jiff::Timestamp;
 
 use super::{
@@ -7,7 +8,6 @@ use super::{
     table::{Cell, Table, left, right},
     words::{clean, dash, fields, maybe, moment},
 };
-use crate::control::wire::{HistoryEntry, HistoryList};
 
 impl Render for HistoryList {
     fn table(&self, _now: Timestamp) -> String {

@@ -1,5 +1,6 @@
 //! `dbfw map`.
 
+use dbfw_wire::control::{Lookup, MapEntry};
 use jiff::Timestamp;
 
 use super::{
@@ -7,7 +8,6 @@ use super::{
     table::{Stream, left, right},
     words::{clean, fields, maybe},
 };
-use crate::control::wire::{Lookup, MapEntry};
 
 impl Render for Lookup {
     fn table(&self, _now: Timestamp) -> String {

@@ -1,12 +1,12 @@
 //! Refused plans in full, for whoever is to confirm them.
 
 use anstyle::Style;
+use dbfw_wire::control::{DatabaseStatus, LiveConnection, RefusedPlan};
 
 use super::{
     table::{BAD, SCREEN},
     words::{clean, fields, number_of, wrap},
 };
-use crate::control::wire::{DatabaseStatus, LiveConnection, RefusedPlan};
 
 const REFUSED: Style = BAD.bold();
 const BOLD: Style = Style::new().bold();

@@ -1,12 +1,12 @@
 //! `dbfw reload`.
 
+use dbfw_wire::control::Reloaded;
 use jiff::Timestamp;
 
 use super::{
     render::Render,
     words::{clean, fields, lines, number_of},
 };
-use crate::control::wire::Reloaded;
 
 impl Render for Reloaded {
     fn table(&self, _now: Timestamp) -> String {

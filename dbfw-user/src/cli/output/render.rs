@@ -1,9 +1,10 @@
 //! Rendering of documents as a table, as plain lines, or as JSON.
 
+use dbfw_wire::control::Text;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{cli::args::Format, control::wire::Text};
+use crate::cli::args::Format;
 
 /// A document that can be shown. Every text ends with a newline, or is empty.
 pub(in crate::cli) trait Render: Serialize {

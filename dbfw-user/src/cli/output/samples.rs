@@ -1,12 +1,11 @@
 //! Documents for tests.
 
-use jiff::Timestamp;
-
-use crate::control::wire::{
+use dbfw_wire::control::{
     AccountStatus, AgentStatus, BackstopStatus, DatabaseStatus, Guard, InterfaceMode,
     InterfaceStatus, ListState, LiveConnection, Mode, Protection, ProviderStatus, RefusedPlan,
     SourceState, SourceStatus, Status,
 };
+use jiff::Timestamp;
 
 /// The moment the documents are rendered at.
 pub(in super::super) const NOW: &str = "2026-03-01T12:00:00Z";

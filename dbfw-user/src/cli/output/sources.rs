@@ -1,6 +1,7 @@
 //! `dbfw sources`: a table, and below it the sources that do not resolve.
 
 use anstyle::Style;
+use dbfw_wire::control::{SourceState, SourceStatus, Sources};
 use jiff::Timestamp;
 
 use super::{
@@ -8,7 +9,6 @@ use super::{
     table::{BAD, Cell, FAIR, GOOD, SCREEN, Table, left, right},
     words::{ago, clean, count, dash, ending, fields, lasting, maybe, moment, number_of, wrap},
 };
-use crate::control::wire::{SourceState, SourceStatus, Sources};
 
 /// Sources that are told one by one below the table.
 const MAX_BLOCKS: usize = 50;

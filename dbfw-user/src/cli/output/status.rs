@@ -4,7 +4,9 @@ mod records;
 mod tables;
 
 use anstyle::Style;
+use dbfw_wire::control::{AccountStatus, AgentStatus, Mode, Protection, Status};
 use jiff::Timestamp;
+use tables::{database_table, interface_rows, interface_table};
 
 use super::{
     refused,
@@ -12,8 +14,6 @@ use super::{
     table::{BAD, FAIR, GOOD, SCREEN},
     words::{clean, cut, lasting, since, wrap},
 };
-use crate::control::wire::{AccountStatus, AgentStatus, Mode, Protection, Status};
-use tables::{database_table, interface_rows, interface_table};
 
 /// Lines of a terminal that nobody made longer, less the prompt.
 const LINES: usize = 23;

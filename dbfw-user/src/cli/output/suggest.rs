@@ -1,5 +1,6 @@
 //! `dbfw suggest`.
 
+use dbfw_wire::control::{Suggestion, Suggestions};
 use jiff::Timestamp;
 
 use super::{
@@ -7,7 +8,6 @@ use super::{
     table::{Table, left, right},
     words::{clean, count, number_of},
 };
-use crate::control::wire::{Suggestion, Suggestions};
 
 /// Refused addresses that the table names.
 const MAX_NAMED: usize = 2;

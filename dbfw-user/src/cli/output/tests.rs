@@ -13,12 +13,13 @@ mod trust;
 
 use std::net::IpAddr;
 
-use crate::{cli::args::Format, control::wire::*};
+use dbfw_wire::control::*;
 
 use super::{
     samples::{NOW, at},
     *,
 };
+use crate::cli::args::Format;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()

@@ -1,6 +1,7 @@
 //! `dbfw trust`.
 
 use anstyle::Style;
+use dbfw_wire::control::{LocalSource, TrustList};
 use jiff::Timestamp;
 
 use super::{
@@ -8,7 +9,6 @@ use super::{
     table::{Cell, Table, left},
     words::{ago, dash, ending, fields, maybe, moment},
 };
-use crate::control::wire::{LocalSource, TrustList};
 
 impl Render for TrustList {
     fn table(&self, now: Timestamp) -> String {

@@ -1,13 +1,11 @@
 use std::{path::PathBuf, time::Instant};
 
+use dbfw_wire::control::Text;
 use serde_json::json;
 use tokio::{io::AsyncReadExt as _, sync::oneshot, task::spawn_blocking};
 
 use super::{
-    super::{
-        client::{Client, ClientError},
-        wire::Text,
-    },
+    super::client::{Client, ClientError},
     *,
 };
 

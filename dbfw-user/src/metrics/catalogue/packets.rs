@@ -3,10 +3,10 @@
 use std::fmt;
 
 use dbfw_common::{Counter, Family, Reason};
+use dbfw_wire::control::{InterfaceMode, InterfaceStatus};
 
 use super::{Kind, Metric};
 use crate::{
-    control::wire::{InterfaceMode, InterfaceStatus},
     datapath::Totals,
     metrics::{MODES, PROTECTION_STATES, Samples, Scrape},
 };

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use dbfw_provider::digitalocean::wire::{Address, Droplet, Networks};
+use dbfw_wire::digitalocean::{Address, Droplet, Networks};
 use ipnet::Ipv4Net;
 
 use super::Account;

@@ -1,6 +1,6 @@
 //! Database clusters, Aptible's endpoints, and their lists.
 
-use dbfw_provider::digitalocean::wire::FirewallRule;
+use dbfw_wire::digitalocean::FirewallRule;
 
 use super::Account;
 

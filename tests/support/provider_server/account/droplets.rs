@@ -1,6 +1,6 @@
 //! Droplets and their tags.
 
-use dbfw_provider::digitalocean::wire::Droplet;
+use dbfw_wire::digitalocean::Droplet;
 
 use super::{Account, addresses, expect_index};
 

@@ -2,29 +2,13 @@
 
 use std::time::Duration;
 
-use dbfw_provider::digitalocean::wire::{self, Node, NodePool, NodeStatus};
+use dbfw_wire::digitalocean::{Cluster, Node, NodePool, NodeStatus};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Account, expect_index};
 
 const PROVISIONING: &str = "provisioning";
 const RUNNING: &str = "running";
-
-/// A cluster, with what the client does not read of it.
-#[derive(Clone, Debug, Default)]
-pub struct Cluster {
-    /// As the API shows it.
-    pub wire: wire::Cluster,
-    /// Ids of its node pools, in their order.
-    pub pool_ids: Vec<String>,
-}
-
-impl Cluster {
-    /// The place of the pool with this id.
-    pub(crate) fn pool_index(&self, pool: &str) -> Option<usize> {
-        self.pool_ids.iter().position(|id| id == pool)
-    }
-}
 
 /// A node without a droplet.
 #[derive(Debug)]
@@ -38,13 +22,12 @@ impl Account {
     /// Adds a cluster without nodes, with a pod network of its own; returns its id.
     pub fn add_cluster(&mut self, name: &str) -> String {
         let id = self.uuid();
-        let wire = wire::Cluster {
+        self.clusters.push(Cluster {
             id: id.clone(),
             name: name.to_owned(),
             cluster_subnet: format!("10.{}.0.0/16", 244 - self.clusters.len() % 100),
             node_pools: Vec::new(),
-        };
-        self.clusters.push(Cluster { wire, pool_ids: Vec::new() });
+        });
         id
     }
 
@@ -52,9 +35,8 @@ impl Account {
     pub fn add_pool(&mut self, cluster: &str, name: &str, count: usize) -> String {
         let id = self.uuid();
         let at = self.cluster_index(cluster);
-        let known = &mut self.clusters[at];
-        known.wire.node_pools.push(NodePool { name: name.to_owned(), nodes: Vec::new() });
-        known.pool_ids.push(id.clone());
+        let pool = NodePool { id: id.clone(), name: name.to_owned(), nodes: Vec::new() };
+        self.clusters[at].node_pools.push(pool);
         let usual = self.provisioning.replace(Duration::ZERO);
         self.resize_pool(cluster, &id, count);
         self.provisioning = usual;
@@ -97,7 +79,7 @@ impl Account {
 
     /// Droplet ids of a cluster's running nodes.
     pub fn nodes(&self, cluster: &str) -> Vec<u64> {
-        let pools = &self.clusters[self.cluster_index(cluster)].wire.node_pools;
+        let pools = &self.clusters[self.cluster_index(cluster)].node_pools;
         let nodes = pools.iter().flat_map(|pool| &pool.nodes);
         nodes.filter_map(|node| node.droplet_id.parse().ok()).collect()
     }
@@ -106,7 +88,7 @@ impl Account {
     pub fn remove_cluster(&mut self, cluster: &str) {
         let nodes = self.nodes(cluster);
         self.droplets.retain(|droplet| !nodes.contains(&droplet.id));
-        self.clusters.retain(|known| known.wire.id != cluster);
+        self.clusters.retain(|known| known.id != cluster);
     }
 
     pub(super) fn finish_due_provisioning(&mut self, now: Timestamp) {
@@ -120,27 +102,27 @@ impl Account {
     /// Gives a node its droplet, with the tags DigitalOcean gives worker nodes.
     fn run_node(&mut self, id: &str) {
         let place = self.clusters.iter().enumerate().find_map(|(c, cluster)| {
-            cluster.wire.node_pools.iter().enumerate().find_map(|(p, pool)| {
+            cluster.node_pools.iter().enumerate().find_map(|(p, pool)| {
                 Some((c, p, pool.nodes.iter().position(|node| node.id == id)?))
             })
         });
         let Some((c, p, n)) = place else { return };
-        let of_cluster = format!("k8s:{}", self.clusters[c].wire.id);
-        let name = self.clusters[c].wire.node_pools[p].nodes[n].name.clone();
+        let of_cluster = format!("k8s:{}", self.clusters[c].id);
+        let name = self.clusters[c].node_pools[p].nodes[n].name.clone();
         let droplet = self.add_droplet(&name, &["k8s", &of_cluster, "k8s:worker"], &[]);
-        let node = &mut self.clusters[c].wire.node_pools[p].nodes[n];
+        let node = &mut self.clusters[c].node_pools[p].nodes[n];
         node.droplet_id = droplet.to_string();
         node.status = NodeStatus { state: RUNNING.to_owned() };
     }
 
     fn cluster_index(&self, cluster: &str) -> usize {
-        expect_index(&self.clusters, "cluster", cluster, |known| known.wire.id == cluster)
+        expect_index(&self.clusters, "cluster", cluster, |known| known.id == cluster)
     }
 
     fn pool_mut(&mut self, cluster: &str, pool: &str) -> &mut NodePool {
         let at = self.cluster_index(cluster);
         let cluster = &mut self.clusters[at];
-        let pool = expect_index(&cluster.pool_ids, "node pool", pool, |id| id == pool);
-        &mut cluster.wire.node_pools[pool]
+        let at = expect_index(&cluster.node_pools, "node pool", pool, |known| known.id == pool);
+        &mut cluster.node_pools[at]
     }
 }

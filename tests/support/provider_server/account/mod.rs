@@ -14,10 +14,9 @@ use std::{
 };
 
 pub use databases::Database;
-use dbfw_provider::digitalocean::wire;
+use dbfw_wire::digitalocean as wire;
 pub use feeds::Feed;
 use jiff::Timestamp;
-pub use kubernetes::Cluster;
 
 use super::rate::Limits;
 
@@ -35,7 +34,7 @@ pub struct Account {
     /// GPU droplets, which only `type=gpus` lists.
     pub gpu_droplets: Vec<wire::Droplet>,
     /// Kubernetes clusters.
-    pub clusters: Vec<Cluster>,
+    pub clusters: Vec<wire::Cluster>,
     /// Apps.
     pub apps: Vec<wire::App>,
     /// VPCs; the first is the default one, where new machines are.

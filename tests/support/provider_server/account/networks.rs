@@ -1,6 +1,6 @@
 //! VPCs and apps.
 
-use dbfw_provider::digitalocean::wire::{App, AppSpec, AppVpc, DedicatedIp, EgressIp, Vpc};
+use dbfw_wire::digitalocean::{App, AppSpec, AppVpc, DedicatedIp, EgressIp, Vpc};
 
 use super::Account;
 

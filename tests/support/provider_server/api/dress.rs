@@ -3,11 +3,10 @@
 
 use std::sync::LazyLock;
 
-use dbfw_provider::digitalocean::wire::{App, Droplet, Vpc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::account::{Account, Cluster};
+use super::super::account::Account;
 
 /// An example's part, read once.
 macro_rules! example {
@@ -30,8 +29,24 @@ example!(APP, "app.json", "/app");
 example!(LISTED_APP, "apps.json", "/apps/0");
 example!(VPC, "vpcs_all.json", "/vpcs/0");
 
+/// The document of a list whose items are under `key`, each dressed.
+pub(super) fn each(page: impl Serialize, key: &str, dress: impl Fn(Value) -> Value) -> Value {
+    let mut page = json!(page);
+    for item in page[key].as_array_mut().into_iter().flatten() {
+        *item = dress(item.take());
+    }
+    page
+}
+
+/// The document of one thing, which is under `key`, dressed.
+pub(super) fn one(envelope: impl Serialize, key: &str, dress: impl Fn(Value) -> Value) -> Value {
+    let mut envelope = json!(envelope);
+    envelope[key] = dress(envelope[key].take());
+    envelope
+}
+
 /// A droplet.
-pub(super) fn droplet(droplet: &Droplet, gpu: bool) -> Value {
+pub(super) fn droplet(droplet: Value, gpu: bool) -> Value {
     let mut value = laid_over(if gpu { &GPU_DROPLET } else { &DROPLET }, droplet);
     let networks = &mut value["networks"];
     for (family, netmask) in [("v4", json!("255.255.240.0")), ("v6", json!(64))] {
@@ -50,70 +65,61 @@ fn gateway(family: &str) -> &'static str {
 }
 
 /// A Kubernetes cluster with its pools.
-pub(super) fn cluster(cluster: &Cluster, account: &Account) -> Value {
-    let mut value = laid_over(&CLUSTER, &cluster.wire);
-    let id = &cluster.wire.id;
+pub(super) fn cluster(cluster: Value, account: &Account) -> Value {
+    let value = laid_over(&CLUSTER, cluster);
+    let id = value["id"].as_str().unwrap_or_default().to_owned();
+    let mut value = each(value, "node_pools", |pool| node_pool(pool, &id));
     value["tags"] = json!(["k8s", format!("k8s:{id}")]);
     value["endpoint"] = json!(format!("https://{id}.k8s.ondigitalocean.com"));
     value["vpc_uuid"] = json!(account.default_vpc());
-    value["node_pools"] =
-        (0..cluster.wire.node_pools.len()).map(|at| node_pool(cluster, at)).collect();
     value["status"] = json!({ "state": "running", "message": "" });
     value
 }
 
-/// The node pool at this place of a cluster.
-pub(super) fn node_pool(cluster: &Cluster, at: usize) -> Value {
-    let pool = &cluster.wire.node_pools[at];
-    let mut value = laid_over(&CLUSTER["node_pools"][0], pool);
-    let id = &cluster.wire.id;
-    value["id"] = json!(cluster.pool_ids.get(at));
-    value["count"] = json!(pool.nodes.len());
-    value["tags"] = json!(["k8s", format!("k8s:{id}"), "k8s:worker"]);
-    value["nodes"] = pool
-        .nodes
-        .iter()
-        .map(|node| laid_over(&CLUSTER["node_pools"][0]["nodes"][0], node))
-        .collect();
+/// A node pool of a cluster.
+pub(super) fn node_pool(pool: Value, cluster: &str) -> Value {
+    let example = &CLUSTER["node_pools"][0];
+    let value = laid_over(example, pool);
+    let mut value = each(value, "nodes", |node| laid_over(&example["nodes"][0], node));
+    value["count"] = json!(value["nodes"].as_array().map(Vec::len));
+    value["tags"] = json!(["k8s", format!("k8s:{cluster}"), "k8s:worker"]);
     value
 }
 
-/// An app on its own, or in a list. What it does not have is absent.
-pub(super) fn app(app: &App, listed: bool) -> Value {
+/// An app on its own, or in a list. Fields without content are absent.
+pub(super) fn app(app: Value, listed: bool) -> Value {
     let example = if listed { &LISTED_APP } else { &APP };
+    let mut spec = laid_over(&example["spec"], app["spec"].clone());
     let mut value = laid_over(example, app);
-    value["spec"] = laid_over(&example["spec"], &app.spec);
-    let Value::Object(fields) = &mut value else { return value };
-    if app.dedicated_ips.is_empty() {
+    let (Value::Object(fields), Value::Object(spec_fields)) = (&mut value, &mut spec) else {
+        return value;
+    };
+    if fields["dedicated_ips"] == json!([]) {
         fields.remove("dedicated_ips");
     } else {
-        fields["spec"]["egress"] = json!({ "type": "DEDICATED_IP" });
+        spec_fields.insert("egress".to_owned(), json!({ "type": "DEDICATED_IP" }));
     }
-    match &app.vpc {
-        Some(vpc) => fields["spec"]["vpc"] = json!(vpc),
-        None => {
-            fields.remove("vpc");
-            if let Some(spec) = fields["spec"].as_object_mut() {
-                spec.remove("vpc");
-            }
-        }
+    if fields["vpc"].is_null() {
+        fields.remove("vpc");
+        spec_fields.remove("vpc");
+    } else {
+        spec_fields.insert("vpc".to_owned(), fields["vpc"].clone());
     }
+    fields.insert("spec".to_owned(), spec);
     value
 }
 
 /// A VPC.
-pub(super) fn vpc(vpc: &Vpc) -> Value {
+pub(super) fn vpc(vpc: Value) -> Value {
     let mut value = laid_over(&VPC, vpc);
-    value["urn"] = json!(format!("do:vpc:{}", vpc.id));
+    value["urn"] = json!(format!("do:vpc:{}", value["id"].as_str().unwrap_or_default()));
     value
 }
 
-/// The example with the fields of `item` in the place of its own.
-fn laid_over(example: &Value, item: &impl Serialize) -> Value {
+/// The example with these fields in the place of its own.
+fn laid_over(example: &Value, fields: Value) -> Value {
     let mut value = example.clone();
-    if let (Value::Object(value), Ok(Value::Object(fields))) =
-        (&mut value, serde_json::to_value(item))
-    {
+    if let (Value::Object(value), Value::Object(fields)) = (&mut value, fields) {
         value.extend(fields);
     }
     value

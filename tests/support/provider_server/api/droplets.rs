@@ -1,12 +1,11 @@
 //! Droplets: by id, in pages, by tag, by name, and those with GPUs.
 
-use dbfw_provider::digitalocean::wire::Droplet;
-use serde_json::json;
+use dbfw_wire::digitalocean::{Droplet, DropletPage, OneDroplet};
 
 use super::{
     super::{account::Account, answer::Answer, request::Request},
     dress,
-    page::{self, NoLinks},
+    page::{self, NoLinks, Page},
 };
 
 /// GET of a list. GPU droplets are listed only by `type=gpus`, which excludes `tag_name`.
@@ -28,7 +27,11 @@ pub(super) fn list(request: &Request, account: &Account) -> Answer {
         .filter(|droplet| name.is_none_or(|name| droplet.name == name))
         .collect();
     let no_links = if gpus { NoLinks::Empty } else { NoLinks::NoPages };
-    page::list(request, "droplets", &found, no_links, |droplet| dress::droplet(droplet, gpus))
+    page::list(request, &found, no_links, |Page { items, links, meta }| {
+        let droplets = Some(items.into_iter().cloned().collect());
+        let page = DropletPage { droplets, links, meta };
+        dress::each(page, "droplets", |droplet| dress::droplet(droplet, gpus))
+    })
 }
 
 /// GET of one, of either kind.
@@ -36,5 +39,6 @@ pub(super) fn one(account: &Account, id: &str) -> Answer {
     let droplet = id.parse().ok().and_then(|id| account.droplet(id));
     let Some(droplet) = droplet else { return Answer::not_found() };
     let gpu = account.gpu_droplets.iter().any(|known| known.id == droplet.id);
-    Answer::json(json!({ "droplet": dress::droplet(droplet, gpu) }))
+    let droplet = OneDroplet { droplet: droplet.clone() };
+    Answer::json(dress::one(droplet, "droplet", |droplet| dress::droplet(droplet, gpu)))
 }

@@ -3,9 +3,8 @@
 use std::net::Ipv4Addr;
 
 use axum::http::StatusCode;
-use dbfw_provider::digitalocean::wire::{Firewall, FirewallRule};
+use dbfw_wire::digitalocean::{Firewall, FirewallRule};
 use ipnet::Ipv4Net;
-use serde_json::json;
 
 use super::super::{account::Account, answer::Answer, request::Request};
 
@@ -15,7 +14,7 @@ const MAX_RULES: usize = 100;
 /// GET: `{"rules": […]}`, not in pages.
 pub(super) fn list(account: &Account, uuid: &str) -> Answer {
     match account.databases.get(uuid) {
-        Some(database) => Answer::json(json!(Firewall { rules: database.rules.clone() })),
+        Some(database) => Answer::json(Firewall { rules: database.rules.clone() }),
         None => Answer::not_found(),
     }
 }

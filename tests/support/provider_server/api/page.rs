@@ -2,7 +2,8 @@
 
 use std::num::IntErrorKind;
 
-use serde_json::{Map, Value, json};
+use dbfw_wire::digitalocean::{Links, Meta, Pages};
+use serde_json::Value;
 
 use super::super::{answer::Answer, request::Request};
 
@@ -20,13 +21,19 @@ pub(super) enum NoLinks {
     Absent,
 }
 
-/// The page of `items` that a request asks for, under `key`, with `links` and `meta.total`.
-pub(super) fn list<T>(
+/// A page of a list.
+pub(super) struct Page<T> {
+    pub(super) items: Vec<T>,
+    pub(super) links: Option<Links>,
+    pub(super) meta: Option<Meta>,
+}
+
+/// The page of `items` that a request asks for, as `show` writes it.
+pub(super) fn list<T: Clone>(
     request: &Request,
-    key: &str,
     items: &[T],
     no_links: NoLinks,
-    show: impl Fn(&T) -> Value,
+    show: impl FnOnce(Page<T>) -> Value,
 ) -> Answer {
     let page = number(request, "page", 1, u64::MAX);
     let size = number(request, "per_page", DEFAULT_SIZE, MAX_SIZE);
@@ -36,37 +43,28 @@ pub(super) fn list<T>(
     };
     let total = items.len() as u64;
     let start = usize::try_from((page - 1).saturating_mul(size)).unwrap_or(usize::MAX);
-    let shown = items.iter().skip(start).take(size as usize).map(show).collect();
-    let mut answer = Map::new();
-    answer.insert(key.to_owned(), Value::Array(shown));
-    match (links(request, page, total.div_ceil(size)), no_links) {
-        (Some(pages), _) => _ = answer.insert("links".to_owned(), json!({ "pages": pages })),
-        (None, NoLinks::NoPages) => _ = answer.insert("links".to_owned(), json!({ "pages": {} })),
-        (None, NoLinks::Empty) => _ = answer.insert("links".to_owned(), json!({})),
-        (None, NoLinks::Absent) => {}
-    }
-    answer.insert("meta".to_owned(), json!({ "total": total }));
-    Answer::json(Value::Object(answer))
+    let links = match (links(request, page, total.div_ceil(size)), no_links) {
+        (Some(pages), _) => Some(Links { pages: Some(pages) }),
+        (None, NoLinks::NoPages) => Some(Links { pages: Some(Pages::default()) }),
+        (None, NoLinks::Empty) => Some(Links::default()),
+        (None, NoLinks::Absent) => None,
+    };
+    let items = items.iter().skip(start).take(size as usize).cloned().collect();
+    Answer::json(show(Page { items, links, meta: Some(Meta { total: Some(total) }) }))
 }
 
 /// The links that make sense on this page; none where there is one page.
-fn links(request: &Request, page: u64, last: u64) -> Option<Value> {
+fn links(request: &Request, page: u64, last: u64) -> Option<Pages> {
     if last <= 1 {
         return None;
     }
-    let mut pages = Map::new();
-    let mut link = |name: &str, page| {
-        pages.insert(name.to_owned(), Value::String(request.url_of_page(page)));
-    };
-    if page > 1 {
-        link("first", 1);
-        link("prev", page.min(last + 1) - 1);
-    }
-    if page < last {
-        link("next", page + 1);
-        link("last", last);
-    }
-    Some(Value::Object(pages))
+    let link = |exists: bool, page| exists.then(|| request.url_of_page(page));
+    Some(Pages {
+        first: link(page > 1, 1),
+        prev: link(page > 1, page.min(last + 1) - 1),
+        next: link(page < last, page.saturating_add(1)),
+        last: link(page < last, last),
+    })
 }
 
 /// A parameter that is a number from 1 to `max`.

@@ -5,12 +5,15 @@ use serde_json::{Value, json};
 
 use super::{
     super::{account::Account, answer::Answer, request::Request},
-    page::{self, NoLinks},
+    page::{self, NoLinks, Page},
 };
 
 /// GET of a list.
 pub(super) fn list(request: &Request, account: &Account) -> Answer {
-    page::list(request, "tags", &account.tags, NoLinks::Empty, |tag| show(request, account, tag))
+    page::list(request, &account.tags, NoLinks::Empty, |Page { items, links, meta }| {
+        let tags: Vec<Value> = items.iter().map(|tag| show(request, account, tag)).collect();
+        json!({ "tags": tags, "links": links, "meta": meta })
+    })
 }
 
 /// GET of one.

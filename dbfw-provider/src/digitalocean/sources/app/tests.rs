@@ -1,8 +1,9 @@
+use dbfw_wire::digitalocean::{AppPage, OneApp};
+
 use super::*;
 use crate::digitalocean::{
     facts::Missed,
     tests::{answer, fixture, lines, missed, read, seen},
-    wire::{AppPage, OneApp},
 };
 
 fn app(text: &str) -> App {

@@ -1,8 +1,7 @@
+use dbfw_wire::digitalocean::OneDroplet;
+
 use super::*;
-use crate::digitalocean::{
-    tests::{ALL, answer, failure, fixture, lines, missed, read, seen, shown},
-    wire::OneDroplet,
-};
+use crate::digitalocean::tests::{ALL, answer, failure, fixture, lines, missed, read, seen, shown};
 
 fn single() -> Droplet {
     read::<OneDroplet>(fixture!("droplet_single.json")).droplet

@@ -1,8 +1,9 @@
+use dbfw_wire::digitalocean::{Address, ClusterPage, Networks, NodePool, OneCluster};
+
 use super::*;
 use crate::digitalocean::{
     sources::droplet::part_name,
     tests::{ALL, answer, failure, fixture, lines, missed, read, seen},
-    wire::{Address, ClusterPage, Networks, NodePool, OneCluster},
 };
 
 const NODES: Options = Options { kinds: ALL, pod_subnets: false };

@@ -1,8 +1,7 @@
+use dbfw_wire::digitalocean::{Droplet, DropletPage};
+
 use super::*;
-use crate::digitalocean::{
-    tests::{ALL, answer, failure, fixture, lines, read},
-    wire::{Droplet, DropletPage},
-};
+use crate::digitalocean::tests::{ALL, answer, failure, fixture, lines, read};
 
 fn tagged(droplets: &[Droplet]) -> Tagged<'_> {
     Tagged {

@@ -1,8 +1,9 @@
+use dbfw_wire::digitalocean::VpcPage;
+
 use super::*;
 use crate::digitalocean::{
     facts::Missed,
     tests::{fixture, lines, missed, read, seen, shown},
-    wire::VpcPage,
 };
 
 fn published() -> Vec<Vpc> {

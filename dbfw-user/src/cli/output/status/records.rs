@@ -1,10 +1,11 @@
 //! `dbfw status --output plain`.
 
+use dbfw_wire::control::{AccountStatus, DatabaseStatus, Status};
+
 use super::super::{
     refused,
     words::{fields, maybe, moment},
 };
-use crate::control::wire::{AccountStatus, DatabaseStatus, Status};
 
 /// A record for everything there is to tell.
 pub(super) fn plain(status: &Status) -> String {

@@ -1,14 +1,14 @@
 //! The tables of `dbfw status`: interfaces and databases.
 
 use anstyle::Style;
+use dbfw_wire::control::{
+    BackstopStatus, DatabaseStatus, InterfaceStatus, ListState, Mode, Protection, ProviderStatus,
+    Status,
+};
 
 use super::super::{
     table::{BAD, Cell, FAIR, GOOD, Table, left, right},
     words::{count, dash, lasting, rate},
-};
-use crate::control::wire::{
-    BackstopStatus, DatabaseStatus, InterfaceStatus, ListState, Mode, Protection, ProviderStatus,
-    Status,
 };
 
 /// The backstop is last, unless not all have room: then what is worst comes first.

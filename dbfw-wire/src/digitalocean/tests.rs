@@ -54,7 +54,9 @@ fn what_tolerance_is_not() {
 fn a_server_can_write_what_the_client_reads() {
     let page = DropletPage {
         droplets: Some(vec![Droplet { id: 1, tags: vec!["a".to_owned()], ..Droplet::default() }]),
-        links: Some(Links { pages: Some(Pages { next: Some("https://x/?page=2".to_owned()) }) }),
+        links: Some(Links {
+            pages: Some(Pages { next: Some("https://x/?page=2".to_owned()), ..Pages::default() }),
+        }),
         meta: Some(Meta { total: Some(1) }),
     };
     let text = serde_json::to_string(&page).unwrap();

@@ -1,10 +1,10 @@
 //! `dbfw sources`.
 
+use dbfw_core::answers;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::words::words;
-use crate::answers;
 
 words! {
     /// The state of a source's resolution.

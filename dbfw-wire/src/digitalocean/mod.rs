@@ -102,6 +102,9 @@ pub struct Cluster {
 /// Nodes of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodePool {
+    /// Its id.
+    #[serde(default, deserialize_with = "lenient")]
+    pub id: String,
     /// For people.
     #[serde(default, deserialize_with = "lenient")]
     pub name: String,
@@ -216,9 +219,18 @@ pub struct Links {
 /// Absolute URLs of other pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pages {
+    /// The first, unless this is it.
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub first: Option<String>,
+    /// The one before this, unless this is the first.
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub prev: Option<String>,
     /// The one after this, unless this is the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// The last, unless this is it.
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
 }
 
 /// About a list as a whole.
@@ -236,6 +248,16 @@ pub struct ErrorBody {
     pub id: String,
     /// For people.
     pub message: String,
+    /// For the provider's support.
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+/// One [`NodePool`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OneNodePool {
+    /// It.
+    pub node_pool: NodePool,
 }
 
 /// One thing under the name of its kind, and a page of a list of them.

@@ -1,10 +1,10 @@
 //! `dbfw status`.
 
+use dbfw_core::policy;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{drops::Mode, words::words};
-use crate::{datapath::HookMode, policy};
 
 /// `dbfw status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,14 +50,13 @@ words! {
 
 words! {
     /// The hook that an interface is filtered at.
-    pub enum InterfaceMode from HookMode {
+    pub enum InterfaceMode {
         /// XDP in the driver.
         Native = "native",
         /// The traffic control ingress hook.
         Tcx = "tcx",
         /// XDP behind the driver.
         Generic = "generic",
-    } or {
         /// Nothing is attached.
         None = "none",
     }

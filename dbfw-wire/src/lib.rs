@@ -1,0 +1,25 @@
+//! The JSON that dbfw reads and writes, as types of serde.
+//!
+//! They are shapes, not the domain's types: whoever reads a document turns it into those of
+//! `dbfw-core`, and whoever writes one makes it of them. Nothing here does IO.
+//!
+//! - [`control`]: requests to the agent, and the documents it answers with
+//! - [`digitalocean`]: DigitalOcean's API, for clients and servers
+//!
+//! ```
+//! use dbfw_wire::{
+//!     control::Request,
+//!     digitalocean::{Firewall, FirewallRule},
+//! };
+//!
+//! let request: Request = serde_json::from_str(r#"{"verb": "explain", "address": "10.0.0.1"}"#)?;
+//! assert_eq!(request, Request::Explain { address: "10.0.0.1".parse().unwrap(), port: None });
+//!
+//! let rule = FirewallRule { kind: "tag".into(), value: "backend".into(), ..Default::default() };
+//! let body = serde_json::to_string(&Firewall { rules: vec![rule.clone()] })?;
+//! assert_eq!(serde_json::from_str::<Firewall>(&body)?.rules, [rule]);
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+
+pub mod control;
+pub mod digitalocean;
