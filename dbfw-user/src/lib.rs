@@ -1,10 +1,10 @@
 //! dbfw: trusted sources for a database you host yourself, enforced in XDP.
 //!
-//! The data goes one way: `config` and `provider` yield trusted sources, `dbfw_core` keeps the
-//! prefixes that workers found for them, computes what the kernel should hold and the plan to
-//! get there, `datapath` carries it out, `agent` drives all of it. `protection` says whether what
-//! is configured is in force. `readers`, `metrics` and `doctor` only look; `cli` asks the agent,
-//! or them.
+//! This crate is the agent and the command line. `config` reads what is wanted; the workers of
+//! `dbfw_provider` find lists and addresses; `dbfw_core` computes what the kernel should hold and
+//! the plan to get there; `dbfw_datapath` carries it out; `agent` drives all of it. `protection`
+//! says whether what is configured is in force. `readers`, `metrics` and `doctor` only look; `cli`
+//! asks the agent, or them.
 
 pub mod agent;
 pub mod cli;
@@ -17,8 +17,6 @@ pub mod readers;
 pub mod state;
 pub mod traffic;
 
-#[cfg(test)]
-use dbfw_core::testing;
 pub use dbfw_core::{answers, policy, source};
 pub use dbfw_datapath as datapath;
 

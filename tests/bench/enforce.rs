@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dbfw::datapath::Reader;
+use dbfw_datapath::Reader;
 use dbfw_tests::{
     agent::Host,
     netns::{Netns, veth},

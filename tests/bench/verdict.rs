@@ -6,13 +6,9 @@ use std::{
     time::Instant,
 };
 
-use dbfw::{
-    datapath::{Change, DatabaseSlot, Datapath},
-    policy::Plan,
-    source::Prefix,
-};
 use dbfw_common::{Entry, Mode, PROGRAM_XDP};
-use dbfw_core::Port;
+use dbfw_core::{Port, policy::Plan, source::Prefix};
+use dbfw_datapath::{Change, DatabaseSlot, Datapath};
 use dbfw_tests::{
     agent::Host,
     kernel::Rotator,

@@ -6,13 +6,13 @@ use std::{
     thread,
 };
 
-use dbfw::{
-    datapath::{Change, DatabaseSlot, Datapath, DatapathError, Reader},
+use dbfw_common::{Entry, HOSTS4, HOSTS6, MAX_HOSTS, Mode, NETS4, PROGRAM_XDP, Reason};
+use dbfw_core::{
+    Port,
     policy::{Entries, Plan, diff},
     source::Prefix,
 };
-use dbfw_common::{Entry, HOSTS4, HOSTS6, MAX_HOSTS, Mode, NETS4, PROGRAM_XDP, Reason};
-use dbfw_core::Port;
+use dbfw_datapath::{Change, DatabaseSlot, Datapath, DatapathError, Reader};
 use dbfw_tests::{
     agent::Host,
     netns::Netns,

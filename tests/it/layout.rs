@@ -4,12 +4,12 @@ use std::mem::{offset_of, size_of};
 
 use aya::maps::MapType;
 use aya_obj::{Map, Object};
-use dbfw::datapath::OBJECT;
 use dbfw_common::{
     BUCKET4_WORDS, BUCKET6_WORDS, Budget, Clock, Counter, DATABASE_SLOTS, Database, ENTRY_IDS,
     EVENTS_BYTES, Entry, Event, Exempt, FRONT4_WORDS, FRONT6_WORDS, MAPS, MAX_NETS, MAX_OWN,
     OWN_WORDS, PORT_WORDS, RULE_SLOTS, RuleCounter, STATS_SLOTS, TABLES, Trace,
 };
+use dbfw_datapath::OBJECT;
 use dbfw_tests::{
     btf::{Btf, Field, Layout},
     kernel::Kernel,

@@ -10,14 +10,13 @@ use std::{
     time::Duration,
 };
 
-use dbfw::{
-    control::client::Client,
-    datapath::{Change, DatabaseSlot, Datapath, interfaces},
-    policy::{Policy, SlotTable, diff},
-    state::snapshot::Snapshot,
-};
+use dbfw::{control::client::Client, state::snapshot::Snapshot};
 use dbfw_common::{ABI_VERSION, Mode};
-use dbfw_core::Port;
+use dbfw_core::{
+    Port,
+    policy::{Policy, SlotTable, diff},
+};
+use dbfw_datapath::{Change, DatabaseSlot, Datapath, interfaces};
 use dbfw_tests::{
     agent::Host,
     netns::finish,
@@ -287,7 +286,7 @@ fn an_upgrade_to_another_abi_and_back_disturbs_nobody_and_lets_nobody_in() {
 fn the_lists_of_this_test_are_what_they_should_be() {
     let trusts = |list: &str, address: IpAddr| {
         list.lines().any(|line| {
-            let source: dbfw::source::TrustedSource =
+            let source: dbfw_core::source::TrustedSource =
                 format!("ip_addr:{line}").parse().expect("a source");
             let prefixes = source.key().prefixes().expect("an address").to_vec();
             prefixes.iter().any(|prefix| prefix.contains(address))

@@ -2,8 +2,8 @@
 
 use std::{env, fs, process::Command};
 
-use dbfw::datapath::variant;
 use dbfw_common::{PROGRAM_XDP, PROGRAM_XDP_LEAN};
+use dbfw_datapath::variant;
 use dbfw_tests::{
     capabilities::without_perfmon,
     kernel::{Kernel, Program},

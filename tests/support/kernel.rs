@@ -18,12 +18,12 @@ use aya::{
     maps::{Array, Map, MapError, MapInfo},
     programs::{Program as Loaded, ProgramFd, SkLookup},
 };
-use dbfw::datapath::{OBJECT, variant};
 use dbfw_common::{
     BUCKET4_WORDS, BUCKET6_WORDS, DATABASES, Database, EXEMPT, Entry, Exempt, FLAG_DROP_FRAGMENTS,
     HOST, HOSTS4, HOSTS6, MAX_EXEMPT, MAX_NAME, Mode, PORTS, PROGRAM_BACKSTOP, PROGRAM_TCX,
     PROGRAM_TCX_L3, PROGRAM_XDP, PROGRAM_XDP_L3, PROGRAMS, TableRef, port_slot,
 };
+use dbfw_datapath::{OBJECT, variant};
 use ipnet::IpNet;
 
 pub use self::{

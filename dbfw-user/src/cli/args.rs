@@ -6,9 +6,9 @@ use clap::{
     Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint,
     builder::{StyledStr, Styles},
 };
+use dbfw_core::source::{GrammarError, TrustedSource};
 
 use super::duration::{Lifetime, lifetime};
-use crate::source::{GrammarError, TrustedSource};
 
 /// Trusted sources for the databases of this host, enforced before the kernel spends
 /// anything on a packet.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use dbfw_core::toml::Problem;
+use dbfw_datapath::Interfaces;
 use dbfw_wire::control::{Checked, CheckedDatabase, ConfigProblem, ConfigProblems};
 
 use super::{
@@ -12,7 +13,6 @@ use super::{
 };
 use crate::{
     config::{self, Config},
-    datapath::Interfaces,
     doctor::{self, Unreadable},
 };
 

@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use dbfw_wire::control::{Request, Text};
 
 use super::{context::Context, exit::Exit, message::note};
-use crate::{config::AgentConfig, datapath};
+use crate::config::AgentConfig;
 
 pub(super) fn detach(context: &Context, yes: bool) -> anyhow::Result<Exit> {
     if !yes && io::stdin().is_terminal() && !confirmed()? {
@@ -19,7 +19,7 @@ pub(super) fn detach(context: &Context, yes: bool) -> anyhow::Result<Exit> {
 }
 
 fn detach_pinned(agent: &AgentConfig) -> anyhow::Result<Text> {
-    let mut detached = datapath::detach_pinned(&agent.pin_dir)?;
+    let mut detached = dbfw_datapath::detach_pinned(&agent.pin_dir)?;
     detached.sort_by_key(|name| name == "backstop");
     let text = if detached.is_empty() {
         "Nothing was attached.".to_owned()

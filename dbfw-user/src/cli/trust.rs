@@ -1,6 +1,7 @@
 //! `dbfw trust`.
 
 use anyhow::Context as _;
+use dbfw_core::source::{Origin, TrustedSource};
 use dbfw_wire::control::{Request, SourceState, SourceStatus, Sources, TrustList};
 use jiff::Timestamp;
 
@@ -10,7 +11,6 @@ use super::{
     exit::Exit,
     message::{note, warn},
 };
-use crate::source::{Origin, TrustedSource};
 
 pub(super) fn trust(context: &Context, verb: TrustVerb) -> anyhow::Result<Exit> {
     match verb {

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dbfw_core::toml::{Document, Place, Problems, Report, Table, utf8};
+use dbfw_core::{
+    source::SourceType,
+    toml::{Document, Place, Problems, Report, Table, utf8},
+};
 use dbfw_provider::{
     feed::FeedsConfig,
     fs::{OpenError, read_file},
@@ -24,7 +27,6 @@ use super::{
     types::{AgentConfig, Config, ConfigFile},
     validate::{Providers, check_databases, check_providers, warn_sources},
 };
-use crate::source::SourceType;
 
 /// Largest configuration file in bytes.
 const MAX_FILE: u64 = 16 << 20;

@@ -5,20 +5,17 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use dbfw_common::Mode;
 use dbfw_core::{
     Port,
+    answers::ListId,
+    source::TrustedSource,
     toml::Problem,
     trust::{Guards, MinPrefix, OnEmpty},
 };
+use dbfw_datapath::{Attach, Interfaces};
 use dbfw_provider::{
     aptible::AptibleConfig, digitalocean::DigitalOceanConfig, dns::DnsConfig, feed::FeedsConfig,
 };
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
-
-use crate::{
-    answers::ListId,
-    datapath::{Attach, Interfaces},
-    source::TrustedSource,
-};
 
 /// A configuration in which nothing is left to check.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,17 +3,17 @@
 use std::collections::{HashMap, hash_map::Entry};
 
 use dbfw_common::MAX_DATABASES;
-use dbfw_core::toml::{Place, Report, shortened};
+use dbfw_core::{
+    answers::ListId,
+    source::{FeedValue, Location, Prefix, SourceType, TrustedSource},
+    toml::{Place, Report, shortened},
+};
 use dbfw_provider::http::HttpConfig;
 use jiff::Timestamp;
 
 use super::tables::{
     database::Draft,
     http::{APTIBLE_TOKEN, DIGITALOCEAN_TOKEN},
-};
-use crate::{
-    answers::ListId,
-    source::{FeedValue, Location, Prefix, SourceType, TrustedSource},
 };
 
 /// Checks names and ports against each other.

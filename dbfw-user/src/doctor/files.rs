@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dbfw_core::toml::Problem;
+use dbfw_core::{answers::ListId, source::Location, toml::Problem};
+use dbfw_datapath::GROUP;
 use dbfw_provider::secret::TokenSource;
 use nix::unistd::{Group, geteuid};
 
@@ -14,7 +15,7 @@ use super::{
     access::{Obstacle, Rights},
     finding::Finding,
 };
-use crate::{answers::ListId, config::Config, datapath::GROUP, source::Location};
+use crate::config::Config;
 
 const CHECK: &str = "files";
 

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::datapath::interfaces::ethtool;
+use dbfw_datapath::interfaces::ethtool;
 
 /// Root of all files that the checks read: `/`, or a made-up tree in tests.
 #[derive(Debug)]

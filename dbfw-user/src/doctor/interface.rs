@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use dbfw_datapath::{
+    Attach, HookMode, Interface, Interfaces, KernelVersion, Layer,
+    hook::{Choice, MtuChange, NativeXdp, Site, Why, native_xdp},
+    interfaces::is_glob,
+};
+
 use super::{Links, finding::Finding, host::Host};
 use crate::{
     config::AgentConfig,
-    datapath::{
-        self, Attach, HookMode, Interface, Interfaces, KernelVersion, Layer,
-        hook::{Choice, MtuChange, NativeXdp, Site, Why, native_xdp},
-        interfaces::is_glob,
-    },
     protection::{Coverage, Degradation},
 };
 
@@ -31,7 +32,7 @@ pub(super) fn check(host: &Host, agent: &AgentConfig, links: &Links) -> Vec<Find
         present,
         covers: &|index| coverage.covers(index),
         attach: agent.attach,
-        has_tcx: datapath::has_tcx(),
+        has_tcx: dbfw_datapath::has_tcx(),
         kernel: KernelVersion::running(),
     };
     for interface in covered {

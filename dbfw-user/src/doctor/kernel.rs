@@ -2,8 +2,9 @@
 
 use std::io;
 
+use dbfw_datapath::{Attach, DatapathError, KernelVersion};
+
 use super::{finding::Finding, host::Host};
-use crate::datapath::{self, Attach, DatapathError, KernelVersion};
 
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
@@ -24,10 +25,10 @@ pub(super) enum Trial {
 impl Trial {
     /// Tries it, where this process may.
     pub(super) fn make() -> Self {
-        if !datapath::may_load() {
+        if !dbfw_datapath::may_load() {
             return Self::NotTried;
         }
-        match datapath::try_load() {
+        match dbfw_datapath::try_load() {
             Ok(()) => Self::Loaded,
             Err(error) => Self::Failed(error),
         }
@@ -228,8 +229,9 @@ fn jit(value: &str) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use dbfw_datapath::Refusal;
+
     use super::*;
-    use crate::datapath::Refusal;
 
     fn refused(verifier: &str, with_perfmon: bool) -> Trial {
         Trial::Failed(DatapathError::Refused(Refusal {

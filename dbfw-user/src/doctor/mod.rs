@@ -16,15 +16,13 @@ mod pins;
 
 use std::{collections::BTreeSet, path::Path};
 
+use dbfw_datapath::{Interface, Reader, interfaces};
 pub use files::{Unreadable, unreadable};
 pub use finding::{Finding, State};
-
-use crate::{
-    config::{self, AgentConfig, DatabaseConfig},
-    datapath::{self, Interface, Reader, interfaces},
-};
 use host::Host;
 use kernel::Trial;
+
+use crate::config::{self, AgentConfig, DatabaseConfig};
 
 /// The interfaces, and which of the programs on them are dbfw's.
 #[derive(Clone, Debug)]
@@ -51,7 +49,7 @@ impl Links {
         Self {
             interfaces: interfaces::list_now().map_err(|error| error.to_string()),
             ours,
-            socket_lookup: datapath::socket_lookup_programs().ok(),
+            socket_lookup: dbfw_datapath::socket_lookup_programs().ok(),
         }
     }
 }

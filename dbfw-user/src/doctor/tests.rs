@@ -5,14 +5,12 @@ use dbfw_core::{
     Port,
     trust::{MinPrefix, OnEmpty},
 };
+use dbfw_datapath::{Attach, Interfaces, Layer};
 use glob::Pattern;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{
-    config::Fragments,
-    datapath::{Attach, Interfaces, Layer},
-};
+use crate::config::Fragments;
 
 fn agent() -> AgentConfig {
     AgentConfig {

@@ -21,10 +21,9 @@ use prometheus_client::{
 #[cfg(doc)]
 use crate::traffic::drops::NO_DATABASE;
 pub use catalogue::{Kind, Metric, catalogue, catalogue_table};
+use dbfw_datapath::Totals;
 use dbfw_wire::control::{InterfaceMode, InterfaceStatus, Protection};
 pub use sync::{BUCKETS, DatabaseSync, Durations, Outcome, SyncCounters};
-
-use crate::datapath::Totals;
 
 /// Media type of what [`render`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

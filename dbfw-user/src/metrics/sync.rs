@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use dbfw_core::{answers::Cause, policy::Guard};
 use jiff::Timestamp;
-
-use crate::{answers::Cause, policy::Guard};
 
 /// Upper bounds in seconds of the buckets of `dbfw_sync_duration_seconds`; one without a
 /// bound follows.

@@ -1,12 +1,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use dbfw_common::{Counted, Counter, Family, Reason};
+use dbfw_core::{answers::Cause, policy::Guard};
 use dbfw_provider::stats::StatsSnapshot;
 use dbfw_wire::control::InterfaceMode;
 use jiff::Timestamp;
 
 use super::*;
-use crate::{answers::Cause, policy::Guard, traffic::drops::NO_DATABASE};
+use crate::traffic::drops::NO_DATABASE;
 
 const DOCS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md"));
 

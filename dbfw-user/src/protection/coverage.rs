@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 
 use dbfw_common::MAX_EXEMPT;
+use dbfw_datapath::{
+    Interface, Interfaces,
+    interfaces::{Unmatchable, is_glob},
+};
 
 use super::{degradation::Degradation, failure::Failure};
-use crate::{
-    config::AgentConfig,
-    datapath::{
-        Interface, Interfaces,
-        interfaces::{Unmatchable, is_glob},
-    },
-};
+use crate::config::AgentConfig;
 
 /// Which interfaces are covered and exempt, and what of the named ones is neither.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

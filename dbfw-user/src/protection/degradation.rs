@@ -3,9 +3,8 @@
 use std::fmt;
 
 use dbfw_core::toml::Problems;
+use dbfw_datapath::{HookMode, interfaces::Unmatchable};
 use jiff::Timestamp;
-
-use crate::datapath::{HookMode, interfaces::Unmatchable};
 
 /// Something that the configuration asks for and that cannot be had now, or that somebody
 /// else has a hand in, while everything that can be filtered is.

@@ -3,14 +3,11 @@
 use std::net::IpAddr;
 
 use dbfw_common::{Reason, Verdict};
-use dbfw_core::Port;
+use dbfw_core::{Port, source::Prefix};
+use dbfw_datapath::{DatabaseSlot, DatapathError};
 use dbfw_wire::control::{self as wire, CoveringSource, Explanation, Lookup};
 
 use super::status::{View, map_entry};
-use crate::{
-    datapath::{DatabaseSlot, DatapathError},
-    source::Prefix,
-};
 
 /// `dbfw map lookup`: by the maps alone.
 ///

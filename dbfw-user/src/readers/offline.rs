@@ -3,6 +3,12 @@
 use std::{io, net::IpAddr, path::Path};
 
 use anyhow::Context as _;
+use dbfw_core::policy::{Policy, SlotTable};
+use dbfw_datapath::{
+    DatapathError, HookMode, Interface, KernelVersion, Layer, PinnedLink, Reader,
+    hook::{Choice, Site, overlong},
+    interfaces,
+};
 use dbfw_wire::control::{
     self as wire, BackstopStatus, DatabaseStatus, Explanation, InterfaceMode, InterfaceStatus,
     ListState, Lookup, MapEntry, ProviderStatus, Status,
@@ -15,13 +21,7 @@ use super::{
 };
 use crate::{
     config::AgentConfig,
-    datapath::{
-        self, DatapathError, HookMode, Interface, KernelVersion, Layer, PinnedLink, Reader,
-        hook::{Choice, Site, overlong},
-        interfaces,
-    },
     metrics::{self, SyncCounters},
-    policy::{Policy, SlotTable},
     protection::{Coverage, Degradation, Failure, Protection},
     state::snapshot::Snapshot,
 };
@@ -134,7 +134,7 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
         present: &here,
         covers: &|index| coverage.covers(index),
         attach: agent.attach,
-        has_tcx: datapath::has_tcx(),
+        has_tcx: dbfw_datapath::has_tcx(),
         kernel: KernelVersion::running(),
     };
     for interface in covered {
@@ -240,7 +240,7 @@ pub fn is_filtering(agent: &AgentConfig) -> Option<bool> {
 /// is seen by everybody.
 fn no_agent(agent: &AgentConfig, socket: &Path) -> String {
     let socket = socket.display();
-    match datapath::lock_holder(&agent.pin_dir) {
+    match dbfw_datapath::lock_holder(&agent.pin_dir) {
         Some(pid) => {
             format!("no agent answers on {socket}, but one runs (pid {pid}): is that its socket?")
         }

@@ -1,11 +1,11 @@
 //! Values of a scrape, read from the maps and the policy.
 
 use dbfw_common::{Family, HOST, HOSTS4, HOSTS6, MAX_HOSTS, MAX_NETS};
+use dbfw_datapath::DatapathError;
 use dbfw_wire::control::InterfaceStatus;
 
 use super::status::View;
 use crate::{
-    datapath::DatapathError,
     metrics::{MapFill, PacketCounters, PrefixCount, Scrape, SyncCounters},
     traffic::drops::NO_DATABASE,
 };

@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 
 use dbfw_common::RuleCounter;
+use dbfw_core::{
+    policy::RuleKey,
+    source::{Prefix, Rule, SourceKey},
+};
+use dbfw_datapath::DatapathError;
 use dbfw_wire::control::{SourceState, SourceStatus, Sources, Unresolved};
 use jiff::Timestamp;
 
 use super::status::View;
-use crate::{
-    datapath::DatapathError,
-    policy::RuleKey,
-    source::{Prefix, Rule, SourceKey},
-    traffic::drops::Clock,
-};
+use crate::traffic::drops::Clock;
 
 /// State of a source that had to be asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,8 +111,9 @@ fn status_of(rule: &Rule, detail: Option<SourceDetail>, now: Timestamp) -> Sourc
 
 #[cfg(test)]
 mod tests {
+    use dbfw_core::source::{Origin, TrustedSource};
+
     use super::*;
-    use crate::source::{Origin, TrustedSource};
 
     fn rule(text: &str, prefixes: &[&str]) -> Rule {
         let mut source: TrustedSource = text.parse().unwrap();

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use dbfw_common::{Entry, Family};
-use dbfw_core::Port;
+use dbfw_core::{
+    Port,
+    policy::{Policy, SlotTable},
+    source::Prefix,
+};
+use dbfw_datapath::{DatabaseSlot, DatapathError, HookMode, Interface, Reader, Sets, Totals};
 use dbfw_wire::control::{DatabaseStatus, InterfaceMode, InterfaceStatus, MapEntry};
 use jiff::Timestamp;
 
-use crate::{
-    datapath::{DatabaseSlot, DatapathError, HookMode, Interface, Reader, Sets, Totals},
-    policy::{Policy, SlotTable},
-    protection::Degradation,
-    source::Prefix,
-};
+use crate::protection::Degradation;
 
 /// Maps and policy that the readers look at.
 #[derive(Clone, Copy, Debug)]

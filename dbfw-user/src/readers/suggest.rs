@@ -12,14 +12,12 @@ use std::{
 };
 
 use addresses::{admitted, complete_prefixes, covered, is_private, links_of_temporary};
+use dbfw_core::source::{Prefix, SourceKey, SourceType};
 use dbfw_provider::inventory::Inventory;
 use dbfw_wire::control::{Suggestion, Suggestions};
 use index::Index;
 
-use crate::{
-    source::{Prefix, SourceKey, SourceType},
-    traffic::refused::RefusedSources,
-};
+use crate::traffic::refused::RefusedSources;
 
 /// Refused addresses of a network that match no machine, from which on the network itself is
 /// proposed.

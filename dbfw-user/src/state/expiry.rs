@@ -4,11 +4,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use dbfw_core::source::{Origin, SourceKey, TrustedSource};
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
-
-use crate::source::{Origin, SourceKey, TrustedSource};
 
 /// A difference of the two clocks from one look to the next that is a step. Slewing a clock
 /// moves it by less in the second between two looks.

@@ -7,9 +7,8 @@ use std::{
     path::Path,
 };
 
+use dbfw_datapath::GROUP;
 use nix::unistd::{Group, chown};
-
-use crate::datapath::GROUP;
 
 /// Makes a directory 0750 root:dbfw unless it exists.
 ///

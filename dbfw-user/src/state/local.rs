@@ -7,12 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use dbfw_core::source::TrustedSource;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::files;
-use crate::source::TrustedSource;
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

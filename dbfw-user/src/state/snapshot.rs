@@ -9,15 +9,15 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-
-use super::{checked, expiry::Ended, files};
-use crate::{
+use dbfw_core::{
     answers::Stored,
     policy::{DatabasePolicy, SlotTable},
     source::{Origin, Prefix, Rule, RuleKind, TrustedSource, Written},
 };
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::{checked, expiry::Ended, files};
 
 const FORMAT: u32 = 1;
 

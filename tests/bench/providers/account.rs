@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use dbfw::datapath::Reader;
+use dbfw_datapath::Reader;
 use dbfw_tests::{agent::Host, provider_server::Account};
 
 /// Adds `count` droplets in the default VPC, `tags` tags dealt out among them in turn; their

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dbfw::datapath::{DatapathError, Reader};
+use dbfw_datapath::{DatapathError, Reader};
 use dbfw_tests::{
     agent::Host,
     netns::Netns,

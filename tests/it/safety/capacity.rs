@@ -1,9 +1,6 @@
-use dbfw::{
-    datapath::{Change, Datapath},
-    policy::Plan,
-    source::Prefix,
-};
 use dbfw_common::{Entry, MAX_NETS};
+use dbfw_core::{policy::Plan, source::Prefix};
+use dbfw_datapath::{Change, Datapath};
 use dbfw_tests::{agent::Host, netns::Netns};
 
 #[test]
@@ -34,7 +31,7 @@ fn more_prefixes_than_a_map_holds_are_refused_before_anything_is_changed() {
     reader
         .for_each_entry(|_, _, _| {
             entries += 1;
-            Ok::<(), dbfw::datapath::DatapathError>(())
+            Ok::<(), dbfw_datapath::DatapathError>(())
         })
         .expect("read the maps");
     assert_eq!(entries, 1);

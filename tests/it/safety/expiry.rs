@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dbfw::datapath::Reader;
+use dbfw_datapath::Reader;
 use dbfw_tests::{
     agent::Host,
     pair::{FRIEND4, Pair, STRANGER4, TRUSTED4, interfaces, orders},

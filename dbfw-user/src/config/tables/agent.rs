@@ -7,15 +7,13 @@ use std::{
 };
 
 use dbfw_core::toml::{Place, Report, Table, Value, quoted, shown};
+use dbfw_datapath::{
+    Attach, Interfaces,
+    interfaces::{Unmatchable, is_glob},
+};
 use glob::Pattern;
 
-use crate::{
-    config::types::{AgentConfig, Fragments},
-    datapath::{
-        Attach, Interfaces,
-        interfaces::{Unmatchable, is_glob},
-    },
-};
+use crate::config::types::{AgentConfig, Fragments};
 
 /// Longest name of an interface in bytes: of an alternative one (kernel: ALTIFNAMSIZ less the zero).
 const MAX_INTERFACE: usize = 127;

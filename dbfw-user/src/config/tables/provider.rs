@@ -1,9 +1,10 @@
 //! `provider = { … }` of a database.
 
-use dbfw_core::toml::{Report, Table, Value, is_digits, quoted, shortened};
+use dbfw_core::{
+    answers::{ClusterId, ListId},
+    toml::{Report, Table, Value, is_digits, quoted, shortened},
+};
 use toml::de::DeValue;
-
-use crate::answers::{ClusterId, ListId};
 
 const FIX: &str = r#"write { kind = "file", path = "/etc/dbfw/orders.list" }"#;
 const CLUSTER_FIX: &str = r#"write the cluster's id, as in "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30""#;

@@ -4,14 +4,14 @@ use std::{
 };
 
 use dbfw_common::Mode;
-use dbfw_core::trust::{MinPrefix, OnEmpty};
+use dbfw_core::{
+    answers::{ClusterId, ListId},
+    trust::{MinPrefix, OnEmpty},
+};
+use dbfw_datapath::{Attach, Interfaces};
 use glob::Pattern;
 
 use super::{super::*, Dir};
-use crate::{
-    answers::{ClusterId, ListId},
-    datapath::{Attach, Interfaces},
-};
 
 /// Every key there is.
 pub(super) const FULL: &str = r#"[agent]

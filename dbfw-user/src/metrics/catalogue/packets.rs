@@ -3,13 +3,11 @@
 use std::fmt;
 
 use dbfw_common::{Counter, Family, Reason};
+use dbfw_datapath::Totals;
 use dbfw_wire::control::{InterfaceMode, InterfaceStatus};
 
 use super::{Kind, Metric};
-use crate::{
-    datapath::Totals,
-    metrics::{MODES, PROTECTION_STATES, Samples, Scrape},
-};
+use crate::metrics::{MODES, PROTECTION_STATES, Samples, Scrape};
 
 const BY_FAMILY: &[&str] = &["database", "family"];
 const BY_REASON: &[&str] = &["database", "family", "reason"];

@@ -2,14 +2,11 @@
 
 use std::fmt;
 
+use dbfw_core::{answers::Cause, policy::Guard};
 use dbfw_provider::stats::StatsSnapshot;
 
 use super::{Kind, Metric};
-use crate::{
-    answers::Cause,
-    metrics::{Samples, Scrape, SourceScrape},
-    policy::Guard,
-};
+use crate::metrics::{Samples, Scrape, SourceScrape};
 
 const BY_DATABASE: &[&str] = &["database"];
 const BY_PROVIDER: &[&str] = &["provider"];

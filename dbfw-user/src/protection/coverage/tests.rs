@@ -1,7 +1,7 @@
+use dbfw_datapath::Layer;
 use glob::Pattern;
 
 use super::*;
-use crate::datapath::Layer;
 
 fn patterns(names: &[&str]) -> Vec<Pattern> {
     names.iter().map(|name| Pattern::new(name).unwrap()).collect()

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use crate::source::{Prefix, range_prefixes};
+use dbfw_core::source::{Prefix, range_prefixes};
 
 /// The addresses that are in a prefix.
 pub(super) fn covered<T>(addresses: &BTreeMap<IpAddr, T>, prefix: &Prefix) -> Vec<IpAddr> {

@@ -5,9 +5,8 @@ use std::{
     net::IpAddr,
 };
 
+use dbfw_core::source::{Prefix, PrefixMap, SourceKey, SourceType};
 use dbfw_provider::inventory::Inventory;
-
-use crate::source::{Prefix, PrefixMap, SourceKey, SourceType};
 
 /// An inventory by address and by group; nothing depends on its order.
 pub(super) struct Index<'i> {

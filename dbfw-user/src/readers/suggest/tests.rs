@@ -6,7 +6,7 @@ use super::*;
 use crate::traffic::drops::Clock;
 
 fn key(text: &str) -> SourceKey {
-    text.parse::<crate::source::TrustedSource>().unwrap().key().clone()
+    text.parse::<dbfw_core::source::TrustedSource>().unwrap().key().clone()
 }
 
 fn machine(id: u32, name: &str, groups: &[&str], addresses: &[&str]) -> Machine {

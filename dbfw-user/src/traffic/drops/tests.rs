@@ -4,10 +4,10 @@ use std::{
 };
 
 use dbfw_common::{Reason, Verdict};
+use dbfw_core::testing::cases;
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::cases;
 
 fn event(source: [u8; 4], weight: u64) -> Event {
     Event {

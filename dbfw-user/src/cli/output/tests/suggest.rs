@@ -126,6 +126,6 @@ fn suggestions_are_toml() {
     assert_eq!(read(parts[0]), ["tag:\"back\\end\"", "ip_addr:10.0.0.8/31"]);
     assert_eq!(read(parts[1]), ["ip_addr:10.0.9.9"]);
     for source in read(parts[1]) {
-        source.parse::<crate::source::TrustedSource>().unwrap();
+        source.parse::<dbfw_core::source::TrustedSource>().unwrap();
     }
 }

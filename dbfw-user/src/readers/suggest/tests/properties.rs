@@ -45,7 +45,7 @@ fn inventory() -> impl Strategy<Value = Inventory> {
 
 /// Prefixes that a source admits, by the inventory and its text alone.
 fn admits(source: &str, inventory: &Inventory) -> Vec<Prefix> {
-    let source: crate::source::TrustedSource = source.parse().unwrap();
+    let source: dbfw_core::source::TrustedSource = source.parse().unwrap();
     if let Some(prefixes) = source.key().prefixes() {
         return prefixes.to_vec();
     }
