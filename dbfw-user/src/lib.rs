@@ -17,9 +17,6 @@ pub mod readers;
 pub mod state;
 pub mod traffic;
 
-pub use dbfw_core::{answers, policy, source};
-pub use dbfw_datapath as datapath;
-
 /// The version, as in `dbfw --version`.
 pub const fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")

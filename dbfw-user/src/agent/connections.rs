@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, io, net::IpAddr, sync::Arc};
 
-use dbfw_core::trust::Enforced;
-
-use crate::{
-    config::DatabaseConfig,
-    datapath::connections::{Connection, established},
+use dbfw_core::{
     source::{Prefix, PrefixMap},
+    trust::Enforced,
 };
+use dbfw_datapath::connections::{Connection, established};
+
+use crate::config::DatabaseConfig;
 
 /// A connection that a change would cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

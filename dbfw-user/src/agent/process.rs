@@ -10,9 +10,8 @@
 use std::io;
 
 use caps::{CapSet, Capability, CapsHashSet};
+use dbfw_datapath::GROUP;
 use nix::unistd::{Gid, Group, getgroups, setgroups};
-
-use crate::datapath::GROUP;
 
 /// Blocks from this many bytes on go back to the kernel when they are freed. Unless it is set,
 /// glibc raises it to the largest block that was ever freed, and keeps what a long list once

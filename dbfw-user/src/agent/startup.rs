@@ -28,7 +28,6 @@ use super::{
 };
 use crate::{
     control::{listen, server},
-    datapath,
     metrics::{
         SyncCounters,
         http::{self, Probe},
@@ -63,7 +62,7 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
         make_directory(directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
     }
-    if !datapath::has_perfmon() {
+    if !dbfw_datapath::has_perfmon() {
         tracing::warn!(
             "without CAP_PERFMON the kernel puts barriers against speculation into the programs, \
              if it takes them (before 6.18 many do not), and every packet takes two to four times \

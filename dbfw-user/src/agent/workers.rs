@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use dbfw_core::answers::FetchError;
 use dbfw_provider::{
     aptible::{Aptible, AptibleConfig},
     budget::Budget,
@@ -24,7 +25,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{answers::FetchError, config::Config};
+use crate::config::Config;
 
 /// Batches of reports waiting for the loop; a task waits when it is full.
 const QUEUE: usize = 64;

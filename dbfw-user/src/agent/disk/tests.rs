@@ -1,7 +1,7 @@
+use dbfw_core::policy::SlotTable;
 use jiff::Timestamp;
 
 use super::*;
-use crate::policy::SlotTable;
 
 fn snapshot() -> Snapshot {
     Snapshot {

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{
+use dbfw_core::{
     policy::DatabasePolicy,
     source::{Origin, Prefix, Rule, RuleKind},
 };
@@ -83,8 +83,9 @@ fn minus(from: &[Prefix], what: &[Prefix]) -> Vec<Prefix> {
 
 #[cfg(test)]
 mod tests {
+    use dbfw_core::source::TrustedSource;
+
     use super::*;
-    use crate::source::TrustedSource;
 
     fn rule(text: &str, prefixes: &[&str]) -> Rule {
         let source: TrustedSource = text.parse().unwrap();

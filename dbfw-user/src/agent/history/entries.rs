@@ -1,6 +1,10 @@
 //! The entries of the history.
 
-use dbfw_core::trust::{Decision, Enforced};
+use dbfw_core::{
+    policy::DatabasePolicy,
+    source::Prefix,
+    trust::{Decision, Enforced},
+};
 use jiff::Timestamp;
 
 use super::{
@@ -8,10 +12,7 @@ use super::{
     diff::{SourceChange, changes},
     writer::Pending,
 };
-use crate::{
-    agent::connections::CutQuery, config::DatabaseConfig, policy::DatabasePolicy, source::Prefix,
-    state::local::LocalSource,
-};
+use crate::{agent::connections::CutQuery, config::DatabaseConfig, state::local::LocalSource};
 
 /// Prefixes an entry names of those that came in, and of those that went out.
 const MAX_PREFIXES: usize = 50;

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dbfw_datapath::{
+    FirstPlace, Gap, HookMode, Interface, KernelVersion,
+    hook::{Choice, Site, overlong},
+    interfaces,
+};
 use dbfw_wire::control::{BackstopStatus, InterfaceMode, InterfaceStatus};
 use rtnetlink::Handle;
 
 use super::{Hooks, Kernel};
 use crate::{
     config::AgentConfig,
-    datapath::{
-        FirstPlace, Gap, HookMode, Interface, KernelVersion,
-        hook::{Choice, Site, overlong},
-        interfaces,
-    },
     protection::{Coverage, Degradation, Failure, Protection},
     readers::status,
 };

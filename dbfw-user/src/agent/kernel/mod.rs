@@ -14,6 +14,13 @@ use std::{
 
 use anyhow::Context as _;
 use dbfw_common::{Event, FLAG_DROP_FRAGMENTS, MAX_DATABASES};
+use dbfw_core::{
+    policy::{DatabasePolicy, Policy, SlotTable, diff},
+    source::{Prefix, Rule},
+};
+use dbfw_datapath::{
+    Change, DatabaseSlot, Datapath, DatapathError, Events, HookMode, Interface, Layer, Reader,
+};
 use jiff::Timestamp;
 use rtnetlink::Handle;
 use tokio::io::unix::AsyncFd;
@@ -21,12 +28,7 @@ use tokio::io::unix::AsyncFd;
 use self::own::OwnAddresses;
 use crate::{
     config::{AgentConfig, Config, DatabaseConfig, Fragments},
-    datapath::{
-        Change, DatabaseSlot, Datapath, DatapathError, Events, HookMode, Interface, Layer, Reader,
-    },
-    policy::{DatabasePolicy, Policy, SlotTable, diff},
     readers::status::{View, dropped_packets},
-    source::{Prefix, Rule},
     state::snapshot::Snapshot,
 };
 

@@ -1,6 +1,6 @@
 //! This host's own addresses, followed: who connects from one of them to another is local.
 
-use crate::datapath::{Datapath, LocalRoutes};
+use dbfw_datapath::{Datapath, LocalRoutes};
 
 /// The host's own addresses, and what stands in the way of knowing them.
 #[derive(Debug)]

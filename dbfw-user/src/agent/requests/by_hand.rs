@@ -2,6 +2,7 @@
 
 use std::io;
 
+use dbfw_core::source::{GrammarError, TrustedSource};
 use dbfw_wire::control::{self as wire, ControlErrorKind, TrustList};
 use jiff::Timestamp;
 
@@ -14,7 +15,6 @@ use crate::{
         trust::{Trust, can_resolve},
     },
     control::server::Call,
-    source::{GrammarError, TrustedSource},
     state::local::{LocalChange, LocalSource},
 };
 

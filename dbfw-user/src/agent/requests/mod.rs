@@ -7,6 +7,7 @@ mod suggest;
 
 use std::net::IpAddr;
 
+use dbfw_datapath::DatapathError;
 use dbfw_wire::control::{ControlError, ControlErrorKind, Reply, Request, Text};
 use tokio::sync::{OwnedSemaphorePermit, broadcast::error::RecvError};
 
@@ -19,7 +20,6 @@ use super::{
 };
 use crate::{
     control::server::Call,
-    datapath::DatapathError,
     readers::{drops::Names, explain, sources::sources, status::map_entry},
     traffic::drops::Clock,
 };

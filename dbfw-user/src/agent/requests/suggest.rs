@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
+use dbfw_core::answers::FetchError;
 use dbfw_provider::inventory::Inventory;
 use dbfw_wire::control::{ControlErrorKind, Suggestions};
 use tokio::sync::oneshot;
 
 use super::by_hand::unknown_database;
 use crate::{
-    agent::kernel::Kernel, answers::FetchError, control::server::Call, readers::suggest::suggest,
+    agent::kernel::Kernel, control::server::Call, readers::suggest::suggest,
     traffic::refused::RefusedSources,
 };
 

@@ -6,14 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use dbfw_core::trust::{Candidate, Enforced, List, ListPart, OnEmpty, is_listed};
+use dbfw_core::{
+    source::{Origin, Rule, SourceKey, SourceType, TrustedSource},
+    trust::{Candidate, Enforced, List, ListPart, OnEmpty, is_listed},
+};
 use dbfw_provider::worker::{Account, Demand};
 
 use super::{Trust, with_provider};
-use crate::{
-    config::{Config, DatabaseConfig},
-    source::{Origin, Rule, SourceKey, SourceType, TrustedSource},
-};
+use crate::config::{Config, DatabaseConfig};
 
 impl Trust {
     /// The rules of a database before the guards.

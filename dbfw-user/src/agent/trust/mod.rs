@@ -11,18 +11,20 @@ use std::{
     time::Duration,
 };
 
-use dbfw_core::trust::{Decision, Enforced, List, Refused, is_listed};
+use dbfw_core::{
+    answers::{Cache, Cause, Limits, ListId, ListOutcome},
+    policy::{DatabasePolicy, SlotTable},
+    source::{Origin, Prefix, Rule, RuleKind, SourceKey, TrustedSource},
+    trust::{Decision, Enforced, List, Refused, is_listed},
+};
 use dbfw_provider::worker::{Account, Report};
 use jiff::Timestamp;
 
 pub(super) use self::compose::can_resolve;
 use super::logging;
 use crate::{
-    answers::{Cache, Cause, Limits, ListId, ListOutcome},
     config::{Config, DatabaseConfig},
     metrics::Outcome,
-    policy::{DatabasePolicy, SlotTable},
-    source::{Origin, Prefix, Rule, RuleKind, SourceKey, TrustedSource},
     state::{
         expiry::{Expiry, Reading, Step},
         local::LocalSources,

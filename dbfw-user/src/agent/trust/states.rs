@@ -2,18 +2,20 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use dbfw_core::trust::{Enforced, List, Refused, is_listed};
+use dbfw_core::{
+    answers::SourceState as State,
+    source::{Rule, SourceKey},
+    trust::{Enforced, List, Refused, is_listed},
+};
 use dbfw_provider::worker::Account;
 use dbfw_wire::control::{DatabaseStatus, ListState, ProviderStatus, RefusedPlan, SourceState};
 use jiff::Timestamp;
 
 use super::{Trust, can_resolve, with_provider};
 use crate::{
-    answers::SourceState as State,
     config::{Config, DatabaseConfig},
     metrics::SourceScrape,
     readers::sources::SourceDetail,
-    source::{Rule, SourceKey},
 };
 
 /// Prefixes of a refused plan that are named.

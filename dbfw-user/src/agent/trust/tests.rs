@@ -1,11 +1,12 @@
 use std::path::PathBuf;
 
-use super::*;
-use crate::{
+use dbfw_core::{
     answers::{Answer, FetchError, Outcome as Resolved, Part, SourceList},
-    config::{ConfigFile, parse},
     policy::Guard,
 };
+
+use super::*;
+use crate::config::{ConfigFile, parse};
 
 const CONFIG: &str = r#"
     [agent]

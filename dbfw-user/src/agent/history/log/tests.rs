@@ -1,10 +1,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 
+use dbfw_core::source::Prefix;
+
 use super::*;
-use crate::{
-    agent::history::{Kind, entries::with_prefixes},
-    source::Prefix,
-};
+use crate::agent::history::{Kind, entries::with_prefixes};
 
 fn entry(kind: Kind) -> Entry {
     Entry::new("2026-03-01T12:00:00Z".parse().unwrap(), kind, 7)
