@@ -229,5 +229,4 @@ fn push_components(stack: &mut Vec<OsString>, path: &Path) {
 }
 
 #[cfg(test)]
-#[path = "watch_tests.rs"]
 mod tests;
