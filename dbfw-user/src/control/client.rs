@@ -12,7 +12,6 @@ use std::{
 use dbfw_wire::control::{ControlError, ControlErrorKind, Reply, Request};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, socket};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 /// Time for the agent to begin an answer that only reads: it never waits for anything, so one
 /// that takes longer hangs.
@@ -136,15 +135,22 @@ impl Client {
     /// The agent did not answer in time, or answered with an error or with nothing readable.
     pub fn call<T: DeserializeOwned>(self, request: &Request) -> Result<T, ClientError> {
         let path = self.path.clone();
-        let mut document = None;
-        self.stream(request, |value| {
-            document = Some(value);
+        let mut documents = self.documents(request)?;
+        documents.pop().ok_or(ClientError::CutShort { path, source: None })
+    }
+
+    /// Makes a request whose answer is any number of documents.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::call`].
+    pub fn documents<T: DeserializeOwned>(self, request: &Request) -> Result<Vec<T>, ClientError> {
+        let mut documents = Vec::new();
+        self.stream(request, |document| {
+            documents.push(document);
             Ok::<(), ClientError>(())
         })?;
-        match document {
-            Some(value) => serde_json::from_value(value).map_err(ClientError::Garbled),
-            None => Err(ClientError::CutShort { path, source: None }),
-        }
+        Ok(documents)
     }
 
     /// Makes a request whose answer is any number of documents, and hands each to `each`
@@ -153,10 +159,10 @@ impl Client {
     /// # Errors
     ///
     /// As [`Self::call`], and the errors of `each`.
-    pub fn stream<E: From<ClientError>>(
+    pub fn stream<T: DeserializeOwned, E: From<ClientError>>(
         self,
         request: &Request,
-        mut each: impl FnMut(Value) -> Result<(), E>,
+        mut each: impl FnMut(T) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut client = self;
         loop {
@@ -171,10 +177,10 @@ impl Client {
     }
 
     /// Makes the request once; goes on where the agent had no room for it and may have soon.
-    fn attempt<E: From<ClientError>>(
+    fn attempt<T: DeserializeOwned, E: From<ClientError>>(
         &self,
         request: &Request,
-        each: &mut impl FnMut(Value) -> Result<(), E>,
+        each: &mut impl FnMut(T) -> Result<(), E>,
     ) -> Result<ControlFlow<()>, E> {
         let waited = if request.changes() { CHANGE_TIMEOUT } else { READ_TIMEOUT };
         self.send(request, waited)?;
@@ -183,7 +189,9 @@ impl Client {
         let mut first = true;
         loop {
             match self.next(&mut lines, &mut line, waited)? {
-                Reply::Data(value) => each(value)?,
+                Reply::Data(value) => {
+                    each(serde_json::from_value(value).map_err(ClientError::Garbled)?)?;
+                }
                 Reply::End {} => return Ok(ControlFlow::Break(())),
                 Reply::Error(error) if error.kind == ControlErrorKind::Busy && first => {
                     if Instant::now() >= self.busy_until {
@@ -250,7 +258,7 @@ impl Client {
 }
 
 /// Connects without waiting for room in the agent's queue: a stopped agent makes none.
-fn connect(path: &Path) -> io::Result<UnixStream> {
+pub(super) fn connect(path: &Path) -> io::Result<UnixStream> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;

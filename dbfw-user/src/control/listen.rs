@@ -10,11 +10,10 @@ use std::{
 };
 
 use nix::{
-    errno::Errno,
     sys::{
         socket::{
-            AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind as bind_socket, connect,
-            listen, socket,
+            AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind as bind_socket, listen,
+            socket,
         },
         stat::{Mode, fchmod},
     },
@@ -22,7 +21,8 @@ use nix::{
 };
 use tokio::net::UnixListener;
 
-use super::{GROUP, SOCKET_NAME};
+use super::{SOCKET_NAME, client::connect};
+use crate::datapath::GROUP;
 
 /// Connections the kernel keeps waiting for `accept`.
 const BACKLOG: i32 = 64;
@@ -54,6 +54,11 @@ pub enum ListenError {
     },
 }
 
+/// The error of `action` on `path`, for what the system says.
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ListenError {
+    move |source| ListenError::Io { action, path: path.to_owned(), source }
+}
+
 /// Listens on `run_dir/dbfw.sock`, mode 0660 and group dbfw, or the owner's own group where
 /// there is no such group. A socket that an earlier agent left behind is replaced, one that somebody
 /// answers on is not. Must be called within a tokio runtime.
@@ -82,12 +87,7 @@ pub fn bind(run_dir: &Path) -> Result<UnixListener, ListenError> {
 
 fn bind_for(run_dir: &Path, group: Option<Gid>) -> Result<UnixListener, ListenError> {
     let path = run_dir.join(SOCKET_NAME);
-    let failed = |action: &'static str, path: &Path, source: io::Error| ListenError::Io {
-        action,
-        path: path.to_owned(),
-        source,
-    };
-    fs::create_dir_all(run_dir).map_err(|e| failed("create directory", run_dir, e))?;
+    fs::create_dir_all(run_dir).map_err(failed("create directory", run_dir))?;
     refuse_live(&path)?;
 
     // Made under another name and moved into place: whoever connects finds the socket
@@ -95,45 +95,42 @@ fn bind_for(run_dir: &Path, group: Option<Gid>) -> Result<UnixListener, ListenEr
     let new = run_dir.join(format!(".{SOCKET_NAME}.{}", std::process::id()));
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(failed("remove", &new, error));
+            return Err(failed("remove", &new)(error));
         }
         _ => {}
     }
-    let placed = listening(&new)
-        .map_err(|e| failed("listen on", &new, e.into()))
-        .and_then(|socket| hand_over(&new, group).map(|()| socket))
-        .and_then(|socket| match fs::rename(&new, &path) {
-            Ok(()) => Ok(socket),
-            Err(error) => Err(failed("create", &path, error)),
-        });
+    let placed = listening(&new).and_then(|socket| {
+        hand_over(&new, group)?;
+        fs::rename(&new, &path).map_err(failed("create", &path))?;
+        Ok(socket)
+    });
     let socket = placed.inspect_err(|_| {
         // The error at hand is the one to report.
         let _ = fs::remove_file(&new);
     })?;
-    UnixListener::from_std(socket.into()).map_err(|e| failed("listen on", &path, e))
+    UnixListener::from_std(socket.into()).map_err(failed("listen on", &path))
 }
 
 /// A socket that listens at `path` and that only its owner can open.
-fn listening(path: &Path) -> Result<OwnedFd, Errno> {
-    let socket = stream_socket()?;
-    // The mode of the descriptor is the mode of the file that bind makes.
-    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
-    bind_socket(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
-    listen(&socket, Backlog::new(BACKLOG)?)?;
-    Ok(socket)
+fn listening(path: &Path) -> Result<OwnedFd, ListenError> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let listening = || {
+        let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+        // The mode of the descriptor is the mode of the file that bind makes.
+        fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        bind_socket(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+        listen(&socket, Backlog::new(BACKLOG)?)?;
+        Ok(socket)
+    };
+    listening().map_err(failed("listen on", path))
 }
 
 /// Opens the socket at `path` to its group, which is `group` if there is one to give it to.
 fn hand_over(path: &Path, group: Option<Gid>) -> Result<(), ListenError> {
-    let failed = |action: &'static str, source: io::Error| ListenError::Io {
-        action,
-        path: path.to_owned(),
-        source,
-    };
     let given = group.map_or(Ok(()), |gid| chown(path, None, Some(gid.as_raw())));
     match given {
         Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o660))
-            .map_err(|e| failed("set the mode of", e)),
+            .map_err(failed("set the mode of", path)),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             tracing::warn!(
                 "the control socket cannot be given to group {GROUP} ({error}): only its owner \
@@ -141,35 +138,27 @@ fn hand_over(path: &Path, group: Option<Gid>) -> Result<(), ListenError> {
             );
             Ok(())
         }
-        Err(error) => Err(failed("give group dbfw", error)),
+        Err(error) => Err(failed("give group dbfw", path)(error)),
     }
-}
-
-fn stream_socket() -> Result<OwnedFd, Errno> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    socket(AddressFamily::Unix, SockType::Stream, flags, None)
 }
 
 /// Fails unless `path` is free, or a socket that nobody answers on.
 fn refuse_live(path: &Path) -> Result<(), ListenError> {
-    let failed = |action: &'static str, source: io::Error| ListenError::Io {
-        action,
-        path: path.to_owned(),
-        source,
-    };
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => {}
         Ok(_) => return Err(ListenError::NotASocket { path: path.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed("look at", error)),
+        Err(error) => return Err(failed("look at", path)(error)),
     }
-    let probe =
-        stream_socket().and_then(|socket| connect(socket.as_raw_fd(), &UnixAddr::new(path)?));
-    match probe {
-        // EAGAIN: its queue of connections is full, so somebody listens.
-        Ok(()) | Err(Errno::EAGAIN) => Err(ListenError::InUse { path: path.to_owned() }),
-        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(()),
-        Err(error) => Err(failed("connect to", error.into())),
+    let in_use = || ListenError::InUse { path: path.to_owned() };
+    match connect(path) {
+        Ok(_) => Err(in_use()),
+        Err(error) => match error.kind() {
+            // Its queue of connections is full, so somebody listens.
+            io::ErrorKind::WouldBlock => Err(in_use()),
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Ok(()),
+            _ => Err(failed("connect to", path)(error)),
+        },
     }
 }
 

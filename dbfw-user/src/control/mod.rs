@@ -10,6 +10,3 @@ pub mod server;
 
 /// Name of the socket in the agent's `run_dir`.
 pub const SOCKET_NAME: &str = "dbfw.sock";
-
-/// The group whose members may read.
-pub const GROUP: &str = "dbfw";

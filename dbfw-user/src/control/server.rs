@@ -39,16 +39,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Peer {
     /// Its user.
     pub uid: u32,
-    /// Its group.
-    pub gid: u32,
-    /// Its process, where the kernel can tell.
-    pub pid: Option<i32>,
 }
 
 impl Peer {
     fn of(stream: &UnixStream) -> io::Result<Self> {
-        let credentials = stream.peer_cred()?;
-        Ok(Self { uid: credentials.uid(), gid: credentials.gid(), pid: credentials.pid() })
+        Ok(Self { uid: stream.peer_cred()?.uid() })
     }
 
     /// Root, or the user the agent runs as.
@@ -144,9 +139,10 @@ struct Slot {
 
 impl Slots {
     fn take(&self, peer: Peer) -> Option<Slot> {
-        let reader = match peer.may_change() {
-            true => None,
-            false => Some(Arc::clone(&self.readers).try_acquire_owned().ok()?),
+        let reader = if peer.may_change() {
+            None
+        } else {
+            Some(Arc::clone(&self.readers).try_acquire_owned().ok()?)
         };
         let any = Arc::clone(&self.all).try_acquire_owned().ok()?;
         Some(Slot { _any: any, _reader: reader })
@@ -164,12 +160,10 @@ fn admit(stream: UnixStream, slots: &Slots) -> Option<(Connection, Slot)> {
     };
     let Some(slot) = slots.take(peer) else {
         tracing::warn!(uid = peer.uid, "too many connections to the control socket");
-        let mut line = Vec::new();
         let busy = "the agent has too many open connections on its control socket; \
                     try again, or end a `dbfw drops --follow`";
-        push(&mut line, &refusal(ControlErrorKind::Busy, busy));
         // A short line into an empty buffer: it is taken at once or not at all.
-        let _ = stream.try_write(&line);
+        let _ = stream.try_write(&refusal(ControlErrorKind::Busy, busy));
         return None;
     };
     let (reader, writer) = stream.into_split();
@@ -220,16 +214,17 @@ impl Connection {
     }
 
     async fn refuse(mut self, kind: ControlErrorKind, message: &str) {
-        let mut line = Vec::new();
-        push(&mut line, &refusal(kind, message));
-        if let Err(error) = write(&mut self.writer, &line).await {
+        if let Err(error) = write(&mut self.writer, &refusal(kind, message)).await {
             tracing::debug!(uid = self.peer.uid, "control answer not delivered: {error}");
         }
     }
 }
 
-fn refusal(kind: ControlErrorKind, message: &str) -> Reply {
-    Reply::Error(ControlError { kind, message: message.to_owned() })
+/// The line of an answer that refuses the request.
+fn refusal(kind: ControlErrorKind, message: &str) -> Vec<u8> {
+    let mut line = Vec::new();
+    push(&mut line, &Reply::Error(ControlError { kind, message: message.to_owned() }));
+    line
 }
 
 /// The request; `None` if the peer went away without one; or what is wrong with it.

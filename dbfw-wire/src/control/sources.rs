@@ -59,16 +59,13 @@ pub struct SourceStatus {
     #[serde(default)]
     pub state: SourceState,
     /// The request whose answer gave the prefixes, "GET /v2/droplets?tag_name=backend".
-    #[serde(default)]
     pub resolved_from: Option<String>,
     /// Seconds since that answer was last confirmed.
-    #[serde(default)]
     pub age_seconds: Option<u64>,
     /// Parts of it that have no address or could not be asked for.
     #[serde(default)]
     pub unresolved: Vec<Unresolved>,
     /// The reason why the last try failed.
-    #[serde(default)]
     pub error: Option<String>,
     /// Hints at what is probably not meant.
     #[serde(default)]

@@ -157,7 +157,6 @@ pub struct DatabaseStatus {
     /// The provider of its list, if it has one.
     pub provider: Option<ProviderStatus>,
     /// The change of its trusted sources that a guard refuses, if there is one.
-    #[serde(default)]
     pub refused: Option<RefusedPlan>,
     /// Sources that could not be refreshed: what they last resolved to stays in force.
     #[serde(default)]
@@ -167,7 +166,6 @@ pub struct DatabaseStatus {
     pub unresolved_sources: usize,
     /// Seconds since the source that waits longest for an answer had its last good one;
     /// absent: none was asked for.
-    #[serde(default)]
     pub oldest_age_seconds: Option<u64>,
 }
 
@@ -204,7 +202,6 @@ pub struct RefusedPlan {
     /// The number of all of them.
     pub connections_total: usize,
     /// The reason why they are not known.
-    #[serde(default)]
     pub connections_error: Option<String>,
     /// The command that lets it through, "dbfw reload --confirm 1a2b3c4d"; empty: only a change of the
     /// configuration does.

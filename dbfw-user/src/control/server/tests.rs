@@ -1,7 +1,7 @@
 use std::{path::PathBuf, time::Instant};
 
 use dbfw_wire::control::Text;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{io::AsyncReadExt as _, sync::oneshot, task::spawn_blocking};
 
 use super::{
@@ -65,7 +65,6 @@ async fn one_document() {
     let call = agent.calls.recv().await.unwrap();
     assert_eq!(call.request, Request::Metrics {});
     assert_eq!(call.peer.uid, geteuid().as_raw());
-    assert_eq!(call.peer.pid, i32::try_from(std::process::id()).ok());
     call.answer(&Text { text: "dbfw_up 1\n".to_owned() });
     assert_eq!(client.await.unwrap().text, "dbfw_up 1\n");
 }
@@ -96,8 +95,8 @@ async fn a_long_answer_keeps_its_order() {
         let mut seen = Vec::new();
         Client::connect(&path)
             .unwrap()
-            .stream(&Request::MapDump {}, |value| {
-                seen.push(value.as_u64().unwrap());
+            .stream(&Request::MapDump {}, |number: u64| {
+                seen.push(number);
                 Ok::<(), ClientError>(())
             })
             .unwrap();
@@ -116,7 +115,7 @@ async fn an_answer_without_its_end_is_cut_short() {
     let mut agent = agent();
     let path = agent.path.clone();
     let client = spawn_blocking(move || {
-        Client::connect(&path).unwrap().stream(&Request::MapDump {}, |_| Ok::<(), ClientError>(()))
+        Client::connect(&path).unwrap().documents::<Value>(&Request::MapDump {})
     });
     let call = agent.calls.recv().await.unwrap();
     call.reply.send(Reply::Data(json!(1))).await.unwrap();
@@ -237,10 +236,10 @@ fn readers_leave_room_for_root() {
         all: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         readers: Arc::new(Semaphore::new(MAX_CONNECTIONS - RESERVED_FOR_ROOT)),
     };
-    let reader = Peer { uid: 4_000_000, gid: 1, pid: None };
+    let reader = Peer { uid: 4_000_000 };
     let held: Vec<_> = std::iter::from_fn(|| slots.take(reader)).collect();
     assert_eq!(held.len(), MAX_CONNECTIONS - RESERVED_FOR_ROOT);
-    assert!(slots.take(Peer { uid: 0, gid: 0, pid: None }).is_some());
+    assert!(slots.take(Peer { uid: 0 }).is_some());
 }
 
 #[tokio::test]
@@ -253,7 +252,7 @@ async fn only_root_may_change() {
     ] {
         let (mut client, server) = UnixStream::pair().unwrap();
         let (reader, writer) = server.into_split();
-        let peer = Peer { uid: 4_000_000, gid: 1, pid: None };
+        let peer = Peer { uid: 4_000_000 };
         let (calls, mut seen) = mpsc::channel(1);
         let connection = Connection { peer, reader: BufReader::new(reader), writer };
         client.write_all(format!("{request}\n").as_bytes()).await.unwrap();
@@ -269,7 +268,7 @@ async fn only_root_may_change() {
 async fn who_may_only_read_may_read() {
     let (mut client, server) = UnixStream::pair().unwrap();
     let (reader, writer) = server.into_split();
-    let peer = Peer { uid: 4_000_000, gid: 1, pid: None };
+    let peer = Peer { uid: 4_000_000 };
     let (calls, mut seen) = mpsc::channel(1);
     let connection = Connection { peer, reader: BufReader::new(reader), writer };
     client.write_all(b"{\"verb\":\"status\"}\n").await.unwrap();
