@@ -6,9 +6,11 @@ use clap::{
     Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint,
     builder::{StyledStr, Styles},
 };
-use dbfw_core::source::{GrammarError, TrustedSource};
-
-use super::duration::{Lifetime, lifetime};
+use dbfw_core::{
+    source::{GrammarError, TrustedSource},
+    toml::parse_duration,
+};
+use jiff::SignedDuration;
 
 /// Trusted sources for the databases of this host, enforced before the kernel spends
 /// anything on a packet.
@@ -123,7 +125,7 @@ pub(super) enum Verb {
     History {
         /// Only the entries of the last time, as in 1h or 7d.
         #[arg(long, value_name = "DURATION", value_parser = lifetime)]
-        since: Option<Lifetime>,
+        since: Option<SignedDuration>,
         /// Show at most this many entries.
         #[arg(long, short = 'n', value_name = "N", default_value = "20")]
         limit: NonZeroUsize,
@@ -206,7 +208,7 @@ pub(super) enum TrustVerb {
         database: String,
         /// Lifetime, as in 2h or 1d12h [default: until it is removed].
         #[arg(long = "for", value_name = "DURATION", value_parser = lifetime)]
-        lifetime: Option<Lifetime>,
+        lifetime: Option<SignedDuration>,
         /// Reason, for whoever looks later.
         #[arg(long, value_name = "TEXT")]
         why: Option<String>,
@@ -227,6 +229,16 @@ pub(super) enum TrustVerb {
 /// A source, or the problem of the text with its fix.
 fn trusted_source(text: &str) -> Result<TrustedSource, String> {
     text.parse().map_err(|error: GrammarError| error.with_fix())
+}
+
+/// A positive length of time; a day has 24 hours, a week seven days.
+fn lifetime(text: &str) -> Result<SignedDuration, String> {
+    let duration = parse_duration(text).map_err(|error| error.to_string())?;
+    if duration.is_positive() {
+        Ok(duration)
+    } else {
+        Err("it must be longer than zero".to_owned())
+    }
 }
 
 /// The id of a plan, as `dbfw status` shows it.

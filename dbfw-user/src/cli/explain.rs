@@ -2,15 +2,14 @@
 
 use std::net::IpAddr;
 
-use dbfw_wire::control::{Protection, Request, Status};
+use dbfw_wire::control::{Explanation, Protection, Request, Status, Verdict};
 
 use super::{
     context::Context,
     exit::Exit,
     message::{note, warn},
-    output::Explanations,
 };
-use crate::{control::client::ClientError, readers::offline};
+use crate::readers::offline;
 
 pub(super) fn explain(
     context: &Context,
@@ -18,13 +17,9 @@ pub(super) fn explain(
     port: Option<u16>,
 ) -> anyhow::Result<Exit> {
     let address = as_on_the_wire(address);
-    let explanations = context.ask_or_look(
+    let explanations: Vec<Explanation> = context.ask_or_look(
         |agent| {
-            let mut found = Vec::new();
-            agent.stream(&Request::Explain { address, port }, |value| {
-                found.push(serde_json::from_value(value).map_err(ClientError::Garbled)?);
-                Ok::<(), ClientError>(())
-            })?;
+            let found = agent.documents(&Request::Explain { address, port })?;
             let status: Status = context.call(&Request::Status {})?;
             doubt(&status);
             Ok(found)
@@ -42,9 +37,9 @@ pub(super) fn explain(
     if explanations.is_empty() {
         note("no database is configured, so nothing is judged");
     }
-    let explanations = Explanations(explanations);
     context.show(&explanations)?;
-    Ok(if explanations.denied() { Exit::Failure } else { Exit::Ok })
+    let is_dropped = explanations.iter().any(|found| found.verdict == Verdict::Drop);
+    Ok(if is_dropped { Exit::Failure } else { Exit::Ok })
 }
 
 /// The address that packets of a v4-mapped one, as servers log it, come from.

@@ -7,11 +7,10 @@ use std::{
 
 use anyhow::Context as _;
 use dbfw_wire::control::{HistoryEntry, HistoryList};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     context::Context,
-    duration::Lifetime,
     exit::Exit,
     message::{note, warn},
 };
@@ -20,12 +19,12 @@ use crate::agent::history::{HistoryFiles, path};
 /// Reads the files itself: they are there whether an agent runs or not.
 pub(super) fn history(
     context: &Context,
-    since: Option<Lifetime>,
+    since: Option<SignedDuration>,
     limit: usize,
 ) -> anyhow::Result<Exit> {
     let state_dir = context.agent_config().state_dir;
     let path = path(&state_dir);
-    let from = since.map_or(Timestamp::MIN, |since| before(Timestamp::now(), since));
+    let from = since.and_then(|since| Timestamp::now().checked_sub(since).ok());
     let files = HistoryFiles::open(&state_dir)
         .with_context(|| format!("cannot read {}", path.display()))?;
     if files.text().is_empty() {
@@ -33,7 +32,7 @@ pub(super) fn history(
     }
     let (mut found, mut reaches_back) = (Vec::new(), false);
     for (path, file) in files.text() {
-        let file = last(BufReader::new(file), from, limit)
+        let file = last(BufReader::new(file), from.unwrap_or(Timestamp::MIN), limit)
             .with_context(|| format!("cannot read {}", path.display()))?;
         if file.damaged > 0 {
             warn(&format!("{} lines of {} are damaged", file.damaged, path.display()));
@@ -101,18 +100,11 @@ fn merge(mut files: Vec<VecDeque<HistoryEntry>>, limit: usize) -> Vec<HistoryEnt
     merged.split_off(merged.len().saturating_sub(limit))
 }
 
-fn before(now: Timestamp, since: Lifetime) -> Timestamp {
-    let epoch = Timestamp::UNIX_EPOCH;
-    let length = since.after(epoch).unwrap_or(Timestamp::MAX).duration_since(epoch);
-    now.checked_sub(length).unwrap_or(Timestamp::MIN)
-}
-
 #[cfg(test)]
 mod tests {
     use dbfw_wire::control::HistoryKind;
 
     use super::*;
-    use crate::cli::duration::lifetime;
 
     fn at(time: &str) -> Timestamp {
         format!("2026-03-01T{time}Z").parse().unwrap()
@@ -173,11 +165,5 @@ mod tests {
         assert_eq!(merged(&[set_back], 20), [1, 2, 3]);
         // Of the same moment, rotated ones come first.
         assert_eq!(merged(&[&[("10:00:00", 1)], &[("10:00:00", 2)]], 20), [1, 2]);
-    }
-
-    #[test]
-    fn since_is_counted_back_from_now() {
-        assert_eq!(before(at("12:00:00"), lifetime("1h").unwrap()), at("11:00:00"));
-        assert_eq!(before(Timestamp::MIN, lifetime("1h").unwrap()), Timestamp::MIN);
     }
 }

@@ -3,7 +3,7 @@
 use dbfw_wire::control::{Lookup, MapEntry, Request};
 
 use super::{args::MapVerb, context::Context, exit::Exit, explain::as_on_the_wire, message::note};
-use crate::{control::client::ClientError, readers::offline};
+use crate::readers::offline;
 
 pub(super) fn map(context: &Context, verb: MapVerb) -> anyhow::Result<Exit> {
     match verb {
@@ -28,9 +28,7 @@ fn dump(context: &Context) -> anyhow::Result<()> {
     context.ask_or_look(
         |agent| {
             let mut printer = context.printer::<MapEntry>();
-            agent.stream(&Request::MapDump {}, |value| {
-                printer.item(&serde_json::from_value(value).map_err(ClientError::Garbled)?)
-            })?;
+            agent.stream(&Request::MapDump {}, |entry| printer.item(&entry))?;
             printer.flush()
         },
         |config| {

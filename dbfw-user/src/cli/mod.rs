@@ -9,7 +9,6 @@ mod context;
 mod detach;
 mod doctor;
 mod drops;
-mod duration;
 mod exit;
 mod explain;
 mod history;

@@ -24,7 +24,6 @@ mod trust;
 mod words;
 
 pub(super) use self::{
-    explain::Explanations,
     render::{Item, Render, render, render_header, render_item},
     words::clean,
 };

@@ -26,10 +26,9 @@ pub(super) fn trust(context: &Context, verb: TrustVerb) -> anyhow::Result<Exit> 
                 warn(&format!("{source} opens {database} to everyone"));
             }
             let expires_at = lifetime
-                .map(|lifetime| {
-                    lifetime.after(Timestamp::now()).context("--for ends after the year 9999")
-                })
-                .transpose()?;
+                .map(|lifetime| Timestamp::now().checked_add(lifetime))
+                .transpose()
+                .context("--for ends after the year 9999")?;
             let request = Request::TrustAdd {
                 database: database.clone(),
                 source: source.to_string(),

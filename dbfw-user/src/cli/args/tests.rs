@@ -244,9 +244,26 @@ fn trust_add_takes_what_the_design_shows() {
     };
     assert_eq!(source.to_string(), "ip_addr:203.0.113.7");
     assert_eq!(database, "orders");
-    let start = jiff::Timestamp::UNIX_EPOCH;
-    assert_eq!(lifetime.unwrap().after(start).unwrap().as_second(), 7200);
+    assert_eq!(lifetime.unwrap().as_secs(), 7200);
     assert_eq!(why.as_deref(), Some("incident 42"));
+}
+
+#[test]
+fn lifetimes_as_people_write_them() {
+    for (text, seconds) in [
+        ("2h", 7200),
+        ("90 minutes", 5400),
+        ("1h30m", 5400),
+        ("1d12h", 129_600),
+        ("2 weeks", 1_209_600),
+        ("PT15M", 900),
+        ("1s", 1),
+    ] {
+        assert_eq!(lifetime(text), Ok(SignedDuration::from_secs(seconds)), "{text}");
+    }
+    for text in ["", "2", "soon", "0s", "-2h", "2h ago", "1 month", "1 year", "99999999999h"] {
+        assert!(lifetime(text).is_err(), "{text}");
+    }
 }
 
 #[test]

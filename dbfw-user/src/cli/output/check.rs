@@ -5,12 +5,20 @@ use jiff::Timestamp;
 
 use super::{
     render::Render,
-    table::{Table, left, right},
-    words::{clean, dash, fields, maybe},
+    table::{Column, Table, left, right},
+    words::{DASH, clean, fields, maybe},
 };
 
+const DATABASES: [Column<CheckedDatabase>; 5] = [
+    left("DATABASE", |database, _| (&database.name).into()),
+    left("PORTS", |database, _| database.ports.join(", ").into()),
+    left("MODE", |database, _| database.mode.as_str().into()),
+    right("SOURCES", |database, _| database.sources.len().to_string().into()),
+    left("PROVIDER", |database, _| database.provider.as_deref().unwrap_or(DASH).into()),
+];
+
 impl Render for Checked {
-    fn table(&self, _now: Timestamp) -> String {
+    fn table(&self, now: Timestamp) -> String {
         let backstop = if self.backstop { "on" } else { "off" };
         let mut text = format!(
             "The configuration is valid. This would be enforced:\n  \
@@ -19,23 +27,7 @@ impl Render for Checked {
             clean(&self.interfaces.join(", ")),
             clean(&self.attach),
         );
-        let mut table = Table::new([
-            left("DATABASE"),
-            left("PORTS"),
-            left("MODE"),
-            right("SOURCES"),
-            left("PROVIDER"),
-        ]);
-        for database in &self.databases {
-            table.row([
-                (&database.name).into(),
-                database.ports.join(", ").into(),
-                database.mode.as_str().into(),
-                database.sources.len().to_string().into(),
-                database.provider.clone().unwrap_or_else(dash).into(),
-            ]);
-        }
-        text.push_str(&table.render());
+        text.push_str(&Table::of(&DATABASES, &self.databases, now).render());
         text
     }
 

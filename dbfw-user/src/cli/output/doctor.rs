@@ -1,38 +1,36 @@
 //! `dbfw doctor`.
 
-use dbfw_wire::control::{FindingState, Findings};
+use dbfw_wire::control::{Finding, FindingState, Findings};
 use jiff::Timestamp;
 
 use super::{
     render::Render,
-    table::{BAD, Cell, FAIR, GOOD, Table, left},
+    table::{BAD, Cell, Column, FAIR, GOOD, Table, left},
     words::{clean, fields, maybe},
 };
+const FINDINGS: [Column<Finding>; 3] = [
+    left("STATE", |finding, _| {
+        let style = match finding.state {
+            FindingState::Ok => GOOD,
+            FindingState::Warn => FAIR,
+            FindingState::Fail => BAD.bold(),
+        };
+        Cell::styled(finding.state.as_str(), style)
+    }),
+    left("CHECK", |finding, _| (&finding.check).into()),
+    left("FOUND", |finding, _| (&finding.detail).into()),
+];
 
 impl Render for Findings {
-    fn table(&self, _now: Timestamp) -> String {
-        let mut table = Table::new([left("STATE"), left("CHECK"), left("FOUND")]);
+    fn table(&self, now: Timestamp) -> String {
         let mut fixes = String::new();
         for finding in &self.findings {
-            let style = match finding.state {
-                FindingState::Ok => GOOD,
-                FindingState::Warn => FAIR,
-                FindingState::Fail => BAD.bold(),
-            };
-            table.row([
-                Cell::styled(finding.state.as_str(), style),
-                (&finding.check).into(),
-                (&finding.detail).into(),
-            ]);
             if let Some(fix) = &finding.fix {
                 fixes.push_str(&format!("  {}: {}\n", clean(&finding.check), clean(fix)));
             }
         }
-        if fixes.is_empty() {
-            table.render()
-        } else {
-            format!("{}\nTo fix it:\n{fixes}", table.render())
-        }
+        let table = Table::of(&FINDINGS, &self.findings, now).render();
+        if fixes.is_empty() { table } else { format!("{table}\nTo fix it:\n{fixes}") }
     }
 
     fn plain(&self) -> String {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{
     render::{Item, Render},
-    table::{Stream, Table, left, right},
+    table::{Column, Table, left, right, stream_header, stream_row, wide},
     words::{ago, count, fields, moment},
 };
 
@@ -16,34 +16,23 @@ fn port_text(port: u16) -> String {
     }
 }
 
+const SOURCES: [Column<DropSource>; 8] = [
+    left("SOURCE", |source, _| source.source.to_string().into()),
+    left("DATABASE", |source, _| (&source.database).into()),
+    right("PORT", |source, _| port_text(source.port).into()),
+    left("VERDICT", |source, _| source.verdict.as_str().into()),
+    left("REASON", |source, _| source.reason.as_str().into()),
+    right("PACKETS", |source, _| format!("~{}", count(source.estimated_packets)).into()),
+    left("FIRST SEEN", |source, now| ago(Some(source.first_seen), now).into()),
+    left("LAST SEEN", |source, now| ago(Some(source.last_seen), now).into()),
+];
+
 impl Render for Drops {
     fn table(&self, now: Timestamp) -> String {
         if self.sources.is_empty() {
             return format!("Nothing was refused since {:.0}.\n", self.since);
         }
-        let mut table = Table::new([
-            left("SOURCE"),
-            left("DATABASE"),
-            right("PORT"),
-            left("VERDICT"),
-            left("REASON"),
-            right("PACKETS"),
-            left("FIRST SEEN"),
-            left("LAST SEEN"),
-        ]);
-        for source in &self.sources {
-            table.row([
-                source.source.to_string().into(),
-                (&source.database).into(),
-                port_text(source.port).into(),
-                source.verdict.as_str().into(),
-                source.reason.as_str().into(),
-                format!("~{}", count(source.estimated_packets)).into(),
-                ago(Some(source.first_seen), now).into(),
-                ago(Some(source.last_seen), now).into(),
-            ]);
-        }
-        table.render()
+        Table::of(&SOURCES, &self.sources, now).render()
     }
 
     fn plain(&self) -> String {
@@ -63,32 +52,23 @@ impl Render for Drops {
     }
 }
 
-const EVENTS: Stream<8> = Stream::new(
-    [
-        left("TIME"),
-        left("VERDICT"),
-        left("REASON"),
-        left("DATABASE"),
-        left("PORT"),
-        left("INTERFACE"),
-        right("PACKETS"),
-        left("SOURCE"),
-    ],
-    [20, 7, 11, 12, 9, 9, 7, 6],
-);
+const EVENTS: [Column<DropEvent>; 8] = [
+    wide(20, left("TIME", |event, _| moment(Some(event.time)).into())),
+    left("VERDICT", |event, _| event.verdict.as_str().into()),
+    wide(11, left("REASON", |event, _| event.reason.as_str().into())),
+    wide(12, left("DATABASE", |event, _| (&event.database).into())),
+    wide(
+        9,
+        left("PORT", |event, _| format!("{}/{}", event.protocol, port_text(event.port)).into()),
+    ),
+    left("INTERFACE", |event, _| (&event.interface).into()),
+    right("PACKETS", |event, _| format!("~{}", count(event.weight)).into()),
+    left("SOURCE", |event, _| event.source.to_string().into()),
+];
 
 impl Render for DropEvent {
-    fn table(&self, _now: Timestamp) -> String {
-        EVENTS.row(&[
-            moment(Some(self.time)).into(),
-            self.verdict.as_str().into(),
-            self.reason.as_str().into(),
-            (&self.database).into(),
-            format!("{}/{}", self.protocol, port_text(self.port)).into(),
-            (&self.interface).into(),
-            format!("~{}", count(self.weight)).into(),
-            self.source.to_string().into(),
-        ])
+    fn table(&self, now: Timestamp) -> String {
+        stream_row(&EVENTS, self, now)
     }
 
     fn plain(&self) -> String {
@@ -108,6 +88,6 @@ impl Render for DropEvent {
 
 impl Item for DropEvent {
     fn header() -> String {
-        EVENTS.header()
+        stream_header(&EVENTS)
     }
 }

@@ -3,35 +3,30 @@
 use anstyle::{AnsiColor, Style};
 use dbfw_wire::control::{CoveringSource, Explanation, Reason, Verdict};
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::{
     render::Render,
-    table::{Table, left},
-    words::{clean, dash, ending, fields, maybe, moment},
+    table::{Column, Table, left},
+    words::{DASH, clean, ending, fields, maybe, moment},
 };
 
-/// The answer of `dbfw explain`.
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-pub(in super::super) struct Explanations(pub(in super::super) Vec<Explanation>);
+const COVERING: [Column<CoveringSource>; 5] = [
+    left("TRUSTED SOURCE", |source, _| (&source.source).into()),
+    left("PREFIX", |source, _| (&source.prefix).into()),
+    left("ORIGIN", |source, _| (&source.origin).into()),
+    left("EXPIRES", |source, now| ending(source.expires_at, now).into()),
+    left("DESCRIPTION", |source, _| source.description.as_deref().unwrap_or(DASH).into()),
+];
 
-impl Explanations {
-    /// Whether any of the packets asked about is dropped.
-    pub(in super::super) fn denied(&self) -> bool {
-        self.0.iter().any(|explanation| explanation.verdict == Verdict::Drop)
-    }
-}
-
-impl Render for Explanations {
+impl Render for Vec<Explanation> {
     fn table(&self, now: Timestamp) -> String {
-        let blocks: Vec<_> = self.0.iter().map(|one| explanation(one, now)).collect();
+        let blocks: Vec<_> = self.iter().map(|one| explanation(one, now)).collect();
         blocks.join("\n")
     }
 
     fn plain(&self) -> String {
         let mut text = String::new();
-        for one in &self.0 {
+        for one in self {
             text.push_str(&fields([
                 "port",
                 &one.port,
@@ -98,28 +93,7 @@ fn explanation(one: &Explanation, now: Timestamp) -> String {
         clean(&one.program),
     );
     if !one.sources.is_empty() {
-        text.push_str(&covering(&one.sources, now));
+        text.push_str(&Table::of(&COVERING, &one.sources, now).indented(2).render());
     }
     text
-}
-
-fn covering(sources: &[CoveringSource], now: Timestamp) -> String {
-    let mut table = Table::new([
-        left("TRUSTED SOURCE"),
-        left("PREFIX"),
-        left("ORIGIN"),
-        left("EXPIRES"),
-        left("DESCRIPTION"),
-    ])
-    .indented(2);
-    for source in sources {
-        table.row([
-            (&source.source).into(),
-            (&source.prefix).into(),
-            (&source.origin).into(),
-            ending(source.expires_at, now).into(),
-            source.description.clone().unwrap_or_else(dash).into(),
-        ]);
-    }
-    table.render()
 }

@@ -5,39 +5,27 @@ use jiff::Timestamp;
 
 use super::{
     render::Render,
-    table::{Cell, Table, left, right},
-    words::{clean, dash, fields, maybe, moment},
+    table::{Column, Table, left, right},
+    words::{DASH, clean, fields, maybe, moment},
 };
 
+const ENTRIES: [Column<HistoryEntry>; 8] = [
+    left("TIME", |entry, _| moment(Some(entry.time)).into()),
+    left("WHAT", |entry, _| entry.kind.as_str().into()),
+    left("DATABASE", |entry, _| entry.database.as_deref().unwrap_or(DASH).into()),
+    left("SOURCE", |entry, _| entry.source.as_deref().unwrap_or(DASH).into()),
+    right("IN", |entry, _| number(entry.prefixes_in).into()),
+    right("OUT", |entry, _| number(entry.prefixes_out).into()),
+    left("BY", |entry, _| entry.by.as_deref().unwrap_or("dbfw").into()),
+    left("WHY", |entry, _| reason(entry).into()),
+];
+
 impl Render for HistoryList {
-    fn table(&self, _now: Timestamp) -> String {
+    fn table(&self, now: Timestamp) -> String {
         if self.entries.is_empty() {
             return "Nothing was recorded.\n".to_owned();
         }
-        let mut table = Table::new([
-            left("TIME"),
-            left("WHAT"),
-            left("DATABASE"),
-            left("SOURCE"),
-            right("IN"),
-            right("OUT"),
-            left("BY"),
-            left("WHY"),
-        ]);
-        for entry in &self.entries {
-            let text = |text: &Option<String>| text.clone().unwrap_or_else(dash);
-            table.row([
-                moment(Some(entry.time)).into(),
-                entry.kind.as_str().into(),
-                text(&entry.database).into(),
-                text(&entry.source).into(),
-                number(entry.prefixes_in),
-                number(entry.prefixes_out),
-                entry.by.as_deref().unwrap_or("dbfw").into(),
-                reason(entry).into(),
-            ]);
-        }
-        table.render()
+        Table::of(&ENTRIES, &self.entries, now).render()
     }
 
     fn plain(&self) -> String {
@@ -64,8 +52,8 @@ impl Render for HistoryList {
     }
 }
 
-fn number(n: usize) -> Cell {
-    if n == 0 { dash().into() } else { n.to_string().into() }
+fn number(n: usize) -> String {
+    if n == 0 { DASH.to_owned() } else { n.to_string() }
 }
 
 /// The words of who asked for it, and what else there is to say.
@@ -81,5 +69,5 @@ fn reason(entry: &HistoryEntry) -> String {
         .filter(|text| !text.is_empty())
         .map(|text| clean(text))
         .collect();
-    if said.is_empty() { dash() } else { said.join(": ") }
+    if said.is_empty() { DASH.to_owned() } else { said.join(": ") }
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{
     render::{Item, Render},
-    table::{Stream, left, right},
+    table::{Column, left, right, stream_header, stream_row, wide},
     words::{clean, fields, maybe},
 };
 
@@ -43,17 +43,16 @@ impl Render for Lookup {
     }
 }
 
-const ENTRIES: Stream<4> =
-    Stream::new([left("MAP"), right("RULES"), left("PREFIX"), left("DATABASES")], [6, 7, 24, 9]);
+const ENTRIES: [Column<MapEntry>; 4] = [
+    wide(6, left("MAP", |entry, _| (&entry.map).into())),
+    wide(7, right("RULES", |entry, _| entry.rules.to_string().into())),
+    wide(24, left("PREFIX", |entry, _| (&entry.prefix).into())),
+    left("DATABASES", |entry, _| entry.databases.join(", ").into()),
+];
 
 impl Render for MapEntry {
-    fn table(&self, _now: Timestamp) -> String {
-        ENTRIES.row(&[
-            (&self.map).into(),
-            self.rules.to_string().into(),
-            (&self.prefix).into(),
-            self.databases.join(", ").into(),
-        ])
+    fn table(&self, now: Timestamp) -> String {
+        stream_row(&ENTRIES, self, now)
     }
 
     fn plain(&self) -> String {
@@ -63,6 +62,6 @@ impl Render for MapEntry {
 
 impl Item for MapEntry {
     fn header() -> String {
-        ENTRIES.header()
+        stream_header(&ENTRIES)
     }
 }

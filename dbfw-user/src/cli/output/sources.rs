@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::{
     render::Render,
-    table::{BAD, Cell, FAIR, GOOD, SCREEN, Table, left, right},
-    words::{ago, clean, count, dash, ending, fields, lasting, maybe, moment, number_of, wrap},
+    table::{BAD, Cell, Column, FAIR, GOOD, SCREEN, Table, left, right},
+    words::{DASH, ago, clean, count, ending, fields, lasting, maybe, moment, number_of, wrap},
 };
 
 /// Sources that are told one by one below the table.
@@ -16,38 +16,25 @@ const MAX_BLOCKS: usize = 50;
 /// Parts of one source that are told one by one.
 const MAX_PARTS: usize = 5;
 
+const COLUMNS: [Column<SourceStatus>; 10] = [
+    left("DATABASE", |source, _| (&source.database).into()),
+    left("SOURCE", |source, _| (&source.source).into()),
+    left("STATE", |source, _| state(source)),
+    right("AGE", |source, _| source.age_seconds.map_or(DASH.to_owned(), lasting).into()),
+    left("PREFIXES", |source, _| prefixes(source).into()),
+    right("PACKETS", |source, _| count(source.packets).into()),
+    left("LAST USED", |source, now| ago(source.last_hit, now).into()),
+    left("EXPIRES", |source, now| ending(source.expires_at, now).into()),
+    left("ORIGIN", |source, _| (&source.origin).into()),
+    left("DESCRIPTION", |source, _| source.description.as_deref().unwrap_or(DASH).into()),
+];
+
 impl Render for Sources {
     fn table(&self, now: Timestamp) -> String {
         if self.sources.is_empty() {
             return "No source is trusted.\n".to_owned();
         }
-        let mut table = Table::new([
-            left("DATABASE"),
-            left("SOURCE"),
-            left("STATE"),
-            right("AGE"),
-            left("PREFIXES"),
-            right("PACKETS"),
-            left("LAST USED"),
-            left("EXPIRES"),
-            left("ORIGIN"),
-            left("DESCRIPTION"),
-        ]);
-        for source in &self.sources {
-            table.row([
-                (&source.database).into(),
-                (&source.source).into(),
-                state(source),
-                source.age_seconds.map_or_else(dash, lasting).into(),
-                prefixes(source).into(),
-                count(source.packets).into(),
-                ago(source.last_hit, now).into(),
-                ending(source.expires_at, now).into(),
-                (&source.origin).into(),
-                source.description.clone().unwrap_or_else(dash).into(),
-            ]);
-        }
-        let mut text = table.render();
+        let mut text = Table::of(&COLUMNS, &self.sources, now).render();
         let mut troubles = Blocks::default();
         let mut notes = Blocks::default();
         for source in &self.sources {

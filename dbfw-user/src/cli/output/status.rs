@@ -42,9 +42,9 @@ impl Render for Status {
         let interfaces = interface_rows(self, for_interfaces);
         let shown = interfaces.len().min(for_interfaces);
         text.push('\n');
-        text.push_str(&interface_table(interfaces, for_interfaces));
+        text.push_str(&interface_table(&interfaces, for_interfaces, now));
         text.push('\n');
-        text.push_str(&database_table(&self.databases, room.saturating_sub(shown).max(2)));
+        text.push_str(&database_table(&self.databases, room.saturating_sub(shown).max(2), now));
         // The one thing that may take more than a screen: it is to be read before it is confirmed.
         text.push_str(&refused::paragraphs(&self.databases));
         text
@@ -97,12 +97,7 @@ fn accounts_line(accounts: &[AccountStatus]) -> String {
         return String::new();
     }
     let told: Vec<_> = accounts.iter().map(account).collect();
-    let mut lines = wrap(&format!("asks {}", told.join(", ")), SCREEN);
-    if lines.len() > ACCOUNT_LINES {
-        let rest = lines.split_off(ACCOUNT_LINES - 1).join(" ");
-        lines.push(cut(&rest, SCREEN));
-    }
-    lines.join("\n") + "\n"
+    wrap_in(ACCOUNT_LINES, &format!("asks {}", told.join(", ")), SCREEN).join("\n") + "\n"
 }
 
 fn account(account: &AccountStatus) -> String {
@@ -130,11 +125,7 @@ fn problems(status: &Status) -> String {
     let mut text = String::new();
     let mut lines = 0;
     for (i, (style, problem)) in problems.iter().enumerate() {
-        let mut wrapped = wrap(problem, SCREEN - 2);
-        if wrapped.len() > LINES_A_PROBLEM {
-            let rest = wrapped.split_off(LINES_A_PROBLEM - 1).join(" ");
-            wrapped.push(cut(&rest, SCREEN - 2));
-        }
+        let wrapped = wrap_in(LINES_A_PROBLEM, problem, SCREEN - 2);
         // The last line is kept for the number of those that are left out.
         let room = PROBLEM_LINES - usize::from(i + 1 < problems.len());
         if lines + wrapped.len() > room {
@@ -149,6 +140,16 @@ fn problems(status: &Status) -> String {
         }
     }
     text
+}
+
+/// As [`wrap`], but the last of `most` lines is cut where there would be more.
+fn wrap_in(most: usize, text: &str, room: usize) -> Vec<String> {
+    let mut lines = wrap(text, room);
+    if lines.len() > most {
+        let rest = lines.split_off(most - 1).join(" ");
+        lines.push(cut(&rest, room));
+    }
+    lines
 }
 
 /// Meaning of the numbers in brackets, if there are any.

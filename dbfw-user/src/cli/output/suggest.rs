@@ -5,42 +5,32 @@ use jiff::Timestamp;
 
 use super::{
     render::Render,
-    table::{Table, left, right},
+    table::{Column, Table, left, right},
     words::{clean, count, number_of},
 };
 
 /// Refused addresses that the table names.
 const MAX_NAMED: usize = 2;
 
+const COLUMNS: [Column<Suggestion>; 7] = [
+    left("DATABASE", |one, _| (&one.database).into()),
+    left("TRUST", |one, _| (&one.source).into()),
+    right("REFUSED", |one, _| one.covers.len().to_string().into()),
+    right("OTHERS", |one, _| count(one.others).into()),
+    right("PACKETS", |one, _| format!("~{}", count(one.packets)).into()),
+    left("ADDRESSES", |one, _| named(&one.covers).into()),
+    left("WHAT IS KNOWN", |one, _| (&one.why).into()),
+];
+
 impl Render for Suggestions {
-    fn table(&self, _now: Timestamp) -> String {
+    fn table(&self, now: Timestamp) -> String {
         if self.suggestions.is_empty() {
             return nothing(self) + "\n";
-        }
-        let mut table = Table::new([
-            left("DATABASE"),
-            left("TRUST"),
-            right("REFUSED"),
-            right("OTHERS"),
-            right("PACKETS"),
-            left("ADDRESSES"),
-            left("WHAT IS KNOWN"),
-        ]);
-        for one in &self.suggestions {
-            table.row([
-                (&one.database).into(),
-                (&one.source).into(),
-                one.covers.len().to_string().into(),
-                count(one.others).into(),
-                format!("~{}", count(one.packets)).into(),
-                named(&one.covers).into(),
-                (&one.why).into(),
-            ]);
         }
         format!(
             "{}\n{} refused and not trusted since. Look at each before you trust it:\n`dbfw suggest \
              --output plain` prints lines for the configuration.\n",
-            table.render(),
+            Table::of(&COLUMNS, &self.suggestions, now).render(),
             number_of(self.observed as u64, "address was", "addresses were"),
         )
     }

@@ -1,6 +1,7 @@
 //! Tables of aligned columns.
 
 use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
 
 use super::words::{clean, cut, width};
 
@@ -15,25 +16,38 @@ pub(super) const BAD: Style = AnsiColor::Red.on_default();
 
 const GAP: &str = "  ";
 
-/// A column: its title and to which side its cells lean.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Column {
+/// A column of rows of type `R`: its title, the side its cells lean to, and the cell of a row.
+pub(super) struct Column<R> {
     title: &'static str,
     right: bool,
+    /// The width in a stream, whose cells are not known in advance.
+    width: usize,
+    cell: fn(&R, Timestamp) -> Cell,
 }
 
 /// A column of words.
-pub(super) const fn left(title: &'static str) -> Column {
-    Column { title, right: false }
+pub(super) const fn left<R>(title: &'static str, cell: fn(&R, Timestamp) -> Cell) -> Column<R> {
+    Column { title, right: false, width: title.len(), cell }
 }
 
 /// A column of numbers.
-pub(super) const fn right(title: &'static str) -> Column {
-    Column { title, right: true }
+pub(super) const fn right<R>(title: &'static str, cell: fn(&R, Timestamp) -> Cell) -> Column<R> {
+    Column { right: true, ..left(title, cell) }
+}
+
+/// A column with a width for a stream.
+pub(super) const fn wide<R>(width: usize, column: Column<R>) -> Column<R> {
+    Column { width, ..column }
+}
+
+impl<R> Column<R> {
+    fn header(&self) -> Cell {
+        Cell::styled(self.title, Style::new().bold())
+    }
 }
 
 /// A field of a row.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Cell {
     text: String,
     style: Style,
@@ -55,26 +69,28 @@ impl<T: AsRef<str>> From<T> for Cell {
 /// Rows under a header, each column as wide as its widest cell.
 #[derive(Debug)]
 pub(super) struct Table<const N: usize> {
-    columns: [Column; N],
+    right: [bool; N],
+    header: [Cell; N],
     rows: Vec<[Cell; N]>,
     indent: usize,
 }
 
 impl<const N: usize> Table<N> {
-    /// A table without rows.
-    pub(super) fn new(columns: [Column; N]) -> Self {
-        Self { columns, rows: Vec::new(), indent: 0 }
+    /// A table of the rows, as they are at `now`.
+    pub(super) fn of<R>(columns: &[Column<R>; N], rows: &[R], now: Timestamp) -> Self {
+        let columns = columns.each_ref();
+        Self {
+            right: columns.map(|column| column.right),
+            header: columns.map(Column::header),
+            rows: rows.iter().map(|row| columns.map(|column| (column.cell)(row, now))).collect(),
+            indent: 0,
+        }
     }
 
     /// The table moved to the right.
     pub(super) fn indented(mut self, by: usize) -> Self {
         self.indent = by;
         self
-    }
-
-    /// Adds a row.
-    pub(super) fn row(&mut self, row: [Cell; N]) {
-        self.rows.push(row);
     }
 
     /// Cuts the cells of the given columns, in that order, until the table fits the screen.
@@ -85,7 +101,7 @@ impl<const N: usize> Table<N> {
             if total <= SCREEN {
                 return;
             }
-            let least = NARROWEST.max(self.columns[column].title.len());
+            let least = NARROWEST.max(width(&self.header[column].text));
             let room = widths[column].saturating_sub(total - SCREEN).max(least);
             for row in &mut self.rows {
                 row[column].text = cut(&row[column].text, room);
@@ -96,65 +112,56 @@ impl<const N: usize> Table<N> {
     /// The text, header first.
     pub(super) fn render(&self) -> String {
         let widths = self.widths();
-        let header = self.columns.map(|column| Cell::styled(column.title, Style::new().bold()));
-        std::iter::once(&header)
-            .chain(&self.rows)
-            .map(|row| line(&self.columns, &widths, row, self.indent))
-            .collect()
+        self.lines().map(|row| line(self.right, widths, row, self.indent)).collect()
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &[Cell; N]> {
+        std::iter::once(&self.header).chain(&self.rows)
     }
 
     fn widths(&self) -> [usize; N] {
-        std::array::from_fn(|i| {
-            let cells = self.rows.iter().map(|row| width(&row[i].text));
-            cells.fold(self.columns[i].title.len(), usize::max)
-        })
+        std::array::from_fn(|i| self.lines().map(|row| width(&row[i].text)).fold(0, usize::max))
     }
 }
 
-/// Rows that are printed before the next one is known: the widths are given.
-#[derive(Debug)]
-pub(super) struct Stream<const N: usize> {
-    columns: [Column; N],
-    widths: [usize; N],
+/// The line above the first row of a stream, whose rows are printed before the next one is known.
+pub(super) fn stream_header<R, const N: usize>(columns: &[Column<R>; N]) -> String {
+    stream_line(columns, &columns.each_ref().map(Column::header))
 }
 
-impl<const N: usize> Stream<N> {
-    /// Columns of at least these widths.
-    pub(super) const fn new(columns: [Column; N], widths: [usize; N]) -> Self {
-        Self { columns, widths }
-    }
+/// The line of a row of a stream.
+pub(super) fn stream_row<R, const N: usize>(
+    columns: &[Column<R>; N],
+    row: &R,
+    now: Timestamp,
+) -> String {
+    stream_line(columns, &columns.each_ref().map(|column| (column.cell)(row, now)))
+}
 
-    /// The line above the first row.
-    pub(super) fn header(&self) -> String {
-        let bold = Style::new().bold();
-        self.row(&self.columns.map(|column| Cell::styled(column.title, bold)))
-    }
-
-    /// The line of a row.
-    pub(super) fn row(&self, row: &[Cell; N]) -> String {
-        line(&self.columns, &self.widths, row, 0)
-    }
+fn stream_line<R, const N: usize>(columns: &[Column<R>; N], row: &[Cell; N]) -> String {
+    let columns = columns.each_ref();
+    line(columns.map(|column| column.right), columns.map(|column| column.width), row, 0)
 }
 
 fn line<const N: usize>(
-    columns: &[Column; N],
-    widths: &[usize; N],
+    right: [bool; N],
+    widths: [usize; N],
     row: &[Cell; N],
     indent: usize,
 ) -> String {
     let mut line = " ".repeat(indent);
     // Spaces wait until something follows them, so that no line ends with one.
     let mut owed = 0;
-    for ((column, wide), cell) in columns.iter().zip(widths).zip(row) {
+    for ((right, wide), cell) in right.into_iter().zip(widths).zip(row) {
         let spare = wide.saturating_sub(width(&cell.text));
-        owed += if column.right { spare } else { 0 };
+        owed += if right { spare } else { 0 };
         if !cell.text.is_empty() {
             line.push_str(&" ".repeat(owed));
             owed = 0;
             let style = cell.style;
             line.push_str(&format!("{style}{}{style:#}", cell.text));
         }
-        owed += if column.right { 0 } else { spare };
+        owed += if right { 0 } else { spare };
         owed += GAP.len();
     }
     line.push('\n');

@@ -1,41 +1,31 @@
 //! `dbfw trust`.
 
-use anstyle::Style;
 use dbfw_wire::control::{LocalSource, TrustList};
 use jiff::Timestamp;
 
 use super::{
     render::Render,
-    table::{Cell, Table, left},
-    words::{ago, dash, ending, fields, maybe, moment},
+    table::{Column, Table, left},
+    words::{DASH, ago, ending, fields, maybe, moment},
 };
+
+const COLUMNS: [Column<LocalSource>; 5] = [
+    left("DATABASE", |source, _| (&source.database).into()),
+    left("SOURCE", |source, _| (&source.source).into()),
+    left("ADDED", |source, now| ago(Some(source.added_at), now).into()),
+    left("EXPIRES", |source, now| match source.expires_at {
+        None => "never".into(),
+        some => ending(some, now).into(),
+    }),
+    left("WHY", |source, _| source.why.as_deref().unwrap_or(DASH).into()),
+];
 
 impl Render for TrustList {
     fn table(&self, now: Timestamp) -> String {
         if self.sources.is_empty() {
             return "No source was added by hand.\n".to_owned();
         }
-        let mut table = Table::new([
-            left("DATABASE"),
-            left("SOURCE"),
-            left("ADDED"),
-            left("EXPIRES"),
-            left("WHY"),
-        ]);
-        for source in &self.sources {
-            let expires = match source.expires_at {
-                None => Cell::styled("never", Style::new()),
-                some => ending(some, now).into(),
-            };
-            table.row([
-                (&source.database).into(),
-                (&source.source).into(),
-                ago(Some(source.added_at), now).into(),
-                expires,
-                source.why.clone().unwrap_or_else(dash).into(),
-            ]);
-        }
-        table.render()
+        Table::of(&COLUMNS, &self.sources, now).render()
     }
 
     fn plain(&self) -> String {

@@ -1,7 +1,5 @@
 //! Numbers, times and foreign text as people and scripts read them.
 
-use std::borrow::Cow;
-
 use jiff::Timestamp;
 
 /// The text without control characters: it may come from a provider, and must neither
@@ -10,15 +8,15 @@ pub(in super::super) fn clean(text: &str) -> String {
     if !text.chars().any(char::is_control) {
         return text.to_owned();
     }
-    text.chars()
-        .map(|c| {
-            if c.is_control() {
-                Cow::Owned(c.escape_default().to_string())
-            } else {
-                c.to_string().into()
-            }
-        })
-        .collect()
+    let mut clean = String::new();
+    for c in text.chars() {
+        if c.is_control() {
+            clean.extend(c.escape_default());
+        } else {
+            clean.push(c);
+        }
+    }
+    clean
 }
 
 /// As [`clean`], but its lines stay lines, indented below the first.
@@ -88,7 +86,7 @@ fn seconds_between(earlier: Timestamp, later: Timestamp) -> u64 {
 
 /// Time passed since then, with "ago"; a dash if it never was.
 pub(super) fn ago(time: Option<Timestamp>, now: Timestamp) -> String {
-    time.map_or_else(dash, |time| format!("{} ago", lasting(seconds_between(time, now))))
+    time.map_or(DASH.to_owned(), |time| format!("{} ago", since(time, now)))
 }
 
 /// Time passed since then.
@@ -99,16 +97,14 @@ pub(super) fn since(time: Timestamp, now: Timestamp) -> String {
 /// Time left until the end; a dash if there is no end.
 pub(super) fn ending(time: Option<Timestamp>, now: Timestamp) -> String {
     match time {
-        None => dash(),
+        None => DASH.to_owned(),
         Some(time) if time <= now => "expired".to_owned(),
         Some(time) => format!("in {}", lasting(seconds_between(now, time))),
     }
 }
 
 /// A field with nothing in it, for people.
-pub(super) fn dash() -> String {
-    "-".to_owned()
-}
+pub(super) const DASH: &str = "-";
 
 /// A count in at most six columns.
 pub(super) fn count(n: u64) -> String {
@@ -136,7 +132,7 @@ pub(super) fn count(n: u64) -> String {
 /// Something a second; a dash if nobody measured it.
 pub(super) fn rate(per_second: Option<f64>) -> String {
     match per_second {
-        None => dash(),
+        None => DASH.to_owned(),
         Some(rate) if rate > 0.0 && rate < 10.0 => format!("{rate:.1}/s"),
         // Saturates: the field comes from a document.
         Some(rate) => count(rate as u64) + "/s",

@@ -5,16 +5,56 @@ use dbfw_wire::control::{
     BackstopStatus, DatabaseStatus, InterfaceStatus, ListState, Mode, Protection, ProviderStatus,
     Status,
 };
+use jiff::Timestamp;
 
 use super::super::{
-    table::{BAD, Cell, FAIR, GOOD, Table, left, right},
-    words::{count, dash, lasting, rate},
+    table::{BAD, Cell, Column, FAIR, GOOD, Table, left, right},
+    words::{DASH, count, lasting, rate},
 };
 
-/// The backstop is last, unless not all have room: then what is worst comes first.
-pub(super) fn interface_rows(status: &Status, room: usize) -> Vec<[Cell; 3]> {
+/// A row about an interface or the backstop.
+pub(super) struct HookRow {
+    name: String,
+    mode: &'static str,
+    state: Cell,
+}
+
+impl HookRow {
+    fn new(name: &str, mode: &'static str, state: Cell) -> Self {
+        Self { name: name.to_owned(), mode, state }
+    }
+}
+
+const HOOKS: [Column<HookRow>; 3] = [
+    left("INTERFACE", |row, _| (&row.name).into()),
+    left("MODE", |row, _| row.mode.into()),
+    left("STATE", |row, _| row.state.clone()),
+];
+
+const DATABASES: [Column<DatabaseStatus>; 8] = [
+    left("DATABASE", |database, _| (&database.name).into()),
+    left("PORTS", |database, _| ports(database).into()),
+    left("MODE", |database, _| {
+        let style = if database.mode == Mode::Enforce { Style::new() } else { FAIR };
+        Cell::styled(database.mode.as_str(), style)
+    }),
+    right("PREFIXES", |database, _| {
+        count(database.prefixes_ipv4.saturating_add(database.prefixes_ipv6)).into()
+    }),
+    left("LIST", |database, _| list(database.provider.as_ref())),
+    right("ALLOWED", |database, _| count(database.allowed_packets).into()),
+    right("DROPPED", |database, _| match database.mode {
+        Mode::Observe => format!("({})", count(database.observed_packets)).into(),
+        Mode::Enforce | Mode::Off => count(database.dropped_packets).into(),
+    }),
+    right("NOW", |database, _| rate(database.drops_per_second).into()),
+];
+
+/// The rows of the table of interfaces. The backstop is last, unless not all have room: then
+/// what is worst comes first.
+pub(super) fn interface_rows(status: &Status, room: usize) -> Vec<HookRow> {
     if status.protection == Protection::Unknown {
-        let unknown = |name: &str| [name.into(), dash().into(), Cell::styled("unknown", FAIR)];
+        let unknown = |name| HookRow::new(name, DASH, Cell::styled("unknown", FAIR));
         return vec![unknown("interfaces"), unknown("backstop")];
     }
     let mut interfaces: Vec<_> = status.interfaces.iter().collect();
@@ -28,9 +68,9 @@ pub(super) fn interface_rows(status: &Status, room: usize) -> Vec<[Cell; 3]> {
     rows
 }
 
-fn backstop_row(backstop: Option<&BackstopStatus>) -> [Cell; 3] {
+fn backstop_row(backstop: Option<&BackstopStatus>) -> HookRow {
     let Some(backstop) = backstop else {
-        return ["backstop".into(), dash().into(), Cell::styled("off", FAIR)];
+        return HookRow::new("backstop", DASH, Cell::styled("off", FAIR));
     };
     let state = match (backstop.healthy, &backstop.detail, backstop.exempt.as_slice()) {
         (true, None, exempt @ [_, ..]) => {
@@ -38,16 +78,16 @@ fn backstop_row(backstop: Option<&BackstopStatus>) -> [Cell; 3] {
         }
         (healthy, detail, _) => health(healthy, detail.as_deref()),
     };
-    ["backstop".into(), "sk_lookup".into(), state]
+    HookRow::new("backstop", "sk_lookup", state)
 }
 
-fn interface_row(interface: &InterfaceStatus) -> [Cell; 3] {
+fn interface_row(interface: &InterfaceStatus) -> HookRow {
     let detail = interface.detail.as_deref();
     let state = match (interface.ifindex, detail) {
         (0, None) => Cell::styled("gone", BAD),
         _ => health(interface.healthy, detail),
     };
-    [interface.name.as_str().into(), interface.mode.as_str().into(), state]
+    HookRow::new(&interface.name, interface.mode.as_str(), state)
 }
 
 fn health(healthy: bool, detail: Option<&str>) -> Cell {
@@ -59,11 +99,9 @@ fn health(healthy: bool, detail: Option<&str>) -> Cell {
     }
 }
 
-pub(super) fn interface_table(rows: Vec<[Cell; 3]>, room: usize) -> String {
-    let mut table = Table::new([left("INTERFACE"), left("MODE"), left("STATE")]);
+pub(super) fn interface_table(rows: &[HookRow], room: usize, now: Timestamp) -> String {
     let more = overflow(rows.len(), room);
-    let shown = rows.len() - more;
-    rows.into_iter().take(shown).for_each(|row| table.row(row));
+    let mut table = Table::of(&HOOKS, &rows[..rows.len() - more], now);
     table.fit(&[2, 0]);
     table.render() + &left_out(more)
 }
@@ -80,39 +118,18 @@ fn left_out(more: usize) -> String {
     }
 }
 
-pub(super) fn database_table(databases: &[DatabaseStatus], room: usize) -> String {
-    let mut table = Table::new([
-        left("DATABASE"),
-        left("PORTS"),
-        left("MODE"),
-        right("PREFIXES"),
-        left("LIST"),
-        right("ALLOWED"),
-        right("DROPPED"),
-        right("NOW"),
-    ]);
+pub(super) fn database_table(databases: &[DatabaseStatus], room: usize, now: Timestamp) -> String {
     let more = overflow(databases.len(), room);
-    for database in &databases[..databases.len() - more] {
-        let ports: Vec<_> =
-            database.ports.iter().map(|port| port.strip_prefix("tcp/").unwrap_or(port)).collect();
-        let dropped = match database.mode {
-            Mode::Observe => format!("({})", count(database.observed_packets)),
-            Mode::Enforce | Mode::Off => count(database.dropped_packets),
-        };
-        let style = if database.mode == Mode::Enforce { Style::new() } else { FAIR };
-        table.row([
-            database.name.as_str().into(),
-            ports.join(",").into(),
-            Cell::styled(database.mode.as_str(), style),
-            count(database.prefixes_ipv4.saturating_add(database.prefixes_ipv6)).into(),
-            list(database.provider.as_ref()),
-            count(database.allowed_packets).into(),
-            dropped.into(),
-            rate(database.drops_per_second).into(),
-        ]);
-    }
+    let mut table = Table::of(&DATABASES, &databases[..databases.len() - more], now);
     table.fit(&[0, 1]);
     table.render() + &left_out(more)
+}
+
+/// The ports, of which nearly all are of TCP.
+fn ports(database: &DatabaseStatus) -> String {
+    let ports: Vec<_> =
+        database.ports.iter().map(|port| port.strip_prefix("tcp/").unwrap_or(port)).collect();
+    ports.join(",")
 }
 
 /// State and age of the list.
