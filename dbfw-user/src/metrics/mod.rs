@@ -20,24 +20,13 @@ use prometheus_client::{
 
 #[cfg(doc)]
 use crate::traffic::drops::NO_DATABASE;
-pub use catalogue::{Kind, Metric, catalogue, catalogue_table};
+use catalogue::{Metric, catalogue};
 use dbfw_datapath::Totals;
-use dbfw_wire::control::{InterfaceMode, InterfaceStatus, Protection};
+use dbfw_wire::control::{InterfaceStatus, Protection};
 pub use sync::{BUCKETS, DatabaseSync, Durations, Outcome, SyncCounters};
 
 /// Media type of what [`render`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Values of the label `mode` of `dbfw_attached`.
-pub const MODES: [InterfaceMode; 3] =
-    [InterfaceMode::Native, InterfaceMode::Tcx, InterfaceMode::Generic];
-
-/// Values of the label `state` of `dbfw_protection`.
-pub const PROTECTION_STATES: [(Protection, &str); 3] = [
-    (Protection::Yes, "protected"),
-    (Protection::Degraded, "degraded"),
-    (Protection::No, "not_protected"),
-];
 
 /// Everything one scrape shows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -133,27 +122,19 @@ pub struct MapFill {
 /// The encoder fails.
 pub fn render(scrape: &Scrape) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Snapshot(scrape.clone())));
+    registry.register_collector(Box::new(scrape.clone()));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)
 }
 
-#[derive(Debug)]
-struct Snapshot(Scrape);
-
-impl Collector for Snapshot {
+impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for metric in catalogue() {
             let (name, unit) = metric.name_and_unit();
-            let kind = match metric.kind {
-                Kind::Counter => MetricType::Counter,
-                Kind::Gauge => MetricType::Gauge,
-                Kind::Info => MetricType::Info,
-                Kind::Histogram => MetricType::Histogram,
-            };
-            let family = encoder.encode_descriptor(name, metric.help, unit.as_ref(), kind)?;
-            (metric.samples)(&self.0, &mut Samples { family, labels: metric.labels })?;
+            let family =
+                encoder.encode_descriptor(name, metric.help, unit.as_ref(), metric.kind)?;
+            (metric.samples)(self, &mut Samples { family, labels: metric.labels })?;
         }
         Ok(())
     }
@@ -211,9 +192,9 @@ impl Metric {
     /// The encoder appends the unit and `_total` or `_info` itself.
     fn name_and_unit(&self) -> (&'static str, Option<Unit>) {
         let name = match self.kind {
-            Kind::Counter => self.name.strip_suffix("_total"),
-            Kind::Info => self.name.strip_suffix("_info"),
-            Kind::Gauge | Kind::Histogram => None,
+            MetricType::Counter => self.name.strip_suffix("_total"),
+            MetricType::Info => self.name.strip_suffix("_info"),
+            MetricType::Gauge | MetricType::Histogram | MetricType::Unknown => None,
         };
         let name = name.unwrap_or(self.name);
         if let Some(base) = name.strip_suffix("_bytes") {

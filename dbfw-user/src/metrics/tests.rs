@@ -231,6 +231,22 @@ fn what_is_written_is_what_the_catalogue_says() {
     }
 }
 
+/// The Markdown table of docs/metrics.md.
+fn catalogue_table() -> String {
+    let mut table = String::from("| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n");
+    for metric in catalogue() {
+        let labels = metric.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>();
+        table.push_str(&format!(
+            "| `{}` | {} | {} | {} |\n",
+            metric.name,
+            metric.kind.as_str(),
+            labels.join(", "),
+            metric.help
+        ));
+    }
+    table
+}
+
 #[test]
 fn the_documentation_names_every_metric_and_no_other() {
     assert!(

@@ -4,10 +4,22 @@ use std::fmt;
 
 use dbfw_common::{Counter, Family, Reason};
 use dbfw_datapath::Totals;
-use dbfw_wire::control::{InterfaceMode, InterfaceStatus};
+use dbfw_wire::control::{InterfaceMode, InterfaceStatus, Protection};
+use prometheus_client::metrics::MetricType;
 
-use super::{Kind, Metric};
-use crate::metrics::{MODES, PROTECTION_STATES, Samples, Scrape};
+use super::Metric;
+use crate::metrics::{Samples, Scrape};
+
+/// Values of the label `mode` of `dbfw_attached`.
+const MODES: [InterfaceMode; 3] =
+    [InterfaceMode::Native, InterfaceMode::Tcx, InterfaceMode::Generic];
+
+/// Values of the label `state` of `dbfw_protection`.
+const PROTECTION_STATES: [(Protection, &str); 3] = [
+    (Protection::Yes, "protected"),
+    (Protection::Degraded, "degraded"),
+    (Protection::No, "not_protected"),
+];
 
 const BY_FAMILY: &[&str] = &["database", "family"];
 const BY_REASON: &[&str] = &["database", "family", "reason"];
@@ -16,21 +28,21 @@ const BY_MAP: &[&str] = &["map"];
 pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "dbfw_build_info",
-        kind: Kind::Info,
+        kind: MetricType::Info,
         labels: &["version", "revision"],
         help: "Always 1; the labels say which build is running.",
         samples: |scrape, out| out.info(&[&scrape.version, &scrape.revision]),
     },
     Metric {
         name: "dbfw_up",
-        kind: Kind::Gauge,
+        kind: MetricType::Gauge,
         labels: &[],
         help: "1 if the BPF maps could be read for this scrape, else 0.",
         samples: |scrape, out| out.gauge(&[], u64::from(scrape.up)),
     },
     Metric {
         name: "dbfw_protection",
-        kind: Kind::Gauge,
+        kind: MetricType::Gauge,
         labels: &["state"],
         help: "1 for the state that dbfw status reports (protected, degraded, not_protected), else \
                0; without the agent 0 for all if only root could know.",
@@ -42,7 +54,7 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "dbfw_attached",
-        kind: Kind::Gauge,
+        kind: MetricType::Gauge,
         labels: &["interface", "mode"],
         help: "1 if the program was read back from the kernel as attached to the interface in \
                this mode (native, tcx, generic), else 0.",
@@ -59,21 +71,21 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "dbfw_allowed_packets_total",
-        kind: Kind::Counter,
+        kind: MetricType::Counter,
         labels: BY_FAMILY,
         help: "Packets to a protected port that were let in because their source is trusted.",
         samples: |scrape, out| allowed(scrape, out, |counter| counter.packets),
     },
     Metric {
         name: "dbfw_allowed_bytes_total",
-        kind: Kind::Counter,
+        kind: MetricType::Counter,
         labels: BY_FAMILY,
         help: "Bytes of the packets that were let in, counted from the first byte of the frame.",
         samples: |scrape, out| allowed(scrape, out, |counter| counter.bytes),
     },
     Metric {
         name: "dbfw_dropped_packets_total",
-        kind: Kind::Counter,
+        kind: MetricType::Counter,
         labels: BY_REASON,
         help: "Packets dropped, by reason.",
         samples: |scrape, out| {
@@ -82,7 +94,7 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "dbfw_dropped_bytes_total",
-        kind: Kind::Counter,
+        kind: MetricType::Counter,
         labels: BY_REASON,
         help: "Bytes of the packets dropped, by reason, counted from the first byte of the frame.",
         samples: |scrape, out| {
@@ -91,7 +103,7 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "dbfw_observed_drops_total",
-        kind: Kind::Counter,
+        kind: MetricType::Counter,
         labels: BY_REASON,
         help: "Packets that observe mode let in and enforce mode would have dropped, by reason.",
         samples: |scrape, out| {
@@ -100,7 +112,7 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "dbfw_prefixes",
-        kind: Kind::Gauge,
+        kind: MetricType::Gauge,
         labels: BY_FAMILY,
         help: "Prefixes that may connect to the database.",
         samples: |scrape, out| {
@@ -113,7 +125,7 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "dbfw_map_entries",
-        kind: Kind::Gauge,
+        kind: MetricType::Gauge,
         labels: BY_MAP,
         help: "Entries in the BPF map.",
         samples: |scrape, out| {
@@ -122,7 +134,7 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "dbfw_map_max_entries",
-        kind: Kind::Gauge,
+        kind: MetricType::Gauge,
         labels: BY_MAP,
         help: "Entries the BPF map can hold.",
         samples: |scrape, out| {

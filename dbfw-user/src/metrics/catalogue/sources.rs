@@ -4,8 +4,9 @@ use std::fmt;
 
 use dbfw_core::{answers::Cause, policy::Guard};
 use dbfw_provider::stats::StatsSnapshot;
+use prometheus_client::metrics::MetricType;
 
-use super::{Kind, Metric};
+use super::Metric;
 use crate::metrics::{Samples, Scrape, SourceScrape};
 
 const BY_DATABASE: &[&str] = &["database"];
@@ -18,7 +19,7 @@ const WINDOWS: [&str; 2] = ["hour", "minute"];
 pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "dbfw_sync_total",
-        kind: Kind::Counter,
+        kind: MetricType::Counter,
         labels: BY_DATABASE,
         help: "Syncs with the provider of the database, successful or not.",
         samples: |scrape, out| {
@@ -27,7 +28,7 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "dbfw_sync_failures_total",
-        kind: Kind::Counter,
+        kind: MetricType::Counter,
         labels: &["database", "cause"],
         help: "Syncs that failed, by cause; the last good list stays in force.",
         samples: |scrape, out| {
@@ -40,14 +41,14 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "dbfw_sync_duration_seconds",
-        kind: Kind::Histogram,
+        kind: MetricType::Histogram,
         labels: &[],
         help: "Seconds from the start of a sync to its end, all databases together.",
         samples: |scrape, out| out.histogram(scrape.sync.durations()),
     },
     Metric {
         name: "dbfw_last_successful_sync_timestamp_seconds",
-        kind: Kind::Gauge,
+        kind: MetricType::Gauge,
         labels: BY_DATABASE,
         help: "Unix time in seconds of the last successful sync; 0 if there was none.",
         samples: |scrape, out| {
@@ -59,7 +60,7 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "dbfw_plan_refused_total",
-        kind: Kind::Counter,
+        kind: MetricType::Counter,
         labels: &["database", "guard"],
         help: "Changes a guard refused until somebody confirms them, by guard.",
         samples: |scrape, out| {
@@ -72,7 +73,7 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "dbfw_stale_sources",
-        kind: Kind::Gauge,
+        kind: MetricType::Gauge,
         labels: BY_DATABASE,
         help: "Trusted sources that could not be refreshed; what they last resolved to stays in \
                force.",
@@ -80,14 +81,14 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "dbfw_unresolved_sources",
-        kind: Kind::Gauge,
+        kind: MetricType::Gauge,
         labels: BY_DATABASE,
         help: "Trusted sources that resolve to no address.",
         samples: |scrape, out| by_source(scrape, out, |of| of.unresolved),
     },
     Metric {
         name: "dbfw_oldest_source_age_seconds",
-        kind: Kind::Gauge,
+        kind: MetricType::Gauge,
         labels: BY_DATABASE,
         help: "Age in seconds of the oldest answer that a trusted source relies on; 0 if there is \
                none.",
@@ -100,14 +101,14 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "dbfw_refused_plans",
-        kind: Kind::Gauge,
+        kind: MetricType::Gauge,
         labels: BY_DATABASE,
         help: "1 while a guard refuses a change of the trusted sources, else 0.",
         samples: |scrape, out| by_source(scrape, out, |of| u64::from(of.refused)),
     },
     Metric {
         name: "dbfw_provider_requests_total",
-        kind: Kind::Counter,
+        kind: MetricType::Counter,
         labels: BY_PROVIDER,
         help: "Requests made to the provider.",
         samples: |scrape, out| {
@@ -116,7 +117,7 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "dbfw_provider_request_failures_total",
-        kind: Kind::Counter,
+        kind: MetricType::Counter,
         labels: &["provider", "cause"],
         help: "Lists and sources that the provider was asked for without success, by cause.",
         samples: |scrape, out| {
@@ -129,7 +130,7 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "dbfw_provider_budget_requests",
-        kind: Kind::Gauge,
+        kind: MetricType::Gauge,
         labels: BY_WINDOW,
         help: "Requests that may be made in any hour or minute.",
         samples: |scrape, out| {
@@ -138,14 +139,14 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "dbfw_provider_budget_left_requests",
-        kind: Kind::Gauge,
+        kind: MetricType::Gauge,
         labels: BY_WINDOW,
         help: "Requests left of the hour or minute up to now.",
         samples: |scrape, out| by_window(scrape, out, |stats| [stats.left_hour, stats.left_minute]),
     },
     Metric {
         name: "dbfw_provider_poll_interval_seconds",
-        kind: Kind::Gauge,
+        kind: MetricType::Gauge,
         labels: BY_PROVIDER,
         help: "Planned seconds from the start of one round of requests to the start of the next; \
                longer than configured if the budget or failures require it.",
@@ -158,14 +159,14 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "dbfw_config_last_reload_successful",
-        kind: Kind::Gauge,
+        kind: MetricType::Gauge,
         labels: &[],
         help: "1 if the last reload of the configuration succeeded, else 0.",
         samples: |scrape, out| out.gauge(&[], u64::from(scrape.reload_ok)),
     },
     Metric {
         name: "dbfw_history_errors_total",
-        kind: Kind::Counter,
+        kind: MetricType::Counter,
         labels: &[],
         help: "Entries of the history that were not written.",
         samples: |scrape, out| out.counter(&[], scrape.history_errors),

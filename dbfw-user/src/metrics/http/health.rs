@@ -1,10 +1,7 @@
 //! The health of the agent's loop, for `/healthz` and `/readyz`.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -17,17 +14,14 @@ const READY_FOR: Duration = Duration::from_secs(2);
 /// Last sign of life of the agent's loop. Time is monotonic; a clock that is set
 /// changes nothing.
 #[derive(Debug)]
-pub struct Health {
-    start: Instant,
-    /// Milliseconds from `start` to the last beat.
-    beat: AtomicU64,
-    readiness: Mutex<Readiness>,
-}
+pub struct Health(Mutex<Signs>);
 
 #[derive(Debug)]
-struct Readiness {
-    at: Instant,
-    state: Result<(), String>,
+struct Signs {
+    beat: Instant,
+    /// Time of the last look at the kernel, and what was found.
+    looked_at: Instant,
+    ready: Result<(), String>,
 }
 
 impl Default for Health {
@@ -40,23 +34,20 @@ impl Health {
     /// Live from now on, not ready.
     pub fn new() -> Self {
         let now = Instant::now();
-        let state = Err("protection was not yet read back from the kernel".to_owned());
-        Self {
-            start: now,
-            beat: AtomicU64::new(0),
-            readiness: Mutex::new(Readiness { at: now, state }),
-        }
+        let ready = Err("protection was not yet read back from the kernel".to_owned());
+        Self(Mutex::new(Signs { beat: now, looked_at: now, ready }))
     }
 
     /// The loop runs. To be called at least every second.
     pub fn beat(&self) {
-        self.beat_at(Instant::now());
+        self.signs().beat = Instant::now();
     }
 
     /// Records the protection read back from the kernel: ready, or why not. Also a
     /// [`beat`](Self::beat).
-    pub fn set_ready(&self, state: Result<(), String>) {
-        self.set_ready_at(state, Instant::now());
+    pub fn set_ready(&self, ready: Result<(), String>) {
+        let now = Instant::now();
+        *self.signs() = Signs { beat: now, looked_at: now, ready };
     }
 
     /// Whether the loop runs; else why this is doubted.
@@ -65,7 +56,11 @@ impl Health {
     ///
     /// The reason why the agent is not alive.
     pub fn live(&self) -> Result<(), String> {
-        self.live_at(Instant::now())
+        let silent = self.signs().beat.elapsed();
+        if silent <= LIVE_FOR {
+            return Ok(());
+        }
+        Err(format!("the agent's loop has not answered for {} s", silent.as_secs()))
     }
 
     /// Whether protection was read back from the kernel just now; else why not.
@@ -74,37 +69,17 @@ impl Health {
     ///
     /// The reason why the agent is not ready.
     pub fn ready(&self) -> Result<(), String> {
-        self.ready_at(Instant::now())
-    }
-
-    fn beat_at(&self, now: Instant) {
-        let since = now.saturating_duration_since(self.start).as_millis();
-        self.beat.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    fn set_ready_at(&self, state: Result<(), String>, now: Instant) {
-        self.beat_at(now);
-        *self.readiness.lock().unwrap_or_else(PoisonError::into_inner) =
-            Readiness { at: now, state };
-    }
-
-    fn live_at(&self, now: Instant) -> Result<(), String> {
-        let beat = Duration::from_millis(self.beat.load(Ordering::Relaxed));
-        let silent = now.saturating_duration_since(self.start).saturating_sub(beat);
-        if silent <= LIVE_FOR {
-            return Ok(());
-        }
-        Err(format!("the agent's loop has not answered for {} s", silent.as_secs()))
-    }
-
-    fn ready_at(&self, now: Instant) -> Result<(), String> {
-        let readiness = self.readiness.lock().unwrap_or_else(PoisonError::into_inner);
-        readiness.state.clone()?;
-        let age = now.saturating_duration_since(readiness.at);
+        let signs = self.signs();
+        signs.ready.clone()?;
+        let age = signs.looked_at.elapsed();
         if age <= READY_FOR {
             return Ok(());
         }
         Err(format!("protection was last read back from the kernel {} s ago", age.as_secs()))
+    }
+
+    fn signs(&self) -> MutexGuard<'_, Signs> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -112,26 +87,36 @@ impl Health {
 mod tests {
     use super::*;
 
+    /// Lets time pass for what was recorded.
+    fn pass(health: &Health, time: Duration) {
+        let mut signs = health.signs();
+        signs.beat -= time;
+        signs.looked_at -= time;
+    }
+
     #[test]
     fn live_for_five_seconds_after_a_beat() {
         let health = Health::new();
-        let start = health.start;
-        health.beat_at(start + Duration::from_secs(100));
-        assert_eq!(health.live_at(start + Duration::from_secs(105)), Ok(()));
-        let reason = health.live_at(start + Duration::from_secs(107)).unwrap_err();
+        pass(&health, Duration::from_secs(100));
+        health.beat();
+        pass(&health, Duration::from_secs(4));
+        assert_eq!(health.live(), Ok(()));
+        pass(&health, Duration::from_secs(3));
+        let reason = health.live().unwrap_err();
         assert_eq!(reason, "the agent's loop has not answered for 7 s");
     }
 
     #[test]
     fn ready_only_when_just_read_back() {
         let health = Health::new();
-        let start = health.start;
-        assert!(health.ready_at(start).unwrap_err().contains("not yet"));
-        health.set_ready_at(Ok(()), start + Duration::from_secs(10));
-        assert_eq!(health.ready_at(start + Duration::from_secs(12)), Ok(()));
-        assert!(health.ready_at(start + Duration::from_secs(13)).is_err());
-        health.set_ready_at(Err("eth0: gone".into()), start + Duration::from_secs(13));
-        assert_eq!(health.ready_at(start + Duration::from_secs(13)), Err("eth0: gone".to_owned()));
-        assert_eq!(health.live_at(start + Duration::from_secs(13)), Ok(()));
+        assert!(health.ready().unwrap_err().contains("not yet"));
+        health.set_ready(Ok(()));
+        pass(&health, Duration::from_secs(1));
+        assert_eq!(health.ready(), Ok(()));
+        pass(&health, Duration::from_secs(2));
+        assert!(health.ready().is_err());
+        health.set_ready(Err("eth0: gone".into()));
+        assert_eq!(health.ready(), Err("eth0: gone".to_owned()));
+        assert_eq!(health.live(), Ok(()));
     }
 }
