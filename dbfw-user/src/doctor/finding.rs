@@ -55,9 +55,12 @@ impl Finding {
     pub fn is_failure(&self) -> bool {
         matches!(self.state, State::Fail { .. })
     }
+}
 
+#[cfg(test)]
+impl Finding {
     /// Fix, if there is something to fix.
-    pub fn fix(&self) -> Option<&str> {
+    pub(super) fn fix(&self) -> Option<&str> {
         match &self.state {
             State::Ok => None,
             State::Warn { fix } | State::Fail { fix } => Some(fix),
@@ -65,7 +68,6 @@ impl Finding {
     }
 
     /// The word for its state.
-    #[cfg(test)]
     pub(super) fn state_name(&self) -> &'static str {
         match self.state {
             State::Ok => "ok",
