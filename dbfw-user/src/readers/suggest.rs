@@ -41,11 +41,11 @@ pub fn suggest(
     trusted: &dyn Fn(&str, IpAddr) -> bool,
 ) -> Suggestions {
     let mut by_database: BTreeMap<&str, Observed> = BTreeMap::new();
-    for seen in refused.all() {
-        if database.is_none_or(|database| database == seen.database)
-            && !trusted(seen.database, seen.source)
+    for (key, seen) in refused.all() {
+        if database.is_none_or(|database| database == &*key.database)
+            && !trusted(&key.database, key.source)
         {
-            by_database.entry(seen.database).or_default().insert(seen.source, seen.packets);
+            by_database.entry(&key.database).or_default().insert(key.source, seen.packets);
         }
     }
     let index = Index::new(inventory);

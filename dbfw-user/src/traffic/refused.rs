@@ -6,12 +6,14 @@ mod file;
 mod newcomers;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use dbfw_common::{Event, HOST, Reason};
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::drops::{self, Clock};
 use newcomers::Newcomers;
@@ -29,53 +31,43 @@ const MINUTES_A_DAY: i64 = 24 * 60;
 /// Ports remembered of one source.
 const MAX_PORTS: usize = 16;
 
-/// A refused source.
-#[derive(Clone, Copy, Debug)]
-pub struct Refused<'a> {
+/// A refused source of a database.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RefusedSource {
     /// The database it wanted.
-    pub database: &'a str,
+    pub database: Arc<str>,
     /// Its address.
     pub source: IpAddr,
+}
+
+/// The refusals of one source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
     /// First event.
-    pub first_seen: Timestamp,
+    first_seen: Timestamp,
     /// Last event.
-    pub last_seen: Timestamp,
+    last_seen: Timestamp,
     /// Packets, estimated from the sampled events.
     pub packets: u64,
-    /// The ports it wanted; the first 16.
-    pub ports: &'a BTreeSet<u16>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Key {
-    /// Index into `databases`.
-    database: u16,
-    source: IpAddr,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen {
-    first: Timestamp,
-    last: Timestamp,
-    packets: u64,
     /// Different minutes in which it was refused, halved for every day of silence but the first.
     minutes: u32,
+    /// The ports it wanted; the first 16.
     ports: BTreeSet<u16>,
 }
 
 impl Seen {
-    fn worth(&self, key: Key) -> Worth {
-        Worth { minutes: self.minutes, last: minute(self.last), key }
+    fn worth(&self, key: &RefusedSource) -> Worth {
+        Worth { minutes: self.minutes, last: minute(self.last_seen), key: key.clone() }
     }
 }
 
 /// Rank of a source: the least is forgotten first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Worth {
     minutes: u32,
     /// The minute of the last refusal.
     last: i64,
-    key: Key,
+    key: RefusedSource,
 }
 
 /// The sources refused for no other reason than that nobody trusts them, in observe mode and
@@ -89,8 +81,7 @@ struct Worth {
 /// scanners make room, and after 30 days a source is forgotten.
 #[derive(Clone, Debug, Default)]
 pub struct RefusedSources {
-    databases: Vec<String>,
-    seen: HashMap<Key, Seen>,
+    seen: BTreeMap<RefusedSource, Seen>,
     by_worth: BTreeSet<Worth>,
     newcomers: Newcomers,
     /// The day minutes last lost worth.
@@ -112,22 +103,22 @@ impl RefusedSources {
         }
         let now = clock.at(event.time);
         self.age(now);
-        let key = Key { database: self.database(database), source };
+        let key = RefusedSource { database: database.into(), source };
         let mut seen = match self.seen.remove(&key) {
             Some(seen) => {
-                self.by_worth.remove(&seen.worth(key));
+                self.by_worth.remove(&seen.worth(&key));
                 seen
             }
             None => {
-                let Some(minutes) = self.admit(key, now) else { return };
+                let Some(minutes) = self.admit(&key, now) else { return };
                 let ports = BTreeSet::new();
-                Seen { first: now, last: now, packets: 0, minutes, ports }
+                Seen { first_seen: now, last_seen: now, packets: 0, minutes, ports }
             }
         };
-        if minute(now) > minute(seen.last) {
+        if minute(now) > minute(seen.last_seen) {
             seen.minutes = seen.minutes.saturating_add(1);
         }
-        seen.last = seen.last.max(now);
+        seen.last_seen = seen.last_seen.max(now);
         seen.packets = seen.packets.saturating_add(event.weight);
         if seen.ports.len() < MAX_PORTS && event.port != 0 {
             seen.ports.insert(event.port);
@@ -137,7 +128,7 @@ impl RefusedSources {
     }
 
     /// In how many minutes a newcomer was refused; `None` if it is not let in yet.
-    fn admit(&mut self, key: Key, now: Timestamp) -> Option<u32> {
+    fn admit(&mut self, key: &RefusedSource, now: Timestamp) -> Option<u32> {
         if self.seen.len() < CAPACITY {
             return Some(1);
         }
@@ -150,19 +141,9 @@ impl RefusedSources {
         Some(2)
     }
 
-    fn keep(&mut self, key: Key, seen: Seen) {
-        self.by_worth.insert(seen.worth(key));
+    fn keep(&mut self, key: RefusedSource, seen: Seen) {
+        self.by_worth.insert(seen.worth(&key));
         self.seen.insert(key, seen);
-    }
-
-    fn database(&mut self, name: &str) -> u16 {
-        let known = self.databases.iter().position(|known| known == name);
-        let index = known.unwrap_or_else(|| {
-            self.databases.push(name.to_owned());
-            self.databases.len() - 1
-        });
-        // There are at most 64 at a time; what is configured no more is forgotten.
-        u16::try_from(index).unwrap_or(u16::MAX)
     }
 
     /// Once a day: forgets what is old, and halves the worth of who was silent.
@@ -172,57 +153,33 @@ impl RefusedSources {
             return;
         }
         let first_time = std::mem::replace(&mut self.aged_on, today) == 0;
-        self.seen.retain(|_, seen| now.duration_since(seen.last) < KEPT);
+        self.seen.retain(|_, seen| now.duration_since(seen.last_seen) < KEPT);
         for seen in self.seen.values_mut().filter(|_| !first_time) {
             // Who comes once a day loses nothing.
-            if minute(seen.last) / MINUTES_A_DAY + 1 < today {
+            if minute(seen.last_seen) / MINUTES_A_DAY + 1 < today {
                 seen.minutes = (seen.minutes / 2).max(1);
             }
         }
-        self.by_worth = self.seen.iter().map(|(key, seen)| seen.worth(*key)).collect();
+        self.by_worth = self.seen.iter().map(|(key, seen)| seen.worth(key)).collect();
     }
 
     /// Forgets what databases refused that are not among `names`.
     pub fn retain_databases<'n>(&mut self, names: impl IntoIterator<Item = &'n str>) {
         let names: BTreeSet<&str> = names.into_iter().collect();
-        if self.databases.iter().all(|known| names.contains(known.as_str())) {
-            return;
-        }
-        let before = std::mem::take(self);
-        self.aged_on = before.aged_on;
-        for (key, seen) in before.seen {
-            let database = before.databases.get(usize::from(key.database));
-            if let Some(name) = database.filter(|name| names.contains(name.as_str())) {
-                let key = Key { database: self.database(name), source: key.source };
-                self.keep(key, seen);
-            }
-        }
-        self.dirty = true;
+        let before = self.seen.len();
+        self.seen.retain(|key, _| names.contains(&*key.database));
+        self.by_worth.retain(|worth| names.contains(&*worth.key.database));
+        self.dirty |= self.seen.len() < before;
     }
 
     /// Time of the first refusal that is remembered.
     pub fn since(&self) -> Option<Timestamp> {
-        self.seen.values().map(|seen| seen.first).min()
+        self.seen.values().map(|seen| seen.first_seen).min()
     }
 
     /// Every one of them, by database and address.
-    pub fn all(&self) -> impl Iterator<Item = Refused<'_>> {
-        let sorted: BTreeMap<(&str, IpAddr), &Seen> = self
-            .seen
-            .iter()
-            .filter_map(|(key, seen)| {
-                let database = self.databases.get(usize::from(key.database))?;
-                Some(((database.as_str(), key.source), seen))
-            })
-            .collect();
-        sorted.into_iter().map(|((database, source), seen)| Refused {
-            database,
-            source,
-            first_seen: seen.first,
-            last_seen: seen.last,
-            packets: seen.packets,
-            ports: &seen.ports,
-        })
+    pub fn all(&self) -> impl Iterator<Item = (&RefusedSource, &Seen)> {
+        self.seen.iter()
     }
 
     /// Whether there is something that [`RefusedSources::to_json`] was not asked for since

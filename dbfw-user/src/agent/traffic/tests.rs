@@ -46,7 +46,7 @@ fn drops_are_ranked_suggested_and_followed() {
         std::iter::from_fn(|| follower.try_recv().ok()).map(|event| event.database).collect();
     assert_eq!(followed, ["orders", "#9"]);
     assert_eq!(top(&traffic), ["orders", "#9"]);
-    let suggested: Vec<&str> = traffic.refused().all().map(|seen| seen.database).collect();
+    let suggested: Vec<&str> = traffic.refused().all().map(|(key, _)| &*key.database).collect();
     assert_eq!(suggested, ["orders"], "an id without a database cannot be suggested for");
 
     traffic.forget_id(1);

@@ -1,11 +1,8 @@
 //! The file of the refused sources.
 
-use std::{collections::BTreeSet, net::IpAddr};
-
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{CAPACITY, Key, MAX_PORTS, RefusedSources, Seen};
+use super::{CAPACITY, MAX_PORTS, RefusedSource, RefusedSources, Seen};
 
 const FORMAT: u32 = 1;
 
@@ -36,13 +33,10 @@ struct File {
 
 #[derive(Serialize, Deserialize)]
 struct Source {
-    database: String,
-    source: IpAddr,
-    first_seen: Timestamp,
-    last_seen: Timestamp,
-    packets: u64,
-    minutes: u32,
-    ports: BTreeSet<u16>,
+    #[serde(flatten)]
+    key: RefusedSource,
+    #[serde(flatten)]
+    seen: Seen,
 }
 
 impl RefusedSources {
@@ -52,23 +46,8 @@ impl RefusedSources {
     ///
     /// The sources have no form as JSON.
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut sources: Vec<Source> = self
-            .seen
-            .iter()
-            .filter_map(|(key, seen)| {
-                Some(Source {
-                    database: self.databases.get(usize::from(key.database))?.clone(),
-                    source: key.source,
-                    first_seen: seen.first,
-                    last_seen: seen.last,
-                    packets: seen.packets,
-                    minutes: seen.minutes,
-                    ports: seen.ports.clone(),
-                })
-            })
-            .collect();
-        sources.sort_unstable_by(|a, b| (&a.database, a.source).cmp(&(&b.database, b.source)));
-        serde_json::to_vec(&File { format: FORMAT, sources })
+        let sources = self.all().map(|(key, seen)| Source { key: key.clone(), seen: seen.clone() });
+        serde_json::to_vec(&File { format: FORMAT, sources: sources.collect() })
     }
 
     /// Reads a text of [`RefusedSources::to_json`].
@@ -83,18 +62,12 @@ impl RefusedSources {
         }
         let file: File = serde_json::from_slice(text)?;
         let mut read = Self::default();
-        for source in file.sources.into_iter().take(CAPACITY) {
-            let key = Key { database: read.database(&source.database), source: source.source };
-            if source.source != source.source.to_canonical() || read.seen.contains_key(&key) {
+        for Source { key, mut seen } in file.sources.into_iter().take(CAPACITY) {
+            if key.source != key.source.to_canonical() || read.seen.contains_key(&key) {
                 continue;
             }
-            let seen = Seen {
-                first: source.first_seen.min(source.last_seen),
-                last: source.last_seen,
-                packets: source.packets,
-                minutes: source.minutes,
-                ports: source.ports.into_iter().filter(|port| *port != 0).take(MAX_PORTS).collect(),
-            };
+            seen.first_seen = seen.first_seen.min(seen.last_seen);
+            seen.ports = seen.ports.into_iter().filter(|port| *port != 0).take(MAX_PORTS).collect();
             read.keep(key, seen);
         }
         Ok(read)

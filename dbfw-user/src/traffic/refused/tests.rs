@@ -56,12 +56,12 @@ fn nth(n: u32) -> String {
 }
 
 fn knows(refused: &RefusedSources, source: &str) -> bool {
-    refused.all().any(|seen| seen.source.to_string() == source)
+    refused.all().any(|(key, _)| key.source.to_string() == source)
 }
 
 fn check(refused: &RefusedSources) {
     assert!(refused.seen.len() <= CAPACITY);
-    let worth: BTreeSet<_> = refused.seen.iter().map(|(key, seen)| seen.worth(*key)).collect();
+    let worth: BTreeSet<_> = refused.seen.iter().map(|(key, seen)| seen.worth(key)).collect();
     assert_eq!(worth, refused.by_worth);
 }
 
@@ -75,12 +75,11 @@ fn an_observed_source_is_remembered_as_a_dropped_one_is() {
     (observed.reason, observed.port) = (Reason::Backstop as u8, 6432);
     refused.add("orders", &observed, &clock());
     refused.add("reports", &event("2001:db8::7", 40), &clock());
-    let all: Vec<_> = refused.all().collect();
-    assert_eq!(all.len(), 2);
-    assert_eq!((all[0].database, all[0].packets), ("orders", 6));
-    assert_eq!((all[0].first_seen, all[0].last_seen), (at(30), at(50)));
-    assert_eq!(Vec::from_iter(all[0].ports.iter().copied()), [5432, 6432]);
-    assert_eq!((all[1].database, all[1].packets), ("reports", 3));
+    let [(first, seen), (second, other)] = refused.all().collect::<Vec<_>>()[..] else { panic!() };
+    assert_eq!((&*first.database, seen.packets), ("orders", 6));
+    assert_eq!((seen.first_seen, seen.last_seen), (at(30), at(50)));
+    assert_eq!(Vec::from_iter(seen.ports.iter().copied()), [5432, 6432]);
+    assert_eq!((&*second.database, other.packets), ("reports", 3));
     assert_eq!(refused.since(), Some(at(30)));
     assert!(refused.dirty());
     check(&refused);
@@ -121,7 +120,7 @@ fn a_flood_of_strangers_pushes_out_nobody_who_keeps_coming() {
     assert_eq!(refused.seen.len(), CAPACITY);
     assert!((0..200).all(|n| knows(&refused, &regular(n))));
     assert!(knows(&refused, "198.51.100.1"), "a newcomer that comes back is taken in");
-    assert!(refused.all().filter(|seen| seen.packets == 3).count() >= CAPACITY - 202);
+    assert!(refused.all().filter(|(_, seen)| seen.packets == 3).count() >= CAPACITY - 202);
 }
 
 #[test]
@@ -176,7 +175,7 @@ fn it_survives_a_restart() {
     assert!(!read.dirty());
     assert_eq!(read.to_json().unwrap(), text);
     add(&mut read, "10.0.0.1", 130);
-    let seen = read.all().next().unwrap();
+    let (_, seen) = read.all().next().unwrap();
     assert_eq!((seen.packets, seen.first_seen), (9, at(0)));
     assert_eq!(read.by_worth.last().map(|worth| worth.minutes), Some(3));
 }
@@ -202,7 +201,7 @@ fn a_damaged_file_is_an_error_and_a_huge_one_bounded() {
     let read = RefusedSources::from_json(document.to_string().as_bytes()).unwrap();
     check(&read);
     assert_eq!(read.seen.len(), 2048);
-    assert!(read.all().all(|seen| seen.ports.len() == MAX_PORTS));
+    assert!(read.all().all(|(_, seen)| seen.ports.len() == MAX_PORTS));
 }
 
 #[test]
@@ -214,7 +213,7 @@ fn databases_that_are_gone_are_forgotten() {
     refused.retain_databases(["orders", "reports"]);
     assert!(!refused.dirty());
     refused.retain_databases(["reports", "new"]);
-    let left: Vec<_> = refused.all().map(|seen| (seen.database, seen.source)).collect();
+    let left: Vec<_> = refused.all().map(|(key, _)| (&*key.database, key.source)).collect();
     assert_eq!(left, [("reports", "10.0.0.2".parse().unwrap())]);
     check(&refused);
 }
