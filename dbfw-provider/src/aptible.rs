@@ -44,6 +44,9 @@ use crate::{
 /// Bytes an answer may have; a document of an endpoint has some thousand.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// Aptible's own address of the API.
+pub const API_URL: &str = "https://api.aptible.com";
+
 /// Settings of [`Aptible`]: `[aptible]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AptibleConfig {
@@ -55,6 +58,17 @@ pub struct AptibleConfig {
     pub http: HttpConfig,
     /// Interval of the requests for lists.
     pub poll: Duration,
+}
+
+impl Default for AptibleConfig {
+    fn default() -> Self {
+        Self {
+            api_url: Url::parse(API_URL).expect("a constant that is a URL"),
+            token: TokenSource::Credential("aptible-token".to_owned()),
+            http: HttpConfig::default(),
+            poll: Duration::from_secs(60),
+        }
+    }
 }
 
 /// Keeps the lists of endpoints fresh.

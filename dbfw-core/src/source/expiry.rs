@@ -41,7 +41,7 @@ impl Expiry {
     ///
     /// # Errors
     /// A time that no clock shows.
-    pub fn of(time: DateTime, offset: Offset) -> Result<Self, ParseError> {
+    fn of(time: DateTime, offset: Offset) -> Result<Self, ParseError> {
         if time.year() >= FOREVER {
             return Ok(Self::Never);
         }
@@ -52,7 +52,7 @@ impl Expiry {
     }
 
     /// The error for a text that is no time, or one that no calendar and clock have.
-    pub fn no_time(text: &str) -> ParseError {
+    fn no_time(text: &str) -> ParseError {
         ParseError::new(
             format!("{:?} is not an RFC 3339 time", excerpt(text)),
             r#"write a time with its offset, as in "2026-12-01T00:00:00Z", or "never""#,
@@ -60,7 +60,7 @@ impl Expiry {
     }
 
     /// The error for a text that is a time without an offset from UTC.
-    pub fn no_offset(text: &str, time: DateTime) -> ParseError {
+    fn no_offset(text: &str, time: DateTime) -> ParseError {
         ParseError::new(
             format!("{:?} does not say of which offset from UTC it is", excerpt(text)),
             format!(

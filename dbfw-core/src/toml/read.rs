@@ -166,17 +166,20 @@ impl<'d> Table<'d> {
     }
 
     /// Sets `setting` to the result of `read` for the value of a key, if the key is there and
-    /// its value good. Returns the place of that value.
+    /// its value good. What an earlier file says of it, and the warnings about that, are gone.
     pub fn set<T>(
         &mut self,
         name: &'static str,
         setting: &mut T,
         report: &mut Report,
         read: impl FnOnce(&Value<'d>, &mut Report) -> Option<T>,
-    ) -> Option<Place> {
-        let value = self.take(name)?;
-        *setting = read(&value, report)?;
-        Some(value.place())
+    ) {
+        let Some(value) = self.take(name) else { return };
+        report.reset(&value.key);
+        if let Some(good) = read(&value, report) {
+            *setting = good;
+            report.set(value.place());
+        }
     }
 
     /// The place of its beginning.
@@ -275,6 +278,19 @@ impl<'d> Value<'d> {
         let (doc, key) = (self.doc, self.key.clone());
         let element = move |(i, value)| Value::new(doc, value, format!("{key}[{i}]"));
         Some(array.iter().enumerate().map(element))
+    }
+
+    /// The array it must be, each element by `read`; `None`, with all their problems, if one has
+    /// a problem.
+    pub fn list<T>(
+        &self,
+        fix: &str,
+        report: &mut Report,
+        mut read: impl FnMut(&Value<'d>, &mut Report) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        // In two steps: collecting into an Option would stop at the first problem.
+        let list: Vec<_> = self.array(fix, report)?.map(|value| read(&value, report)).collect();
+        list.into_iter().collect()
     }
 
     /// The table it must be.

@@ -1,6 +1,6 @@
 //! Problems and warnings of a file, with their places.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use super::problem::{Problem, Problems};
 
@@ -38,6 +38,8 @@ pub struct Report {
     warnings: Vec<Problem>,
     /// Problems beyond those kept.
     more: usize,
+    /// Place of every setting by its key, in the last file that has it.
+    set: HashMap<String, Place>,
 }
 
 impl Report {
@@ -55,6 +57,22 @@ impl Report {
         if self.warnings.len() < MAX_KEPT {
             self.warnings.push(entry(place, message.into(), fix.into()));
         }
+    }
+
+    /// Forgets the warnings about a setting, which a later file sets anew.
+    pub(super) fn reset(&mut self, key: &str) {
+        let elements = format!("{key}[");
+        self.warnings.retain(|told| told.key != key && !told.key.starts_with(&elements));
+    }
+
+    /// Takes note of where a setting was set.
+    pub(super) fn set(&mut self, place: Place) {
+        self.set.insert(place.key.clone(), place);
+    }
+
+    /// The place of a setting in the last file that has it.
+    pub fn place_of(&self, key: &str) -> Option<Place> {
+        self.set.get(key).cloned()
     }
 
     /// Whether nothing is wrong so far.

@@ -1,13 +1,6 @@
 //! Trusted sources as the configuration and TOML lists write them.
 
-use jiff::{
-    civil::{Date, Time},
-    tz::Offset,
-};
-use toml::{
-    de::DeValue,
-    value::{Datetime, Offset as TomlOffset},
-};
+use toml::{de::DeValue, value::Datetime};
 
 use super::{
     read::{Table, Value},
@@ -95,7 +88,7 @@ fn description(value: &Value<'_>, report: &mut Report) -> Option<String> {
 fn expires_at(value: &Value<'_>, report: &mut Report) -> Option<Expiry> {
     let read = match value.get() {
         DeValue::String(written) => written.parse(),
-        DeValue::Datetime(datetime) => of_toml(datetime),
+        DeValue::Datetime(datetime) => of_toml(*datetime),
         _ => {
             value.mismatch("a date with time and offset", EXPIRES_FIX, report);
             return None;
@@ -105,34 +98,10 @@ fn expires_at(value: &Value<'_>, report: &mut Report) -> Option<Expiry> {
         .ok()
 }
 
-/// A date of TOML, which has forms that RFC 3339 does not have.
-fn of_toml(datetime: &Datetime) -> Result<Expiry, ParseError> {
-    let text = datetime.to_string();
-    let no_time = || Expiry::no_time(&text);
-    let Datetime { date: Some(date), time, offset } = datetime else { return Err(no_time()) };
-    let (year, month, day) = (date.year.try_into(), date.month.try_into(), date.day.try_into());
-    let (Ok(year), Ok(month), Ok(day)) = (year, month, day) else { return Err(no_time()) };
-    let date = Date::new(year, month, day).map_err(|_| no_time())?;
-    let Some(time) = time else {
-        return Err(Expiry::no_offset(&text, date.at(0, 0, 0, 0)));
-    };
-    // A leap second ends when the second before it does, as in jiff.
-    let second = time.second.unwrap_or(0).min(59);
-    let nanosecond = time.nanosecond.unwrap_or(0);
-    let number = |n: u8| i8::try_from(n).unwrap_or(i8::MAX);
-    let clock = Time::new(
-        number(time.hour),
-        number(time.minute),
-        number(second),
-        i32::try_from(nanosecond).unwrap_or(i32::MAX),
-    );
-    let time = date.to_datetime(clock.map_err(|_| no_time())?);
-    let offset = match offset {
-        Some(TomlOffset::Z) => Offset::UTC,
-        Some(TomlOffset::Custom { minutes }) => {
-            Offset::from_seconds(i32::from(*minutes) * 60).map_err(|_| no_time())?
-        }
-        None => return Err(Expiry::no_offset(&text, time)),
-    };
-    Expiry::of(time, offset)
+/// A date of TOML 1.1, which needs no seconds.
+fn of_toml(mut datetime: Datetime) -> Result<Expiry, ParseError> {
+    if let Some(time) = &mut datetime.time {
+        time.second.get_or_insert(0);
+    }
+    datetime.to_string().parse()
 }

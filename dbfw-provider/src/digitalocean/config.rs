@@ -6,6 +6,9 @@ use url::Url;
 
 use crate::{budget::RequestLimits, http::HttpConfig, secret::TokenSource};
 
+/// DigitalOcean's own address of the API.
+pub const API_URL: &str = "https://api.digitalocean.com";
+
 /// Settings of [`super::DigitalOcean`]: `[digitalocean]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DigitalOceanConfig {
@@ -24,6 +27,21 @@ pub struct DigitalOceanConfig {
     pub pod_subnets: bool,
     /// The request budget.
     pub limits: RequestLimits,
+}
+
+impl Default for DigitalOceanConfig {
+    fn default() -> Self {
+        Self {
+            api_url: Url::parse(API_URL).expect("a constant that is a URL"),
+            token: TokenSource::Credential("do-token".to_owned()),
+            http: HttpConfig::default(),
+            poll: Duration::from_secs(15),
+            addresses: AddressKinds { private: true, public: true, v6: true },
+            pod_subnets: false,
+            // What DigitalOcean allows a token.
+            limits: RequestLimits { per_hour: 5000, per_minute: 250 },
+        }
+    }
 }
 
 /// Which addresses of a droplet or node count.

@@ -35,7 +35,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
-pub use self::config::{AddressKinds, DigitalOceanConfig};
+pub use self::config::{API_URL, AddressKinds, DigitalOceanConfig};
 use self::{
     api::{Api, lock},
     cursor::Cursor,

@@ -9,40 +9,24 @@ use dbfw_core::{
     source::SourceType,
     toml::{Document, Place, Problems, Report, Table, utf8},
 };
-use dbfw_provider::{
-    feed::FeedsConfig,
-    fs::{OpenError, read_file},
-};
+use dbfw_provider::fs::{OpenError, read_file};
 use jiff::Timestamp;
 
 use super::{
     tables::{
-        agent::Agent,
-        aptible::Aptible,
+        agent::{read_agent, warn_max_stale},
+        aptible::{APTIBLE, read_aptible},
         database::{Draft, read_database},
-        digitalocean::DigitalOcean,
-        dns::Dns,
+        digitalocean::{DIGITALOCEAN, read_digitalocean},
+        dns::{check_dns, read_dns},
         feeds::read_feeds,
     },
     types::{AgentConfig, Config, ConfigFile},
-    validate::{Providers, check_databases, check_providers, warn_sources},
+    validate::{check_databases, check_providers, warn_sources},
 };
 
 /// Largest configuration file in bytes.
 const MAX_FILE: u64 = 16 << 20;
-
-/// Settings of the files read so far.
-#[derive(Debug, Default)]
-struct Sections {
-    agent: Agent,
-    /// `None`: no file has the table.
-    digitalocean: Option<DigitalOcean>,
-    /// Likewise.
-    aptible: Option<Aptible>,
-    feeds: FeedsConfig,
-    dns: Dns,
-    databases: Vec<Draft>,
-}
 
 /// Reads the configuration in `path` and in `conf.d/*.toml` beside it.
 ///
@@ -83,11 +67,11 @@ fn assemble(
     mut complete: bool,
     mut report: Report,
 ) -> Result<Config, Problems> {
-    let mut sections = Sections::default();
+    let mut config = Config::default();
+    let mut drafts = Vec::new();
     for file in &files {
-        complete &= read_sections(file, &mut sections, &mut report).is_some();
+        complete &= read_tables(file, &mut config, &mut drafts, &mut report).is_some();
     }
-    let Sections { agent, digitalocean, aptible, feeds, dns, databases: drafts } = sections;
     // A file that could not be read may have had the databases.
     if drafts.is_empty() && complete && report.is_clean() {
         let fix = "add one that begins with [[database]]";
@@ -96,44 +80,40 @@ fn assemble(
     check_databases(&drafts, &mut report);
     // Or the tables that they need.
     if complete {
-        let here = Providers { digitalocean: digitalocean.is_some(), aptible: aptible.is_some() };
-        check_providers(&drafts, here, &feeds.http, &mut report);
+        check_providers(&drafts, &config, &mut report);
     }
-    let digitalocean = digitalocean.and_then(|table| table.finish(&mut report));
-    let aptible = aptible.and_then(|table| table.finish(&mut report));
-    let dns = dns.finish(&mut report);
+    if let Some(table) = &config.digitalocean {
+        DIGITALOCEAN.check(&table.api_url, &table.http, &mut report);
+    }
+    if let Some(table) = &config.aptible {
+        APTIBLE.check(&table.api_url, &table.http, &mut report);
+    }
+    check_dns(&config.dns, &mut report);
     let feed = drafts
         .iter()
         .flat_map(|draft| &draft.config.trusted_sources)
         .find(|source| source.kind() == SourceType::Feed);
     let polls = [
-        digitalocean.as_ref().map(|config| ("[digitalocean]", config.poll)),
-        aptible.as_ref().map(|config| ("[aptible]", config.poll)),
-        feed.map(|_| ("[feeds]", feeds.poll)),
+        config.digitalocean.as_ref().map(|table| ("[digitalocean]", table.poll)),
+        config.aptible.as_ref().map(|table| ("[aptible]", table.poll)),
+        feed.map(|_| ("[feeds]", config.feeds.poll)),
     ];
-    agent.warn(polls.into_iter().flatten(), &mut report);
+    warn_max_stale(&config.agent, polls.into_iter().flatten(), &mut report);
     let now = Timestamp::now();
     for draft in &drafts {
         warn_sources(draft, now, &mut report);
     }
 
-    let warnings = report.finish(path)?;
-    Ok(Config {
-        agent: agent.config,
-        databases: drafts.into_iter().map(|draft| draft.config).collect(),
-        digitalocean,
-        aptible,
-        feeds,
-        dns,
-        files,
-        warnings,
-    })
+    config.warnings = report.finish(path)?;
+    config.databases = drafts.into_iter().map(|draft| draft.config).collect();
+    config.files = files;
+    Ok(config)
 }
 
 /// `[agent]` as far as it can be made out, for commands that only need to know where things
 /// are: what is missing, unreadable or wrong has its default.
 pub fn agent_section(path: &Path) -> AgentConfig {
-    let mut agent = Agent::default();
+    let mut agent = AgentConfig::default();
     let mut ignored = Report::default();
     for file in file_names(path, &mut ignored) {
         let Ok(content) = read_file(&file, MAX_FILE) else { continue };
@@ -141,10 +121,10 @@ pub fn agent_section(path: &Path) -> AgentConfig {
         let document = Document::parse_lenient(&file, &text);
         let section = document.root().take("agent");
         if let Some(table) = section.and_then(|value| value.table("", &mut ignored)) {
-            agent.read(table, &mut ignored);
+            read_agent(&mut agent, table, &mut ignored);
         }
     }
-    agent.config
+    agent
 }
 
 /// The main file, and the files in `conf.d` beside it by name.
@@ -182,26 +162,30 @@ fn read_text(file: &Path, is_main: bool, report: &mut Report) -> Option<String> 
 }
 
 /// Takes in what one file says; `None` if it is no TOML.
-fn read_sections(file: &ConfigFile, sections: &mut Sections, report: &mut Report) -> Option<()> {
+fn read_tables(
+    file: &ConfigFile,
+    config: &mut Config,
+    databases: &mut Vec<Draft>,
+    report: &mut Report,
+) -> Option<()> {
     let document = Document::parse(&file.path, &file.text, report)?;
     let mut root = document.root();
 
-    section(&mut root, "agent", report, |table, report| sections.agent.read(table, report));
+    let Config { agent, digitalocean, aptible, feeds, dns, .. } = config;
+    section(&mut root, "agent", report, |table, report| read_agent(agent, table, report));
     if let Some(value) = root.take("database")
         && let Some(elements) = value.array("begin each database with [[database]]", report)
     {
-        let drafts = elements.filter_map(|element| read_database(element, report));
-        sections.databases.extend(drafts);
+        databases.extend(elements.filter_map(|element| read_database(element, report)));
     }
-    let Sections { digitalocean, aptible, feeds, dns, .. } = sections;
     section(&mut root, "digitalocean", report, |table, report| {
-        digitalocean.get_or_insert_default().read(table, report);
+        read_digitalocean(digitalocean.get_or_insert_default(), table, report);
     });
     section(&mut root, "aptible", report, |table, report| {
-        aptible.get_or_insert_default().read(table, report);
+        read_aptible(aptible.get_or_insert_default(), table, report);
     });
     section(&mut root, "feeds", report, |table, report| read_feeds(feeds, table, report));
-    section(&mut root, "dns", report, |table, report| dns.read(table, report));
+    section(&mut root, "dns", report, |table, report| read_dns(dns, table, report));
     root.finish(report);
     Some(())
 }

@@ -18,7 +18,7 @@ use glob::Pattern;
 use serde::{Deserialize, Serialize};
 
 /// A configuration in which nothing is left to check.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     /// The agent itself.
     pub agent: AgentConfig,

@@ -1,6 +1,6 @@
 //! Checks over all databases, and warnings about what is hardly meant.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{collections::HashMap, ptr};
 
 use dbfw_common::MAX_DATABASES;
 use dbfw_core::{
@@ -11,9 +11,9 @@ use dbfw_core::{
 use dbfw_provider::http::HttpConfig;
 use jiff::Timestamp;
 
-use super::tables::{
-    database::Draft,
-    http::{APTIBLE_TOKEN, DIGITALOCEAN_TOKEN},
+use super::{
+    tables::{aptible::APTIBLE, database::Draft, digitalocean::DIGITALOCEAN, http::Api},
+    types::Config,
 };
 
 /// Checks names and ports against each other.
@@ -22,34 +22,19 @@ pub(super) fn check_databases(drafts: &[Draft], report: &mut Report) {
     let mut ports = HashMap::new();
     for draft in drafts {
         if let Some(place) = &draft.name {
-            match names.entry(draft.config.name.as_str()) {
-                Entry::Vacant(free) => {
-                    free.insert(place);
-                }
-                Entry::Occupied(first) => {
-                    let message = format!(
-                        "{:?} is already the name of a database ({})",
-                        draft.config.name,
-                        at(first.get())
-                    );
-                    report.problem(place, message, "choose another");
-                }
+            let name = &draft.config.name;
+            let first = *names.entry(name.as_str()).or_insert(place);
+            if !ptr::eq(first, place) {
+                let message = format!("{name:?} is already the name of a database ({})", at(first));
+                report.problem(place, message, "choose another");
             }
         }
         for (port, place) in draft.config.ports.iter().zip(&draft.ports) {
-            match ports.entry(*port) {
-                Entry::Vacant(free) => {
-                    free.insert(place);
-                }
-                Entry::Occupied(first) => {
-                    let first = first.get();
-                    let message = format!(
-                        "{port} already belongs to a database ({}, {})",
-                        first.key,
-                        at(first)
-                    );
-                    report.problem(place, message, "give each port to one database");
-                }
+            let first = *ports.entry(*port).or_insert(place);
+            if !ptr::eq(first, place) {
+                let (key, at) = (&first.key, at(first));
+                let message = format!("{port} already belongs to a database ({key}, {at})");
+                report.problem(place, message, "give each port to one database");
             }
         }
     }
@@ -62,47 +47,32 @@ pub(super) fn check_databases(drafts: &[Draft], report: &mut Report) {
     }
 }
 
-/// Which providers have a table.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Providers {
-    pub(super) digitalocean: bool,
-    pub(super) aptible: bool,
-}
-
 /// Checks that whatever has to be asked for can be asked for.
-pub(super) fn check_providers(
-    drafts: &[Draft],
-    here: Providers,
-    feeds: &HttpConfig,
-    report: &mut Report,
-) {
+pub(super) fn check_providers(drafts: &[Draft], config: &Config, report: &mut Report) {
+    let has_digitalocean = config.digitalocean.is_some();
     for draft in drafts {
         if let (Some(provider), Some(place)) = (&draft.config.provider, &draft.provider) {
-            let (there, what, table, token_file) = match provider {
-                ListId::File(_) => continue,
-                ListId::DigitalOcean(_) => {
-                    (here.digitalocean, "the list of a cluster", "digitalocean", DIGITALOCEAN_TOKEN)
+            match provider {
+                ListId::DigitalOcean(_) if !has_digitalocean => {
+                    missing(place, "the list of a cluster", &DIGITALOCEAN, report);
                 }
-                ListId::Aptible(_) => {
-                    (here.aptible, "the list of an endpoint", "aptible", APTIBLE_TOKEN)
+                ListId::Aptible(_) if config.aptible.is_none() => {
+                    missing(place, "the list of an endpoint", &APTIBLE, report);
                 }
-            };
-            if !there {
-                missing(place, what, table, token_file, report);
+                ListId::File(_) | ListId::DigitalOcean(_) | ListId::Aptible(_) => {}
             }
         }
         for (source, place) in draft.config.trusted_sources.iter().zip(&draft.sources) {
             match source.kind() {
                 SourceType::IpAddr | SourceType::Dns => {}
-                SourceType::Feed => check_feed(source, place, feeds, report),
+                SourceType::Feed => check_feed(source, place, &config.feeds.http, report),
                 SourceType::Droplet
                 | SourceType::K8s
                 | SourceType::Tag
                 | SourceType::App
                 | SourceType::Vpc => {
-                    if !here.digitalocean {
-                        let shown = shortened(&source.to_string());
-                        missing(place, &shown, "digitalocean", DIGITALOCEAN_TOKEN, report);
+                    if !has_digitalocean {
+                        missing(place, &shortened(&source.to_string()), &DIGITALOCEAN, report);
                     }
                 }
             }
@@ -110,7 +80,8 @@ pub(super) fn check_providers(
     }
 }
 
-fn missing(place: &Place, what: &str, table: &str, token_file: &str, report: &mut Report) {
+fn missing(place: &Place, what: &str, api: &Api, report: &mut Report) {
+    let Api { table, token_file, .. } = api;
     report.problem(
         place,
         format!("{what} needs the table [{table}], which is missing"),
@@ -143,14 +114,10 @@ pub(super) fn warn_sources(draft: &Draft, now: Timestamp, report: &mut Report) {
     let mut seen = HashMap::new();
     for (source, place) in config.trusted_sources.iter().zip(&draft.sources) {
         let shown = shortened(&source.to_string());
-        match seen.entry(identity(source)) {
-            Entry::Vacant(free) => {
-                free.insert(place);
-            }
-            Entry::Occupied(first) => {
-                let message = format!("{shown} is already listed ({})", at(first.get()));
-                report.warning(place, message, "remove one");
-            }
+        let first = *seen.entry(identity(source)).or_insert(place);
+        if !ptr::eq(first, place) {
+            let message = format!("{shown} is listed already ({})", at(first));
+            report.warning(place, message, "remove one");
         }
         if prefixes(source).iter().any(|prefix| prefix.len() == 0) {
             report.warning(

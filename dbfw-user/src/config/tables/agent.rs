@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use dbfw_core::toml::{Place, Report, Table, Value, quoted, shown};
+use dbfw_core::toml::{Report, Table, Value, quoted, shown};
 use dbfw_datapath::{
     Attach, Interfaces,
     interfaces::{Unmatchable, is_glob},
@@ -41,87 +41,60 @@ impl Default for AgentConfig {
     }
 }
 
-/// `[agent]` of all files: a later file's value replaces an earlier one's.
-#[derive(Debug, Default)]
-pub(crate) struct Agent {
-    pub(crate) config: AgentConfig,
-    metrics_place: Option<Place>,
-    max_stale_place: Option<Place>,
-    /// Names in `interfaces` that can match nothing.
-    unmatchable: Vec<(Place, String, Unmatchable)>,
+/// Reads the table of one file; a later file's value replaces an earlier one's.
+pub(crate) fn read_agent(config: &mut AgentConfig, mut table: Table<'_>, report: &mut Report) {
+    table.set("interfaces", &mut config.interfaces, report, interfaces);
+    table.set("attach", &mut config.attach, report, |value, report| {
+        let words = Attach::ALL.map(|attach| (attach.as_str(), attach));
+        value.word(&words, "an attach mode", report)
+    });
+    table.set("backstop", &mut config.backstop, report, Value::boolean);
+    table.set("exempt_interfaces", &mut config.exempt_interfaces, report, |value, report| {
+        let fix = r#"write ["docker0"]"#;
+        value.list(fix, report, |element, report| glob(element, fix, report))
+    });
+    table.set("fragments", &mut config.fragments, report, |value, report| {
+        let words = [("pass", Fragments::Pass), ("drop", Fragments::Drop)];
+        value.word(&words, "a way to treat fragments", report)
+    });
+    table.set("metrics_listen", &mut config.metrics_listen, report, metrics_listen);
+    for (name, directory, example) in [
+        ("state_dir", &mut config.state_dir, "/var/lib/dbfw"),
+        ("run_dir", &mut config.run_dir, "/run/dbfw"),
+        ("pin_dir", &mut config.pin_dir, "/sys/fs/bpf/dbfw"),
+    ] {
+        table.set(name, directory, report, |value, report| value.path(example, report));
+    }
+    table.set("events_per_second", &mut config.events_per_second, report, |value, report| {
+        value.integer(0..=100_000, "a possible rate", report)
+    });
+    table.set("gone_after", &mut config.gone_after, report, |value, report| {
+        value.duration(Duration::ZERO..=DAY, "a possible delay", report)
+    });
+    table.set("max_stale", &mut config.max_stale, report, max_stale);
+    table.finish(report);
 }
 
-impl Agent {
-    /// Reads the table of one file.
-    pub(crate) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
-        let config = &mut self.config;
-        table.set("interfaces", &mut config.interfaces, report, |value, report| {
-            self.unmatchable = unmatchable(value);
-            interfaces(value, report)
-        });
-        table.set("attach", &mut config.attach, report, |value, report| {
-            let words = Attach::ALL.map(|attach| (attach.as_str(), attach));
-            value.word(&words, "an attach mode", report)
-        });
-        table.set("backstop", &mut config.backstop, report, Value::boolean);
-        table.set("exempt_interfaces", &mut config.exempt_interfaces, report, |value, report| {
-            globs(value, r#"write ["docker0"]"#, report)
-        });
-        table.set("fragments", &mut config.fragments, report, |value, report| {
-            let words = [("pass", Fragments::Pass), ("drop", Fragments::Drop)];
-            value.word(&words, "a way to treat fragments", report)
-        });
-        let place = table.set("metrics_listen", &mut config.metrics_listen, report, metrics_listen);
-        self.metrics_place = place.or(self.metrics_place.take());
-        for (name, directory, example) in [
-            ("state_dir", &mut config.state_dir, "/var/lib/dbfw"),
-            ("run_dir", &mut config.run_dir, "/run/dbfw"),
-            ("pin_dir", &mut config.pin_dir, "/sys/fs/bpf/dbfw"),
-        ] {
-            table.set(name, directory, report, |value, report| value.path(example, report));
-        }
-        table.set("events_per_second", &mut config.events_per_second, report, |value, report| {
-            value.integer(0..=100_000, "a possible rate", report)
-        });
-        table.set("gone_after", &mut config.gone_after, report, |value, report| {
-            value.duration(Duration::ZERO..=DAY, "a possible delay", report)
-        });
-        let place = table.set("max_stale", &mut config.max_stale, report, max_stale);
-        self.max_stale_place = place.or(self.max_stale_place.take());
-        table.finish(report);
-    }
-
-    /// Warns about the settings of all files together. `polls` are the tables whose lists and
-    /// sources can become stale, each with its interval.
-    pub(crate) fn warn<'t>(
-        &self,
-        polls: impl Iterator<Item = (&'t str, Duration)>,
-        report: &mut Report,
-    ) {
-        if let (Some(address), Some(place)) = (self.config.metrics_listen, &self.metrics_place)
-            && !address.ip().to_canonical().is_loopback()
-        {
-            report.warning(
-                place,
-                format!("anyone who can reach {address} can read the metrics without a password"),
-                "use 127.0.0.1, or make sure that only the scraper can reach it",
-            );
-        }
-        for (place, name, why) in &self.unmatchable {
-            report.warning(place, format!("{} covers nothing: {why}", quoted(name)), why.fix());
-        }
-        if let (Some(max_stale), Some(place)) = (self.config.max_stale, &self.max_stale_place) {
-            for (table, poll) in polls.filter(|(_, poll)| *poll * 2 > max_stale) {
-                report.warning(
-                    place,
-                    format!(
-                        "a single failed request would cut off clients: {table} polls every {}",
-                        shown(poll)
-                    ),
-                    "make it several times that, or \"off\"",
-                );
-            }
-        }
+/// Warns where `max_stale` allows no second try. `polls` are the tables whose lists and sources
+/// can become stale, each with its interval.
+pub(crate) fn warn_max_stale<'t>(
+    config: &AgentConfig,
+    polls: impl Iterator<Item = (&'t str, Duration)>,
+    report: &mut Report,
+) {
+    let (Some(max_stale), Some(place)) = (config.max_stale, report.place_of("agent.max_stale"))
+    else {
+        return;
+    };
+    for (table, poll) in polls.filter(|(_, poll)| *poll * 2 > max_stale) {
+        report.warning(
+            &place,
+            format!(
+                "a single failed request would cut off clients: {table} polls every {}",
+                shown(poll)
+            ),
+            "make it several times that, or \"off\"",
+        );
     }
 }
 
@@ -134,7 +107,7 @@ fn interfaces(value: &Value<'_>, report: &mut Report) -> Option<Interfaces> {
             None
         }
         None => {
-            let globs = globs(value, INTERFACES_FIX, report)?;
+            let globs = value.list(INTERFACES_FIX, report, interface)?;
             if globs.is_empty() {
                 report.problem(&value.place(), "lists no interface", INTERFACES_FIX);
                 return None;
@@ -144,25 +117,14 @@ fn interfaces(value: &Value<'_>, report: &mut Report) -> Option<Interfaces> {
     }
 }
 
-/// The names in `interfaces` that can match nothing, with their places.
-fn unmatchable(value: &Value<'_>) -> Vec<(Place, String, Unmatchable)> {
-    // What is no array of names is a problem already.
-    let Some(elements) = value.array(INTERFACES_FIX, &mut Report::default()) else {
-        return Vec::new();
-    };
-    elements
-        .filter_map(|element| {
-            let name = element.get().as_str()?;
-            Some((element.place(), name.to_owned(), Unmatchable::of(name)?))
-        })
-        .collect()
-}
-
-fn globs(value: &Value<'_>, fix: &str, report: &mut Report) -> Option<Vec<Pattern>> {
-    // In two steps: collecting into an Option would stop at the first problem.
-    let elements = value.array(fix, report)?;
-    let globs: Vec<_> = elements.map(|element| glob(&element, fix, report)).collect();
-    globs.into_iter().collect()
+/// Reads a name or glob, and warns of one that can match nothing.
+fn interface(value: &Value<'_>, report: &mut Report) -> Option<Pattern> {
+    let pattern = glob(value, INTERFACES_FIX, report)?;
+    if let Some(why) = Unmatchable::of(pattern.as_str()) {
+        let message = format!("{} covers nothing: {why}", quoted(pattern.as_str()));
+        report.warning(&value.place(), message, why.fix());
+    }
+    Some(pattern)
 }
 
 fn glob(value: &Value<'_>, fix: &str, report: &mut Report) -> Option<Pattern> {
@@ -206,14 +168,19 @@ fn metrics_listen(value: &Value<'_>, report: &mut Report) -> Option<Option<Socke
     if written == "off" {
         return Some(None);
     }
-    match written.parse() {
-        Ok(address) => Some(Some(address)),
-        Err(_) => {
-            let message = format!("{} is not an address with a port", quoted(written));
-            report.problem(&value.place(), message, FIX);
-            None
-        }
+    let Ok(address) = written.parse::<SocketAddr>() else {
+        let message = format!("{} is not an address with a port", quoted(written));
+        report.problem(&value.place(), message, FIX);
+        return None;
+    };
+    if !address.ip().to_canonical().is_loopback() {
+        report.warning(
+            &value.place(),
+            format!("anyone who can reach {address} can read the metrics without a password"),
+            "use 127.0.0.1, or make sure that only the scraper can reach it",
+        );
     }
+    Some(Some(address))
 }
 
 /// `Some(None)` is "off".

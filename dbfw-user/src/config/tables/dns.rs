@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use dbfw_core::toml::{Place, Report, Table, Value, quoted, shown};
+use dbfw_core::toml::{Report, Table, Value, quoted, shown};
 use dbfw_provider::dns::DnsConfig;
 
 const SERVERS_FIX: &str = r#"write ["192.0.2.53"], or ["[2001:db8::53]:5353"] with a port"#;
@@ -15,43 +15,31 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// The port of DNS.
 const PORT: u16 = 53;
 
-/// `[dns]` of all files: a later file's value replaces an earlier one's.
-#[derive(Debug, Default)]
-pub(crate) struct Dns {
-    config: DnsConfig,
-    /// The place of the last of `min_ttl` and `max_ttl`.
-    ttl_place: Option<Place>,
+/// Reads the table of one file; a later file's value replaces an earlier one's.
+pub(crate) fn read_dns(config: &mut DnsConfig, mut table: Table<'_>, report: &mut Report) {
+    table.set("servers", &mut config.servers, report, servers);
+    table.set("timeout", &mut config.timeout, report, Value::timeout);
+    table.set("grace", &mut config.grace, report, |value, report| {
+        value.duration(Duration::ZERO..=DAY, "a possible grace", report)
+    });
+    for (name, ttl) in [("min_ttl", &mut config.min_ttl), ("max_ttl", &mut config.max_ttl)] {
+        table.set(name, ttl, report, |value, report| {
+            value.duration(Duration::from_millis(100)..=DAY, "a possible TTL", report)
+        });
+    }
+    table.finish(report);
 }
 
-impl Dns {
-    /// Reads the table of one file.
-    pub(crate) fn read(&mut self, mut table: Table<'_>, report: &mut Report) {
-        let config = &mut self.config;
-        table.set("servers", &mut config.servers, report, servers);
-        table.set("timeout", &mut config.timeout, report, Value::timeout);
-        table.set("grace", &mut config.grace, report, |value, report| {
-            value.duration(Duration::ZERO..=DAY, "a possible grace", report)
-        });
-        for (name, ttl) in [("min_ttl", &mut config.min_ttl), ("max_ttl", &mut config.max_ttl)] {
-            let place = table.set(name, ttl, report, |value, report| {
-                value.duration(Duration::from_millis(100)..=DAY, "a possible TTL", report)
-            });
-            self.ttl_place = place.or(self.ttl_place.take());
-        }
-        table.finish(report);
-    }
-
-    /// The settings of all files together.
-    pub(crate) fn finish(self, report: &mut Report) -> DnsConfig {
-        let DnsConfig { min_ttl, max_ttl, .. } = self.config;
-        if let Some(place) = self.ttl_place.filter(|_| min_ttl > max_ttl) {
-            report.problem(
-                &place,
-                format!("min_ttl {} is longer than max_ttl {}", shown(min_ttl), shown(max_ttl)),
-                "make min_ttl the smaller one",
-            );
-        }
-        self.config
+/// Checks the settings of all files together.
+pub(crate) fn check_dns(config: &DnsConfig, report: &mut Report) {
+    let DnsConfig { min_ttl, max_ttl, .. } = *config;
+    let place = report.place_of("dns.max_ttl").or_else(|| report.place_of("dns.min_ttl"));
+    if let Some(place) = place.filter(|_| min_ttl > max_ttl) {
+        report.problem(
+            &place,
+            format!("min_ttl {} is longer than max_ttl {}", shown(min_ttl), shown(max_ttl)),
+            "make min_ttl the smaller one",
+        );
     }
 }
 

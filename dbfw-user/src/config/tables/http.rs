@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use dbfw_core::toml::{Place, Report, Table, Value, quoted};
+use dbfw_core::toml::{Report, Table, Value, quoted};
 use dbfw_provider::{
     http::{HttpConfig, is_loopback},
     secret::TokenSource,
@@ -11,46 +11,36 @@ use url::{Host, Url};
 
 const HOSTS_FIX: &str = r#"write ["api.internal"]"#;
 
-/// Example paths of tokens, for the problems.
-pub(crate) const DIGITALOCEAN_TOKEN: &str = "/etc/dbfw/do-token";
-pub(crate) const APTIBLE_TOKEN: &str = "/etc/dbfw/aptible-token";
-
 /// The longest interval: it is the time until a revoked source goes.
 const LONGEST_POLL: Duration = Duration::from_secs(3600);
 
-/// The settings that all tables of an API with a token have.
-#[derive(Debug)]
+/// A table of an API with a token.
 pub(crate) struct Api {
-    default_url: &'static str,
-    /// For the problems.
-    token_file: &'static str,
-    url: Option<(Url, Place)>,
-    pub(crate) token: TokenSource,
-    pub(crate) http: HttpConfig,
-    pub(crate) poll: Duration,
+    /// Its name.
+    pub(crate) table: &'static str,
+    /// The API's own address.
+    pub(crate) url: &'static str,
+    /// Example path of a token, for the problems.
+    pub(crate) token_file: &'static str,
+}
+
+/// The settings that all such tables have.
+pub(crate) struct ApiSettings<'c> {
+    pub(crate) url: &'c mut Url,
+    pub(crate) token: &'c mut TokenSource,
+    pub(crate) http: &'c mut HttpConfig,
+    pub(crate) poll: &'c mut Duration,
 }
 
 impl Api {
-    /// An API whose token is by default the systemd credential of that name.
-    pub(crate) fn new(
-        default_url: &'static str,
-        credential: &str,
-        token_file: &'static str,
-        poll: Duration,
-    ) -> Self {
-        Self {
-            default_url,
-            token_file,
-            url: None,
-            token: TokenSource::Credential(credential.to_owned()),
-            http: HttpConfig::default(),
-            poll,
-        }
-    }
-
     /// Reads the keys in one file's table.
-    pub(crate) fn read(&mut self, table: &mut Table<'_>, report: &mut Report) {
-        table.set("token_file", &mut self.token, report, |value, report| {
+    pub(crate) fn read(
+        &self,
+        settings: ApiSettings<'_>,
+        table: &mut Table<'_>,
+        report: &mut Report,
+    ) {
+        table.set("token_file", settings.token, report, |value, report| {
             token_file(value, self.token_file, report).map(TokenSource::File)
         });
         // The key somebody writes who looks for a place for the token itself.
@@ -62,33 +52,31 @@ impl Api {
             );
             report.problem(&value.place(), "a token does not belong in the configuration", fix);
         }
-        table.set("api_url", &mut self.url, report, |value, report| {
-            Some(Some((api_url(value, self.default_url, report)?, value.place())))
-        });
-        table.set("poll", &mut self.poll, report, |value, report| {
+        table
+            .set("api_url", settings.url, report, |value, report| api_url(value, self.url, report));
+        table.set("poll", settings.poll, report, |value, report| {
             value.interval(LONGEST_POLL, report)
         });
-        read_http(&mut self.http, table, report);
+        read_http(settings.http, table, report);
     }
 
-    /// Checks the settings of all files together. Returns the URL.
-    pub(crate) fn finish(&self, report: &mut Report) -> Option<Url> {
-        let Some((url, place)) = &self.url else { return Url::parse(self.default_url).ok() };
+    /// Checks the settings of all files together.
+    pub(crate) fn check(&self, url: &Url, http: &HttpConfig, report: &mut Report) {
+        let Some(place) = report.place_of(&format!("{}.api_url", self.table)) else { return };
         let host = url.host_str().unwrap_or_default();
-        if !self.http.may_ask(url) {
+        if !http.may_ask(url) {
             report.problem(
-                place,
+                &place,
                 format!("the token would be sent to {host} without TLS"),
                 format!("begin it with https://, or add allow_http = [{host:?}]"),
             );
         } else if url.scheme() == "http" && !is_loopback(url) {
             report.warning(
-                place,
+                &place,
                 "anyone between this host and the server can read the token",
                 "use https, with ca_file if it has a certificate of your own",
             );
         }
-        Some(url.clone())
     }
 }
 
@@ -98,7 +86,9 @@ pub(crate) fn read_http(http: &mut HttpConfig, table: &mut Table<'_>, report: &m
     table.set("ca_file", &mut http.ca_file, report, |value, report| {
         value.path("/etc/dbfw/ca.pem", report).map(Some)
     });
-    table.set("allow_http", &mut http.allow_http, report, hosts);
+    table.set("allow_http", &mut http.allow_http, report, |value, report| {
+        value.list(HOSTS_FIX, report, host)
+    });
 }
 
 /// As [`Value::path`], but without showing what was written: it may be the token.
@@ -143,14 +133,7 @@ fn api_url_problem(url: &Url) -> Option<&'static str> {
     None
 }
 
-/// Host names and addresses as [`Url::host_str`] writes them.
-fn hosts(value: &Value<'_>, report: &mut Report) -> Option<Vec<String>> {
-    // In two steps: collecting into an Option would stop at the first problem.
-    let hosts: Vec<_> =
-        value.array(HOSTS_FIX, report)?.map(|element| host(&element, report)).collect();
-    hosts.into_iter().collect()
-}
-
+/// A host name or address as [`Url::host_str`] writes it.
 fn host(value: &Value<'_>, report: &mut Report) -> Option<String> {
     let written = value.string(HOSTS_FIX, report)?;
     let host = match written.parse::<IpAddr>() {
