@@ -79,7 +79,7 @@ impl Prefix {
     }
 
     /// Its last address.
-    pub(super) fn last_addr(&self) -> IpAddr {
+    pub fn last_addr(&self) -> IpAddr {
         self.0.broadcast()
     }
 

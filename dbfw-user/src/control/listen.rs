@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use dbfw_datapath::GROUP;
 use nix::{
     sys::{
         socket::{
@@ -22,7 +23,6 @@ use nix::{
 use tokio::net::UnixListener;
 
 use super::{SOCKET_NAME, client::connect};
-use crate::datapath::GROUP;
 
 /// Connections the kernel keeps waiting for `accept`.
 const BACKLOG: i32 = 64;

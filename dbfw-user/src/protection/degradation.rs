@@ -3,7 +3,7 @@
 use std::fmt;
 
 use dbfw_core::toml::Problems;
-use dbfw_datapath::{HookMode, interfaces::Unmatchable};
+use dbfw_datapath::{HookMode, Interface, KernelVersion, hook::overlong, interfaces::Unmatchable};
 use jiff::Timestamp;
 
 /// Something that the configuration asks for and that cannot be had now, or that somebody
@@ -71,6 +71,21 @@ pub enum Degradation {
         /// Those that are not exempt.
         left_out: Vec<String>,
     },
+}
+
+impl Degradation {
+    /// The degradation of an interface that is filtered in native mode and whose MTU is larger
+    /// than the driver carries there.
+    pub fn of_native_mtu(interface: &Interface) -> Option<Self> {
+        let too_large = overlong(interface, KernelVersion::running())?;
+        Some(Self::MtuTooLarge {
+            interface: interface.name.clone(),
+            mode: HookMode::Native,
+            driver: too_large.driver,
+            mtu: interface.mtu,
+            largest: too_large.largest,
+        })
+    }
 }
 
 impl fmt::Display for Degradation {

@@ -59,20 +59,14 @@ pub fn explain(
     port: Option<u16>,
 ) -> Result<Vec<Explanation>, DatapathError> {
     let databases = view.reader.databases()?;
-    let protected: Vec<(Port, Option<&DatabaseSlot>)> = match port {
-        Some(number) => {
-            let known: Vec<_> = databases
-                .iter()
-                .flat_map(|database| database.ports.iter().map(move |p| (*p, Some(database))))
-                .filter(|(known, _)| known.port == number)
-                .collect();
-            if known.is_empty() { vec![(Port { udp: false, port: number }, None)] } else { known }
-        }
-        None => databases
-            .iter()
-            .flat_map(|database| database.ports.iter().map(move |p| (*p, Some(database))))
-            .collect(),
-    };
+    let mut protected: Vec<(Port, Option<&DatabaseSlot>)> = databases
+        .iter()
+        .flat_map(|database| database.ports.iter().map(move |known| (*known, Some(database))))
+        .filter(|(known, _)| port.is_none_or(|port| known.port == port))
+        .collect();
+    if let Some(port) = port.filter(|_| protected.is_empty()) {
+        protected.push((Port { udp: false, port }, None));
+    }
     let prefix = longest(view, address)?;
     protected
         .into_iter()

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use dbfw_core::policy::{Policy, SlotTable};
 use dbfw_datapath::{
     DatapathError, HookMode, Interface, KernelVersion, Layer, PinnedLink, Reader,
-    hook::{Choice, Site, overlong},
+    hook::{Choice, Site},
     interfaces,
 };
 use dbfw_wire::control::{
@@ -147,29 +147,14 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
             failures.push(Failure::Unattached { interface: interface.name.clone() });
         }
     }
-    let mut degradations: Vec<Degradation> = links
-        .iter()
-        .filter(|link| link.preceded)
-        .map(|link| {
-            let found = here.iter().find(|interface| link.ifindex == Some(interface.index));
-            let interface = found.map_or_else(|| link.pin.clone(), |found| found.name.clone());
-            Degradation::ForeignBefore { interface }
-        })
-        .collect();
-    for link in links.iter().filter(|link| link.mode == Some(HookMode::Native)) {
-        let found = here.iter().find(|interface| link.ifindex == Some(interface.index));
-        if let Some(interface) = found
-            && let Some(too_large) = overlong(interface, KernelVersion::running())
-        {
-            degradations.push(Degradation::MtuTooLarge {
-                interface: interface.name.clone(),
-                mode: HookMode::Native,
-                driver: too_large.driver,
-                mtu: interface.mtu,
-                largest: too_large.largest,
-            });
-        }
-    }
+    let of = |link: &PinnedLink| here.iter().find(|here| link.ifindex == Some(here.index));
+    let preceded = links.iter().filter(|link| link.preceded).map(|link| {
+        let interface = of(link).map_or_else(|| link.pin.clone(), |found| found.name.clone());
+        Degradation::ForeignBefore { interface }
+    });
+    let native = links.iter().filter(|link| link.mode == Some(HookMode::Native));
+    let overlong = native.filter_map(of).filter_map(Degradation::of_native_mtu);
+    let mut degradations: Vec<Degradation> = preceded.chain(overlong).collect();
     degradations.extend_from_slice(coverage.degradations());
     if agent.backstop && !backstop_holds {
         failures.push(Failure::Backstop("the backstop is not attached".to_owned()));

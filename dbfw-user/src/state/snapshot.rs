@@ -118,7 +118,7 @@ impl Snapshot {
             }
             Err(source) => return Err(SnapshotError::Io { action: "read", path, source }),
         };
-        decode(&text).map_err(|reason| SnapshotError::Corrupt { path, reason })
+        checked::decode(FORMAT, &text).map_err(|reason| SnapshotError::Corrupt { path, reason })
     }
 
     /// Writes the snapshot in place of the last one.
@@ -128,7 +128,7 @@ impl Snapshot {
     /// The file cannot be written; the last one stays.
     pub fn save(&self, state_dir: &Path) -> Result<(), SnapshotError> {
         let path = Self::path(state_dir);
-        encode(self)
+        checked::encode(FORMAT, self)
             .map_err(io::Error::other)
             .and_then(|text| files::replace(&path, &text, files::Readers::Group))
             .map_err(|source| SnapshotError::Io { action: "write", path, source })
@@ -224,14 +224,6 @@ fn store<S: Serializer>(rules: &[Rule], to: S) -> Result<S::Ok, S::Error> {
 fn restore<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Rule>, D::Error> {
     let stored = Vec::<StoredRule>::deserialize(from)?;
     stored.into_iter().map(|rule| rule.try_into().map_err(D::Error::custom)).collect()
-}
-
-fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, serde_json::Error> {
-    checked::encode(FORMAT, snapshot)
-}
-
-fn decode(bytes: &[u8]) -> Result<Snapshot, String> {
-    checked::decode(FORMAT, bytes)
 }
 
 #[cfg(test)]
@@ -332,16 +324,16 @@ mod tests {
 
     #[test]
     fn no_damaged_byte_goes_unnoticed() {
-        let good = encode(&snapshot()).unwrap();
+        let good = checked::encode(FORMAT, &snapshot()).unwrap();
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 1;
-            match decode(&bad) {
+            match checked::decode::<Snapshot>(FORMAT, &bad) {
                 Err(_) => {}
                 // A flipped case in an escape can spell the same text.
                 Ok(read) => assert_eq!(read, snapshot(), "byte {at}"),
             }
-            assert!(decode(&good[..at]).is_err(), "cut at {at}");
+            assert!(checked::decode::<Snapshot>(FORMAT, &good[..at]).is_err(), "cut at {at}");
         }
     }
 

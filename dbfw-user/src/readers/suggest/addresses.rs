@@ -9,8 +9,7 @@ use dbfw_core::source::{Prefix, range_prefixes};
 
 /// The addresses that are in a prefix.
 pub(super) fn covered<T>(addresses: &BTreeMap<IpAddr, T>, prefix: &Prefix) -> Vec<IpAddr> {
-    let (first, last) = (prefix.addr(), last(prefix));
-    addresses.range(first..=last).map(|(address, _)| *address).collect()
+    addresses.range(prefix.addr()..=prefix.last_addr()).map(|(address, _)| *address).collect()
 }
 
 /// Number of addresses in prefixes; the largest number stands for more.
@@ -99,14 +98,6 @@ fn is_temporary(address: Ipv6Addr) -> bool {
     let is_ipv4 = words.iter().all(|word| *word <= 0x255);
     let repeats = (1..words.len()).any(|at| words[..at].contains(&words[at]));
     !(is_hardware || is_tunnel || small > 1 || is_ipv4 || repeats)
-}
-
-fn last(prefix: &Prefix) -> IpAddr {
-    let (_, last) = prefix.bounds();
-    match u32::try_from(last) {
-        Ok(v4) if prefix.is_v4() => Ipv4Addr::from(v4).into(),
-        _ => Ipv6Addr::from(last).into(),
-    }
 }
 
 fn next_address(address: IpAddr) -> Option<IpAddr> {
