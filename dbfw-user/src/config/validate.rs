@@ -116,7 +116,7 @@ pub(super) fn warn_sources(draft: &Draft, now: Timestamp, report: &mut Report) {
         let shown = shortened(&source.to_string());
         let first = *seen.entry(identity(source)).or_insert(place);
         if !ptr::eq(first, place) {
-            let message = format!("{shown} is listed already ({})", at(first));
+            let message = format!("{shown} is already listed ({})", at(first));
             report.warning(place, message, "remove one");
         }
         if prefixes(source).iter().any(|prefix| prefix.len() == 0) {
