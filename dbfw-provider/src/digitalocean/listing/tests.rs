@@ -1,5 +1,4 @@
-use dbfw_wire::digitalocean::{Droplet, DropletPage};
-use serde_json::json;
+use dbfw_wire::digitalocean::{Droplet, DropletPage, Meta};
 
 use super::*;
 use crate::digitalocean::tests::{fixture, read};
@@ -12,11 +11,11 @@ fn page(text: &str) -> Arc<Fetched<DropletPage>> {
 
 /// A page with these droplets of so many.
 fn part(ids: impl IntoIterator<Item = u64>, total: u64) -> Arc<Fetched<DropletPage>> {
-    let droplets: Vec<_> = ids
-        .into_iter()
-        .map(|id| json!({"id": id, "tags": [format!("t{}", id % 2), "all", "all"]}))
-        .collect();
-    page(&json!({"droplets": droplets, "meta": {"total": total}}).to_string())
+    let tags = |id| [format!("t{}", id % 2), "all".to_owned(), "all".to_owned()].into();
+    let droplet = |id| Droplet { id, tags: tags(id), ..Droplet::default() };
+    let droplets = Some(ids.into_iter().map(droplet).collect());
+    let of = DropletPage { droplets, links: None, meta: Some(Meta { total: Some(total) }) };
+    page(&serde_json::to_string(&of).unwrap())
 }
 
 fn listing(pages: Vec<Arc<Fetched<DropletPage>>>) -> Result<Listing<Droplet>, Flaw> {

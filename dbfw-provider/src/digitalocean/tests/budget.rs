@@ -1,10 +1,10 @@
 use std::time::{Duration, Instant};
 
 use dbfw_core::answers::{Cause, ListOutcome, Outcome};
-use serde_json::json;
+use dbfw_wire::digitalocean::App;
 
 use super::{
-    fleet::{APP, CLUSTER, Fleet, LIST, Site, demand, droplet},
+    fleet::{APP, CLUSTER, Fleet, LIST, Site, cluster, demand, droplet, node, vpc},
     server::Reply,
 };
 use crate::budget::RequestLimits;
@@ -54,14 +54,12 @@ async fn the_budget_is_never_exceeded() {
 #[tokio::test]
 async fn a_thousand_rules_cost_few_requests() {
     let mut fleet = droplets(2000);
-    let node = |id: u64| json!({"id": id.to_string(), "droplet_id": id.to_string()});
-    let nodes_of = |cluster: u64| (1..=10).map(|n| node(cluster * 10 + n)).collect::<Vec<_>>();
-    fleet.clusters = (0..100)
-        .map(|c| json!({"id": format!("c-{c}"), "node_pools": [{"nodes": nodes_of(c)}]}))
-        .collect();
-    fleet.apps = (0..100).map(|app| json!({"id": format!("a-{app}")})).collect();
-    fleet.vpcs =
-        (0..100).map(|vpc| json!({"id": format!("v-{vpc}"), "ip_range": "10.0.0.0/24"})).collect();
+    let nodes = |cluster: u64| {
+        (1..=10).map(|n| cluster * 10 + n).map(|id| node(&id.to_string(), Some(id))).collect()
+    };
+    fleet.clusters = (0..100).map(|c| cluster(&format!("c-{c}"), nodes(c))).collect();
+    fleet.apps = (0..100).map(|n| App { id: format!("a-{n}"), ..App::default() }).collect();
+    fleet.vpcs = (0..100).map(|n| vpc(&format!("v-{n}"), "10.0.0.0/24")).collect();
     let mut sources: Vec<String> = (0..400).map(|tag| format!("tag:t{tag}")).collect();
     sources.extend((1..=300).map(|id| format!("droplet:{id}")));
     sources.extend(

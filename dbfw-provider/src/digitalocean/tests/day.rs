@@ -8,11 +8,14 @@ use std::{
 };
 
 use dbfw_core::answers::Outcome;
-use serde_json::{Value, json};
+use dbfw_wire::digitalocean::{
+    App, AppPage, Cluster, ClusterPage, DropletPage, Firewall, Meta, OneApp, OneCluster,
+    OneDroplet, OneVpc, Vpc, VpcPage,
+};
 use tokio::time::Instant;
 
 use super::{
-    fleet::{TOKEN, config, demand, droplet, write_token},
+    fleet::{self, TOKEN, config, demand, droplet, node, write_token},
     server::{Asked, Reply, Server},
 };
 use crate::{
@@ -42,25 +45,25 @@ const SHAPES: [(Shape, u32); 3] = [
     (Shape { rules: [100, 250, 50, 300, 300], has: [99_000, 0, 99_000, 99_000, 99_000] }, 1150),
 ];
 
-fn page(asked: &Asked, name: &str, total: u64, item: impl Fn(u64) -> Value) -> Reply {
+/// The page that is asked for of so many things, and the count of all.
+fn page<T>(asked: &Asked, total: u64, item: impl Fn(u64) -> T) -> (Option<Vec<T>>, Option<Meta>) {
     let page: u64 = asked.query("page").unwrap().parse().unwrap();
     let last = total.min(page * 200);
-    let items: Vec<Value> = ((page - 1) * 200 + 1..=last).map(item).collect();
-    Reply::json(&json!({name: items, "meta": {"total": total}}))
+    let items = ((page - 1) * 200 + 1..=last).map(item).collect();
+    (Some(items), Some(Meta { total: Some(total) }))
 }
 
-fn cluster(number: u64) -> Value {
-    let nodes: Vec<_> =
-        (0..2).map(|node| json!({"droplet_id": (number * 2 + node).to_string()})).collect();
-    json!({"id": format!("c-{number}"), "node_pools": [{"nodes": nodes}]})
+fn cluster(number: u64) -> Cluster {
+    let nodes = (0..2).map(|at| node("", Some(number * 2 + at))).collect();
+    fleet::cluster(&format!("c-{number}"), nodes)
 }
 
-fn app(number: u64) -> Value {
-    json!({"id": format!("a-{number}")})
+fn app(number: u64) -> App {
+    App { id: format!("a-{number}"), ..App::default() }
 }
 
-fn vpc(number: u64) -> Value {
-    json!({"id": format!("v-{number}"), "ip_range": "10.0.0.0/24"})
+fn vpc(number: u64) -> Vpc {
+    fleet::vpc(&format!("v-{number}"), "10.0.0.0/24")
 }
 
 /// What the API says; every tag is on one droplet.
@@ -69,21 +72,33 @@ fn answer(asked: &Asked, shape: Shape) -> Reply {
     let (path, id) = asked.path().rsplit_once('/').unwrap();
     let number = || id.rsplit('-').next().unwrap().parse::<u64>().unwrap();
     match (path, id) {
-        ("/v2", "droplets") => match (asked.query("type"), asked.query("tag_name")) {
-            (Some(_), _) => page(asked, "droplets", 0, |id| droplet(id, &[])),
-            (None, Some(tag)) => page(asked, "droplets", 1, |id| droplet(id, &[&tag])),
-            (None, None) => page(asked, "droplets", droplets, |id| droplet(id, &[])),
-        },
-        ("/v2/kubernetes", "clusters") => page(asked, "kubernetes_clusters", clusters, cluster),
-        ("/v2", "apps") => page(asked, "apps", apps, app),
-        ("/v2", "vpcs") => page(asked, "vpcs", vpcs, vpc),
-        ("/v2/droplets", _) => Reply::json(&json!({"droplet": droplet(number(), &[])})),
-        ("/v2/kubernetes/clusters", _) => {
-            Reply::json(&json!({"kubernetes_cluster": cluster(number())}))
+        ("/v2", "droplets") => {
+            let (droplets, meta) = match (asked.query("type"), asked.query("tag_name")) {
+                (Some(_), _) => page(asked, 0, |id| droplet(id, &[])),
+                (None, Some(tag)) => page(asked, 1, |id| droplet(id, &[&tag])),
+                (None, None) => page(asked, droplets, |id| droplet(id, &[])),
+            };
+            Reply::json(&DropletPage { droplets, links: None, meta })
         }
-        ("/v2/apps", _) => Reply::json(&json!({"app": app(number())})),
-        ("/v2/vpcs", _) => Reply::json(&json!({"vpc": vpc(number())})),
-        _ => Reply::json(&json!({"rules": []})),
+        ("/v2/kubernetes", "clusters") => {
+            let (kubernetes_clusters, meta) = page(asked, clusters, cluster);
+            Reply::json(&ClusterPage { kubernetes_clusters, links: None, meta })
+        }
+        ("/v2", "apps") => {
+            let (apps, meta) = page(asked, apps, app);
+            Reply::json(&AppPage { apps, links: None, meta })
+        }
+        ("/v2", "vpcs") => {
+            let (vpcs, meta) = page(asked, vpcs, vpc);
+            Reply::json(&VpcPage { vpcs, links: None, meta })
+        }
+        ("/v2/droplets", _) => Reply::json(&OneDroplet { droplet: droplet(number(), &[]) }),
+        ("/v2/kubernetes/clusters", _) => {
+            Reply::json(&OneCluster { kubernetes_cluster: cluster(number()) })
+        }
+        ("/v2/apps", _) => Reply::json(&OneApp { app: app(number()) }),
+        ("/v2/vpcs", _) => Reply::json(&OneVpc { vpc: vpc(number()) }),
+        _ => Reply::json(&Firewall::default()),
     }
 }
 

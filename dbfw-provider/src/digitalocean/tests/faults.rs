@@ -1,12 +1,13 @@
 use std::time::{Duration, Instant};
 
 use dbfw_core::answers::{Cause, FetchError, ListOutcome, Outcome};
+use dbfw_wire::digitalocean::{OneApp, OneCluster, OneDroplet, OneVpc};
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     answer,
-    fleet::{APP, CLUSTER, Fleet, LIST, Site, UUID, VPC, everything},
+    fleet::{APP, CLUSTER, Fleet, LIST, Site, UUID, VPC, droplet_page, everything},
     lines,
     server::Reply,
 };
@@ -141,12 +142,27 @@ async fn a_redirect() {
 
 #[tokio::test]
 async fn a_wrong_type_names_the_field() {
-    let mut fleet = Fleet::small();
-    fleet.droplets[0]["networks"]["v4"][0]["ip_address"] = json!(5);
-    fleet.clusters[0]["node_pools"][0]["nodes"][0]["droplet_id"] = json!(3);
-    fleet.rules[0]["value"] = json!(["web"]);
-    let mut site = Site::start(fleet, everything()).await;
-    let heard = site.bench.round().await;
+    let wrong = [
+        ("/droplet/networks/v4/0/ip_address", json!(5)),
+        ("/droplets/0/networks/v4/0/ip_address", json!(5)),
+        ("/kubernetes_cluster/node_pools/0/nodes/0/droplet_id", json!(3)),
+        ("/rules/0/value", json!(["web"])),
+    ];
+    let mut site = singly(Duration::from_secs(10)).await;
+    let fleet = Fleet::small();
+    site.server.set(move |asked| {
+        let Reply::Text(200, _, body) = fleet.answer_of_many(asked) else {
+            return Reply::not_found();
+        };
+        let mut body: Value = serde_json::from_str(&body).unwrap();
+        for (pointer, value) in &wrong {
+            if let Some(field) = body.pointer_mut(pointer) {
+                *field = value.clone();
+            }
+        }
+        Reply::json(&body)
+    });
+    let heard = site.bench.polled().await;
     for (name, path, field) in [
         ("1", "/v2/droplets/1", "droplet.networks.v4[0].ip_address"),
         ("web", "/v2/droplets?tag_name=web", "droplets[0].networks.v4[0].ip_address"),
@@ -164,7 +180,7 @@ async fn a_wrong_type_names_the_field() {
 async fn gone_is_not_failed() {
     let mut site = singly(Duration::from_secs(10)).await;
     site.server.set(|asked| match asked.query("page") {
-        Some(_) => Reply::json(&asked.page("droplets", &[])),
+        Some(_) => droplet_page(asked, &[]),
         None => Reply::not_found(),
     });
     let heard = site.bench.polled().await;
@@ -179,17 +195,16 @@ async fn gone_is_not_failed() {
 #[tokio::test]
 async fn another_resource_than_asked_for() {
     let mut fleet = Fleet::small();
-    for item in [&mut fleet.clusters[0], &mut fleet.apps[0], &mut fleet.vpcs[0]] {
-        item["id"] = json!("another");
-    }
+    let another = || "another".to_owned();
+    (fleet.clusters[0].id, fleet.apps[0].id, fleet.vpcs[0].id) = (another(), another(), another());
     let mut site = singly(Duration::from_secs(10)).await;
     site.server.set(move |asked| match asked.path() {
-        "/v2/droplets/1" => Reply::json(&json!({"droplet": fleet.droplets[1]})),
+        "/v2/droplets/1" => Reply::json(&OneDroplet { droplet: fleet.droplets[1].clone() }),
         path if path.contains("clusters/") => {
-            Reply::json(&json!({"kubernetes_cluster": fleet.clusters[0]}))
+            Reply::json(&OneCluster { kubernetes_cluster: fleet.clusters[0].clone() })
         }
-        path if path.contains("apps/") => Reply::json(&json!({"app": fleet.apps[0]})),
-        path if path.contains("vpcs/") => Reply::json(&json!({"vpc": fleet.vpcs[0]})),
+        path if path.contains("apps/") => Reply::json(&OneApp { app: fleet.apps[0].clone() }),
+        path if path.contains("vpcs/") => Reply::json(&OneVpc { vpc: fleet.vpcs[0].clone() }),
         _ => fleet.answer(asked),
     });
     let heard = site.bench.polled().await;

@@ -6,7 +6,12 @@ use std::{
 };
 
 use dbfw_core::source::SourceKey;
-use serde_json::{Value, json};
+use dbfw_wire::digitalocean::{
+    Address, App, AppPage, AppSpec, Cluster, ClusterPage, DedicatedIp, Droplet, DropletPage,
+    Firewall, FirewallRule, Meta, Networks, Node, NodePool, NodeStatus, OneApp, OneCluster,
+    OneDroplet, OneVpc, Vpc, VpcPage,
+};
+use serde::Serialize;
 use tempfile::TempDir;
 
 use super::{
@@ -33,47 +38,97 @@ pub(crate) const TOKEN: &str = "dop_v1_0123456789abcdef";
 /// What the account has.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fleet {
-    pub(crate) rules: Vec<Value>,
-    pub(crate) droplets: Vec<Value>,
-    pub(crate) gpus: Vec<Value>,
-    pub(crate) clusters: Vec<Value>,
-    pub(crate) apps: Vec<Value>,
-    pub(crate) vpcs: Vec<Value>,
+    pub(crate) rules: Vec<FirewallRule>,
+    pub(crate) droplets: Vec<Droplet>,
+    pub(crate) gpus: Vec<Droplet>,
+    pub(crate) clusters: Vec<Cluster>,
+    pub(crate) apps: Vec<App>,
+    pub(crate) vpcs: Vec<Vpc>,
+}
+
+pub(crate) fn rule(kind: &str, value: &str) -> FirewallRule {
+    FirewallRule { kind: kind.to_owned(), value: value.to_owned(), ..FirewallRule::default() }
 }
 
 /// A droplet with the address 10.0.x.y.
-pub(crate) fn droplet(id: u64, tags: &[&str]) -> Value {
-    json!({
-        "id": id, "name": format!("web-{id}"), "status": "active", "tags": tags,
-        "networks": {"v4": [{"ip_address": format!("10.0.{}.{}", id / 256, id % 256),
-                             "netmask": "255.255.0.0", "gateway": "nil", "type": "private"}],
-                     "v6": []},
-    })
+pub(crate) fn droplet(id: u64, tags: &[&str]) -> Droplet {
+    let address = Address {
+        ip_address: format!("10.0.{}.{}", id / 256, id % 256),
+        kind: "private".to_owned(),
+    };
+    Droplet {
+        id,
+        name: format!("web-{id}"),
+        status: "active".to_owned(),
+        networks: Some(Networks { v4: vec![address], v6: Vec::new() }),
+        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        ..Droplet::default()
+    }
+}
+
+/// A node with its droplet, or one that has none yet.
+pub(crate) fn node(id: &str, droplet: Option<u64>) -> Node {
+    let state = if droplet.is_some() { "running" } else { "provisioning" };
+    Node {
+        id: id.to_owned(),
+        droplet_id: droplet.map(|id| id.to_string()).unwrap_or_default(),
+        status: NodeStatus { state: state.to_owned() },
+        ..Node::default()
+    }
+}
+
+/// A cluster with one pool.
+pub(crate) fn cluster(id: &str, nodes: Vec<Node>) -> Cluster {
+    let node_pools = vec![NodePool { nodes, ..NodePool::default() }];
+    Cluster { id: id.to_owned(), node_pools, ..Cluster::default() }
+}
+
+pub(crate) fn vpc(id: &str, range: &str) -> Vpc {
+    Vpc { id: id.to_owned(), ip_range: range.to_owned(), ..Vpc::default() }
+}
+
+/// The page of these droplets that is asked for.
+pub(crate) fn droplet_page(asked: &Asked, droplets: &[Droplet]) -> Reply {
+    let (droplets, links, meta) = asked.page(droplets);
+    Reply::json(&DropletPage { droplets, links, meta })
+}
+
+fn one<T: Clone, D: Serialize>(item: Option<&T>, document: impl Fn(T) -> D) -> Reply {
+    item.map_or_else(Reply::not_found, |item| Reply::json(&document(item.clone())))
 }
 
 impl Fleet {
     /// One of everything: droplets 1 to 3, of which 1 and 2 are web and 3 is a node, and the
     /// GPU droplet 9, which is web too.
     pub(crate) fn small() -> Self {
+        let dedicated = DedicatedIp {
+            ip: "192.0.2.1".to_owned(),
+            id: "d1".to_owned(),
+            status: "ASSIGNED".to_owned(),
+        };
         Self {
             rules: vec![
-                json!({"uuid": "u1", "type": "tag", "value": "web", "description": "the web"}),
-                json!({"uuid": "u2", "type": "gopher", "value": "x"}),
+                FirewallRule {
+                    uuid: "u1".to_owned(),
+                    description: Some("the web".to_owned()),
+                    ..rule("tag", "web")
+                },
+                FirewallRule { uuid: "u2".to_owned(), ..rule("gopher", "x") },
             ],
             droplets: vec![droplet(1, &["web"]), droplet(2, &["web", "two"]), droplet(3, &[])],
             gpus: vec![droplet(9, &["web"])],
-            clusters: vec![json!({
-                "id": CLUSTER, "name": "prod", "cluster_subnet": "10.244.0.0/16",
-                "node_pools": [{"nodes": [
-                    {"id": "n1", "droplet_id": "3", "status": {"state": "running"}},
-                    {"id": "n2", "droplet_id": "", "status": {"state": "provisioning"}},
-                ]}],
-            })],
-            apps: vec![json!({
-                "id": APP, "spec": {"name": "shop"},
-                "dedicated_ips": [{"ip": "192.0.2.1", "id": "d1", "status": "ASSIGNED"}],
-            })],
-            vpcs: vec![json!({"id": VPC, "name": "default-fra1", "ip_range": "10.116.0.0/20"})],
+            clusters: vec![Cluster {
+                name: "prod".to_owned(),
+                cluster_subnet: "10.244.0.0/16".to_owned(),
+                ..cluster(CLUSTER, vec![node("n1", Some(3)), node("n2", None)])
+            }],
+            apps: vec![App {
+                id: APP.to_owned(),
+                spec: AppSpec { name: "shop".to_owned() },
+                dedicated_ips: vec![dedicated],
+                vpc: None,
+            }],
+            vpcs: vec![Vpc { name: "default-fra1".to_owned(), ..vpc(VPC, "10.116.0.0/20") }],
         }
     }
 
@@ -83,46 +138,49 @@ impl Fleet {
         if asked.path() != "/v2/droplets" || filtered {
             return self.answer(asked);
         }
-        let droplets: Vec<_> = (1000..1200).map(|id| droplet(id, &[])).collect();
-        Reply::json(&json!({"droplets": droplets, "meta": {"total": 90_000}}))
+        let droplets = Some((1000..1200).map(|id| droplet(id, &[])).collect());
+        let meta = Some(Meta { total: Some(90_000) });
+        Reply::json(&DropletPage { droplets, links: None, meta })
     }
 
     /// What the API says to a request.
     pub(crate) fn answer(&self, asked: &Asked) -> Reply {
         let parts: Vec<_> = asked.path().trim_start_matches("/v2/").split('/').collect();
-        let one = |name: &str, items: &[Value], id: &str| {
-            let is_it = |item: &&Value| item["id"].to_string().trim_matches('"') == id;
-            match items.iter().find(is_it) {
-                Some(item) => Reply::json(&json!({name: item})),
-                None => Reply::not_found(),
-            }
-        };
-        let list = |name: &str, items: &[Value]| Reply::json(&asked.page(name, items));
         match parts.as_slice() {
-            ["databases", UUID, "firewall"] => Reply::json(&json!({"rules": self.rules})),
+            ["databases", UUID, "firewall"] => Reply::json(&Firewall { rules: self.rules.clone() }),
             ["droplets"] if asked.query("type").as_deref() == Some("gpus") => {
-                list("droplets", &self.gpus)
+                droplet_page(asked, &self.gpus)
             }
             ["droplets"] => match asked.query("tag_name") {
                 Some(tag) => {
-                    let has = |item: &&Value| {
-                        item["tags"].as_array().unwrap().contains(&Value::from(tag.as_str()))
-                    };
+                    let has = |item: &&Droplet| item.tags.contains(&tag);
                     let tagged: Vec<_> = self.droplets.iter().filter(has).cloned().collect();
-                    list("droplets", &tagged)
+                    droplet_page(asked, &tagged)
                 }
-                None => list("droplets", &self.droplets),
+                None => droplet_page(asked, &self.droplets),
             },
             ["droplets", id] => {
-                let all = [self.droplets.as_slice(), &self.gpus].concat();
-                one("droplet", &all, id)
+                let mut all = self.droplets.iter().chain(&self.gpus);
+                one(all.find(|it| it.id.to_string() == *id), |droplet| OneDroplet { droplet })
             }
-            ["kubernetes", "clusters"] => list("kubernetes_clusters", &self.clusters),
-            ["kubernetes", "clusters", id] => one("kubernetes_cluster", &self.clusters, id),
-            ["apps"] => list("apps", &self.apps),
-            ["apps", id] => one("app", &self.apps, id),
-            ["vpcs"] => list("vpcs", &self.vpcs),
-            ["vpcs", id] => one("vpc", &self.vpcs, id),
+            ["kubernetes", "clusters"] => {
+                let (kubernetes_clusters, links, meta) = asked.page(&self.clusters);
+                Reply::json(&ClusterPage { kubernetes_clusters, links, meta })
+            }
+            ["kubernetes", "clusters", id] => {
+                let found = self.clusters.iter().find(|it| it.id == *id);
+                one(found, |kubernetes_cluster| OneCluster { kubernetes_cluster })
+            }
+            ["apps"] => {
+                let (apps, links, meta) = asked.page(&self.apps);
+                Reply::json(&AppPage { apps, links, meta })
+            }
+            ["apps", id] => one(self.apps.iter().find(|it| it.id == *id), |app| OneApp { app }),
+            ["vpcs"] => {
+                let (vpcs, links, meta) = asked.page(&self.vpcs);
+                Reply::json(&VpcPage { vpcs, links, meta })
+            }
+            ["vpcs", id] => one(self.vpcs.iter().find(|it| it.id == *id), |vpc| OneVpc { vpc }),
             _ => Reply::not_found(),
         }
     }

@@ -18,9 +18,9 @@ use dbfw_core::{
     source::{SourceKey, SourceType},
     testing::cases,
 };
+use dbfw_wire::digitalocean::FirewallRule;
 use jiff::Timestamp;
 use proptest::{collection::vec, prelude::*, sample::select};
-use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use self::{
@@ -29,7 +29,7 @@ use self::{
     faults::Fault,
 };
 use super::{
-    fleet::{LIST, TOKEN, config, write_token},
+    fleet::{LIST, TOKEN, config, rule as firewall_rule, write_token},
     server::{Reply, Server},
 };
 use crate::{
@@ -121,9 +121,9 @@ fn truth(account: &Account, keys: &[SourceKey], counts: Counts) -> Trusted {
 }
 
 /// Something a list may say, and the source it is, if it is one.
-fn rule() -> impl Strategy<Value = (Value, Option<SourceKey>)> {
+fn rule() -> impl Strategy<Value = (FirewallRule, Option<SourceKey>)> {
     let good = |kind: SourceType, value: String| {
-        let rule = json!({"uuid": "u", "type": kind.as_str(), "value": value});
+        let rule = firewall_rule(kind.as_str(), &value);
         (rule, Some(SourceKey::new(kind, &value).unwrap()))
     };
     let tags = vec!["web", "db", "k8s:worker", "nobody"];
@@ -144,7 +144,7 @@ fn rule() -> impl Strategy<Value = (Value, Option<SourceKey>)> {
         2 => (1_u64..6).prop_map(move |number| good(SourceType::App, uuid("app", number))),
         3 => select(addresses).prop_map(move |value| good(SourceType::IpAddr, value.to_owned())),
         2 => select(bad).prop_map(|(kind, value)| {
-            (json!({"uuid": "u", "type": kind, "value": value}), None)
+            (firewall_rule(kind, value), None)
         }),
     ]
 }
@@ -152,7 +152,7 @@ fn rule() -> impl Strategy<Value = (Value, Option<SourceKey>)> {
 /// An account's list and sources, at first and after everything has changed.
 async fn resolves(
     accounts: &[Account],
-    rules: &[(Value, Option<SourceKey>)],
+    rules: &[(FirewallRule, Option<SourceKey>)],
     some: &[SourceKey],
     counts: Counts,
 ) -> Result<(), TestCaseError> {

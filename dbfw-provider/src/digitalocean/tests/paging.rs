@@ -4,7 +4,7 @@ use dbfw_core::answers::{Cause, Outcome};
 use serde_json::{Value, json};
 
 use super::{
-    fleet::{Fleet, Site, demand, droplet},
+    fleet::{Fleet, Site, demand, droplet, droplet_page},
     lines,
     server::{Asked, Reply},
 };
@@ -192,7 +192,7 @@ async fn a_list_that_moves_is_read_once_more() {
 #[tokio::test]
 async fn a_server_that_ignores_the_tag_admits_nobody() {
     let site = &mut site().await;
-    let all: Vec<Value> = (1..=3).map(|id| droplet(id, &["other"])).collect();
-    let (outcome, _) = with(site, move |asked, _| Reply::json(&asked.page("droplets", &all))).await;
+    let all: Vec<_> = (1..=3).map(|id| droplet(id, &["other"])).collect();
+    let (outcome, _) = with(site, move |asked, _| droplet_page(asked, &all)).await;
     refused(&outcome, "lists droplet 1, which does not have the tag \"web\"");
 }

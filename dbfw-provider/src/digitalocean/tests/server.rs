@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use serde_json::{Value, json};
+use dbfw_wire::digitalocean::{ErrorBody, Links, Meta, Pages};
+use serde::Serialize;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
@@ -45,13 +46,15 @@ pub(crate) struct Server {
 }
 
 impl Reply {
-    pub(crate) fn json(value: &Value) -> Self {
-        Self::Text(200, Vec::new(), value.to_string())
+    pub(crate) fn json(value: &impl Serialize) -> Self {
+        Self::Text(200, Vec::new(), serde_json::to_string(value).unwrap())
     }
 
     /// An error in DigitalOcean's words.
     pub(crate) fn error(status: u16, id: &str) -> Self {
-        Self::Text(status, Vec::new(), json!({"id": id, "message": format!("{id}.")}).to_string())
+        let body =
+            ErrorBody { id: id.to_owned(), message: format!("{id}."), ..ErrorBody::default() };
+        Self::Text(status, Vec::new(), serde_json::to_string(&body).unwrap())
     }
 
     pub(crate) fn not_found() -> Self {
@@ -70,20 +73,23 @@ impl Asked {
         url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     }
 
-    /// A page of a list under this name, as the request asks for it.
-    pub(crate) fn page(&self, name: &str, items: &[Value]) -> Value {
+    /// The page of a list that the request asks for, with its links and the count of all.
+    pub(crate) fn page<T: Clone>(
+        &self,
+        items: &[T],
+    ) -> (Option<Vec<T>>, Option<Links>, Option<Meta>) {
         let number = |name, default| match self.query(name) {
             Some(text) => text.parse().unwrap(),
             None => default,
         };
         let (page, size) = (number("page", 1), number("per_page", 20));
-        let shown: Vec<_> = items.iter().skip((page - 1) * size).take(size).collect();
-        let mut links = json!({});
-        if page * size < items.len() {
+        let shown = items.iter().skip((page - 1) * size).take(size).cloned().collect();
+        let pages = (page * size < items.len()).then(|| {
             let next = format!("http://{}?page={}&per_page={size}", self.path(), page + 1);
-            links = json!({"pages": {"next": next}});
-        }
-        json!({name: shown, "links": links, "meta": {"total": items.len()}})
+            Pages { next: Some(next), ..Pages::default() }
+        });
+        let total = u64::try_from(items.len()).unwrap();
+        (Some(shown), Some(Links { pages }), Some(Meta { total: Some(total) }))
     }
 }
 

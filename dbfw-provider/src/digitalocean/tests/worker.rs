@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
 use dbfw_core::answers::{ListOutcome, Outcome};
-use serde_json::json;
 
 use super::{
-    fleet::{APP, CLUSTER, Fleet, LIST, Site, TOKEN, UUID, VPC, demand, droplet, everything},
+    fleet::{
+        APP, CLUSTER, Fleet, LIST, Site, TOKEN, UUID, VPC, demand, droplet, everything, node, rule,
+    },
     lines,
     server::Reply,
 };
@@ -78,8 +79,8 @@ async fn the_same_answers_are_not_judged_again() {
     assert_eq!(heard.sources.keys().filter(|value| is_same(value)).count(), 6);
     let before = heard;
     let mut fleet = Fleet::small();
-    fleet.droplets[1]["tags"] = json!([]);
-    fleet.rules.push(json!({"type": "ip_addr", "value": "192.0.2.9"}));
+    fleet.droplets[1].tags.clear();
+    fleet.rules.push(rule("ip_addr", "192.0.2.9"));
     fleet.shown_by(&site.server);
     let heard = site.bench.polled().await;
     assert!(matches!(heard.list(LIST), ListOutcome::List(list) if list.sources.len() == 2));
@@ -189,9 +190,8 @@ async fn many_tags_cost_pages_of_droplets() {
 #[tokio::test]
 async fn nodes_share_the_list_of_droplets() {
     let mut fleet = Fleet::small();
-    let nodes: Vec<_> =
-        (100..150).map(|id| json!({"id": id.to_string(), "droplet_id": id.to_string()})).collect();
-    fleet.clusters[0]["node_pools"] = json!([{"nodes": nodes}]);
+    fleet.clusters[0].node_pools[0].nodes =
+        (100..150).map(|id| node(&id.to_string(), Some(id))).collect();
     fleet.droplets.extend((100..149).map(|id| droplet(id, &[])));
     // The last node has a GPU.
     fleet.gpus.push(droplet(149, &[]));

@@ -4,12 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dbfw_core::source::{Prefix, SourceKey, SourceType};
+use dbfw_wire::digitalocean::{
+    self as wire, Address, AppVpc, DedicatedIp, Droplet, EgressIp, FirewallRule, Networks,
+};
 use proptest::{collection::vec, option, prelude::*, sample::subsequence};
-use serde_json::{Value, json};
 
 use crate::digitalocean::{
     AddressKinds,
-    tests::fleet::{Fleet, droplet},
+    tests::fleet::{Fleet, cluster, droplet, node, vpc},
 };
 
 const TAGS: [&str; 3] = ["web", "db", "k8s:worker"];
@@ -163,33 +165,33 @@ impl Machine {
         addresses.map(|(_, address)| prefix(address)).collect()
     }
 
-    fn shown(&self, id: u64) -> Value {
+    fn shown(&self, id: u64) -> Droplet {
         let addresses = self.addresses(id);
-        let of = |v6: bool| -> Vec<Value> {
+        let of = |v6: bool| -> Vec<Address> {
             let those = addresses.iter().filter(|(kind, _)| (*kind == "v6") == v6);
             let kind = |kind: &'static str| if kind == "v6" { "public" } else { kind };
-            those.map(|(of, at)| json!({"ip_address": at, "type": kind(of)})).collect()
+            those
+                .map(|(of, at)| Address { ip_address: at.clone(), kind: kind(of).to_owned() })
+                .collect()
         };
-        json!({
-            "id": id, "name": format!("m-{id}"), "tags": self.tags,
-            "status": if addresses.is_empty() { "new" } else { "active" },
-            "networks": {"v4": of(false), "v6": of(true)},
-        })
+        Droplet {
+            id,
+            name: format!("m-{id}"),
+            status: if addresses.is_empty() { "new" } else { "active" }.to_owned(),
+            networks: Some(Networks { v4: of(false), v6: of(true) }),
+            tags: self.tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            ..Droplet::default()
+        }
     }
 }
 
 impl Cluster {
-    fn shown(&self, number: u64) -> Value {
-        let node = |(at, node): (usize, &Option<u64>)| match node {
-            Some(id) => json!({"id": format!("n{at}"), "droplet_id": id.to_string(),
-                               "status": {"state": "running"}}),
-            None => json!({"id": format!("n{at}"), "droplet_id": "",
-                           "status": {"state": "provisioning"}}),
-        };
-        let nodes: Vec<Value> = self.nodes.iter().enumerate().map(node).collect();
-        let subnet = if self.subnet { format!("10.24{number}.0.0/16") } else { String::new() };
-        json!({"id": uuid("k8s", number), "cluster_subnet": subnet,
-               "node_pools": [{"nodes": nodes}]})
+    fn shown(&self, number: u64) -> wire::Cluster {
+        let nodes = self.nodes.iter().enumerate();
+        let nodes = nodes.map(|(at, droplet)| node(&format!("n{at}"), *droplet)).collect();
+        let cluster_subnet =
+            if self.subnet { format!("10.24{number}.0.0/16") } else { String::new() };
+        wire::Cluster { cluster_subnet, ..cluster(&uuid("k8s", number), nodes) }
     }
 }
 
@@ -203,16 +205,18 @@ impl App {
         (0..self.egress).map(move |at| format!("10.50.{number}.{at}"))
     }
 
-    fn shown(&self, number: u64) -> Value {
-        let dedicated: Vec<Value> = self
-            .dedicated(number)
-            .map(|(assigned, ip)| {
-                json!({"ip": ip, "status": if assigned { "ASSIGNED" } else { "ASSIGNING" }})
-            })
-            .collect();
-        let egress: Vec<Value> = self.egress(number).map(|ip| json!({"ip": ip})).collect();
-        json!({"id": uuid("app", number), "dedicated_ips": dedicated,
-               "vpc": {"egress_ips": egress}})
+    fn shown(&self, number: u64) -> wire::App {
+        let dedicated = |(assigned, ip): (bool, String)| {
+            let status = if assigned { "ASSIGNED" } else { "ASSIGNING" }.to_owned();
+            DedicatedIp { ip, status, ..DedicatedIp::default() }
+        };
+        let egress_ips = self.egress(number).map(|ip| EgressIp { ip }).collect();
+        wire::App {
+            id: uuid("app", number),
+            dedicated_ips: self.dedicated(number).map(dedicated).collect(),
+            vpc: Some(AppVpc { egress_ips, ..AppVpc::default() }),
+            ..wire::App::default()
+        }
     }
 
     fn parts(&self, number: u64) -> BTreeMap<String, BTreeSet<Prefix>> {
@@ -231,13 +235,15 @@ impl App {
 
 impl Account {
     /// What the API shows.
-    pub(super) fn fleet(&self, rules: Vec<Value>) -> Fleet {
+    pub(super) fn fleet(&self, rules: Vec<FirewallRule>) -> Fleet {
         let machines = |gpu: bool| {
             let those = self.machines.iter().filter(move |(id, _)| is_gpu(**id) == gpu);
             those.map(|(id, machine)| machine.shown(*id))
         };
         let crowd = (1000..1000 + self.crowd).map(|id| droplet(id, &[]));
-        let vpc = |(number, octet): (&u64, &u8)| json!({"id": uuid("vpc", *number), "ip_range": format!("10.116.{octet}.0/24")});
+        let vpc = |(number, octet): (&u64, &u8)| {
+            vpc(&uuid("vpc", *number), &format!("10.116.{octet}.0/24"))
+        };
         Fleet {
             rules,
             droplets: machines(false).chain(crowd).collect(),
