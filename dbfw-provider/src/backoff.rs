@@ -19,7 +19,7 @@ const DENIED: u32 = 4;
 
 /// The failures in a row of one thing that is asked for.
 #[derive(Clone, Debug)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
     random: Rng,
 }
@@ -37,7 +37,7 @@ impl Backoff {
     /// Doubles from one poll, at most to 20 polls or 5 minutes, whichever is less, but never
     /// below one poll. Anything above one poll is up to a fifth shorter, at random.
     /// `retry_after` is a floor, up to an hour.
-    pub fn failed(
+    pub(crate) fn failed(
         &mut self,
         poll: Duration,
         cause: Cause,
@@ -56,7 +56,7 @@ impl Backoff {
     }
 
     /// It succeeded: the next failure is the first.
-    pub const fn succeeded(&mut self) {
+    pub(crate) const fn succeeded(&mut self) {
         self.failures = 0;
     }
 }

@@ -50,11 +50,11 @@ enum Told {
 
 /// Requests that may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Left {
+pub(crate) struct Left {
     /// Of the hour's.
-    pub hour: u32,
+    pub(crate) hour: u32,
     /// Of the minute's.
-    pub minute: u32,
+    pub(crate) minute: u32,
 }
 
 impl Budget {
@@ -74,7 +74,7 @@ impl Budget {
     }
 
     /// The limits it keeps.
-    pub const fn limits(&self) -> RequestLimits {
+    pub(crate) const fn limits(&self) -> RequestLimits {
         self.limits
     }
 
@@ -82,7 +82,7 @@ impl Budget {
     ///
     /// # Errors
     /// The time until it is worth asking again.
-    pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         while self.made.front().is_some_and(|made| remains(now, *made, HOUR).is_none()) {
             self.made.pop_front();
         }
@@ -111,7 +111,7 @@ impl Budget {
     }
 
     /// Takes in what the server said with an answer of this status.
-    pub fn heard(&mut self, now: Instant, status: u16, rate: &Rate) {
+    pub(crate) fn heard(&mut self, now: Instant, status: u16, rate: &Rate) {
         let reset = rate.reset.filter(|wait| !wait.is_zero());
         let refused = (status == 429).then(|| {
             // With requests left, the reset is not what it waits for.
@@ -139,7 +139,7 @@ impl Budget {
     }
 
     /// The requests that may still be spent.
-    pub fn left(&self, now: Instant) -> Left {
+    pub(crate) fn left(&self, now: Instant) -> Left {
         let told = match self.told {
             Some(Told::Left { left, until }) if until > now => left,
             Some(Told::Refused { until } | Told::Probing { until }) if until > now => 0,
@@ -157,7 +157,7 @@ impl Budget {
 
     /// Interval between rounds of `cost` requests that spends at most four fifths of
     /// the limits; never less than `poll`.
-    pub fn interval(&self, poll: Duration, cost: u32) -> Duration {
+    pub(crate) fn interval(&self, poll: Duration, cost: u32) -> Duration {
         let pace = |window: Duration, limit: u32| {
             let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
             let spread = u64::from(cost).saturating_mul(window).saturating_mul(5);

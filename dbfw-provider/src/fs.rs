@@ -26,7 +26,7 @@ pub enum OpenError {
 ///
 /// # Errors
 /// The system refused.
-pub fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     // O_NONBLOCK: opening a pipe would otherwise wait for its writer.
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
@@ -56,7 +56,7 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, OpenError> {
 /// The state of a file at one look, to tell by that it was changed or replaced since. The default
 /// is that of a file that is not there.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Stamp {
+pub(crate) struct Stamp {
     state: Option<State>,
     /// Time of the look, since 1970.
     at: Duration,
@@ -76,24 +76,24 @@ impl Stamp {
     const RESOLUTION: Duration = Duration::from_millis(20);
 
     /// The state of the file at a path.
-    pub fn of(path: &Path) -> Self {
+    pub(crate) fn of(path: &Path) -> Self {
         let at = now();
         Self { state: fs::metadata(path).ok().as_ref().map(State::of), at }
     }
 
     /// The state of a file of which this was just asked for.
-    pub fn of_metadata(metadata: &Metadata) -> Self {
+    pub(crate) fn of_metadata(metadata: &Metadata) -> Self {
         Self { state: Some(State::of(metadata)), at: now() }
     }
 
     /// Whether the file looks the same at both looks.
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.state == other.state
     }
 
     /// Whether nothing can have changed from this look to `later`: it is the same file, last
     /// changed so long before this look that a change since then would show.
-    pub fn settles(&self, later: &Self) -> bool {
+    pub(crate) fn settles(&self, later: &Self) -> bool {
         let settled =
             self.state.is_none_or(|state| self.at.abs_diff(state.changed) > Self::RESOLUTION);
         settled && self.is_same(later)

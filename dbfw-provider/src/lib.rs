@@ -8,8 +8,8 @@
 //! - [`digitalocean`], [`aptible`]: the APIs of hosting providers
 //! - [`feed`]: documents with addresses, from a URL or a file
 //! - [`dns`]: names
-//! - [`rounds`]: the loop that most workers share; [`backoff`] and [`budget`]: when to ask again,
-//!   and how often
+//! - `rounds`: the loop that most workers share; `backoff`: the wait after a failure;
+//!   [`budget`]: how often an API may be asked
 //! - [`http`], [`secret`], [`fs`]: requests, tokens and files
 //! - [`inventory`], [`stats`]: an account's machines, and counters of requests
 //!
@@ -40,7 +40,7 @@
 //! ```
 
 pub mod aptible;
-pub mod backoff;
+mod backoff;
 pub mod budget;
 pub mod digitalocean;
 pub mod dns;
@@ -50,7 +50,7 @@ pub mod fs;
 pub mod http;
 pub mod inventory;
 pub mod list;
-pub mod rounds;
+mod rounds;
 pub mod secret;
 pub mod stats;
 pub mod worker;

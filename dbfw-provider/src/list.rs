@@ -23,14 +23,14 @@ use dbfw_core::{
 };
 
 /// Sources a list may have.
-pub const MAX_ENTRIES: usize = 2_000_000;
+pub(crate) const MAX_ENTRIES: usize = 2_000_000;
 
 /// Bytes a line of a plain list may have: room for the longest feed URL and a comment.
-pub const MAX_LINE: usize = 4096;
+pub(crate) const MAX_LINE: usize = 4096;
 
 /// Addresses without a comment that a list may have before they are kept as prefixes: a
 /// quarter of the counters there are for rules.
-pub const MAX_NAMED: usize = 4096;
+pub(crate) const MAX_NAMED: usize = 4096;
 
 /// A list that is being read.
 #[derive(Default)]

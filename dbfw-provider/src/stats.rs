@@ -44,12 +44,12 @@ pub struct StatsSnapshot {
 
 impl Stats {
     /// A request was made.
-    pub fn request(&self) {
+    pub(crate) fn request(&self) {
         self.requests.fetch_add(1, Relaxed);
     }
 
     /// Something that was asked for was not learned.
-    pub fn failure(&self, cause: Cause) {
+    pub(crate) fn failure(&self, cause: Cause) {
         let known = Cause::ALL.iter().position(|known| *known == cause);
         if let Some(count) = known.and_then(|index| self.failures.get(index)) {
             count.fetch_add(1, Relaxed);
@@ -57,7 +57,7 @@ impl Stats {
     }
 
     /// Records the limits, and the requests that are left of them.
-    pub fn budget(&self, limits: RequestLimits, left: Left) {
+    pub(crate) fn budget(&self, limits: RequestLimits, left: Left) {
         self.limit_hour.store(limits.per_hour, Relaxed);
         self.limit_minute.store(limits.per_minute, Relaxed);
         self.left_hour.store(left.hour, Relaxed);
@@ -65,7 +65,7 @@ impl Stats {
     }
 
     /// The interval that is planned between rounds.
-    pub fn interval(&self, interval: Duration) {
+    pub(crate) fn interval(&self, interval: Duration) {
         let milliseconds = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
         self.interval.store(milliseconds, Relaxed);
     }

@@ -8,7 +8,7 @@ mod sources;
 mod text;
 
 pub use self::{
-    duration::{parse_duration, shown},
+    duration::{DurationError, parse_duration, shown},
     problem::{Problem, Problems},
     read::{Document, Table, Value, utf8},
     report::{Place, Report},

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Bytes a list may have.
-pub const MAX_BYTES: u64 = 64 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 
 /// Time between two readings of a file that does not change: changes are noticed otherwise.
 const UNCHANGED: Duration = Duration::from_secs(24 * 3600);
