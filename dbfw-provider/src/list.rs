@@ -76,7 +76,10 @@ fn is_bare(source: &TrustedSource) -> bool {
         && source.expires_at.is_none()
 }
 
-/// The sources in `text`, the content of `file`. A single problem rejects all of it.
+/// The sources in `text`, the content of `file`.
+///
+/// # Errors
+/// Every problem in it: a single one rejects the whole list.
 pub fn parse(file: &Path, text: &[u8]) -> Result<SourceList, Problems> {
     let mut report = Report::default();
     let list = if file.extension().is_some_and(|extension| extension == "toml") {
