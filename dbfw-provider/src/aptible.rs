@@ -210,7 +210,8 @@ impl Endpoint {
                 Some((list, _)) => ListOutcome::List(Arc::clone(list)),
                 None => ListOutcome::Failed(FetchError::new(
                     Cause::Invalid,
-                    "Aptible: answered 304, which was not asked for: check what answers there",
+                    "Aptible: answered 304 to a request without a condition: check what answers \
+                     there",
                 )),
             },
             Reply::Gone(why) => {

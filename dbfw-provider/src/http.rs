@@ -102,7 +102,7 @@ impl HttpClient {
                 let limit = self.config.timeout;
                 Err(Failure::new(
                     Cause::Timeout,
-                    format!("no whole answer from {host} within {limit:?}: it is asked again"),
+                    format!("no whole answer from {host} within {limit:?}: dbfw will retry"),
                 ))
             })
             .map_err(|failure| failure.about(what, options.bearer))
@@ -129,7 +129,8 @@ impl HttpClient {
             if status.as_u16() == 304 && !is_conditional(&headers) {
                 return Err(Failure::new(
                     Cause::Invalid,
-                    "answered 304, which nobody asked for: check what answers there".to_owned(),
+                    "answered 304 to a request without a condition: check what answers there"
+                        .to_owned(),
                 ));
             }
             if !status.is_redirection() || status.as_u16() == 304 {

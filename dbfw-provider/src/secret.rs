@@ -65,7 +65,7 @@ impl Token {
                 TokenSource::Credential(name) => no_credential(name),
             },
             io::ErrorKind::PermissionDenied => {
-                refuse("may not be read: `sudo dbfw doctor` names the command that mends it")
+                refuse("may not be read: `sudo dbfw doctor` names the command that fixes it")
             }
             _ => refuse(&format!("cannot be read: {error}: check the file system")),
         };

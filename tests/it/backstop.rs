@@ -218,7 +218,7 @@ fn a_socket_lookup_program_of_somebody_else_is_told() {
     foreign.attach_backstop(&pair.db);
     host.start();
     assert_eq!(state(&host), "degraded");
-    assert!(problems(&host).contains("of somebody else can override the backstop"));
+    assert!(problems(&host).contains("is not dbfw's and can override the backstop"));
     assert_eq!(doctor(&host)["state"], "warn", "{}", doctor(&host));
     assert!(pair.reaches(TRUSTED4) && !pair.reaches(STRANGER4), "the hooks filter all the same");
     host.stop(Signal::SIGTERM);

@@ -115,7 +115,7 @@ fn who_takes_the_first_place_again_and_again_makes_the_host_degraded() {
     let status = host.json(&["status"]).expect("a status");
     assert_eq!(status["agent"]["ready"], true, "{status}");
     let told = status["problems"].to_string();
-    assert!(told.contains("db0: somebody else's program stands before ours"), "{told}");
+    assert!(told.contains("db0: another program is attached before ours"), "{told}");
     assert_eq!(host.dbfw(&["status"]).status.code(), Some(1));
     assert_eq!(taken_back(&host), 3, "{}", host.log());
 }

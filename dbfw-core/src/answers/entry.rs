@@ -30,7 +30,7 @@ pub enum SourceState {
     Stale,
     /// The provider says that it does not exist any more; its prefixes will go.
     Gone,
-    /// It stands for no address.
+    /// It resolves to no address.
     Unresolvable,
     /// `max_stale` is over for some of it.
     Expired,

@@ -111,9 +111,9 @@ impl Refusal {
             Guard::MaxShrink => {
                 format!("if the loss is meant, run `dbfw reload --confirm {plan}` or {setting}")
             }
-            Guard::OnEmpty => format!(
-                "if nobody is to be trusted, run `dbfw reload --confirm {plan}` or {setting}"
-            ),
+            Guard::OnEmpty => {
+                format!("if that is meant, run `dbfw reload --confirm {plan}` or {setting}")
+            }
             Guard::AllowAny => format!("if it is meant, {setting}"),
         }
     }

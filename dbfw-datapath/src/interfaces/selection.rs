@@ -94,10 +94,10 @@ impl fmt::Display for Unmatchable {
         match self {
             Self::Loopback => write!(f, "no program fits this kind of link, which is loopback"),
             Self::Label { interface } => {
-                write!(f, "no interface, but the label of an address of {interface}")
+                write!(f, "not an interface, but the label of an address of {interface}")
             }
             Self::Listing { interface } => {
-                write!(f, "no interface, but how ip link shows {interface}")
+                write!(f, "not an interface, but how ip link shows {interface}")
             }
         }
     }

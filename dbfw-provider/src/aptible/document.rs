@@ -39,14 +39,14 @@ pub(super) fn rules(document: Document, vhost: u64, what: &str) -> Result<Source
         match rule(entry) {
             Ok(source) => sources.push(source),
             Err(text) => problems
-                .push(format!("Aptible: vhost {vhost}: ip_whitelist[{i}]: {text}: mend it there")),
+                .push(format!("Aptible: vhost {vhost}: ip_whitelist[{i}]: {text}: fix it there")),
         }
     }
     match problems.first() {
         // Rules that nobody understands are not the same as no rules.
         Some(problem) if sources.is_empty() => Err(FetchError::new(
             Cause::Invalid,
-            format!("{problem}; no rule of the list can be used, so nothing of it is"),
+            format!("{problem}; no rule of the list can be used, so the list is not used"),
         )),
         _ => Ok(SourceList::new(sources, problems)),
     }

@@ -139,17 +139,17 @@ async fn what_is_no_rule_is_named() {
     assert_eq!(
         problems[0],
         place(1)
-            + "1.1.1.1/1 has host bits set; write 0.0.0.0/1, or 1.1.1.1 for the one address: mend \
+            + "1.1.1.1/1 has host bits set; write 0.0.0.0/1, or 1.1.1.1 for the one address: fix \
                it there"
     );
     assert_eq!(
         problems[1],
         place(2)
-            + "\"all\" is not an IPv4 or IPv6 address; write an address, a CIDR or a range: mend it \
+            + "\"all\" is not an IPv4 or IPv6 address; write an address, a CIDR or a range: fix it \
                there"
     );
-    assert_eq!(problems[2], place(3) + "is 7, not a string: mend it there");
-    assert_eq!(problems[3], place(4) + "is null, not a string: mend it there");
+    assert_eq!(problems[2], place(3) + "is 7, not a string: fix it there");
+    assert_eq!(problems[3], place(4) + "is null, not a string: fix it there");
     assert!(problems[4].starts_with(&place(5)), "{}", problems[4]);
     assert!(problems[5].contains("white space around it"), "{}", problems[5]);
 }

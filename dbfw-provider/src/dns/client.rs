@@ -108,7 +108,7 @@ impl Client {
             Ok(name) => name,
             Err(error) => {
                 let reason = clean(&error.to_string(), MAX_WORDS);
-                let text = format!("not a name that can be asked for, {reason}: correct it");
+                let text = format!("not a name that can be looked up, {reason}: correct it");
                 return Found::Failed(FetchError::new(Cause::Invalid, text));
             }
         };
@@ -127,7 +127,7 @@ impl Client {
         let text = match failures.is_empty() {
             true => "there is no resolver: set servers in [dns]".to_owned(),
             false => format!(
-                "{}: it is asked again; if this lasts, check the resolver",
+                "{}: dbfw will retry; if this lasts, check the resolver",
                 failures.join(", ")
             ),
         };

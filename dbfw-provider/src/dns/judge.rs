@@ -104,7 +104,7 @@ fn checked(found: Found) -> Found {
         return Found::Failed(FetchError::new(
             Cause::TooLarge,
             format!(
-                "{} addresses, more than {MAX_ADDRESSES}: nothing of the answer is used",
+                "{} addresses, more than {MAX_ADDRESSES}: the answer is not used",
                 addresses.len()
             ),
         ));
@@ -114,8 +114,8 @@ fn checked(found: Found) -> Found {
         Some((address, kind)) => Found::Failed(FetchError::new(
             Cause::Invalid,
             format!(
-                "{address} is {kind}, which no other machine has (DNS rebinding?): nothing of \
-                 the answer is used"
+                "{address} is {kind}, which no other machine has (DNS rebinding?): the answer is \
+                 not used"
             ),
         )),
     }

@@ -85,7 +85,7 @@ pub(super) async fn fetch(request: Request) -> Reply {
         (Err(error), _) => Err(error),
         (Ok(None), Some(known)) => Ok(Fetched::Same(known)),
         (Ok(None), None) => {
-            let text = "answered 304, which nobody asked for: check what answers there";
+            let text = "answered 304 to a request without a condition: check what answers there";
             Err(error(&location, Cause::Invalid, text))
         }
         (Ok(Some((body, validators))), known) => {
@@ -168,7 +168,7 @@ async fn read(path: PathBuf, max_bytes: u64) -> (Option<Stamp>, Result<Body, Fet
             }
             io::ErrorKind::PermissionDenied => fail(
                 Cause::Permission,
-                "may not be read: `sudo dbfw doctor` names the command that mends it",
+                "may not be read: `sudo dbfw doctor` names the command that fixes it",
             ),
             _ => fail(Cause::Io, &format!("cannot be read: {failed}: check the file system")),
         },
@@ -190,7 +190,7 @@ async fn take_apart(
         let _permit = parsing.acquire().await;
         spawn_blocking(move || select(&body, &selectors))
             .await
-            .map_err(|_| "taking it apart failed: report this as a bug, with the document")?
+            .map_err(|_| "reading it failed: report this as a bug, with the document")?
     };
     Ok(keys.into_iter().zip(lists).collect())
 }

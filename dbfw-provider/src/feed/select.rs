@@ -52,7 +52,7 @@ fn is_markup(body: &[u8]) -> bool {
 /// One entry a line; `#` or `;` begins a comment.
 fn plain(body: &[u8]) -> Result<Vec<Prefix>, String> {
     if matches!(body.trim_ascii_start().first(), Some(b'{' | b'[')) {
-        return Err("is JSON and not a plain list: say what of it to take with a JSONPath behind \
+        return Err("is JSON and not a plain list: select the addresses with a JSONPath behind \
                     '#', as in #$.addresses"
             .to_owned());
     }
@@ -74,7 +74,7 @@ fn plain(body: &[u8]) -> Result<Vec<Prefix>, String> {
 }
 
 /// The advice where no other can be given.
-const UNUSED: &str = "nothing of the feed is used until it is mended";
+const UNUSED: &str = "the feed is not used until it is fixed";
 
 /// The prefixes of a list that is being read.
 #[derive(Debug, Default)]

@@ -129,8 +129,8 @@ async fn what_a_feed_made_of_an_unchanged_document_is_said_again() {
     assert_eq!(
         message,
         format!(
-            "feed:{feed}: $['a'][0]: \"x\" is not an IPv4 or IPv6 address: nothing of the feed is \
-             used until it is mended"
+            "feed:{feed}: $['a'][0]: \"x\" is not an IPv4 or IPv6 address: the feed is not used \
+             until it is fixed"
         )
     );
     let again = bench.polled().await;

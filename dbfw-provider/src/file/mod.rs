@@ -174,7 +174,7 @@ fn read(path: &Path) -> Result<SourceList, FetchError> {
             ),
             io::ErrorKind::PermissionDenied => failed(
                 Cause::Permission,
-                "may not be read: `sudo dbfw doctor` names the command that mends it",
+                "may not be read: `sudo dbfw doctor` names the command that fixes it",
             ),
             _ => failed(Cause::Io, &format!("cannot be read: {source}: check the file system")),
         },

@@ -45,12 +45,12 @@ impl Response {
     /// words and its wish when to come again.
     pub fn success(self, what: &str) -> Result<Self, FetchError> {
         let (cause, advice) = match self.status {
-            206 => (Cause::Invalid, "a part was not asked for: nothing of it is used"),
+            206 => (Cause::Invalid, "a part that was not requested: it is not used"),
             200..=299 | 304 | 404 => return Ok(self),
             401 => (Cause::Unauthorized, "the token is refused: check the token file"),
             403 => (Cause::Permission, "the token may not do this: check its scopes"),
-            429 => (Cause::RateLimited, "asked too often: it is asked again later"),
-            500..=599 => (Cause::Server, "the server failed: it is asked again"),
+            429 => (Cause::RateLimited, "too many requests: dbfw will retry later"),
+            500..=599 => (Cause::Server, "the server failed: dbfw will retry"),
             _ => (Cause::Invalid, "not an answer that dbfw knows: check the address"),
         };
         let said = match self.words() {
@@ -127,7 +127,7 @@ pub(super) async fn read(
         let mut failure = Failure::new(
             Cause::TooLarge,
             format!(
-                "{} answered {status} with more than {} bytes: nothing of it is used",
+                "{} answered {status} with more than {} bytes: it is not used",
                 host_of(url),
                 options.max_bytes
             ),
@@ -145,7 +145,7 @@ pub(super) async fn read(
         return Err(Failure::new(
             Cause::Invalid,
             format!(
-                "{} sends {} though it was not asked to compress: nothing of it is used",
+                "{} sends {} though compression was not requested: it is not used",
                 host_of(url),
                 clean(&encoding, 20)
             ),

@@ -26,9 +26,9 @@ pub(super) fn describe<T: DeserializeOwned>(
     };
     let words = clean(&without(&error.to_string(), secret), MAX_WORDS);
     match error.classify() {
-        Category::Eof => format!("the JSON ends too early, {at}{words}: nothing of it is used"),
+        Category::Eof => format!("the JSON ends too early, {at}{words}: it is not used"),
         Category::Syntax | Category::Io => {
-            format!("not JSON, {at}{words}: nothing of it is used")
+            format!("not JSON, {at}{words}: it is not used")
         }
         Category::Data => format!("not the JSON that is documented, {at}{words}"),
     }

@@ -56,7 +56,7 @@ impl Failure {
                  is one, the proxy"
             )
         } else {
-            format!("the connection to {host} broke, {reason}: it is asked again")
+            format!("the connection to {host} broke, {reason}: dbfw will retry")
         };
         Self::new(Cause::Connect, text)
     }
@@ -131,11 +131,11 @@ fn tls(error: &rustls::Error, host: &str) -> String {
             )
         }
         CertificateError::Revoked => {
-            format!("the certificate of {host} is revoked: it has to be replaced")
+            format!("the certificate of {host} is revoked: replace it")
         }
         other => format!(
-            "the certificate of {host} is not to be trusted, {}: it has to be replaced, or its \
-             issuer be set as `ca_file`",
+            "the certificate of {host} is not trusted, {}: replace it, or set its issuer as \
+             `ca_file`",
             clean(&other.to_string(), MAX_REASON)
         ),
     }
@@ -143,7 +143,7 @@ fn tls(error: &rustls::Error, host: &str) -> String {
 
 fn expired(host: &str, when: &str) -> String {
     format!(
-        "the certificate of {host} has expired{when}: it has to be renewed; check this machine's \
+        "the certificate of {host} has expired{when}: renew it; check this machine's \
          clock too"
     )
 }

@@ -115,7 +115,7 @@ pub(super) enum Verb {
     /// be strangers: look at each before you trust it. `--output plain` prints lines for the
     /// configuration.
     Suggest {
-        /// For this database alone [default: for each].
+        /// Only for this database [default: for each].
         #[arg(long, short, value_name = "NAME")]
         database: Option<String>,
     },
@@ -123,7 +123,7 @@ pub(super) enum Verb {
     ///
     /// Reads the history in the agent's state_dir, the newest entry last.
     History {
-        /// Only the entries of the last time, as in 1h or 7d.
+        /// Only entries newer than this, as in 1h or 7d.
         #[arg(long, value_name = "DURATION", value_parser = lifetime)]
         since: Option<SignedDuration>,
         /// Show at most this many entries.
@@ -152,11 +152,11 @@ pub(super) enum Verb {
     /// Exit status 1 if a list could not be read or a guard refused a change, 78 if the
     /// configuration is bad; what was enforced before then stays.
     Reload {
-        /// Let through the refused plans with these ids, or all that are refused now.
+        /// Confirm the refused changes with these ids, or all that are refused now.
         #[arg(long, value_name = "ID", num_args = 0.., value_parser = plan_id)]
         confirm: Option<Vec<String>>,
     },
-    /// Trust sources by hand, for a while.
+    /// Add and remove trusted sources by hand.
     Trust {
         #[command(subcommand)]
         verb: TrustVerb,
@@ -203,13 +203,13 @@ pub(super) enum TrustVerb {
         /// The source, as in ip_addr:203.0.113.7 or tag:backend.
         #[arg(value_parser = trusted_source)]
         source: TrustedSource,
-        /// The database that is to trust it.
+        /// The database that trusts it.
         #[arg(long, short, value_name = "NAME")]
         database: String,
         /// Lifetime, as in 2h or 1d12h [default: until it is removed].
         #[arg(long = "for", value_name = "DURATION", value_parser = lifetime)]
         lifetime: Option<SignedDuration>,
-        /// Reason, for whoever looks later.
+        /// Reason, shown by `dbfw trust list` and in the history.
         #[arg(long, value_name = "TEXT")]
         why: Option<String>,
     },
@@ -222,7 +222,7 @@ pub(super) enum TrustVerb {
         #[arg(long, short, value_name = "NAME")]
         database: String,
     },
-    /// List the sources trusted by hand.
+    /// List the sources added by hand.
     List,
 }
 

@@ -68,7 +68,7 @@ fn resolved(sources: &Sources, database: &str, source: &TrustedSource) -> String
                 known.unresolved.first().map(|part| format!("{}: {}", part.part, part.why))
             });
             let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
-            format!("it stands for no address yet{why}; dbfw sources shows when it does")
+            format!("it resolves to no address yet{why}; dbfw sources shows when it does")
         }
         _ => "being resolved; dbfw sources shows when it is in force".to_owned(),
     }
@@ -100,7 +100,7 @@ mod tests {
         (status.state, status.error) = (SourceState::Stale, Some("no answer".to_owned()));
         assert_eq!(
             said(&status),
-            "it stands for no address yet (no answer); dbfw sources shows when it does"
+            "it resolves to no address yet (no answer); dbfw sources shows when it does"
         );
     }
 }

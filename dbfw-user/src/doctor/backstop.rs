@@ -19,8 +19,8 @@ pub(super) fn check(links: &Links) -> Finding {
         Some(first) => Finding::warn(
             "backstop",
             format!(
-                "socket lookup program {} of somebody else is attached to this network namespace: \
-                 where it selects a socket, that overrides the backstop",
+                "socket lookup program {} is attached to this network namespace and is not dbfw's: \
+                 a socket that it selects overrides the backstop",
                 others.join(", ")
             ),
             format!("bpftool prog show id {first}"),
@@ -48,7 +48,7 @@ mod tests {
         assert_eq!(found(Some(&[7]), Some(&[7, 9])).0, "ok");
         let (state, detail) = found(Some(&[7, 12, 13]), Some(&[7]));
         assert_eq!(state, "warn");
-        assert!(detail.contains("program 12, 13 of somebody else"), "{detail}");
+        assert!(detail.contains("program 12, 13 is attached"), "{detail}");
         assert!(found(None, Some(&[7])).1.contains("not checked"));
         assert!(found(Some(&[7]), None).1.contains("not checked"));
     }

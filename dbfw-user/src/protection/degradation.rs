@@ -106,19 +106,20 @@ impl fmt::Display for Degradation {
             Self::ReloadRefused { since } => write!(
                 f,
                 "the last reload failed, and the configuration in force since {since:.0} stays: \
-                 dbfw check tells whether the file is bad"
+                 dbfw check says whether the file is bad"
             ),
             Self::ForeignBefore { interface } => write!(
                 f,
-                "{interface}: somebody else's program stands before ours and can let packets in: \
+                "{interface}: another program is attached before ours and can let packets in: \
                  bpftool net show dev {interface}"
             ),
             Self::BesideBackstop { programs } => {
                 let programs: Vec<_> = programs.iter().map(ToString::to_string).collect();
                 write!(
                     f,
-                    "socket lookup program {} of somebody else can override the backstop (seen when \
-                     the agent started): bpftool prog show id {}; once it is gone, restart the agent",
+                    "socket lookup program {} is not dbfw's and can override the backstop (seen \
+                     when the agent started): bpftool prog show id {}; once it is gone, restart \
+                     the agent",
                     programs.join(", "),
                     programs.first().map_or("", String::as_str)
                 )
@@ -135,7 +136,7 @@ impl fmt::Display for Degradation {
                 "{interface}: no program fits this kind of link; leave it out of agent.interfaces"
             ),
             Self::Absent { name } => {
-                write!(f, "{name}: no such interface; it is filtered as soon as it comes")
+                write!(f, "{name}: no such interface; it is filtered as soon as it appears")
             }
             Self::Unmatchable { name, reason } => write!(f, "{name}: {reason}; {}", reason.fix()),
             Self::TooManyExempt { matching, left_out } => write!(

@@ -18,7 +18,7 @@ words! {
         Stale = "stale",
         /// The provider says that it does not exist any more; its prefixes will go.
         Gone = "gone",
-        /// It stands for no address.
+        /// It resolves to no address.
         Unresolvable = "unresolvable",
         /// Its time or `max_stale` is over.
         Expired = "expired",

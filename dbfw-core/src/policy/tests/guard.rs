@@ -110,7 +110,7 @@ fn an_empty_list_is_on_empty_whatever_max_shrink_says() {
         );
         assert_eq!(
             refusal.fix("1a2b3c4d"),
-            "if nobody is to be trusted, run `dbfw reload --confirm 1a2b3c4d` or set on_empty = \
+            "if that is meant, run `dbfw reload --confirm 1a2b3c4d` or set on_empty = \
              \"close\""
         );
     }

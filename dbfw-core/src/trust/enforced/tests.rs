@@ -117,7 +117,7 @@ fn a_provider_that_is_named_like_the_command_is_named_as_it_is() {
         enforced.refused.as_ref().map(Refused::message).unwrap(),
         format!(
             "file:/l --confirm/x has an empty list, and there is no earlier one to keep, so nobody \
-             of it is trusted; if nobody is to be trusted, run `dbfw reload --confirm {id}` or set \
+             of it is trusted; if that is meant, run `dbfw reload --confirm {id}` or set \
              on_empty = \"close\" for database orders"
         )
     );

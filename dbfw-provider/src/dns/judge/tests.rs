@@ -137,7 +137,7 @@ fn addresses_that_no_other_machine_has_are_refused() {
                 Cause::Invalid,
                 format!(
                     "dns:db.example: A: {address} is {kind}, which no other machine has (DNS \
-                     rebinding?): nothing of the answer is used"
+                     rebinding?): the answer is not used"
                 )
             )
         );

@@ -41,7 +41,7 @@ pub(super) fn select(document: &Value, path: &str) -> Result<Vec<Prefix>, String
     let mut take = |value: &Value, node, index| match value {
         Value::String(entry) => list.push(entry).map_err(|error| error.at(&place(node, index))),
         other => Err(format!(
-            "{}: is {}, not an address: let the JSONPath select the addresses alone",
+            "{}: is {}, not an address: let the JSONPath select only the addresses",
             place(node, index),
             kind(other)
         )),

@@ -77,7 +77,7 @@ fn plain_lists() {
 
 #[test]
 fn one_bad_line_fails_a_plain_list() {
-    let unused = "nothing of the feed is used until it is mended";
+    let unused = "the feed is not used until it is fixed";
     for (line, message) in [
         (
             "10.0.0.5/24",
@@ -104,13 +104,13 @@ fn plain_lists_as_others_publish_them() {
     assert_eq!(plain(body), ok("1.10.16.0/20 1.19.0.0/16 10.0.0.1/32"));
     assert_eq!(plain(b"10.0.0.1 # B\xfcro\n; \xfc\n10.0.0.2"), ok("10.0.0.1/32 10.0.0.2/32"));
     let wide: Vec<u8> = "10.0.0.1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let named = err("is UTF-16, not UTF-8: nothing of the feed is used until it is mended");
+    let named = err("is UTF-16, not UTF-8: the feed is not used until it is fixed");
     assert_eq!(plain(&wide), named);
     assert_eq!(json(&wide, "$"), named);
     assert_eq!(
         plain("10.0.0.1:80"),
         err("line 1: \"10.0.0.1:80\" has a port; write 10.0.0.1: a source may connect from any \
-             port: nothing of the feed is used until it is mended")
+             port: the feed is not used until it is fixed")
     );
 }
 
@@ -135,7 +135,7 @@ fn a_page_is_no_list() {
         }
     }
     for body in [CLOUDFLARE, "[\"10.0.0.1\"]"] {
-        assert!(plain(body).unwrap_err().contains("say what of it to take with a JSONPath"));
+        assert!(plain(body).unwrap_err().contains("select the addresses with a JSONPath"));
     }
 }
 
@@ -172,7 +172,7 @@ fn what_a_json_path_must_not_select() {
     assert_eq!(json(AWS, "$.prefix[*].ip_prefix"), err(nothing));
     assert_eq!(json(AWS, "$.prefixes[?@.service=='S3'].ip_prefix"), err(nothing));
     assert_eq!(json(GITHUB, "$.actions[*]"), err(nothing));
-    let alone = "let the JSONPath select the addresses alone";
+    let alone = "let the JSONPath select only the addresses";
     for (path, message) in [
         ("$.success", "$['success']: is true or false, not an address"),
         ("$.result", "$['result']: is an object, not an address"),
@@ -198,12 +198,12 @@ fn what_a_json_path_must_not_select() {
     assert_eq!(
         json(CLOUDFLARE, "$.result.*"),
         err("$['result']['etag']: \"38f79d050aa027e3be3865e495dcc9bc\" is not an IPv4 or IPv6 \
-             address: nothing of the feed is used until it is mended")
+             address: the feed is not used until it is fixed")
     );
     assert_eq!(
         json(r#"{"a":[{"ip":"10.0.0.1"},{"ip":"10.0.0.1/8"}]}"#, "$.a[*].ip"),
         err("$['a'][1]['ip']: 10.0.0.1/8 has host bits set; write 10.0.0.0/8, or 10.0.0.1 for \
-             the one address: nothing of the feed is used until it is mended")
+             the one address: the feed is not used until it is fixed")
     );
 }
 
@@ -234,7 +234,7 @@ fn csv_tables() {
 
 #[test]
 fn what_is_wrong_in_a_table() {
-    let unused = "nothing of the feed is used until it is mended";
+    let unused = "the feed is not used until it is fixed";
     assert_eq!(
         named("network,site\n10.0.0.0/8,a\n", "cidr"),
         err("has no column \"cidr\": its first line has \"network\", \"site\"")

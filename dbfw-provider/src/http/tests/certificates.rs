@@ -51,7 +51,7 @@ async fn an_expired_certificate_is_refused() {
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2021, 2, 3);
     });
-    refused(tls, &["has expired 2021-02-03T00:00:00Z", "renewed", "clock"]).await;
+    refused(tls, &["has expired 2021-02-03T00:00:00Z", "renew it", "clock"]).await;
 }
 
 #[tokio::test]

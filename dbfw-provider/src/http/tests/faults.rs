@@ -113,7 +113,7 @@ async fn what_is_not_http_is_told() {
 async fn a_body_that_is_compressed_unasked_is_refused() {
     let answer = answer("200 OK", "content-encoding: gzip\r\n", "not looked at");
     let answer = asked(client(), vec![Act::Send(answer)]).await;
-    assert_failed(answer, Cause::Invalid, &["sends gzip though it was not asked to compress"]);
+    assert_failed(answer, Cause::Invalid, &["sends gzip though compression was not requested"]);
 }
 
 #[tokio::test]

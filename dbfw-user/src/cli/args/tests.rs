@@ -51,7 +51,7 @@ fn help_of_the_program() {
 
     Change it:
       reload       Read the configuration and every list again
-      trust        Trust sources by hand, for a while
+      trust        Add and remove trusted sources by hand
       detach       End the protection: open every protected port to everyone
 
     Set it up:
@@ -120,14 +120,14 @@ fn help_of_a_verb() {
           --config <PATH>    Main configuration file; drop-ins are read from conf.d
                              beside it [env: DBFW_CONFIG] [default:
                              /etc/dbfw/dbfw.toml]
-      -d, --database <NAME>  The database that is to trust it
+      -d, --database <NAME>  The database that trusts it
           --for <DURATION>   Lifetime, as in 2h or 1d12h [default: until it is
                              removed]
           --socket <PATH>    Control socket of the agent [default: dbfw.sock in the
                              configuration's run_dir] [env: DBFW_SOCKET]
       -o, --output <FORM>    Form of the output [default: table] [possible values:
                              table, json, plain]
-          --why <TEXT>       Reason, for whoever looks later
+          --why <TEXT>       Reason, shown by `dbfw trust list` and in the history
           --color <WHEN>     Color of the output; auto also honors NO_COLOR
                              [default: auto] [possible values: auto, always, never]
       -h, --help             Print help (see more with '--help')

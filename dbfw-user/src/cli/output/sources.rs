@@ -45,7 +45,7 @@ impl Render for Sources {
                 notes.add(source, (String::new(), source.notes.clone()));
             }
         }
-        text.push_str(&troubles.text("Does not resolve, or not wholly", BAD));
+        text.push_str(&troubles.text("Not resolved, or only in part", BAD));
         text.push_str(&notes.text("Probably not meant", FAIR));
         text
     }
@@ -101,7 +101,7 @@ fn state(source: &SourceStatus) -> Cell {
 /// Trouble of a source, in a word and at length; `None` if it has none.
 fn trouble(source: &SourceStatus) -> Option<(String, Vec<String>)> {
     let in_force = match source.prefixes.len() {
-        0 => "stands for no address".to_owned(),
+        0 => "resolves to no address".to_owned(),
         1 => "1 prefix in force".to_owned(),
         many => format!("{} in force", number_of(many as u64, "prefix", "prefixes")),
     };

@@ -83,10 +83,10 @@ fn a_name_that_can_match_no_interface_is_a_warning() {
     assert_eq!(
         dir.warnings(),
         [
-            "@/dbfw.toml:1: agent.interfaces[0]: \"eth0:1\" covers nothing: no interface, but the \
-             label of an address of eth0: write \"eth0\"",
-            "@/dbfw.toml:1: agent.interfaces[2]: \"eth0@if2\" covers nothing: no interface, but \
-             how ip link shows eth0: write \"eth0\"",
+            "@/dbfw.toml:1: agent.interfaces[0]: \"eth0:1\" covers nothing: not an interface, but \
+             the label of an address of eth0: write \"eth0\"",
+            "@/dbfw.toml:1: agent.interfaces[2]: \"eth0@if2\" covers nothing: not an interface, \
+             but how ip link shows eth0: write \"eth0\"",
             "@/dbfw.toml:1: agent.interfaces[3]: \"lo\" covers nothing: no program fits this kind \
              of link, which is loopback: leave it out: traffic within this host is not filtered",
         ]

@@ -54,7 +54,7 @@ fn sources_and_what_does_not_resolve() {
     orders    dns:db.example.com  pending           -  none                 0  -          -         config  -
     orders    ip_addr:10.110.0.0  literal           -  10.110.0.0/32        0  -          -         config  -
 
-    Does not resolve, or not wholly:
+    Not resolved, or only in part:
       tag:backend of orders, reports: stale, 12 prefixes in force
         DigitalOcean: GET /v2/droplets?tag_name=backend: 401 Unauthorized: the token
         is not valid: put a new one into /etc/dbfw/do-token
@@ -65,9 +65,9 @@ fn sources_and_what_does_not_resolve() {
         node pool-a-4: is still being created
         node pool-a-5: is still being created
         and 2 more: dbfw sources --output json
-      app:9b2d of orders: unresolvable, stands for no address
+      app:9b2d of orders: unresolvable, resolves to no address
         app 9b2d: has neither dedicated addresses nor VPC egress\u{1b}[2J
-      dns:db.example.com of orders: pending, stands for no address
+      dns:db.example.com of orders: pending, resolves to no address
 
     Probably not meant:
       ip_addr:10.110.0.0 of orders

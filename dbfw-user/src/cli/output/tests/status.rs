@@ -229,13 +229,13 @@ fn degraded_is_told_before_anything_else() {
     let mut status = status();
     (status.protected, status.protection) = (false, Protection::Degraded);
     status.problems =
-        vec!["eth7: no such interface; it is filtered as soon as it comes".to_owned()];
+        vec!["eth7: no such interface; it is filtered as soon as it appears".to_owned()];
     // Whether anything is enforced comes second to that.
     status.databases[0].mode = Mode::Observe;
     insta::assert_snapshot!(table(&status), @"
     DEGRADED  dbfw 0.1.0
     agent pid 812, up 3h12m, policy 41
-    ! eth7: no such interface; it is filtered as soon as it comes
+    ! eth7: no such interface; it is filtered as soon as it appears
     (n): packets let in by observe mode that enforce would have dropped
 
     INTERFACE  MODE       STATE
