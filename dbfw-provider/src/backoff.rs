@@ -14,7 +14,7 @@ const POLLS: u32 = 20;
 /// Longest wait that a provider may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 
-/// First wait, in polls, after what nobody mends within seconds: a refused token.
+/// First wait, in polls, after a failure that nobody can fix within seconds: a refused token.
 const DENIED: u32 = 4;
 
 /// The failures in a row of one thing that is asked for.

@@ -106,7 +106,7 @@ impl Cache {
         changed
     }
 
-    /// Moves every moment it remembers, after the clock was stepped, and judges anew what
+    /// Moves every moment it remembers, after the clock was stepped, and judges again what
     /// `max_stale` took away.
     pub fn move_moments(&mut self, adjust: &dyn Fn(&mut Timestamp), now: Timestamp) {
         for entry in self.entries.values_mut() {

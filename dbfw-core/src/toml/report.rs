@@ -59,7 +59,7 @@ impl Report {
         }
     }
 
-    /// Forgets the warnings about a setting, which a later file sets anew.
+    /// Forgets the warnings about a setting, which a later file sets again.
     pub(super) fn reset(&mut self, key: &str) {
         let elements = format!("{key}[");
         self.warnings.retain(|told| told.key != key && !told.key.starts_with(&elements));

@@ -56,7 +56,7 @@ fn plain(body: &[u8]) -> Result<Vec<Prefix>, String> {
                     '#', as in #$.addresses"
             .to_owned());
     }
-    let mut list = List::default();
+    let mut list = Addresses::default();
     for (number, line) in lines(body) {
         let place = || format!("line {number}");
         if line.len() > MAX_LINE {
@@ -76,9 +76,9 @@ fn plain(body: &[u8]) -> Result<Vec<Prefix>, String> {
 /// The advice where no other can be given.
 const UNUSED: &str = "the feed is not used until it is fixed";
 
-/// The prefixes of a list that is being read.
+/// The addresses of a document that is being read.
 #[derive(Debug, Default)]
-struct List {
+struct Addresses {
     /// At least one for every entry, for a range up to 254.
     prefixes: Vec<Prefix>,
 }
@@ -90,7 +90,7 @@ enum Bad {
     TooMany,
 }
 
-impl List {
+impl Addresses {
     /// Takes an address, a CIDR or a range.
     fn push(&mut self, entry: &str) -> Result<(), Bad> {
         self.prefixes.extend(parse_prefixes(entry).map_err(Bad::Entry)?);

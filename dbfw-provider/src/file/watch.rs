@@ -23,7 +23,7 @@ use tokio::io::unix::AsyncFd;
 /// Symbolic links followed for one path before it counts as a loop, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// Times the way to a file is followed anew while it keeps changing.
+/// Times the way to a file is followed again while it keeps changing.
 const MAX_ROUNDS: usize = 8;
 
 /// A watch over the files that are followed.

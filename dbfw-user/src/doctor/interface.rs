@@ -204,7 +204,7 @@ fn mtu(interface: &Interface, attach: Attach, kernel: KernelVersion) -> Finding 
     }
 }
 
-/// A warning where a first native attachment sets up the driver's queues anew.
+/// A warning if a first native attachment resets the driver's queues.
 fn flap(interface: &Interface, choice: &Choice, kernel: KernelVersion) -> Option<Finding> {
     let NativeXdp { first_flaps, .. } = native_xdp(interface.driver.as_deref()?, kernel)?;
     let attaches = choice.allows(HookMode::Native) && interface.xdp_program.is_none();

@@ -102,7 +102,7 @@ impl Expiry {
     }
 
     /// Compares the clocks. A step, also one of nothing, means that every expiry has to be
-    /// judged anew.
+    /// judged again.
     pub(crate) fn look(&mut self, reading: Reading) -> Option<Step> {
         let passed = signed(reading.boot.saturating_sub(self.last.boot));
         let before = self.last.wall.saturating_add(passed).unwrap_or(self.last.wall);

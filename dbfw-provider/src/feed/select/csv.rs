@@ -3,7 +3,7 @@
 use csv::{ByteRecord, Reader, ReaderBuilder, Trim};
 use dbfw_core::source::{Column, Prefix, PrefixError};
 
-use super::{Bad, List, UNUSED};
+use super::{Addresses, Bad, UNUSED};
 use crate::http::clean;
 
 /// Characters of a column's name that go into an error.
@@ -27,7 +27,7 @@ pub(super) fn select(body: &[u8], column: &Column) -> Result<Vec<Prefix>, String
         Column::Name(name) => table.column(name)?,
         Column::Number(number) => number.get() - 1,
     };
-    let mut list = List::default();
+    let mut list = Addresses::default();
     while table.next()? {
         let line = table.line();
         let cell = table

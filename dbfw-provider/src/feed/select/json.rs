@@ -4,7 +4,7 @@ use dbfw_core::source::Prefix;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use super::{List, UNUSED};
+use super::{Addresses, UNUSED};
 use crate::http::clean;
 
 /// Characters of a place in the document that go into an error.
@@ -37,7 +37,7 @@ pub(super) fn select(document: &Value, path: &str) -> Result<Vec<Prefix>, String
                 .to_owned(),
         );
     }
-    let mut list = List::default();
+    let mut list = Addresses::default();
     let mut take = |value: &Value, node, index| match value {
         Value::String(entry) => list.push(entry).map_err(|error| error.at(&place(node, index))),
         other => Err(format!(

@@ -141,9 +141,9 @@ fn router(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-type Answer = (StatusCode, [(HeaderName, &'static str); 1], String);
+type Response = (StatusCode, [(HeaderName, &'static str); 1], String);
 
-fn text(status: StatusCode, text: String) -> Answer {
+fn text(status: StatusCode, text: String) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text)
 }
 
@@ -156,7 +156,7 @@ async fn landing() -> Html<&'static str> {
     )
 }
 
-async fn metrics(State(shared): State<Shared>) -> Answer {
+async fn metrics(State(shared): State<Shared>) -> Response {
     let ask = async {
         let (reply, answer) = oneshot::channel();
         shared.probe.scrape.send(reply).await.ok()?;
@@ -172,22 +172,22 @@ async fn metrics(State(shared): State<Shared>) -> Answer {
     }
 }
 
-async fn healthz(State(shared): State<Shared>) -> Answer {
+async fn healthz(State(shared): State<Shared>) -> Response {
     state(shared.probe.health.live())
 }
 
-async fn readyz(State(shared): State<Shared>) -> Answer {
+async fn readyz(State(shared): State<Shared>) -> Response {
     state(shared.probe.health.ready())
 }
 
-fn state(state: Result<(), String>) -> Answer {
+fn state(state: Result<(), String>) -> Response {
     match state {
         Ok(()) => text(StatusCode::OK, "ok\n".to_owned()),
         Err(reason) => unavailable(reason),
     }
 }
 
-fn unavailable(reason: String) -> Answer {
+fn unavailable(reason: String) -> Response {
     text(StatusCode::SERVICE_UNAVAILABLE, reason + "\n")
 }
 

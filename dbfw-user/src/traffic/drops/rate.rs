@@ -22,7 +22,7 @@ impl RateMeter {
     }
 
     /// The counter of a database read `dropped` at `at`. Readings must not be older than
-    /// those before; one that is lower means that the counter began anew.
+    /// those before; one that is lower means that the counter began again.
     pub fn record(&mut self, database: &str, at: Instant, dropped: u64) {
         let readings = match self.readings.get_mut(database) {
             Some(readings) => readings,
