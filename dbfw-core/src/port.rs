@@ -1,4 +1,4 @@
-//! A protected port.
+//! A protected port: a protocol and a number, parsed and shown.
 
 use std::{fmt, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! Making reqwest's clients.
+//! HTTP clients of reqwest, with the certificate authorities and limits of the configuration.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},

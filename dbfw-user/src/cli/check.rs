@@ -1,4 +1,4 @@
-//! `dbfw check`.
+//! `dbfw check`: validates the configuration, and tries which files the agent may read.
 
 use std::path::Path;
 

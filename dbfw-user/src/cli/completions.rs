@@ -1,4 +1,4 @@
-//! `dbfw completions`.
+//! `dbfw completions`: prints the completions for a shell.
 
 use clap_complete::Shell;
 

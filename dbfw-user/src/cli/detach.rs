@@ -1,4 +1,4 @@
-//! `dbfw detach`.
+//! `dbfw detach`: ends the protection, through the agent or by removing the pins.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 

@@ -1,4 +1,4 @@
-//! `dbfw doctor`.
+//! `dbfw doctor`: checks the host for what dbfw needs.
 
 use dbfw_wire::control::{self as wire, FindingState, Findings};
 

@@ -1,4 +1,4 @@
-//! `dbfw drops`.
+//! `dbfw drops`: asks the agent for refused sources, once or as they come.
 
 use dbfw_wire::control::{DropEvent, Drops, Request};
 

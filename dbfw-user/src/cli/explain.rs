@@ -1,4 +1,4 @@
-//! `dbfw explain`.
+//! `dbfw explain`: asks what the loaded program does with packets from an address.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! `dbfw history`.
+//! `dbfw history`: reads the files of the history, without the agent.
 
 use std::{
     collections::VecDeque,

@@ -1,4 +1,4 @@
-//! `dbfw man`.
+//! `dbfw man`: prints manual pages.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! `dbfw map`.
+//! `dbfw map`: reads the kernel's maps, through the agent or from the pins.
 
 use dbfw_wire::control::{Lookup, MapEntry, Request};
 

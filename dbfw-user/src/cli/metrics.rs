@@ -1,4 +1,4 @@
-//! `dbfw metrics`.
+//! `dbfw metrics`: prints the metrics, from the agent or from the pins.
 
 use dbfw_wire::control::{Request, Text};
 

@@ -1,4 +1,4 @@
-//! `dbfw reload`.
+//! `dbfw reload`: has the agent read everything again, and confirms refused changes.
 
 use dbfw_wire::control::{RefusedPlan, Reloaded, Request, Status};
 

@@ -1,4 +1,4 @@
-//! `dbfw run`.
+//! `dbfw run`: runs the agent in the foreground.
 
 use super::{context::Context, exit::Exit};
 use crate::agent;

@@ -1,4 +1,4 @@
-//! `dbfw sources`.
+//! `dbfw sources`: asks the agent for the state of every trusted source.
 
 use dbfw_wire::control::{Request, Sources};
 

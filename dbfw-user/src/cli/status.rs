@@ -1,4 +1,4 @@
-//! `dbfw status`.
+//! `dbfw status`: shows whether the host is protected, by the agent or by the pins.
 
 use dbfw_wire::control::{Request, Status};
 

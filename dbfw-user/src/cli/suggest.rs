@@ -1,4 +1,4 @@
-//! `dbfw suggest`.
+//! `dbfw suggest`: asks the agent which refused sources could be trusted.
 
 use dbfw_wire::control::{Request, Suggestions};
 

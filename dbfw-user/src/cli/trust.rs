@@ -1,4 +1,4 @@
-//! `dbfw trust`.
+//! `dbfw trust`: adds, removes and lists sources by hand.
 
 use anyhow::Context as _;
 use dbfw_core::source::{Origin, TrustedSource};

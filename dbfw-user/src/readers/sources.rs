@@ -1,4 +1,4 @@
-//! `dbfw sources`.
+//! The document of `dbfw sources`, made of the rules in force and their counters.
 
 use std::collections::HashMap;
 

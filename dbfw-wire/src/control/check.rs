@@ -1,4 +1,4 @@
-//! `dbfw check`.
+//! Documents of `dbfw check`, as `--output json` prints them.
 
 use serde::{Deserialize, Serialize};
 

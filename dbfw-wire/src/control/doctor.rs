@@ -1,4 +1,4 @@
-//! `dbfw doctor`.
+//! Documents of `dbfw doctor`, as `--output json` prints them.
 
 use serde::{Deserialize, Serialize};
 

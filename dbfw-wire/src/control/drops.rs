@@ -1,4 +1,4 @@
-//! `dbfw drops`.
+//! Documents of `dbfw drops`, as the agent sends them and `--output json` prints them.
 
 use std::net::IpAddr;
 

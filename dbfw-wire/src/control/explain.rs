@@ -1,4 +1,4 @@
-//! `dbfw explain`.
+//! Documents of `dbfw explain`, as the agent sends them and `--output json` prints them.
 
 use std::net::IpAddr;
 

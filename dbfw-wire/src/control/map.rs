@@ -1,4 +1,4 @@
-//! `dbfw map`.
+//! Documents of `dbfw map`, as the agent sends them and `--output json` prints them.
 
 use std::net::IpAddr;
 

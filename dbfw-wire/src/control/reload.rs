@@ -1,4 +1,4 @@
-//! `dbfw reload`.
+//! Documents of `dbfw reload`, as the agent sends them and `--output json` prints them.
 
 use serde::{Deserialize, Serialize};
 

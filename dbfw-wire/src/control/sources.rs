@@ -1,4 +1,4 @@
-//! `dbfw sources`.
+//! Documents of `dbfw sources`, as the agent sends them and `--output json` prints them.
 
 use dbfw_core::answers;
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! `dbfw status`.
+//! Documents of `dbfw status`, as the agent sends them and `--output json` prints them.
 
 use dbfw_core::policy;
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! `dbfw suggest`.
+//! Documents of `dbfw suggest`, as the agent sends them and `--output json` prints them.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! `dbfw trust`.
+//! Documents of `dbfw trust`, as the agent sends them and `--output json` prints them.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! `dbfw check`.
+//! Output of `dbfw check`, for people and as plain fields.
 
 use dbfw_wire::control::{Checked, CheckedDatabase, ConfigProblems};
 use jiff::Timestamp;

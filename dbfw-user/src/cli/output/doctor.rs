@@ -1,4 +1,4 @@
-//! `dbfw doctor`.
+//! Output of `dbfw doctor`, for people and as plain fields.
 
 use dbfw_wire::control::{Finding, FindingState, Findings};
 use jiff::Timestamp;

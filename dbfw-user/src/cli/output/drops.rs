@@ -1,4 +1,4 @@
-//! `dbfw drops`.
+//! Output of `dbfw drops`, for people and as plain fields.
 
 use dbfw_wire::control::{DropEvent, DropSource, Drops};
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! `dbfw explain`.
+//! Output of `dbfw explain`, for people and as plain fields.
 
 use anstyle::{AnsiColor, Style};
 use dbfw_wire::control::{CoveringSource, Explanation, Reason, Verdict};

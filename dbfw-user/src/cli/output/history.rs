@@ -1,4 +1,4 @@
-//! `dbfw history`.
+//! Output of `dbfw history`, for people and as plain fields.
 
 use dbfw_wire::control::{HistoryEntry, HistoryList};
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! `dbfw map`.
+//! Output of `dbfw map`, for people and as plain fields.
 
 use dbfw_wire::control::{Lookup, MapEntry};
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! `dbfw reload`.
+//! Output of `dbfw reload`, for people and as plain fields.
 
 use dbfw_wire::control::Reloaded;
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! Documents for tests.
+//! Sample documents for the tests of the output.
 
 use dbfw_wire::control::{
     AccountStatus, AgentStatus, BackstopStatus, DatabaseStatus, Guard, InterfaceMode,

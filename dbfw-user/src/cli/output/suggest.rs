@@ -1,4 +1,4 @@
-//! `dbfw suggest`.
+//! Output of `dbfw suggest`, for people and as plain fields.
 
 use dbfw_wire::control::{Suggestion, Suggestions};
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! `dbfw trust`.
+//! Output of `dbfw trust`, for people and as plain fields.
 
 use dbfw_wire::control::{LocalSource, TrustList};
 use jiff::Timestamp;

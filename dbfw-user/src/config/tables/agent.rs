@@ -1,4 +1,4 @@
-//! `[agent]`.
+//! The table `[agent]` of the configuration: its keys, their checks and defaults.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

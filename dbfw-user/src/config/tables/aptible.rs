@@ -1,4 +1,4 @@
-//! `[aptible]`.
+//! The table `[aptible]` of the configuration: its keys, their checks and defaults.
 
 use dbfw_core::toml::{Report, Table};
 use dbfw_provider::aptible::{API_URL, AptibleConfig};

@@ -1,4 +1,4 @@
-//! `[[database]]`.
+//! The tables `[[database]]` of the configuration: their keys, checks and defaults.
 
 use dbfw_common::{MAX_NAME, Mode};
 use dbfw_core::{

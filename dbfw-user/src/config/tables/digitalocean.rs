@@ -1,4 +1,4 @@
-//! `[digitalocean]`.
+//! The table `[digitalocean]` of the configuration: its keys, their checks and defaults.
 
 use dbfw_core::toml::{Report, Table, Value};
 use dbfw_provider::digitalocean::{API_URL, AddressKinds, DigitalOceanConfig};

@@ -1,4 +1,4 @@
-//! `[dns]`.
+//! The table `[dns]` of the configuration: its keys, their checks and defaults.
 
 use std::{
     net::{IpAddr, SocketAddr},

@@ -1,4 +1,4 @@
-//! `[feeds]`.
+//! The table `[feeds]` of the configuration: its keys, their checks and defaults.
 
 use std::time::Duration;
 

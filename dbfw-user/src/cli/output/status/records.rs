@@ -1,4 +1,4 @@
-//! `dbfw status --output plain`.
+//! Output of `dbfw status --output plain`, one record a line.
 
 use dbfw_wire::control::{AccountStatus, DatabaseStatus, Status};
 
