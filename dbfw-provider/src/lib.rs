@@ -7,7 +7,7 @@
 //! - [`file`]: lists in files; [`list`] is their format
 //! - [`digitalocean`], [`aptible`]: the APIs of hosting providers
 //! - [`feed`]: documents with addresses, from a URL or a file
-//! - [`dns`]: names
+//! - [`dns`][]: names
 //! - `rounds`: the loop that most workers share; `backoff`: the wait after a failure;
 //!   [`budget`]: how often an API may be asked
 //! - [`http`], [`secret`], [`fs`]: requests, tokens and files

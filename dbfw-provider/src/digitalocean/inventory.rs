@@ -9,22 +9,24 @@ use dbfw_core::{
 use dbfw_wire::digitalocean::{App, Cluster, Droplet, Vpc};
 
 use super::{
-    Account, DigitalOceanConfig,
-    facts::Missed,
+    DigitalOceanConfig,
+    client::{Client, Missed, Session},
     fetch::GPUS,
-    listing::Listing,
+    paging::Listing,
     resource::Resource,
-    session::Session,
     sources::{app, droplet, k8s, vpc},
 };
 use crate::inventory::{Inventory, Machine, Network};
 
 /// Lists everything. What the token may not see is left out, except droplets.
-pub(crate) async fn take(account: &Account) -> Result<Inventory, FetchError> {
-    let session = account.api.session(false)?;
+///
+/// # Errors
+/// Droplets, or another list that may be seen, could not be read.
+pub(crate) async fn take(client: &Client) -> Result<Inventory, FetchError> {
+    let session = client.session()?;
     let (droplets, gpus, clusters, apps, vpcs) = tokio::join!(
-        session.whole_list::<Droplet>(None),
-        session.whole_list::<Droplet>(Some(GPUS)),
+        session.list::<Droplet>(None),
+        session.list::<Droplet>(Some(GPUS)),
         list::<Cluster>(&session),
         list::<App>(&session),
         list::<Vpc>(&session),
@@ -34,7 +36,7 @@ pub(crate) async fn take(account: &Account) -> Result<Inventory, FetchError> {
     let droplets = droplets.iter().chain(gpus.iter().filter(|gpu| droplets.get(&gpu.id).is_none()));
     let (clusters, apps, vpcs) = (clusters?, apps?, vpcs?);
     Ok(put_together(
-        &account.api.config,
+        &client.config,
         droplets,
         clusters.iter().flat_map(|list| list.iter()),
         apps.iter().flat_map(|list| list.iter()),
@@ -43,10 +45,8 @@ pub(crate) async fn take(account: &Account) -> Result<Inventory, FetchError> {
 }
 
 /// A list, unless it may not be read.
-async fn list<R: Resource>(
-    session: &Session<'_>,
-) -> Result<Option<std::sync::Arc<Listing<R>>>, FetchError> {
-    match session.whole_list(None).await {
+async fn list<R: Resource>(session: &Session<'_>) -> Result<Option<Listing<R>>, FetchError> {
+    match session.list(None).await {
         Ok(list) => Ok(Some(list)),
         Err(Missed::Failed(error)) if error.cause == Cause::Permission => Ok(None),
         Err(missed) => Err(missed.into_error()),

@@ -1,4 +1,4 @@
-//! The kinds of things that are asked for by id or as a whole list. Pure.
+//! The kinds of things that are asked for by id or as a whole list.
 
 use std::{
     fmt::{Debug, Display},

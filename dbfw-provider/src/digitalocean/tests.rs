@@ -16,10 +16,7 @@ use std::sync::Arc;
 use dbfw_core::answers::{Answer, Cause, FetchError, Outcome, Part};
 use serde::de::DeserializeOwned;
 
-use super::{
-    AddressKinds,
-    facts::{Missed, Sighting},
-};
+use super::{AddressKinds, client::Missed, fetch::Sighting};
 
 /// The text of a payload that DigitalOcean publishes.
 macro_rules! fixture {
@@ -36,11 +33,11 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> T {
 }
 
 pub(crate) fn seen<R>(item: &R) -> Sighting<'_, R> {
-    Sighting { found: Ok(item), from: "GET /it".to_owned(), print: 1 }
+    Sighting { found: Ok(item), from: "GET /it".to_owned(), is_listed: true }
 }
 
 pub(crate) fn missed<'a, R>(missed: Missed) -> Sighting<'a, R> {
-    Sighting { found: Err(missed), from: "GET /it".to_owned(), print: 0 }
+    Sighting { found: Err(missed), from: "GET /it".to_owned(), is_listed: true }
 }
 
 pub(crate) fn failure() -> FetchError {

@@ -1,4 +1,4 @@
-//! `app:`: the addresses an App Platform app connects from, where it has its own. Pure.
+//! `app:`: the addresses an App Platform app connects from, where it has its own.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use dbfw_core::{
 use dbfw_wire::digitalocean::App;
 
 use super::droplet::{host, invalid};
-use crate::{digitalocean::facts::Sighting, http::clean};
+use crate::{digitalocean::fetch::Sighting, http::clean};
 
 /// The outcome of an `app:` source. An app without addresses of its own shares DigitalOcean's: it
 /// cannot be told from others' apps, and is never guessed.

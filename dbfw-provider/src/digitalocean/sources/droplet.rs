@@ -1,4 +1,4 @@
-//! `droplet:`: a droplet's addresses. Pure.
+//! `droplet:`: a droplet's addresses.
 
 use std::net::IpAddr;
 
@@ -9,10 +9,7 @@ use dbfw_core::{
 use dbfw_wire::digitalocean::{Address, Droplet};
 
 use crate::{
-    digitalocean::{
-        AddressKinds,
-        facts::{Missed, Sighting},
-    },
+    digitalocean::{AddressKinds, fetch::Sighting},
     http::clean,
 };
 
@@ -133,15 +130,6 @@ fn why_empty(droplet: &Droplet) -> String {
         "new" if empty => "is still being created".to_owned(),
         _ if empty => "has no address".to_owned(),
         _ => "has no address of the kinds that count (`addresses` in [digitalocean])".to_owned(),
-    }
-}
-
-impl From<Missed> for Outcome {
-    fn from(missed: Missed) -> Self {
-        match missed {
-            Missed::Gone(message) => Self::Gone(message),
-            Missed::Failed(error) => Self::Failed(error),
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! `k8s:`: the nodes of a Kubernetes cluster, and by configuration its pods. Pure.
+//! `k8s:`: the nodes of a Kubernetes cluster, and by configuration its pods.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,7 @@ use dbfw_wire::digitalocean::{Cluster, Droplet, Node};
 
 use super::droplet::{invalid, network, part};
 use crate::{
-    digitalocean::{
-        AddressKinds,
-        facts::{Missed, Sighting},
-        plan::parse_droplet_id,
-    },
+    digitalocean::{AddressKinds, client::Missed, fetch::Sighting},
     http::clean,
 };
 
@@ -77,7 +73,7 @@ fn parts<'a>(
         };
         parts.insert(format!("node droplet {id}"), part);
         // One request each is not worth telling of.
-        if !sighting.from.ends_with(&format!("/{id}")) && !from.contains(&sighting.from) {
+        if sighting.is_listed && !from.contains(&sighting.from) {
             from.push(sighting.from);
         }
     }
@@ -126,6 +122,11 @@ fn droplet_of(cluster: &Cluster, field: &str, node: &Node) -> Result<Option<u64>
         invalid(&name(cluster), &format!("{field}.droplet_id: {shown:?} is not a droplet's id"))
     })?;
     Ok(Some(id))
+}
+
+/// A droplet's id in an answer: a number in its only form.
+fn parse_droplet_id(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|id: &u64| id.to_string() == text)
 }
 
 fn name(cluster: &Cluster) -> String {

@@ -1,13 +1,10 @@
-//! `tag:`: every droplet with a tag, Kubernetes nodes and GPU droplets among them. Pure.
+//! `tag:`: every droplet with a tag, Kubernetes nodes and GPU droplets among them.
 
 use dbfw_core::answers::{Answer, Outcome, Unanswered};
 use dbfw_wire::digitalocean::Droplet;
 
 use super::droplet::{invalid, part, part_name};
-use crate::digitalocean::{
-    AddressKinds,
-    facts::{Missed, Tagged},
-};
+use crate::digitalocean::{AddressKinds, client::Missed, fetch::Tagged};
 
 /// Prefix of the names of parts that only the list of GPU droplets has: when it cannot be
 /// read, it is known which parts that is about.

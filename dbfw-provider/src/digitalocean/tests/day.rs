@@ -54,7 +54,7 @@ fn page<T>(asked: &Asked, total: u64, item: impl Fn(u64) -> T) -> (Option<Vec<T>
 }
 
 fn cluster(number: u64) -> Cluster {
-    let nodes = (0..2).map(|at| node("", Some(number * 2 + at))).collect();
+    let nodes = (0..2).map(|at| node("", Some(100_000 + number * 2 + at))).collect();
     fleet::cluster(&format!("c-{number}"), nodes)
 }
 
@@ -131,7 +131,7 @@ impl Site {
     }
 }
 
-/// What the first round and those after it take, where everything is answered.
+/// The requests of the first round and of those after it, where everything is answered.
 async fn costs(shape: Shape) -> [u32; 2] {
     let mut site = Site::start(shape, PLENTY).await;
     let mut costs = [0; 2];
@@ -140,7 +140,8 @@ async fn costs(shape: Shape) -> [u32; 2] {
             0 => site.bench.round().await,
             _ => site.bench.polled().await,
         };
-        assert_eq!((heard.sources.len(), heard.lists.len()), (1000, 1));
+        let rules = usize::try_from(shape.rules.iter().sum::<u64>()).unwrap();
+        assert_eq!((heard.sources.len(), heard.lists.len()), (rules, 1));
         let failed = |outcomes: &&Vec<Outcome>| matches!(outcomes[0], Outcome::Failed(_));
         assert_eq!(heard.sources.values().filter(failed).count(), 0, "{shape:?}");
         *cost = u32::try_from(site.server.take().len()).unwrap();
@@ -239,7 +240,8 @@ async fn where_a_round_is_too_dear_everything_still_gets_its_turn() {
     let limits = RequestLimits { per_hour: 1000, per_minute: 10 };
     let mut site = Site::start(shape, limits).await;
     let mut answered = BTreeSet::new();
-    for _ in 0..8 {
+    // Seven tags a round: the rest are the list, the first page of all and the GPU droplets.
+    for _ in 0..5 {
         let heard = site.bench.round().await;
         assert!(site.server.take().len() <= 10);
         let known = |outcomes: &Vec<Outcome>| matches!(outcomes[0], Outcome::Answer(_));
@@ -249,4 +251,34 @@ async fn where_a_round_is_too_dear_everything_still_gets_its_turn() {
         site.bench.poll().await;
     }
     assert_eq!(answered.len(), 30, "{answered:?}");
+}
+
+/// The table in docs/decisions/digitalocean-requests.md: requests in a round by the number of
+/// rules and of droplets, with what a round of lists alone and one without lists would take.
+#[tokio::test]
+async fn a_round_takes_the_fewest_requests_or_hardly_more() {
+    for (rules, droplets, expected, lists, each) in [
+        (10, 100, 5, 5, 13),
+        (10, 5_000, 14, 29, 13),
+        (10, 20_000, 14, 104, 13),
+        (100, 100, 5, 5, 112),
+        (100, 5_000, 29, 29, 112),
+        (100, 20_000, 95, 104, 112),
+        (1000, 100, 5, 5, 1102),
+        (1000, 5_000, 29, 29, 1102),
+        (1000, 20_000, 104, 104, 1102),
+    ] {
+        // The other tenth are addresses, which take no request.
+        let [tenth, of_droplets, of_tags] = [rules / 10, rules * 4 / 10, rules * 3 / 10];
+        let shape = Shape {
+            rules: [of_droplets, of_tags, tenth, tenth, 0],
+            has: [droplets, 0, tenth, tenth, 0],
+        };
+        // The list of rules, the GPU droplets, and two nodes in each cluster.
+        let best = u64::min(lists, each);
+        assert_eq!(lists, 4 + droplets.div_ceil(200), "{shape:?}");
+        assert_eq!(each, 2 + of_droplets + of_tags + tenth * 4, "{shape:?}");
+        assert_eq!(costs(shape).await, [expected; 2], "{shape:?}");
+        assert!(u64::from(expected) <= best + 1);
+    }
 }

@@ -11,7 +11,7 @@ use tokio::{
 };
 use url::Url;
 
-use crate::digitalocean::api::lock;
+use crate::digitalocean::client::lock;
 
 /// A request that came.
 #[derive(Clone, Debug, Default)]

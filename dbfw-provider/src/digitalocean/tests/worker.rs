@@ -45,39 +45,31 @@ async fn a_round_resolves_everything() {
         [
             format!("/v2/apps/{APP}"),
             format!("/v2/databases/{UUID}/firewall"),
-            "/v2/droplets/1".to_owned(),
-            "/v2/droplets/3".to_owned(),
-            "/v2/droplets?tag_name=web&page=1&per_page=200".to_owned(),
+            "/v2/droplets?page=1&per_page=200".to_owned(),
             "/v2/droplets?type=gpus&page=1&per_page=200".to_owned(),
             format!("/v2/kubernetes/clusters/{CLUSTER}"),
             format!("/v2/vpcs/{VPC}"),
             "/v2/vpcs?page=1&per_page=200".to_owned(),
         ]
     );
-    assert_eq!(site.stats.snapshot().requests, 9);
-    assert_eq!(site.stats.snapshot().left_hour, 4991);
+    assert_eq!(site.stats.snapshot().requests, 7);
+    assert_eq!(site.stats.snapshot().left_hour, 4993);
     site.bench.end().await;
 }
 
 #[tokio::test]
-async fn the_same_answers_are_not_judged_again() {
+async fn the_same_answers_say_the_same() {
     let mut site = Site::start(Fleet::small(), everything()).await;
-    site.bench.round().await;
-    // Once the nodes are known, the list of droplets is cheaper: another request told.
-    let before = site.bench.polled().await;
+    let before = site.bench.round().await;
     let heard = site.bench.polled().await;
+    // A list may have thousands of rules: the same body is not read again.
     match (heard.list(LIST), before.list(LIST)) {
         (ListOutcome::List(heard), ListOutcome::List(before)) => {
             assert!(Arc::ptr_eq(heard, before));
         }
         other => panic!("{other:?}"),
     }
-    let is_same = |value: &String| match (heard.source(value), before.source(value)) {
-        (Outcome::Answer(heard), Outcome::Answer(before)) => Arc::ptr_eq(heard, before),
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(heard.sources.keys().filter(|value| is_same(value)).count(), 6);
-    let before = heard;
+    assert_eq!(heard.sources, before.sources);
     let mut fleet = Fleet::small();
     fleet.droplets[1].tags.clear();
     fleet.rules.push(rule("ip_addr", "192.0.2.9"));

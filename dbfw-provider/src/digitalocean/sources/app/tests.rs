@@ -2,7 +2,7 @@ use dbfw_wire::digitalocean::{AppPage, OneApp};
 
 use super::*;
 use crate::digitalocean::{
-    facts::Missed,
+    client::Missed,
     tests::{answer, fixture, lines, missed, read, seen},
 };
 

@@ -1,7 +1,9 @@
-use dbfw_wire::digitalocean::OneDroplet;
-
 use super::*;
-use crate::digitalocean::tests::{ALL, answer, failure, fixture, lines, missed, read, seen, shown};
+use crate::digitalocean::{
+    client::Missed,
+    tests::{ALL, answer, failure, fixture, lines, missed, read, seen, shown},
+};
+use dbfw_wire::digitalocean::OneDroplet;
 
 fn single() -> Droplet {
     read::<OneDroplet>(fixture!("droplet_single.json")).droplet

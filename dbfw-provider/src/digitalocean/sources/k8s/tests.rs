@@ -175,11 +175,20 @@ fn says_which_requests_told() {
     let machines = [1, 2, 3].map(machine);
     let find = |id: u64| {
         let machine = machines.iter().find(|machine| machine.id == id).unwrap();
-        let from = if id == 3 { "GET /v2/droplets/3" } else { "GET /v2/droplets" };
-        Sighting { from: from.to_owned(), ..seen(machine) }
+        let (is_listed, from) =
+            if id == 3 { (false, "GET /v2/droplets/3") } else { (true, "GET /v2/droplets") };
+        Sighting { from: from.to_owned(), is_listed, ..seen(machine) }
     };
     let answer = answer(outcome(seen(&cluster(nodes)), find, NODES));
     assert_eq!(answer.from, "GET /it, GET /v2/droplets");
+}
+
+#[test]
+fn ids_in_answers() {
+    assert_eq!(parse_droplet_id("205545370"), Some(205_545_370));
+    for text in ["+5", "05", "", " 5", "5.0", "18446744073709551616"] {
+        assert_eq!(parse_droplet_id(text), None, "{text}");
+    }
 }
 
 #[test]

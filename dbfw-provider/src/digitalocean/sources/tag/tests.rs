@@ -8,7 +8,6 @@ fn tagged(droplets: &[Droplet]) -> Tagged<'_> {
         droplets: droplets.iter().collect(),
         gpus: Ok(Vec::new()),
         from: "GET /v2/droplets?tag_name=env%3Aprod".to_owned(),
-        print: Some(1),
     }
 }
 

@@ -1,9 +1,10 @@
+use dbfw_core::source::SourceType;
 use dbfw_wire::digitalocean::VpcPage;
 
 use super::*;
 use crate::digitalocean::{
-    facts::Missed,
-    tests::{fixture, lines, missed, read, seen, shown},
+    client::Missed,
+    tests::{answer, fixture, lines, missed, read, seen, shown},
 };
 
 fn published() -> Vec<Vpc> {
@@ -51,4 +52,16 @@ fn an_address_that_is_a_networks() {
         assert_eq!(found.notes, [""; 0], "{other}");
         assert!(shown(&found.parts["address"]).starts_with(other));
     }
+}
+
+#[test]
+fn single_addresses() {
+    let key = |value| SourceKey::new(SourceType::IpAddr, value).unwrap();
+    let answer = answer(address_outcome(&key("10.0.0.0"), None));
+    assert_eq!(
+        (shown(&answer.parts["address"]).as_str(), answer.from.as_str()),
+        ("10.0.0.0/32", "its own text")
+    );
+    let Outcome::Failed(error) = address_outcome(&key("10.0.0.0/8"), None) else { panic!() };
+    assert_eq!(error.message, "DigitalOcean: ip_addr: \"10.0.0.0/8\" is not a single address");
 }

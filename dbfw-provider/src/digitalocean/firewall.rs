@@ -1,4 +1,4 @@
-//! The rules of a database cluster as trusted sources. Pure.
+//! The rules of a database cluster as trusted sources.
 
 use std::collections::HashMap;
 

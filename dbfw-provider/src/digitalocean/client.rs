@@ -1,0 +1,420 @@
+//! The API's client: its token, the request budget, the last answers, and the requests of a
+//! round.
+
+use std::{
+    any::Any,
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use dbfw_core::answers::{Cause, FetchError, Outcome};
+use dbfw_wire::digitalocean::ErrorBody;
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
+use twox_hash::XxHash3_128;
+use url::Url;
+
+use super::DigitalOceanConfig;
+use crate::{
+    budget::Budget,
+    http::{HttpClient, Options, Redirects, Response, Validators},
+    secret::Token,
+    stats::Stats,
+};
+
+/// Requests under way at once, those of rounds and of errands together.
+const CONCURRENT: usize = 16;
+
+/// Requests without an answer after which the others of a round are not tried: as many as are
+/// under way at once. Fewer may be the trouble of one kind of thing.
+const MAX_UNANSWERED: usize = CONCURRENT;
+
+/// Longest wait of a request for the budget.
+const MAX_WAIT: Duration = Duration::from_secs(2);
+
+/// Bodies beyond this are parsed on another thread.
+const SMALL: usize = 64 << 10;
+
+/// Age at which a request that is made no more is forgotten, with its answer.
+const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
+
+/// The API, as it is kept between rounds.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) config: DigitalOceanConfig,
+    token: Mutex<Token>,
+    http: Mutex<Option<HttpClient>>,
+    budget: Arc<Mutex<Budget>>,
+    stats: Arc<Stats>,
+    slots: Semaphore,
+    /// By path and query.
+    made: Mutex<HashMap<String, Made>>,
+}
+
+/// A request that was made.
+#[derive(Debug)]
+struct Made {
+    /// The last time.
+    at: Instant,
+    answer: Option<Answer>,
+}
+
+/// The last good answer to a request.
+#[derive(Clone, Debug)]
+struct Answer {
+    etag: Option<String>,
+    /// Of the body.
+    hash: u128,
+    /// The result of reading the body.
+    value: Arc<dyn Any + Send + Sync>,
+}
+
+/// The requests of one round, or of one errand between rounds.
+#[derive(Debug)]
+pub(crate) struct Session<'a> {
+    client: &'a Client,
+    http: HttpClient,
+    token: SecretString,
+    course: Mutex<Course>,
+}
+
+/// The course of a session so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Course {
+    /// Requests made.
+    pub(crate) requests: u32,
+    /// Whether the API answered anything that can be used.
+    pub(crate) answered: bool,
+    /// The error that every further request would end in.
+    pub(crate) broken: Option<FetchError>,
+    /// The first failure.
+    pub(crate) failure: Option<FetchError>,
+    /// Requests that found nobody, or took too long.
+    pub(crate) unanswered: usize,
+}
+
+/// No answer to use.
+#[derive(Clone, Debug)]
+pub(crate) enum Missed {
+    /// The provider says that there is no such thing, in words that name the request.
+    Gone(String),
+    /// There is no answer, or it is none.
+    Failed(FetchError),
+}
+
+impl Client {
+    pub(crate) fn new(
+        config: DigitalOceanConfig,
+        budget: Arc<Mutex<Budget>>,
+        stats: Arc<Stats>,
+    ) -> Self {
+        Self {
+            token: Mutex::new(Token::new(config.token.clone())),
+            http: Mutex::default(),
+            config,
+            budget,
+            stats,
+            slots: Semaphore::new(CONCURRENT),
+            made: Mutex::default(),
+        }
+    }
+
+    /// Begins a series of requests.
+    ///
+    /// # Errors
+    /// There is no token, or no HTTP client.
+    pub(crate) fn session(&self) -> Result<Session<'_>, FetchError> {
+        let session = || {
+            let token = lock(&self.token).read()?;
+            let mut http = lock(&self.http);
+            let http = match &*http {
+                Some(http) => http.clone(),
+                None => http.insert(HttpClient::new(&self.config.http, Redirects::Refuse)?).clone(),
+            };
+            Ok(Session { client: self, http, token, course: Mutex::default() })
+        };
+        session().inspect_err(|error: &FetchError| self.stats.failure(error.cause))
+    }
+
+    /// Whether the token's file is another than when it was last read.
+    pub(crate) fn token_changed(&self) -> bool {
+        lock(&self.token).changed()
+    }
+
+    /// The interval between rounds of so many requests.
+    pub(crate) fn interval(&self, requests: u32) -> Duration {
+        let interval = lock(&self.budget).interval(self.config.poll, requests);
+        self.stats.interval(interval);
+        interval
+    }
+
+    /// The longest list that may be asked for, in pages: one that four fifths of the budget do
+    /// not pay for would end where the budget does, round after round.
+    pub(crate) fn most_pages(&self) -> u64 {
+        let limits = self.config.limits;
+        (u64::from(limits.per_hour.min(limits.per_minute)) * 4 / 5).max(1)
+    }
+
+    /// Forgets requests that nobody makes any more.
+    pub(crate) fn forget_old(&self) {
+        lock(&self.made).retain(|_, made| made.at.elapsed() < FORGOTTEN);
+    }
+
+    /// The keys in the order to ask for them, longest ago first: if the budget does not pay for
+    /// all of them, the next round begins with those that this one does not reach.
+    pub(crate) fn by_age<'k, K>(
+        &self,
+        keys: &'k BTreeSet<K>,
+        path: impl Fn(&K) -> String,
+    ) -> Vec<&'k K> {
+        let made = lock(&self.made);
+        let mut keys: Vec<&K> = keys.iter().collect();
+        keys.sort_by_cached_key(|key| made.get(&path(key)).map(|made| made.at));
+        keys
+    }
+
+    /// The last answer to a request that is now made again.
+    fn last_answer(&self, path: &str) -> Option<Answer> {
+        let at = Instant::now();
+        let mut made = lock(&self.made);
+        let made = made.entry(path.to_owned()).or_insert(Made { at, answer: None });
+        made.at = at;
+        made.answer.clone()
+    }
+
+    fn keep(&self, path: &str, answer: Answer) {
+        if let Some(made) = lock(&self.made).get_mut(path) {
+            made.answer = Some(answer);
+        }
+    }
+}
+
+impl Session<'_> {
+    /// The client that it belongs to.
+    pub(crate) const fn client(&self) -> &Client {
+        self.client
+    }
+
+    /// Its course so far.
+    pub(crate) fn course(&self) -> Course {
+        lock(&self.course).clone()
+    }
+
+    /// Asks for the document at a path of the API, of `max_bytes` at most, and keeps what
+    /// `read` makes of it: the same body is not parsed and read again.
+    ///
+    /// # Errors
+    /// There is no such thing, or no answer that can be used.
+    pub(crate) async fn get<T: DeserializeOwned, V: Send + Sync + 'static>(
+        &self,
+        path: &str,
+        max_bytes: u64,
+        read: impl FnOnce(T) -> V + Send + 'static,
+    ) -> Result<Arc<V>, Missed> {
+        let what = format!("GET {path}");
+        let answer = match self.turn(&what).await {
+            Ok(_slot) => {
+                let answer = self.ask(path, &what, max_bytes, read).await;
+                match &answer {
+                    Ok(_) | Err(Missed::Gone(_)) => lock(&self.course).answered = true,
+                    Err(Missed::Failed(error)) => self.note(error),
+                }
+                answer
+            }
+            Err(error) => Err(Missed::Failed(error)),
+        };
+        answer.map_err(Missed::of_digitalocean)
+    }
+
+    /// Counts an answer that contradicts itself or another, as a failure.
+    pub(crate) fn unusable(&self, error: FetchError) -> Missed {
+        self.client.stats.failure(error.cause);
+        Missed::Failed(error)
+    }
+
+    /// The URL of a path and query of the API.
+    ///
+    /// # Errors
+    /// `api_url` is at fault.
+    pub(crate) fn url(&self, path: &str) -> Result<Url, FetchError> {
+        self.client.config.api_url.join(path).map_err(|error| {
+            let text = format!("GET {path}: makes no URL: {error}: check `api_url`");
+            FetchError::new(Cause::Invalid, text)
+        })
+    }
+
+    async fn ask<T: DeserializeOwned, V: Send + Sync + 'static>(
+        &self,
+        path: &str,
+        what: &str,
+        max_bytes: u64,
+        read: impl FnOnce(T) -> V + Send + 'static,
+    ) -> Result<Arc<V>, Missed> {
+        let url = self.url(path).map_err(Missed::Failed)?;
+        let last = self.client.last_answer(path);
+        let etag = last.as_ref().and_then(|last| last.etag.clone());
+        let options = Options {
+            bearer: Some(&self.token),
+            accept: "application/json",
+            max_bytes,
+            validators: Some(&Validators { etag, last_modified: None }),
+        };
+        self.client.stats.request();
+        lock(&self.course).requests += 1;
+        let response = self.http.get(&url, what, options).await;
+        {
+            let now = Instant::now();
+            let mut budget = lock(&self.client.budget);
+            if let Ok(response) = &response {
+                budget.heard(now, response.status, &response.rate);
+            }
+            self.client.stats.budget(budget.limits(), budget.left(now));
+        }
+        let response = response.and_then(|response| response.success(what));
+        let mut response = response.map_err(Missed::Failed)?;
+        let value = |answer: Answer| answer.value.downcast::<V>().ok();
+        match response.status {
+            200 => {}
+            304 => {
+                let unasked = || failed(what, Cause::Invalid, "answered 304 unasked");
+                return last.and_then(value).ok_or_else(unasked);
+            }
+            404 => return Err(not_found(&response, what)),
+            status => {
+                return Err(failed(what, Cause::Invalid, &format!("answered {status}, not 200")));
+            }
+        }
+        let etag = response.validators.etag.take();
+        let hash = XxHash3_128::oneshot(&response.body);
+        let value = match last.filter(|last| last.hash == hash).and_then(value) {
+            Some(value) => value,
+            None => Arc::new(parse(response, what, read).await.map_err(Missed::Failed)?),
+        };
+        self.client.keep(path, Answer { etag, hash, value: Arc::clone(&value) as _ });
+        Ok(value)
+    }
+
+    /// Waits until this request may be made.
+    async fn turn(&self, what: &str) -> Result<SemaphorePermit<'_>, FetchError> {
+        let closed = |_| FetchError::new(Cause::Io, format!("{what}: dbfw is ending"));
+        let slot = self.client.slots.acquire().await.map_err(closed)?;
+        let mut waited = Duration::ZERO;
+        loop {
+            if let Some(error) = &lock(&self.course).broken {
+                let message = format!("{what}: not asked, because {}", error.message);
+                return Err(FetchError { message, ..error.clone() });
+            }
+            let taken = lock(&self.client.budget).take(Instant::now());
+            match taken {
+                Ok(()) => return Ok(slot),
+                Err(wait) if waited + wait <= MAX_WAIT => {
+                    sleep(wait).await;
+                    waited += wait;
+                }
+                Err(wait) => {
+                    let error = used_up(what, wait);
+                    self.note(&error);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Counts a failure; some are the end of the session.
+    fn note(&self, error: &FetchError) {
+        self.client.stats.failure(error.cause);
+        if error.cause == Cause::Tls {
+            // The file of certificate authorities may be another by the next round.
+            lock(&self.client.http).take();
+        }
+        let mut course = lock(&self.course);
+        if matches!(error.cause, Cause::Connect | Cause::Tls | Cause::Timeout) {
+            course.unanswered += 1;
+        }
+        let is_refused = matches!(error.cause, Cause::Unauthorized | Cause::RateLimited);
+        if is_refused || course.unanswered >= MAX_UNANSWERED {
+            course.broken.get_or_insert_with(|| error.clone());
+        }
+        course.failure.get_or_insert_with(|| error.clone());
+    }
+}
+
+impl Missed {
+    /// The same, in words that begin with the provider.
+    fn of_digitalocean(self) -> Self {
+        let named = |message: String| format!("DigitalOcean: {message}");
+        match self {
+            Self::Gone(message) => Self::Gone(named(message)),
+            Self::Failed(error) => {
+                Self::Failed(FetchError { message: named(error.message), ..error })
+            }
+        }
+    }
+
+    /// As a failure: of what cannot be gone, such as a list.
+    pub(crate) fn into_error(self) -> FetchError {
+        match self {
+            Self::Gone(message) => FetchError::new(Cause::NotFound, message),
+            Self::Failed(error) => error,
+        }
+    }
+}
+
+impl From<Missed> for Outcome {
+    fn from(missed: Missed) -> Self {
+        match missed {
+            Missed::Gone(message) => Self::Gone(message),
+            Missed::Failed(error) => Self::Failed(error),
+        }
+    }
+}
+
+async fn parse<T: DeserializeOwned, V: Send + 'static>(
+    response: Response,
+    what: &str,
+    read: impl FnOnce(T) -> V + Send + 'static,
+) -> Result<V, FetchError> {
+    if response.body.len() <= SMALL {
+        return response.json(what).map(read);
+    }
+    let lost = FetchError::new(Cause::Io, format!("{what}: the answer was not read to its end"));
+    let what = what.to_owned();
+    spawn_blocking(move || response.json(&what).map(read)).await.unwrap_or(Err(lost))
+}
+
+/// A 404 in DigitalOcean's own words. A page of somebody else's says nothing of a resource.
+fn not_found(response: &Response, what: &str) -> Missed {
+    match response.json::<ErrorBody>(what) {
+        Ok(_) => Missed::Gone(format!("{what}: there is no such thing (404)")),
+        Err(_) => failed(
+            what,
+            Cause::NotFound,
+            "answered 404, but not in DigitalOcean's words: check `api_url`",
+        ),
+    }
+}
+
+fn used_up(what: &str, wait: Duration) -> FetchError {
+    let until = Timestamp::now().saturating_add(wait).unwrap_or(Timestamp::MAX);
+    let message = format!(
+        "{what}: the request budget is used up until {until:.0}, by requests_per_hour or \
+         requests_per_minute in [digitalocean] or by the server's word: poll less often"
+    );
+    FetchError { cause: Cause::RateLimited, message, retry_after: Some(wait) }
+}
+
+fn failed(what: &str, cause: Cause, text: &str) -> Missed {
+    Missed::Failed(FetchError::new(cause, format!("{what}: {text}")))
+}
+
+/// Locks a mutex. State that a panic elsewhere left behind is whole: nothing here stops half-way.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
