@@ -4,10 +4,10 @@
 //! A worker is told what is wanted and sends what it learned ([`worker`]); it holds no policy
 //! and touches no kernel map. Whoever runs it decides what an answer changes.
 //!
-//! - [`file`]: lists in files; [`list`] is their format
+//! - [`mod@file`]: lists in files; [`list`] is their format
 //! - [`digitalocean`], [`aptible`]: the APIs of hosting providers
 //! - [`feed`]: documents with addresses, from a URL or a file
-//! - [`dns`][]: names
+//! - [`dns`]: addresses of host names
 //! - `rounds`: the loop that most workers share; `backoff`: the wait after a failure;
 //!   [`budget`]: how often an API may be asked
 //! - [`http`], [`secret`], [`fs`]: requests, tokens and files
