@@ -53,9 +53,9 @@ impl Guard {
         }
     }
 
-    /// Whether a human word lets through what it refuses. What lets in everybody is a matter
-    /// of the configuration.
-    pub const fn takes_a_word(self) -> bool {
+    /// Whether an operator can confirm what it refuses. Only the configuration can let in
+    /// everybody.
+    pub const fn can_be_confirmed(self) -> bool {
         match self {
             Self::MaxShrink | Self::OnEmpty => true,
             Self::AllowAny => false,
@@ -104,7 +104,7 @@ impl Refusal {
         self.total
     }
 
-    /// The way to let the list through: by a word about the plan it is part of, or a setting.
+    /// The way to let the list through: to confirm the plan it is part of, or a setting.
     pub fn fix(&self, plan: &str) -> String {
         let Self { guard, setting, .. } = self;
         match guard {

@@ -112,7 +112,7 @@ impl Refused {
 
     /// The command that lets it through; empty: only a change of the configuration.
     pub fn command(&self) -> String {
-        match self.guard().takes_a_word() {
+        match self.guard().can_be_confirmed() {
             true => format!("dbfw reload --confirm {}", self.id),
             false => String::new(),
         }
@@ -225,7 +225,7 @@ impl Enforced {
                 refusal = self.guard(guards, &candidate, now).err().unwrap_or(refusal);
             }
             let id = plan_id(&guards.database, &candidate.guarded);
-            if !refusal.guard().takes_a_word() || !confirmed.contains(&id) {
+            if !refusal.guard().can_be_confirmed() || !confirmed.contains(&id) {
                 return self.refuse(guards, candidate, refusal, id, now);
             }
             by_hand = Some(id);
@@ -326,7 +326,7 @@ impl Enforced {
                 return Err(self.empty(guards, "has an empty list"));
             }
             ListPart::Gone if guards.on_empty != OnEmpty::Close => {
-                return Err(self.empty(guards, "says that there is no such list any more"));
+                return Err(self.empty(guards, "says that the list no longer exists"));
             }
             _ => {}
         }
@@ -397,7 +397,7 @@ impl Enforced {
     fn empty(&self, guards: &Guards, what: &str) -> Refusal {
         let listed: Vec<&Rule> = self.guarded.iter().filter(|rule| is_listed(rule)).collect();
         let kept = match listed.len() {
-            0 => "there is no earlier one to keep, so nobody of it is trusted".to_owned(),
+            0 => "there is no earlier one to keep, so it lets in nobody".to_owned(),
             count => format!("the last good one with {count} sources stays in force"),
         };
         let lost = prefixes(listed.into_iter());

@@ -42,7 +42,7 @@ pub(super) struct Next {
 ///
 /// A family without addresses is no part of the answer: a name that has only A is as healthy
 /// as one that has both. Where one family failed and the other has no address either, the
-/// whole has failed, so that nothing is taken away on half a word. A name is gone if both
+/// whole has failed, so that half an answer takes nothing away. A name is gone if both
 /// families say so; NXDOMAIN to one of them alone is a known fault of servers (RFC 4074,
 /// 4.2) and means "no address".
 pub(super) fn judge(name: &str, v4: Found, v6: Found, config: &DnsConfig) -> (Outcome, Next) {

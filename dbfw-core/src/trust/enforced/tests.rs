@@ -116,9 +116,9 @@ fn a_provider_that_is_named_like_the_command_is_named_as_it_is() {
     assert_eq!(
         enforced.refused.as_ref().map(Refused::message).unwrap(),
         format!(
-            "file:/l --confirm/x has an empty list, and there is no earlier one to keep, so nobody \
-             of it is trusted; if that is meant, run `dbfw reload --confirm {id}` or set \
-             on_empty = \"close\" for database orders"
+            "file:/l --confirm/x has an empty list, and there is no earlier one to keep, so it lets \
+             in nobody; if that is meant, run `dbfw reload --confirm {id}` or set on_empty = \
+             \"close\" for database orders"
         )
     );
 }
