@@ -1,6 +1,6 @@
-//! dbfw: trusted sources for a database you host yourself, enforced in XDP.
+//! The agent and the command line of dbfw.
 //!
-//! This crate is the agent and the command line. `config` reads what is wanted; the workers of
+//! `config` reads what is wanted; the workers of
 //! `dbfw_provider` find lists and addresses; `dbfw_core` computes what the kernel should hold and
 //! the plan to get there; `dbfw_datapath` carries it out; `agent` drives all of it. `protection`
 //! says whether what is configured is in force. `readers`, `metrics` and `doctor` only look; `cli`

@@ -43,7 +43,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Something is wrong at `place`.
+    /// Adds a problem found at `place`.
     pub fn problem(&mut self, place: &Place, message: impl Into<String>, fix: impl Into<String>) {
         if self.problems.len() < MAX_KEPT {
             self.problems.push(entry(place, message.into(), fix.into()));

@@ -202,7 +202,7 @@ impl ConfigurationFiles {
         }
     }
 
-    /// Whether files that were bad at the start are good now.
+    /// Whether the files that were bad when the agent started are good now.
     pub(super) fn are_good_again(&mut self) -> bool {
         let Standing::LastGood { bad } = &mut self.standing else { return false };
         let started = Instant::now();

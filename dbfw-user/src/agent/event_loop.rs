@@ -64,8 +64,8 @@ enum Event {
     Shutdown,
 }
 
-/// Queues of the events that come from other tasks.
-pub(super) struct Queues {
+/// The channels through which other tasks wake the loop.
+pub(super) struct Inbox {
     pub(super) links: mpsc::Receiver<()>,
     pub(super) calls: mpsc::Receiver<Call>,
     pub(super) scrapes: mpsc::Receiver<oneshot::Sender<String>>,
@@ -76,7 +76,7 @@ impl Agent {
     ///
     /// # Errors
     /// A signal cannot be caught.
-    pub(super) async fn run(&mut self, mut queues: Queues) -> anyhow::Result<()> {
+    pub(super) async fn run(&mut self, mut inbox: Inbox) -> anyhow::Result<()> {
         let mut hangup = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
@@ -94,12 +94,12 @@ impl Agent {
                 _ = terminate.recv() => Event::Shutdown,
                 _ = interrupt.recv() => Event::Shutdown,
                 _ = hangup.recv() => Event::Reload,
-                Some(()) = queues.links.recv() => Event::Links,
+                Some(()) = inbox.links.recv() => Event::Links,
                 (account, reports) = self.workers.reports() => Event::Learned(account, reports),
                 () = until(self.kernel.next_expiry()) => Event::Expiry,
                 _ = ticks.tick() => Event::Tick,
-                Some(call) = queues.calls.recv() => Event::Call(call),
-                Some(reply) = queues.scrapes.recv() => Event::Scrape(reply),
+                Some(call) = inbox.calls.recv() => Event::Call(call),
+                Some(reply) = inbox.scrapes.recv() => Event::Scrape(reply),
                 () = self.kernel.has_events() => Event::Drops,
                 written = self.disk.written() => Event::Written(written),
                 (change, result) = self.trust.local_mut().saved() => {
@@ -308,7 +308,7 @@ impl Agent {
             interface: &|index| kernel.interface_name(index),
             clock,
         };
-        self.traffic.record(&events, &names);
+        self.traffic.record_drops(&events, &names);
     }
 
     /// Reads everything back from the kernel, repairs what does not hold, and announces it.

@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     configuration::Loaded,
     disk::{Disk, load_refused},
-    event_loop::Queues,
+    event_loop::Inbox,
     history::{History, Kind},
     kernel::Kernel,
     open_calls::OpenCalls,
@@ -121,7 +121,7 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
     let generation = agent.kernel.generation();
     agent.history.record_action(generation, Kind::Started, "agent", crate::version());
 
-    let result = agent.run(Queues { links, calls, scrapes }).await;
+    let result = agent.run(Inbox { links, calls, scrapes }).await;
     systemd::stopping();
     // Fails only if there is no server.
     let _ = stop.send(true);

@@ -43,7 +43,7 @@ impl Traffic {
     }
 
     /// Takes in drop events.
-    pub(super) fn record(&mut self, events: &[Event], names: &Names<'_>) {
+    pub(super) fn record_drops(&mut self, events: &[Event], names: &Names<'_>) {
         for event in events {
             self.top.add(event);
             if let Some(database) = (names.database)(event.database.into()) {

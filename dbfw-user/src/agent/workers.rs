@@ -60,7 +60,7 @@ struct Task {
     handle: JoinHandle<()>,
 }
 
-/// All of them.
+/// The running workers, their counters, and the queue of their reports.
 pub(super) struct Workers {
     tasks: BTreeMap<Account, Task>,
     /// They outlive the tasks, as the requests they count do.

@@ -16,7 +16,7 @@ pub(super) fn explain(
     address: IpAddr,
     port: Option<u16>,
 ) -> anyhow::Result<Exit> {
-    let address = as_on_the_wire(address);
+    let address = unmapped(address);
     let explanations: Vec<Explanation> = context.ask_or_look(
         |agent| {
             let found = agent.documents(&Request::Explain { address, port })?;
@@ -42,8 +42,8 @@ pub(super) fn explain(
     Ok(if is_dropped { Exit::Failure } else { Exit::Ok })
 }
 
-/// The address that packets of a v4-mapped one, as servers log it, come from.
-pub(super) fn as_on_the_wire(address: IpAddr) -> IpAddr {
+/// Turns an IPv4-mapped IPv6 address, as servers log it, into the IPv4 address of its packets.
+pub(super) fn unmapped(address: IpAddr) -> IpAddr {
     let canonical = address.to_canonical();
     if canonical != address {
         note(&format!("{address} is how IPv6 sockets show the IPv4 address {canonical}"));

@@ -2,14 +2,14 @@
 
 use dbfw_wire::control::{Lookup, MapEntry, Request};
 
-use super::{args::MapVerb, context::Context, exit::Exit, explain::as_on_the_wire, message::note};
+use super::{args::MapVerb, context::Context, exit::Exit, explain::unmapped, message::note};
 use crate::readers::offline;
 
 pub(super) fn map(context: &Context, verb: MapVerb) -> anyhow::Result<Exit> {
     match verb {
         MapVerb::Dump => dump(context)?,
         MapVerb::Lookup { address } => {
-            let address = as_on_the_wire(address);
+            let address = unmapped(address);
             let found: Lookup = context.ask_or_look(
                 |agent| Ok(agent.call(&Request::MapLookup { address })?),
                 |config| {

@@ -16,7 +16,7 @@ use super::{
     types::Config,
 };
 
-/// Checks names and ports against each other.
+/// Reports databases that share a name or a port.
 pub(super) fn check_databases(drafts: &[Draft], report: &mut Report) {
     let mut names = HashMap::new();
     let mut ports = HashMap::new();

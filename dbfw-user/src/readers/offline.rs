@@ -235,7 +235,7 @@ fn no_agent(agent: &AgentConfig, socket: &Path) -> String {
     }
 }
 
-/// `dbfw map dump`.
+/// Reads every entry of the pinned maps.
 ///
 /// # Errors
 ///
@@ -251,7 +251,7 @@ pub fn map_dump(
     })
 }
 
-/// `dbfw map lookup`.
+/// Looks an address up in the pinned maps.
 ///
 /// # Errors
 ///
@@ -261,7 +261,7 @@ pub fn map_lookup(agent: &AgentConfig, address: IpAddr) -> anyhow::Result<Lookup
     Ok(explain::lookup(&offline.view(), address)?)
 }
 
-/// `dbfw explain`.
+/// Explains the decision about an address, from the pinned maps and the snapshot.
 ///
 /// # Errors
 ///
@@ -282,7 +282,7 @@ pub fn explain(
     })
 }
 
-/// `dbfw metrics`.
+/// Renders the metrics from the pinned maps and the snapshot.
 ///
 /// # Errors
 ///

@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::files;
 
-/// One of them.
+/// A source added by hand.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LocalSource {
@@ -26,7 +26,7 @@ pub(crate) struct LocalSource {
     pub(crate) added_at: Timestamp,
 }
 
-/// All of them, and the change that is being written.
+/// The sources added by hand, and the change that is being written.
 #[derive(Debug, Default)]
 pub(crate) struct LocalSources {
     path: PathBuf,
@@ -78,7 +78,7 @@ impl LocalSources {
         }
     }
 
-    /// All of them, also expired ones that were not swept yet.
+    /// Every source added by hand, also expired ones that were not swept yet.
     pub(crate) fn all(&self) -> &[LocalSource] {
         &self.sources
     }

@@ -177,7 +177,7 @@ impl RefusedSources {
         self.seen.values().map(|seen| seen.first_seen).min()
     }
 
-    /// Every one of them, by database and address.
+    /// Every refused source, sorted by database, then by address.
     pub fn all(&self) -> impl Iterator<Item = (&RefusedSource, &Seen)> {
         self.seen.iter()
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::words::words;
 
-/// `dbfw doctor`.
+/// All findings about the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Findings {
     /// One for every check, in the order they were made.

@@ -67,7 +67,7 @@ words! {
     }
 }
 
-/// `dbfw drops`.
+/// The sources refused most, since a moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drops {
     /// The start of the count.

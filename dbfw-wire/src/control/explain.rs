@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::drops::{Mode, Reason, Verdict};
 
-/// `dbfw explain`.
+/// The decision about an address, for one database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The source address asked about.

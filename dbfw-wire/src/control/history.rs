@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{status::Guard, words::words};
 
-/// `dbfw history`.
+/// One entry of the history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HistoryList {
     /// The entries, the newest last.

@@ -17,7 +17,7 @@ pub struct MapEntry {
     pub rules: u32,
 }
 
-/// `dbfw map lookup`.
+/// The entry that decides about an address.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lookup {
     /// The address looked up.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `dbfw reload`.
+/// The change that a reload made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reloaded {
     /// Number of the policy now in force.

@@ -29,7 +29,7 @@ words! {
     }
 }
 
-/// `dbfw sources`.
+/// Every trusted source, by database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sources {
     /// Every trusted source of every database.

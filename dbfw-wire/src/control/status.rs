@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{drops::Mode, words::words};
 
-/// `dbfw status`.
+/// The state of the agent and of everything it protects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Version of the program that answered.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// `dbfw suggest`.
+/// Proposed trusted sources.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Suggestions {
     /// The time of the first refusal that is remembered; absent: none is.

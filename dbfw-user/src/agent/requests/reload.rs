@@ -1,4 +1,4 @@
-//! `dbfw reload` and SIGHUP.
+//! `dbfw reload` and SIGHUP: reads the configuration again.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! `dbfw suggest`.
+//! `dbfw suggest`: trusted sources proposed from what was refused.
 
 use std::net::IpAddr;
 

@@ -26,7 +26,7 @@ fn names(id: u32) -> Option<String> {
 
 fn record(traffic: &mut Traffic, events: &[Event]) {
     let clock = Clock::new("2026-03-01T00:00:00Z".parse().unwrap(), 0);
-    traffic.record(events, &Names { database: &names, interface: &|_| None, clock });
+    traffic.record_drops(events, &Names { database: &names, interface: &|_| None, clock });
 }
 
 fn top(traffic: &Traffic) -> Vec<String> {

@@ -129,7 +129,7 @@ pub(super) fn count(n: u64) -> String {
     }
 }
 
-/// Something a second; a dash if nobody measured it.
+/// A rate as text, as in `12/s`; a dash if it was not measured.
 pub(super) fn rate(per_second: Option<f64>) -> String {
     match per_second {
         None => DASH.to_owned(),

@@ -1,4 +1,4 @@
-//! The file of the refused sources.
+//! The file that keeps refused sources over a restart, as JSON.
 
 use serde::{Deserialize, Serialize};
 
