@@ -1,10 +1,9 @@
 //! The agent: the one loop that keeps the kernel equal to what is trusted.
 //!
-//! [`state::Agent`] is made of parts that each own one thing: [`trust::Trust`] what is trusted,
-//! [`workers::Workers`] who is asked, [`kernel::Kernel`] what the kernel holds, [`disk::Disk`]
-//! what is on disk, [`traffic::Traffic`] what was seen. An event changes the parts it concerns;
-//! then [`state::Agent::converge`], alone, has the workers and the kernel follow. Nothing here stops the
-//! filter: pinned links go on without the agent.
+//! `Agent` is made of parts that each own one thing: `Trust` what is trusted, `Workers` who is
+//! asked, `Kernel` what the kernel holds, `Disk` what is on disk, `Traffic` what was seen. An event
+//! changes the parts it concerns; then `Agent::converge`, alone, has the workers and the kernel
+//! follow. Nothing here stops the filter: pinned links go on without the agent.
 
 mod configuration;
 mod connections;
