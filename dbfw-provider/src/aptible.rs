@@ -254,7 +254,7 @@ impl Request {
                 Ok(Reply::List(rules(document, vhost, &what)?, response.validators))
             }
             304 if validators.is_some() => Ok(Reply::NotModified),
-            404 => Ok(Reply::Gone(format!("{what}: there is no such endpoint (404)"))),
+            404 => Ok(Reply::Gone(format!("{what}: endpoint not found (404)"))),
             status => Err(FetchError::new(
                 Cause::Invalid,
                 format!("{what}: answered {status}, not a document: check api_url"),

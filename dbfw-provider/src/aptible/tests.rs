@@ -194,7 +194,7 @@ async fn every_failure_names_the_endpoint_and_its_cause() {
     server.status("/vhosts/123", 404, r#"{"code":404,"error":"not_found"}"#);
     let heard = bench.polled().await;
     let ListOutcome::Gone(why) = heard.list("aptible:123") else { panic!("{heard:?}") };
-    assert_eq!(why, "Aptible: GET /vhosts/123: there is no such endpoint (404)");
+    assert_eq!(why, "Aptible: GET /vhosts/123: endpoint not found (404)");
     whitelist(&server, 123, "[\"10.0.0.1\"]");
     assert_eq!(list(bench.polled().await.list("aptible:123")).0, ["ip_addr:10.0.0.1"]);
 }

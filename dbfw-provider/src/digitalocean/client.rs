@@ -392,7 +392,7 @@ async fn parse<T: DeserializeOwned, V: Send + 'static>(
 /// A 404 in DigitalOcean's own words. A page of somebody else's says nothing of a resource.
 fn not_found(response: &Response, what: &str) -> Missed {
     match response.json::<ErrorBody>(what) {
-        Ok(_) => Missed::Gone(format!("{what}: there is no such thing (404)")),
+        Ok(_) => Missed::Gone(format!("{what}: not found (404)")),
         Err(_) => failed(
             what,
             Cause::NotFound,
@@ -405,7 +405,7 @@ fn used_up(what: &str, wait: Duration) -> FetchError {
     let until = Timestamp::now().saturating_add(wait).unwrap_or(Timestamp::MAX);
     let message = format!(
         "{what}: the request budget is used up until {until:.0}, by requests_per_hour or \
-         requests_per_minute in [digitalocean] or by the server's word: poll less often"
+         requests_per_minute in [digitalocean] or by the server: poll less often"
     );
     FetchError { cause: Cause::RateLimited, message, retry_after: Some(wait) }
 }

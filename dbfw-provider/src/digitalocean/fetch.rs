@@ -244,6 +244,7 @@ fn not_listed<R: Resource>(lists: &str, id: &R::Id) -> Missed {
 }
 
 fn not_asked(what: &str) -> Missed {
-    let text = format!("DigitalOcean: {what} was not asked for: it is in the next round");
+    let text =
+        format!("DigitalOcean: {what} was not requested in this round: it will be in the next");
     Missed::Failed(FetchError::new(Cause::Io, text))
 }

@@ -53,7 +53,7 @@ pub(crate) fn outcome(list: &ListId, firewall: &Firewall) -> ListOutcome {
         // Rules that nobody understands are not the same as no rules.
         Some(problem) if sources.is_empty() => ListOutcome::Failed(FetchError::new(
             Cause::Invalid,
-            format!("{problem}: the list has no rule that can be used, so nothing of it is"),
+            format!("{problem}: the list has no rule that can be used, so it is not used"),
         )),
         _ => SourceList::new(sources, problems).into(),
     }
@@ -63,7 +63,7 @@ fn source(rule: &FirewallRule) -> Result<TrustedSource, String> {
     let Some(kind) = rule.kind.parse().ok().filter(|kind| TYPES.contains(kind)) else {
         let names = TYPES.map(SourceType::as_str).join(", ");
         return Err(format!(
-            "type: {:?} is none that dbfw takes from this list; it takes {names}",
+            "type: {:?} is not accepted in this list; accepted are {names}",
             clean(&rule.kind, 80)
         ));
     };

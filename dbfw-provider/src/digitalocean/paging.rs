@@ -283,10 +283,7 @@ fn wrong(from: &str, what: &str) -> Flaw {
 }
 
 fn error(from: &str, what: &str) -> FetchError {
-    FetchError::new(
-        Cause::Invalid,
-        format!("DigitalOcean: {from}: {what}: nothing of the list is used"),
-    )
+    FetchError::new(Cause::Invalid, format!("DigitalOcean: {from}: {what}: the list is not used"))
 }
 
 #[cfg(test)]

@@ -77,15 +77,15 @@ fn bad_rules_spoil_nothing_else() {
         shown(&sources),
         ["ip_addr:2001:db8::/32", "app:C2A93513-8d9b-4223-9d61-5e7272c81cf5"]
     );
-    let types = "it takes ip_addr, droplet, k8s, tag, app";
+    let types = "accepted are ip_addr, droplet, k8s, tag, app";
     let expected = [
         "[0] (u-0): value: ip_addr: 10.0.0.5/24 has host bits set; write 10.0.0.0/24, or 10.0.0.5 \
          for the one address"
             .to_owned(),
-        format!("[2]: type: \"vpc\" is none that dbfw takes from this list; {types}"),
-        format!("[3]: type: \"feed\" is none that dbfw takes from this list; {types}"),
-        format!("[4]: type: \"dns\" is none that dbfw takes from this list; {types}"),
-        format!("[5]: type: \"unheard\" is none that dbfw takes from this list; {types}"),
+        format!("[2]: type: \"vpc\" is not accepted in this list; {types}"),
+        format!("[3]: type: \"feed\" is not accepted in this list; {types}"),
+        format!("[4]: type: \"dns\" is not accepted in this list; {types}"),
+        format!("[5]: type: \"unheard\" is not accepted in this list; {types}"),
         "[6]: value: droplet: \"web-1\" is not a droplet's id; write the number, as in \
          droplet:3164494"
             .to_owned(),

@@ -129,7 +129,7 @@ fn why_empty(droplet: &Droplet) -> String {
     match droplet.status.as_str() {
         "new" if empty => "is still being created".to_owned(),
         _ if empty => "has no address".to_owned(),
-        _ => "has no address of the kinds that count (`addresses` in [digitalocean])".to_owned(),
+        _ => "has no address of the kinds in use (`addresses` in [digitalocean])".to_owned(),
     }
 }
 

@@ -61,7 +61,7 @@ fn address<'a>(address: IpAddr, networks: impl Iterator<Item = &'a Vpc>, from: &
         let range = range(vpc).ok().filter(|range| range.addr() == address && !range.is_host())?;
         let (name, id) = (clean(&vpc.name, 80), clean(&vpc.id, 80));
         Some(format!(
-            "{address} is taken as one address; VPC {name} is {range}: write ip_addr:{range} or \
+            "{address} is read as one address; VPC {name} is {range}: write ip_addr:{range} or \
              vpc:{id}"
         ))
     };

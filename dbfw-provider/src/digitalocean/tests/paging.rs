@@ -84,7 +84,7 @@ async fn a_missing_page_is_no_shorter_list() {
         _ => reply,
     })
     .await;
-    refused(&outcome, "page=2&per_page=200: there is no such thing (404)");
+    refused(&outcome, "page=2&per_page=200: not found (404)");
     let (outcome, _) = with(site, |asked, reply| match asked.query("page").as_deref() {
         Some("3") => Reply::error(500, "server_error"),
         _ => reply,

@@ -37,7 +37,7 @@ fn which_addresses_count() {
     let v4 = droplet(r#"{"v4": [{"ip_address": "10.0.0.1", "type": "private"}]}"#);
     assert_eq!(
         shown(&part(&v4, kinds(false, true, true))),
-        "empty, has no address of the kinds that count (`addresses` in [digitalocean])"
+        "empty, has no address of the kinds in use (`addresses` in [digitalocean])"
     );
 }
 

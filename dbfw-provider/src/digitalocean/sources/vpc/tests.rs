@@ -44,7 +44,7 @@ fn an_address_that_is_a_networks() {
     assert_eq!(shown(&found.parts["address"]), "10.102.0.0/32");
     assert_eq!(
         found.notes,
-        ["10.102.0.0 is taken as one address; VPC default-nyc1 is 10.102.0.0/20: write \
+        ["10.102.0.0 is read as one address; VPC default-nyc1 is 10.102.0.0/20: write \
           ip_addr:10.102.0.0/20 or vpc:e0fe0f4d-596a-465e-a902-571ce57b79fa"]
     );
     for other in ["10.102.0.1", "10.116.0.0", "2001:db8::1"] {
