@@ -19,8 +19,8 @@ use nix::sys::{
     time::{TimeVal, TimeValLike as _},
 };
 
-/// The kernel answers at once or not at all.
-const PATIENCE_SECONDS: i64 = 2;
+/// Timeout of an answer: the kernel gives it at once or not at all.
+const TIMEOUT_SECONDS: i64 = 2;
 
 /// Room for an answer: the kernel fills up to 32 KiB of it at a time.
 const BUFFER: usize = 64 << 10;
@@ -61,7 +61,7 @@ pub fn established(ports: &BTreeSet<u16>) -> io::Result<Vec<Connection>> {
 fn dump(family: u8, local_port: u16, mut each: impl FnMut(Connection)) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.bind_auto()?;
-    setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(PATIENCE_SECONDS))?;
+    setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(TIMEOUT_SECONDS))?;
     socket.send(&request(family, local_port), 0)?;
     let mut buffer = Vec::with_capacity(BUFFER);
     loop {

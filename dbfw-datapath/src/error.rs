@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::kernel::{self, Facility, Refusal};
+use aya::maps::MapError;
+
+use crate::kernel::{self, ProgramRefusal};
 
 /// An operation on the kernel's programs, maps or pins failed.
 #[derive(Debug, thiserror::Error)]
@@ -84,11 +86,11 @@ pub enum DatapathError {
     )]
     OldKernel {
         /// The missing facilities.
-        missing: Vec<Facility>,
+        missing: Vec<&'static str>,
     },
     /// The kernel refused a program.
     #[error("{refusal}. Nothing was attached or replaced; {fix}", refusal = .0, fix = .0.fix())]
-    Refused(Refusal),
+    Refused(ProgramRefusal),
     /// The maps cannot be made or taken over.
     #[error("cannot make the maps: {0}")]
     Maps(String),
@@ -112,7 +114,7 @@ pub enum DatapathError {
         action: String,
         /// The map's name.
         map: &'static str,
-        /// The system's reason.
+        /// The system's error.
         source: io::Error,
     },
     /// A file operation on a pin failed.
@@ -122,7 +124,7 @@ pub enum DatapathError {
         action: &'static str,
         /// The pin.
         path: PathBuf,
-        /// The system's reason.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -165,23 +167,15 @@ fn pin_hint(error: &io::Error) -> &'static str {
 }
 
 /// The system's reason inside aya's error, where there is one.
-pub(crate) fn map_io(error: &aya::maps::MapError) -> io::Error {
-    use aya::maps::MapError;
+pub(crate) fn map_io(error: MapError) -> io::Error {
     match error {
-        MapError::SyscallError(error) => clone_io(&error.io_error),
-        MapError::CreateError { io_error, .. } => clone_io(io_error),
+        MapError::SyscallError(error) => error.io_error,
+        MapError::CreateError { io_error, .. } => io_error,
         MapError::KeyNotFound | MapError::ElementNotFound => {
             io::Error::from_raw_os_error(libc::ENOENT)
         }
-        MapError::IoError(error) => clone_io(error),
+        MapError::IoError(error) => error,
         other => io::Error::other(other.to_string()),
-    }
-}
-
-fn clone_io(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::new(error.kind(), error.to_string()),
     }
 }
 
@@ -191,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_remedy() {
-        let refusal = |with_perfmon, verifier: &str| Refusal {
+        let refusal = |with_perfmon, verifier: &str| ProgramRefusal {
             program: "dbfw_xdp",
             reason: "Invalid argument (os error 22)".to_owned(),
             verifier: verifier.to_owned(),
@@ -210,7 +204,7 @@ mod tests {
 
     #[test]
     fn an_old_kernel_is_told_what_it_lacks() {
-        let missing = vec![Facility::MultiBufferXdp, Facility::RingBuffer];
+        let missing = vec![kernel::MULTI_BUFFER_XDP, kernel::RING_BUFFER];
         assert_eq!(
             DatapathError::OldKernel { missing }.to_string(),
             format!(

@@ -2,15 +2,15 @@
 
 use std::{
     fmt,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    os::fd::{AsRawFd, RawFd},
 };
 
-use aya::maps::{Map, MapData, RingBuf};
+use aya::maps::{MapData, RingBuf};
 use dbfw_common::{EVENTS, Event};
 
 use crate::{
-    error::{DatapathError, map_io},
-    maps::Maps,
+    error::DatapathError,
+    maps::{Maps, typed},
 };
 
 /// Sampled drops; becomes readable (as a descriptor) when there are any.
@@ -28,17 +28,7 @@ impl Events {
     /// # Errors
     /// The ring buffer cannot be opened or mapped.
     pub(crate) fn open(maps: &Maps) -> Result<Self, DatapathError> {
-        let open = || {
-            let fd = maps
-                .fds
-                .get(EVENTS)
-                .ok_or_else(|| std::io::Error::from_raw_os_error(libc::ENOENT))?;
-            let data = MapData::from_fd(fd.as_fd().try_clone_to_owned()?)
-                .map_err(|error| map_io(&error))?;
-            let map = Map::from_map_data(data).map_err(|error| map_io(&error))?;
-            RingBuf::try_from(map).map_err(|error| map_io(&error))
-        };
-        open().map(Self).map_err(|error| DatapathError::map("open", EVENTS, error))
+        typed(&maps.fds, EVENTS).map(Self)
     }
 
     /// The next event, if there is one.
@@ -50,13 +40,6 @@ impl Events {
         // SAFETY: the record is at least as long as an Event, which is valid for every bit
         // pattern; the ring buffer aligns records to 8 bytes, and the read does not ask.
         Some(unsafe { item.as_ptr().cast::<Event>().read_unaligned() })
-    }
-}
-
-impl AsFd for Events {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the ring buffer owns the descriptor and lives as long as the borrow.
-        unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The kernel's version, the facilities it must have, and its refusals of programs.
+//! The kernel's version, the features it must have, and its refusals of programs.
 
 use std::fmt;
 
@@ -28,10 +28,7 @@ impl KernelVersion {
     /// Version of the running kernel; [`KernelVersion::TESTED`] if its
     /// release does not begin with one.
     pub fn running() -> Self {
-        nix::sys::utsname::uname()
-            .ok()
-            .and_then(|name| Self::of_release(name.release().to_str()?))
-            .unwrap_or(Self::TESTED)
+        Self::of_release(&release()).unwrap_or(Self::TESTED)
     }
 
     /// Version at the beginning of a release like "6.1.0-29-cloud-amd64".
@@ -49,53 +46,34 @@ impl fmt::Display for KernelVersion {
     }
 }
 
-/// Something without which the programs do not load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Facility {
-    /// XDP programs for frames in several buffers, and their helpers.
-    MultiBufferXdp,
-    /// Programs at the socket lookup: the backstop.
-    SocketLookup,
-    /// Ring buffers: the drop events.
-    RingBuffer,
-}
+/// Frames in several buffers at XDP, and their helpers.
+pub(crate) const MULTI_BUFFER_XDP: &str = "multi-buffer XDP (Linux 5.18)";
+/// The hook of the backstop.
+const SOCKET_LOOKUP: &str = "socket lookup programs (Linux 5.9)";
+/// The map of the drop events.
+pub(crate) const RING_BUFFER: &str = "BPF ring buffers (Linux 5.8)";
 
-impl Facility {
-    const ALL: [Self; 3] = [Self::MultiBufferXdp, Self::SocketLookup, Self::RingBuffer];
-
-    /// `None` where it cannot be told, for want of capabilities above all.
-    fn is_there(self) -> Option<bool> {
-        match self {
-            Self::MultiBufferXdp => {
-                is_helper_supported(ProgramType::Xdp, BpfHelper::BPF_FUNC_xdp_load_bytes).ok()
-            }
-            Self::SocketLookup => is_program_supported(ProgramType::SkLookup).ok(),
-            Self::RingBuffer => is_map_supported(MapType::RingBuf).ok(),
-        }
-    }
-}
-
-impl fmt::Display for Facility {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::MultiBufferXdp => "multi-buffer XDP (Linux 5.18)",
-            Self::SocketLookup => "socket lookup programs (Linux 5.9)",
-            Self::RingBuffer => "BPF ring buffers (Linux 5.8)",
-        })
-    }
-}
-
-/// The facilities that the kernel surely lacks.
-pub(crate) fn missing() -> Vec<Facility> {
-    Facility::ALL.into_iter().filter(|facility| facility.is_there() == Some(false)).collect()
+/// The features that the programs need and the kernel surely lacks. What cannot be told, for
+/// want of capabilities above all, counts as there.
+pub(crate) fn missing() -> Vec<&'static str> {
+    let xdp = is_helper_supported(ProgramType::Xdp, BpfHelper::BPF_FUNC_xdp_load_bytes).ok();
+    [
+        (MULTI_BUFFER_XDP, xdp),
+        (SOCKET_LOOKUP, is_program_supported(ProgramType::SkLookup).ok()),
+        (RING_BUFFER, is_map_supported(MapType::RingBuf).ok()),
+    ]
+    .into_iter()
+    .filter(|(_, is_there)| *is_there == Some(false))
+    .map(|(name, _)| name)
+    .collect()
 }
 
 /// The kernel's answer to a program that it does not load.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ProgramRefusal {
     /// The program.
     pub program: &'static str,
-    /// The system's reason.
+    /// The system's error.
     pub reason: String,
     /// The line of the verifier's log that says why; empty if there is none.
     pub verifier: String,
@@ -103,7 +81,7 @@ pub struct Refusal {
     pub with_perfmon: bool,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ProgramRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { program, reason, verifier, .. } = self;
         write!(f, "the kernel refused program {program}: {reason}")?;
@@ -111,7 +89,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl Refusal {
+impl ProgramRefusal {
     /// The advice: how to get the program loaded.
     pub fn fix(&self) -> &'static str {
         if self.with_perfmon {

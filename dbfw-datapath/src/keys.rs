@@ -1,9 +1,18 @@
-//! Map keys and values as the kernel stores them, and the addresses they stand for.
+//! Names of maps by family, and keys and values as the kernel stores them.
 
 use std::net::IpAddr;
 
-use dbfw_common::{Entry, Family};
+use dbfw_common::{Entry, FRONT4, FRONT6, Family, HOSTS4, HOSTS6, NETS4, NETS6, OWN4, OWN6};
 use dbfw_core::source::Prefix;
+
+/// The maps of presence bits, by family.
+pub(crate) const FRONT: [&str; 2] = [FRONT4, FRONT6];
+/// The maps that hold the tables of hosts, by family.
+pub(crate) const HOSTS: [&str; 2] = [HOSTS4, HOSTS6];
+/// The tries of networks, by family.
+pub(crate) const NETS: [&str; 2] = [NETS4, NETS6];
+/// The tries of this host's own addresses, by family.
+pub(crate) const OWN_NETS: [&str; 2] = [OWN4, OWN6];
 
 /// The key of an IPv4 address: its octets as they lie in a packet.
 pub(crate) fn key4(address: IpAddr) -> u32 {

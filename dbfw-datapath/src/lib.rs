@@ -47,23 +47,24 @@ mod read;
 mod sets;
 mod shape;
 mod sys;
+mod trie;
 
 pub use attach::{AttachError, Attachment, FirstPlace, socket_lookup_programs};
 pub use databases::DatabaseSlot;
-pub use datapath::{Change, Datapath, Gap, detach_pinned};
+pub use datapath::{
+    Datapath,
+    apply::Change,
+    links::{Gap, detach_pinned},
+};
 pub use error::DatapathError;
 pub use events::Events;
 pub use hook::{Attach, HookMode};
 pub use interfaces::{Interface, Interfaces, Kind, Layer};
-pub use kernel::{KernelVersion, Refusal};
+pub use kernel::{KernelVersion, ProgramRefusal};
 pub use object::{has_perfmon, may_load, try_load, variant};
-pub use own::{Local, LocalRoutes};
+pub use own::{LocalAddresses, LocalRoutes};
 pub use pins::{GROUP, lock_holder};
-pub use read::{Outcome, PinnedLink, Reader, Totals};
+pub use read::{PinnedLink, Reader, TestRun, Totals};
 pub use sets::Sets;
 pub use shape::OBJECT;
-
-/// Whether the kernel has the traffic control hook with links, for those who only look.
-pub fn has_tcx() -> bool {
-    sys::has_tcx()
-}
+pub use sys::has_tcx;

@@ -1,6 +1,6 @@
-//! The maps of 64-bit words: PORTS, FRONT4, FRONT6 and the tables of hosts. The writer has
-//! them as memory (BPF_F_MMAPABLE); the kernel does not map a map that was opened read-only,
-//! so readers ask for each word.
+//! Maps of 64-bit words as memory: PORTS, FRONT4, FRONT6, OWN and the tables of hosts.
+//!
+//! For the writer alone: the kernel does not map a map that was opened read-only.
 
 use std::{
     io,
@@ -10,26 +10,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use aya::maps::{Array, MapData, MapError};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-
-/// The words of a map that was opened read-only.
-pub(crate) struct WordReader(Array<MapData, u64>);
-
-impl WordReader {
-    /// A reader of `words`.
-    pub(crate) fn new(words: Array<MapData, u64>) -> Self {
-        Self(words)
-    }
-
-    /// The word at `index`.
-    ///
-    /// # Errors
-    /// The map cannot be read.
-    pub(crate) fn get(&self, index: u32) -> Result<u64, MapError> {
-        self.0.get(&index, 0)
-    }
-}
 
 /// The words of a map as memory, in the order of their keys.
 #[derive(Debug)]

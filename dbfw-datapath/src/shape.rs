@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dbfw_common::MAPS;
 
-use crate::{error::DatapathError, sys::MapInfo};
+use crate::{error::DatapathError, sys::MapShape};
 
 /// The kernel programs, as built.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dbfw-ebpf"));
@@ -13,7 +13,7 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 ///
 /// # Errors
 /// The built object cannot be read.
-pub(crate) fn map_shapes() -> Result<BTreeMap<&'static str, MapInfo>, DatapathError> {
+pub(crate) fn map_shapes() -> Result<BTreeMap<&'static str, MapShape>, DatapathError> {
     let object =
         aya_obj::Object::parse(OBJECT).map_err(|error| DatapathError::Object(error.to_string()))?;
     MAPS.iter()
@@ -22,15 +22,14 @@ pub(crate) fn map_shapes() -> Result<BTreeMap<&'static str, MapInfo>, DatapathEr
                 .maps
                 .get(name)
                 .ok_or_else(|| DatapathError::Object(format!("no map {name}")))?;
-            let info = MapInfo {
-                id: 0,
+            let shape = MapShape {
                 map_type: map.map_type(),
                 key_size: map.key_size(),
                 value_size: map.value_size(),
                 max_entries: map.max_entries(),
                 flags: map.map_flags(),
             };
-            Ok((name, info))
+            Ok((name, shape))
         })
         .collect()
 }

@@ -1,6 +1,8 @@
-//! The bpf(2) calls that aya 0.14 has no public form for: links by ifindex without its
-//! silent netlink fallback (netlink attachments cannot be pinned), what a link is attached
-//! to, pins opened read-only, maps in maps, batches, and test runs of every program type.
+//! The bpf(2) calls that aya 0.14 has no public form for.
+//!
+//! These are: links by ifindex without aya's silent netlink fallback (netlink attachments cannot
+//! be pinned), the target of a link, pins opened read-only, maps in maps by id, batches, and test
+//! runs of a pinned program.
 
 use std::{
     ffi::CString,
@@ -23,7 +25,7 @@ use crate::kernel::KernelVersion;
 /// Opens the map, program or link pinned at `path`.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub(crate) fn obj_get(path: &Path, read_only: bool) -> io::Result<OwnedFd> {
     const BPF_F_RDONLY: u32 = 1 << 3;
     let path = c_path(path)?;
@@ -36,7 +38,7 @@ pub(crate) fn obj_get(path: &Path, read_only: bool) -> io::Result<OwnedFd> {
 /// Pins `fd` at `path`, which must not exist.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub(crate) fn obj_pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = c_path(path)?;
     let mut attr = zeroed();
@@ -45,76 +47,60 @@ pub(crate) fn obj_pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     bpf(bpf_cmd::BPF_OBJ_PIN, &mut attr).map(drop)
 }
 
-/// Attaches `program` to an interface (by index) or a network namespace (by descriptor).
+/// Attaches `program` at a hook of `target`: an interface by its index, or a network namespace by
+/// its descriptor. `revision` is the one that the hook's chain of programs must have; 0: any.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub(crate) fn link_create(
     program: BorrowedFd<'_>,
     target: u32,
     attach_type: bpf_attach_type,
     flags: u32,
+    revision: u64,
 ) -> io::Result<OwnedFd> {
     let mut attr = zeroed();
     attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
     attr.link_create.__bindgen_anon_2.target_fd = target;
     attr.link_create.attach_type = attach_type as u32;
     attr.link_create.flags = flags;
-    bpf_fd(bpf_cmd::BPF_LINK_CREATE, &mut attr)
-}
-
-/// Attaches `program` to the TCX ingress hook of an interface, if the chain there has this
-/// revision.
-///
-/// # Errors
-/// The system's.
-pub(crate) fn tcx_attach(
-    program: BorrowedFd<'_>,
-    index: u32,
-    flags: u32,
-    revision: u64,
-) -> io::Result<OwnedFd> {
-    let mut attr = zeroed();
-    attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
-    attr.link_create.__bindgen_anon_2.target_ifindex = index;
-    attr.link_create.attach_type = bpf_attach_type::BPF_TCX_INGRESS as u32;
-    attr.link_create.flags = flags;
     attr.link_create.__bindgen_anon_3.tcx.expected_revision = revision;
     bpf_fd(bpf_cmd::BPF_LINK_CREATE, &mut attr)
 }
 
-/// The chain of TCX programs of an interface.
+/// The programs attached at a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TcxChain {
+pub(crate) struct Chain {
     /// Their ids; the first runs first.
     pub(crate) programs: Vec<u32>,
-    /// Changes with every change of the chain.
+    /// Changes with every change of the chain; 0 where the hook has none.
     pub(crate) revision: u64,
 }
 
-/// Lists the chain at the TCX ingress hook of an interface; needs CAP_NET_ADMIN.
+/// Lists the programs at a hook of an interface (by index) or of a network namespace (by
+/// descriptor). Needs CAP_NET_ADMIN.
 ///
 /// # Errors
-/// The system's.
-pub(crate) fn tcx_chain(index: u32) -> io::Result<TcxChain> {
-    // BPF_MPROG_MAX: a chain holds no more.
+/// The system call fails.
+pub(crate) fn chain(target: u32, attach_type: bpf_attach_type) -> io::Result<Chain> {
+    // The kernel attaches no more to a hook (BPF_MPROG_MAX, netns_bpf_max_progs).
     let mut programs = vec![0u32; 64];
     let mut attr = zeroed();
-    attr.query.__bindgen_anon_1.target_ifindex = index;
-    attr.query.attach_type = bpf_attach_type::BPF_TCX_INGRESS as u32;
+    attr.query.__bindgen_anon_1.target_fd = target;
+    attr.query.attach_type = attach_type as u32;
     attr.query.prog_ids = programs.as_mut_ptr() as u64;
     attr.query.__bindgen_anon_2.count = programs.len() as u32;
     bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr)?;
     // SAFETY: the kernel wrote these members.
     let (count, revision) = unsafe { (attr.query.__bindgen_anon_2.count, attr.query.revision) };
     programs.truncate(count as usize);
-    Ok(TcxChain { programs, revision })
+    Ok(Chain { programs, revision })
 }
 
 /// Replaces a link's program; every packet sees the old one or the new one.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub(crate) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     let mut attr = zeroed();
     attr.link_update.link_fd = link.as_raw_fd() as u32;
@@ -122,13 +108,12 @@ pub(crate) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
     bpf(bpf_cmd::BPF_LINK_UPDATE, &mut attr).map(drop)
 }
 
-/// Whether the kernel has TCX, by querying it; without the right to query, by its version.
-pub(crate) fn has_tcx() -> bool {
+/// Whether the kernel has the traffic control hook with links (TCX): asked of the kernel, or by
+/// its version where this process may not ask.
+pub fn has_tcx() -> bool {
     const LOOPBACK: u32 = 1;
-    let mut attr = zeroed();
-    attr.query.__bindgen_anon_1.target_ifindex = LOOPBACK;
-    attr.query.attach_type = bpf_attach_type::BPF_TCX_INGRESS as u32;
-    match bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr).map_err(|error| error.raw_os_error()) {
+    let listed = chain(LOOPBACK, bpf_attach_type::BPF_TCX_INGRESS);
+    match listed.map_err(|error| error.raw_os_error()) {
         Ok(_) => true,
         // Nothing is attached there.
         Err(Some(libc::ENOENT)) => true,
@@ -140,7 +125,7 @@ pub(crate) fn has_tcx() -> bool {
 /// Detaches a link now, whoever else holds it.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub(crate) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
     let mut attr = zeroed();
     attr.link_detach.link_fd = link.as_raw_fd() as u32;
@@ -166,7 +151,7 @@ pub(crate) enum Attached {
 /// The kernel's description of `link`.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     let info: bpf_link_info = object_info(link, |_| ())?;
     // SAFETY: the member read is the one the type names, and all are plain numbers.
@@ -191,6 +176,12 @@ pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MapInfo {
     pub(crate) id: u32,
+    pub(crate) shape: MapShape,
+}
+
+/// The type, sizes and flags of a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MapShape {
     pub(crate) map_type: u32,
     pub(crate) key_size: u32,
     pub(crate) value_size: u32,
@@ -198,9 +189,9 @@ pub(crate) struct MapInfo {
     pub(crate) flags: u32,
 }
 
-impl fmt::Display for MapInfo {
+impl fmt::Display for MapShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id: _, map_type, key_size, value_size, max_entries, flags } = self;
+        let Self { map_type, key_size, value_size, max_entries, flags } = self;
         write!(
             f,
             "type {map_type}, {key_size}-byte keys, {value_size}-byte values, {max_entries} \
@@ -212,17 +203,17 @@ impl fmt::Display for MapInfo {
 /// The kernel's description of `map`.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub(crate) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
     let info: bpf_map_info = object_info(map, |_| ())?;
-    Ok(MapInfo {
-        id: info.id,
+    let shape = MapShape {
         map_type: info.type_,
         key_size: info.key_size,
         value_size: info.value_size,
         max_entries: info.max_entries,
         flags: info.map_flags,
-    })
+    };
+    Ok(MapInfo { id: info.id, shape })
 }
 
 /// The kernel's description of a program.
@@ -236,7 +227,7 @@ pub(crate) struct ProgramInfo {
 /// The kernel's description of `program`.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub(crate) fn program_info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
     let mut map_ids = vec![0u32; 64];
     let info: bpf_prog_info = object_info(program, |info: &mut bpf_prog_info| {
@@ -248,32 +239,10 @@ pub(crate) fn program_info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
     Ok(ProgramInfo { id: info.id, name: String::from_utf8_lossy(&name).into_owned(), map_ids })
 }
 
-/// Ids of the programs attached to a network namespace at a hook, in their order. Needs
-/// CAP_NET_ADMIN.
-///
-/// # Errors
-/// The system's.
-pub(crate) fn namespace_programs(
-    namespace: BorrowedFd<'_>,
-    attach_type: bpf_attach_type,
-) -> io::Result<Vec<u32>> {
-    // As many as the kernel attaches there (kernel/bpf/net_namespace.c: netns_bpf_max_progs).
-    let mut ids = vec![0u32; 64];
-    let mut attr = zeroed();
-    attr.query.__bindgen_anon_1.target_fd = namespace.as_raw_fd() as u32;
-    attr.query.attach_type = attach_type as u32;
-    attr.query.prog_ids = ids.as_mut_ptr() as u64;
-    attr.query.__bindgen_anon_2.prog_cnt = ids.len() as u32;
-    bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr)?;
-    // SAFETY: the kernel wrote this member of the union.
-    ids.truncate(unsafe { attr.query.__bindgen_anon_2.prog_cnt } as usize);
-    Ok(ids)
-}
-
 /// A descriptor of the program with this id; needs CAP_SYS_ADMIN.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub(crate) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
     let mut attr = zeroed();
     attr.__bindgen_anon_6.__bindgen_anon_1.prog_id = id;
@@ -283,7 +252,7 @@ pub(crate) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
 /// Runs a program once on `packet` and returns its return code.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub(crate) fn test_run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32> {
     let mut attr = zeroed();
     attr.test.prog_fd = program.as_raw_fd() as u32;
@@ -298,7 +267,7 @@ pub(crate) fn test_run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32
 /// Makes an array of `entries` values of `value_size` bytes.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub(crate) fn array_create(
     name: &str,
     value_size: u32,
@@ -324,7 +293,7 @@ pub(crate) fn array_create(
 /// found another map there (the kernel waits in `maybe_wait_bpf_programs`).
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub(crate) fn inner_set(
     outer: BorrowedFd<'_>,
     place: u32,
@@ -338,7 +307,7 @@ pub(crate) fn inner_set(
 /// Id of the map in a place of an array of maps; `None` if there is none.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub(crate) fn inner_id(outer: BorrowedFd<'_>, place: u32) -> io::Result<Option<u32>> {
     let mut id = 0u32;
     let mut attr = element(outer, &place, (&raw mut id) as u64);
@@ -352,7 +321,7 @@ pub(crate) fn inner_id(outer: BorrowedFd<'_>, place: u32) -> io::Result<Option<u
 /// Empties a place of an array of maps, and waits as [`inner_set`] does.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub(crate) fn inner_clear(outer: BorrowedFd<'_>, place: u32) -> io::Result<()> {
     let mut attr = element(outer, &place, 0);
     match bpf(bpf_cmd::BPF_MAP_DELETE_ELEM, &mut attr) {
@@ -364,7 +333,7 @@ pub(crate) fn inner_clear(outer: BorrowedFd<'_>, place: u32) -> io::Result<()> {
 /// Reads the element at `index` of an array into `value`, which has its size.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub(crate) fn array_get(map: BorrowedFd<'_>, index: u32, value: &mut [u8]) -> io::Result<()> {
     let mut attr = element(map, &index, value.as_mut_ptr() as u64);
     bpf(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr).map(drop)
@@ -391,7 +360,7 @@ pub(crate) struct Position {
 /// Returns how many were read; there are more unless the position says that it is done.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub(crate) fn lookup_batch(
     map: BorrowedFd<'_>,
     position: &mut Position,

@@ -233,8 +233,7 @@ impl Policy {
     }
 }
 
-/// A place in a list of a policy. Its rules are bounded by what the configuration and lists may
-/// hold, far below 2^32.
+/// An index into a list of a policy. The limits of configuration and lists keep it far below 2^32.
 fn place(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }

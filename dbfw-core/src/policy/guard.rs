@@ -1,4 +1,4 @@
-//! Guards: changes of a provider's list that a human has to confirm.
+//! Guards: limits that a provider's list may cross only when somebody confirms it.
 
 use std::{collections::BTreeSet, fmt, net::Ipv6Addr};
 

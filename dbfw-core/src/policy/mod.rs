@@ -1,4 +1,4 @@
-//! The desired state of the kernel, the guards before it, and the plan to get there.
+//! The desired state of the kernel, the guards that check it, and the plan to reach it.
 
 mod build;
 mod guard;
@@ -7,7 +7,7 @@ mod slots;
 
 pub use build::{Covering, DatabasePolicy, Policy, PolicyEntry, RuleKey, RuleRef};
 pub use guard::{Guard, Refusal, USUAL_MIN_LEN, check_shrink, check_width, lost, narrowest};
-pub use plan::{Entries, Holding, Plan, Step, diff, either};
+pub use plan::{CurrentEntries, Entries, Plan, Step, diff, union};
 pub use slots::{Assigned, SlotError, SlotTable};
 
 #[cfg(test)]

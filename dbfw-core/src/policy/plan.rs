@@ -1,4 +1,4 @@
-//! The way from what the kernel holds to what it should hold.
+//! [`Plan`]: the changes from the entries that the kernel holds to those it should hold.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -9,15 +9,15 @@ use crate::source::{Prefix, PrefixMap};
 /// Entries by prefix, as the kernel holds them or should hold them.
 pub type Entries = BTreeMap<Prefix, Entry>;
 
-/// A holder of entries, which a plan begins with.
-pub trait Holding {
+/// Current entries by prefix, from which a plan starts.
+pub trait CurrentEntries {
     /// The entry of exactly this prefix.
     fn entry(&self, prefix: &Prefix) -> Option<Entry>;
     /// Every prefix, in any order.
     fn prefixes(&self) -> impl Iterator<Item = Prefix>;
 }
 
-impl Holding for Entries {
+impl CurrentEntries for Entries {
     fn entry(&self, prefix: &Prefix) -> Option<Entry> {
         self.get(prefix).copied()
     }
@@ -93,7 +93,7 @@ pub struct Plan {
 /// assert_eq!((plan.writes.len(), plan.removals.len()), (1, 1));
 /// assert_eq!(plan.result(&old), new);
 /// ```
-pub fn diff(current: &impl Holding, desired: &Entries) -> Plan {
+pub fn diff(current: &impl CurrentEntries, desired: &Entries) -> Plan {
     let mut writes: Vec<_> = desired
         .iter()
         .filter(|(prefix, entry)| current.entry(prefix).as_ref() != Some(entry))
@@ -106,9 +106,9 @@ pub fn diff(current: &impl Holding, desired: &Entries) -> Plan {
     Plan { writes, removals }
 }
 
-/// Entries by which every address may reach what it may reach by `old` or by `new`. Those
-/// that are not as in `new` count for no rule.
-pub fn either(old: &Entries, new: &Entries) -> Entries {
+/// Entries by which every address reaches the databases that it reaches by `old` or by `new`.
+/// Those that differ from `new` count for no rule.
+pub fn union(old: &Entries, new: &Entries) -> Entries {
     let masks = |entries: &Entries| -> PrefixMap<u64> {
         entries.iter().map(|(prefix, entry)| (*prefix, entry.mask())).collect()
     };

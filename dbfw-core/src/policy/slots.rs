@@ -1,4 +1,4 @@
-//! The counters of RULE_STATS that belong to each rule.
+//! [`SlotTable`]: the slots of RULE_STATS that count for each rule.
 
 use std::{borrow::Cow, collections::HashMap, ops::Range};
 
@@ -14,8 +14,8 @@ use crate::source::Origin;
 /// The slots of RULE_STATS in use.
 ///
 /// An entry has a run of adjacent slots, one for every database it may reach, in the order of
-/// their ids; entries whose packets count for the same rules share a run. Slot 0 is nobody's:
-/// it counts for entries that found no room.
+/// their ids; entries whose packets count for the same rules share a run. Slot 0 belongs to no
+/// rule: it counts for entries that found no room.
 ///
 /// As JSON the list of its runs; reading it checks them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,7 +140,7 @@ impl From<SlotTable> for Vec<Run> {
 struct Assignment<'a> {
     policy: &'a Policy,
     numbers: RuleNumbers<'a>,
-    /// Runs from before that nobody has claimed yet.
+    /// Runs from before that no entry has taken yet.
     old: HashMap<Vec<usize>, &'a Run>,
     /// The free slots: neither in use before nor taken since.
     free: FreeSlots,

@@ -20,6 +20,9 @@ use crate::{
     sys::{self, Attached},
 };
 
+const HOOK: bpf_attach_type = bpf_attach_type::BPF_SK_LOOKUP;
+const NAMESPACE: &str = "/proc/thread-self/ns/net";
+
 /// The backstop's link.
 #[derive(Debug)]
 pub(crate) struct Backstop {
@@ -33,9 +36,8 @@ impl Backstop {
     /// # Errors
     /// The kernel refuses it, or it cannot be pinned.
     pub(crate) fn attach(programs: &Programs, pins: &Pins) -> Result<Self, String> {
-        let program = programs.get(PROGRAM_BACKSTOP).map_err(|error| error.to_string())?;
-        let namespace =
-            File::open("/proc/thread-self/ns/net").map_err(|error| error.to_string())?;
+        let program = programs.get(PROGRAM_BACKSTOP)?;
+        let namespace = namespace().map_err(|error| error.to_string())?;
         if let Ok(link) = pins.link(BACKSTOP_PIN)
             && let Ok(info) = sys::link_info(link.as_fd())
             && info.attached == here(&namespace)
@@ -45,7 +47,7 @@ impl Backstop {
             return Ok(Self { link });
         }
         let target = namespace.as_raw_fd() as u32;
-        let link = sys::link_create(program.fd.as_fd(), target, bpf_attach_type::BPF_SK_LOOKUP, 0)
+        let link = sys::link_create(program.fd.as_fd(), target, HOOK, 0, 0)
             .map_err(|error| format!("cannot attach the backstop: {error}"))?;
         pins.replace(link.as_fd(), BACKSTOP_PIN).map_err(|error| error.to_string())?;
         Ok(Self { link })
@@ -57,8 +59,7 @@ impl Backstop {
     /// The reason why it does not hold.
     pub(crate) fn check(&self, programs: &Programs) -> Result<(), String> {
         let info = sys::link_info(self.link.as_fd()).map_err(|error| error.to_string())?;
-        let namespace =
-            File::open("/proc/thread-self/ns/net").map_err(|error| error.to_string())?;
+        let namespace = namespace().map_err(|error| error.to_string())?;
         if info.attached != here(&namespace) {
             return Err("the backstop was detached".to_owned());
         }
@@ -90,8 +91,8 @@ impl Backstop {
 /// # Errors
 /// The kernel does not tell.
 pub fn socket_lookup_programs() -> io::Result<Vec<u32>> {
-    let namespace = File::open("/proc/thread-self/ns/net")?;
-    sys::namespace_programs(namespace.as_fd(), bpf_attach_type::BPF_SK_LOOKUP)
+    let namespace = namespace()?;
+    Ok(sys::chain(namespace.as_raw_fd() as u32, HOOK)?.programs)
 }
 
 /// Refuses pins whose backstop is attached to another network namespace: taking over its
@@ -100,9 +101,8 @@ pub fn socket_lookup_programs() -> io::Result<Vec<u32>> {
 /// # Errors
 /// [`DatapathError::OtherNamespace`] names the pin.
 pub(crate) fn check_namespace(pin_dir: &Path) -> Result<(), DatapathError> {
-    let namespace = File::open("/proc/thread-self/ns/net").map_err(|error| {
-        DatapathError::pin("open", Path::new("/proc/thread-self/ns/net"), error)
-    })?;
+    let namespace =
+        namespace().map_err(|error| DatapathError::pin("open", Path::new(NAMESPACE), error))?;
     for abi in pins::list(pin_dir, "v")? {
         let path = pin_dir.join(abi).join(BACKSTOP_PIN);
         let attached = sys::obj_get(&path, false).and_then(|fd| sys::link_info(fd.as_fd()));
@@ -117,6 +117,11 @@ pub(crate) fn check_namespace(pin_dir: &Path) -> Result<(), DatapathError> {
         }
     }
     Ok(())
+}
+
+/// The network namespace of this thread.
+fn namespace() -> io::Result<File> {
+    File::open(NAMESPACE)
 }
 
 fn here(namespace: &File) -> Attached {

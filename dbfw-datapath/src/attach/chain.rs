@@ -1,4 +1,4 @@
-//! The place of our program in an interface's chain of TCX programs.
+//! Our program's place in an interface's chain of TCX programs, and keeping it first.
 //!
 //! Listing the chain takes CAP_NET_ADMIN, which the agent gives up. Every change of a chain
 //! changes its revision, and attaching tells whether a revision is the present one
@@ -20,9 +20,10 @@ use crate::{interfaces::Layer, object::SECOND_COPIES, sys};
 const MOVES: usize = 3;
 const WINDOW: Duration = Duration::from_secs(600);
 
-/// The number of revisions that are tried: each takes a system call.
+/// The number of revisions that are tried, each by a system call.
 const REVISIONS: u64 = 20_000;
 
+const HOOK: bpf_attach_type = bpf_attach_type::BPF_TCX_INGRESS;
 /// Without a program to stand before: before all of them.
 const BPF_F_BEFORE: u32 = 1 << 3;
 
@@ -75,18 +76,17 @@ impl Chain {
     /// Attaches the program before all others, and learns the revision that this makes.
     ///
     /// # Errors
-    ///
-    /// The system's reason.
+    /// The system call fails.
     pub(crate) fn attach(program: BorrowedFd<'_>, index: u32) -> io::Result<(OwnedFd, Self)> {
-        let from = sys::tcx_chain(index).map_or(1, |chain| chain.revision);
+        let from = sys::chain(index, HOOK).map_or(1, |chain| chain.revision);
         let (link, revision) = attach_first(program, index, from)?;
         Ok((link, Self { copy: ProgramCopy::First, revision, moves: Moves::default() }))
     }
 
     /// Takes over a chain in which the first copy has just replaced another program of ours.
     pub(crate) fn adopt(program_id: u32, index: u32) -> Self {
-        let first =
-            sys::tcx_chain(index).ok().filter(|chain| chain.programs.first() == Some(&program_id));
+        let chain = sys::chain(index, HOOK).ok();
+        let first = chain.filter(|chain| chain.programs.first() == Some(&program_id));
         let revision = first.map(|chain| chain.revision);
         Self { copy: ProgramCopy::First, revision, moves: Moves::default() }
     }
@@ -98,13 +98,11 @@ impl Chain {
 
     /// The place of `program`, which is ours, in the chain of an interface.
     pub(crate) fn place(&self, program: BorrowedFd<'_>, index: u32) -> Place {
-        let attach_type = bpf_attach_type::BPF_TCX_INGRESS;
-        let attach = |revision| sys::tcx_attach(program, index, 0, revision);
-        // One that was attached here was not there: it goes again as its link does.
-        if sys::link_create(program, index, attach_type, 0).is_ok() {
+        // One that is attached by this was not there: it goes again as its link does.
+        if sys::link_create(program, index, HOOK, 0, 0).is_ok() {
             return Place::Lost;
         }
-        match self.revision.map(attach) {
+        match self.revision.map(|revision| sys::link_create(program, index, HOOK, 0, revision)) {
             None => Place::Changed,
             Some(Err(error)) if error.raw_os_error() == Some(libc::ESTALE) => Place::Changed,
             Some(Ok(_)) => Place::Lost,
@@ -117,30 +115,31 @@ impl Chain {
         self.moves.may(now)
     }
 
-    /// Attaches `copy`, the other copy of our program, before all others.
+    /// Attaches `copy`, the other copy of our program, before all others; `link` is then its
+    /// link, which `pin` pins, and the copy that was attached before is detached.
     ///
     /// # Errors
-    ///
-    /// The system's reason; the copy that is attached stays.
-    pub(crate) fn attach_again(
+    /// The system's reason; if the copy was not attached, the place in the chain is what it was.
+    pub(crate) fn take_first_place(
         &mut self,
         copy: BorrowedFd<'_>,
         index: u32,
-        now: Instant,
-    ) -> io::Result<OwnedFd> {
+        link: &mut OwnedFd,
+        pin: impl FnOnce(BorrowedFd<'_>) -> Result<(), String>,
+    ) -> Result<(), String> {
         // Who may list the chain need not search from the beginning.
-        let from = sys::tcx_chain(index).map_or(self.revision.unwrap_or(1), |chain| chain.revision);
-        let (link, revision) = attach_first(copy, index, from)?;
+        let from =
+            sys::chain(index, HOOK).map_or(self.revision.unwrap_or(1), |chain| chain.revision);
+        let (fresh, revision) =
+            attach_first(copy, index, from).map_err(|error| error.to_string())?;
         self.copy = self.copy.other();
-        self.revision = revision;
-        self.moves.made(now);
-        Ok(link)
-    }
-
-    /// Takes note that the copy that was attached before is detached.
-    pub(crate) fn detached_other(&mut self) {
-        // One change; if there was another meanwhile, the revisions differ.
-        self.revision = self.revision.map(|revision| revision + 1);
+        self.moves.made(Instant::now());
+        let old = std::mem::replace(link, fresh);
+        let pinned = pin(link.as_fd());
+        let _ = sys::link_detach(old.as_fd());
+        // Detaching is one change; if there was another meanwhile, the revisions differ.
+        self.revision = revision.map(|revision| revision + 1);
+        pinned
     }
 }
 
@@ -152,14 +151,13 @@ fn attach_first(
     from: u64,
 ) -> io::Result<(OwnedFd, Option<u64>)> {
     for revision in from..from.saturating_add(REVISIONS) {
-        match sys::tcx_attach(program, index, BPF_F_BEFORE, revision) {
+        match sys::link_create(program, index, HOOK, BPF_F_BEFORE, revision) {
             Ok(link) => return Ok((link, Some(revision + 1))),
             Err(error) if error.raw_os_error() == Some(libc::ESTALE) => {}
             Err(error) => return Err(error),
         }
     }
-    let attach_type = bpf_attach_type::BPF_TCX_INGRESS;
-    Ok((sys::link_create(program, index, attach_type, BPF_F_BEFORE)?, None))
+    Ok((sys::link_create(program, index, HOOK, BPF_F_BEFORE, 0)?, None))
 }
 
 /// The times at which the first place was taken back, within [`WINDOW`].
@@ -175,27 +173,6 @@ impl Moves {
     fn made(&mut self, now: Instant) {
         self.0.push(now);
     }
-}
-
-/// Attaches the other copy before all others, and detaches the one that is attached.
-///
-/// # Errors
-///
-/// The system's reason; the place in the chain is what it was.
-pub(crate) fn take_first_place(
-    chain: &mut Chain,
-    copy: BorrowedFd<'_>,
-    index: u32,
-    link: &mut OwnedFd,
-    pin: impl FnOnce(BorrowedFd<'_>) -> Result<(), String>,
-) -> Result<(), String> {
-    let fresh =
-        chain.attach_again(copy, index, Instant::now()).map_err(|error| error.to_string())?;
-    let old = std::mem::replace(link, fresh);
-    let pinned = pin(link.as_fd());
-    let _ = sys::link_detach(old.as_fd());
-    chain.detached_other();
-    pinned
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Attaching to interfaces and to the network namespace, and reading back that it holds.
+//! Attaching to interfaces and to the network namespace, and reading attachments back.
 
 mod backstop;
 mod chain;
@@ -16,7 +16,7 @@ pub(crate) use backstop::{Backstop, check_namespace};
 
 use crate::{
     error::DatapathError,
-    hook::{HookMode, Why, overlong},
+    hook::{HookMode, NativeObstacle, exceeded_mtu},
     interfaces::{Interface, Layer},
     kernel::KernelVersion,
     object::Programs,
@@ -26,7 +26,7 @@ use crate::{
     },
     sys::{self, Attached},
 };
-use chain::{Chain, Place, take_first_place};
+use chain::{Chain, Place};
 
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
@@ -55,11 +55,11 @@ pub struct Attachment {
 /// The outcome of keeping our program before all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FirstPlace {
-    /// Nobody took it.
+    /// Our program is still the first.
     Held,
     /// The chain changed, and our program is the first again.
     TakenBack,
-    /// The chain changed too often: somebody may stand before us.
+    /// The chain changed too often: another program may stand before ours.
     GivenUp,
     /// The chain changed, and our program could not be made the first again.
     Refused(String),
@@ -86,7 +86,7 @@ impl Attachment {
         pins: &Pins,
         interface: &Interface,
         modes: &[HookMode],
-        why: Option<&Why>,
+        why: Option<&NativeObstacle>,
     ) -> Result<Self, AttachError> {
         let fail = |reasons| AttachError { interface: interface.name.clone(), reasons };
         let Some(layer) = interface.layer else {
@@ -120,10 +120,10 @@ impl Attachment {
         layer: Layer,
         mode: HookMode,
     ) -> Result<(OwnedFd, Option<Chain>, String), String> {
-        let program = programs.get(mode.program(layer)).map_err(|error| error.to_string())?;
+        let program = programs.get(mode.program(layer))?;
         let (program, index) = (program.fd.as_fd(), interface.index);
         let xdp = |flags| -> io::Result<(OwnedFd, Option<Chain>)> {
-            let link = sys::link_create(program, index, bpf_attach_type::BPF_XDP, flags)?;
+            let link = sys::link_create(program, index, bpf_attach_type::BPF_XDP, flags, 0)?;
             Ok((link, None))
         };
         let attached = match mode {
@@ -161,7 +161,7 @@ impl Attachment {
             return Ok(None);
         };
         let Some(layer) = interface.layer else { return Ok(None) };
-        let program = programs.get(mode.program(layer)).map_err(|error| error.to_string())?;
+        let program = programs.get(mode.program(layer))?;
         sys::link_update(link.as_fd(), program.fd.as_fd())
             .map_err(|error| format!("cannot replace its program: {error}"))?;
         let chain = (mode == HookMode::Tcx).then(|| Chain::adopt(program.id, index));
@@ -189,16 +189,11 @@ impl Attachment {
         Ok(std::mem::replace(&mut self.pin, pin))
     }
 
-    /// Reads back that this attachment holds; the error says what does not.
+    /// Reads back that this attachment holds. Returns the id of the program it attaches.
     ///
     /// # Errors
     /// The reason why it does not hold.
-    pub(crate) fn check(&self, programs: &Programs) -> Result<(), String> {
-        self.check_link(programs).map(drop)
-    }
-
-    /// Reads the link back; the id of the program it attaches.
-    fn check_link(&self, programs: &Programs) -> Result<u32, String> {
+    pub(crate) fn check(&self, programs: &Programs) -> Result<u32, String> {
         let info = sys::link_info(self.link.as_fd()).map_err(|error| error.to_string())?;
         let index = match info.attached {
             Attached::Xdp { ifindex } | Attached::Tcx { ifindex } => ifindex,
@@ -227,36 +222,24 @@ impl Attachment {
         programs: &Programs,
         interfaces: &[Interface],
     ) -> Result<(), String> {
-        let program = self.check_link(programs)?;
+        let program = self.check(programs)?;
         let Some(interface) = interfaces.iter().find(|interface| interface.index == self.index)
         else {
             return Err("the interface is gone".to_owned());
         };
         let same = match &self.chain {
             None => interface.xdp_program == Some(program),
-            Some(chain) => self.place(programs, chain)? != Place::Lost,
+            Some(chain) => place(programs, chain, self.layer, self.index)? != Place::Lost,
         };
         if same { Ok(()) } else { Err("another interface has its index now".to_owned()) }
     }
 
-    fn place(&self, programs: &Programs, chain: &Chain) -> Result<Place, String> {
-        let ours =
-            programs.get(chain.copy().program(self.layer)).map_err(|error| error.to_string())?;
-        Ok(chain.place(ours.fd.as_fd(), self.index))
-    }
-
     /// Keeps our program before all others, by attaching its other copy where it is not.
     pub(crate) fn keep_first(&mut self, programs: &Programs, pins: &Pins) -> FirstPlace {
-        let Some(mut chain) = self.chain.take() else { return FirstPlace::Held };
-        let kept = self.keep_first_in(&mut chain, programs, pins);
-        self.chain = Some(chain);
-        kept
-    }
-
-    fn keep_first_in(&mut self, chain: &mut Chain, programs: &Programs, pins: &Pins) -> FirstPlace {
-        match self.place(programs, chain) {
+        let Some(chain) = &mut self.chain else { return FirstPlace::Held };
+        match place(programs, chain, self.layer, self.index) {
             Ok(Place::Changed) => {}
-            // Who has lost it is attached anew.
+            // One that is lost is attached anew.
             Ok(Place::First | Place::Lost) => return FirstPlace::Held,
             Err(error) => return FirstPlace::Refused(error),
         }
@@ -265,11 +248,11 @@ impl Attachment {
         }
         let copy = match programs.get(chain.copy().other().program(self.layer)) {
             Ok(copy) => copy,
-            Err(error) => return FirstPlace::Refused(error.to_string()),
+            Err(error) => return FirstPlace::Refused(error),
         };
         let pin =
             |link: BorrowedFd<'_>| pins.replace(link, &self.pin).map_err(|error| error.to_string());
-        match take_first_place(chain, copy.fd.as_fd(), self.index, &mut self.link, pin) {
+        match chain.take_first_place(copy.fd.as_fd(), self.index, &mut self.link, pin) {
             Ok(()) => FirstPlace::TakenBack,
             Err(error) => FirstPlace::Refused(error),
         }
@@ -297,10 +280,16 @@ impl Attachment {
     }
 }
 
+/// The place of our program in the chain of an interface.
+fn place(programs: &Programs, chain: &Chain, layer: Layer, index: u32) -> Result<Place, String> {
+    let ours = programs.get(chain.copy().program(layer))?;
+    Ok(chain.place(ours.fd.as_fd(), index))
+}
+
 /// Explains an error of attaching, with the command that fixes it.
 fn explain(error: &io::Error, interface: &Interface, mode: HookMode) -> String {
     let name = &interface.name;
-    let too_large = overlong(interface, KernelVersion::running());
+    let too_large = exceeded_mtu(interface, KernelVersion::running());
     let code = error.raw_os_error().unwrap_or(0);
     match code {
         libc::EBUSY | libc::EEXIST => match interface.xdp_program {

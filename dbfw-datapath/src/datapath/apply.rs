@@ -1,11 +1,12 @@
-//! Applying a change of policy: ports, sets and modes, in the order that disturbs nobody.
+//! Applying a change of policy: ports, sets and modes, in an order that drops no allowed packet.
 
 use std::ops::Range;
 
 use dbfw_common::{
-    Counted, DATABASE_SLOTS, DATABASES, Database, Family, MAX_NAME, Mode, PORT_WORDS, stats_slot,
+    Counted, DATABASE_SLOTS, DATABASES, Database, Family, MAX_NAME, Mode, PORT_WORDS, RULE_STATS,
+    STATS, stats_slot,
 };
-use dbfw_core::policy::{Entries, Plan, diff, either};
+use dbfw_core::policy::{Entries, Plan, diff, union};
 
 use super::Datapath;
 use crate::{
@@ -37,13 +38,14 @@ impl Datapath {
     /// # Errors
     /// The kernel refuses a write, or there is no room; sets and ports are then as before.
     pub fn apply(&mut self, change: &Change) -> Result<(), DatapathError> {
-        counters::reset_rules(&mut self.maps, &change.fresh_rules)?;
+        let fresh_rules = change.fresh_rules.iter().flat_map(Clone::clone);
+        counters::reset(&mut self.maps.rule_stats, RULE_STATS, fresh_rules)?;
         for database in &change.databases {
             let known = name_of(&self.maps.database(u32::from(database.id))?);
             if known != database.name {
                 let first = stats_slot(u32::from(database.id), Family::V4, Counted::Allowed);
                 let end = stats_slot(u32::from(database.id) + 1, Family::V4, Counted::Allowed);
-                counters::reset_counters(&mut self.maps, first..end)?;
+                counters::reset(&mut self.maps.stats, STATS, first..end)?;
             }
         }
 
@@ -57,7 +59,7 @@ impl Datapath {
         let desired = moving.then(|| {
             let held: Entries = self.sets.iter().collect();
             let desired = change.plan.result(&held);
-            (either(&held, &desired), desired)
+            (union(&held, &desired), desired)
         });
         let result = match &desired {
             Some((both, _)) => {
@@ -114,7 +116,7 @@ impl Datapath {
             return Ok(());
         }
         self.maps.databases.set(id, *slot, 0).map_err(|error| {
-            DatapathError::map(format!("write slot {id} of"), DATABASES, map_io(&error))
+            DatapathError::map(format!("write slot {id} of"), DATABASES, map_io(error))
         })
     }
 }

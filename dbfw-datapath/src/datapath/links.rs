@@ -12,7 +12,7 @@ use super::Datapath;
 use crate::{
     attach::{AttachError, Attachment, Backstop, FirstPlace},
     error::{DatapathError, map_io},
-    hook::{HookMode, Why},
+    hook::{HookMode, NativeObstacle},
     interfaces::Interface,
     object::Programs,
     pins::{
@@ -22,12 +22,12 @@ use crate::{
     sys,
 };
 
-/// The filter that was left while the hook of an interface was changed.
+/// The protection that was left while the hook of an interface was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
-    /// One of the hooks, at every moment.
+    /// A hook filtered at every moment.
     None,
-    /// The backstop alone, for as long as a system call took.
+    /// Only the backstop filtered, for the time of a system call.
     Backstop,
 }
 
@@ -39,11 +39,10 @@ impl Datapath {
     /// The pins cannot be listed, or one cannot be replaced.
     pub fn adopt(&mut self, interfaces: &[Interface]) -> Result<Vec<String>, DatapathError> {
         let mut problems = Vec::new();
-        let others = pins::other_directories(&self.pin_dir, self.abi)?;
-        for directory in
-            std::iter::once(pins::directory(&self.pin_dir, self.abi)).chain(others.clone())
-        {
-            for pin in pins::list(&directory, LINK_PINS)? {
+        let others = self.pins.other_directories()?;
+        let own = self.pins.directory().to_owned();
+        for directory in std::iter::once(&own).chain(&others) {
+            for pin in pins::list(directory, LINK_PINS)? {
                 let path = directory.join(&pin);
                 if pin == BACKSTOP_PIN {
                     // Of another ABI: its lookup goes on until the new one is attached.
@@ -105,7 +104,7 @@ impl Datapath {
         &mut self,
         interface: &Interface,
         modes: &[HookMode],
-        why: Option<&Why>,
+        why: Option<&NativeObstacle>,
     ) -> Result<(), AttachError> {
         let attachment = Attachment::create(&self.programs, &self.pins, interface, modes, why)?;
         self.attachments.push(attachment);
@@ -123,7 +122,7 @@ impl Datapath {
         &mut self,
         interface: &Interface,
         modes: &[HookMode],
-        why: Option<&Why>,
+        why: Option<&NativeObstacle>,
     ) -> Result<Option<Gap>, AttachError> {
         let Some(at) = self
             .attachments
@@ -262,13 +261,13 @@ impl Datapath {
         self.maps
             .exempt
             .set(0, exempt, 0)
-            .map_err(|error| DatapathError::map("write", EXEMPT, map_io(&error)))
+            .map_err(|error| DatapathError::map("write", EXEMPT, map_io(error)))
     }
 
     /// Reads every attachment back from the kernel and lets go of those that do not hold,
     /// so that they can be made anew. Returns what was wrong, by interface.
     pub fn check_attachments(&mut self) -> Vec<(String, String)> {
-        let lost = self.let_go(|attachment, programs| attachment.check(programs));
+        let lost = self.let_go(|attachment, programs| attachment.check(programs).map(drop));
         lost.into_iter().map(|(attachment, why)| (attachment.interface, why)).collect()
     }
 

@@ -1,7 +1,7 @@
 //! [`Datapath`], the one writer of the kernel's maps, programs and links.
 
-mod apply;
-mod links;
+pub(crate) mod apply;
+pub(crate) mod links;
 mod repair;
 
 use std::{
@@ -10,9 +10,6 @@ use std::{
 };
 
 use dbfw_common::{ABI_VERSION, DATABASE_SLOTS, PORT_WORDS, PORTS};
-
-pub use apply::Change;
-pub use links::{Gap, detach_pinned};
 
 use crate::{
     attach::{self, Attachment, Backstop, socket_lookup_programs},
@@ -23,19 +20,37 @@ use crate::{
     maps::Maps,
     mmap::Words,
     object::{self, Programs},
-    own::{Local, Own},
-    pins::{self, Pins},
+    own::{LocalAddresses, Own},
+    pins::Pins,
     read::Reader,
     sets::Sets,
     sys,
 };
 
 /// The one writer of the kernel's maps, programs and links.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use dbfw_datapath::{Datapath, HookMode, interfaces};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut datapath = Datapath::open(Path::new("/sys/fs/bpf/dbfw"))?;
+/// let interfaces = interfaces::list_now()?;
+/// // Takes over the links that an earlier process pinned, then attaches what is missing.
+/// datapath.adopt(&interfaces)?;
+/// for interface in &interfaces {
+///     if interface.hardware && datapath.attachment(interface.index).is_none() {
+///         datapath.attach(interface, &[HookMode::Native, HookMode::Generic], None)?;
+///     }
+/// }
+/// datapath.attach_backstop()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Datapath {
     pins: Pins,
-    pin_dir: PathBuf,
-    abi: u32,
     programs: Programs,
     maps: Maps,
     sets: Sets,
@@ -58,7 +73,7 @@ impl Datapath {
         Self::open_abi(pin_dir, ABI_VERSION)
     }
 
-    /// As [`Datapath::open`], for a given ABI number: how an upgrade across ABIs is tested.
+    /// As [`Datapath::open`], under another ABI number: for the tests of an upgrade.
     ///
     /// # Errors
     /// Those of [`Datapath::open`].
@@ -67,14 +82,12 @@ impl Datapath {
         let pins = Pins::open(pin_dir, abi)?;
         attach::check_namespace(pin_dir)?;
         let programs = object::load(&pins)?;
-        let mut maps = Maps::open(&pins::directory(pin_dir, abi), false)?;
+        let mut maps = Maps::open(pins.directory(), false)?;
         let sets = Sets::read(&mut maps, &pins)?;
         let ports = maps.words(PORTS, PORT_WORDS)?;
         let own = Own::open(&maps)?;
         Ok(Self {
             pins,
-            pin_dir: pin_dir.to_owned(),
-            abi,
             programs,
             maps,
             sets,
@@ -92,7 +105,7 @@ impl Datapath {
     ///
     /// # Errors
     /// A map cannot be written; what was written stands.
-    pub fn set_own(&mut self, local: &Local) -> Result<usize, DatapathError> {
+    pub fn set_own(&mut self, local: &LocalAddresses) -> Result<usize, DatapathError> {
         self.own.set(&mut self.maps, local)
     }
 
@@ -117,7 +130,7 @@ impl Datapath {
         self.sets.sizes()
     }
 
-    /// The sets as the kernel holds them.
+    /// The sets of trusted sources that the kernel holds.
     pub fn held(&self) -> &Sets {
         &self.sets
     }
@@ -164,6 +177,6 @@ impl Datapath {
     /// # Errors
     /// The pins cannot be opened.
     pub fn reader(&self) -> Result<Reader, DatapathError> {
-        Reader::open_abi(&self.pin_dir, self.abi)
+        Reader::open_directory(self.pins.directory())
     }
 }

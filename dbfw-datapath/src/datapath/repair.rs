@@ -18,16 +18,13 @@ impl Datapath {
     /// # Errors
     /// Something cannot be pinned again.
     pub fn repair_pins(&mut self) -> Result<Vec<String>, DatapathError> {
-        self.pins.ensure_directories(&self.pin_dir)?;
+        self.pins.ensure_directories()?;
         let mut repaired = Vec::new();
         for name in MAPS {
             let (Some(fd), Some(&id)) = (self.maps.fds.get(name), self.maps.ids.get(name)) else {
                 continue;
             };
-            let pinned = sys::obj_get(&self.pins.path(name), false)
-                .and_then(|fd| sys::map_info(fd.as_fd()))
-                .map(|info| info.id);
-            if !matches!(pinned, Ok(pinned) if pinned == id) {
+            if !self.pins.has_map(name, id) {
                 self.pins.replace(fd.as_fd(), name)?;
                 self.pins.protect_map(name)?;
                 repaired.push(name.to_owned());
@@ -37,12 +34,12 @@ impl Datapath {
         for (name, program) in self.programs.iter() {
             let pin = program_pin(name);
             let pinned = sys::obj_get(&self.pins.path(&pin), false)
-                .and_then(|fd| sys::program_info(fd.as_fd()))
-                .map(|info| info.id);
-            if !matches!(pinned, Ok(pinned) if pinned == program.id) {
-                self.pins.replace(program.fd.as_fd(), &pin)?;
-                repaired.push(pin);
+                .and_then(|fd| sys::program_info(fd.as_fd()));
+            if pinned.is_ok_and(|info| info.id == program.id) {
+                continue;
             }
+            self.pins.replace(program.fd.as_fd(), &pin)?;
+            repaired.push(pin);
         }
         for attachment in &self.attachments {
             if attachment.repair_pin(&self.pins)? {

@@ -1,4 +1,4 @@
-//! The modes that may be tried at an interface.
+//! [`Choice`]: the modes in which an interface may be filtered, best first.
 
 use std::fmt;
 
@@ -16,18 +16,18 @@ use crate::{
 /// ```
 /// use dbfw_datapath::{
 ///     Attach, HookMode, Interface, KernelVersion,
-///     hook::{Choice, Site},
+///     hook::{Choice, HookContext},
 /// };
 ///
 /// let here = [Interface::ethernet("eth0", 2)];
-/// let site = Site {
+/// let context = HookContext {
 ///     present: &here,
 ///     covers: &|index| index == 2,
 ///     attach: Attach::Auto,
 ///     has_tcx: true,
 ///     kernel: KernelVersion { major: 6, minor: 12 },
 /// };
-/// assert!(Choice::of(&here[0], None, &site).allows(HookMode::Native));
+/// assert!(Choice::of(&here[0], None, &context).allows(HookMode::Native));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
@@ -36,7 +36,7 @@ pub enum Choice {
         /// Best first; never empty.
         modes: Vec<HookMode>,
         /// The reason why a better one is not among them.
-        why: Option<Why>,
+        why: Option<NativeObstacle>,
     },
     /// None: the interfaces below it are filtered.
     Below,
@@ -44,7 +44,7 @@ pub enum Choice {
 
 /// The reason why native XDP is not chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum NativeObstacle {
     /// The interface is made of others, and XDP on it would keep the kernel from adding more.
     Stacked,
     /// The driver refuses a larger MTU while a native program is attached.
@@ -68,7 +68,7 @@ pub enum Why {
     },
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for NativeObstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stacked => {
@@ -91,9 +91,10 @@ impl fmt::Display for Why {
     }
 }
 
-/// Everything the decision depends on but the interface itself.
+/// Everything the choice depends on but the interface itself.
 #[derive(Clone, Copy)]
-pub struct Site<'a> {
+#[expect(missing_debug_implementations, reason = "holds a closure, and is an argument only")]
+pub struct HookContext<'a> {
     /// Every interface that is there.
     pub present: &'a [Interface],
     /// Whether the interface with an index is covered.
@@ -106,28 +107,18 @@ pub struct Site<'a> {
     pub kernel: KernelVersion,
 }
 
-impl fmt::Debug for Site<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Site")
-            .field("attach", &self.attach)
-            .field("has_tcx", &self.has_tcx)
-            .field("kernel", &self.kernel)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Choice {
     /// The choice for a covered interface that is attached by `now`, or not yet.
-    pub fn of(interface: &Interface, now: Option<HookMode>, site: &Site<'_>) -> Self {
+    pub fn of(interface: &Interface, now: Option<HookMode>, context: &HookContext<'_>) -> Self {
         if interface.kind.is_stacked() {
-            return stacked(interface, site);
+            return stacked(interface, context);
         }
         if interface.kind == Kind::Tunnel {
             // XDP of either mode would judge what carried the packet.
             return Self::Modes { modes: vec![HookMode::Tcx], why: None };
         }
         let forced = |mode| Self::Modes { modes: vec![mode], why: None };
-        match site.attach {
+        match context.attach {
             Attach::Native => return forced(HookMode::Native),
             Attach::Tcx => return forced(HookMode::Tcx),
             Attach::Generic => return forced(HookMode::Generic),
@@ -137,7 +128,7 @@ impl Choice {
             // Hardly any of them has native XDP, and generic XDP copies every packet.
             return Self::Modes { modes: vec![HookMode::Tcx, HookMode::Generic], why: None };
         }
-        let why = against_native(interface, now, site);
+        let why = against_native(interface, now, context);
         let native = why.is_none().then_some(HookMode::Native);
         let modes = native.into_iter().chain([HookMode::Tcx, HookMode::Generic]).collect();
         Self::Modes { modes, why }
@@ -155,9 +146,9 @@ impl Choice {
 /// XDP of any mode on an interface that is made of others keeps the kernel from attaching XDP
 /// to those, and native XDP on a bond keeps it from adding some (net/core/dev.c:
 /// `dev_xdp_attach`; drivers/net/bonding/bond_main.c: `bond_enslave`).
-fn stacked(interface: &Interface, site: &Site<'_>) -> Choice {
-    let covered = |lower: &Interface| (site.covers)(lower.index);
-    let below: Vec<&Interface> = below(interface, site.present).collect();
+fn stacked(interface: &Interface, context: &HookContext<'_>) -> Choice {
+    let covered = |lower: &Interface| (context.covers)(lower.index);
+    let below: Vec<&Interface> = below(interface, context.present).collect();
     // At boot the agent is there before what is to become part of a master.
     let may_become_part = |other: &Interface| {
         other.layer == Some(Layer::Ethernet)
@@ -165,14 +156,15 @@ fn stacked(interface: &Interface, site: &Site<'_>) -> Choice {
             && other.master.is_none()
             && covered(other)
     };
-    let awaits =
-        below.is_empty() && interface.kind.is_master() && site.present.iter().any(may_become_part);
-    let why = Some(Why::Stacked);
+    let awaits = below.is_empty()
+        && interface.kind.is_master()
+        && context.present.iter().any(may_become_part);
+    let why = Some(NativeObstacle::Stacked);
     let modes = |mode| Choice::Modes { modes: vec![mode], why };
-    if site.attach == Attach::Generic && !awaits && !below.iter().any(|lower| covered(lower)) {
+    if context.attach == Attach::Generic && !awaits && !below.iter().any(|lower| covered(lower)) {
         return Choice::Modes { modes: vec![HookMode::Generic], why: None };
     }
-    if site.has_tcx {
+    if context.has_tcx {
         return modes(HookMode::Tcx);
     }
     if awaits || (!below.is_empty() && below.iter().all(|lower| covered(lower))) {
@@ -193,23 +185,32 @@ fn below<'a>(
 }
 
 /// The reason against native XDP where the mode may be chosen.
-fn against_native(interface: &Interface, now: Option<HookMode>, site: &Site<'_>) -> Option<Why> {
+fn against_native(
+    interface: &Interface,
+    now: Option<HookMode>,
+    context: &HookContext<'_>,
+) -> Option<NativeObstacle> {
     let driver = interface.driver.as_deref()?;
-    let native = native_xdp(driver, site.kernel)?;
+    let native = native_xdp(driver, context.kernel)?;
     let driver = driver.to_owned();
     match native.mtu {
-        MtuChange::Refused { largest } => return Some(Why::RefusesMtu { driver, largest }),
-        MtuChange::Unsafe { largest } => return Some(Why::UnsafeMtu { driver, largest }),
+        MtuChange::Refused { largest } => {
+            return Some(NativeObstacle::RefusesMtu { driver, largest });
+        }
+        MtuChange::Unsafe { largest } => {
+            return Some(NativeObstacle::UnsafeMtu { driver, largest });
+        }
         MtuChange::Carried => {}
     }
     let loses = native.first_loses_above.is_some_and(|largest| interface.mtu > largest);
     // What is attached natively already has got over it.
-    (loses && interface.up && now != Some(HookMode::Native)).then_some(Why::Running { driver })
+    (loses && interface.up && now != Some(HookMode::Native))
+        .then_some(NativeObstacle::Running { driver })
 }
 
 /// A driver that does not carry an interface's MTU natively.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Overlong {
+pub struct ExceededMtu {
     /// Its name.
     pub driver: String,
     /// The largest MTU that it carries.
@@ -217,13 +218,13 @@ pub struct Overlong {
 }
 
 /// Whether the MTU of an interface is larger than its driver carries with a native program.
-pub fn overlong(interface: &Interface, kernel: KernelVersion) -> Option<Overlong> {
+pub fn exceeded_mtu(interface: &Interface, kernel: KernelVersion) -> Option<ExceededMtu> {
     let driver = interface.driver.clone()?;
     match native_xdp(&driver, kernel)?.mtu {
         MtuChange::Refused { largest } | MtuChange::Unsafe { largest }
             if interface.mtu > largest =>
         {
-            Some(Overlong { driver, largest })
+            Some(ExceededMtu { driver, largest })
         }
         _ => None,
     }

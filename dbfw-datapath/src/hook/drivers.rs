@@ -1,4 +1,4 @@
-//! The treatment of large frames by drivers while a native XDP program is attached.
+//! Drivers with native XDP, and what it does to large frames.
 
 use crate::kernel::KernelVersion;
 

@@ -1,10 +1,11 @@
-//! The choice of the hook that an interface is filtered at: by the interfaces, the
-//! configuration, and what the kernel and the drivers are known to do.
+//! The choice of the hook at which an interface is filtered.
+//!
+//! It depends on the interfaces, the configuration, the kernel and the drivers.
 
 mod choice;
 mod drivers;
 mod mode;
 
-pub use choice::{Choice, Overlong, Site, Why, overlong};
+pub use choice::{Choice, ExceededMtu, HookContext, NativeObstacle, exceeded_mtu};
 pub use drivers::{MtuChange, NativeXdp, native_xdp};
 pub use mode::{Attach, HookMode};

@@ -1,4 +1,4 @@
-//! The hooks there are, and the one that is asked for.
+//! [`HookMode`], the hooks there are, and [`Attach`], the one that is configured.
 
 use dbfw_common::{PROGRAM_TCX, PROGRAM_TCX_L3, PROGRAM_XDP, PROGRAM_XDP_L3};
 
@@ -39,7 +39,7 @@ impl HookMode {
     }
 }
 
-/// The hook that is asked for.
+/// The hook that the configuration asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attach {
     /// Native XDP, else TCX, else generic XDP.

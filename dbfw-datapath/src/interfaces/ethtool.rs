@@ -1,4 +1,4 @@
-//! Settings of interfaces and names of drivers, by SIOCETHTOOL; it takes no capability.
+//! Settings and drivers of interfaces, by SIOCETHTOOL, which takes no capability.
 
 use std::{io, os::fd::AsRawFd as _};
 

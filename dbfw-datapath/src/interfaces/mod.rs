@@ -25,10 +25,10 @@ pub enum Layer {
     Network,
 }
 
-/// The make of an interface, as far as it decides about the hook.
+/// The kind of an interface, as far as the choice of its hook depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Of nothing else: hardware, or one end of something.
+    /// Hardware, or one end of a pair: made of no other interface.
     Plain,
     /// A bond.
     Bond,
@@ -71,7 +71,7 @@ pub struct Interface {
     pub layer: Option<Layer>,
     /// Loopback.
     pub loopback: bool,
-    /// Its make.
+    /// Its kind.
     pub kind: Kind,
     /// Index of the bond, bridge, … that it is part of.
     pub master: Option<u32>,

@@ -1,13 +1,12 @@
 //! Loading the programs of the built object onto pinned maps.
 
 #[cfg(test)]
-mod control_flow;
-#[cfg(test)]
 mod tests;
 
 use std::{
     collections::BTreeMap,
     fmt,
+    io::ErrorKind,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
@@ -23,11 +22,12 @@ use dbfw_common::{
 
 use crate::{
     error::DatapathError,
-    kernel::{self, Refusal},
-    pins::{Pins, names::program_pin},
+    kernel::{self, ProgramRefusal},
+    keys::HOSTS,
+    pins::{self, Pins, names::program_pin},
     sets::hosts,
     shape::{OBJECT, map_shapes},
-    sys::{self, MapInfo},
+    sys,
 };
 
 /// Second copies of the TCX programs: the kernel does not take a program twice in a chain.
@@ -60,8 +60,8 @@ impl Programs {
     ///
     /// # Errors
     /// The object has no such program.
-    pub(crate) fn get(&self, name: &'static str) -> Result<&Loaded, DatapathError> {
-        self.loaded.get(name).ok_or_else(|| DatapathError::Object(format!("no program {name}")))
+    pub(crate) fn get(&self, name: &'static str) -> Result<&Loaded, String> {
+        self.loaded.get(name).ok_or_else(|| format!("the built-in object has no program {name}"))
     }
 
     /// Every program with its name.
@@ -89,32 +89,6 @@ impl Programs {
 pub(crate) fn check_kernel() -> Result<(), DatapathError> {
     let missing = kernel::missing();
     if missing.is_empty() { Ok(()) } else { Err(DatapathError::OldKernel { missing }) }
-}
-
-/// Checks one pin, if it is there: aya would reuse a map of any kind.
-///
-/// # Errors
-/// The pin cannot be opened, or is not of this shape.
-pub(crate) fn check_pin(
-    pins: &Pins,
-    name: &'static str,
-    shape: &MapInfo,
-) -> Result<(), DatapathError> {
-    let path = pins.path(name);
-    let fd = match sys::obj_get(&path, false) {
-        Ok(fd) => fd,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(DatapathError::pin("open", &path, error)),
-    };
-    let found = sys::map_info(fd.as_fd()).map(|info| MapInfo { id: 0, ..info });
-    match found {
-        Ok(found) if found == *shape => Ok(()),
-        found => Err(DatapathError::WrongPin {
-            path,
-            found: found.map_or_else(|_| "not a map".to_owned(), |found| found.to_string()),
-            expected: shape.to_string(),
-        }),
-    }
 }
 
 /// The name in the object of the variant of `name` that this thread may load; `name` is one of
@@ -149,8 +123,12 @@ pub(crate) fn load(pins: &Pins) -> Result<Programs, DatapathError> {
     let mut loader = EbpfLoader::new();
     loader.verifier_log_level(VerifierLogLevel::STATS);
     let shapes = map_shapes()?;
+    // aya would take over a pinned map of any kind.
     for (name, shape) in &shapes {
-        check_pin(pins, name, shape)?;
+        match pins::open_map(&pins.path(name), false, shape) {
+            Err(DatapathError::Pin { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+            checked => checked.map(drop)?,
+        }
     }
     hosts::discard_incomplete(pins)?;
     for name in shapes.keys() {
@@ -188,7 +166,7 @@ pub fn try_load() -> Result<(), DatapathError> {
     loader.verifier_log_level(VerifierLogLevel::STATS);
     let mut ebpf = load_maps(&mut loader)?;
     for family in Family::ALL {
-        let name = hosts::outer_name(family);
+        let name = HOSTS[family as usize];
         let Some(Map::ArrayOfMaps(outer)) = ebpf.map(name) else {
             return Err(DatapathError::Object(format!("no map {name}")));
         };
@@ -226,7 +204,7 @@ fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<Loaded, DatapathE
     Ok(Loaded { fd, id })
 }
 
-fn refusal(program: &'static str, error: &ProgramError) -> Refusal {
+fn refusal(program: &'static str, error: &ProgramError) -> ProgramRefusal {
     let (reason, log) = match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             (io_error.to_string(), verifier_log.to_string())
@@ -234,7 +212,7 @@ fn refusal(program: &'static str, error: &ProgramError) -> Refusal {
         error => (causes(error), String::new()),
     };
     let verifier = kernel::verdict_line(&log).to_owned();
-    Refusal { program, reason, verifier, with_perfmon: has_perfmon() }
+    ProgramRefusal { program, reason, verifier, with_perfmon: has_perfmon() }
 }
 
 #[cfg(feature = "bpf-log")]

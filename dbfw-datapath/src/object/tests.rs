@@ -1,9 +1,14 @@
+//! The built object: its sections, and its control flow as old kernels check it.
+
+mod control_flow;
+
 use std::collections::HashSet;
 
 use aya_obj::generated::bpf_insn;
 use object::{Object as _, ObjectSection as _};
 
-use super::control_flow::{Fault, check};
+use control_flow::{Fault, check};
+
 use crate::shape::OBJECT;
 
 const MOVE: u8 = 0xb7;

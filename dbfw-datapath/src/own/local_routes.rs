@@ -2,16 +2,14 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use dbfw_core::source::Prefix;
+use futures_util::TryStreamExt as _;
 use netlink_packet_route::{
-    AddressFamily, RouteNetlinkMessage,
+    AddressFamily,
     link::{InfoData, InfoKind, InfoVrf, LinkAttribute, LinkInfo, LinkMessage},
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
 };
 use rtnetlink::Handle;
-
-use dbfw_core::source::Prefix;
 
 /// Routing domains that are told apart: bits of a map's value, the first is that of no VRF.
 const DOMAINS: usize = 32;
@@ -19,12 +17,12 @@ const DOMAINS: usize = 32;
 /// The addresses and networks that are local, each with the routing domains in which it is: bit
 /// 0 for the host's own table, another for every VRF.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Local {
+pub struct LocalAddresses {
     prefixes: BTreeMap<Prefix, u32>,
     domains_left_out: usize,
 }
 
-impl Local {
+impl LocalAddresses {
     /// Each prefix with its domains.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Prefix, u32)> {
         self.prefixes.iter().map(|(prefix, domains)| (*prefix, *domains))
@@ -47,7 +45,7 @@ impl LocalRoutes {
     /// Opens the socket; within a runtime.
     ///
     /// # Errors
-    /// The system's.
+    /// The system call fails.
     pub fn open() -> std::io::Result<Self> {
         let (connection, handle, _) = rtnetlink::new_connection_with_strict_check()?;
         tokio::spawn(connection);
@@ -58,13 +56,15 @@ impl LocalRoutes {
     ///
     /// # Errors
     /// The kernel's, where it does not tell.
-    pub async fn read(&self) -> Result<Local, rtnetlink::Error> {
+    pub async fn read(&self) -> Result<LocalAddresses, rtnetlink::Error> {
         let mut tables = self.vrf_tables().await?;
         tables.sort_unstable();
         tables.dedup();
         tables.insert(0, u32::from(libc::RT_TABLE_LOCAL));
-        let mut local =
-            Local { domains_left_out: tables.len().saturating_sub(DOMAINS), ..Local::default() };
+        let mut local = LocalAddresses {
+            domains_left_out: tables.len().saturating_sub(DOMAINS),
+            ..LocalAddresses::default()
+        };
         for (domain, table) in tables.into_iter().take(DOMAINS).enumerate() {
             for family in [AddressFamily::Inet, AddressFamily::Inet6] {
                 for prefix in self.table(family, table).await? {
@@ -103,26 +103,18 @@ impl LocalRoutes {
 
     /// The routing tables of the VRFs.
     async fn vrf_tables(&self) -> Result<Vec<u32>, rtnetlink::Error> {
-        let mut message = LinkMessage::default();
-        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vrf)]));
-        let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetLink(message));
-        request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-        let mut answers = self.handle.clone().request(request)?;
-        let mut tables = Vec::new();
-        while let Some(answer) = answers.next().await {
-            match answer.payload {
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-                    tables.extend(vrf_table(&link));
-                }
-                // A kernel without VRFs knows no such kind of link.
-                NetlinkPayload::Error(error) if error.raw_code() == -libc::EOPNOTSUPP => {}
-                NetlinkPayload::Error(error) => {
-                    return Err(rtnetlink::Error::NetlinkError(error));
-                }
-                _ => {}
+        let mut request = self.handle.link().get();
+        let kind = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vrf)]);
+        request.message_mut().attributes.push(kind);
+        let links: Result<Vec<LinkMessage>, _> = request.execute().try_collect().await;
+        match links {
+            Ok(links) => Ok(links.iter().filter_map(vrf_table).collect()),
+            // A kernel without VRFs knows no such kind of link.
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::EOPNOTSUPP => {
+                Ok(Vec::new())
             }
+            Err(error) => Err(error),
         }
-        Ok(tables)
     }
 }
 

@@ -1,18 +1,17 @@
-//! This host's own addresses in the maps: the tries OWN4 and OWN6, and OWN before them.
+//! This host's own addresses in the maps OWN4 and OWN6, and the filter OWN before them.
 
 mod local_routes;
 
-use std::{collections::BTreeMap, os::fd::AsFd as _};
+use std::collections::BTreeMap;
 
-use aya::maps::lpm_trie::Key;
-use dbfw_common::{Family, MAX_OWN, OWN, OWN_NETS4, OWN_NETS6, OWN_WORDS, OWN4, OWN6, own4, own6};
+use dbfw_common::{Family, MAX_OWN, OWN, OWN_NETS4, OWN_NETS6, OWN_WORDS, own4, own6};
 use dbfw_core::source::Prefix;
 
-pub use local_routes::{Local, LocalRoutes};
+pub use local_routes::{LocalAddresses, LocalRoutes};
 
 use crate::{
-    error::{DatapathError, map_io},
-    keys::{key4, key6, prefix_of, word_of},
+    error::DatapathError,
+    keys::{OWN_NETS, key4, key6, word_of},
     maps::Maps,
     mmap::Words,
 };
@@ -31,10 +30,9 @@ impl Own {
     /// A map cannot be read.
     pub(crate) fn open(maps: &Maps) -> Result<Self, DatapathError> {
         let mut held = BTreeMap::new();
-        for (family, name, key_size) in [(Family::V4, OWN4, 8), (Family::V6, OWN6, 20)] {
-            let map = maps.fd(name)?;
-            maps.for_each_in(map.as_fd(), name, key_size, size_of::<u32>(), &mut |key, value| {
-                held.insert(prefix_of(family, key), word_of(value, 0));
+        for (family, trie) in Family::ALL.into_iter().zip(OWN_NETS) {
+            maps.for_each_prefix(trie, family, size_of::<u32>(), &mut |prefix, value| {
+                held.insert(prefix, word_of(value, 0));
                 Ok::<(), DatapathError>(())
             })?;
         }
@@ -45,12 +43,16 @@ impl Own {
     ///
     /// # Errors
     /// A map cannot be written; what was written stands.
-    pub(crate) fn set(&mut self, maps: &mut Maps, local: &Local) -> Result<usize, DatapathError> {
+    pub(crate) fn set(
+        &mut self,
+        maps: &mut Maps,
+        local: &LocalAddresses,
+    ) -> Result<usize, DatapathError> {
         let mut room = [MAX_OWN as usize; 2];
         let mut wanted = BTreeMap::new();
         let mut left_out = 0;
         for (prefix, domains) in local.iter() {
-            let room = &mut room[usize::from(prefix.is_v4())];
+            let room = &mut room[prefix.family() as usize];
             if *room == 0 {
                 left_out += 1;
             } else {
@@ -65,13 +67,19 @@ impl Own {
         let gone: Vec<_> =
             self.held.keys().filter(|held| !wanted.contains_key(held)).copied().collect();
         for prefix in gone {
-            remove(maps, prefix)?;
+            let trie = OWN_NETS[prefix.family() as usize];
+            maps.own.remove(prefix).map_err(|error| {
+                DatapathError::map(format!("remove {prefix} from"), trie, error)
+            })?;
             self.held.remove(&prefix);
         }
         self.write_filter(self.held.keys().chain(wanted.keys()));
         for (prefix, domains) in &wanted {
             if self.held.get(prefix) != Some(domains) {
-                insert(maps, *prefix, *domains)?;
+                let trie = OWN_NETS[prefix.family() as usize];
+                maps.own.insert(*prefix, *domains).map_err(|error| {
+                    DatapathError::map(format!("write {prefix} to"), trie, error)
+                })?;
                 self.held.insert(*prefix, *domains);
             }
         }
@@ -103,31 +111,6 @@ fn filter<'a>(prefixes: impl Iterator<Item = &'a Prefix>) -> [u64; OWN_WORDS as 
         }
     }
     words
-}
-
-fn insert(maps: &mut Maps, prefix: Prefix, domains: u32) -> Result<(), DatapathError> {
-    let (address, len) = (prefix.addr(), u32::from(prefix.len()));
-    let (name, result) = if prefix.is_v4() {
-        (OWN4, maps.own4.insert(&Key::new(len, key4(address)), domains, 0))
-    } else {
-        (OWN6, maps.own6.insert(&Key::new(len, key6(address)), domains, 0))
-    };
-    result.map_err(|error| DatapathError::map(format!("write {prefix} to"), name, map_io(&error)))
-}
-
-fn remove(maps: &mut Maps, prefix: Prefix) -> Result<(), DatapathError> {
-    let (address, len) = (prefix.addr(), u32::from(prefix.len()));
-    let (name, result) = if prefix.is_v4() {
-        (OWN4, maps.own4.remove(&Key::new(len, key4(address))))
-    } else {
-        (OWN6, maps.own6.remove(&Key::new(len, key6(address))))
-    };
-    match result.map_err(|error| map_io(&error)) {
-        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
-            Err(DatapathError::map(format!("remove {prefix} from"), name, error))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -6,25 +6,28 @@
 pub(crate) mod names;
 
 use std::{
+    ffi::OsStr,
     fs, io,
     os::{
-        fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     },
     path::{Path, PathBuf},
 };
 
 use nix::{
-    sys::statfs::statfs,
+    sys::statfs::{BPF_FS_MAGIC, statfs},
     unistd::{Gid, Group, chown},
 };
 
-use crate::{error::DatapathError, sys};
+use crate::{
+    error::DatapathError,
+    sys::{self, MapShape},
+};
 
 /// Group whose members may read the maps and the control socket.
 pub const GROUP: &str = "dbfw";
 
-const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
 /// Ends the name of a pin that is about to replace another; no name of an interface is
 /// encoded to it.
 const FRESH: &str = "~new";
@@ -35,7 +38,10 @@ const PRIVATE_MODE: u32 = 0o600;
 /// The directory, opened and locked by its one writer.
 #[derive(Debug)]
 pub(crate) struct Pins {
-    path: PathBuf,
+    /// The directory of all ABIs.
+    root: PathBuf,
+    /// The one of this ABI.
+    directory: PathBuf,
     group: Option<Gid>,
     /// Holds the flock for as long as this process lives.
     lock: fs::File,
@@ -51,16 +57,16 @@ impl Pins {
     pub(crate) fn open(pin_dir: &Path, abi: u32) -> Result<Self, DatapathError> {
         let group = Group::from_name(GROUP).ok().flatten().map(|group| group.gid);
         check_bpffs(pin_dir)?;
-        let path = directory(pin_dir, abi);
-        for directory in [pin_dir, &path] {
-            make_directory(directory, group)?;
+        let directory = directory(pin_dir, abi);
+        for path in [pin_dir, &directory] {
+            make_directory(path, group)?;
         }
         let lock = lock(pin_dir)?;
         // What a crash left between pinning and renaming.
-        for leftover in list(&path, "")?.iter().filter(|name| name.ends_with(FRESH)) {
-            remove(&path.join(leftover))?;
+        for leftover in list(&directory, "")?.iter().filter(|name| name.ends_with(FRESH)) {
+            remove(&directory.join(leftover))?;
         }
-        Ok(Self { path, group, lock })
+        Ok(Self { root: pin_dir.to_owned(), directory, group, lock })
     }
 
     /// Makes the directories again if somebody removed them, and locks the new one: the old
@@ -68,27 +74,37 @@ impl Pins {
     ///
     /// # Errors
     /// A directory cannot be made, or another agent has the lock.
-    pub(crate) fn ensure_directories(&mut self, pin_dir: &Path) -> Result<(), DatapathError> {
-        for directory in [pin_dir, &self.path] {
-            make_directory(directory, self.group)?;
+    pub(crate) fn ensure_directories(&mut self) -> Result<(), DatapathError> {
+        for path in [&self.root, &self.directory] {
+            make_directory(path, self.group)?;
         }
-        let stat = |error| DatapathError::pin("stat", pin_dir, error);
+        let stat = |error| DatapathError::pin("stat", &self.root, error);
         let (there, locked) =
-            (fs::metadata(pin_dir).map_err(stat)?, self.lock.metadata().map_err(stat)?);
+            (fs::metadata(&self.root).map_err(stat)?, self.lock.metadata().map_err(stat)?);
         if (there.dev(), there.ino()) != (locked.dev(), locked.ino()) {
-            self.lock = lock(pin_dir)?;
+            self.lock = lock(&self.root)?;
         }
         Ok(())
     }
 
     /// The directory of the pins.
     pub(crate) fn directory(&self) -> &Path {
-        &self.path
+        &self.directory
+    }
+
+    /// The directories of other ABIs beside it.
+    ///
+    /// # Errors
+    /// They cannot be listed.
+    pub(crate) fn other_directories(&self) -> Result<Vec<PathBuf>, DatapathError> {
+        let mut found = list(&self.root, "v")?;
+        found.retain(|name| self.directory.file_name() != Some(OsStr::new(name)));
+        Ok(found.into_iter().map(|name| self.root.join(name)).collect())
     }
 
     /// The path of a pin.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+        self.directory.join(name)
     }
 
     /// Gives a pinned map its mode and group.
@@ -99,13 +115,9 @@ impl Pins {
         let path = self.path(name);
         fs::set_permissions(&path, fs::Permissions::from_mode(MAP_MODE))
             .map_err(|error| DatapathError::pin("chmod", &path, error))?;
-        if let Some(group) = self.group {
-            // Without CAP_CHOWN it needs the group among ours; readers then lack access to
-            // this one map, which the control socket makes up for.
-            if let Err(error) = chown(&path, None, Some(group)) {
-                tracing::warn!(path = %path.display(), %error, "cannot give the map to group {GROUP}");
-            }
-        }
+        // Without CAP_CHOWN it needs the group among ours; readers then lack access to this one
+        // map, which the control socket makes up for.
+        give_to(self.group, &path);
         Ok(())
     }
 
@@ -134,9 +146,15 @@ impl Pins {
     /// The link pinned as `name`.
     ///
     /// # Errors
-    /// The system's.
+    /// The system call fails.
     pub(crate) fn link(&self, name: &str) -> io::Result<OwnedFd> {
         sys::obj_get(&self.path(name), false)
+    }
+
+    /// Whether the map with this id is pinned as `name`.
+    pub(crate) fn has_map(&self, name: &str, id: u32) -> bool {
+        let pinned = sys::obj_get(&self.path(name), false);
+        pinned.and_then(|fd| sys::map_info(fd.as_fd())).is_ok_and(|info| info.id == id)
     }
 
     /// Pins a link again if its pin is gone or another link's; whether it was.
@@ -173,19 +191,31 @@ impl Pins {
     }
 }
 
+/// The map pinned at `path` and its id, if it has this shape.
+///
+/// # Errors
+/// The pin cannot be opened, or is not of this shape.
+pub(crate) fn open_map(
+    path: &Path,
+    read_only: bool,
+    shape: &MapShape,
+) -> Result<(OwnedFd, u32), DatapathError> {
+    let fd =
+        sys::obj_get(path, read_only).map_err(|error| DatapathError::pin("open", path, error))?;
+    let info = sys::map_info(fd.as_fd());
+    match info {
+        Ok(info) if info.shape == *shape => Ok((fd, info.id)),
+        info => Err(DatapathError::WrongPin {
+            path: path.to_owned(),
+            found: info.map_or_else(|_| "not a map".to_owned(), |info| info.shape.to_string()),
+            expected: shape.to_string(),
+        }),
+    }
+}
+
 /// `<pin_dir>/v<abi>`.
 pub(crate) fn directory(pin_dir: &Path, abi: u32) -> PathBuf {
     pin_dir.join(format!("v{abi}"))
-}
-
-/// The directories of other ABIs below `pin_dir`.
-///
-/// # Errors
-/// The directory cannot be listed.
-pub(crate) fn other_directories(pin_dir: &Path, abi: u32) -> Result<Vec<PathBuf>, DatapathError> {
-    let own = format!("v{abi}");
-    let names = list(pin_dir, "v")?;
-    Ok(names.into_iter().filter(|name| *name != own).map(|name| pin_dir.join(name)).collect())
 }
 
 /// Names of the files in `directory` that begin with `prefix`, sorted.
@@ -224,7 +254,7 @@ fn check_bpffs(pin_dir: &Path) -> Result<(), DatapathError> {
     let kind = statfs(existing)
         .map_err(|errno| DatapathError::pin("statfs", existing, errno.into()))?
         .filesystem_type();
-    if kind.0 as u32 != BPF_FS_MAGIC {
+    if kind != BPF_FS_MAGIC {
         return Err(DatapathError::NoBpffs { path: existing.to_owned() });
     }
     // A bpffs of this mount namespace alone would take the links with it when the service
@@ -244,11 +274,7 @@ fn make_directory(path: &Path, group: Option<Gid>) -> Result<(), DatapathError> 
             // The umask may have narrowed it.
             fs::set_permissions(path, fs::Permissions::from_mode(DIRECTORY_MODE))
                 .map_err(|error| DatapathError::pin("chmod", path, error))?;
-            if let Some(group) = group
-                && let Err(error) = chown(path, None, Some(group))
-            {
-                tracing::warn!(path = %path.display(), %error, "cannot give the directory to group {GROUP}");
-            }
+            give_to(group, path);
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -268,19 +294,26 @@ fn make_directory(path: &Path, group: Option<Gid>) -> Result<(), DatapathError> 
     }
 }
 
+/// Gives a pin or directory to the group, if there is one.
+fn give_to(group: Option<Gid>, path: &Path) {
+    if group.is_some()
+        && let Err(error) = chown(path, None, group)
+    {
+        tracing::warn!(path = %path.display(), %error, "cannot give it to group {GROUP}");
+    }
+}
+
 /// One writer: the flock on the directory itself, which the kernel drops with the process.
 fn lock(pin_dir: &Path) -> Result<fs::File, DatapathError> {
     let file =
         fs::File::open(pin_dir).map_err(|error| DatapathError::pin("open", pin_dir, error))?;
-    // SAFETY: the descriptor is open.
-    if unsafe { libc::flock(file.as_fd().as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
-        return Ok(file);
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(DatapathError::Locked { path: pin_dir.to_owned(), pid: lock_holder(pin_dir) })
+        }
+        Err(fs::TryLockError::Error(error)) => Err(DatapathError::pin("lock", pin_dir, error)),
     }
-    let error = io::Error::last_os_error();
-    if error.kind() != io::ErrorKind::WouldBlock {
-        return Err(DatapathError::pin("lock", pin_dir, error));
-    }
-    Err(DatapathError::Locked { path: pin_dir.to_owned(), pid: lock_holder(pin_dir) })
 }
 
 /// The process that holds the flock on `path`, if any.

@@ -1,6 +1,11 @@
 //! Names of pins, and what they say about the object that is pinned.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
 use crate::hook::HookMode;
+
+/// Characters of an interface's name that its pin has in another form.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
 /// Pin of the backstop's link.
 pub(crate) const BACKSTOP_PIN: &str = "link_backstop";
@@ -34,35 +39,12 @@ pub(crate) fn attached_to(pin: &str) -> String {
 
 /// An interface's name as part of a pin's: bpffs takes no dots.
 fn encode(interface: &str) -> String {
-    let mut encoded = String::with_capacity(interface.len());
-    for byte in interface.bytes() {
-        if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+    utf8_percent_encode(interface, ENCODED).to_string()
 }
 
 /// The interface's name in an encoded one.
 fn decode(encoded: &str) -> String {
-    let mut parts = encoded.split('%');
-    let mut name = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let escape = part.split_at_checked(2);
-        match escape.and_then(|(hex, rest)| Some((u8::from_str_radix(hex, 16).ok()?, rest))) {
-            Some((byte, rest)) => {
-                name.push(byte);
-                name.extend(rest.as_bytes());
-            }
-            None => {
-                name.push(b'%');
-                name.extend(part.as_bytes());
-            }
-        }
-    }
-    String::from_utf8_lossy(&name).into_owned()
+    percent_decode_str(encoded).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

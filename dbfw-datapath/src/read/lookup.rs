@@ -1,4 +1,4 @@
-//! Looking hosts up in the table that is in use at the moment.
+//! Lookups of hosts in the table that is in use.
 
 use std::{
     net::IpAddr,
@@ -12,11 +12,11 @@ use dbfw_core::source::Prefix;
 use super::Reader;
 use crate::{
     error::DatapathError,
-    keys::family_of,
-    maps,
+    keys::{HOSTS, family_of},
+    maps::{self, for_each_element},
     sets::{
         Probe, bucket_words,
-        hosts::{open_table, outer_name, table_pins},
+        hosts::{TABLE_PINS, open_table},
         hosts_of,
     },
     sys,
@@ -38,7 +38,7 @@ impl Reader {
         let probe = Probe::new(address);
         let mut bucket = vec![0; bucket_words(family) as usize * 8];
         sys::array_get(table.as_fd(), probe.bucket(place.bits), &mut bucket)
-            .map_err(|error| DatapathError::map("read", outer_name(family), error))?;
+            .map_err(|error| DatapathError::map("read", HOSTS[family as usize], error))?;
         probe.find(&words_of(&bucket)).map(|id| self.entry(id)).transpose()
     }
 
@@ -52,29 +52,27 @@ impl Reader {
         visit: &mut impl FnMut(&'static str, Prefix, Entry) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some((_, table)) = self.table(family)? else { return Ok(()) };
-        let (name, size) = (outer_name(family), bucket_words(family) as usize * 8);
-        self.maps().for_each_in(table.as_fd(), name, size_of::<u32>(), size, &mut |_, bucket| {
+        let (name, size) = (HOSTS[family as usize], bucket_words(family) as usize * 8);
+        for_each_element(table.as_fd(), name, size_of::<u32>(), size, &mut |_, bucket| {
             hosts_of(family, &words_of(bucket))
                 .try_for_each(|(address, id)| visit(name, Prefix::host(address), self.entry(id)?))
         })
     }
 
     fn entry(&self, id: u16) -> Result<Entry, DatapathError> {
-        let entry = self.maps().entries.get(&u32::from(id), 0);
-        entry.map_err(|error| maps::read_error(ENTRIES, &error))
+        let entry = self.maps.entries.get(&u32::from(id), 0);
+        entry.map_err(|error| maps::read_error(ENTRIES, error))
     }
 
     /// The table in use; `None` if there is none yet.
     fn table(&self, family: Family) -> Result<Option<(TableRef, OwnedFd)>, DatapathError> {
-        let name = outer_name(family);
-        let outer = self.maps().fds.get(name);
-        let outer = outer.ok_or_else(|| DatapathError::Object(name.to_owned()))?;
+        let outer = self.maps.fd(HOSTS[family as usize])?;
         for attempt in 1.. {
             let word = self.front_word(family, 0)?;
             if word == 0 {
                 return Ok(None);
             }
-            match open_table(self.directory(), outer, family, word, true) {
+            match open_table(&self.directory, outer, family, word, true) {
                 Ok(Some((place, fd, _))) => return Ok(Some((place, fd))),
                 Ok(None) if attempt < ATTEMPTS => {}
                 Ok(None) => break,
@@ -82,7 +80,7 @@ impl Reader {
             }
             std::thread::sleep(PAUSE);
         }
-        let path = self.directory().join(table_pins(family)[0]);
+        let path = &self.directory.join(TABLE_PINS[family as usize][0]);
         let source = std::io::ErrorKind::NotFound.into();
         Err(DatapathError::pin("find the table of hosts in use at", &path, source))
     }

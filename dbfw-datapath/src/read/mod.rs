@@ -1,4 +1,4 @@
-//! [`Reader`], the pinned maps and programs for metrics and the command line.
+//! [`Reader`]: the pinned maps and programs, read-only, for metrics and the command line.
 
 mod lookup;
 
@@ -9,9 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aya_obj::generated::bpf_attach_type;
 use dbfw_common::{
-    ABI_VERSION, Counted, Counter, DATABASE_SLOTS, Entry, FRONT4, FRONT6, Family, PORT_WORDS,
-    PORTS, RuleCounter, Trace,
+    ABI_VERSION, Counted, Counter, DATABASE_SLOTS, Entry, Family, PORT_WORDS, PORTS, PROGRAM_XDP,
+    PROGRAM_XDP_L3, PROGRAMS, Reason, RuleCounter, TRACE, Trace,
 };
 use dbfw_core::source::Prefix;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -20,14 +21,14 @@ use crate::{
     databases::{self, DatabaseSlot},
     error::DatapathError,
     hook::HookMode,
-    keys::family_of,
+    keys::{FRONT, HOSTS, NETS, family_of},
     maps::{self, Maps},
     object::SECOND_COPIES,
     pins::{
         self,
         names::{BACKSTOP_PIN, LINK_PINS, mode_of, program_pin},
     },
-    sets::{self, hosts, trie_name},
+    sets,
     sys::{self, Attached},
 };
 
@@ -69,7 +70,7 @@ impl Totals {
     /// One of the counters; zero for a reason that no packet is dropped for.
     pub fn get(&self, counted: Counted) -> Counter {
         let of = |counters: &[Counter], reason| {
-            let at = dbfw_common::Reason::DROPS.iter().position(|known| *known == reason);
+            let at = Reason::DROPS.iter().position(|known| *known == reason);
             at.and_then(|at| counters.get(at)).copied().unwrap_or_default()
         };
         match counted {
@@ -80,9 +81,9 @@ impl Totals {
     }
 }
 
-/// The decision of a program on a crafted packet.
+/// The result of running a program on one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct TestRun {
     /// Whether the packet passes, by the value that the program returned.
     pub passes: bool,
     /// The trace that it wrote of its decision.
@@ -112,17 +113,15 @@ impl Reader {
     /// # Errors
     /// Nothing is pinned there, or this process may not open it.
     pub fn open(pin_dir: &Path) -> Result<Self, DatapathError> {
-        Self::open_abi(pin_dir, ABI_VERSION)
+        Self::open_directory(&pins::directory(pin_dir, ABI_VERSION))
     }
 
-    /// As [`Reader::open`], for a given ABI number.
+    /// Opens the maps that are pinned in `directory`.
     ///
     /// # Errors
     /// Nothing is pinned there, or this process may not open it.
-    pub(crate) fn open_abi(pin_dir: &Path, abi: u32) -> Result<Self, DatapathError> {
-        let directory = pins::directory(pin_dir, abi);
-        let maps = Maps::open(&directory, true)?;
-        Ok(Self { directory, maps })
+    pub(crate) fn open_directory(directory: &Path) -> Result<Self, DatapathError> {
+        Ok(Self { directory: directory.to_owned(), maps: Maps::open(directory, true)? })
     }
 
     /// Calls `visit` with every entry of the sets and the name of its map.
@@ -135,7 +134,7 @@ impl Reader {
     ) -> Result<(), E> {
         for family in Family::ALL {
             self.for_each_host(family, &mut visit)?;
-            let name = trie_name(family);
+            let name = NETS[family as usize];
             self.maps.for_each_net(family, &mut |prefix, entry| visit(name, prefix, entry))?;
         }
         Ok(())
@@ -149,9 +148,9 @@ impl Reader {
     pub fn lookup(&self, address: IpAddr) -> Result<Option<(&'static str, Entry)>, DatapathError> {
         let family = family_of(address);
         if let Some(entry) = self.host(address)? {
-            return Ok(Some((hosts::outer_name(family), entry)));
+            return Ok(Some((HOSTS[family as usize], entry)));
         }
-        Ok(self.maps.net(address)?.map(|entry| (trie_name(family), entry)))
+        Ok(self.maps.net(address)?.map(|entry| (NETS[family as usize], entry)))
     }
 
     /// Whether the presence bits let a lookup of `address` go on to the sets.
@@ -163,25 +162,10 @@ impl Reader {
     }
 
     /// A word of FRONT4 or FRONT6.
-    ///
-    /// # Errors
-    /// The map cannot be read.
-    pub(crate) fn front_word(&self, family: Family, word: u32) -> Result<u64, DatapathError> {
-        let (words, name) = match family {
-            Family::V4 => (&self.maps.front4, FRONT4),
-            Family::V6 => (&self.maps.front6, FRONT6),
-        };
-        words.get(word).map_err(|error| maps::read_error(name, &error))
-    }
-
-    /// The maps.
-    pub(crate) fn maps(&self) -> &Maps {
-        &self.maps
-    }
-
-    /// The directory of the pins.
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
+    fn front_word(&self, family: Family, word: u32) -> Result<u64, DatapathError> {
+        self.maps.front[family as usize]
+            .get(&word, 0)
+            .map_err(|error| maps::read_error(FRONT[family as usize], error))
     }
 
     /// Every database the kernel knows, with the ports it protects.
@@ -191,8 +175,8 @@ impl Reader {
     pub fn databases(&self) -> Result<Vec<DatabaseSlot>, DatapathError> {
         let mut words = Vec::with_capacity(PORT_WORDS as usize);
         for word in 0..PORT_WORDS {
-            let ids = self.maps.ports.get(word);
-            words.push(ids.map_err(|error| maps::read_error(PORTS, &error))?);
+            let ids = self.maps.ports.get(&word, 0);
+            words.push(ids.map_err(|error| maps::read_error(PORTS, error))?);
         }
         let mut ports = databases::ports_of(&words);
         let mut found = Vec::new();
@@ -210,17 +194,13 @@ impl Reader {
     /// The map cannot be read.
     pub fn totals(&self, database: u8, family: Family) -> Result<Totals, DatapathError> {
         let counter = |counted| self.maps.counter(u32::from(database), family, counted);
-        let reasons = dbfw_common::Reason::DROPS;
+        let each = |counted: fn(Reason) -> Counted| -> Result<Vec<Counter>, DatapathError> {
+            Reason::DROPS.into_iter().map(|reason| counter(counted(reason))).collect()
+        };
         Ok(Totals {
             allowed: counter(Counted::Allowed)?,
-            dropped: reasons
-                .map(|r| counter(Counted::Dropped(r)))
-                .into_iter()
-                .collect::<Result<_, _>>()?,
-            observed: reasons
-                .map(|r| counter(Counted::Observed(r)))
-                .into_iter()
-                .collect::<Result<_, _>>()?,
+            dropped: each(Counted::Dropped)?,
+            observed: each(Counted::Observed)?,
         })
     }
 
@@ -237,8 +217,7 @@ impl Reader {
     /// # Errors
     /// The map cannot be read.
     pub fn sizes(&self) -> Result<BTreeMap<&'static str, u64>, DatapathError> {
-        use dbfw_common::{HOSTS4, HOSTS6, NETS4, NETS6};
-        let mut sizes = BTreeMap::from([(HOSTS4, 0), (HOSTS6, 0), (NETS4, 0), (NETS6, 0)]);
+        let mut sizes: BTreeMap<_, _> = HOSTS.into_iter().chain(NETS).map(|map| (map, 0)).collect();
         self.for_each_entry(|map, _, _| {
             *sizes.entry(map).or_default() += 1;
             Ok::<(), DatapathError>(())
@@ -252,19 +231,16 @@ impl Reader {
     /// A link or program cannot be opened.
     pub fn links(&self) -> Result<Vec<PinnedLink>, DatapathError> {
         let mut programs = BTreeMap::new();
-        for name in dbfw_common::PROGRAMS {
+        let copies = SECOND_COPIES.map(|(copy, _)| copy);
+        for name in PROGRAMS.into_iter().chain(copies) {
             let path = self.directory.join(program_pin(name));
-            let info = sys::obj_get(&path, true)
-                .and_then(|fd| sys::program_info(fd.as_fd()))
-                .map_err(|error| DatapathError::pin("open", &path, error))?;
-            programs.insert(info.id, self.maps.foreign(&info.map_ids).is_none());
-        }
-        // They are not there where the kernel has no TCX.
-        for (name, _) in SECOND_COPIES {
-            let path = self.directory.join(program_pin(name));
-            if let Ok(info) = sys::obj_get(&path, true).and_then(|fd| sys::program_info(fd.as_fd()))
-            {
-                programs.insert(info.id, self.maps.foreign(&info.map_ids).is_none());
+            match sys::obj_get(&path, true).and_then(|fd| sys::program_info(fd.as_fd())) {
+                Ok(info) => {
+                    programs.insert(info.id, self.maps.foreign(&info.map_ids).is_none());
+                }
+                // The copies are not there where the kernel has no TCX.
+                Err(_) if copies.contains(&name) => {}
+                Err(error) => return Err(DatapathError::pin("open", &path, error)),
             }
         }
         let mut links = Vec::new();
@@ -281,7 +257,9 @@ impl Reader {
             };
             let ours = programs.get(&info.program).copied().unwrap_or(false);
             let chain = match info.attached {
-                Attached::Tcx { ifindex } if ifindex != 0 => sys::tcx_chain(ifindex).ok(),
+                Attached::Tcx { ifindex } if ifindex != 0 => {
+                    sys::chain(ifindex, bpf_attach_type::BPF_TCX_INGRESS).ok()
+                }
                 _ => None,
             };
             let first = chain.and_then(|chain| chain.programs.first().copied());
@@ -296,7 +274,7 @@ impl Reader {
     ///
     /// # Errors
     /// The program cannot be opened or run.
-    pub fn test_run(&self, program: &'static str, packet: &[u8]) -> Result<Outcome, DatapathError> {
+    pub fn test_run(&self, program: &'static str, packet: &[u8]) -> Result<TestRun, DatapathError> {
         let path = self.directory.join(program_pin(program));
         let fd =
             sys::obj_get(&path, false).map_err(|error| DatapathError::pin("open", &path, error))?;
@@ -315,13 +293,13 @@ impl Reader {
         let restored = sched_setaffinity(this, &before);
         let returned = result.map_err(failed)?;
         restored.map_err(|errno| failed(errno.into()))?;
-        let traces = trace.map_err(|error| maps::read_error(dbfw_common::TRACE, &error))?;
+        let traces = trace.map_err(|error| maps::read_error(TRACE, error))?;
         let trace = traces.get(cpu).copied().unwrap_or_default();
         let passes = match program {
-            dbfw_common::PROGRAM_XDP | dbfw_common::PROGRAM_XDP_L3 => returned == XDP_PASS,
+            PROGRAM_XDP | PROGRAM_XDP_L3 => returned == XDP_PASS,
             // TCX_NEXT is -1.
             _ => returned == u32::MAX,
         };
-        Ok(Outcome { passes, trace })
+        Ok(TestRun { passes, trace })
     }
 }

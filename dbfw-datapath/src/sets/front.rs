@@ -1,4 +1,4 @@
-//! The presence bits that a prefix sets.
+//! The presence bits that a prefix sets in FRONT4 or FRONT6.
 //!
 //! A clear bit ends a lookup as a miss, so the bits must be a superset of the sets at every
 //! moment: they are set before a prefix is inserted and cleared after it is removed.

@@ -1,4 +1,4 @@
-//! The tables of hosts of one family: the one in use, and its way to a larger one.
+//! The tables of hosts of one family: opening, resizing and switching them.
 //!
 //! HOSTS4 and HOSTS6 have room for two tables. A new one is filled beside the one in use,
 //! then one word says that it is the one from now on; the old goes when no program can be
@@ -13,9 +13,7 @@ use std::{
 };
 
 use aya_obj::generated::{BPF_F_INNER_MAP, BPF_F_MMAPABLE, bpf_map_type};
-use dbfw_common::{
-    ENTRIES, FRONT4, FRONT6, Family, HOSTS4, HOSTS6, TABLES, TABLES4, TABLES6, TableRef,
-};
+use dbfw_common::{ENTRIES, Family, TABLES, TABLES4, TABLES6, TableRef};
 
 use super::{
     presence::Presence,
@@ -23,9 +21,10 @@ use super::{
 };
 use crate::{
     error::DatapathError,
+    keys::{FRONT, HOSTS},
     mmap::Words,
     pins::Pins,
-    sys::{self, MapInfo},
+    sys::{self, MapShape},
 };
 
 /// A table this many times too large is replaced by one that fits.
@@ -33,26 +32,12 @@ const OVERSIZE: usize = 32;
 /// Most buckets, as a power of two.
 const MAX_BITS: u32 = 24;
 
-/// The pins of a family's tables.
-pub(crate) fn table_pins(family: Family) -> [&'static str; TABLES as usize] {
-    match family {
-        Family::V4 => TABLES4,
-        Family::V6 => TABLES6,
-    }
-}
-
-/// The map that holds a family's tables.
-pub(crate) fn outer_name(family: Family) -> &'static str {
-    match family {
-        Family::V4 => HOSTS4,
-        Family::V6 => HOSTS6,
-    }
-}
+/// The pins of the tables, by family.
+pub(crate) const TABLE_PINS: [[&str; TABLES as usize]; 2] = [TABLES4, TABLES6];
 
 /// The shape of a table of `1 << bits` buckets as a map.
-fn shape(family: Family, bits: u32) -> MapInfo {
-    MapInfo {
-        id: 0,
+fn shape(family: Family, bits: u32) -> MapShape {
+    MapShape {
         map_type: bpf_map_type::BPF_MAP_TYPE_ARRAY as u32,
         key_size: 4,
         value_size: bucket_words(family) * 8,
@@ -68,13 +53,13 @@ fn shape(family: Family, bits: u32) -> MapInfo {
 /// The pin cannot be opened, or is no table of this ABI.
 pub(crate) fn open_table(
     directory: &Path,
-    outer: &OwnedFd,
+    outer: BorrowedFd<'_>,
     family: Family,
     word: u64,
     read_only: bool,
 ) -> Result<Option<(TableRef, OwnedFd, u32)>, DatapathError> {
     let place = TableRef::from_word(word);
-    let Some(&pin) = table_pins(family).get(place.slot as usize) else { return Ok(None) };
+    let Some(&pin) = TABLE_PINS[family as usize].get(place.slot as usize) else { return Ok(None) };
     if !(1..=MAX_BITS).contains(&place.bits) {
         return Ok(None);
     }
@@ -91,12 +76,13 @@ pub(crate) fn open_table(
         expected: expected.to_string(),
     };
     let found = sys::map_info(fd.as_fd()).map_err(|_| wrong("not a map".to_owned()))?;
-    if found.map_type != expected.map_type || found.value_size != expected.value_size {
-        return Err(wrong(found.to_string()));
+    let shape = found.shape;
+    if shape.map_type != expected.map_type || shape.value_size != expected.value_size {
+        return Err(wrong(shape.to_string()));
     }
-    let id = sys::inner_id(outer.as_fd(), place.slot)
-        .map_err(|error| DatapathError::map("read", outer_name(family), error))?;
-    if id != Some(found.id) || expected != (MapInfo { id: 0, ..found }) {
+    let id = sys::inner_id(outer, place.slot)
+        .map_err(|error| DatapathError::map("read", HOSTS[family as usize], error))?;
+    if id != Some(found.id) || shape != expected {
         return Ok(None);
     }
     Ok(Some((place, fd, found.id)))
@@ -111,13 +97,13 @@ pub(crate) fn open_table(
 /// A pin cannot be opened or removed.
 pub(crate) fn discard_incomplete(pins: &Pins) -> Result<(), DatapathError> {
     let exists = |name: &str| pins.path(name).exists();
-    let fixed = [ENTRIES, FRONT4, FRONT6, HOSTS4, HOSTS6];
-    let tables = [TABLES4, TABLES6].into_iter().flatten();
-    if !fixed.into_iter().chain(tables.clone()).any(exists) {
+    let fixed = [[ENTRIES].as_slice(), &FRONT, &HOSTS].concat();
+    let tables = TABLE_PINS.into_iter().flatten();
+    if !fixed.iter().copied().chain(tables.clone()).any(exists) {
         return Ok(());
     }
-    let mut complete = fixed.into_iter().all(exists);
-    for (family, front) in [(Family::V4, FRONT4), (Family::V6, FRONT6)] {
+    let mut complete = fixed.iter().copied().all(exists);
+    for (family, front) in Family::ALL.into_iter().zip(FRONT) {
         complete = complete && {
             let open = |name| {
                 let path = pins.path(name);
@@ -126,8 +112,8 @@ pub(crate) fn discard_incomplete(pins: &Pins) -> Result<(), DatapathError> {
             let mut word = [0; 8];
             sys::array_get(open(front)?.as_fd(), 0, &mut word)
                 .map_err(|error| DatapathError::map("read", front, error))?;
-            let (outer, word) = (open(outer_name(family))?, u64::from_ne_bytes(word));
-            word == 0 || open_table(pins.directory(), &outer, family, word, false)?.is_some()
+            let (outer, word) = (open(HOSTS[family as usize])?, u64::from_ne_bytes(word));
+            word == 0 || open_table(pins.directory(), outer.as_fd(), family, word, false)?.is_some()
         };
     }
     if !complete {
@@ -142,9 +128,9 @@ pub(crate) fn discard_incomplete(pins: &Pins) -> Result<(), DatapathError> {
 /// # Errors
 /// The kernel does not make it, or does not take it.
 pub(crate) fn try_table(outer: BorrowedFd<'_>, family: Family) -> Result<(), DatapathError> {
-    let table = Fresh::make(family, bits_for(family, 0))?;
+    let table = MappedTable::make(family, bits_for(family, 0))?;
     sys::inner_set(outer, 0, table.fd.as_fd())
-        .map_err(|error| DatapathError::map("put a table into", outer_name(family), error))
+        .map_err(|error| DatapathError::map("put a table into", HOSTS[family as usize], error))
 }
 
 /// The hosts of one family, as their one writer has them.
@@ -152,17 +138,22 @@ pub(crate) fn try_table(outer: BorrowedFd<'_>, family: Family) -> Result<(), Dat
 pub(crate) struct Hosts {
     family: Family,
     outer: OwnedFd,
-    place: u32,
+    /// The index in `outer` of the table in use.
+    slot: u32,
+    current: MappedTable,
+}
+
+/// A table with the map it is in.
+#[derive(Debug)]
+struct MappedTable {
     fd: OwnedFd,
     id: u32,
     table: Table,
 }
 
 /// A new table, filled with the hosts of the old one and not yet in use.
-pub(crate) struct Fresh {
-    fd: OwnedFd,
-    id: u32,
-    table: Table,
+pub(crate) struct NewTable {
+    mapped: MappedTable,
     /// Hosts of the old table whose buckets in the new one are full.
     pub(crate) spilled: Vec<(IpAddr, u16)>,
 }
@@ -178,34 +169,34 @@ impl Hosts {
         family: Family,
         presence: &Presence,
     ) -> Result<Self, DatapathError> {
-        let found = open_table(pins.directory(), &outer, family, presence.table_word(), false)?;
-        if let Some((place, fd, id)) = found {
-            let table = map_table(&fd, family, place.bits)?;
-            return Ok(Self { family, outer, place: place.slot, fd, id, table });
+        let found =
+            open_table(pins.directory(), outer.as_fd(), family, presence.table_word(), false)?;
+        if let Some((table, fd, id)) = found {
+            let current = MappedTable::new(fd, id, family, table.bits)?;
+            return Ok(Self { family, outer, slot: table.slot, current });
         }
         let bits = bits_for(family, 0);
-        let Fresh { fd, id, table, .. } = Fresh::make(family, bits)?;
-        let hosts = Self { family, outer, place: 0, fd, id, table };
+        let hosts = Self { family, outer, slot: 0, current: MappedTable::make(family, bits)? };
         hosts.pin(pins)?;
-        hosts.set(hosts.place)?;
-        presence.set_table_word(TableRef { slot: hosts.place, bits }.to_word());
+        hosts.put_in_place()?;
+        presence.set_table_word(TableRef { slot: hosts.slot, bits }.to_word());
         Ok(hosts)
     }
 
     /// The table in use.
     pub(crate) fn table(&self) -> &Table {
-        &self.table
+        &self.current.table
     }
 
     /// The table in use, to write to.
     pub(crate) fn table_mut(&mut self) -> &mut Table {
-        &mut self.table
+        &mut self.current.table
     }
 
     /// The size, as a power of two of buckets, of the table that `hosts` want instead of the
     /// one there is.
     pub(crate) fn wanted_bits(&self, hosts: usize) -> Option<u32> {
-        let (has, fit) = (capacity(self.family, self.table.bits()), bits_for(self.family, hosts));
+        let (has, fit) = (capacity(self.family, self.table().bits()), bits_for(self.family, hosts));
         let oversize = has > OVERSIZE * capacity(self.family, fit);
         (hosts > has || oversize).then_some(fit.min(MAX_BITS))
     }
@@ -214,15 +205,15 @@ impl Hosts {
     ///
     /// # Errors
     /// The kernel does not make it.
-    pub(crate) fn fresh(&self, bits: u32) -> Result<Fresh, DatapathError> {
-        let mut fresh = Fresh::make(self.family, bits)?;
-        for (address, id) in self.table.iter() {
-            let probe = Probe::new(address);
-            if fresh.table.insert(&probe, id).is_err() {
-                fresh.spilled.push((address, id));
+    pub(crate) fn resized(&self, bits: u32) -> Result<NewTable, DatapathError> {
+        let mut mapped = MappedTable::make(self.family, bits)?;
+        let mut spilled = Vec::new();
+        for (address, id) in self.table().iter() {
+            if mapped.table.insert(&Probe::new(address), id).is_err() {
+                spilled.push((address, id));
             }
         }
-        Ok(fresh)
+        Ok(NewTable { mapped, spilled })
     }
 
     /// Puts a new table in the place of the one in use. A program finds the old one or the
@@ -234,26 +225,23 @@ impl Hosts {
         &mut self,
         pins: &Pins,
         presence: &Presence,
-        fresh: Fresh,
+        new: NewTable,
     ) -> Result<(), DatapathError> {
-        let (old, new) = (self.place, (self.place + 1) % TABLES);
-        let before = (
-            std::mem::replace(&mut self.fd, fresh.fd),
-            std::mem::replace(&mut self.id, fresh.id),
-            std::mem::replace(&mut self.table, fresh.table),
-        );
-        self.place = new;
-        if let Err(error) = self.pin(pins).and_then(|()| self.set(new)) {
-            (self.fd, self.id, self.table) = before;
-            self.place = old;
+        let old = self.slot;
+        let before = std::mem::replace(&mut self.current, new.mapped);
+        self.slot = (old + 1) % TABLES;
+        if let Err(error) = self.pin(pins).and_then(|()| self.put_in_place()) {
+            self.current = before;
+            self.slot = old;
             return Err(error);
         }
-        presence.set_table_word(TableRef { slot: new, bits: self.table.bits() }.to_word());
+        let in_use = TableRef { slot: self.slot, bits: self.table().bits() };
+        presence.set_table_word(in_use.to_word());
         // From here on the new one counts, whatever becomes of the old.
         let cleared = self.wait_for_programs().and_then(|()| {
             sys::inner_clear(self.outer.as_fd(), old)
                 .map_err(|error| self.failed("clear a place of", error))?;
-            pins.remove(table_pins(self.family)[old as usize])
+            pins.remove(TABLE_PINS[self.family as usize][old as usize])
         });
         if let Err(error) = cleared {
             tracing::warn!(%error, "the memory of an old table of hosts is not freed");
@@ -264,9 +252,9 @@ impl Hosts {
     /// Returns when no program runs any more that runs now.
     ///
     /// # Errors
-    /// The system's.
+    /// The system call fails.
     pub(crate) fn wait_for_programs(&self) -> Result<(), DatapathError> {
-        self.set(self.place)
+        self.put_in_place()
     }
 
     /// Pins the table again if its pin is gone or something else; its name if so.
@@ -274,11 +262,8 @@ impl Hosts {
     /// # Errors
     /// The table cannot be pinned.
     pub(crate) fn repair_pin(&self, pins: &Pins) -> Result<Option<&'static str>, DatapathError> {
-        let name = table_pins(self.family)[self.place as usize];
-        let pinned = sys::obj_get(&pins.path(name), false)
-            .and_then(|fd| sys::map_info(fd.as_fd()))
-            .map(|info| info.id);
-        if matches!(pinned, Ok(pinned) if pinned == self.id) {
+        let name = TABLE_PINS[self.family as usize][self.slot as usize];
+        if pins.has_map(name, self.current.id) {
             return Ok(None);
         }
         self.pin(pins)?;
@@ -286,44 +271,48 @@ impl Hosts {
     }
 
     fn pin(&self, pins: &Pins) -> Result<(), DatapathError> {
-        let name = table_pins(self.family)[self.place as usize];
-        pins.replace(self.fd.as_fd(), name)?;
+        let name = TABLE_PINS[self.family as usize][self.slot as usize];
+        pins.replace(self.current.fd.as_fd(), name)?;
         pins.protect_map(name)
     }
 
-    fn set(&self, place: u32) -> Result<(), DatapathError> {
-        sys::inner_set(self.outer.as_fd(), place, self.fd.as_fd())
+    /// Puts the table into its slot, and waits for the programs that run.
+    fn put_in_place(&self) -> Result<(), DatapathError> {
+        sys::inner_set(self.outer.as_fd(), self.slot, self.current.fd.as_fd())
             .map_err(|error| self.failed("put a table into", error))
     }
 
     fn failed(&self, action: &str, error: io::Error) -> DatapathError {
-        DatapathError::map(action, outer_name(self.family), error)
+        DatapathError::map(action, HOSTS[self.family as usize], error)
     }
 }
 
-impl Fresh {
-    fn make(family: Family, bits: u32) -> Result<Self, DatapathError> {
-        let shape = shape(family, bits);
-        let failed = |error| DatapathError::map("make a table for", outer_name(family), error);
-        let name = outer_name(family);
-        let fd = sys::array_create(name, shape.value_size, shape.max_entries, shape.flags)
-            .map_err(failed)?;
-        let id = sys::map_info(fd.as_fd()).map_err(failed)?.id;
-        let table = map_table(&fd, family, bits)?;
-        Ok(Self { fd, id, table, spilled: Vec::new() })
-    }
-
+impl NewTable {
     /// As [`Table::insert`].
     ///
     /// # Errors
     /// Its bucket is full.
     pub(crate) fn insert(&mut self, probe: &Probe, id: u16) -> Result<Option<u16>, ()> {
-        self.table.insert(probe, id)
+        self.mapped.table.insert(probe, id)
     }
 }
 
-fn map_table(fd: &OwnedFd, family: Family, bits: u32) -> Result<Table, DatapathError> {
-    let words = Words::map(fd.as_fd(), bucket_words(family) << bits)
-        .map_err(|error| DatapathError::map("map the memory of", outer_name(family), error))?;
-    Ok(Table::new(words, family, bits))
+impl MappedTable {
+    /// Makes the map of an empty table.
+    fn make(family: Family, bits: u32) -> Result<Self, DatapathError> {
+        let (shape, name) = (shape(family, bits), HOSTS[family as usize]);
+        let failed = |error| DatapathError::map("make a table for", name, error);
+        let fd = sys::array_create(name, shape.value_size, shape.max_entries, shape.flags)
+            .map_err(failed)?;
+        let id = sys::map_info(fd.as_fd()).map_err(failed)?.id;
+        Self::new(fd, id, family, bits)
+    }
+
+    /// The table in a map of `1 << bits` buckets.
+    fn new(fd: OwnedFd, id: u32, family: Family, bits: u32) -> Result<Self, DatapathError> {
+        let name = HOSTS[family as usize];
+        let words = Words::map(fd.as_fd(), bucket_words(family) << bits)
+            .map_err(|error| DatapathError::map("map the memory of", name, error))?;
+        Ok(Self { fd, id, table: Table::new(words, family, bits) })
+    }
 }

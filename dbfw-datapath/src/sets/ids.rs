@@ -11,12 +11,12 @@ use dbfw_common::{ENTRY_IDS, Entry};
 /// The ids in use. The caller writes ENTRIES.
 #[derive(Debug)]
 pub(crate) struct Ids {
-    /// By id; id 0 is nobody's.
+    /// By id; id 0 is never given.
     known: Vec<Known>,
     by_entry: HashMap<Entry, u16>,
     /// Ids that no program can hold.
     free: Vec<u16>,
-    /// Ids that nobody has, but that a program may still hold.
+    /// Ids of no host, which a program may still hold.
     retired: Vec<u16>,
 }
 
@@ -40,8 +40,7 @@ pub(crate) enum Taken {
 }
 
 impl Ids {
-    /// As found in ENTRIES. Which ids are in use is said by [`Ids::found`], before anything
-    /// else.
+    /// The ids of the entries that ENTRIES holds. [`Ids::found`] then counts the hosts of each.
     pub(crate) fn new(entries: Vec<Entry>) -> Self {
         let mut known: Vec<Known> =
             entries.into_iter().map(|entry| Known { entry, hosts: 0 }).collect();

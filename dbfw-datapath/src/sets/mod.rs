@@ -1,4 +1,4 @@
-//! The sets of trusted sources: what the kernel holds, and writing a plan to it, all or nothing.
+//! [`Sets`]: the trusted sources that the kernel holds, changed all or nothing.
 
 mod front;
 pub(crate) mod hosts;
@@ -9,23 +9,21 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dbfw_common::{
-    ENTRIES, Entry, FRONT4, FRONT6, Family, HOSTS4, HOSTS6, MAX_HOSTS, MAX_NETS, NETS4, NETS6,
-};
+use dbfw_common::{ENTRIES, Entry, Family, MAX_HOSTS, MAX_NETS};
 use dbfw_core::{
-    policy::{Entries, Holding, Plan, Step},
+    policy::{CurrentEntries, Entries, Plan, Step},
     source::Prefix,
 };
 
 use crate::{
     error::{DatapathError, map_io},
+    keys::{FRONT, HOSTS, NETS},
     maps::Maps,
     pins::Pins,
 };
 pub(crate) use front::admits;
 use hosts::Hosts;
 use ids::{Ids, Taken};
-pub(crate) use nets::name as trie_name;
 use presence::Presence;
 pub(crate) use table::{Probe, bucket_words, hosts_of};
 
@@ -35,9 +33,6 @@ const MANY: usize = 100;
 /// once than this many and one in [`GONE_PART`] of those that are left.
 const GONE: usize = 1_024;
 const GONE_PART: usize = 16;
-
-/// Names of the table of hosts and of the trie, by family.
-const NAMES: [[&str; 2]; 2] = [[HOSTS4, NETS4], [HOSTS6, NETS6]];
 
 /// The sets that the kernel holds. Of hosts there is no second copy: the tables are read.
 #[derive(Debug)]
@@ -61,13 +56,10 @@ struct FamilySets {
 
 impl FamilySets {
     fn open(maps: &Maps, pins: &Pins, family: Family) -> Result<Self, DatapathError> {
-        let front = match family {
-            Family::V4 => FRONT4,
-            Family::V6 => FRONT6,
-        };
-        let mut presence = Presence::new(maps.fd(front)?, family);
+        let mut presence = Presence::new(maps.owned_fd(FRONT[family as usize])?, family);
         presence.map_memory()?;
-        let hosts = Hosts::open(pins, maps.fd(hosts::outer_name(family))?, family, &presence)?;
+        let outer = maps.owned_fd(HOSTS[family as usize])?;
+        let hosts = Hosts::open(pins, outer, family, &presence)?;
         let (nets, overflow, gone) = (Entries::new(), BTreeSet::new(), Vec::new());
         Ok(Self { hosts, nets, overflow, presence, gone })
     }
@@ -284,9 +276,8 @@ impl Sets {
         for (at, sets) in self.by_family.iter().enumerate() {
             hosts[at] += sets.hosts.table().len() + sets.overflow.len();
             nets[at] += sets.nets.len();
-            let names = NAMES[at];
             for (map, wanted, limit) in
-                [(names[0], hosts[at], MAX_HOSTS), (names[1], nets[at], MAX_NETS)]
+                [(HOSTS[at], hosts[at], MAX_HOSTS), (NETS[at], nets[at], MAX_NETS)]
             {
                 if wanted > limit as usize {
                     return Err(DatapathError::Capacity { map, wanted, limit: limit as usize });
@@ -325,15 +316,18 @@ impl Sets {
 
     /// Entries of each set, by map name.
     pub(crate) fn sizes(&self) -> BTreeMap<&'static str, u64> {
-        let counts = self.by_family.iter().map(|sets| [sets.hosts.table().len(), sets.nets.len()]);
-        NAMES.into_iter().flatten().zip(counts.flatten().map(|count| count as u64)).collect()
+        let counts =
+            self.by_family.iter().zip(HOSTS).zip(NETS).flat_map(|((sets, hosts), nets)| {
+                [(hosts, sets.hosts.table().len() as u64), (nets, sets.nets.len() as u64)]
+            });
+        counts.collect()
     }
 
     /// Writes an entry under a new id.
     fn write_entry(maps: &mut Maps, id: u16, entry: Entry) -> Result<(), DatapathError> {
         maps.entries
             .set(u32::from(id), entry, 0)
-            .map_err(|error| DatapathError::map(format!("write {id} of"), ENTRIES, map_io(&error)))
+            .map_err(|error| DatapathError::map(format!("write {id} of"), ENTRIES, map_io(error)))
     }
 
     /// Writes a host: to the table, or to the trie if it has no room there.
@@ -441,18 +435,18 @@ impl Sets {
         family: Family,
         bits: u32,
     ) -> Result<(), DatapathError> {
-        let mut fresh = self.by_family[family as usize].hosts.fresh(bits)?;
+        let mut new = self.by_family[family as usize].hosts.resized(bits)?;
         let mut moved = Vec::new();
         for prefix in self.by_family[family as usize].overflow.clone() {
             let sets = &self.by_family[family as usize];
             let Some(entry) = sets.nets.get(&prefix).copied() else { continue };
             let Some(id) = self.take_id(maps, family, entry)? else { continue };
-            match fresh.insert(&Probe::new(prefix.addr()), id) {
+            match new.insert(&Probe::new(prefix.addr()), id) {
                 Ok(_) => moved.push((prefix, id)),
                 Err(()) => self.ids.give_back(id),
             }
         }
-        let spilled = std::mem::take(&mut fresh.spilled);
+        let spilled = std::mem::take(&mut new.spilled);
         let mut result = Ok(());
         for (address, id) in &spilled {
             let prefix = Prefix::host(*address);
@@ -466,7 +460,7 @@ impl Sets {
             sets.nets.insert(prefix, entry);
         }
         let sets = &mut self.by_family[family as usize];
-        let result = result.and_then(|()| sets.hosts.switch(pins, &sets.presence, fresh));
+        let result = result.and_then(|()| sets.hosts.switch(pins, &sets.presence, new));
         // What is in the table in use needs no place in the trie.
         let (stay, leave): (Vec<_>, Vec<_>) = match result {
             Ok(()) => (spilled.iter().map(|(a, id)| (Prefix::host(*a), *id)).collect(), moved),
@@ -486,7 +480,7 @@ impl Sets {
     }
 }
 
-impl Holding for Sets {
+impl CurrentEntries for Sets {
     fn entry(&self, prefix: &Prefix) -> Option<Entry> {
         self.get(prefix)
     }

@@ -1,21 +1,11 @@
 //! The tries of networks: writing and removing entries.
 
-use std::{
-    io,
-    os::fd::{AsFd as _, OwnedFd},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
-use aya::maps::{MapError, lpm_trie::Key};
-use dbfw_common::{Entry, Family, NETS4, NETS6};
+use dbfw_common::{Entry, Family};
 use dbfw_core::source::Prefix;
 
-use crate::{
-    error::{DatapathError, map_io},
-    keys::{key4, key6},
-    maps::Maps,
-    sys,
-};
+use crate::{error::DatapathError, keys::NETS, maps::Maps, sys};
 
 /// A fresh trie can run out of cached nodes for a moment (ENOMEM at the second element, seen
 /// on 6.18); a real shortage lasts longer than this many attempts.
@@ -24,29 +14,12 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// Most entries in one call.
 const BATCH: usize = 4_096;
 
-/// The trie of a family.
-pub(crate) fn name(family: Family) -> &'static str {
-    match family {
-        Family::V4 => NETS4,
-        Family::V6 => NETS6,
-    }
-}
-
 /// Inserts one entry, or replaces it.
 ///
 /// # Errors
 /// The kernel refuses the entry.
 pub(crate) fn insert(maps: &mut Maps, prefix: Prefix, entry: Entry) -> Result<(), DatapathError> {
-    let len = u32::from(prefix.len());
-    let result = patiently(|| {
-        let result = if prefix.is_v4() {
-            maps.nets4.insert(&Key::new(len, key4(prefix.addr())), entry, 0)
-        } else {
-            maps.nets6.insert(&Key::new(len, key6(prefix.addr())), entry, 0)
-        };
-        result.map_err(|error| map_io(&error))
-    });
-    result.map_err(|error| failed(prefix, error))
+    retry_shortage(|| maps.nets.insert(prefix, entry)).map_err(|error| failed(prefix, error))
 }
 
 /// Inserts or replaces entries of one family, in this order and in as few calls as can be. On
@@ -60,9 +33,7 @@ pub(crate) fn insert_all(
     entries: &[(Prefix, Entry)],
 ) -> Result<(), (usize, DatapathError)> {
     let mut done = 0;
-    let Some(map): Option<&OwnedFd> = maps.fds.get(name(family)) else {
-        return Err((0, DatapathError::Object(name(family).to_owned())));
-    };
+    let map = maps.fd(NETS[family as usize]).map_err(|error| (0, error))?;
     for chunk in entries.chunks(BATCH) {
         let mut keys = Vec::with_capacity(chunk.len() * 20);
         let mut values = Vec::with_capacity(chunk.len() * size_of::<Entry>());
@@ -77,15 +48,13 @@ pub(crate) fn insert_all(
         }
         let key_size = keys.len() / chunk.len().max(1);
         let mut written = 0;
-        let result = patiently(|| {
+        let result = retry_shortage(|| {
             let (keys, values) =
                 (&keys[written * key_size..], &values[written * size_of::<Entry>()..]);
-            sys::update_batch(map.as_fd(), keys, values, chunk.len() - written).map_err(
-                |(count, error)| {
-                    written += count.min(chunk.len() - written);
-                    error
-                },
-            )
+            sys::update_batch(map, keys, values, chunk.len() - written).map_err(|(count, error)| {
+                written += count.min(chunk.len() - written);
+                error
+            })
         });
         if let Err(error) = result {
             let prefix = chunk.get(written).map_or(chunk[0].0, |(prefix, _)| *prefix);
@@ -101,18 +70,14 @@ pub(crate) fn insert_all(
 /// # Errors
 /// The kernel does not remove it.
 pub(crate) fn remove(maps: &mut Maps, prefix: Prefix) -> Result<(), DatapathError> {
-    let len = u32::from(prefix.len());
-    let result = if prefix.is_v4() {
-        maps.nets4.remove(&Key::new(len, key4(prefix.addr())))
-    } else {
-        maps.nets6.remove(&Key::new(len, key6(prefix.addr())))
-    };
-    ignore_missing(result).map_err(|error| {
-        DatapathError::map(format!("remove {prefix} from"), name(prefix.family()), error)
-    })
+    let trie = NETS[prefix.family() as usize];
+    maps.nets
+        .remove(prefix)
+        .map_err(|error| DatapathError::map(format!("remove {prefix} from"), trie, error))
 }
 
-fn patiently(mut attempt: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+/// Tries again while the kernel is short of memory for a moment.
+fn retry_shortage(mut attempt: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     let mut attempts = 1;
     loop {
         match attempt() {
@@ -126,12 +91,5 @@ fn patiently(mut attempt: impl FnMut() -> io::Result<()>) -> io::Result<()> {
 }
 
 fn failed(prefix: Prefix, error: io::Error) -> DatapathError {
-    DatapathError::map(format!("write {prefix} to"), name(prefix.family()), error)
-}
-
-fn ignore_missing(result: Result<(), MapError>) -> io::Result<()> {
-    match result.map_err(|error| map_io(&error)) {
-        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
-        _ => Ok(()),
-    }
+    DatapathError::map(format!("write {prefix} to"), NETS[prefix.family() as usize], error)
 }

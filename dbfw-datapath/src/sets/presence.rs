@@ -1,12 +1,12 @@
-//! The presence bits of one family in the memory the programs read.
+//! [`Presence`]: the presence bits of one family, in memory that the programs read.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use dbfw_common::{FRONT4, FRONT6, Family};
+use dbfw_common::Family;
 use dbfw_core::{policy::Entries, source::Prefix};
 
 use super::{front, table::Table};
-use crate::{error::DatapathError, mmap::Words};
+use crate::{error::DatapathError, keys::FRONT, mmap::Words};
 
 /// Removed hosts whose bits may stand, at least; and then a part of those that are there.
 const STALE: usize = 4_096;
@@ -39,10 +39,7 @@ impl Presence {
     /// The system does not map it.
     pub(crate) fn map_memory(&mut self) -> Result<(), DatapathError> {
         if let (None, Some(map)) = (&self.words, &self.map) {
-            let name = match self.family {
-                Family::V4 => FRONT4,
-                Family::V6 => FRONT6,
-            };
+            let name = FRONT[self.family as usize];
             let words = Words::map(map.as_fd(), front::words(self.family))
                 .map_err(|error| DatapathError::map("map the memory of", name, error))?;
             self.words = Some(words);

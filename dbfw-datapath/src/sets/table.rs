@@ -1,5 +1,6 @@
-//! A table of hosts in memory that the programs read: buckets of slots, see
-//! [`dbfw_common::Bucket4`] and [`dbfw_common::Bucket6`].
+//! A hash table of hosts, in memory that the programs read.
+//!
+//! It has buckets of slots: [`dbfw_common::Bucket4`] and [`dbfw_common::Bucket6`].
 //!
 //! A slot changes by one store of 64 bits, so a program finds a host with the entry it had
 //! before or with the one it has afterwards. Of IPv6 the address is beside the slot, in words

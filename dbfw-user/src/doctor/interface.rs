@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use dbfw_datapath::{
     Attach, HookMode, Interface, Interfaces, KernelVersion, Layer,
-    hook::{Choice, MtuChange, NativeXdp, Site, Why, native_xdp},
+    hook::{Choice, HookContext, MtuChange, NativeObstacle, NativeXdp, native_xdp},
     interfaces::is_glob,
 };
 
@@ -28,7 +28,7 @@ pub(super) fn check(host: &Host, agent: &AgentConfig, links: &Links) -> Vec<Find
     if !covered.is_empty() {
         findings.push(Finding::ok("interfaces", format!("covered: {}", names(&covered))));
     }
-    let site = Site {
+    let site = HookContext {
         present,
         covers: &|index| coverage.covers(index),
         attach: agent.attach,
@@ -118,7 +118,7 @@ fn stacked(interface: &Interface, choice: &Choice) -> Option<Finding> {
             "nothing is attached to it: the interfaces below it are filtered, and XDP on it would \
              keep the kernel from adding more",
         )),
-        Choice::Modes { modes, why: Some(why @ Why::Stacked) } => {
+        Choice::Modes { modes, why: Some(why @ NativeObstacle::Stacked) } => {
             let modes: Vec<_> = modes.iter().map(|mode| mode.as_str()).collect();
             Some(Finding::ok(check, format!("{} ({why})", modes.join(", "))))
         }

@@ -229,12 +229,12 @@ fn jit(value: &str) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use dbfw_datapath::Refusal;
+    use dbfw_datapath::ProgramRefusal;
 
     use super::*;
 
     fn refused(verifier: &str, with_perfmon: bool) -> Trial {
-        Trial::Failed(DatapathError::Refused(Refusal {
+        Trial::Failed(DatapathError::Refused(ProgramRefusal {
             program: "dbfw_xdp",
             reason: "Invalid argument (os error 22)".to_owned(),
             verifier: verifier.to_owned(),

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use dbfw_core::toml::Problems;
-use dbfw_datapath::{HookMode, Interface, KernelVersion, hook::overlong, interfaces::Unmatchable};
+use dbfw_datapath::{
+    HookMode, Interface, KernelVersion, hook::exceeded_mtu, interfaces::Unmatchable,
+};
 use jiff::Timestamp;
 
 /// Something that the configuration asks for and that cannot be had now, or that somebody
@@ -77,7 +79,7 @@ impl Degradation {
     /// The degradation of an interface that is filtered in native mode and whose MTU is larger
     /// than the driver carries there.
     pub fn of_native_mtu(interface: &Interface) -> Option<Self> {
-        let too_large = overlong(interface, KernelVersion::running())?;
+        let too_large = exceeded_mtu(interface, KernelVersion::running())?;
         Some(Self::MtuTooLarge {
             interface: interface.name.clone(),
             mode: HookMode::Native,

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use dbfw_core::policy::{Policy, SlotTable};
 use dbfw_datapath::{
     DatapathError, HookMode, Interface, KernelVersion, Layer, PinnedLink, Reader,
-    hook::{Choice, Site},
+    hook::{Choice, HookContext},
     interfaces,
 };
 use dbfw_wire::control::{
@@ -130,7 +130,7 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
     if covered.peek().is_none() && interfaces.is_empty() {
         failures.extend(coverage.nothing_covered(&agent.interfaces, backstop_holds));
     }
-    let site = Site {
+    let site = HookContext {
         present: &here,
         covers: &|index| coverage.covers(index),
         attach: agent.attach,

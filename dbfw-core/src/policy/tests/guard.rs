@@ -239,7 +239,7 @@ proptest! {
         prop_assert_eq!(check_width(&prefixes, false, [8, 19]).is_ok(), blocks.len() <= 16 * 16);
     }
 
-    /// What the refusal says to set lets the list through, and the next longer length does not.
+    /// The setting that the refusal names lets the list through; the next longer length does not.
     #[test]
     fn the_least_setting_is_the_least(
         v4 in vec((any::<u32>(), 0u8..=12), 0..6),

@@ -1,10 +1,10 @@
-//! What a packet sees while a plan is carried out, step by step.
+//! Verdicts on packets while a plan is carried out, step by step.
 
 use dbfw_common::Entry;
 use proptest::{collection::btree_map, prelude::*};
 
 use super::support::{any_prefix, apply, databases, edges, verdict};
-use crate::policy::{Entries, Policy, SlotTable, Step, diff, either};
+use crate::policy::{Entries, Policy, SlotTable, Step, diff, union};
 
 fn entries() -> impl Strategy<Value = Entries> {
     let entry = (1u64..8, 0u32..3).prop_map(|(mask, rules)| Entry::new(mask, rules));
@@ -73,7 +73,7 @@ proptest! {
     #[test]
     fn either_is_the_union_of_both((old, new) in change()) {
         prop_assert_eq!(diff(&old, &new).result(&old), new.clone());
-        let both = either(&old, &new);
+        let both = union(&old, &new);
         for addr in edges(old.keys().chain(new.keys())) {
             prop_assert_eq!(verdict(&both, addr), verdict(&old, addr) | verdict(&new, addr));
         }

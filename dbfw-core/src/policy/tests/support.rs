@@ -96,13 +96,13 @@ pub(crate) fn edges<'a>(prefixes: impl IntoIterator<Item = &'a Prefix>) -> Vec<I
     found
 }
 
-/// What the kernel decides: the mask of the longest match.
+/// The kernel's decision: the mask of the longest match.
 pub(crate) fn verdict(entries: &Entries, addr: IpAddr) -> u64 {
     let matching = entries.iter().filter(|(prefix, _)| holds(prefix, addr));
     matching.max_by_key(|(prefix, _)| prefix.len()).map_or(0, |(_, entry)| entry.mask())
 }
 
-/// What the kernel does with one step.
+/// Changes the entries as the kernel does by one step.
 pub(crate) fn apply(entries: &mut Entries, step: Step) {
     match step {
         Step::Write(prefix, entry) => {

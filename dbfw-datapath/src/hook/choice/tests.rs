@@ -27,7 +27,7 @@ fn chosen(
 ) -> Vec<(String, Vec<HookMode>)> {
     let covers = |index: u32| covered.contains(&index);
     let has_tcx = kernel >= KernelVersion { major: 6, minor: 6 };
-    let site = Site { present, covers: &covers, attach, has_tcx, kernel };
+    let site = HookContext { present, covers: &covers, attach, has_tcx, kernel };
     present
         .iter()
         .filter(|interface| covers(interface.index))
@@ -109,7 +109,7 @@ fn a_vlan_device_needs_no_program_where_the_one_below_has_one() {
 
 #[test]
 fn the_driver_decides_about_native_xdp() {
-    let site = |attach, kernel: KernelVersion| Site {
+    let site = |attach, kernel: KernelVersion| HookContext {
         present: &[],
         covers: &|_| true,
         attach,

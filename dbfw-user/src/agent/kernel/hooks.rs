@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dbfw_datapath::{
     FirstPlace, Gap, HookMode, Interface, KernelVersion,
-    hook::{Choice, Site, overlong},
+    hook::{Choice, HookContext, exceeded_mtu},
     interfaces,
 };
 use dbfw_wire::control::{BackstopStatus, InterfaceMode, InterfaceStatus};
@@ -133,7 +133,7 @@ impl Kernel {
     /// The modes by which a covered interface may be filtered, as it is now.
     fn choice(&self, interface: &Interface, config: &AgentConfig) -> Choice {
         let coverage = self.coverage(config);
-        let site = Site {
+        let site = HookContext {
             present: &self.hooks.interfaces,
             covers: &|index| coverage.covers(index),
             attach: config.attach,
@@ -409,7 +409,7 @@ impl Kernel {
         let kernel = KernelVersion::running();
         self.hooks.interfaces.iter().filter_map(move |interface| {
             let attachment = self.datapath.attachment(interface.index)?;
-            let too_large = overlong(interface, kernel)?;
+            let too_large = exceeded_mtu(interface, kernel)?;
             (attachment.mode == HookMode::Native).then(|| Degradation::MtuTooLarge {
                 interface: interface.name.clone(),
                 mode: attachment.mode,
