@@ -1,5 +1,4 @@
-//! The rules of dbfw, apart from files, networks and kernels: trusted sources and their grammar,
-//! what providers answered for them, and what the kernel should hold.
+//! The pure core of dbfw: trusted sources, providers' answers about them, and the policy.
 //!
 //! Nothing here reads a file, asks a clock or opens a socket: time comes in as an argument.
 //!

@@ -17,7 +17,7 @@ use dbfw_core::{
     answers::SourceList,
     source::{
         GrammarError, Prefix, PrefixError, SourceType, TrustedSource,
-        lines::{ForeignEncoding, comment_text, lines, split_comment},
+        lines::{comment_text, foreign_encoding, lines, split_comment},
     },
     toml::{Document, Place, Problems, Report, read_sources, utf8},
 };
@@ -111,8 +111,8 @@ fn parse_toml(file: &Path, text: &[u8], report: &mut Report) -> Collected {
 
 fn parse_plain(file: &Path, text: &[u8], report: &mut Report) -> Collected {
     let mut list = Collected::default();
-    if let Some(encoding) = ForeignEncoding::of(text) {
-        report.problem(&Place::file(file), encoding.message(), encoding.fix());
+    if let Some(error) = foreign_encoding(text) {
+        report.problem(&Place::file(file), error.to_string(), error.fix());
         return list;
     }
     for (number, line) in lines(text) {

@@ -1,4 +1,4 @@
-//! Last answers about all sources, and their ages. Outcomes and the time come in.
+//! [`Cache`]: the last answer about every source, and which of its prefixes stay trusted.
 //!
 //! A failure never takes a prefix away. What a provider calls gone goes after `gone_after`,
 //! what a complete answer no longer holds goes at once (or after its grace), and what cannot
@@ -20,7 +20,31 @@ use super::{
 };
 use crate::source::{Prefix, SourceKey};
 
-/// Every source that was asked for.
+/// The last answer about every source.
+///
+/// ```
+/// use std::{collections::BTreeMap, time::Duration};
+///
+/// use dbfw_core::{
+///     answers::{Answer, Cache, Cause, FetchError, Limits, Outcome, Part},
+///     source::{Prefix, SourceKey, SourceType},
+/// };
+///
+/// let limits = Limits { gone_after: Duration::from_secs(120), max_stale: None };
+/// let mut cache = Cache::new(limits);
+/// let backend = SourceKey::new(SourceType::Tag, "backend").unwrap();
+/// let now = "2026-12-01T00:00:00Z".parse().unwrap();
+///
+/// let address: Prefix = "10.0.0.1".parse().unwrap();
+/// let parts = BTreeMap::from([("droplet 1".to_owned(), Part::prefixes(vec![address]))]);
+/// let answer = Answer { parts, ..Answer::default() };
+/// assert!(cache.accept(&backend, answer.into(), now), "the prefixes changed");
+///
+/// // A failure takes nothing away.
+/// let error = FetchError::new(Cause::Server, "GET /v2/droplets: 500");
+/// assert!(!cache.accept(&backend, Outcome::Failed(error), now));
+/// assert_eq!(*cache.resolution(&backend).prefixes, [address]);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Cache {
     limits: Limits,
@@ -32,18 +56,18 @@ pub struct Cache {
 pub struct Resolution {
     /// Sorted, no duplicates.
     pub prefixes: Arc<[Prefix]>,
-    /// Those that only `max_stale` took away: that is the operator's word, not a provider's.
+    /// Those that were dropped by `max_stale` alone: by the operator's limit, not by a provider.
     pub lapsed: Arc<[Prefix]>,
-    /// It was asked for, whatever came of it, or is known from an earlier run.
+    /// Whether it was asked for, with any result, or is known from an earlier run.
     pub known: bool,
-    /// Nothing but failures so far.
+    /// Whether there were only failures so far.
     pub never_answered: bool,
 }
 
-/// A source as the snapshot keeps it.
+/// The last answer about a source, as the snapshot stores it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
-    /// Which.
+    /// The source.
     pub key: SourceKey,
     /// The time at which it was last confirmed.
     pub answered_at: Timestamp,
@@ -66,17 +90,17 @@ pub struct Stored {
 }
 
 impl Cache {
-    /// An empty one.
+    /// An empty cache.
     pub fn new(limits: Limits) -> Self {
         Self { limits, entries: BTreeMap::new() }
     }
 
-    /// Follows the configuration.
+    /// Sets the limits, as a new configuration has them.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
     }
 
-    /// Takes in an outcome; whether what the source stands for changed.
+    /// Takes in an outcome. Returns whether the prefixes of the source changed.
     pub fn accept(&mut self, key: &SourceKey, outcome: Outcome, now: Timestamp) -> bool {
         let limits = self.limits;
         let entry = self.entries.entry(key.clone()).or_default();
@@ -93,7 +117,7 @@ impl Cache {
         entry.settle(limits, now)
     }
 
-    /// Lets time pass: whether anything changed by it.
+    /// Drops what is too old at `now`. Returns whether anything changed.
     pub fn sweep(&mut self, now: Timestamp) -> bool {
         let limits = self.limits;
         let mut changed = false;
@@ -106,8 +130,7 @@ impl Cache {
         changed
     }
 
-    /// Moves every moment it remembers, after the clock was stepped, and judges again what
-    /// `max_stale` took away.
+    /// Adjusts every stored time after the clock was stepped, and applies `max_stale` anew.
     pub fn move_moments(&mut self, adjust: &dyn Fn(&mut Timestamp), now: Timestamp) {
         for entry in self.entries.values_mut() {
             entry.move_moments(adjust);
@@ -135,7 +158,7 @@ impl Cache {
         self.entries.get(key)?.failure().map(|error| error.cause)
     }
 
-    /// The problem of a source, in words; `None`: there is none.
+    /// The problem of a source as text; `None`: there is none.
     pub fn trouble(&self, key: &SourceKey) -> Option<&str> {
         let entry = self.entries.get(key)?;
         let gone = entry.gone.as_ref().filter(|_| entry.error.is_none());
@@ -151,7 +174,7 @@ impl Cache {
         }
     }
 
-    /// Everything worth keeping over a restart.
+    /// The answers to keep over a restart.
     pub fn store(&self) -> Vec<Stored> {
         let stored = |(key, entry): (&SourceKey, &Entry)| {
             Some(Stored {
@@ -181,7 +204,7 @@ impl Cache {
         self.entries.iter().filter_map(stored).collect()
     }
 
-    /// Takes over what an earlier run knew.
+    /// Takes over the answers of an earlier run.
     pub fn restore(&mut self, stored: Vec<Stored>, now: Timestamp) {
         for Stored { key, answered_at, from, parts, good_at, lapsed, grace, held } in stored {
             let mut entry = Entry::default();

@@ -56,7 +56,7 @@ pub struct SourceReport {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Entry {
     pub(super) parts: BTreeMap<String, PartEntry>,
-    /// Prefixes of all parts, and those that are held though they vanished.
+    /// Prefixes of all parts, and those held through their grace period.
     pub(super) prefixes: Arc<[Prefix]>,
     pub(super) lapsed: Arc<[Prefix]>,
     held: BTreeMap<Prefix, Hold>,
@@ -87,7 +87,7 @@ pub(super) struct PartEntry {
     pub(super) prefixes: Arc<[Prefix]>,
     /// The time at which an answer last had them.
     pub(super) good_at: Option<Timestamp>,
-    /// `max_stale` took them away.
+    /// Whether `max_stale` dropped them.
     pub(super) lapsed: bool,
     pub(super) state: PartState,
 }
@@ -107,13 +107,13 @@ pub(super) enum PartState {
 }
 
 impl Entry {
-    /// Whether an answer says what this entry is already made of, and nothing has to ripen.
+    /// Whether `answer` is the one this entry was made of, and time changes nothing of it.
     pub(super) fn is_confirmed_by(&self, answer: &Arc<Answer>) -> bool {
         let is_same = |last: &Arc<Answer>| Arc::ptr_eq(last, answer) || *last == *answer;
         self.is_settled() && self.last.as_ref().is_some_and(is_same)
     }
 
-    /// The last answer was given again.
+    /// Takes note that the last answer was given again.
     pub(super) fn confirm(&mut self, now: Timestamp) {
         self.answered_at = Some(now);
         self.parts.values_mut().for_each(|part| part.good_at = Some(now));
@@ -169,8 +169,8 @@ impl Entry {
         }
     }
 
-    /// Moves every moment it remembers. What `max_stale` took away while it could not be
-    /// refreshed is for the next settling to judge.
+    /// Adjusts every stored time. Parts that `max_stale` dropped while they could not be refreshed
+    /// are judged anew by the next [`Self::settle`].
     pub(super) fn move_moments(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
         let failed = self.error.is_some();
         for part in self.parts.values_mut() {
@@ -191,7 +191,7 @@ impl Entry {
         }
     }
 
-    /// Prefixes that vanished and are held, and until when.
+    /// Prefixes that vanished and are held, each with its end.
     pub(super) fn held(&self) -> impl Iterator<Item = (Prefix, Timestamp)> {
         self.held.iter().map(|(prefix, hold)| (*prefix, hold.until))
     }
@@ -207,7 +207,7 @@ impl Entry {
         self.held.values().map(|hold| hold.until).min()
     }
 
-    /// Whether the last answer said nothing that time could change.
+    /// Whether time alone changes nothing of it.
     pub(super) fn is_settled(&self) -> bool {
         self.error.is_none()
             && self.unanswered.is_none()
@@ -241,7 +241,7 @@ impl Entry {
         }
     }
 
-    /// Brings `prefixes` up to date; whether they changed.
+    /// Brings `prefixes` and `lapsed` up to date. Returns whether they changed.
     pub(super) fn settle(&mut self, limits: Limits, now: Timestamp) -> bool {
         let is_lapsed = |good_at: Option<Timestamp>| {
             limits.max_stale.zip(good_at).is_some_and(|(max, at)| is_over(at, max, now))
@@ -289,7 +289,7 @@ impl Entry {
         for (name, part) in &self.parts {
             match &part.state {
                 PartState::Good => {}
-                // Told once for all of them.
+                // One line stands for all of them.
                 PartState::Failed { .. } if rest.is_some_and(|rest| rest.has(name)) => {}
                 PartState::Failed { error, .. } => {
                     failed = true;

@@ -1,4 +1,4 @@
-//! Failures to learn something from the outside.
+//! Errors of requests to providers.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub struct FetchError {
     pub cause: Cause,
     /// The failed thing (provider, resource, field), the reason and the fix. Never a secret.
     pub message: String,
-    /// Time that the provider asks to be left alone.
+    /// Time that the provider asks to wait before the next request.
     pub retry_after: Option<Duration>,
 }
 
@@ -80,7 +80,7 @@ impl Cause {
 }
 
 impl FetchError {
-    /// A failure without a wish when to come again.
+    /// A failure without `retry_after`.
     pub fn new(cause: Cause, message: impl Into<String>) -> Self {
         Self { cause, message: message.into(), retry_after: None }
     }

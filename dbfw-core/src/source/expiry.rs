@@ -1,4 +1,4 @@
-//! The expiry of a trusted source, as people and their programs write it.
+//! The expiry of a trusted source, in the spellings that people and programs use.
 
 use jiff::{
     Timestamp,
@@ -40,7 +40,7 @@ impl Expiry {
     /// time that a program in Go never set.
     ///
     /// # Errors
-    /// A time that no clock shows.
+    /// The time is outside the range that can be stored.
     fn of(time: DateTime, offset: Offset) -> Result<Self, ParseError> {
         if time.year() >= FOREVER {
             return Ok(Self::Never);
@@ -95,7 +95,7 @@ fn date(text: &str) -> Option<Date> {
     if shaped(text, "0000-00-00") { text.parse().ok() } else { None }
 }
 
-/// The date and time at the beginning, and what stands behind them. Whether the numbers are
+/// The date and time at the beginning, and the rest of the text. Whether the numbers are
 /// possible is left to jiff, which also reads ISO 8601 forms that RFC 3339 does not have.
 fn date_time(text: &str) -> Option<(DateTime, &str)> {
     let shape = "0000-00-00T00:00:00";

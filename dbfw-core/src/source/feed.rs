@@ -1,4 +1,4 @@
-//! The value of a `feed` source: where the list is, and what of it to take.
+//! The value of a `feed` source: location of the document, and selector of its part.
 //!
 //! `<https URL or absolute path>[#<selector>]`. The selector is the fragment of the URL, so it
 //! is never sent; as in any fragment, `%20` stands for a space.

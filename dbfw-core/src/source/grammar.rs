@@ -154,60 +154,18 @@ pub(super) fn is_tag(value: &str) -> bool {
 
 /// The error for an empty value.
 pub(super) fn empty(kind: SourceType) -> ParseError {
-    ParseError::new(format!("{kind}: the value is empty"), empty_fix(kind))
-}
-
-/// The error for a value with white space around it, or control characters in it.
-pub(super) fn untidy(kind: SourceType, value: &str) -> ParseError {
-    let message = format!(
-        "{kind}: {:?} has white space around it or control characters in it",
-        excerpt(value)
-    );
-    ParseError::new(message, "remove them")
-}
-
-/// The error for a value that nothing of its type can have.
-pub(super) fn impossible(kind: SourceType, value: &str) -> ParseError {
-    let message = format!("{kind}: {:?} is not {}", excerpt(value), article(kind));
-    ParseError::new(message, value_fix(kind))
-}
-
-/// The kind of thing that a value of the type is.
-fn article(kind: SourceType) -> &'static str {
-    match kind {
+    let value = match kind {
         SourceType::IpAddr => "an address, a CIDR or a range",
-        SourceType::Droplet => "a droplet's id",
-        SourceType::Tag => "a tag",
-        SourceType::K8s | SourceType::App | SourceType::Vpc => "an id",
-        SourceType::Feed => "the address of a list",
+        SourceType::Droplet => "the droplet's id",
+        SourceType::K8s => "the cluster's id",
+        SourceType::Tag => "the tag's name",
+        SourceType::App => "the app's id",
+        SourceType::Vpc => "the VPC network's id",
+        SourceType::Feed => "an https URL or an absolute path",
         SourceType::Dns => "a host name",
-    }
-}
-
-fn value_fix(kind: SourceType) -> &'static str {
-    match kind {
-        SourceType::IpAddr => "write an address, a CIDR or a range",
-        SourceType::Droplet => "write the number, as in droplet:3164494",
-        SourceType::Tag => "use at most 255 letters, digits, ':', '_' and '-'",
-        SourceType::K8s | SourceType::App | SourceType::Vpc => {
-            "use at most 64 letters, digits and '-'"
-        }
-        SourceType::Feed => "write an https URL or an absolute path",
-        SourceType::Dns => "write a host name",
-    }
-}
-
-fn empty_fix(kind: SourceType) -> &'static str {
-    match kind {
-        SourceType::IpAddr => "write an address, a CIDR or a range after ip_addr:",
-        SourceType::Droplet => "write the droplet's id after droplet:",
-        SourceType::K8s => "write the cluster's id after k8s:",
-        SourceType::Tag => "write the tag's name after tag:",
-        SourceType::App => "write the app's id after app:",
-        SourceType::Vpc => "write the VPC network's id after vpc:",
-        SourceType::Feed => "write an https URL or an absolute path after feed:",
-        SourceType::Dns => "write a host name after dns:",
-    }
+    };
+    let message = format!("{kind}: the value is empty");
+    ParseError::new(message, format!("write {value} after {kind}:"))
 }
 
 #[cfg(test)]

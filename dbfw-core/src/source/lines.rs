@@ -1,63 +1,36 @@
-//! The lines of a list as people and their programs write them.
+//! Lines, comments and encodings of lists.
 
 use std::borrow::Cow;
+
+use super::error::ParseError;
 
 /// Bytes at the beginning of a text that tell its encoding.
 const LOOKED_AT: usize = 4096;
 
 const UTF8_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// An encoding in which no list is read. Its text looks like UTF-8 with NUL characters, or like
-/// nothing at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ForeignEncoding {
-    /// UTF-16 that says so at its beginning.
-    Utf16,
-    /// UTF-16 with the low byte first, which does not say so.
-    Utf16Le,
-    /// UTF-16 with the high byte first, which does not say so.
-    Utf16Be,
-    /// UTF-32.
-    Utf32,
-}
-
-impl ForeignEncoding {
-    /// The encoding of a text; `None` if it may be UTF-8.
-    pub fn of(text: &[u8]) -> Option<Self> {
-        match text {
-            [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => return Some(Self::Utf32),
-            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Some(Self::Utf16),
-            _ => {}
-        }
-        // The digits and dots of addresses have a high byte of zero.
-        let (pairs, _) = text[..text.len().min(LOOKED_AT)].as_chunks::<2>();
-        let first = pairs.iter().filter(|pair| pair[0] == 0).count();
-        let second = pairs.iter().filter(|pair| pair[1] == 0).count();
-        let most = |zeros: usize, others: usize| zeros * 3 >= pairs.len() && others * 20 <= zeros;
-        match (first, second) {
-            (0, 0) => None,
-            _ if most(second, first) => Some(Self::Utf16Le),
-            _ if most(first, second) => Some(Self::Utf16Be),
-            _ => None,
-        }
+/// The error for a text in an encoding that no list is read in, if it is in one: it would look
+/// like UTF-8 with NUL characters, or like nothing at all.
+pub fn foreign_encoding(text: &[u8]) -> Option<ParseError> {
+    let error = |encoding: &str, iconv: &str| {
+        let fix = format!("save it as UTF-8 (on a command line: iconv -f {iconv} -t UTF-8)");
+        Some(ParseError::new(format!("is {encoding}, not UTF-8"), fix))
+    };
+    match text {
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => return error("UTF-32", "UTF-32"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return error("UTF-16", "UTF-16"),
+        _ => {}
     }
-
-    /// The trouble with it.
-    pub const fn message(self) -> &'static str {
-        match self {
-            Self::Utf16 | Self::Utf16Le | Self::Utf16Be => "is UTF-16, not UTF-8",
-            Self::Utf32 => "is UTF-32, not UTF-8",
-        }
-    }
-
-    /// The way out.
-    pub const fn fix(self) -> &'static str {
-        match self {
-            Self::Utf16 => "save it as UTF-8 (on a command line: iconv -f UTF-16 -t UTF-8)",
-            Self::Utf16Le => "save it as UTF-8 (on a command line: iconv -f UTF-16LE -t UTF-8)",
-            Self::Utf16Be => "save it as UTF-8 (on a command line: iconv -f UTF-16BE -t UTF-8)",
-            Self::Utf32 => "save it as UTF-8 (on a command line: iconv -f UTF-32 -t UTF-8)",
-        }
+    // Without a byte order mark: the digits and dots of addresses have a high byte of zero.
+    let (pairs, _) = text[..text.len().min(LOOKED_AT)].as_chunks::<2>();
+    let first = pairs.iter().filter(|pair| pair[0] == 0).count();
+    let second = pairs.iter().filter(|pair| pair[1] == 0).count();
+    let most = |zeros: usize, others: usize| zeros * 3 >= pairs.len() && others * 20 <= zeros;
+    match (first, second) {
+        (0, 0) => None,
+        _ if most(second, first) => error("UTF-16", "UTF-16LE"),
+        _ if most(first, second) => error("UTF-16", "UTF-16BE"),
+        _ => None,
     }
 }
 
@@ -125,16 +98,21 @@ mod tests {
             (format!("\u{feff}{list}").into_bytes(), None),
             (b"# B\xfcro\n192.0.2.1\n".to_vec(), None),
             (b"192.0.2.1\0\n192.0.2.2\n".to_vec(), None),
-            (encoded(list, le), Some(ForeignEncoding::Utf16Le)),
-            (encoded(list, be), Some(ForeignEncoding::Utf16Be)),
-            (encoded("\u{4e1c}\u{4eac}\u{304b}\n192.0.2.1", le), Some(ForeignEncoding::Utf16Le)),
-            (encoded(&format!("\u{feff}{list}"), le), Some(ForeignEncoding::Utf16)),
-            (encoded(&format!("\u{feff}{list}"), be), Some(ForeignEncoding::Utf16)),
-            (vec![0xff, 0xfe], Some(ForeignEncoding::Utf16)),
-            (vec![0xff, 0xfe, 0, 0, b'1', 0, 0, 0], Some(ForeignEncoding::Utf32)),
-            (vec![0, 0, 0xfe, 0xff, 0, 0, 0, b'1'], Some(ForeignEncoding::Utf32)),
+            (encoded(list, le), Some("UTF-16LE")),
+            (encoded(list, be), Some("UTF-16BE")),
+            (encoded("\u{4e1c}\u{4eac}\u{304b}\n192.0.2.1", le), Some("UTF-16LE")),
+            (encoded(&format!("\u{feff}{list}"), le), Some("UTF-16")),
+            (encoded(&format!("\u{feff}{list}"), be), Some("UTF-16")),
+            (vec![0xff, 0xfe], Some("UTF-16")),
+            (vec![0xff, 0xfe, 0, 0, b'1', 0, 0, 0], Some("UTF-32")),
+            (vec![0, 0, 0xfe, 0xff, 0, 0, 0, b'1'], Some("UTF-32")),
         ] {
-            assert_eq!(ForeignEncoding::of(&text), encoding, "{text:?}");
+            let error = foreign_encoding(&text);
+            assert_eq!(error.is_some(), encoding.is_some(), "{text:?}");
+            if let (Some(error), Some(encoding)) = (error, encoding) {
+                assert_eq!(error.to_string(), format!("is {}, not UTF-8", &encoding[..6]));
+                assert!(error.fix().contains(&format!("-f {encoding} ")), "{error:?}");
+            }
         }
     }
 

@@ -55,14 +55,7 @@ impl Mistake {
             Self::Port => ": a source may connect from any port",
             Self::Zone => ": a source is trusted on every interface",
             Self::LeadingZeros => " if the numbers are decimal",
-            Self::Brackets
-            | Self::Quotes
-            | Self::Netmask
-            | Self::Wildcard
-            | Self::Shortened
-            | Self::LastNumber
-            | Self::Networks
-            | Self::Dash => "",
+            _ => "",
         }
     }
 }

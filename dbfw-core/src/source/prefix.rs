@@ -1,4 +1,4 @@
-//! Prefixes in the one form the rest of dbfw uses, and ranges as prefixes.
+//! [`Prefix`]: a block of addresses in canonical form, and ranges as prefixes.
 
 use std::{
     fmt, iter,

@@ -9,6 +9,15 @@ use super::prefix::Prefix;
 
 /// A sorted map from prefixes to values. A search takes one bisection, and then a step for each
 /// prefix near the address that does not hold it.
+///
+/// ```
+/// use dbfw_core::source::{Prefix, PrefixMap};
+///
+/// let [wide, narrow] = ["10.0.0.0/8", "10.1.0.0/16"].map(|text| text.parse().unwrap());
+/// let map: PrefixMap<&str> = [(wide, "all"), (narrow, "office")].into_iter().collect();
+/// assert_eq!(map.longest("10.1.2.3".parse().unwrap()), Some((narrow, &"office")));
+/// assert_eq!(map.longest("11.0.0.1".parse().unwrap()), None);
+/// ```
 #[derive(Clone, Debug)]
 pub struct PrefixMap<T> {
     /// Sorted by prefix, hence every node after its parent and before its next sibling.

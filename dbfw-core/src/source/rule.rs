@@ -1,4 +1,4 @@
-//! Rules: what is trusted, with its origin and its prefixes.
+//! [`Rule`]: a trusted source with its origin and its prefixes.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -23,7 +23,7 @@ pub enum Origin {
     Local,
 }
 
-/// A trusted source with the prefixes it resolved to, or what stands for several. Cheap to clone.
+/// A trusted source, or several that count as one, with the prefixes it stands for. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// The kind of rule.
@@ -34,12 +34,12 @@ pub struct Rule {
     pub prefixes: Arc<[Prefix]>,
 }
 
-/// The kind of a [`Rule`]. As text it is like a source, `type:value`; nothing is read from it.
+/// The kind of a [`Rule`]. As text it looks like a source, `type:value`, and is for display only.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RuleKind {
     /// One trusted source, as somebody wrote it.
     Source(Arc<TrustedSource>),
-    /// Every line of a long list that is no more than an address.
+    /// All lines of a long list that are bare addresses, as one rule.
     PlainLines,
     /// Everybody: the provider's list is empty, and `on_empty` is `open`.
     Everybody,
@@ -124,7 +124,7 @@ impl RuleKind {
         }
     }
 
-    /// The moment from which on it is trusted no more.
+    /// The time from which on it is trusted no more.
     pub fn expires_at(&self) -> Option<Timestamp> {
         match self {
             Self::Source(source) => source.expires_at,

@@ -1,4 +1,4 @@
-//! Trusted sources: what is written, checked, with what it says.
+//! [`TrustedSource`]: a checked source with its parsed value, description and expiry.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     dns_name::check_name,
-    error::ParseError,
+    error::{ParseError, excerpt},
     feed::FeedValue,
     grammar::{self, GrammarError, SourceType, is_id, is_tag, no_type},
     parse::parse_prefixes,
     prefix::Prefix,
 };
 
-/// A trusted source: who may connect, and until when.
+/// A trusted source: the addresses that may connect, by type and value, and an expiry.
 ///
 /// ```
 /// use dbfw_core::source::TrustedSource;
@@ -29,7 +29,7 @@ pub struct TrustedSource {
     key: SourceKey,
     /// For people.
     pub description: Option<String>,
-    /// From this moment on it is trusted no more.
+    /// The time from which on it is trusted no more.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -57,7 +57,7 @@ enum Parsed {
     Text,
 }
 
-/// A trusted source as files have it: nothing of it is checked.
+/// A trusted source as files have it, unchecked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     /// The type of the source, which tells what `value` names.
@@ -68,31 +68,37 @@ pub struct Written {
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// From this moment on it is trusted no more.
+    /// The time from which on it is trusted no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }
 
 impl SourceKey {
-    /// The key of a value as somebody wrote it. Whether there is such a thing is for the provider
-    /// to say.
+    /// The key of a type and a value. Whether the thing exists is for the provider to say.
     ///
     /// # Errors
-    /// The value is none that its type takes.
+    /// The type does not take such a value.
     pub fn new(kind: SourceType, value: &str) -> Result<Self, GrammarError> {
         if value.is_empty() {
             return Err(grammar::empty(kind).into());
         }
         if value.trim() != value || value.chars().any(char::is_control) {
-            return Err(grammar::untidy(kind, value).into());
+            let message = format!(
+                "{kind}: {:?} has white space around it or control characters in it",
+                excerpt(value)
+            );
+            return Err(ParseError::new(message, "remove them").into());
         }
-        let impossible = || grammar::impossible(kind, value);
-        let text = |possible: bool| possible.then_some(Parsed::Text).ok_or_else(impossible);
+        let impossible = |article: &str, fix: &str| {
+            ParseError::new(format!("{kind}: {:?} is not {article}", excerpt(value)), fix)
+        };
         let parsed = match kind {
             SourceType::IpAddr => {
                 Parsed::Prefixes(parse_prefixes(value).map_err(GrammarError::Address)?.into())
             }
-            SourceType::Droplet => Parsed::Droplet(droplet_id(value).ok_or_else(impossible)?),
+            SourceType::Droplet => Parsed::Droplet(droplet_id(value).ok_or_else(|| {
+                impossible("a droplet's id", "write the number, as in droplet:3164494")
+            })?),
             SourceType::Feed => {
                 let feed: FeedValue =
                     value.parse().map_err(|error: ParseError| error.within(kind))?;
@@ -102,8 +108,15 @@ impl SourceKey {
                 check_name(value).map_err(|error| error.within(kind))?;
                 Parsed::Text
             }
-            SourceType::Tag => text(is_tag(value))?,
-            SourceType::K8s | SourceType::App | SourceType::Vpc => text(is_id(value))?,
+            SourceType::Tag if is_tag(value) => Parsed::Text,
+            SourceType::Tag => {
+                let fix = "use at most 255 letters, digits, ':', '_' and '-'";
+                return Err(impossible("a tag", fix).into());
+            }
+            SourceType::K8s | SourceType::App | SourceType::Vpc if is_id(value) => Parsed::Text,
+            SourceType::K8s | SourceType::App | SourceType::Vpc => {
+                return Err(impossible("an id", "use at most 64 letters, digits and '-'").into());
+            }
         };
         Ok(Self { kind, value: value.into(), parsed })
     }
@@ -153,7 +166,7 @@ impl From<Prefix> for SourceKey {
     }
 }
 
-/// A number as DigitalOcean counts droplets: the same one is never written in two ways.
+/// A droplet's number, which has one spelling alone.
 fn droplet_id(value: &str) -> Option<u64> {
     let plain = value.bytes().all(|byte| byte.is_ascii_digit()) && !value.starts_with('0');
     plain.then(|| value.parse().ok()).flatten()
@@ -163,7 +176,7 @@ impl TrustedSource {
     /// A source of this type, without description and expiry.
     ///
     /// # Errors
-    /// The value is none that the type takes.
+    /// The type does not take such a value.
     pub fn new(kind: SourceType, value: &str) -> Result<Self, GrammarError> {
         SourceKey::new(kind, value).map(Self::from)
     }

@@ -17,12 +17,12 @@ use super::{
     report::{Place, Report},
     text::{nearest, quoted, shortened},
 };
-use crate::source::lines::ForeignEncoding;
+use crate::source::lines::foreign_encoding;
 
 /// The text of a file; `None` with a problem if it is none.
 pub fn utf8<'c>(file: &Path, content: &'c [u8], report: &mut Report) -> Option<&'c str> {
-    if let Some(encoding) = ForeignEncoding::of(content) {
-        report.problem(&Place::file(file), encoding.message(), encoding.fix());
+    if let Some(error) = foreign_encoding(content) {
+        report.problem(&Place::file(file), error.to_string(), error.fix());
         return None;
     }
     match str::from_utf8(content) {

@@ -7,7 +7,7 @@ mod tests;
 
 use dbfw_core::source::{
     Prefix, PrefixError, Selector,
-    lines::{ForeignEncoding, lines, split_comment},
+    lines::{foreign_encoding, lines, split_comment},
     parse_prefixes,
 };
 use serde_json::Value;
@@ -20,11 +20,11 @@ use crate::list::{MAX_ENTRIES, MAX_LINE};
 /// The errors are words: where in the document, what is wrong there and what to do.
 pub(super) fn select(body: &[u8], selectors: &[Selector]) -> Vec<Result<Vec<Prefix>, String>> {
     let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
-    let encoding = ForeignEncoding::of(body);
+    let encoding = foreign_encoding(body);
     let mut document = None;
     let mut one = |selector: &Selector| {
-        if let Some(encoding) = encoding {
-            return Err(format!("{}: {UNUSED}", encoding.message()));
+        if let Some(error) = &encoding {
+            return Err(format!("{error}: {UNUSED}"));
         }
         if is_markup(body) {
             return Err("is a page of HTML or XML, not a list: something else answers there, a \
