@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// Where administration programs live; an ordinary user's PATH often lacks these.
+/// Directories of administration programs, which an ordinary user's PATH often lacks.
 const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
 /// The workspace's root directory.

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 struct Options {
     /// Variables for the tests.
     variables: Vec<(&'static str, String)>,
-    /// What came after `--`.
+    /// The arguments after `--`.
     passed: Vec<String>,
 }
 

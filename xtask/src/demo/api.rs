@@ -116,7 +116,7 @@ impl Api {
     }
 }
 
-/// Where it takes commands.
+/// The address at which it takes commands.
 pub(super) fn pipe(site: &Site) -> PathBuf {
     site.path(PIPE)
 }

@@ -17,7 +17,7 @@ use super::{
 /// Longer than a round of the provider takes on a busy machine, with several failures behind.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long the API is down: several rounds.
+/// Time for which the API is down: several rounds.
 const OUTAGE: Duration = Duration::from_secs(4);
 
 /// The delays of the second act, each from before the account was changed.
@@ -27,7 +27,7 @@ pub(super) struct Delays {
     pub(super) tagged: Duration,
     /// To the sending of the first query that was not answered, see `Cut`.
     pub(super) untagged: Duration,
-    /// How long the API was down.
+    /// Time for which the API was down.
     pub(super) outage: Duration,
     /// From before it came back to the start of the first try that was answered, of a droplet
     /// that got the tag meanwhile.

@@ -38,7 +38,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// What `ip netns` calls it.
+    /// Its name for `ip netns`.
     pub(super) fn namespace(&self) -> String {
         format!("dbfw-demo-{}", self.name)
     }

@@ -1,4 +1,4 @@
-//! How long a change of the list takes to reach the packets, seen by a client alone: by what
+//! Time for a change of the list to reach the packets, seen by a client alone: by what
 //! PostgreSQL answers and what it does not.
 
 use std::{
@@ -17,10 +17,10 @@ use anyhow::{Context, Result, bail};
 
 use super::{hosts::Host, signals};
 
-/// How often the client sends a query.
+/// Interval of the client's queries.
 const BEAT: Duration = Duration::from_millis(1);
 
-/// How often a client tries to connect, and how long it waits for the answer.
+/// Interval of a client's attempts to connect, and its timeout.
 pub(super) const TRY: Duration = Duration::from_millis(2);
 
 /// Longer than any answer takes on a busy machine.

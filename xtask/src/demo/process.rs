@@ -14,7 +14,7 @@ use nix::{
 };
 use serde_json::{Value, json};
 
-/// How long a process may take to end when asked, and then when killed. PostgreSQL gives its
+/// Time for a process to end when asked, and then when killed. PostgreSQL gives its
 /// own children five seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -28,7 +28,7 @@ pub(super) struct Built {
     pub(super) api: PathBuf,
 }
 
-/// Where the programs are that are not in everybody's PATH.
+/// Directories of programs that are not in everybody's PATH.
 #[derive(Debug)]
 pub(super) struct Programs {
     pub(super) dbfw: PathBuf,
@@ -54,7 +54,7 @@ impl Programs {
     }
 }
 
-/// What a command did.
+/// The result of a command.
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) status: ExitStatus,

@@ -1,4 +1,4 @@
-//! What the demo prints. Every line can fail: a reader that goes away ends the demo in
+//! The output of the demo. Every line can fail: a reader that goes away ends the demo in
 //! order.
 
 use std::{
@@ -36,7 +36,7 @@ pub(super) fn typed(host: &str, text: &str) -> Result<()> {
     indented(3, &format!("{host}# {text}"))
 }
 
-/// What a command printed, or what is in a file.
+/// The output of a command, or the content of a file.
 pub(super) fn output(text: &str) -> Result<()> {
     indented(7, text)?;
     line("")

@@ -156,7 +156,7 @@ pub(super) fn status(site: &Site, programs: &Programs) -> Result<Value> {
     json(site, programs, "status")
 }
 
-/// What a `dbfw` command tells programs; null while there is nothing to tell.
+/// The JSON output of a `dbfw` command; null while there is none.
 pub(super) fn json(site: &Site, programs: &Programs, command: &str) -> Result<Value> {
     let done = dbfw(site, programs, &[command, "--output", "json"])?;
     Ok(serde_json::from_str(&done.stdout).unwrap_or_default())
@@ -192,7 +192,7 @@ pub(super) fn last_words(site: &Site) -> String {
     text
 }
 
-/// How to look around in a demo that was left standing.
+/// Instructions for looking around in a demo that was left standing.
 pub(super) fn guide(site: &Site, programs: &Programs) -> String {
     let config = site.path("dbfw.toml");
     let dbfw = format!(

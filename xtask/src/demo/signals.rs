@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-/// How often a wait looks again.
+/// Interval at which a wait looks again.
 const PERIOD: Duration = Duration::from_millis(5);
 
 static CAUGHT: AtomicI32 = AtomicI32::new(0);

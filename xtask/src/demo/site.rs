@@ -18,13 +18,13 @@ use serde_json::{Value, json};
 
 use super::{hosts, process::Process};
 
-/// Where the agent of the demo pins.
+/// Pin directory of the demo's agent.
 pub(super) const PINS: &str = "/sys/fs/bpf/dbfw-demo";
 
 /// Says what a run made. Locked while it runs.
 const RECORD: &str = "/run/dbfw-demo.json";
 
-/// What a run made.
+/// The things that a run made.
 #[derive(Debug)]
 pub(super) struct Site {
     /// Holds the lock.

@@ -1,4 +1,4 @@
-//! What the demo shows, step by step, and what each step must show: the first act, and the
+//! The steps of the demo, and what each must show: the first act, and the
 //! way through both.
 
 use std::{

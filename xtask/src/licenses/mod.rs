@@ -77,7 +77,7 @@ impl Package {
     }
 }
 
-/// What cargo knows of the packages built for this host.
+/// The packages built for this host, by `cargo metadata`.
 fn metadata() -> Result<Value> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = cmd::read(Command::new(rustc).arg("-vV"))?;

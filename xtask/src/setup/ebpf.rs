@@ -207,7 +207,7 @@ fn build_for(host: &Host, toolchain: &str) -> Result<bool> {
     Ok(false)
 }
 
-/// Where an LLVM with its headers is; on Debian it is installed first.
+/// The directory of an LLVM with its headers; on Debian it is installed first.
 fn provide_llvm(host: &Host, major: u32) -> Result<Option<PathBuf>> {
     if let Some(manager) = host.manager.filter(|_| host.is_debian()) {
         let package = format!("llvm-{major}-dev");
@@ -243,7 +243,7 @@ fn build_linker(llvm: u32, prefix: &Path) -> Result<()> {
     )
 }
 
-/// Where `cargo install` puts programs.
+/// The directory in which `cargo install` puts programs.
 fn cargo_bin() -> PathBuf {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from).unwrap_or_else(|| {
         PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cargo")

@@ -24,7 +24,7 @@ pub(super) enum Manager {
 /// The machine setup runs on.
 #[derive(Debug)]
 pub(super) struct Host {
-    /// What the distribution calls itself.
+    /// The distribution's own name.
     pub(super) name: String,
     /// Its `ID` in os-release.
     pub(super) id: String,

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     complain(&host, &missing)
 }
 
-/// What `cargo xtask vm` needs besides.
+/// Installs what `cargo xtask vm` needs besides.
 pub(crate) fn ensure_vm() -> Result<()> {
     let host = Host::detect();
     println!("setup: {}", host.name);
@@ -50,8 +50,8 @@ fn complain(host: &Host, missing: &[String]) -> Result<()> {
     bail!("setup cannot install the above on {}: install it and run this again", host.name)
 }
 
-/// What `cargo xtask bench` measures dbfw beside. What cannot be had is only said: the bench
-/// shows it as no result.
+/// Installs what `cargo xtask bench` measures dbfw beside. What cannot be installed is only
+/// printed: the bench shows it as no result.
 pub(crate) fn ensure_peers() {
     match tools::ensure_peers(&Host::detect()) {
         Ok(missing) => missing.iter().for_each(|line| println!("missing  {line}")),

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::cmd;
 
-/// What the packages that are named support.
+/// The oldest Python that the named packages support.
 const PYTHON: (u32, u32) = (3, 10);
 
 /// The environment; the tests look for it there.

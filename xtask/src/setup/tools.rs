@@ -47,7 +47,7 @@ const TOOLS: [Tool; 12] = [
     tool("pgbench", "postgresql", "postgresql-contrib", "postgresql"),
 ];
 
-/// What boots virtual machines. They are made of Debian's packages, so only a Debian needs them;
+/// Tools that boot virtual machines. They are made of Debian's packages, so only a Debian needs them;
 /// the names for the others are only said.
 const MACHINES: [Tool; 7] = [
     tool("qemu-system-x86_64", "qemu-system-x86", "qemu-system-x86", "qemu-system-x86"),
@@ -62,7 +62,7 @@ const MACHINES: [Tool; 7] = [
 /// The keys of Debian's archive.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// What dbfw is measured beside.
+/// Tools that dbfw is measured beside.
 const PEERS: [Tool; 3] = [
     tool("ipset", "ipset", "ipset", "ipset"),
     tool("iptables-legacy", "iptables", "iptables-legacy", "iptables"),
@@ -129,7 +129,7 @@ fn packages(host: &Host, manager: Manager, tool: &Tool) -> Vec<&'static str> {
     }
 }
 
-/// Where a program is. Debian keeps PostgreSQL's out of PATH, one directory a version.
+/// The path of a program. Debian keeps PostgreSQL's out of PATH, one directory a version.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     cmd::find_program(program).or_else(|| {
         let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;

@@ -21,7 +21,7 @@ const SUITES: [&str; 4] = ["bookworm", "bookworm-backports", "trixie", "trixie-b
 /// The same of the archive of security updates.
 const SECURITY_SUITES: [&str; 2] = ["bookworm-security", "trixie-security"];
 
-/// How old the lists may be: kernels come out every few weeks.
+/// Oldest age of the lists: kernels come out every few weeks.
 const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Debian's packages.
@@ -68,7 +68,7 @@ impl Archive {
         Ok(names.lines().map(str::to_owned).collect())
     }
 
-    /// What a package depends on, by name.
+    /// The packages that a package depends on, by name.
     pub(super) fn dependencies(&self, package: &str) -> Result<Vec<String>> {
         let arguments = ["depends", "--no-recommends", "--no-suggests", package];
         let text = cmd::read(self.apt("apt-cache").args(arguments))?;
@@ -135,7 +135,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Where this machine's apt takes Debian from, and Debian's security updates.
+/// The mirrors from which this machine's apt takes Debian and its security updates.
 fn mirrors() -> Result<(String, Option<String>)> {
     let mut found = own_mirrors()?;
     if found.0.is_none() {

@@ -9,7 +9,7 @@ use crate::cmd;
 
 const FILE: &str = "tests/vm/checks.txt";
 
-/// How the names of checks begin that are the kernel tests of a theme.
+/// Prefix of the names of checks that are the kernel tests of a theme.
 pub(super) const KERNEL_TESTS: &str = "it-";
 
 /// Which machines run a check.
@@ -138,11 +138,11 @@ impl Checks {
 pub(super) struct CheckReport {
     pub(super) name: String,
     pub(super) seconds: u64,
-    /// What it said, if it failed.
+    /// Its message, if it failed.
     pub(super) failure: Option<String>,
 }
 
-/// What a machine reported.
+/// The reports of a machine.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     /// The version of its kernel.
@@ -177,7 +177,7 @@ impl Reports {
     }
 }
 
-/// How a machine stood.
+/// The result of a machine.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
     pub(super) passed: usize,

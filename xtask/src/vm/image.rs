@@ -1,4 +1,4 @@
-//! What a machine boots: cpio archives behind each other, which the kernel unpacks over each
+//! The image a machine boots: cpio archives behind each other, which the kernel unpacks over each
 //! other. A small Debian, the kernel's modules, and what is under test.
 
 use std::{
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use super::archive::Archive;
 use crate::cmd;
 
-/// What the checks run, beyond what every Debian has.
+/// Packages that the checks need, beyond those of every Debian.
 const PACKAGES: [&str; 10] = [
     "bpftool",
     "curl",
@@ -28,7 +28,7 @@ const PACKAGES: [&str; 10] = [
     "wireguard-tools",
 ];
 
-/// What no check reads.
+/// Files that no check reads.
 const LEFT_OUT: [&str; 6] = [
     "/usr/share/doc/*",
     "/usr/share/info/*",
@@ -38,7 +38,7 @@ const LEFT_OUT: [&str; 6] = [
     "/usr/lib/x86_64-linux-gnu/gconv/*",
 ];
 
-/// What only the installation needs.
+/// Files that only the installation needs.
 const USED_UP: &str =
     "var/lib/apt/lists/* var/cache/apt/* usr/share/perl usr/lib/x86_64-linux-gnu/perl";
 
@@ -107,7 +107,7 @@ pub(super) fn pack(tree: &Path, part: &str, archive: &Path) -> Result<()> {
     fs::rename(&fresh, archive).with_context(|| format!("cannot write {}", archive.display()))
 }
 
-/// What is under test, and what tests it: files that lie over the small Debian.
+/// The files under test and those of the tests, which lie over the small Debian.
 #[derive(Debug)]
 pub(super) struct Payload {
     tree: PathBuf,

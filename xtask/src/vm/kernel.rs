@@ -15,7 +15,7 @@ use crate::cmd;
 /// Built for virtual machines: small, and with every module that the checks need.
 const FLAVOUR: &str = "-cloud-amd64";
 
-/// What the checks need of a kernel's modules.
+/// The kernel modules that the checks need.
 const KEPT: [&str; 9] = [
     "arch",
     "crypto",

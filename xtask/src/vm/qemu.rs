@@ -13,10 +13,10 @@ use anyhow::{Context, Result};
 
 use super::checks::Reports;
 
-/// How long a machine may be silent on both its serial ports. A check may take five minutes.
+/// Longest silence of a machine on both its serial ports. A check may take five minutes.
 const SILENCE: Duration = Duration::from_secs(600);
 
-/// How often it is listened to.
+/// Interval at which its ports are read.
 const TICK: Duration = Duration::from_millis(200);
 
 /// Networks that join a NIC of the database host and one of the others'.
@@ -26,7 +26,7 @@ const NETWORKS: [u8; 2] = [0, 1];
 /// virtualise.
 #[derive(Debug)]
 pub(super) struct Machine<'m> {
-    /// Where its console and its reports are written.
+    /// The files of its console and its reports.
     pub(super) run: &'m Path,
     pub(super) kernel: &'m Path,
     pub(super) initrd: &'m Path,

@@ -16,7 +16,7 @@ const FILE: &str = "docs/kernels.md";
 /// A kernel's last full run, kept in `target/vm` so that one kernel can be run again alone.
 #[derive(Debug)]
 struct Column {
-    /// What the kernel says of itself.
+    /// The kernel's own version text.
     kernel: String,
     date: String,
     /// The commit dbfw was built from.

@@ -14,7 +14,7 @@ use crate::{
     vm::{archive::Archive, image},
 };
 
-/// What the system is made of, beyond what every Debian has.
+/// The packages of the system, beyond those of every Debian.
 const PACKAGES: [&str; 9] = [
     // Without authorities no provider is asked, not even one without TLS.
     "ca-certificates",
@@ -28,7 +28,7 @@ const PACKAGES: [&str; 9] = [
     "udev",
 ];
 
-/// What nobody reads there.
+/// Files that nobody reads there.
 const LEFT_OUT: [&str; 3] = ["/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*"];
 
 /// Services that are enabled: the last runs what the checks ask for.

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-/// How long a boot or a command may take. An emulated machine on a busy one is slow.
+/// Timeout of a boot or a command. An emulated machine on a busy one is slow.
 pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Between two tries of what is waited for.
@@ -26,20 +26,20 @@ pub(super) struct Hardware<'m> {
     pub(super) kernel: &'m Path,
     pub(super) initrd: &'m Path,
     pub(super) disk: &'m Path,
-    /// Where its console is written.
+    /// The file of its console.
     pub(super) console: &'m Path,
-    /// Where it asks for what to run.
+    /// The socket on which it asks for commands.
     pub(super) control: &'m Path,
     /// Its end of the network, and the other.
     pub(super) network: (&'m Path, &'m Path),
     pub(super) mac: [u8; 6],
 }
 
-/// What a command ended with.
+/// The end of a command.
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) code: i64,
-    /// What it printed, on standard output and standard error.
+    /// Its standard output and standard error.
     pub(super) output: String,
 }
 

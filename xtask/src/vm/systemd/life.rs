@@ -20,7 +20,7 @@ const DROP_IN: &str = "/etc/systemd/system/database.service.d/dbfw.conf";
 /// A bad configuration.
 const BAD: &str = "[[database]]\nname = \"orders\"\nports = [5432]\nmode = \"enforse\"\n";
 
-/// What only the machine's own processes know.
+/// Facts that only the machine's own processes know.
 const TOKEN: &str = "dop_v1_of_the_credential";
 
 /// A check: an error tells what does not hold.
@@ -325,7 +325,7 @@ impl Site {
     }
 }
 
-/// What members of the group may run, by docs/operations.md.
+/// Commands that members of the group may run, by docs/operations.md.
 fn readers() -> Vec<String> {
     let [address, _] = Client::Configured.addresses();
     let plain =
@@ -337,7 +337,7 @@ fn readers() -> Vec<String> {
         .collect()
 }
 
-/// What only root may.
+/// Commands that only root may run.
 const CHANGES: [&str; 4] = [
     "reload",
     "detach --yes",

@@ -28,7 +28,7 @@ use site::Site;
 /// The kernel it boots.
 const KERNEL: Series = Series::Named(6, 12);
 
-/// Where the sources lie in the machine; what is built there is built here.
+/// Path of the sources in the machine, where they are built too.
 const SOURCES: &str = "root/dbfw";
 
 /// Boots the machine and runs every check.

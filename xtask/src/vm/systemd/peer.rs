@@ -34,13 +34,13 @@ const MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 1];
 /// Between two clients. Each of the four has its turn every 32 ms, as well as timers go.
 const TICK: Duration = Duration::from_millis(8);
 
-/// How long a read or a write of the socket waits.
+/// Timeout of a read or a write of the socket.
 const WAIT: Duration = Duration::from_millis(1);
 
 /// Attempts of each address that a phase needs at least, so that it shows something.
 const ENOUGH: usize = 20;
 
-/// Where a phase began.
+/// The beginning of a phase.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Phase(usize);
 

@@ -23,7 +23,7 @@ pub(super) struct Site {
     /// The database's process and invocation since its drop-in was made.
     pub(super) database: String,
     peer: Peer,
-    /// What was seen.
+    /// The observation.
     log: File,
 }
 

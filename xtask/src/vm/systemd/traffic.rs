@@ -1,4 +1,4 @@
-//! Who tries to reach the machine, what each is owed, and what each got.
+//! Clients that try to reach the machine, the answers each should get, and those it got.
 
 use std::{
     collections::HashMap,
@@ -52,7 +52,7 @@ impl Client {
     }
 }
 
-/// What the database's port owes a client in a phase.
+/// The answer of the database's port that a client should get in a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Treatment {
     /// It is answered whenever the machine is up.
@@ -63,7 +63,7 @@ pub(super) enum Treatment {
     Either,
 }
 
-/// What the database's port owes each client in a phase.
+/// The answer that each client should get in a phase.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Expected {
     pub(super) configured: Treatment,
@@ -123,7 +123,7 @@ impl Expected {
     }
 }
 
-/// What came back for a SYN.
+/// The answer to a SYN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     Silence,
@@ -148,7 +148,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// How many there were.
+    /// Number of them.
     pub(super) fn len(&self) -> usize {
         self.attempts.len()
     }
@@ -159,7 +159,7 @@ impl Ledger {
         self.attempts.push(Attempt { address, database: Reply::Silence, control: Reply::Silence });
     }
 
-    /// What came back to an address and port, and from which port.
+    /// The answer to an address and port, and the port it came from.
     pub(super) fn answer(&mut self, address: IpAddr, port: u16, from: u16, reply: Reply) {
         let Some(attempt) = self.latest.get(&(address, port)).copied() else { return };
         let Some(attempt) = self.attempts.get_mut(attempt) else { return };
@@ -174,13 +174,13 @@ impl Ledger {
         }
     }
 
-    /// What every address saw in a range of attempts.
+    /// The answers that every address got in a range of attempts.
     pub(super) fn seen(&self, range: impl RangeBounds<usize>) -> Seen {
         Seen::of(&self.attempts[(range.start_bound().cloned(), range.end_bound().cloned())])
     }
 }
 
-/// What one address saw in a phase.
+/// The answers that one address got in a phase.
 #[derive(Debug)]
 struct SeenBy {
     address: IpAddr,
@@ -194,7 +194,7 @@ struct SeenBy {
     silence: usize,
 }
 
-/// What every address saw in a phase.
+/// The answers that every address got in a phase.
 #[derive(Debug)]
 pub(super) struct Seen(Vec<SeenBy>);
 
@@ -239,7 +239,7 @@ impl Seen {
         self.0.iter().find(|seen| seen.up < count).map(|seen| seen.address)
     }
 
-    /// What is against expectation.
+    /// The answers that should not have been.
     pub(super) fn faults(&self, expected: Expected) -> Vec<String> {
         let mut faults = Vec::new();
         for seen in &self.0 {
