@@ -1,8 +1,7 @@
 //! Counters of a provider's requests: written by its worker, read by metrics and status.
 
 use std::{
-    array,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -12,16 +11,7 @@ use crate::budget::{Left, RequestLimits};
 
 /// Counters and gauges of one provider. All start at 0.
 #[derive(Debug, Default)]
-pub struct Stats {
-    requests: AtomicU64,
-    failures: [AtomicU64; Cause::ALL.len()],
-    left_hour: AtomicU32,
-    left_minute: AtomicU32,
-    limit_hour: AtomicU32,
-    limit_minute: AtomicU32,
-    /// In milliseconds.
-    interval: AtomicU64,
-}
+pub struct Stats(Mutex<StatsSnapshot>);
 
 /// [`Stats`] at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,42 +35,34 @@ pub struct StatsSnapshot {
 impl Stats {
     /// A request was made.
     pub(crate) fn request(&self) {
-        self.requests.fetch_add(1, Relaxed);
+        self.lock().requests += 1;
     }
 
     /// Something that was asked for was not learned.
     pub(crate) fn failure(&self, cause: Cause) {
-        let known = Cause::ALL.iter().position(|known| *known == cause);
-        if let Some(count) = known.and_then(|index| self.failures.get(index)) {
-            count.fetch_add(1, Relaxed);
-        }
+        self.lock().failures[cause as usize] += 1;
     }
 
     /// Records the limits, and the requests that are left of them.
     pub(crate) fn budget(&self, limits: RequestLimits, left: Left) {
-        self.limit_hour.store(limits.per_hour, Relaxed);
-        self.limit_minute.store(limits.per_minute, Relaxed);
-        self.left_hour.store(left.hour, Relaxed);
-        self.left_minute.store(left.minute, Relaxed);
+        let mut stats = self.lock();
+        (stats.limit_hour, stats.limit_minute) = (limits.per_hour, limits.per_minute);
+        (stats.left_hour, stats.left_minute) = (left.hour, left.minute);
     }
 
     /// The interval that is planned between rounds.
     pub(crate) fn interval(&self, interval: Duration) {
         let milliseconds = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-        self.interval.store(milliseconds, Relaxed);
+        self.lock().interval = Duration::from_millis(milliseconds);
     }
 
-    /// All of it now. Each number is whole; they need not be of the very same moment.
+    /// All of it now.
     pub fn snapshot(&self) -> StatsSnapshot {
-        StatsSnapshot {
-            requests: self.requests.load(Relaxed),
-            failures: array::from_fn(|index| self.failures[index].load(Relaxed)),
-            left_hour: self.left_hour.load(Relaxed),
-            left_minute: self.left_minute.load(Relaxed),
-            limit_hour: self.limit_hour.load(Relaxed),
-            limit_minute: self.limit_minute.load(Relaxed),
-            interval: Duration::from_millis(self.interval.load(Relaxed)),
-        }
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, StatsSnapshot> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -98,7 +80,7 @@ mod tests {
             }
         }
         let failures = stats.snapshot().failures;
-        assert_eq!(failures, array::from_fn(|index| index as u64 + 1));
+        assert_eq!(failures, std::array::from_fn(|index| index as u64 + 1));
     }
 
     #[test]
