@@ -13,7 +13,7 @@ use dbfw_common::Family;
 use dbfw_provider::stats::StatsSnapshot;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text},
+    encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder, NoLabelSet, text},
     metrics::MetricType,
     registry::{Registry, Unit},
 };
@@ -155,15 +155,10 @@ impl Samples<'_> {
         self.family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)
     }
 
-    fn gauge(&mut self, values: &[&str], value: u64) -> fmt::Result {
+    fn gauge(&mut self, values: &[&str], value: impl EncodeGaugeValue) -> fmt::Result {
         if self.labels.is_empty() {
             return self.family.encode_gauge(&value);
         }
-        let labels = self.pairs(values);
-        self.family.encode_family(&labels)?.encode_gauge(&value)
-    }
-
-    fn seconds(&mut self, values: &[&str], value: f64) -> fmt::Result {
         let labels = self.pairs(values);
         self.family.encode_family(&labels)?.encode_gauge(&value)
     }

@@ -54,7 +54,7 @@ pub(super) const METRICS: &[Metric] = &[
         samples: |scrape, out| {
             scrape.sync.databases().try_for_each(|(name, sync)| {
                 let seconds = sync.last_success.map_or(0.0, |at| at.as_duration().as_secs_f64());
-                out.seconds(&[name], seconds)
+                out.gauge(&[name], seconds)
             })
         },
     },
@@ -96,7 +96,7 @@ pub(super) const METRICS: &[Metric] = &[
             scrape
                 .sources
                 .iter()
-                .try_for_each(|of| out.seconds(&[&of.database], of.oldest_age_seconds))
+                .try_for_each(|of| out.gauge(&[&of.database], of.oldest_age_seconds))
         },
     },
     Metric {
@@ -154,7 +154,7 @@ pub(super) const METRICS: &[Metric] = &[
             scrape
                 .providers
                 .iter()
-                .try_for_each(|of| out.seconds(&[&of.name], of.stats.interval.as_secs_f64()))
+                .try_for_each(|of| out.gauge(&[&of.name], of.stats.interval.as_secs_f64()))
         },
     },
     Metric {
@@ -190,6 +190,6 @@ fn by_window(
         WINDOWS
             .iter()
             .zip(values(&of.stats))
-            .try_for_each(|(window, requests)| out.gauge(&[&of.name, window], requests.into()))
+            .try_for_each(|(window, requests)| out.gauge(&[&of.name, window], requests))
     })
 }
