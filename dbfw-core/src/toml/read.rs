@@ -14,7 +14,8 @@ use toml::{
 };
 
 use super::{
-    report::{Place, Report},
+    problem::Place,
+    report::Report,
     text::{nearest, quoted, shortened},
 };
 use crate::source::lines::foreign_encoding;
@@ -291,6 +292,25 @@ impl<'d> Value<'d> {
         // In two steps: collecting into an Option would stop at the first problem.
         let list: Vec<_> = self.array(fix, report)?.map(|value| read(&value, report)).collect();
         list.into_iter().collect()
+    }
+
+    /// As [`Self::list`], where no element may be there twice.
+    pub fn distinct<T: Clone + PartialEq>(
+        &self,
+        fix: &str,
+        report: &mut Report,
+        read: impl Fn(&Value<'d>, &mut Report) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let mut seen = Vec::new();
+        self.list(fix, report, |value, report| {
+            let element = read(value, report)?;
+            if seen.contains(&element) {
+                report.problem(&value.place(), "is listed twice", "remove one");
+                return None;
+            }
+            seen.push(element.clone());
+            Some(element)
+        })
     }
 
     /// The table it must be.

@@ -33,29 +33,15 @@ pub(crate) fn read_digitalocean(
 }
 
 fn address_kinds(value: &Value<'_>, report: &mut Report) -> Option<AddressKinds> {
-    type Listed = fn(&mut AddressKinds) -> &mut bool;
-    const KINDS: [(&str, Listed); 3] = [
-        ("private", |kinds| &mut kinds.private),
-        ("public", |kinds| &mut kinds.public),
-        ("v6", |kinds| &mut kinds.v6),
-    ];
+    const WORDS: [(&str, &str); 3] = [("private", "private"), ("public", "public"), ("v6", "v6")];
 
-    let elements = value.array(ADDRESSES_FIX, report)?;
-    if elements.len() == 0 {
+    let kinds = value.distinct(ADDRESSES_FIX, report, |element, report| {
+        element.word(&WORDS, "a kind of address", report)
+    })?;
+    if kinds.is_empty() {
         report.problem(&value.place(), "lists no kind of address", ADDRESSES_FIX);
         return None;
     }
-    let mut kinds = AddressKinds { private: false, public: false, v6: false };
-    let mut good = true;
-    for element in elements {
-        let Some(listed) = element.word(&KINDS, "a kind of address", report) else {
-            good = false;
-            continue;
-        };
-        if std::mem::replace(listed(&mut kinds), true) {
-            report.problem(&element.place(), "is listed twice", "remove one");
-            good = false;
-        }
-    }
-    good.then_some(kinds)
+    let [private, public, v6] = WORDS.map(|(word, _)| kinds.contains(&word));
+    Some(AddressKinds { private, public, v6 })
 }

@@ -44,26 +44,13 @@ pub(crate) fn check_dns(config: &DnsConfig, report: &mut Report) {
 }
 
 fn servers(value: &Value<'_>, report: &mut Report) -> Option<Vec<SocketAddr>> {
-    let elements = value.array(SERVERS_FIX, report)?;
-    if elements.len() == 0 {
+    let servers = value.distinct(SERVERS_FIX, report, server)?;
+    if servers.is_empty() {
         let fix = "remove the key to ask the servers of /etc/resolv.conf";
         report.problem(&value.place(), "lists no server", fix);
         return None;
     }
-    let mut servers = Vec::new();
-    let mut good = true;
-    for element in elements {
-        match server(&element, report) {
-            Some(server) if servers.contains(&server) => {
-                let message = format!("{server} is listed twice");
-                report.problem(&element.place(), message, "remove one");
-                good = false;
-            }
-            Some(server) => servers.push(server),
-            None => good = false,
-        }
-    }
-    good.then_some(servers)
+    Some(servers)
 }
 
 fn server(value: &Value<'_>, report: &mut Report) -> Option<SocketAddr> {

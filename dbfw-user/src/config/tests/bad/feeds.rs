@@ -49,10 +49,7 @@ const DNS: &[(&str, &[&str])] = &[
             r#"servers[5]: must be a string, not an integer: write ["192.0.2.53"], or ["[2001:db8::53]:5353"] with a port"#,
         ],
     ),
-    (
-        r#"servers = ["192.0.2.53", "192.0.2.53:53"]"#,
-        &["servers[1]: 192.0.2.53:53 is listed twice: remove one"],
-    ),
+    (r#"servers = ["192.0.2.53", "192.0.2.53:53"]"#, &["servers[1]: is listed twice: remove one"]),
     (r#"timeout = "1ms""#, &[r#"timeout: "1ms" is not a possible timeout: use "100ms" to "5m""#]),
     (r#"grace = "2d""#, &[r#"grace: "2d" is not a possible grace: use "0s" to "24h""#]),
     (r#"min_ttl = "0s""#, &[r#"min_ttl: "0s" is not a possible TTL: use "100ms" to "24h""#]),
