@@ -9,9 +9,9 @@ mod text;
 
 pub use self::{
     duration::{DurationError, parse_duration, shown},
-    problem::{Problem, Problems},
+    problem::{Place, Problem, Problems},
     read::{Document, Table, Value, utf8},
-    report::{Place, Report},
+    report::Report,
     sources::read_sources,
     text::{is_digits, quoted, shortened},
 };

@@ -1,18 +1,38 @@
 //! Problems of a file: place, message and fix.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+
+/// Place in a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The file.
+    pub file: Arc<Path>,
+    /// The line, from 1; `None`: the whole file.
+    pub line: Option<usize>,
+    /// The key with its path, as in `database.orders.ports[0]`; empty: no key.
+    pub key: String,
+}
+
+impl Place {
+    /// A whole file.
+    pub fn file(file: &Path) -> Self {
+        Self { file: file.into(), line: None, key: String::new() }
+    }
+
+    /// A line of a file.
+    pub fn line(file: &Path, line: usize) -> Self {
+        Self { file: file.into(), line: Some(line), key: String::new() }
+    }
+}
 
 /// One thing wrong in a file. The order is the one they are shown in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Problem {
-    /// The file.
-    pub file: PathBuf,
-    /// The line, from 1; `None`: it concerns the whole file.
-    pub line: Option<usize>,
-    /// The key with its path, as in `database.orders.ports[0]`; empty: no key.
-    pub key: String,
+    /// Its place.
+    #[serde(flatten)]
+    pub place: Place,
     /// Message.
     pub message: String,
     /// Fix; empty: the message says it.
@@ -21,12 +41,13 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if let Some(line) = self.line {
+        let Place { file, line, key } = &self.place;
+        write!(f, "{}", file.display())?;
+        if let Some(line) = line {
             write!(f, ":{line}")?;
         }
-        if !self.key.is_empty() {
-            write!(f, ": {}", self.key)?;
+        if !key.is_empty() {
+            write!(f, ": {key}")?;
         }
         write!(f, ": {}", self.message)?;
         if !self.fix.is_empty() {

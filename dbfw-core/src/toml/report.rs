@@ -1,31 +1,8 @@
 //! Problems and warnings of a file, with their places.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, path::Path};
 
-use super::problem::{Problem, Problems};
-
-/// Place in a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The file.
-    pub file: Arc<Path>,
-    /// The line, from 1; `None`: the whole file.
-    pub line: Option<usize>,
-    /// The key with its path; empty: no key.
-    pub key: String,
-}
-
-impl Place {
-    /// A whole file.
-    pub fn file(file: &Path) -> Self {
-        Self { file: file.into(), line: None, key: String::new() }
-    }
-
-    /// A line of a file.
-    pub fn line(file: &Path, line: usize) -> Self {
-        Self { file: file.into(), line: Some(line), key: String::new() }
-    }
-}
+use super::problem::{Place, Problem, Problems};
 
 /// Problems and warnings kept; further ones are only counted, so that a file which is
 /// something else altogether does not fill the memory.
@@ -46,7 +23,8 @@ impl Report {
     /// Adds a problem found at `place`.
     pub fn problem(&mut self, place: &Place, message: impl Into<String>, fix: impl Into<String>) {
         if self.problems.len() < MAX_KEPT {
-            self.problems.push(entry(place, message.into(), fix.into()));
+            let (place, message, fix) = (place.clone(), message.into(), fix.into());
+            self.problems.push(Problem { place, message, fix });
         } else {
             self.more += 1;
         }
@@ -55,14 +33,16 @@ impl Report {
     /// Something at `place` is legal but probably not meant.
     pub fn warning(&mut self, place: &Place, message: impl Into<String>, fix: impl Into<String>) {
         if self.warnings.len() < MAX_KEPT {
-            self.warnings.push(entry(place, message.into(), fix.into()));
+            let (place, message, fix) = (place.clone(), message.into(), fix.into());
+            self.warnings.push(Problem { place, message, fix });
         }
     }
 
     /// Forgets the warnings about a setting, which a later file sets again.
     pub(super) fn reset(&mut self, key: &str) {
         let elements = format!("{key}[");
-        self.warnings.retain(|told| told.key != key && !told.key.starts_with(&elements));
+        self.warnings
+            .retain(|Problem { place, .. }| place.key != key && !place.key.starts_with(&elements));
     }
 
     /// Takes note of where a setting was set.
@@ -91,19 +71,12 @@ impl Report {
         }
         let mut problems = Problems::new(self.problems);
         if self.more > 0 {
-            let message = format!("{} more problems", self.more);
-            problems.0.push(entry(&Place::file(file), message, "fix these first".to_owned()));
+            problems.0.push(Problem {
+                place: Place::file(file),
+                message: format!("{} more problems", self.more),
+                fix: "fix these first".to_owned(),
+            });
         }
         Err(problems)
-    }
-}
-
-fn entry(place: &Place, message: String, fix: String) -> Problem {
-    Problem {
-        file: place.file.to_path_buf(),
-        line: place.line,
-        key: place.key.clone(),
-        message,
-        fix,
     }
 }

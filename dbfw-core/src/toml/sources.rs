@@ -3,8 +3,9 @@
 use toml::{de::DeValue, value::Datetime};
 
 use super::{
+    problem::Place,
     read::{Table, Value},
-    report::{Place, Report},
+    report::Report,
     text::quoted,
 };
 use crate::source::{Expiry, GrammarError, ParseError, SourceType, TrustedSource};

@@ -45,9 +45,9 @@ fn bad(context: &Context, problems: &[Problem]) -> anyhow::Result<Exit> {
 fn to_wire(problem: &Problem) -> ConfigProblem {
     let said = |text: &String| (!text.is_empty()).then(|| text.clone());
     ConfigProblem {
-        file: problem.file.display().to_string(),
-        line: problem.line,
-        key: said(&problem.key),
+        file: problem.place.file.display().to_string(),
+        line: problem.place.line,
+        key: said(&problem.place.key),
         message: problem.message.clone(),
         fix: said(&problem.fix),
     }

@@ -6,7 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dbfw_core::{answers::ListId, source::Location, toml::Problem};
+use dbfw_core::{
+    answers::ListId,
+    source::Location,
+    toml::{Place, Problem},
+};
 use dbfw_datapath::GROUP;
 use dbfw_provider::secret::TokenSource;
 use nix::unistd::{Group, geteuid};
@@ -47,9 +51,7 @@ pub fn unreadable(config: &Config) -> io::Result<Unreadable> {
             Ok(obstacles) if obstacles.is_empty() => continue,
             Ok(obstacles) => denied(path, purpose, rights, &obstacles),
             Err(error) => Problem {
-                file: path.to_owned(),
-                line: None,
-                key: String::new(),
+                place: Place::file(path),
                 message: format!("cannot find out whether the agent may read it: {error}"),
                 fix: "check the path and the file system".to_owned(),
             },
@@ -92,7 +94,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         };
         return vec![Finding::ok(CHECK, detail)];
     }
-    let told = |problem: &Problem| format!("{}: {}", problem.file.display(), problem.message);
+    let told = |problem: &Problem| format!("{}: {}", problem.place.file.display(), problem.message);
     let fail = found.configuration.iter().map(|p| Finding::fail(CHECK, told(p), p.fix.clone()));
     let warn = found.others.iter().map(|p| Finding::warn(CHECK, told(p), p.fix.clone()));
     fail.chain(warn).collect()
@@ -136,9 +138,7 @@ fn denied(path: &Path, purpose: Purpose, rights: Rights, obstacles: &[Obstacle])
     let fixes: Vec<String> =
         obstacles.iter().map(|obstacle| fix(obstacle, purpose, rights)).collect();
     Problem {
-        file: path.to_owned(),
-        line: None,
-        key: String::new(),
+        place: Place::file(path),
         message: format!(
             "the agent may not read it: it is root without the right to read other users' files{}, and \
              {}",
