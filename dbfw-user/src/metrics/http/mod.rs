@@ -141,10 +141,11 @@ fn router(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-type Response = (StatusCode, [(HeaderName, &'static str); 1], String);
+/// The response of a service that is not available now, with the reason.
+type Unavailable = (StatusCode, String);
 
-fn text(status: StatusCode, text: String) -> Response {
-    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text)
+fn unavailable(reason: String) -> Unavailable {
+    (StatusCode::SERVICE_UNAVAILABLE, reason + "\n")
 }
 
 async fn landing() -> Html<&'static str> {
@@ -156,39 +157,30 @@ async fn landing() -> Html<&'static str> {
     )
 }
 
-async fn metrics(State(shared): State<Shared>) -> Response {
+async fn metrics(
+    State(Shared { probe, limits }): State<Shared>,
+) -> Result<([(HeaderName, &'static str); 1], String), Unavailable> {
     let ask = async {
         let (reply, answer) = oneshot::channel();
-        shared.probe.scrape.send(reply).await.ok()?;
+        probe.scrape.send(reply).await.ok()?;
         answer.await.ok()
     };
-    match timeout(shared.limits.scrape, ask).await {
-        Ok(Some(metrics)) => (StatusCode::OK, [(header::CONTENT_TYPE, CONTENT_TYPE)], metrics),
-        Ok(None) => unavailable("the agent is stopping".to_owned()),
-        Err(_) => unavailable(format!(
-            "the agent did not answer within {} s",
-            shared.limits.scrape.as_secs_f32()
-        )),
+    match timeout(limits.scrape, ask).await {
+        Ok(Some(metrics)) => Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics)),
+        Ok(None) => Err(unavailable("the agent is stopping".to_owned())),
+        Err(_) => {
+            let seconds = limits.scrape.as_secs_f32();
+            Err(unavailable(format!("the agent did not answer within {seconds} s")))
+        }
     }
 }
 
-async fn healthz(State(shared): State<Shared>) -> Response {
-    state(shared.probe.health.live())
+async fn healthz(State(shared): State<Shared>) -> Result<&'static str, Unavailable> {
+    shared.probe.health.live().map(|()| "ok\n").map_err(unavailable)
 }
 
-async fn readyz(State(shared): State<Shared>) -> Response {
-    state(shared.probe.health.ready())
-}
-
-fn state(state: Result<(), String>) -> Response {
-    match state {
-        Ok(()) => text(StatusCode::OK, "ok\n".to_owned()),
-        Err(reason) => unavailable(reason),
-    }
-}
-
-fn unavailable(reason: String) -> Response {
-    text(StatusCode::SERVICE_UNAVAILABLE, reason + "\n")
+async fn readyz(State(shared): State<Shared>) -> Result<&'static str, Unavailable> {
+    shared.probe.health.ready().map(|()| "ok\n").map_err(unavailable)
 }
 
 #[cfg(test)]

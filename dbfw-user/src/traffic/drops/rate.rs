@@ -24,10 +24,7 @@ impl RateMeter {
     /// The counter of a database read `dropped` at `at`. Readings must not be older than
     /// those before; one that is lower means that the counter began again.
     pub fn record(&mut self, database: &str, at: Instant, dropped: u64) {
-        let readings = match self.readings.get_mut(database) {
-            Some(readings) => readings,
-            None => self.readings.entry(database.to_owned()).or_default(),
-        };
+        let readings = self.readings.entry(database.to_owned()).or_default();
         if readings.back().is_some_and(|(_, last)| *last > dropped) {
             readings.clear();
         }
