@@ -45,6 +45,6 @@ pub(crate) fn refill(maps: &mut Maps, tokens: u64) -> Result<(), DatapathError> 
     let values: Vec<Budget> =
         held.iter().map(|budget| Budget { tokens, skipped: budget.skipped }).collect();
     PerCpuValues::try_from(values)
-        .and_then(|values| maps.budget.set(0, values, 0).map_err(|error| map_io(error)))
+        .and_then(|values| maps.budget.set(0, values, 0).map_err(map_io))
         .map_err(|error| DatapathError::map("refill", BUDGET, error))
 }

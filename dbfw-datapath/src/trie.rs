@@ -36,7 +36,7 @@ impl<V: Pod> Tries<V> {
         } else {
             self.v6.insert(&Key::new(len, key6(address)), value, 0)
         };
-        result.map_err(|error| map_io(error))
+        result.map_err(map_io)
     }
 
     /// Removes a prefix; one that is not there is fine.
@@ -66,7 +66,7 @@ impl<V: Pod> Tries<V> {
 }
 
 fn found<T>(result: Result<T, MapError>) -> io::Result<Option<T>> {
-    match result.map_err(|error| map_io(error)) {
+    match result.map_err(map_io) {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),

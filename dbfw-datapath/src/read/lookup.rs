@@ -80,7 +80,7 @@ impl Reader {
             }
             std::thread::sleep(PAUSE);
         }
-        let path = &self.directory.join(TABLE_PINS[family as usize][0]);
+        let path = self.directory.join(TABLE_PINS[family as usize][0]);
         let source = std::io::ErrorKind::NotFound.into();
         Err(DatapathError::pin("find the table of hosts in use at", &path, source))
     }
