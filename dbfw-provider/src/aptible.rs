@@ -35,9 +35,9 @@ use self::document::{Document, rules};
 use crate::{
     backoff::Backoff,
     http::{HttpClient, HttpConfig, Options, Redirects, Validators},
-    rounds::{self, Task, Wanted, jittered},
-    secret::{Token, TokenSource},
+    poller::{self, Task, Wanted, jittered},
     stats::Stats,
+    token::{Token, TokenSource},
     worker::{Demand, Mailbox, Report},
 };
 
@@ -110,7 +110,7 @@ impl Aptible {
 
     /// Works until the other end of the mailbox is gone.
     pub async fn run(self, mailbox: Mailbox) {
-        rounds::run(self, mailbox).await;
+        poller::run(self, mailbox).await;
     }
 
     /// Built when it is needed: a file of certificate authorities may still come.

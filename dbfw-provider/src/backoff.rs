@@ -1,4 +1,4 @@
-//! The wait after a failure. Pure but for the seed.
+//! The wait after a failure.
 
 use std::time::Duration;
 

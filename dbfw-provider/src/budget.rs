@@ -1,4 +1,4 @@
-//! A budget of requests: how many may be made, and when the next one. Times are handed in.
+//! A budget of requests: how many may be made, and when the next one.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -12,11 +12,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Added to both windows: requests made an hour apart may reach the server closer together.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// Once the server leaves nothing, one request in so long finds out how things are, also after
-/// a 429 that names no wait. Resets are a second apart where others use the token as well.
+/// Interval of single requests once the server says that nothing is left, or answers 429 without a
+/// time: each finds out whether that still holds. Where others use the token as well, the resets
+/// that the server names are a second apart, so they cannot be the interval.
 const PROBE: Duration = Duration::from_secs(10);
 
-/// Time for which a `remaining` without a reset counts.
+/// Time for which a `ratelimit-remaining` counts that comes without a reset.
 const UNSAID: Duration = MINUTE;
 
 /// Limits of the number of requests.

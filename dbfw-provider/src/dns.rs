@@ -34,7 +34,7 @@ use self::{
 };
 use crate::{
     backoff::Backoff,
-    rounds::{self, Task, Wanted},
+    poller::{self, Task, Wanted},
     stats::Stats,
     worker::{Demand, Mailbox, Report},
 };
@@ -88,7 +88,7 @@ impl Names {
 
     /// Works until the other end of the mailbox is gone.
     pub async fn run(self, mailbox: Mailbox) {
-        rounds::run(self, mailbox).await;
+        poller::run(self, mailbox).await;
     }
 }
 

@@ -8,9 +8,9 @@
 //! - [`digitalocean`], [`aptible`]: the APIs of hosting providers
 //! - [`feed`]: documents with addresses, from a URL or a file
 //! - [`dns`]: addresses of host names
-//! - `rounds`: the loop that most workers share; `backoff`: the wait after a failure;
+//! - `poller`: the loop that most workers share; `backoff`: the wait after a failure;
 //!   [`budget`]: how often an API may be asked
-//! - [`http`], [`secret`], [`fs`]: requests, tokens and files
+//! - [`http`], [`token`], [`fs`]: requests, tokens and files
 //! - [`inventory`], [`stats`]: an account's machines, and counters of requests
 //!
 //! ```
@@ -50,7 +50,7 @@ pub mod fs;
 pub mod http;
 pub mod inventory;
 pub mod list;
-mod rounds;
-pub mod secret;
+mod poller;
 pub mod stats;
+pub mod token;
 pub mod worker;

@@ -9,8 +9,8 @@ use axum::http::header;
 use super::*;
 use crate::{
     http::HttpConfig,
-    rounds::bench::{Bench, lists, web::Server},
-    secret::TokenSource,
+    poller::bench::{Bench, lists, web::Server},
+    token::TokenSource,
 };
 
 /// In the shape of the API's own (aptible/app-ui, `DeployEndpointResponse`).

@@ -36,7 +36,7 @@ fn drain(budget: &mut Budget, now: Instant) -> u32 {
 }
 
 fn left(remaining: u32, reset: Option<Duration>) -> Rate {
-    Rate { limit: Some(5000), remaining: Some(remaining), reset, retry_after: None }
+    Rate { remaining: Some(remaining), reset, retry_after: None }
 }
 
 #[test]
@@ -302,7 +302,7 @@ proptest! {
             }
             let reset = reset.map(Duration::from_secs);
             let retry_after = retry_after.map(Duration::from_secs);
-            budget.heard(at(now), status, &Rate { limit: None, remaining, reset, retry_after });
+            budget.heard(at(now), status, &Rate { remaining, reset, retry_after });
         }
         assert_within(&made, limits);
         prop_assert!(budget.take(at(now + 2 * 3_601_000)).is_ok());

@@ -25,8 +25,8 @@ use super::DigitalOceanConfig;
 use crate::{
     budget::Budget,
     http::{HttpClient, Options, Redirects, Response, Validators},
-    secret::Token,
     stats::Stats,
+    token::Token,
 };
 
 /// Requests under way at once, those of rounds and of errands together.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::{budget::RequestLimits, http::HttpConfig, secret::TokenSource};
+use crate::{budget::RequestLimits, http::HttpConfig, token::TokenSource};
 
 /// DigitalOcean's own address of the API.
 pub const API_URL: &str = "https://api.digitalocean.com";

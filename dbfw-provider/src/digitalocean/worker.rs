@@ -18,7 +18,7 @@ use super::{
 use crate::{
     backoff::Backoff,
     budget::Budget,
-    rounds::jittered,
+    poller::jittered,
     stats::Stats,
     worker::{Command, Demand, Mailbox, Report},
 };

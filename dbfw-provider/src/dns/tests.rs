@@ -8,7 +8,7 @@ use dbfw_core::answers::{Answer, Cause};
 
 use self::server::{Reply, Server};
 use super::*;
-use crate::rounds::bench::{Bench, sources};
+use crate::poller::bench::{Bench, sources};
 
 const NAME: &str = "db.example";
 

@@ -28,7 +28,7 @@ use crate::{
     backoff::Backoff,
     fs::Stamp,
     http::{HttpClient, HttpConfig, Redirects, clean},
-    rounds::{self, Task, Wanted, jittered},
+    poller::{self, Task, Wanted, jittered},
     stats::Stats,
     worker::{Demand, Mailbox, Report},
 };
@@ -101,7 +101,7 @@ impl Feeds {
 
     /// Works until the other end of the mailbox is gone.
     pub async fn run(self, mailbox: Mailbox) {
-        rounds::run(self, mailbox).await;
+        poller::run(self, mailbox).await;
     }
 
     /// Built when it is needed: a file of certificate authorities may still come.

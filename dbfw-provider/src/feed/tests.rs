@@ -4,7 +4,7 @@ use axum::http::header;
 use dbfw_core::source::SourceType;
 
 use super::*;
-use crate::rounds::bench::{
+use crate::poller::bench::{
     Bench, sources,
     web::{Page, Server},
 };

@@ -25,7 +25,7 @@ pub use self::watch::directories_to;
 use crate::{
     fs::{OpenError, Stamp, read_file},
     list,
-    rounds::{self, Task, Wanted},
+    poller::{self, Task, Wanted},
     worker::{Demand, Mailbox, Report},
 };
 
@@ -76,7 +76,7 @@ impl Files {
                 );
             }
         }
-        rounds::run(self, mailbox).await;
+        poller::run(self, mailbox).await;
     }
 }
 

@@ -8,13 +8,11 @@ use reqwest::header::HeaderMap;
 /// More than anybody has reason to ask for; times to come stay within what clocks can hold.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// Of `ratelimit-limit`, `ratelimit-remaining`, `ratelimit-reset` and `retry-after`; what is
-/// not there or makes no sense is `None`.
+/// The headers `ratelimit-remaining`, `ratelimit-reset` and `retry-after`; one that is missing or
+/// makes no sense is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rate {
-    /// Requests in the server's window.
-    pub limit: Option<u32>,
-    /// Requests left in it.
+    /// Requests left in the server's window.
     pub remaining: Option<u32>,
     /// Time until the oldest request leaves it; a day at most, zero if it has.
     pub reset: Option<Duration>,
@@ -34,7 +32,6 @@ impl Rate {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
         let number = |name| text(name).and_then(|value| value.parse().ok());
         Self {
-            limit: number("ratelimit-limit"),
             remaining: number("ratelimit-remaining"),
             reset: text("ratelimit-reset")
                 .and_then(|value| value.parse().ok())

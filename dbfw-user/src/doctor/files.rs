@@ -12,7 +12,7 @@ use dbfw_core::{
     toml::{Place, Problem},
 };
 use dbfw_datapath::GROUP;
-use dbfw_provider::secret::TokenSource;
+use dbfw_provider::token::TokenSource;
 use nix::unistd::{Group, geteuid};
 
 use super::{

@@ -8,7 +8,7 @@ use std::{
 
 use dbfw_provider::{
     http::{HttpClient, HttpConfig, Options, Redirects},
-    secret::{Token, TokenSource},
+    token::{Token, TokenSource},
 };
 use dbfw_tests::provider_server::Server;
 use dbfw_wire::digitalocean::{DropletPage, Firewall};

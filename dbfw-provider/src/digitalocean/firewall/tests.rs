@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     digitalocean::tests::{fixture, read},
-    rounds::bench::list_id,
+    poller::bench::list_id,
 };
 
 const NAME: &str = "digitalocean:9cc10173-e9ea-4176-9dbc-a4cee4c4ff30";

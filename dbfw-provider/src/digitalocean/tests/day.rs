@@ -21,7 +21,7 @@ use super::{
 use crate::{
     budget::{Budget, RequestLimits},
     digitalocean::DigitalOcean,
-    rounds::bench::Bench,
+    poller::bench::Bench,
     stats::Stats,
 };
 

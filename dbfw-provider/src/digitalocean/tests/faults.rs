@@ -11,7 +11,7 @@ use super::{
     lines,
     server::Reply,
 };
-use crate::{budget::RequestLimits, rounds::bench::Heard};
+use crate::{budget::RequestLimits, poller::bench::Heard};
 
 /// The requests, and what depends on each.
 fn resources() -> [(String, &'static str); 6] {

@@ -22,9 +22,9 @@ use crate::{
     budget::{Budget, RequestLimits},
     digitalocean::{DigitalOcean, DigitalOceanConfig},
     http::HttpConfig,
-    rounds::bench::{Bench, list_id},
-    secret::TokenSource,
+    poller::bench::{Bench, list_id},
     stats::Stats,
+    token::TokenSource,
     worker::Demand,
 };
 

@@ -35,7 +35,7 @@ use super::{
 use crate::{
     budget::{Budget, RequestLimits},
     digitalocean::DigitalOcean,
-    rounds::bench::{Bench, list_id},
+    poller::bench::{Bench, list_id},
     stats::Stats,
     worker::{Demand, Report},
 };

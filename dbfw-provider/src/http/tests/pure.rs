@@ -25,7 +25,7 @@ fn rate_headers_are_read() {
         ("ratelimit-reset", "1767323105"),
     ]);
     let reset = Some(Duration::from_secs(60));
-    let expected = Rate { limit: Some(5000), remaining: Some(4816), reset, retry_after: None };
+    let expected = Rate { remaining: Some(4816), reset, retry_after: None };
     assert_eq!(read, expected);
     assert_eq!(read.wait(), None);
     for (reset, wait) in [("1767323105", 60), ("1867323105", 86_400), ("1767323044", 0)] {

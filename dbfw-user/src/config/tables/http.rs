@@ -5,7 +5,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use dbfw_core::toml::{Report, Table, Value, quoted};
 use dbfw_provider::{
     http::{HttpConfig, is_loopback},
-    secret::TokenSource,
+    token::TokenSource,
 };
 use url::{Host, Url};
 

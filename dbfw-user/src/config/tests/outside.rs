@@ -9,7 +9,7 @@ use dbfw_provider::{
     dns::DnsConfig,
     feed::FeedsConfig,
     http::HttpConfig,
-    secret::TokenSource,
+    token::TokenSource,
 };
 use url::Url;
 

@@ -1,6 +1,7 @@
-//! The loop of a task whose things are asked for one by one: each in its own time, some at
-//! once, so that one that fails does not slow the others. What is asked and when it is due
-//! again is for the task to say.
+//! The loop that most workers share: it asks for each thing when that is due.
+//!
+//! Several are asked for at once, so one that fails does not delay the others. The worker's
+//! [`Task`] says what a request is, and after each answer when the next one is due.
 
 mod agenda;
 #[cfg(test)]
