@@ -11,11 +11,11 @@ use crate::budget::{Left, RequestLimits};
 
 /// Counters and gauges of one provider. All start at 0.
 #[derive(Debug, Default)]
-pub struct Stats(Mutex<StatsSnapshot>);
+pub struct Stats(Mutex<StatsValues>);
 
-/// [`Stats`] at a moment.
+/// The values of [`Stats`] at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StatsSnapshot {
+pub struct StatsValues {
     /// Requests made.
     pub requests: u64,
     /// Failures, in the order of [`Cause::ALL`].
@@ -57,11 +57,11 @@ impl Stats {
     }
 
     /// All of it now.
-    pub fn snapshot(&self) -> StatsSnapshot {
+    pub fn values(&self) -> StatsValues {
         *self.lock()
     }
 
-    fn lock(&self) -> MutexGuard<'_, StatsSnapshot> {
+    fn lock(&self) -> MutexGuard<'_, StatsValues> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -73,13 +73,13 @@ mod tests {
     #[test]
     fn counts_every_cause_in_its_place() {
         let stats = Stats::default();
-        assert_eq!(stats.snapshot(), StatsSnapshot::default());
+        assert_eq!(stats.values(), StatsValues::default());
         for (index, cause) in Cause::ALL.into_iter().enumerate() {
             for _ in 0..=index {
                 stats.failure(cause);
             }
         }
-        let failures = stats.snapshot().failures;
+        let failures = stats.values().failures;
         assert_eq!(failures, std::array::from_fn(|index| index as u64 + 1));
     }
 
@@ -92,17 +92,17 @@ mod tests {
         stats.budget(limits, Left { hour: 4000, minute: 200 });
         stats.budget(limits, Left { hour: 3999, minute: 199 });
         stats.interval(Duration::from_millis(15_250));
-        let expected = StatsSnapshot {
+        let expected = StatsValues {
             requests: 2,
             left_hour: 3999,
             left_minute: 199,
             limit_hour: 5000,
             limit_minute: 250,
             interval: Duration::from_millis(15_250),
-            ..StatsSnapshot::default()
+            ..StatsValues::default()
         };
-        assert_eq!(stats.snapshot(), expected);
+        assert_eq!(stats.values(), expected);
         stats.interval(Duration::MAX);
-        assert_eq!(stats.snapshot().interval, Duration::from_millis(u64::MAX));
+        assert_eq!(stats.values().interval, Duration::from_millis(u64::MAX));
     }
 }

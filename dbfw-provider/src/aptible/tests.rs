@@ -115,8 +115,8 @@ async fn a_list_and_its_changes() {
     assert_eq!(list(heard.list("aptible:45")).0, ["ip_addr:10.0.0.1"]);
     let etags = server.asked().into_iter().filter(|(_, sent)| sent.contains_key("if-none-match"));
     assert_eq!(etags.count(), 1);
-    assert_eq!(stats.snapshot().requests, 9);
-    assert_eq!(stats.snapshot().failures.iter().sum::<u64>(), 0);
+    assert_eq!(stats.values().requests, 9);
+    assert_eq!(stats.values().failures.iter().sum::<u64>(), 0);
     bench.end().await;
 }
 
@@ -189,7 +189,7 @@ async fn every_failure_names_the_endpoint_and_its_cause() {
         assert!(message.starts_with("Aptible: GET /vhosts/123: "), "{message}");
         assert!(message.contains(words), "{status} {body}: {message}");
     }
-    assert_eq!(stats.snapshot().failures.iter().sum::<u64>(), 14);
+    assert_eq!(stats.values().failures.iter().sum::<u64>(), 14);
 
     server.status("/vhosts/123", 404, r#"{"code":404,"error":"not_found"}"#);
     let heard = bench.polled().await;
@@ -210,7 +210,7 @@ async fn a_renewed_token_is_tried_at_once() {
     let (cause, message) = failure(heard.list("aptible:123"));
     assert_eq!(cause, Cause::Unauthorized);
     assert!(message.contains("does not exist"), "{message}");
-    assert_eq!(stats.snapshot().requests, 0);
+    assert_eq!(stats.values().requests, 0);
 
     write_token(&token, TOKEN);
     assert_eq!(list(bench.round().await.list("aptible:123")).0, Vec::<String>::new());

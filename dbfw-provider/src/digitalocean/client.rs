@@ -63,12 +63,12 @@ pub(crate) struct Client {
 struct Made {
     /// The last time.
     at: Instant,
-    answer: Option<Answer>,
+    cached: Option<CachedBody>,
 }
 
-/// The last good answer to a request.
+/// The body of the last good answer to a request, as it was read.
 #[derive(Clone, Debug)]
-struct Answer {
+struct CachedBody {
     etag: Option<String>,
     /// Of the body.
     hash: u128,
@@ -180,18 +180,18 @@ impl Client {
         keys
     }
 
-    /// The last answer to a request that is now made again.
-    fn last_answer(&self, path: &str) -> Option<Answer> {
+    /// The last body of a request that is now made again.
+    fn cached(&self, path: &str) -> Option<CachedBody> {
         let at = Instant::now();
         let mut made = lock(&self.made);
-        let made = made.entry(path.to_owned()).or_insert(Made { at, answer: None });
+        let made = made.entry(path.to_owned()).or_insert(Made { at, cached: None });
         made.at = at;
-        made.answer.clone()
+        made.cached.clone()
     }
 
-    fn keep(&self, path: &str, answer: Answer) {
+    fn keep(&self, path: &str, body: CachedBody) {
         if let Some(made) = lock(&self.made).get_mut(path) {
-            made.answer = Some(answer);
+            made.cached = Some(body);
         }
     }
 }
@@ -258,7 +258,7 @@ impl Session<'_> {
         read: impl FnOnce(T) -> V + Send + 'static,
     ) -> Result<Arc<V>, Missed> {
         let url = self.url(path).map_err(Missed::Failed)?;
-        let last = self.client.last_answer(path);
+        let last = self.client.cached(path);
         let etag = last.as_ref().and_then(|last| last.etag.clone());
         let options = Options {
             bearer: Some(&self.token),
@@ -279,7 +279,7 @@ impl Session<'_> {
         }
         let response = response.and_then(|response| response.success(what));
         let mut response = response.map_err(Missed::Failed)?;
-        let value = |answer: Answer| answer.value.downcast::<V>().ok();
+        let value = |body: CachedBody| body.value.downcast::<V>().ok();
         match response.status {
             200 => {}
             304 => {
@@ -297,7 +297,7 @@ impl Session<'_> {
             Some(value) => value,
             None => Arc::new(parse(response, what, read).await.map_err(Missed::Failed)?),
         };
-        self.client.keep(path, Answer { etag, hash, value: Arc::clone(&value) as _ });
+        self.client.keep(path, CachedBody { etag, hash, value: Arc::clone(&value) as _ });
         Ok(value)
     }
 

@@ -73,8 +73,8 @@ async fn addresses_of_both_families() {
     assert_eq!(part(heard.source("only4.example"), "A"), "192.0.2.4/32");
     assert_eq!(part(heard.source("only4.example"), "AAAA"), "none");
     assert!(matches!(heard.source("_x._tcp.example"), Outcome::Gone(_)));
-    assert_eq!(stats.snapshot().requests, 8);
-    assert_eq!(stats.snapshot().failures.iter().sum::<u64>(), 0);
+    assert_eq!(stats.values().requests, 8);
+    assert_eq!(stats.values().failures.iter().sum::<u64>(), 0);
     bench.end().await;
 }
 
@@ -146,7 +146,7 @@ async fn a_change_is_seen_and_a_failure_changes_nothing() {
     }
     server.set(NAME, "A", at(300, &["192.0.2.2"]));
     assert_eq!(part(bench.polled().await.source(NAME), "A"), "192.0.2.2/32");
-    assert_eq!(stats.snapshot().failures.iter().sum::<u64>(), 7);
+    assert_eq!(stats.values().failures.iter().sum::<u64>(), 7);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ mod sync;
 use std::fmt;
 
 use dbfw_common::Family;
-use dbfw_provider::stats::StatsSnapshot;
+use dbfw_provider::stats::StatsValues;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder, NoLabelSet, text},
@@ -81,7 +81,7 @@ pub struct ProviderScrape {
     /// digitalocean, aptible, feeds, dns.
     pub name: String,
     /// Its counters.
-    pub stats: StatsSnapshot,
+    pub stats: StatsValues,
     /// It has a request budget.
     pub limits_known: bool,
 }

@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use dbfw_common::{Counted, Counter, Family, Reason};
 use dbfw_core::{answers::Cause, policy::Guard};
-use dbfw_provider::stats::StatsSnapshot;
+use dbfw_provider::stats::StatsValues;
 use dbfw_wire::control::InterfaceMode;
 use jiff::Timestamp;
 
@@ -65,7 +65,7 @@ fn scrape() -> Scrape {
         providers: vec![
             ProviderScrape {
                 name: "digitalocean".into(),
-                stats: StatsSnapshot {
+                stats: StatsValues {
                     requests: 41,
                     failures: Cause::ALL.map(|cause| u64::from(cause == Cause::Timeout) * 3),
                     left_hour: 4959,
@@ -78,7 +78,7 @@ fn scrape() -> Scrape {
             },
             ProviderScrape {
                 name: "dns".into(),
-                stats: StatsSnapshot::default(),
+                stats: StatsValues::default(),
                 limits_known: false,
             },
         ],

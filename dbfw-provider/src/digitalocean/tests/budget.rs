@@ -47,8 +47,8 @@ async fn the_budget_is_never_exceeded() {
     }
     site.bench.polled().await;
     assert_eq!(site.server.take().len(), 0);
-    let snapshot = site.stats.snapshot();
-    assert_eq!((snapshot.requests, snapshot.left_minute, snapshot.limit_minute), (10, 0, 10));
+    let values = site.stats.values();
+    assert_eq!((values.requests, values.left_minute, values.limit_minute), (10, 0, 10));
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn a_thousand_rules_cost_few_requests() {
         assert_eq!(site.server.take().len(), 10 + 5);
     }
     // At the default interval that is far below the limit of an hour.
-    assert_eq!(site.stats.snapshot().interval, Duration::from_secs(3600));
+    assert_eq!(site.stats.values().interval, Duration::from_secs(3600));
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn the_interval_follows_the_cost() {
     site.bench.polled().await;
     // 30 tags, the first of many pages of droplets, the GPU droplets and the list; four fifths
     // of 1,000 are 800 an hour.
-    assert_eq!(site.stats.snapshot().interval, Duration::from_millis(148_500));
+    assert_eq!(site.stats.values().interval, Duration::from_millis(148_500));
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ fn config_ok(agent: &Agent) -> bool {
 /// Every account that is asked over the network.
 fn account_status(agent: &Agent) -> Vec<AccountStatus> {
     let status = |(account, stats, round): (Account, &Stats, Option<Duration>)| {
-        let stats = stats.snapshot();
+        let stats = stats.values();
         let limited = account == Account::DigitalOcean;
         AccountStatus {
             name: account.as_str().to_owned(),
@@ -94,7 +94,7 @@ pub(in crate::agent) fn scrape(agent: &Agent) -> String {
     scrape.protection = protection.state();
     let provider = |(account, stats, _): (Account, &Stats, _)| ProviderScrape {
         name: account.as_str().to_owned(),
-        stats: stats.snapshot(),
+        stats: stats.values(),
         limits_known: account == Account::DigitalOcean,
     };
     scrape.providers = agent.workers.accounts().map(provider).collect();

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use dbfw_core::{answers::Cause, policy::Guard};
-use dbfw_provider::stats::StatsSnapshot;
+use dbfw_provider::stats::StatsValues;
 use prometheus_client::metrics::MetricType;
 
 use super::Metric;
@@ -184,7 +184,7 @@ fn by_source(
 fn by_window(
     scrape: &Scrape,
     out: &mut Samples<'_>,
-    values: fn(&StatsSnapshot) -> [u32; WINDOWS.len()],
+    values: fn(&StatsValues) -> [u32; WINDOWS.len()],
 ) -> fmt::Result {
     scrape.providers.iter().filter(|of| of.limits_known).try_for_each(|of| {
         WINDOWS
