@@ -28,8 +28,7 @@ use futures_util::{
 
 pub use self::resolvers::nameservers;
 use self::{
-    client::Family,
-    judge::{Found, judge},
+    judge::{Family, Found, judge},
     resolvers::Resolvers,
 };
 use crate::{

@@ -71,7 +71,7 @@ fn a_name_that_comes_later_is_followed() {
     wait_for_interface(&host, "db1");
     second.assert_answers(PORT, Served, Silent);
     host.wait("all to be well", |host| state(host) == ("yes".to_owned(), true, Some(0)));
-    host.wait_for_log("degraded no more: enp4s0");
+    host.wait_for_log("no longer degraded: enp4s0");
 }
 
 #[test]

@@ -16,35 +16,20 @@ use hickory_resolver::{
     },
 };
 
-use super::{judge::Found, runtime::Runtime};
+use super::{
+    judge::{Family, Found},
+    runtime::Runtime,
+};
 use crate::http::clean;
 
 /// Characters of a library's words that go into an error.
 const MAX_WORDS: usize = 200;
 
-/// A kind of address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
-    V4,
-    V6,
-}
-
-impl Family {
-    pub(super) const BOTH: [Self; 2] = [Self::V4, Self::V6];
-
-    /// The type of its records.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::V4 => "A",
-            Self::V6 => "AAAA",
-        }
-    }
-
-    const fn record(self) -> RecordType {
-        match self {
-            Self::V4 => RecordType::A,
-            Self::V6 => RecordType::AAAA,
-        }
+/// The type of a family's records.
+const fn record_type(family: Family) -> RecordType {
+    match family {
+        Family::V4 => RecordType::A,
+        Family::V6 => RecordType::AAAA,
     }
 }
 
@@ -135,7 +120,7 @@ impl Client {
     }
 
     async fn ask_one(&self, server: &Server, name: &Name, family: Family) -> Answered {
-        let lookup = server.resolver.lookup(name.clone(), family.record());
+        let lookup = server.resolver.lookup(name.clone(), record_type(family));
         let result = match tokio::time::timeout(self.timeout, lookup).await {
             Ok(result) => result,
             Err(_) => Err(NetError::Timeout),

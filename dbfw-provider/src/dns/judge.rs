@@ -7,7 +7,7 @@ use dbfw_core::{
     source::{Prefix, unusable_source},
 };
 
-use super::{DnsConfig, client::Family};
+use super::DnsConfig;
 
 /// Addresses of a family that a name may have.
 const MAX_ADDRESSES: usize = 256;
@@ -15,6 +15,25 @@ const MAX_ADDRESSES: usize = 256;
 /// Longest wait before an absent record is asked for again: the TTL of an absence may
 /// be hours, and "gone" has to be said twice before it is believed.
 const MAX_ABSENCE: Duration = Duration::from_secs(60);
+
+/// A kind of address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    pub(crate) const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    /// The type of its records.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::V4 => "A",
+            Self::V6 => "AAAA",
+        }
+    }
+}
 
 /// The answer for one family.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -130,7 +130,9 @@ pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
         let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
     }
     if agent.kernel.is_detached() {
-        tracing::warn!("stopped; the ports are open: dbfw detach was the last word");
+        tracing::warn!(
+            "stopped; the ports are open: dbfw detach was run, and nothing was attached since"
+        );
     } else {
         tracing::info!("stopped; the filter goes on without the agent (dbfw detach ends it)");
     }

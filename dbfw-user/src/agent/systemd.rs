@@ -57,7 +57,7 @@ impl Readiness {
             tracing::warn!("degraded: {degradation}");
         }
         for degradation in &ended {
-            tracing::info!("degraded no more: {degradation}");
+            tracing::info!("no longer degraded: {degradation}");
         }
         if !(begun.is_empty() && ended.is_empty()) && self.is_ready() {
             status(&in_a_line(protection));

@@ -47,7 +47,7 @@ pub(super) fn check_databases(drafts: &[Draft], report: &mut Report) {
     }
 }
 
-/// Checks that whatever has to be asked for can be asked for.
+/// Reports sources and lists whose provider is not configured.
 pub(super) fn check_providers(drafts: &[Draft], config: &Config, report: &mut Report) {
     let has_digitalocean = config.digitalocean.is_some();
     for draft in drafts {

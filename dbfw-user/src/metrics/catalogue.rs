@@ -7,7 +7,7 @@ use std::fmt;
 
 use prometheus_client::metrics::MetricType;
 
-use super::{Samples, Scrape};
+use super::{samples::Samples, scrape::Scrape};
 
 /// One metric of dbfw.
 #[derive(Clone, Copy, Debug)]

@@ -2,8 +2,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use dbfw_common::{Counted, Counter, Family, Reason};
 use dbfw_core::{answers::Cause, policy::Guard};
+use dbfw_datapath::Totals;
 use dbfw_provider::stats::StatsValues;
-use dbfw_wire::control::InterfaceMode;
+use dbfw_wire::control::{InterfaceMode, InterfaceStatus, Protection};
 use jiff::Timestamp;
 
 use super::*;

@@ -31,8 +31,8 @@ pub struct SourceDetail {
     pub notes: Vec<String>,
 }
 
-/// `dbfw sources`. `detail` tells how a source is that has to be asked for; of one that names
-/// its addresses itself it may tell notes.
+/// The document of `dbfw sources`. `detail` adds what the agent knows of a source: the state of one
+/// that is resolved, notes about others.
 ///
 /// # Errors
 ///

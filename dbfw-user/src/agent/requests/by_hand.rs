@@ -71,7 +71,7 @@ fn source_to_add(
     source.expires_at = expires_at;
     if !can_resolve(&agent.config, source.kind()) {
         return Err(format!(
-            "{source} has to be asked for: write [digitalocean] with a token_file in the \
+            "{source} needs DigitalOcean's API: write [digitalocean] with a token_file in the \
              configuration"
         ));
     }

@@ -32,7 +32,8 @@ pub(super) async fn reload(
         Ok(config) => config,
         Err(problems) => {
             record(agent, Kind::ReloadFailed, by, "the configuration is bad");
-            let message = format!("the configuration is bad, the last one stands:\n{problems}");
+            let message =
+                format!("the configuration is bad, the last good one stays in force:\n{problems}");
             agent.files.refused(Some(problems));
             return Err(ControlError { kind: ControlErrorKind::BadConfig, message });
         }

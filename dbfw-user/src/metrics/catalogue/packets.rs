@@ -8,7 +8,7 @@ use dbfw_wire::control::{InterfaceMode, InterfaceStatus, Protection};
 use prometheus_client::metrics::MetricType;
 
 use super::Metric;
-use crate::metrics::{Samples, Scrape};
+use crate::metrics::{samples::Samples, scrape::Scrape};
 
 /// Values of the label `mode` of `dbfw_attached`.
 const MODES: [InterfaceMode; 3] =

@@ -7,7 +7,10 @@ use dbfw_provider::stats::StatsValues;
 use prometheus_client::metrics::MetricType;
 
 use super::Metric;
-use crate::metrics::{Samples, Scrape, SourceScrape};
+use crate::metrics::{
+    samples::Samples,
+    scrape::{Scrape, SourceScrape},
+};
 
 const BY_DATABASE: &[&str] = &["database"];
 const BY_PROVIDER: &[&str] = &["provider"];

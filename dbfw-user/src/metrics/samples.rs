@@ -1,0 +1,55 @@
+//! The samples of one metric, as the catalogue writes them.
+
+use std::fmt;
+
+use prometheus_client::encoding::{EncodeGaugeValue, MetricEncoder, NoLabelSet};
+
+use super::sync::Durations;
+
+/// Writes the samples of one metric.
+pub(super) struct Samples<'a> {
+    family: MetricEncoder<'a>,
+    labels: &'static [&'static str],
+}
+
+impl<'a> Samples<'a> {
+    /// The samples of a metric with these labels.
+    pub(super) fn new(family: MetricEncoder<'a>, labels: &'static [&'static str]) -> Self {
+        Self { family, labels }
+    }
+
+    pub(super) fn counter(&mut self, values: &[&str], count: u64) -> fmt::Result {
+        if self.labels.is_empty() {
+            return self.family.encode_counter::<NoLabelSet, _, u64>(&count, None);
+        }
+        let labels = self.pairs(values);
+        self.family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)
+    }
+
+    pub(super) fn gauge(&mut self, values: &[&str], value: impl EncodeGaugeValue) -> fmt::Result {
+        if self.labels.is_empty() {
+            return self.family.encode_gauge(&value);
+        }
+        let labels = self.pairs(values);
+        self.family.encode_family(&labels)?.encode_gauge(&value)
+    }
+
+    pub(super) fn info(&mut self, values: &[&str]) -> fmt::Result {
+        let labels = self.pairs(values);
+        self.family.encode_info(&labels)
+    }
+
+    pub(super) fn histogram(&mut self, durations: &Durations) -> fmt::Result {
+        self.family.encode_histogram::<NoLabelSet>(
+            durations.sum(),
+            durations.count(),
+            &durations.buckets(),
+            None,
+        )
+    }
+
+    fn pairs<'v>(&self, values: &[&'v str]) -> Vec<(&'static str, &'v str)> {
+        debug_assert_eq!(self.labels.len(), values.len());
+        self.labels.iter().copied().zip(values.iter().copied()).collect()
+    }
+}
