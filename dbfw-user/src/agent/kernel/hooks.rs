@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dbfw_datapath::{
     FirstPlace, Gap, HookMode, Interface, KernelVersion,
-    hook::{Choice, HookContext, exceeded_mtu},
+    hook::{Choice, HookContext},
     interfaces,
 };
 use dbfw_wire::control::{BackstopStatus, InterfaceMode, InterfaceStatus};
@@ -401,23 +401,16 @@ impl Kernel {
         let preceded = self.hooks.preceded.iter();
         let preceded =
             preceded.map(|interface| Degradation::ForeignBefore { interface: interface.clone() });
-        beside.into_iter().chain(preceded).chain(self.overlong())
+        beside.into_iter().chain(preceded).chain(self.exceeded_mtus())
     }
 
-    /// Interfaces whose MTU is larger than the forced native mode carries.
-    fn overlong(&self) -> impl Iterator<Item = Degradation> {
-        let kernel = KernelVersion::running();
-        self.hooks.interfaces.iter().filter_map(move |interface| {
-            let attachment = self.datapath.attachment(interface.index)?;
-            let too_large = exceeded_mtu(interface, kernel)?;
-            (attachment.mode == HookMode::Native).then(|| Degradation::MtuTooLarge {
-                interface: interface.name.clone(),
-                mode: attachment.mode,
-                driver: too_large.driver,
-                mtu: interface.mtu,
-                largest: too_large.largest,
-            })
-        })
+    /// Interfaces whose MTU is larger than the native mode they have carries.
+    fn exceeded_mtus(&self) -> impl Iterator<Item = Degradation> {
+        let native = self.hooks.interfaces.iter().filter(|interface| {
+            let attachment = self.datapath.attachment(interface.index);
+            attachment.is_some_and(|attachment| attachment.mode == HookMode::Native)
+        });
+        native.filter_map(Degradation::of_native_mtu)
     }
 
     /// The row of every interface, for `dbfw status` and the metrics.
