@@ -27,6 +27,14 @@ impl Place {
     }
 }
 
+impl fmt::Display for Place {
+    /// The file and the line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        self.line.map_or(Ok(()), |line| write!(f, ":{line}"))
+    }
+}
+
 /// One thing wrong in a file. The order is the one they are shown in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Problem {
@@ -41,13 +49,9 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Place { file, line, key } = &self.place;
-        write!(f, "{}", file.display())?;
-        if let Some(line) = line {
-            write!(f, ":{line}")?;
-        }
-        if !key.is_empty() {
-            write!(f, ": {key}")?;
+        write!(f, "{}", self.place)?;
+        if !self.place.key.is_empty() {
+            write!(f, ": {}", self.place.key)?;
         }
         write!(f, ": {}", self.message)?;
         if !self.fix.is_empty() {

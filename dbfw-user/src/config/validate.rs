@@ -25,15 +25,15 @@ pub(super) fn check_databases(drafts: &[Draft], report: &mut Report) {
             let name = &draft.config.name;
             let first = *names.entry(name.as_str()).or_insert(place);
             if !ptr::eq(first, place) {
-                let message = format!("{name:?} is already the name of a database ({})", at(first));
+                let message = format!("{name:?} is already the name of a database ({first})");
                 report.problem(place, message, "choose another");
             }
         }
         for (port, place) in draft.config.ports.iter().zip(&draft.ports) {
             let first = *ports.entry(*port).or_insert(place);
             if !ptr::eq(first, place) {
-                let (key, at) = (&first.key, at(first));
-                let message = format!("{port} already belongs to a database ({key}, {at})");
+                let message =
+                    format!("{port} already belongs to a database ({}, {first})", first.key);
                 report.problem(place, message, "give each port to one database");
             }
         }
@@ -116,7 +116,7 @@ pub(super) fn warn_sources(draft: &Draft, now: Timestamp, report: &mut Report) {
         let shown = shortened(&source.to_string());
         let first = *seen.entry(identity(source)).or_insert(place);
         if !ptr::eq(first, place) {
-            let message = format!("{shown} is already listed ({})", at(first));
+            let message = format!("{shown} is already listed ({first})");
             report.warning(place, message, "remove one");
         }
         if prefixes(source).iter().any(|prefix| prefix.len() == 0) {
@@ -149,11 +149,4 @@ fn identity(source: &TrustedSource) -> (SourceType, &[Prefix], String) {
 
 fn prefixes(source: &TrustedSource) -> &[Prefix] {
     source.key().prefixes().map_or(&[], |prefixes| prefixes)
-}
-
-fn at(place: &Place) -> String {
-    match place.line {
-        Some(line) => format!("{}:{line}", place.file.display()),
-        None => place.file.display().to_string(),
-    }
 }
