@@ -111,8 +111,8 @@ impl Budget {
         Ok(())
     }
 
-    /// Takes in what the server said with an answer of this status.
-    pub(crate) fn heard(&mut self, now: Instant, status: u16, rate: &Rate) {
+    /// Updates the budget from the rate limit that came with an answer of this status.
+    pub(crate) fn update(&mut self, now: Instant, status: u16, rate: &Rate) {
         let reset = rate.reset.filter(|wait| !wait.is_zero());
         let refused = (status == 429).then(|| {
             // With requests left, the reset is not what it waits for.

@@ -75,7 +75,7 @@ impl Stamp {
     /// File systems stamp changes by a clock of this resolution or better.
     const RESOLUTION: Duration = Duration::from_millis(20);
 
-    /// The state of the file at a path.
+    /// The stamp of the file at a path as it is now: device, inode, length and last change.
     pub(crate) fn of(path: &Path) -> Self {
         let at = now();
         Self { state: fs::metadata(path).ok().as_ref().map(State::of), at }

@@ -42,7 +42,7 @@ pub enum Redirects {
     Follow,
 }
 
-/// Asks over HTTP/1.1. Clones share connections.
+/// A client for HTTP/1.1 with limits on time, size and redirects. Clones share connections.
 #[derive(Clone)]
 pub struct HttpClient {
     clients: Clients,

@@ -33,12 +33,12 @@ pub struct StatsValues {
 }
 
 impl Stats {
-    /// A request was made.
+    /// Counts a request.
     pub(crate) fn request(&self) {
         self.lock().requests += 1;
     }
 
-    /// Something that was asked for was not learned.
+    /// Counts a request that brought no usable answer.
     pub(crate) fn failure(&self, cause: Cause) {
         self.lock().failures[cause as usize] += 1;
     }

@@ -91,7 +91,7 @@ impl fmt::Display for NativeObstacle {
     }
 }
 
-/// Everything the choice depends on but the interface itself.
+/// The host and the settings that the choice of a hook depends on, besides the interface itself.
 #[derive(Clone, Copy)]
 #[expect(missing_debug_implementations, reason = "holds a closure, and is an argument only")]
 pub struct HookContext<'a> {

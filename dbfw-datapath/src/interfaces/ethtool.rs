@@ -35,7 +35,7 @@ pub fn lro(interface: &str) -> io::Result<bool> {
     Ok(value.data & ETH_FLAG_LRO != 0)
 }
 
-/// Name of its driver.
+/// The name of an interface's driver.
 ///
 /// # Errors
 ///

@@ -71,7 +71,7 @@ fn limits_may_change_under_way() {
 fn others_who_use_the_token_leave_less() {
     let mut budget = Budget::new(LIMITS);
     budget.take(at(0)).unwrap();
-    budget.heard(at(0), 200, &left(3, Some(seconds(90))));
+    budget.update(at(0), 200, &left(3, Some(seconds(90))));
     assert_eq!(budget.left(at(0)), Left { hour: 3, minute: 3 });
     assert_eq!(drain(&mut budget, at(1000)), 3);
     assert_eq!(budget.take(at(1000)), Err(seconds(89)));
@@ -81,7 +81,7 @@ fn others_who_use_the_token_leave_less() {
     assert_eq!(drain(&mut budget, at(90_000)), 1);
     assert_eq!(budget.take(at(90_000)), Err(SLACK));
     assert_eq!(budget.left(at(90_000)).hour, 0);
-    budget.heard(at(90_200), 200, &left(4000, Some(Duration::from_millis(4_800))));
+    budget.update(at(90_200), 200, &left(4000, Some(Duration::from_millis(4_800))));
     assert_eq!(budget.left(at(90_200)).hour, 4000);
     assert_eq!(drain(&mut budget, at(90_200)), 249);
 }
@@ -89,37 +89,37 @@ fn others_who_use_the_token_leave_less() {
 #[test]
 fn a_probe_without_an_answer_is_followed_by_another() {
     let mut budget = Budget::new(LIMITS);
-    budget.heard(at(0), 429, &Rate::default());
+    budget.update(at(0), 429, &Rate::default());
     assert_eq!(budget.take(at(0)), Err(PROBE));
     for probe in 0..5 {
         let now = at(10_000 + probe * 10_000);
         assert_eq!(drain(&mut budget, now), 1, "probe {probe}");
     }
     // An answer that says nothing about limits says at least that it is no refusal.
-    budget.heard(at(51_000), 200, &Rate::default());
+    budget.update(at(51_000), 200, &Rate::default());
     assert_eq!(budget.left(at(51_000)).minute, 245);
 }
 
 #[test]
 fn what_is_left_counts_until_the_reset_and_never_adds() {
     let mut budget = Budget::new(LIMITS);
-    budget.heard(at(0), 200, &left(7, Some(seconds(5))));
+    budget.update(at(0), 200, &left(7, Some(seconds(5))));
     assert_eq!(budget.left(at(4_999)).hour, 7);
     assert_eq!(budget.left(at(5_000)).hour, 5000);
     assert_eq!(drain(&mut budget, at(5_000)), 250);
 
     // An answer that says nothing about it, as from a proxy, changes nothing.
-    budget.heard(at(5_500), 200, &left(5, Some(Duration::from_millis(3_500))));
-    budget.heard(at(5_600), 502, &Rate::default());
+    budget.update(at(5_500), 200, &left(5, Some(Duration::from_millis(3_500))));
+    budget.update(at(5_600), 502, &Rate::default());
     assert_eq!(budget.left(at(5_700)).hour, 5);
-    budget.heard(at(6_000), 200, &left(u32::MAX, Some(seconds(3))));
+    budget.update(at(6_000), 200, &left(u32::MAX, Some(seconds(3))));
     assert_eq!(budget.left(at(6_000)), Left { hour: 4750, minute: 0 });
 
     // A reset that has passed or is years away is not believed.
-    budget.heard(at(7_000), 200, &left(0, Some(Duration::ZERO)));
+    budget.update(at(7_000), 200, &left(0, Some(Duration::ZERO)));
     assert_eq!(budget.take(at(70_000 - 4_000)), Err(seconds(1)));
     assert_eq!(drain(&mut budget, at(67_000)), 1);
-    budget.heard(at(67_100), 200, &left(0, Some(DAY)));
+    budget.update(at(67_100), 200, &left(0, Some(DAY)));
     assert_eq!(budget.take(at(67_100)), Err(seconds(3600)));
 }
 
@@ -134,15 +134,15 @@ fn a_refusal_stops_requests_for_as_long_as_it_says() {
         (refusal(None, None), seconds(10)),
     ] {
         let mut budget = Budget::new(LIMITS);
-        budget.heard(at(0), 429, &rate);
+        budget.update(at(0), 429, &rate);
         assert_eq!(budget.take(at(0)), Err(wait), "{rate:?}");
         // Answers to requests from before it neither lift nor shorten it.
-        budget.heard(at(1), 200, &left(4999, Some(Duration::from_millis(1))));
-        budget.heard(at(1), 429, &refusal(Some(Duration::ZERO), None));
+        budget.update(at(1), 200, &left(4999, Some(Duration::from_millis(1))));
+        budget.update(at(1), 429, &refusal(Some(Duration::ZERO), None));
         assert_eq!(budget.left(at(1)), Left { hour: 0, minute: 0 });
         let over = at(u64::try_from(wait.as_millis()).unwrap().max(1001));
         assert_eq!(drain(&mut budget, over), 1, "{rate:?}");
-        budget.heard(over, 200, &left(4999, None));
+        budget.update(over, 200, &left(4999, None));
         assert_eq!(drain(&mut budget, over), 249);
     }
 }
@@ -214,7 +214,7 @@ fn day(cost: u32, others: u32) -> (u32, u32) {
             let status = if refused { 429 } else { 200 };
             now += 80;
             let reset = server.front().map(|first| at(first + 3_600_000) - at(now));
-            budget.heard(at(now), status, &left(remaining, reset));
+            budget.update(at(now), status, &left(remaining, reset));
         }
         rounds += u32::from(done == cost);
         now = now.max(begun + u64::try_from(interval.as_millis()).unwrap());
@@ -302,7 +302,7 @@ proptest! {
             }
             let reset = reset.map(Duration::from_secs);
             let retry_after = retry_after.map(Duration::from_secs);
-            budget.heard(at(now), status, &Rate { remaining, reset, retry_after });
+            budget.update(at(now), status, &Rate { remaining, reset, retry_after });
         }
         assert_within(&made, limits);
         prop_assert!(budget.take(at(now + 2 * 3_601_000)).is_ok());

@@ -273,7 +273,7 @@ impl Session<'_> {
             let now = Instant::now();
             let mut budget = lock(&self.client.budget);
             if let Ok(response) = &response {
-                budget.heard(now, response.status, &response.rate);
+                budget.update(now, response.status, &response.rate);
             }
             self.client.stats.budget(budget.limits(), budget.left(now));
         }

@@ -197,7 +197,8 @@ impl Disk {
         }
     }
 
-    /// Writes the refused sources, and waits until that is done.
+    /// Writes the refused sources that are not on disk yet, and waits until all writes of them have
+    /// ended.
     pub(super) async fn finish_refused(&mut self, state_dir: &Path, refused: &mut RefusedSources) {
         if self.refused.is_under_way() {
             let result = self.refused.done().await;

@@ -46,7 +46,7 @@ pub fn run(config_path: PathBuf) -> anyhow::Result<()> {
         .on_thread_start(process::drop_capabilities)
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(startup::start(loaded));
+    let result = runtime.block_on(startup::run(loaded));
     // A name that is being looked up must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result

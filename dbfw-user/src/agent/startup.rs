@@ -49,7 +49,7 @@ const QUEUE: usize = 64;
 ///
 /// # Errors
 /// The agent cannot start. What an earlier agent attached goes on filtering.
-pub(super) async fn start(loaded: Loaded) -> anyhow::Result<()> {
+pub(super) async fn run(loaded: Loaded) -> anyhow::Result<()> {
     let Loaded { config, files, trouble: files_trouble } = loaded;
     status("loading");
     if let Some(problem) = files.degradation() {

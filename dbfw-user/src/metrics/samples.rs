@@ -13,7 +13,7 @@ pub(super) struct Samples<'a> {
 }
 
 impl<'a> Samples<'a> {
-    /// The samples of a metric with these labels.
+    /// A writer of samples for a metric that has these labels.
     pub(super) fn new(family: MetricEncoder<'a>, labels: &'static [&'static str]) -> Self {
         Self { family, labels }
     }

@@ -8,7 +8,7 @@ use std::{
 /// Readings kept of one database.
 const READINGS: usize = 64;
 
-/// Drops a second of each database over a sliding window, from readings of its counter.
+/// The rate at which each database drops packets, over a sliding window of its counter's readings.
 #[derive(Clone, Debug)]
 pub struct RateMeter {
     window: Duration,
