@@ -1,4 +1,4 @@
-//! What is trusted of what was learned: a provider's list, and the rules in force behind the guards.
+//! A provider's list, the guards before it, and a database's rules in force.
 
 mod enforced;
 mod list;

@@ -26,7 +26,7 @@ const FEW: usize = 2;
 /// The filter of the list that GPU droplets are in; the default list leaves them out.
 pub(crate) const GPUS: (&str, &str) = ("type", "gpus");
 
-/// What was learned about things of one kind.
+/// The answers about things of one kind, from its list or one by one.
 #[derive(Debug)]
 pub(crate) enum Facts<R: Resource> {
     /// All of them.
@@ -35,7 +35,7 @@ pub(crate) enum Facts<R: Resource> {
     Each(BTreeMap<R::Id, Result<Arc<R::One>, Missed>>),
 }
 
-/// What was learned about droplets.
+/// The answers about droplets and tags.
 #[derive(Debug)]
 pub(crate) struct Droplets {
     /// Those that lists show by default, and single ones of any kind.

@@ -66,7 +66,7 @@ fn vpc(number: u64) -> Vpc {
     fleet::vpc(&format!("v-{number}"), "10.0.0.0/24")
 }
 
-/// What the API says; every tag is on one droplet.
+/// The API's answer to a request; every tag is on one droplet.
 fn answer(asked: &Asked, shape: Shape) -> Reply {
     let [droplets, _, clusters, apps, vpcs] = shape.has;
     let (path, id) = asked.path().rsplit_once('/').unwrap();

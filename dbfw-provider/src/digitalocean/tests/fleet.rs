@@ -35,7 +35,7 @@ pub(crate) const APP: &str = "c2a93513-8d9b-4223-9d61-5e7272c81cf5";
 pub(crate) const VPC: &str = "5a4981aa-9653-4bd1-bef5-d6bff52042e4";
 pub(crate) const TOKEN: &str = "dop_v1_0123456789abcdef";
 
-/// What the account has.
+/// The things in an account.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fleet {
     pub(crate) rules: Vec<FirewallRule>,
@@ -143,7 +143,7 @@ impl Fleet {
         Reply::json(&DropletPage { droplets, links: None, meta })
     }
 
-    /// What the API says to a request.
+    /// The API's answer to a request.
     pub(crate) fn answer(&self, asked: &Asked) -> Reply {
         let parts: Vec<_> = asked.path().trim_start_matches("/v2/").split('/').collect();
         match parts.as_slice() {
