@@ -26,7 +26,7 @@ use dbfw_tests::{
     },
     steady::{self, Seen},
 };
-use dbfw_wire::control::{Request, Status};
+use dbfw_wire::control::{Protection, Request, Status};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -278,6 +278,8 @@ fn an_upgrade_to_another_abi_and_back_disturbs_nobody_and_lets_nobody_in() {
             host.start();
             assert_upgraded(&[moved], &[link(&host.pins().join(&pin))]);
             assert_eq!(pin_directories(&pin_dir), BTreeSet::from([format!("v{ABI_VERSION}")]));
+            let protection = status(&host).map(|status| status.protection);
+            assert_eq!(protection, Some(Protection::Yes), "{}", host.log());
         }
     });
 }

@@ -19,7 +19,7 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 
-use crate::{netns::Netns, traffic};
+use crate::{netns::Netns, packets::hex, traffic};
 
 /// Between two datagrams of a client.
 const DATAGRAM_PERIOD: Duration = Duration::from_millis(4);
@@ -227,11 +227,24 @@ pub fn untrusted_tcp(netns: &Netns, source: IpAddr, target: SocketAddr, seen: &S
             Err(error) => seen.note(format!("a connection of {source} was answered: {error}")),
             Ok(_) => seen.note(format!("{source} was let in")),
         }
-        let mut buffer = [0; 64];
-        if recv(answers.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT).is_ok() {
-            seen.note(format!("a TCP packet was sent back to {source}"));
+        if let Some(packet) = answer_to(&answers, source) {
+            seen.note(format!("a TCP packet was sent back to {source}: {}", hex(&packet)));
         }
     });
+}
+
+/// The next packet to `address` that a raw socket has, if it has one.
+fn answer_to(raw: &OwnedFd, address: IpAddr) -> Option<Vec<u8>> {
+    const DESTINATION: std::ops::Range<usize> = 16..20;
+    let IpAddr::V4(address) = address else { panic!("{address} is not an IPv4 address") };
+    let mut buffer = [0; 64];
+    while let Ok(len) = recv(raw.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+        // Until it is bound, the socket gets what is sent to other addresses as well.
+        if buffer[..len].get(DESTINATION) == Some(&address.octets()) {
+            return Some(buffer[..len].to_vec());
+        }
+    }
+    None
 }
 
 /// A raw socket that gets a copy of every TCP packet to an IPv4 address of the namespace.

@@ -76,7 +76,16 @@ impl Datapath {
     pub fn retire_others(&mut self) -> Result<(), DatapathError> {
         for directory in std::mem::take(&mut self.superseded) {
             for name in pins::list(&directory, "")? {
-                pins::remove(&directory.join(name))?;
+                let path = directory.join(&name);
+                // The links of interfaces were taken over. The backstop has a new one: the kernel
+                // would detach the old one some time after its pin is gone.
+                if name == BACKSTOP_PIN
+                    && let Ok(link) = sys::obj_get(&path, false)
+                {
+                    // One that is no longer attached cannot be detached: that is the goal.
+                    let _ = sys::link_detach(link.as_fd());
+                }
+                pins::remove(&path)?;
             }
             fs::remove_dir(&directory)
                 .map_err(|error| DatapathError::pin("remove", &directory, error))?;

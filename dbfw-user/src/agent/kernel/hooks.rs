@@ -51,8 +51,8 @@ impl Kernel {
         self.detach_others(config);
         self.follow_choices(config);
         self.verify(config).await;
-        self.look_beside_backstop();
         self.retire_others(config);
+        self.look_beside_backstop();
         Ok(())
     }
 
