@@ -38,10 +38,10 @@ pub(crate) fn database_slots(databases: &[DatabaseSlot], flags: u32) -> BTreeMap
     slots
 }
 
-/// The words of PORTS that say which database each port belongs to.
+/// The words of PORTS that say which database each port belongs to, whatever its mode.
 pub(crate) fn port_words(databases: &[DatabaseSlot]) -> Vec<u64> {
     let mut words = vec![0u64; PORT_WORDS as usize];
-    for database in databases.iter().filter(|database| database.mode != Mode::Off) {
+    for database in databases {
         for port in &database.ports {
             let (word, byte) = port_slot(port.udp, port.port);
             words[word as usize] |= u64::from(database.id) << (byte * 8);
@@ -85,6 +85,7 @@ mod tests {
         let ports = |udp, tcp| vec![Port { udp: false, port: tcp }, Port { udp: true, port: udp }];
         let databases = [
             DatabaseSlot { id: 1, name: "a".into(), mode: Mode::Observe, ports: ports(1, 65535) },
+            DatabaseSlot { id: 2, name: "c".into(), mode: Mode::Off, ports: ports(7, 7) },
             DatabaseSlot {
                 id: 64,
                 name: "b".repeat(MAX_NAME),

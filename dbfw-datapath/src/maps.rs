@@ -83,6 +83,12 @@ impl Maps {
         })
     }
 
+    /// Whether a program with these maps judges by ours, and by no other.
+    pub(crate) fn are_those_of(&self, map_ids: &[u32]) -> bool {
+        let has = |name: &str| self.ids.get(name).is_some_and(|id| map_ids.contains(id));
+        has(PORTS) && has(DATABASES) && self.foreign(map_ids).is_none()
+    }
+
     /// The first of a program's maps that is none of these.
     pub(crate) fn foreign(&self, map_ids: &[u32]) -> Option<u32> {
         // With aya-log the programs have two maps more, its ring buffer and its level.

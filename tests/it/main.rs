@@ -17,6 +17,8 @@ mod events;
 mod fuzz;
 // Sets that change and grow, with every verdict against a model, also under traffic.
 mod growth;
+// The first word of the status against what packets do.
+mod headline;
 // Interfaces that come, go, are renamed or already filtered.
 mod interfaces;
 // Maps and structures of the built object against the ABI.

@@ -120,6 +120,13 @@ impl Datapath {
         Ok(programs)
     }
 
+    /// Ids of the programs that were loaded, in ascending order.
+    pub fn program_ids(&self) -> Vec<u32> {
+        let mut ids: Vec<u32> = self.programs.iter().map(|(_, program)| program.id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// Whether the kernel has the traffic control hook with links.
     pub fn has_tcx(&self) -> bool {
         self.has_tcx

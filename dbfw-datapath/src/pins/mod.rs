@@ -73,8 +73,9 @@ impl Pins {
     /// lock is on a directory that a second agent cannot find.
     ///
     /// # Errors
-    /// A directory cannot be made, or another agent has the lock.
+    /// The BPF file system is gone, a directory cannot be made, or another agent has the lock.
     pub(crate) fn ensure_directories(&mut self) -> Result<(), DatapathError> {
+        check_bpffs(&self.root)?;
         for path in [&self.root, &self.directory] {
             make_directory(path, self.group)?;
         }

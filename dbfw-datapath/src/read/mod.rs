@@ -12,7 +12,7 @@ use std::{
 use aya_obj::generated::bpf_attach_type;
 use dbfw_common::{
     ABI_VERSION, Counted, Counter, DATABASE_SLOTS, Entry, Family, PORT_WORDS, PORTS, PROGRAM_XDP,
-    PROGRAM_XDP_L3, PROGRAMS, Reason, RuleCounter, TRACE, Trace,
+    PROGRAM_XDP_L3, Reason, RuleCounter, TRACE, Trace,
 };
 use dbfw_core::source::Prefix;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -23,7 +23,6 @@ use crate::{
     hook::HookMode,
     keys::{FRONT, HOSTS, NETS, family_of},
     maps::{self, Maps},
-    object::SECOND_COPIES,
     pins::{
         self,
         names::{BACKSTOP_PIN, LINK_PINS, mode_of, program_pin},
@@ -101,7 +100,7 @@ pub struct PinnedLink {
     pub ifindex: Option<u32>,
     /// The program attached.
     pub program: u32,
-    /// It is one of the programs pinned beside it, and uses the maps pinned there.
+    /// It judges by the maps that are pinned beside it.
     pub ours: bool,
     /// Somebody else's program stands before it in its chain.
     pub preceded: bool,
@@ -230,19 +229,6 @@ impl Reader {
     /// # Errors
     /// A link or program cannot be opened.
     pub fn links(&self) -> Result<Vec<PinnedLink>, DatapathError> {
-        let mut programs = BTreeMap::new();
-        let copies = SECOND_COPIES.map(|(copy, _)| copy);
-        for name in PROGRAMS.into_iter().chain(copies) {
-            let path = self.directory.join(program_pin(name));
-            match sys::obj_get(&path, true).and_then(|fd| sys::program_info(fd.as_fd())) {
-                Ok(info) => {
-                    programs.insert(info.id, self.maps.foreign(&info.map_ids).is_none());
-                }
-                // The copies are not there where the kernel has no TCX.
-                Err(_) if copies.contains(&name) => {}
-                Err(error) => return Err(DatapathError::pin("open", &path, error)),
-            }
-        }
         let mut links = Vec::new();
         for pin in pins::list(&self.directory, LINK_PINS)? {
             let path = self.directory.join(&pin);
@@ -255,7 +241,11 @@ impl Reader {
                 _ if pin == BACKSTOP_PIN => None,
                 _ => Some(0),
             };
-            let ours = programs.get(&info.program).copied().unwrap_or(false);
+            // Not by the pinned programs: a start that failed has replaced those.
+            let program = sys::program_by_id(info.program)
+                .and_then(|program| sys::program_info(program.as_fd()))
+                .map_err(|error| DatapathError::pin("look up the program of", &path, error))?;
+            let ours = self.maps.are_those_of(&program.map_ids);
             let chain = match info.attached {
                 Attached::Tcx { ifindex } if ifindex != 0 => {
                     sys::chain(ifindex, bpf_attach_type::BPF_TCX_INGRESS).ok()

@@ -37,6 +37,7 @@ pub fn run(config_path: PathBuf) -> anyhow::Result<()> {
     logging::init();
     process::set_up_allocator();
     process::check_capabilities()?;
+    process::raise_file_limit()?;
     process::give_up_files();
     process::join_group();
     let loaded = ConfigurationFiles::load(config_path)?;

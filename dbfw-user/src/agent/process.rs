@@ -11,7 +11,10 @@ use std::io;
 
 use caps::{CapSet, Capability, CapsHashSet};
 use dbfw_datapath::GROUP;
-use nix::unistd::{Gid, Group, getgroups, setgroups};
+use nix::{
+    sys::resource::{Resource, getrlimit, setrlimit},
+    unistd::{Gid, Group, getgroups, setgroups},
+};
 
 /// Blocks from this many bytes on go back to the kernel when they are freed. Unless it is set,
 /// glibc raises it to the largest block that was ever freed, and keeps what a long list once
@@ -22,6 +25,10 @@ const LARGE: libc::c_int = 256 << 10;
 /// Arenas: one for the loop, one for the other threads.
 #[cfg(target_env = "gnu")]
 const ARENAS: libc::c_int = 2;
+
+/// Open files that the agent has room for at least: about 100 for maps, programs and links of a
+/// few interfaces, 64 connections to its socket, and those to providers.
+const OPEN_FILES: u64 = 512;
 
 /// Checks that the agent has the capabilities it cannot work without.
 ///
@@ -46,6 +53,22 @@ pub(super) fn check_capabilities() -> io::Result<()> {
             missing.join(" and ")
         ),
     ))
+}
+
+/// Raises the soft limit on open files to the hard one.
+///
+/// # Errors
+/// The hard limit is less than the agent needs.
+pub(super) fn raise_file_limit() -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if hard < OPEN_FILES {
+        return Err(io::Error::other(format!(
+            "the limit on open files is {hard}, and the agent needs {OPEN_FILES}: set \
+             LimitNOFILE={OPEN_FILES} or more in the unit (by hand: ulimit -n). What an earlier \
+             agent attached goes on filtering"
+        )));
+    }
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
 }
 
 /// Gives up the capabilities that open other users' files, for good. Errors are logged: the

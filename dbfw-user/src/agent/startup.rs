@@ -129,12 +129,11 @@ pub(super) async fn run(loaded: Loaded) -> anyhow::Result<()> {
     for server in [control, metrics].into_iter().flatten() {
         let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
     }
-    if agent.kernel.is_detached() {
-        tracing::warn!(
-            "stopped; the ports are open: dbfw detach was run, and nothing was attached since"
-        );
-    } else {
-        tracing::info!("stopped; the filter goes on without the agent (dbfw detach ends it)");
+    match agent.kernel.check_outlives_agent() {
+        Ok(()) => {
+            tracing::info!("stopped; the filter goes on without the agent (dbfw detach ends it)");
+        }
+        Err(why) => tracing::error!("stopped; the ports are open: {why}"),
     }
     result
 }

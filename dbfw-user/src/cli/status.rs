@@ -1,6 +1,6 @@
 //! `dbfw status`: shows whether the host is protected, by the agent or by the pins.
 
-use dbfw_wire::control::{Request, Status};
+use dbfw_wire::control::{Protection, Request, Status};
 
 use super::{context::Context, exit::Exit};
 use crate::readers::offline;
@@ -12,5 +12,6 @@ pub(super) fn status(context: &Context) -> anyhow::Result<Exit> {
         |config| offline::status(config, &context.socket()),
     )?;
     context.show(&status)?;
-    Ok(if status.protected { Exit::Ok } else { Exit::Failure })
+    let holds = status.protection == Protection::Yes;
+    Ok(if holds { Exit::Ok } else { Exit::Failure })
 }

@@ -17,12 +17,16 @@ mod pins;
 use std::{collections::BTreeSet, path::Path};
 
 use dbfw_datapath::{Interface, Reader, interfaces};
+use dbfw_wire::control::{Request, Status};
 pub use files::{Unreadable, unreadable};
 pub use finding::{Finding, State};
 use host::Host;
 use kernel::Trial;
 
-use crate::config::{self, AgentConfig, DatabaseConfig};
+use crate::{
+    config::{self, AgentConfig, DatabaseConfig},
+    control::{SOCKET_NAME, client::Client},
+};
 
 /// The interfaces, and which of the programs on them are dbfw's.
 #[derive(Clone, Debug)]
@@ -44,7 +48,8 @@ impl Links {
                 Some(links.iter().filter(|link| link.ours).map(|link| link.program).collect())
             }
             Err(error) if error.is_denied() => None,
-            Err(_) => Some(BTreeSet::new()),
+            // Lost under an agent, or there is none.
+            Err(_) => Some(programs_of_the_agent(agent)),
         };
         Self {
             interfaces: interfaces::list_now().map_err(|error| error.to_string()),
@@ -52,6 +57,14 @@ impl Links {
             socket_lookup: dbfw_datapath::socket_lookup_programs().ok(),
         }
     }
+}
+
+/// Ids of the programs that the running agent loaded; none: no agent answers.
+fn programs_of_the_agent(agent: &AgentConfig) -> BTreeSet<u32> {
+    let status = Client::connect(&agent.run_dir.join(SOCKET_NAME))
+        .and_then(|client| client.call::<Status>(&Request::Status {}));
+    let programs = status.ok().and_then(|status| status.agent).map(|agent| agent.programs);
+    programs.unwrap_or_default().into_iter().collect()
 }
 
 /// Checks the host for what the configuration at `path` wants of it.

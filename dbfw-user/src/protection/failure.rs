@@ -11,6 +11,8 @@ pub enum Failure {
     NothingAttached,
     /// The loaded programs use maps that are not dbfw's.
     Programs(String),
+    /// What is attached is pinned no more, and cannot be pinned again.
+    Pins(String),
     /// The interfaces cannot be listed.
     Interfaces(String),
     /// An interface could not be attached to; the text names it.
@@ -45,6 +47,10 @@ impl fmt::Display for Failure {
         match self {
             Self::Detached => f.write_str(
                 "detached by the operator: the ports are open; dbfw reload attaches again",
+            ),
+            Self::Pins(reason) => write!(
+                f,
+                "the pins are lost: the filter works, and ends when the agent does: {reason}"
             ),
             Self::NothingAttached => f.write_str("nothing is attached: the ports are open"),
             Self::Programs(text)

@@ -10,8 +10,8 @@ use dbfw_datapath::{
     interfaces,
 };
 use dbfw_wire::control::{
-    self as wire, BackstopStatus, DatabaseStatus, Explanation, InterfaceMode, InterfaceStatus,
-    ListState, Lookup, MapEntry, ProviderStatus, Status,
+    self as wire, BackstopStatus, DatabaseStatus, Enforced, Explanation, InterfaceMode,
+    InterfaceStatus, ListState, Lookup, MapEntry, ProviderStatus, Status,
 };
 
 use super::{
@@ -198,10 +198,13 @@ pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
         problems.extend(offline.trouble.clone());
         databases = offline.databases()?;
     }
+    problems.extend(status::not_enforced(&databases));
+    let enforced = Enforced::of(&databases);
     Ok(Status {
         version: crate::version().to_owned(),
-        protected: protection.state() == wire::Protection::Yes,
+        protected: protection.state() == wire::Protection::Yes && enforced == Enforced::Yes,
         protection: protection.state(),
+        enforced,
         problems,
         agent: None,
         interfaces,

@@ -9,7 +9,7 @@ use dbfw_core::{
     source::Prefix,
 };
 use dbfw_datapath::{DatabaseSlot, DatapathError, HookMode, Interface, Reader, Sets, Totals};
-use dbfw_wire::control::{DatabaseStatus, InterfaceMode, InterfaceStatus, MapEntry};
+use dbfw_wire::control::{self as wire, DatabaseStatus, InterfaceMode, InterfaceStatus, MapEntry};
 use jiff::Timestamp;
 
 use crate::protection::Degradation;
@@ -116,6 +116,15 @@ pub fn databases(view: &View<'_>) -> Result<Vec<DatabaseStatus>, DatapathError> 
             })
         })
         .collect()
+}
+
+/// A problem for every database that lets strangers in, as its mode says.
+pub fn not_enforced(databases: &[DatabaseStatus]) -> impl Iterator<Item = String> {
+    databases.iter().filter(|database| database.mode != wire::Mode::Enforce).map(|database| {
+        let DatabaseStatus { name, mode, ports, .. } = database;
+        let ports = ports.join(", ");
+        format!("{name}: mode = \"{mode}\": {ports} is open to everyone")
+    })
 }
 
 fn rules_of(policy: &Policy, id: u8) -> usize {

@@ -11,11 +11,13 @@ use super::{drops::Mode, words::words};
 pub struct Status {
     /// Version of the program that answered.
     pub version: String,
-    /// Every covered interface and every database is enforced as configured: `protection`
-    /// is yes.
+    /// `protection` and `enforced` are both yes: no database lets strangers in.
     pub protected: bool,
-    /// The same, where it can be told.
+    /// Whether what the configuration asks for is in force.
     pub protection: Protection,
+    /// Whether the databases are in enforce mode.
+    #[serde(default)]
+    pub enforced: Enforced,
     /// The problems in words, most serious first; empty when all is well.
     pub problems: Vec<String>,
     /// The running agent; absent when the answer was read from the pins.
@@ -45,6 +47,32 @@ words! {
         /// No agent answers, and the reader may not look at what is attached.
         #[default]
         Unknown = "unknown",
+    }
+}
+
+words! {
+    /// Whether the databases that the configuration names are in enforce mode.
+    #[derive(Default)]
+    pub enum Enforced {
+        /// All of them.
+        Yes = "yes",
+        /// Some of them.
+        Partly = "partly",
+        /// None of them, or there is none.
+        #[default]
+        No = "no",
+    }
+}
+
+impl Enforced {
+    /// Whether `databases` are in enforce mode.
+    pub fn of(databases: &[DatabaseStatus]) -> Self {
+        let enforcing = databases.iter().filter(|database| database.mode == Mode::Enforce).count();
+        match enforcing {
+            0 => Self::No,
+            all if all == databases.len() => Self::Yes,
+            _ => Self::Partly,
+        }
     }
 }
 
@@ -103,6 +131,9 @@ pub struct AgentStatus {
     pub generation: u64,
     /// Whether the last reload of the configuration succeeded.
     pub config_ok: bool,
+    /// Ids of the programs that it loaded, in ascending order.
+    #[serde(default)]
+    pub programs: Vec<u32>,
 }
 
 /// One covered interface.

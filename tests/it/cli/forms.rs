@@ -14,7 +14,7 @@ fn the_fields_of_every_document() {
         (
             "status",
             "",
-            "accounts agent backstop databases interfaces problems protected protection version",
+            "accounts agent backstop databases enforced interfaces problems protected protection version",
         ),
         ("status", "/agent", "config_ok detached generation pid ready started_at"),
         ("status", "/backstop", "detail exempt healthy"),

@@ -9,11 +9,12 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
+
+use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::{Entry, files, log::HistoryLog};
 use crate::agent::connections::CutQuery;
@@ -27,9 +28,9 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// The writer of the history. Dropping it waits until everything is written.
 pub(in crate::agent) struct History {
-    queue: Option<SyncSender<Box<Pending>>>,
+    queue: Option<Sender<Pending>>,
     /// The other end of the queue, until the thread is started.
-    idle: Option<(PathBuf, Receiver<Box<Pending>>)>,
+    idle: Option<(PathBuf, Receiver<Pending>)>,
     thread: Option<JoinHandle<()>>,
     trouble: Arc<Mutex<Option<String>>>,
     errors: Arc<AtomicU64>,
@@ -61,7 +62,7 @@ impl History {
     }
 
     fn with_room(state_dir: &Path, entries: usize) -> Self {
-        let (queue, waiting) = sync_channel(entries);
+        let (queue, waiting) = mpsc::channel(entries);
         Self {
             queue: Some(queue),
             idle: Some((state_dir.to_owned(), waiting)),
@@ -75,12 +76,12 @@ impl History {
     /// Starts to write. A thread keeps the capabilities it is started with: this is for after
     /// they were dropped.
     pub(in crate::agent) fn start(&mut self) {
-        let Some((state_dir, waiting)) = self.idle.take() else { return };
+        let Some((state_dir, mut waiting)) = self.idle.take() else { return };
         let (trouble, errors) = (Arc::clone(&self.trouble), Arc::clone(&self.errors));
         self.thread = Some(std::thread::spawn(move || {
             files::rename_former(&state_dir);
             let mut log = HistoryLog::open(&state_dir);
-            for pending in waiting {
+            while let Some(pending) = waiting.blocking_recv() {
                 let error = log.append(&pending.complete()).err();
                 if error.is_some() {
                     errors.fetch_add(1, Ordering::Relaxed);
@@ -98,7 +99,7 @@ impl History {
         let mut lost = 0;
         for pending in entries {
             // The queue is full; or the thread panicked, and has said so.
-            lost += u64::from(queue.try_send(Box::new(pending)).is_err());
+            lost += u64::from(queue.try_send(pending).is_err());
         }
         self.errors.fetch_add(lost, Ordering::Relaxed);
         self.losses.add(lost);

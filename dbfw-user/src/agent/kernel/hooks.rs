@@ -32,6 +32,7 @@ impl Hooks {
             refused_moves: BTreeMap::new(),
             preceded: BTreeSet::new(),
             backstop_error: None,
+            pins_error: None,
             beside_backstop: Vec::new(),
             exempt: None,
             detached: false,
@@ -339,16 +340,46 @@ impl Kernel {
                 tracing::error!("the backstop was lost, attaching again: {why}");
             }
             self.attach_backstop(config);
-            match self.datapath.repair_pins() {
-                Ok(repaired) if !repaired.is_empty() => {
+            self.repair_pins();
+        }
+    }
+
+    /// Pins again what is pinned no more, and notes what cannot be.
+    fn repair_pins(&mut self) {
+        let error = match self.datapath.repair_pins() {
+            Ok(repaired) => {
+                if !repaired.is_empty() {
                     tracing::error!(
                         pins = repaired.join(", "),
                         "pins were missing or not ours, and are restored"
                     );
                 }
-                Ok(_) => {}
-                Err(error) => tracing::error!(%error, "cannot repair the pins"),
+                None
             }
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = &error
+            && self.hooks.pins_error.as_ref() != Some(error)
+        {
+            tracing::error!(%error, "cannot repair the pins: the filter ends with the agent");
+        }
+        self.hooks.pins_error = error;
+    }
+
+    /// Whether the filter goes on when this process has ended.
+    ///
+    /// # Errors
+    /// The reason why the ports are open then.
+    pub(in crate::agent) fn check_outlives_agent(&mut self) -> Result<(), String> {
+        if self.hooks.detached {
+            return Err("dbfw detach was run, and nothing was attached since".to_owned());
+        }
+        self.repair_pins();
+        match &self.hooks.pins_error {
+            Some(error) => {
+                Err(format!("the pins were lost, and the filter with the agent: {error}"))
+            }
+            None => Ok(()),
         }
     }
 
@@ -382,6 +413,7 @@ impl Kernel {
         }
         let mut failures = Vec::new();
         failures.extend(self.datapath.check_programs().err().map(Failure::Programs));
+        failures.extend(hooks.pins_error.clone().map(Failure::Pins));
         failures.extend(hooks.list_error.clone().map(Failure::Interfaces));
         failures.extend(hooks.attach_errors.values().cloned().map(Failure::Attach));
         let backstop = config.backstop && hooks.backstop_error.is_none();

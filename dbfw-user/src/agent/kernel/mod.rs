@@ -71,6 +71,8 @@ struct Hooks {
     refused_moves: BTreeMap<u32, Vec<HookMode>>,
     /// Interfaces where another program may run before ours.
     preceded: BTreeSet<String>,
+    /// The reason why what is attached cannot be kept pinned.
+    pins_error: Option<String>,
     backstop_error: Option<String>,
     /// Other programs' ids at the socket lookup, as of the start.
     beside_backstop: Vec<u32>,
@@ -139,6 +141,11 @@ impl Kernel {
         held.filter(|(_, entry)| entry.mask() >> (id - 1) & 1 != 0)
             .map(|(prefix, _)| prefix)
             .collect()
+    }
+
+    /// Ids of the programs that were loaded, in ascending order.
+    pub(super) fn program_ids(&self) -> Vec<u32> {
+        self.datapath.program_ids()
     }
 
     /// The number of the policy in force.

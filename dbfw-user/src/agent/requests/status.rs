@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use dbfw_provider::{stats::Stats, worker::Account};
-use dbfw_wire::control::{self as wire, AccountStatus, AgentStatus, LiveConnection, Status};
+use dbfw_wire::control::{
+    self as wire, AccountStatus, AgentStatus, Enforced, LiveConnection, Status,
+};
 
 use crate::{
     agent::{
@@ -13,7 +15,10 @@ use crate::{
     },
     config::DatabaseConfig,
     metrics::{self, ProviderScrape},
-    readers::{scrape, status::databases},
+    readers::{
+        scrape,
+        status::{databases, not_enforced},
+    },
 };
 
 /// Connections of a refused plan that are named.
@@ -40,10 +45,13 @@ pub(super) fn status(agent: &Agent) -> Status {
             trust.fill_status(status, database, kernel.rules(&database.name));
         }
     }
+    problems.extend(not_enforced(&databases));
+    let enforced = Enforced::of(&databases);
     Status {
         version: crate::version().to_owned(),
-        protected: protection.state() == wire::Protection::Yes,
+        protected: protection.state() == wire::Protection::Yes && enforced == Enforced::Yes,
         protection: protection.state(),
+        enforced,
         problems,
         agent: Some(AgentStatus {
             pid: std::process::id(),
@@ -52,6 +60,7 @@ pub(super) fn status(agent: &Agent) -> Status {
             detached: kernel.is_detached(),
             generation: kernel.generation(),
             config_ok: config_ok(agent),
+            programs: kernel.program_ids(),
         }),
         interfaces: kernel.interface_status(&config.agent, &protection),
         backstop: config.agent.backstop.then(|| kernel.backstop_status()),

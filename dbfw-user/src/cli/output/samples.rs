@@ -1,7 +1,7 @@
 //! Sample documents for the tests of the output.
 
 use dbfw_wire::control::{
-    AccountStatus, AgentStatus, BackstopStatus, DatabaseStatus, Guard, InterfaceMode,
+    AccountStatus, AgentStatus, BackstopStatus, DatabaseStatus, Enforced, Guard, InterfaceMode,
     InterfaceStatus, ListState, LiveConnection, Mode, Protection, ProviderStatus, RefusedPlan,
     SourceState, SourceStatus, Status,
 };
@@ -21,6 +21,7 @@ pub(in super::super) fn status() -> Status {
         version: "0.1.0".to_owned(),
         protected: true,
         protection: Protection::Yes,
+        enforced: Enforced::Yes,
         problems: Vec::new(),
         agent: Some(AgentStatus {
             pid: 812,
@@ -29,6 +30,7 @@ pub(in super::super) fn status() -> Status {
             detached: false,
             generation: 41,
             config_ok: true,
+            programs: vec![71, 72],
         }),
         interfaces: vec![InterfaceStatus {
             name: "eth0".to_owned(),

@@ -4,7 +4,7 @@ mod records;
 mod tables;
 
 use anstyle::Style;
-use dbfw_wire::control::{AccountStatus, AgentStatus, Mode, Protection, Status};
+use dbfw_wire::control::{AccountStatus, AgentStatus, Enforced, Mode, Protection, Status};
 use jiff::Timestamp;
 use tables::{database_table, interface_rows, interface_table};
 
@@ -56,10 +56,10 @@ impl Render for Status {
 }
 
 fn headline(status: &Status) -> String {
-    let enforcing = status.databases.iter().any(|database| database.mode == Mode::Enforce);
-    let (word, style) = match (status.protection, enforcing) {
-        (Protection::Yes, true) => ("PROTECTED", GOOD),
-        (Protection::Yes, false) => ("NOTHING ENFORCED, as configured", FAIR),
+    let (word, style) = match (status.protection, status.enforced) {
+        (Protection::Yes, Enforced::Yes) => ("PROTECTED", GOOD),
+        (Protection::Yes, Enforced::Partly) => ("PROTECTED in part, as configured", FAIR),
+        (Protection::Yes, Enforced::No) => ("NOTHING ENFORCED, as configured", FAIR),
         (Protection::Degraded, _) => ("DEGRADED", FAIR),
         (Protection::No, _) => ("NOT PROTECTED", BAD),
         (Protection::Unknown, _) => ("PROTECTION UNKNOWN: be root, or start the agent", FAIR),

@@ -26,6 +26,7 @@ fn status_when_all_is_well() {
       "version": "0.1.0",
       "protected": true,
       "protection": "yes",
+      "enforced": "yes",
       "problems": [],
       "agent": {
         "pid": 812,
@@ -33,7 +34,11 @@ fn status_when_all_is_well() {
         "ready": true,
         "detached": false,
         "generation": 41,
-        "config_ok": true
+        "config_ok": true,
+        "programs": [
+          71,
+          72
+        ]
       },
       "interfaces": [
         {
@@ -185,6 +190,7 @@ fn status_always_fits_the_screen() {
 fn status_without_the_agent() {
     let mut status = status();
     status.agent = None;
+    status.enforced = Enforced::No;
     status.databases[0].mode = Mode::Observe;
     status.databases[0].drops_per_second = None;
     status.databases[0].provider = None;
