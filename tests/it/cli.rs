@@ -249,6 +249,7 @@ fn assert_snapshot(name: &str, transcript: &str) {
     settings.add_filter(r"agent→\d+→", "agent→[pid]→");
     settings.add_filter(r#""pid": \d+"#, r#""pid": "[pid]""#);
     settings.add_filter(r"\(pid \d+\)", "(pid [pid])");
+    settings.add_filter(r#""sha256": "[0-9a-f]{64}""#, r#""sha256": "[sha256]""#);
     settings.add_filter(r#""programs": \[[\d,\s]*\]"#, r#""programs": "[ids]""#);
     settings.add_filter(r"\b(ok|stale|refused) \d+[smhd]\d*[smhd]?\b", "$1 [age]");
     settings.add_filter(r"→(ok|stale|refused)→\d+→", "→$1→[age]→");

@@ -3,6 +3,8 @@
 
 // More than the maps can hold.
 mod capacity;
+// What a reload opens and closes, and whom it cuts off.
+mod changes;
 // A wall clock that is wrong, and is set.
 mod clock;
 // Bad configurations, and modes that change in place.

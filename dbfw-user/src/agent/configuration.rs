@@ -181,6 +181,11 @@ impl ConfigurationFiles {
         &self.standing
     }
 
+    /// The time since when the configuration in force is.
+    pub(super) fn in_force_since(&self) -> Timestamp {
+        self.in_force_since
+    }
+
     /// Takes note that what the files say now is in force.
     pub(super) fn accepted(&mut self, same_text: bool, now: Timestamp) {
         if !same_text {

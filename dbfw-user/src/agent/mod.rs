@@ -7,6 +7,7 @@
 
 mod configuration;
 mod connections;
+mod cut_off;
 mod disk;
 mod event_loop;
 pub(crate) mod history;

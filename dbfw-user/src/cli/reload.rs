@@ -9,18 +9,17 @@ use super::{
 };
 
 pub(super) fn reload(context: &Context, confirm: Option<Vec<String>>) -> anyhow::Result<Exit> {
-    let plans = match confirm {
-        Some(named) => {
-            let choice = choose(&context.call(&Request::Status {})?, named);
-            choice.notes.iter().for_each(|text| note(text));
-            choice.warnings.iter().for_each(|text| warn(text));
-            choice.plans
-        }
-        None => Vec::new(),
+    let choice = match confirm {
+        Some(named) => choose(&context.call(&Request::Status {})?, named),
+        None => Choice::default(),
     };
-    let reloaded: Reloaded = context.call(&Request::Reload { plans })?;
+    choice.notes.iter().for_each(|text| note(text));
+    choice.warnings.iter().for_each(|text| warn(text));
+    let reloaded: Reloaded = context.call(&Request::Reload { plans: choice.plans })?;
     context.show(&reloaded)?;
-    let done = reloaded.refused.is_empty() && reloaded.failed.is_empty();
+    // A plan that is not there was not confirmed.
+    let confirmed = choice.warnings.is_empty();
+    let done = confirmed && reloaded.refused.is_empty() && reloaded.failed.is_empty();
     Ok(if done { Exit::Ok } else { Exit::Failure })
 }
 

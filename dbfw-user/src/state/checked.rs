@@ -20,7 +20,7 @@ struct File {
 /// `content` has no form as JSON.
 pub(crate) fn encode(format: u32, content: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     let body = serde_json::to_string(content)?;
-    serde_json::to_vec(&File { format, sha256: digest(&body), body })
+    serde_json::to_vec(&File { format, sha256: sha256(&body), body })
 }
 
 /// The content of a file, whole and unchanged.
@@ -33,12 +33,13 @@ pub(crate) fn decode<T: DeserializeOwned>(format: u32, bytes: &[u8]) -> Result<T
     if file.format != format {
         return Err(format!("it has format {}, this version reads {format}", file.format));
     }
-    if digest(&file.body) != file.sha256 {
+    if sha256(&file.body) != file.sha256 {
         return Err("its checksum does not fit its content".to_owned());
     }
     serde_json::from_str(&file.body).map_err(|error| error.to_string())
 }
 
-fn digest(body: &str) -> String {
+/// The SHA-256 of a text, as `sha256sum` prints it.
+pub(crate) fn sha256(body: &str) -> String {
     Sha256::digest(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -56,6 +56,11 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Time of the last refusal.
+    pub fn last_seen(&self) -> Timestamp {
+        self.last_seen
+    }
+
     fn worth(&self, key: &RefusedSource) -> Worth {
         Worth { minutes: self.minutes, last: minute(self.last_seen), key: key.clone() }
     }

@@ -99,6 +99,8 @@ words! {
         Expired = "expired",
         /// The configuration was read again.
         Reloaded = "reloaded",
+        /// The configuration changed what is open and what is closed.
+        ConfigChanged = "config_changed",
         /// It was bad or could not be carried out; the one before stands.
         ReloadFailed = "reload_failed",
         /// `dbfw detach`.

@@ -1,6 +1,11 @@
 //! Documents of `dbfw reload`, as the agent sends them and `--output json` prints them.
 
+use std::net::IpAddr;
+
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::words::words;
 
 /// The change that a reload made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,6 +16,16 @@ pub struct Reloaded {
     pub added: usize,
     /// Prefixes removed.
     pub removed: usize,
+    /// Changes of the configuration that open or close something.
+    #[serde(default)]
+    pub changes: Vec<ConfigChange>,
+    /// Sources that could connect to a database, by observe mode, and cannot any more: those that
+    /// it saw in the last day, and those with open connections. The first 20.
+    #[serde(default)]
+    pub cut_off: Vec<CutOff>,
+    /// The number of all of them.
+    #[serde(default)]
+    pub cut_off_total: usize,
     /// Changes a guard refuses, in words; `dbfw status` shows what each would take away.
     pub refused: Vec<String>,
     /// Lists that could not be read, and why; what they held before stays in force.
@@ -19,4 +34,40 @@ pub struct Reloaded {
     /// Sources that were not asked for before and have no answer yet.
     #[serde(default)]
     pub pending: Vec<String>,
+}
+
+/// A change of the configuration that opens or closes something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigChange {
+    /// The effect on sources that are not trusted.
+    pub effect: ChangeEffect,
+    /// The database that it is about; absent: a setting of `[agent]`.
+    pub database: Option<String>,
+    /// The change in words, "shop: enforce → observe: tcp/5432 is open to everyone".
+    pub text: String,
+}
+
+words! {
+    /// The effect of a change of the configuration on sources that are not trusted.
+    pub enum ChangeEffect {
+        /// They can connect now, and could not before.
+        Opens = "opens",
+        /// They can connect no more.
+        Closes = "closes",
+        /// It is as it was, or the change alone does not tell.
+        Other = "other",
+    }
+}
+
+/// A source that could connect to a database and cannot any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutOff {
+    /// The database.
+    pub database: String,
+    /// Its address.
+    pub source: IpAddr,
+    /// Connections that it has open.
+    pub connections: usize,
+    /// The last time that observe mode saw it, if it did.
+    pub last_seen: Option<Timestamp>,
 }

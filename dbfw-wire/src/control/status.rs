@@ -131,9 +131,24 @@ pub struct AgentStatus {
     pub generation: u64,
     /// Whether the last reload of the configuration succeeded.
     pub config_ok: bool,
+    /// The time since when the configuration in force is in force.
+    #[serde(default)]
+    pub config_since: Option<Timestamp>,
+    /// The files of the configuration in force, the main file first.
+    #[serde(default)]
+    pub config_files: Vec<ConfigFileStatus>,
     /// Ids of the programs that it loaded, in ascending order.
     #[serde(default)]
     pub programs: Vec<u32>,
+}
+
+/// A file of the configuration in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigFileStatus {
+    /// Its path.
+    pub path: String,
+    /// The SHA-256 of its content when it was loaded, as `sha256sum` prints it.
+    pub sha256: String,
 }
 
 /// One covered interface.

@@ -16,7 +16,11 @@ fn the_fields_of_every_document() {
             "",
             "accounts agent backstop databases enforced interfaces problems protected protection version",
         ),
-        ("status", "/agent", "config_ok detached generation pid ready started_at"),
+        (
+            "status",
+            "/agent",
+            "config_files config_ok config_since detached generation pid programs ready started_at",
+        ),
         ("status", "/backstop", "detail exempt healthy"),
         ("status", "/interfaces/0", "detail healthy ifindex mode name"),
         (
@@ -56,7 +60,11 @@ fn the_fields_of_every_document() {
         ),
         ("trust list", "", "sources"),
         ("trust list", "/sources/0", "added_at database expires_at source why"),
-        ("reload", "", "added failed generation pending refused removed"),
+        (
+            "reload",
+            "",
+            "added changes cut_off cut_off_total failed generation pending refused removed",
+        ),
         ("check", "", "attach backstop databases files interfaces warnings"),
         ("check", "/databases/0", "mode name ports provider sources"),
         ("doctor", "", "findings"),

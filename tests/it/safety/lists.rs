@@ -113,6 +113,7 @@ fn a_list_that_shrinks_too_much_waits_for_a_human_word_about_that_list() {
     let refused = metric(&host, guards);
     assert!(refused.is_some_and(|refused| refused >= 1.0), "refused plans: {refused:?}");
     assert_answered(&pair, &host, FRIEND4);
+    let plan = database(&host)["refused"]["id"].as_str().expect("a refused plan").to_owned();
 
     // Another list takes its place, unseen by agent and human: written through another name,
     // with the same size and time.
@@ -124,7 +125,8 @@ fn a_list_that_shrinks_too_much_waits_for_a_human_word_about_that_list() {
     file.write_all(b"10.77.0.9\n").expect("write the list");
     file.set_modified(modified).expect("set its time");
     host.signal(Signal::SIGCONT);
-    assert_eq!(host.dbfw(&["reload", "--confirm"]).status.code(), Some(1), "{}", host.log());
+    let confirmed = host.dbfw(&["reload", "--confirm", &plan]);
+    assert_eq!(confirmed.status.code(), Some(1), "{}", host.log());
     assert_refused(&pair, &host, STRANGER4);
     assert_answered(&pair, &host, FRIEND4);
 

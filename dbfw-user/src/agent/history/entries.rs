@@ -12,7 +12,11 @@ use super::{
     diff::{SourceChange, changes},
     writer::Pending,
 };
-use crate::{agent::connections::CutQuery, config::DatabaseConfig, state::local::LocalSource};
+use crate::{
+    agent::connections::CutQuery,
+    config::{ConfigChange, DatabaseConfig},
+    state::local::LocalSource,
+};
 
 /// Prefixes an entry names of those that came in, and of those that went out.
 const MAX_PREFIXES: usize = 50;
@@ -29,6 +33,25 @@ impl History {
         let message = Some(message).filter(|message| !message.is_empty()).map(str::to_owned);
         let entry = Entry { by: Some(by.to_owned()), message, ..entry(kind, generation) };
         self.queue([entry.into()]);
+    }
+
+    /// Records what a change of the configuration opened and closed.
+    pub(in crate::agent) fn record_config_changes(
+        &mut self,
+        generation: u64,
+        changes: &[ConfigChange],
+        by: &str,
+    ) {
+        let entries = changes.iter().map(|change| {
+            let entry = Entry {
+                database: change.database().map(str::to_owned),
+                by: Some(by.to_owned()),
+                message: Some(change.to_string()),
+                ..entry(Kind::ConfigChanged, generation)
+            };
+            entry.into()
+        });
+        self.queue(entries);
     }
 
     /// Records that a source was added or removed by hand.

@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::{
+    mpsc::{self, Receiver, Sender},
+    oneshot,
+};
 
 use super::{Entry, files, log::HistoryLog};
 use crate::agent::connections::CutQuery;
@@ -23,18 +26,29 @@ use crate::agent::connections::CutQuery;
 /// database has.
 const MAX_WAITING: usize = 16_384;
 
+/// Time for which an answer waits until what it tells is in the history.
+const MAX_WAIT: Duration = Duration::from_secs(2);
+
 /// Pause between two log lines about lost entries.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// The writer of the history. Dropping it waits until everything is written.
 pub(in crate::agent) struct History {
-    queue: Option<Sender<Pending>>,
+    queue: Option<Sender<Work>>,
     /// The other end of the queue, until the thread is started.
-    idle: Option<(PathBuf, Receiver<Pending>)>,
+    idle: Option<(PathBuf, Receiver<Work>)>,
     thread: Option<JoinHandle<()>>,
     trouble: Arc<Mutex<Option<String>>>,
     errors: Arc<AtomicU64>,
     losses: Losses,
+}
+
+/// The work of the thread, in its order.
+#[derive(Debug)]
+enum Work {
+    Write(Box<Pending>),
+    /// Tells that everything before it was written, or could not be.
+    Tell(oneshot::Sender<()>),
 }
 
 /// An entry that waits to be written.
@@ -81,7 +95,15 @@ impl History {
         self.thread = Some(std::thread::spawn(move || {
             files::rename_former(&state_dir);
             let mut log = HistoryLog::open(&state_dir);
-            while let Some(pending) = waiting.blocking_recv() {
+            while let Some(work) = waiting.blocking_recv() {
+                let pending = match work {
+                    Work::Write(pending) => pending,
+                    Work::Tell(told) => {
+                        // Fails only if nobody waits any more.
+                        let _ = told.send(());
+                        continue;
+                    }
+                };
                 let error = log.append(&pending.complete()).err();
                 if error.is_some() {
                     errors.fetch_add(1, Ordering::Relaxed);
@@ -99,12 +121,24 @@ impl History {
         let mut lost = 0;
         for pending in entries {
             // The queue is full; or the thread panicked, and has said so.
-            lost += u64::from(queue.try_send(pending).is_err());
+            lost += u64::from(queue.try_send(Work::Write(Box::new(pending))).is_err());
         }
         self.errors.fetch_add(lost, Ordering::Relaxed);
         self.losses.add(lost);
         if self.losses.told_at.is_none_or(|at| at.elapsed() >= TELL_AGAIN) {
             self.losses.tell();
+        }
+    }
+
+    /// Waits until everything queued so far was written or could not be; at most two seconds.
+    pub(in crate::agent) fn written(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (tell, told) = oneshot::channel();
+        let queued =
+            self.queue.as_ref().is_some_and(|queue| queue.try_send(Work::Tell(tell)).is_ok());
+        async move {
+            if queued {
+                let _ = tokio::time::timeout(MAX_WAIT, told).await;
+            }
         }
     }
 

@@ -53,7 +53,18 @@ impl Agent {
             }
             Request::Reload { plans } => {
                 match reload::reload(self, &plans.into_iter().collect(), &call.user()).await {
-                    Ok(reloaded) => call.answer(&reloaded),
+                    Ok((mut reloaded, query)) => {
+                        let written = self.history.written();
+                        tokio::spawn(async move {
+                            written.await;
+                            tokio::task::spawn_blocking(move || {
+                                if let Some(query) = query {
+                                    query.run(&mut reloaded);
+                                }
+                                call.answer(&reloaded);
+                            });
+                        });
+                    }
                     Err(ControlError { kind, message }) => call.fail(kind, message),
                 }
             }

@@ -2,24 +2,30 @@
 
 use std::collections::BTreeSet;
 
-use dbfw_wire::control::{ControlError, ControlErrorKind, Reloaded};
+use dbfw_wire::control::{self as wire, ChangeEffect, ControlError, ControlErrorKind, Reloaded};
 use jiff::Timestamp;
 
 use crate::{
-    agent::{history::Kind, kernel::Applied, state::Agent, trust::synced},
-    config,
+    agent::{cut_off::CutOffQuery, history::Kind, kernel::Applied, state::Agent, trust::synced},
+    config::{self, ConfigChange, Effect},
 };
 
 /// Reloads where nobody waits for an answer.
 pub(in crate::agent) async fn reload_from_disk(agent: &mut Agent, by: &str) {
     agent.readiness.reloading();
-    if let Err(error) = reload(agent, &BTreeSet::new(), by).await {
-        tracing::error!("{}", error.message);
+    match reload(agent, &BTreeSet::new(), by).await {
+        Ok((mut reloaded, query)) => {
+            if let Some(query) = query {
+                tokio::task::spawn_blocking(move || query.run(&mut reloaded));
+            }
+        }
+        Err(error) => tracing::error!("{}", error.message),
     }
     agent.readiness.reloaded();
 }
 
 /// Reads the configuration again and puts it in force, with the refused plans in `confirmed`.
+/// Returns what changed, and the question who is cut off by it, which is not for the loop's thread.
 ///
 /// # Errors
 /// The files are bad, or the kernel refused the policy. Nothing changes then.
@@ -27,7 +33,7 @@ pub(super) async fn reload(
     agent: &mut Agent,
     confirmed: &BTreeSet<String>,
     by: &str,
-) -> Result<Reloaded, ControlError> {
+) -> Result<(Reloaded, Option<CutOffQuery>), ControlError> {
     let config = match config::load(agent.files.path()) {
         Ok(config) => config,
         Err(problems) => {
@@ -70,18 +76,41 @@ pub(super) async fn reload(
     agent.traffic.retain_databases(databases.map(|database| &*database.name));
     agent.files.accepted(before.files == agent.config.files, Timestamp::now());
     record(agent, Kind::Reloaded, by, "");
+    let changes = config::changes(&before, &agent.config);
+    for change in &changes {
+        match change.effect() {
+            Effect::Opens => tracing::warn!(database = change.database(), "{change}"),
+            Effect::Closes | Effect::Other => {
+                tracing::info!(database = change.database(), "{change}");
+            }
+        }
+    }
+    agent.history.record_config_changes(agent.kernel.generation(), &changes, by);
     agent.workers.poll();
     agent.kernel.follow_config(&agent.config.agent);
     agent.verify().await;
-    Ok(reloaded(agent, &applied))
+    let query = CutOffQuery::of_changes(agent, &changes);
+    Ok((reloaded(agent, &applied, &changes), query))
 }
 
 fn record(agent: &mut Agent, kind: Kind, by: &str, message: &str) {
     agent.history.record_action(agent.kernel.generation(), kind, by, message);
 }
 
-fn reloaded(agent: &Agent, applied: &Applied) -> Reloaded {
+fn reloaded(agent: &Agent, applied: &Applied, changes: &[ConfigChange]) -> Reloaded {
+    let change = |change: &ConfigChange| wire::ConfigChange {
+        effect: match change.effect() {
+            Effect::Opens => ChangeEffect::Opens,
+            Effect::Closes => ChangeEffect::Closes,
+            Effect::Other => ChangeEffect::Other,
+        },
+        database: change.database().map(str::to_owned),
+        text: change.to_string(),
+    };
     Reloaded {
+        changes: changes.iter().map(change).collect(),
+        cut_off: Vec::new(),
+        cut_off_total: 0,
         generation: agent.kernel.generation(),
         added: applied.added,
         removed: applied.removed,

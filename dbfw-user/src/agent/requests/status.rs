@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
-use dbfw_provider::{stats::Stats, worker::Account};
-use dbfw_wire::control::{
-    self as wire, AccountStatus, AgentStatus, Enforced, LiveConnection, Status,
-};
-
 use crate::{
     agent::{
         configuration::Standing,
         connections::{Cut, CutQuery},
         state::Agent,
     },
-    config::DatabaseConfig,
+    config::{ConfigFile, DatabaseConfig},
     metrics::{self, ProviderScrape},
     readers::{
         scrape,
         status::{databases, not_enforced},
     },
+    state::checked::sha256,
+};
+use dbfw_provider::{stats::Stats, worker::Account};
+use dbfw_wire::control::{
+    self as wire, AccountStatus, AgentStatus, ConfigFileStatus, Enforced, LiveConnection, Status,
 };
 
 /// Connections of a refused plan that are named.
@@ -60,6 +60,8 @@ pub(super) fn status(agent: &Agent) -> Status {
             detached: kernel.is_detached(),
             generation: kernel.generation(),
             config_ok: config_ok(agent),
+            config_since: Some(agent.files.in_force_since()),
+            config_files: config.files.iter().map(config_file).collect(),
             programs: kernel.program_ids(),
         }),
         interfaces: kernel.interface_status(&config.agent, &protection),
@@ -67,6 +69,11 @@ pub(super) fn status(agent: &Agent) -> Status {
         accounts: account_status(agent),
         databases,
     }
+}
+
+fn config_file(file: &ConfigFile) -> ConfigFileStatus {
+    let path = file.path.display().to_string();
+    ConfigFileStatus { path, sha256: sha256(&file.text) }
 }
 
 /// Whether the configuration in force is what its files said when they were last read.

@@ -1,11 +1,11 @@
 //! Output of `dbfw reload`, for people and as plain fields.
 
-use dbfw_wire::control::Reloaded;
+use dbfw_wire::control::{CutOff, Reloaded};
 use jiff::Timestamp;
 
 use super::{
     render::Render,
-    words::{clean, fields, lines, number_of},
+    words::{clean, fields, lines, maybe, moment, number_of},
 };
 
 impl Render for Reloaded {
@@ -17,6 +17,10 @@ impl Render for Reloaded {
             prefixes(self.added),
             prefixes(self.removed),
         );
+        for change in &self.changes {
+            text.push_str(&format!("{}\n", clean(&change.text)));
+        }
+        text.push_str(&cut_off(self));
         for refusal in &self.refused {
             text.push_str(&format!("Refused: {}\n", clean(refusal)));
         }
@@ -41,9 +45,45 @@ impl Render for Reloaded {
     fn plain(&self) -> String {
         let (generation, added, removed) = (self.generation, self.added, self.removed);
         let mut text = format!("policy\t{generation}\t{added}\t{removed}\n");
+        for change in &self.changes {
+            let database = maybe(change.database.as_ref());
+            text.push_str(&fields(["change", change.effect.as_str(), &database, &change.text]));
+        }
+        for cut_off in &self.cut_off {
+            let (source, connections) =
+                (cut_off.source.to_string(), cut_off.connections.to_string());
+            let last_seen = moment(cut_off.last_seen);
+            text.push_str(&fields([
+                "cut_off",
+                &cut_off.database,
+                &source,
+                &connections,
+                &last_seen,
+            ]));
+        }
         self.refused.iter().for_each(|refusal| text.push_str(&fields(["refused", refusal])));
         self.failed.iter().for_each(|failure| text.push_str(&fields(["failed", failure])));
         self.pending.iter().for_each(|pending| text.push_str(&fields(["pending", pending])));
         text
     }
+}
+
+/// The sources that are cut off, with what is known of each.
+fn cut_off(reloaded: &Reloaded) -> String {
+    if reloaded.cut_off_total == 0 {
+        return String::new();
+    }
+    let sources = number_of(reloaded.cut_off_total as u64, "source", "sources");
+    let mut text = format!("Cut off, because not trusted: {sources}\n");
+    for cut_off in &reloaded.cut_off {
+        let CutOff { database, source, connections, last_seen } = cut_off;
+        let connections = number_of(*connections as u64, "open connection", "open connections");
+        let last_seen = last_seen.map_or_else(String::new, |at| format!(", last seen {at:.0}"));
+        text.push_str(&format!("  {source} ({}): {connections}{last_seen}\n", clean(database)));
+    }
+    match reloaded.cut_off_total - reloaded.cut_off.len().min(reloaded.cut_off_total) {
+        0 => {}
+        more => text.push_str(&format!("  and {more} more: dbfw suggest\n")),
+    }
+    text
 }

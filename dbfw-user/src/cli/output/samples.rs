@@ -1,9 +1,9 @@
 //! Sample documents for the tests of the output.
 
 use dbfw_wire::control::{
-    AccountStatus, AgentStatus, BackstopStatus, DatabaseStatus, Enforced, Guard, InterfaceMode,
-    InterfaceStatus, ListState, LiveConnection, Mode, Protection, ProviderStatus, RefusedPlan,
-    SourceState, SourceStatus, Status,
+    AccountStatus, AgentStatus, BackstopStatus, ConfigFileStatus, DatabaseStatus, Enforced, Guard,
+    InterfaceMode, InterfaceStatus, ListState, LiveConnection, Mode, Protection, ProviderStatus,
+    RefusedPlan, SourceState, SourceStatus, Status,
 };
 use jiff::Timestamp;
 
@@ -30,6 +30,12 @@ pub(in super::super) fn status() -> Status {
             detached: false,
             generation: 41,
             config_ok: true,
+            config_since: Some(at("08:48:00")),
+            config_files: vec![ConfigFileStatus {
+                path: "/etc/dbfw/dbfw.toml".to_owned(),
+                sha256: "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
+                    .to_owned(),
+            }],
             programs: vec![71, 72],
         }),
         interfaces: vec![InterfaceStatus {

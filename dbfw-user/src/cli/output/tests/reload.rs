@@ -1,4 +1,6 @@
-use super::*;
+use dbfw_wire::control::{ChangeEffect, ConfigChange, CutOff};
+
+use super::{samples::at, *};
 
 #[test]
 fn reload() {
@@ -6,6 +8,9 @@ fn reload() {
         generation: 42,
         added: 3,
         removed: 1,
+        changes: Vec::new(),
+        cut_off: Vec::new(),
+        cut_off_total: 0,
         refused: Vec::new(),
         failed: Vec::new(),
         pending: Vec::new(),
@@ -24,6 +29,9 @@ fn reload() {
       "generation": 42,
       "added": 3,
       "removed": 1,
+      "changes": [],
+      "cut_off": [],
+      "cut_off_total": 0,
       "refused": [
         "orders: 60 of 100 prefixes would go, max_shrink is 50%"
       ],
@@ -64,4 +72,47 @@ fn metrics_and_detach() {
     }
     "##);
     insta::assert_snapshot!(table(&Text { text: "Detached from eth0.".to_owned() }), @"Detached from eth0.");
+}
+
+#[test]
+fn what_a_reload_opens_and_whom_it_cuts_off() {
+    let change = |effect, text: &str| ConfigChange {
+        effect,
+        database: Some("shop".to_owned()),
+        text: text.to_owned(),
+    };
+    let cut_off = |last: u8, connections| CutOff {
+        database: "shop".to_owned(),
+        source: [192, 0, 2, last].into(),
+        connections,
+        last_seen: (connections == 0).then(|| at("11:58:00")),
+    };
+    let reloaded = Reloaded {
+        generation: 43,
+        added: 0,
+        removed: 0,
+        changes: vec![change(
+            ChangeEffect::Opens,
+            "shop: enforce → off: tcp/1 is open to everyone",
+        )],
+        cut_off: vec![cut_off(66, 2), cut_off(67, 0)],
+        cut_off_total: 5,
+        refused: Vec::new(),
+        failed: Vec::new(),
+        pending: Vec::new(),
+    };
+    insta::assert_snapshot!(table(&reloaded), @"
+    Policy 43 is in force: 0 prefixes added, 0 prefixes removed.
+    shop: enforce → off: tcp/1 is open to everyone
+    Cut off, because not trusted: 5 sources
+      192.0.2.66 (shop): 2 open connections
+      192.0.2.67 (shop): 0 open connections, last seen 2026-03-01T11:58:00Z
+      and 3 more: dbfw suggest
+    ");
+    insta::assert_snapshot!(reloaded.plain().replace('\t', "→"), @"
+    policy→43→0→0
+    change→opens→shop→shop: enforce → off: tcp/1 is open to everyone
+    cut_off→shop→192.0.2.66→2→
+    cut_off→shop→192.0.2.67→0→2026-03-01T11:58:00Z
+    ");
 }

@@ -35,6 +35,13 @@ fn status_when_all_is_well() {
         "detached": false,
         "generation": 41,
         "config_ok": true,
+        "config_since": "2026-03-01T08:48:00Z",
+        "config_files": [
+          {
+            "path": "/etc/dbfw/dbfw.toml",
+            "sha256": "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
+          }
+        ],
         "programs": [
           71,
           72

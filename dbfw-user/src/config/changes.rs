@@ -1,0 +1,281 @@
+//! Changes of the configuration that change who may connect.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use dbfw_common::Mode;
+use dbfw_core::Port;
+
+use super::{AgentConfig, Config, DatabaseConfig};
+
+/// A change of the configuration that opens or closes something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigChange {
+    /// Ports that another database, another mode, or nothing decides over.
+    Ports {
+        /// Those that change alike.
+        ports: Vec<Port>,
+        /// The database they were of.
+        before: Option<Owner>,
+        /// The database they are of.
+        after: Option<Owner>,
+    },
+    /// A setting of `[agent]` about what is judged.
+    Setting {
+        /// Its key.
+        key: &'static str,
+        /// Its former value, as text.
+        before: String,
+        /// Its value, as text.
+        after: String,
+    },
+}
+
+/// The database that a port is of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    /// Its name.
+    pub database: String,
+    /// Its mode.
+    pub mode: Mode,
+}
+
+/// The effect of a change on sources that are not trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// They can connect now, and could not before.
+    Opens,
+    /// They can connect no more.
+    Closes,
+    /// It is as it was, or the change alone does not tell.
+    Other,
+}
+
+impl ConfigChange {
+    /// The effect on sources that are not trusted.
+    pub fn effect(&self) -> Effect {
+        match self {
+            Self::Ports { before, after, .. } => match (is_closed(before), is_closed(after)) {
+                (true, false) => Effect::Opens,
+                (false, true) => Effect::Closes,
+                _ => Effect::Other,
+            },
+            Self::Setting { .. } => Effect::Other,
+        }
+    }
+
+    /// The database that it is about.
+    pub fn database(&self) -> Option<&str> {
+        match self {
+            Self::Ports { before, after, .. } => {
+                after.as_ref().or(before.as_ref()).map(|owner| &*owner.database)
+            }
+            Self::Setting { .. } => None,
+        }
+    }
+}
+
+fn is_closed(owner: &Option<Owner>) -> bool {
+    owner.as_ref().is_some_and(|owner| owner.mode == Mode::Enforce)
+}
+
+impl fmt::Display for ConfigChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (ports, before, after) = match self {
+            Self::Ports { ports, before, after } => (ports, before, after),
+            Self::Setting { key, before, after } => {
+                return write!(f, "agent.{key}: {before} → {after}");
+            }
+        };
+        let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+        let (verb, plural) = if ports.len() == 1 { ("is", "") } else { ("are", "s") };
+        let ports = ports.join(", ");
+        match (before, after) {
+            (Some(before), Some(after)) if before.database == after.database => {
+                let (from, to) = (before.mode.as_str(), after.mode.as_str());
+                write!(f, "{}: {from} → {to}: {ports} ", after.database)?;
+            }
+            (Some(before), Some(after)) => {
+                write!(f, "{} → {}: {ports} ", Shown(before), Shown(after))?;
+            }
+            (Some(before), None) => {
+                write!(f, "{}: port{plural} no longer protected: {ports} ", Shown(before))?;
+            }
+            (None, Some(after)) => write!(f, "{}: port{plural} added: {ports} ", Shown(after))?,
+            (None, None) => {}
+        }
+        match self.effect() {
+            Effect::Opens => write!(f, "{verb} open to everyone"),
+            Effect::Closes => write!(f, "{verb} closed to sources that are not trusted"),
+            Effect::Other if is_closed(after) => write!(f, "{verb} closed as before"),
+            Effect::Other => write!(f, "{verb} open to everyone, as before"),
+        }
+    }
+}
+
+/// A database with its mode.
+struct Shown<'a>(&'a Owner);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.0.database, self.0.mode.as_str())
+    }
+}
+
+/// The changes from one configuration to another, by database, then by port.
+pub fn changes(before: &Config, after: &Config) -> Vec<ConfigChange> {
+    let (former, now) = (owners(before), owners(after));
+    let mut ports: BTreeMap<(Option<Owner>, Option<Owner>), Vec<Port>> = BTreeMap::new();
+    let keys: BTreeSet<&Port> = former.keys().chain(now.keys()).collect();
+    for port in keys {
+        let owners = (former.get(port).cloned(), now.get(port).cloned());
+        if owners.0 != owners.1 {
+            ports.entry(owners).or_default().push(*port);
+        }
+    }
+    let ports = ports.into_iter().map(|((before, after), ports)| ConfigChange::Ports {
+        ports,
+        before,
+        after,
+    });
+    ports.chain(settings(&before.agent, &after.agent)).collect()
+}
+
+fn owners(config: &Config) -> BTreeMap<Port, Owner> {
+    let of = |database: &DatabaseConfig| {
+        let owner = Owner { database: database.name.clone(), mode: database.mode };
+        database.ports.iter().map(move |port| (*port, owner.clone())).collect::<Vec<_>>()
+    };
+    config.databases.iter().flat_map(of).collect()
+}
+
+fn settings(before: &AgentConfig, after: &AgentConfig) -> Vec<ConfigChange> {
+    let interfaces = |agent: &AgentConfig| match agent.interfaces.patterns() {
+        [] => "auto".to_owned(),
+        patterns => patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    let exempt = |agent: &AgentConfig| {
+        let names: Vec<String> = agent.exempt_interfaces.iter().map(ToString::to_string).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    };
+    let backstop = |agent: &AgentConfig| if agent.backstop { "on" } else { "off" }.to_owned();
+    let values = |value: &dyn Fn(&AgentConfig) -> String| (value(before), value(after));
+    [
+        ("interfaces", values(&interfaces)),
+        ("backstop", values(&backstop)),
+        ("exempt_interfaces", values(&exempt)),
+    ]
+    .into_iter()
+    .filter(|(_, (before, after))| before != after)
+    .map(|(key, (before, after))| ConfigChange::Setting { key, before, after })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ConfigFile, parse};
+
+    fn config(text: &str) -> Config {
+        parse(vec![ConfigFile { path: "dbfw.toml".into(), text: text.to_owned() }]).unwrap()
+    }
+
+    fn database(name: &str, ports: &str, mode: &str) -> String {
+        format!("[[database]]\nname = \"{name}\"\nports = [{ports}]\nmode = \"{mode}\"\n")
+    }
+
+    fn told(before: &str, after: &str) -> Vec<(Effect, String)> {
+        let changes = changes(&config(before), &config(after));
+        changes.iter().map(|change| (change.effect(), change.to_string())).collect()
+    }
+
+    #[test]
+    fn each_change_says_what_it_opens_and_closes() {
+        let shop = database("shop", "5432", "enforce");
+        for (before, after, effect, text) in [
+            (
+                &shop,
+                database("shop", "5432", "observe"),
+                Effect::Opens,
+                "shop: enforce → observe: tcp/5432 is open to everyone",
+            ),
+            (
+                &shop,
+                database("shop", "5432", "off"),
+                Effect::Opens,
+                "shop: enforce → off: tcp/5432 is open to everyone",
+            ),
+            (
+                &database("shop", "5432, 5433", "observe"),
+                database("shop", "5432, 5433", "enforce"),
+                Effect::Closes,
+                "shop: observe → enforce: tcp/5432, tcp/5433 are closed to sources that are not \
+                 trusted",
+            ),
+            (
+                &database("shop", "5432", "observe"),
+                database("shop", "5432", "off"),
+                Effect::Other,
+                "shop: observe → off: tcp/5432 is open to everyone, as before",
+            ),
+            (
+                &shop,
+                database("store", "5432", "enforce"),
+                Effect::Other,
+                "shop (enforce) → store (enforce): tcp/5432 is closed as before",
+            ),
+            (
+                &shop,
+                database("store", "5432", "off"),
+                Effect::Opens,
+                "shop (enforce) → store (off): tcp/5432 is open to everyone",
+            ),
+            (
+                &shop,
+                database("shop", "5432, \"udp/99\"", "enforce"),
+                Effect::Closes,
+                "shop (enforce): port added: udp/99 is closed to sources that are not trusted",
+            ),
+            (
+                &database("shop", "5432, 6000, 6001", "enforce"),
+                shop.clone(),
+                Effect::Opens,
+                "shop (enforce): ports no longer protected: tcp/6000, tcp/6001 are open to everyone",
+            ),
+        ] {
+            assert_eq!(told(before, &after), [(effect, text.to_owned())]);
+        }
+    }
+
+    #[test]
+    fn another_port_is_one_that_comes_and_one_that_goes() {
+        let told = told(&database("a", "1", "enforce"), &database("a", "2", "enforce"));
+        let effects: Vec<Effect> = told.iter().map(|(effect, _)| *effect).collect();
+        assert_eq!(effects, [Effect::Closes, Effect::Opens]);
+    }
+
+    #[test]
+    fn settings_of_the_agent_are_told() {
+        let shop = database("shop", "5432", "enforce");
+        let agent = |keys: &str| format!("[agent]\n{keys}\n{shop}");
+        for (before, after, text) in [
+            ("", "interfaces = [\"eth0\", \"eth1\"]", "agent.interfaces: auto → eth0, eth1"),
+            ("", "backstop = false", "agent.backstop: on → off"),
+            ("", "exempt_interfaces = [\"docker0\"]", "agent.exempt_interfaces: none → docker0"),
+        ] {
+            let told = told(&agent(before), &agent(after));
+            assert_eq!(told, [(Effect::Other, text.to_owned())]);
+        }
+    }
+
+    #[test]
+    fn what_changes_nothing_is_not_told() {
+        let shop = database("shop", "5432", "enforce");
+        let listed = format!("{shop}trusted_sources = [\"ip_addr:10.0.0.1\"]\n");
+        assert_eq!(told(&shop, &listed), []);
+        let (a, b) = (database("a", "1", "off"), database("b", "2", "observe"));
+        assert_eq!(told(&format!("{a}{b}"), &format!("{b}{a}")), []);
+    }
+}
