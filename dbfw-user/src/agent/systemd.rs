@@ -6,7 +6,7 @@ use sd_notify::NotifyState;
 
 use crate::{
     metrics::http::Health,
-    protection::{Protection, Told},
+    protection::{Degradation, Protection},
 };
 
 /// Tells systemd what the agent is doing.
@@ -24,7 +24,8 @@ pub(super) fn stopping() {
 #[derive(Debug)]
 pub(super) struct Readiness {
     health: Arc<Health>,
-    degradations: Told,
+    /// Those that were logged as begun.
+    degradations: Vec<Degradation>,
     /// systemd was told that the agent is ready.
     announced: bool,
 }
@@ -32,7 +33,7 @@ pub(super) struct Readiness {
 impl Readiness {
     /// Nothing was announced yet.
     pub(super) fn new() -> Self {
-        Self { health: Arc::new(Health::new()), degradations: Told::default(), announced: false }
+        Self { health: Arc::new(Health::new()), degradations: Vec::new(), announced: false }
     }
 
     /// The state that the health endpoint shows.
@@ -52,16 +53,17 @@ impl Readiness {
 
     /// Logs the degradations that began or ended, and updates the health endpoint.
     pub(super) fn follow(&mut self, protection: &Protection) {
-        let (begun, ended) = self.degradations.changes(protection.degradations());
-        for degradation in &begun {
+        let now = protection.degradations();
+        for degradation in now.iter().filter(|now| !self.degradations.contains(now)) {
             tracing::warn!("degraded: {degradation}");
         }
-        for degradation in &ended {
+        for degradation in self.degradations.iter().filter(|before| !now.contains(before)) {
             tracing::info!("no longer degraded: {degradation}");
         }
-        if !(begun.is_empty() && ended.is_empty()) && self.is_ready() {
+        if self.degradations != now && self.is_ready() {
             status(&in_a_line(protection));
         }
+        self.degradations = now.to_vec();
         self.health.set_ready(protection.ready());
     }
 
@@ -109,15 +111,13 @@ impl Readiness {
 
 /// Protection in a line, for `systemctl status`.
 fn in_a_line(protection: &Protection) -> String {
-    match protection {
-        Protection::Degraded(degradations) => {
+    match (protection.ready(), protection.degradations()) {
+        (Err(reason), _) => format!("not protected: {reason}"),
+        (Ok(()), []) => "protecting".to_owned(),
+        (Ok(()), degradations) => {
             let reasons: Vec<_> = degradations.iter().map(ToString::to_string).collect();
             format!("protecting, degraded: {}", reasons.join("; "))
         }
-        protection => match protection.ready() {
-            Ok(()) => "protecting".to_owned(),
-            Err(reason) => format!("not protected: {reason}"),
-        },
     }
 }
 

@@ -3,9 +3,7 @@
 use std::fmt;
 
 use dbfw_core::toml::Problems;
-use dbfw_datapath::{
-    HookMode, Interface, KernelVersion, hook::exceeded_mtu, interfaces::Unmatchable,
-};
+use dbfw_datapath::{Interface, KernelVersion, hook::exceeded_mtu, interfaces::Unmatchable};
 use jiff::Timestamp;
 
 /// Something that the configuration asks for and that cannot be had now, or that somebody
@@ -34,17 +32,15 @@ pub enum Degradation {
         /// The ids of such programs.
         programs: Vec<u32>,
     },
-    /// A mode that cannot carry the interface's MTU was forced by `attach`.
+    /// Native mode, which cannot carry the interface's MTU, was forced by `attach`.
     MtuTooLarge {
         /// The interface.
         interface: String,
-        /// The mode.
-        mode: HookMode,
         /// Its driver.
         driver: String,
         /// Its MTU.
         mtu: u32,
-        /// The largest MTU that the driver carries in this mode.
+        /// The largest MTU that the driver carries in native mode.
         largest: u32,
     },
     /// An interface that is there and is named is of a kind that no program fits.
@@ -82,7 +78,6 @@ impl Degradation {
         let too_large = exceeded_mtu(interface, KernelVersion::running())?;
         Some(Self::MtuTooLarge {
             interface: interface.name.clone(),
-            mode: HookMode::Native,
             driver: too_large.driver,
             mtu: interface.mtu,
             largest: too_large.largest,
@@ -126,12 +121,11 @@ impl fmt::Display for Degradation {
                     programs.first().map_or("", String::as_str)
                 )
             }
-            Self::MtuTooLarge { interface, mode, driver, mtu, largest } => write!(
+            Self::MtuTooLarge { interface, driver, mtu, largest } => write!(
                 f,
-                "{interface}: attach = \"{mode}\" forces a mode in which {driver} carries an MTU of \
+                "{interface}: attach = \"native\" forces a mode in which {driver} carries an MTU of \
                  at most {largest}, and it is {mtu}: longer frames are lost; set attach = \"auto\", \
-                 or ip link set dev {interface} mtu {largest}",
-                mode = mode.as_str()
+                 or ip link set dev {interface} mtu {largest}"
             ),
             Self::Unfit { interface, .. } => write!(
                 f,

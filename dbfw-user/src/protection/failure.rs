@@ -9,20 +9,12 @@ pub enum Failure {
     Detached,
     /// Nothing at all is attached.
     NothingAttached,
-    /// The loaded programs use maps that are not dbfw's.
-    Programs(String),
+    /// An error of the kernel side: of the programs, the list of interfaces, an attachment that
+    /// cannot be made, or the backstop. The text names what it is about.
+    Told(String),
     /// What is attached is pinned no more, and cannot be pinned again.
     Pins(String),
-    /// The interfaces cannot be listed.
-    Interfaces(String),
-    /// An interface could not be attached to; the text names it.
-    Attach(String),
-    /// An interface is there and nothing is attached to it.
-    Unattached {
-        /// Its name.
-        interface: String,
-    },
-    /// An attachment does not hold.
+    /// An interface has no attachment that holds.
     Attachment {
         /// The interface, or the pin if that is gone.
         interface: String,
@@ -34,8 +26,6 @@ pub enum Failure {
         /// Patterns it names; none: `"auto"`.
         patterns: Vec<String>,
     },
-    /// The backstop is configured and does not work.
-    Backstop(String),
     /// The maps hold no database.
     NoDatabase,
     /// The last change was not carried out.
@@ -53,11 +43,7 @@ impl fmt::Display for Failure {
                 "the pins are lost: the filter works, and ends when the agent does: {reason}"
             ),
             Self::NothingAttached => f.write_str("nothing is attached: the ports are open"),
-            Self::Programs(text)
-            | Self::Interfaces(text)
-            | Self::Attach(text)
-            | Self::Backstop(text) => f.write_str(text),
-            Self::Unattached { interface } => write!(f, "{interface}: nothing is attached"),
+            Self::Told(text) => f.write_str(text),
             Self::Attachment { interface, reason } => write!(f, "{interface}: {reason}"),
             Self::NoInterface { patterns } if patterns.is_empty() => {
                 f.write_str("no interface has hardware behind it: name them in agent.interfaces")

@@ -11,42 +11,25 @@ use dbfw_wire::control as wire;
 pub use degradation::Degradation;
 pub use failure::Failure;
 
-/// Whether what the configuration asks for is in force.
+/// What stands against the protection that the configuration asks for, each most serious first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Protection {
-    /// All of it.
-    Protected,
-    /// All that could be filtered is; something that the configuration asks for is not there,
-    /// or somebody else has a hand in it.
-    Degraded(Vec<Degradation>),
-    /// Something that should be in force is not.
-    NotProtected {
-        /// Failures, most serious first; there is at least one.
-        failures: Vec<Failure>,
-        /// Degradations besides.
-        degradations: Vec<Degradation>,
-    },
-    /// It may not be looked at.
-    Unknown,
+pub struct Protection {
+    failures: Vec<Failure>,
+    degradations: Vec<Degradation>,
 }
 
 impl Protection {
     /// The evaluation of everything that was found, each most serious first.
     pub fn of(failures: Vec<Failure>, degradations: Vec<Degradation>) -> Self {
-        match (failures.is_empty(), degradations.is_empty()) {
-            (false, _) => Self::NotProtected { failures, degradations },
-            (true, false) => Self::Degraded(degradations),
-            (true, true) => Self::Protected,
-        }
+        Self { failures, degradations }
     }
 
     /// As the documents and the metric say it.
-    pub const fn state(&self) -> wire::Protection {
-        match self {
-            Self::Protected => wire::Protection::Yes,
-            Self::Degraded(_) => wire::Protection::Degraded,
-            Self::NotProtected { .. } => wire::Protection::No,
-            Self::Unknown => wire::Protection::Unknown,
+    pub fn state(&self) -> wire::Protection {
+        match (self.failures.is_empty(), self.degradations.is_empty()) {
+            (false, _) => wire::Protection::No,
+            (true, false) => wire::Protection::Degraded,
+            (true, true) => wire::Protection::Yes,
         }
     }
 
@@ -55,46 +38,18 @@ impl Protection {
     /// # Errors
     /// The most serious reason why not.
     pub fn ready(&self) -> Result<(), String> {
-        match self {
-            Self::Protected | Self::Degraded(_) => Ok(()),
-            Self::NotProtected { failures, .. } => {
-                Err(failures.first().map(ToString::to_string).unwrap_or_default())
-            }
-            Self::Unknown => Err("this user may not see what is attached".to_owned()),
-        }
+        self.failures.first().map_or(Ok(()), |failure| Err(failure.to_string()))
     }
 
     /// Degradations.
     pub fn degradations(&self) -> &[Degradation] {
-        match self {
-            Self::Protected | Self::Unknown => &[],
-            Self::Degraded(degradations) | Self::NotProtected { degradations, .. } => degradations,
-        }
+        &self.degradations
     }
 
     /// Problems in words, most serious first.
     pub fn problems(&self) -> Vec<String> {
-        let failures = match self {
-            Self::NotProtected { failures, .. } => failures.as_slice(),
-            _ => &[],
-        };
-        let failures = failures.iter().map(ToString::to_string);
-        failures.chain(self.degradations().iter().map(ToString::to_string)).collect()
-    }
-}
-
-/// Degradations that were reported, so that each change is reported once.
-#[derive(Debug, Default)]
-pub struct Told(Vec<Degradation>);
-
-impl Told {
-    /// Takes in what is degraded now. Returns what is so since the last time, and what is so
-    /// no more.
-    pub fn changes(&mut self, now: &[Degradation]) -> (Vec<Degradation>, Vec<Degradation>) {
-        let before = std::mem::replace(&mut self.0, now.to_vec());
-        let begun = now.iter().filter(|degradation| !before.contains(degradation)).cloned();
-        let ended = before.iter().filter(|degradation| !now.contains(degradation)).cloned();
-        (begun.collect(), ended.collect())
+        let failures = self.failures.iter().map(ToString::to_string);
+        failures.chain(self.degradations.iter().map(ToString::to_string)).collect()
     }
 }
 
@@ -104,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_failure_outweighs_what_is_degraded() {
-        let failure = Failure::Backstop("the backstop was detached".to_owned());
+        let failure = Failure::Told("the backstop was detached".to_owned());
         let degradation = Degradation::Absent { name: "eth7".to_owned() };
         for (failures, degradations, state, ready, problems) in [
             (vec![], vec![], wire::Protection::Yes, true, 0),
@@ -117,17 +72,5 @@ mod tests {
             assert_eq!(protection.ready().is_ok(), ready, "{state:?}");
             assert_eq!(protection.problems().len(), problems, "{state:?}");
         }
-        assert_eq!(Protection::Unknown.state(), wire::Protection::Unknown);
-        assert!(Protection::Unknown.ready().is_err());
-    }
-
-    #[test]
-    fn each_change_is_told_once() {
-        let absent = |name: &str| Degradation::Absent { name: name.to_owned() };
-        let mut told = Told::default();
-        assert_eq!(told.changes(&[absent("a")]), (vec![absent("a")], vec![]));
-        assert_eq!(told.changes(&[absent("a")]), (vec![], vec![]));
-        assert_eq!(told.changes(&[absent("b")]), (vec![absent("b")], vec![absent("a")]));
-        assert_eq!(told.changes(&[]), (vec![], vec![absent("b")]));
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     config::AgentConfig,
     metrics::{self, SyncCounters},
     protection::{Coverage, Degradation, Failure, Protection},
-    state::snapshot::Snapshot,
+    state::snapshot::{Snapshot, SnapshotError},
 };
 
 /// The pins and the last snapshot.
@@ -31,21 +31,16 @@ struct Offline {
     reader: Reader,
     policy: Policy,
     slots: SlotTable,
-    snapshot: Option<Snapshot>,
-    /// Reason why the snapshot could not be used.
-    trouble: Option<String>,
+    snapshot: Result<Snapshot, SnapshotError>,
 }
 
 impl Offline {
     fn open(agent: &AgentConfig) -> Result<Self, DatapathError> {
         let reader = Reader::open(&agent.pin_dir)?;
-        let (snapshot, trouble) = match Snapshot::load(&agent.state_dir) {
-            Ok(snapshot) => (Some(snapshot), None),
-            Err(error) => (None, Some(error.to_string())),
-        };
+        let snapshot = Snapshot::load(&agent.state_dir);
         let policy = snapshot.as_ref().map(|s| Policy::build(&s.policies())).unwrap_or_default();
         let slots = snapshot.as_ref().map(|s| s.slots.clone()).unwrap_or_default();
-        Ok(Self { reader, policy, slots, snapshot, trouble })
+        Ok(Self { reader, policy, slots, snapshot })
     }
 
     fn view(&self) -> View<'_> {
@@ -70,7 +65,7 @@ impl Offline {
     fn databases(&self) -> Result<Vec<DatabaseStatus>, DatapathError> {
         let mut databases = status::databases(&self.view())?;
         for database in &mut databases {
-            database.provider = self.snapshot.as_ref().and_then(|snapshot| {
+            database.provider = self.snapshot.as_ref().ok().and_then(|snapshot| {
                 let list = snapshot.database(&database.name)?.list.as_ref()?;
                 Some(ProviderStatus {
                     name: list.provider.clone(),
@@ -85,27 +80,20 @@ impl Offline {
     }
 }
 
-/// Attached programs, and the protection that follows.
+/// Attached programs, and the protection that follows; none as far as can be seen.
+#[derive(Default)]
 struct Attached {
     interfaces: Vec<InterfaceStatus>,
     backstop: Option<BackstopStatus>,
-    protection: Protection,
-}
-
-impl Attached {
-    /// No program, as far as can be seen.
-    fn none(protection: Protection) -> Self {
-        Self { interfaces: Vec::new(), backstop: None, protection }
-    }
+    /// `None`: this process may not look.
+    protection: Option<Protection>,
 }
 
 /// Holds the pinned links against the configuration and the interfaces that are here.
 fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
     let links = match reader.links() {
         Ok(links) => links,
-        Err(error) if error.is_denied() => {
-            return Ok(Attached::none(Protection::Unknown));
-        }
+        Err(error) if error.is_denied() => return Ok(Attached::default()),
         Err(error) => return Err(error.into()),
     };
     let here = interfaces::list_now()?;
@@ -144,7 +132,8 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
         if Choice::of(interface, None, &site) == Choice::Below {
             interfaces.push(status::filtered_below(interface));
         } else {
-            failures.push(Failure::Unattached { interface: interface.name.clone() });
+            let (interface, reason) = (interface.name.clone(), "nothing is attached".to_owned());
+            failures.push(Failure::Attachment { interface, reason });
         }
     }
     let of = |link: &PinnedLink| here.iter().find(|here| link.ifindex == Some(here.index));
@@ -157,13 +146,13 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
     let mut degradations: Vec<Degradation> = preceded.chain(overlong).collect();
     degradations.extend_from_slice(coverage.degradations());
     if agent.backstop && !backstop_holds {
-        failures.push(Failure::Backstop("the backstop is not attached".to_owned()));
+        failures.push(Failure::Told("the backstop is not attached".to_owned()));
     }
     if reader.databases()?.is_empty() {
         failures.push(Failure::NoDatabase);
     }
     interfaces.extend(coverage.degradations().iter().filter_map(status::unfiltered));
-    let protection = Protection::of(failures, degradations);
+    let protection = Some(Protection::of(failures, degradations));
     Ok(Attached { interfaces, backstop, protection })
 }
 
@@ -181,29 +170,32 @@ pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
     };
     let attached = match &offline {
         Some(offline) => attached(agent, &offline.reader)?,
-        None => Attached::none(Protection::of(vec![Failure::NothingAttached], Vec::new())),
+        None => {
+            let protection = Some(Protection::of(vec![Failure::NothingAttached], Vec::new()));
+            Attached { protection, ..Attached::default() }
+        }
     };
     let Attached { interfaces, backstop, protection } = attached;
-    let mut problems = Vec::new();
-    if protection == Protection::Unknown {
-        problems.push(
+    let state = protection.as_ref().map(Protection::state).unwrap_or_default();
+    let mut problems = match protection {
+        Some(protection) => protection.problems(),
+        None => vec![
             "without the agent only root can see what is attached; whatever is, goes on filtering"
                 .to_owned(),
-        );
-    }
-    problems.extend(protection.problems());
+        ],
+    };
     problems.push(no_agent(agent, socket));
     let mut databases = Vec::new();
     if let Some(offline) = &offline {
-        problems.extend(offline.trouble.clone());
+        problems.extend(offline.snapshot.as_ref().err().map(ToString::to_string));
         databases = offline.databases()?;
     }
     problems.extend(status::not_enforced(&databases));
     let enforced = Enforced::of(&databases);
     Ok(Status {
         version: crate::version().to_owned(),
-        protected: protection.state() == wire::Protection::Yes && enforced == Enforced::Yes,
-        protection: protection.state(),
+        protected: state == wire::Protection::Yes && enforced == Enforced::Yes,
+        protection: state,
         enforced,
         problems,
         agent: None,
@@ -293,12 +285,10 @@ pub fn explain(
 pub fn metrics(agent: &AgentConfig) -> anyhow::Result<String> {
     let offline = Offline::open(agent)?;
     // Who may not open the links still sees the maps.
-    let (interfaces, protection) = match attached(agent, &offline.reader) {
-        Ok(attached) => (attached.interfaces, attached.protection),
-        Err(_) => (Vec::new(), Protection::Unknown),
-    };
+    let Attached { interfaces, protection, .. } =
+        attached(agent, &offline.reader).unwrap_or_default();
     let mut scrape = scrape(&offline.view(), interfaces, SyncCounters::default(), true);
-    scrape.protection = protection.state();
+    scrape.protection = protection.as_ref().map(Protection::state).unwrap_or_default();
     metrics::render(&scrape).context("cannot write the metrics")
 }
 
