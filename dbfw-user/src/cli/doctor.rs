@@ -1,23 +1,13 @@
 //! `dbfw doctor`: checks the host for what dbfw needs.
 
-use dbfw_wire::control::{self as wire, FindingState, Findings};
+use dbfw_wire::control::{FindingState, Findings};
 
 use super::{context::Context, exit::Exit};
-use crate::doctor::{self, Finding, State};
+use crate::doctor;
 
 pub(super) fn doctor(context: &Context) -> anyhow::Result<Exit> {
     let findings = doctor::check(context.config_path());
-    let failed = findings.iter().any(Finding::is_failure);
-    context.show(&Findings { findings: findings.into_iter().map(to_wire).collect() })?;
+    let failed = findings.iter().any(|finding| finding.state == FindingState::Fail);
+    context.show(&Findings { findings })?;
     Ok(if failed { Exit::Failure } else { Exit::Ok })
-}
-
-fn to_wire(finding: Finding) -> wire::Finding {
-    let Finding { check, state, detail } = finding;
-    let (state, fix) = match state {
-        State::Ok => (FindingState::Ok, None),
-        State::Warn { fix } => (FindingState::Warn, Some(fix)),
-        State::Fail { fix } => (FindingState::Fail, Some(fix)),
-    };
-    wire::Finding { check, state, detail, fix }
 }

@@ -45,39 +45,36 @@ impl fmt::Display for Obstacle {
 
 /// A directory or file, opened without the right to read it.
 struct Step {
-    path: PathBuf,
     file: fs::File,
-    metadata: fs::Metadata,
+    /// The obstacle that it is where it is not allowed.
+    obstacle: Obstacle,
 }
 
 impl Step {
     fn open(path: &Path) -> io::Result<Self> {
         let file = fs::File::options().read(true).custom_flags(libc::O_PATH).open(path)?;
         let metadata = file.metadata()?;
-        Ok(Self { path: path.to_owned(), file, metadata })
+        let obstacle = Obstacle {
+            path: path.to_owned(),
+            is_directory: metadata.is_dir(),
+            owner: metadata.uid(),
+            group: metadata.gid(),
+            mode: metadata.mode() & 0o7777,
+        };
+        Ok(Self { file, obstacle })
     }
 
     /// Whether the calling thread may search the directory, or read the file.
     fn is_allowed(&self) -> bool {
         // Through the descriptor, so that only this one's own permissions count.
         let own = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
-        let result = if self.metadata.is_dir() {
+        let result = if self.obstacle.is_directory {
             fs::metadata(own.join(".")).map(|_| ())
         } else {
             let options = fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).to_owned();
             options.open(own).map(|_| ())
         };
         !result.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
-    }
-
-    fn obstacle(&self) -> Obstacle {
-        Obstacle {
-            path: self.path.clone(),
-            is_directory: self.metadata.is_dir(),
-            owner: self.metadata.uid(),
-            group: self.metadata.gid(),
-            mode: self.metadata.mode() & 0o7777,
-        }
     }
 }
 
@@ -101,7 +98,7 @@ impl Rights {
             let trial = scope.spawn(|| {
                 self.take_on()?;
                 let denied = steps.iter().filter(|step| !step.is_allowed());
-                Ok(denied.map(Step::obstacle).collect())
+                Ok(denied.map(|step| step.obstacle.clone()).collect())
             });
             trial.join()
         });

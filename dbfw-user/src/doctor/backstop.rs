@@ -1,12 +1,14 @@
 //! The check of the backstop, the socket lookup program.
 
-use super::{Links, finding::Finding};
+use dbfw_wire::control::Finding;
+
+use super::{Links, finding};
 
 /// Looks for somebody else's socket lookup programs: one that selects a socket overrides the
 /// backstop's refusal.
 pub(super) fn check(links: &Links) -> Finding {
     let (Some(present), Some(ours)) = (&links.socket_lookup, &links.ours) else {
-        return Finding::warn(
+        return finding::warn(
             "backstop",
             "not checked: only root may list the socket lookup programs",
             "sudo dbfw doctor",
@@ -15,8 +17,8 @@ pub(super) fn check(links: &Links) -> Finding {
     let others: Vec<_> =
         present.iter().filter(|id| !ours.contains(id)).map(ToString::to_string).collect();
     match others.first() {
-        None => Finding::ok("backstop", "no other socket lookup program is attached"),
-        Some(first) => Finding::warn(
+        None => finding::ok("backstop", "no other socket lookup program is attached"),
+        Some(first) => finding::warn(
             "backstop",
             format!(
                 "socket lookup program {} is attached to this network namespace and is not dbfw's: \
@@ -42,7 +44,7 @@ mod tests {
                 ours: ours.map(|ids| ids.iter().copied().collect::<BTreeSet<_>>()),
                 socket_lookup: present.map(<[u32]>::to_vec),
             });
-            (finding.state_name().to_owned(), finding.detail)
+            (finding.state.as_str().to_owned(), finding.detail)
         };
         assert_eq!(found(Some(&[]), Some(&[])).0, "ok");
         assert_eq!(found(Some(&[7]), Some(&[7, 9])).0, "ok");

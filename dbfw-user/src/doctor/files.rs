@@ -13,11 +13,12 @@ use dbfw_core::{
 };
 use dbfw_datapath::GROUP;
 use dbfw_provider::token::TokenSource;
+use dbfw_wire::control::Finding;
 use nix::unistd::{Group, geteuid};
 
 use super::{
     access::{Obstacle, Rights},
-    finding::Finding,
+    finding,
 };
 use crate::config::Config;
 
@@ -80,11 +81,11 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let detail = "not checked: only root can find out which files the agent may read";
-            return vec![Finding::ok(CHECK, detail)];
+            return vec![finding::ok(CHECK, detail)];
         }
         Err(error) => {
             let detail = format!("not checked: {error}");
-            return vec![Finding::warn(CHECK, detail, "sudo dbfw doctor")];
+            return vec![finding::warn(CHECK, detail, "sudo dbfw doctor")];
         }
     };
     if found.configuration.is_empty() && found.others.is_empty() {
@@ -92,11 +93,11 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
             1 => "the agent may read the one file there is".to_owned(),
             many => format!("the agent may read all {many} files that the configuration names"),
         };
-        return vec![Finding::ok(CHECK, detail)];
+        return vec![finding::ok(CHECK, detail)];
     }
     let told = |problem: &Problem| format!("{}: {}", problem.place.file.display(), problem.message);
-    let fail = found.configuration.iter().map(|p| Finding::fail(CHECK, told(p), p.fix.clone()));
-    let warn = found.others.iter().map(|p| Finding::warn(CHECK, told(p), p.fix.clone()));
+    let fail = found.configuration.iter().map(|p| finding::fail(CHECK, told(p), p.fix.clone()));
+    let warn = found.others.iter().map(|p| finding::warn(CHECK, told(p), p.fix.clone()));
     fail.chain(warn).collect()
 }
 

@@ -6,6 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use caps::{CapSet, Capability};
 use dbfw_datapath::interfaces::ethtool;
 
 /// Root of all files that the checks read: `/`, or a made-up tree in tests.
@@ -79,6 +80,11 @@ impl Host {
             true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
             false => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned())),
         }))
+    }
+
+    /// Whether this process has a capability; in tests it has all.
+    pub(super) fn has(&self, capability: Capability) -> bool {
+        !self.is_this || caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
     }
 
     /// Whether large receive offload is on; `None` where the device cannot be asked.

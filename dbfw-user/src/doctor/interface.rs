@@ -7,8 +7,9 @@ use dbfw_datapath::{
     hook::{Choice, HookContext, MtuChange, NativeObstacle, NativeXdp, native_xdp},
     interfaces::is_glob,
 };
+use dbfw_wire::control::Finding;
 
-use super::{Links, finding::Finding, host::Host};
+use super::{Links, finding, host::Host};
 use crate::{
     config::AgentConfig,
     protection::{Coverage, Degradation},
@@ -18,7 +19,7 @@ pub(super) fn check(host: &Host, agent: &AgentConfig, links: &Links) -> Vec<Find
     let present = match &links.interfaces {
         Ok(interfaces) => interfaces,
         Err(error) => {
-            return vec![Finding::warn("interfaces", format!("not checked: {error}"), "ip link")];
+            return vec![finding::warn("interfaces", format!("not checked: {error}"), "ip link")];
         }
     };
     let coverage = Coverage::of(present, agent);
@@ -26,7 +27,7 @@ pub(super) fn check(host: &Host, agent: &AgentConfig, links: &Links) -> Vec<Find
     let covered: Vec<&Interface> =
         present.iter().filter(|interface| coverage.covers(interface.index)).collect();
     if !covered.is_empty() {
-        findings.push(Finding::ok("interfaces", format!("covered: {}", names(&covered))));
+        findings.push(finding::ok("interfaces", format!("covered: {}", names(&covered))));
     }
     let site = HookContext {
         present,
@@ -58,7 +59,7 @@ fn uncovered(present: &[Interface], agent: &AgentConfig, coverage: &Coverage) ->
         && !present.iter().any(|interface| coverage.covers(interface.index))
     {
         let detail = "no interface has hardware behind it, so interfaces = \"auto\" covers none";
-        return vec![Finding::fail("interfaces", detail, fix())];
+        return vec![finding::fail("interfaces", detail, fix())];
     }
     let unmatched = wanted
         .patterns()
@@ -67,19 +68,19 @@ fn uncovered(present: &[Interface], agent: &AgentConfig, coverage: &Coverage) ->
         .filter(|pattern| !present.iter().any(|interface| interface.is_called(pattern)))
         .map(|pattern| {
             let detail = format!("no interface matches {:?} yet", pattern.as_str());
-            Finding::warn("interfaces", detail, fix())
+            finding::warn("interfaces", detail, fix())
         });
     let told = coverage.degradations().iter().filter_map(|degradation| match degradation {
         Degradation::Absent { name } => {
-            Some(Finding::warn("interfaces", format!("no interface is called {name:?} yet"), fix()))
+            Some(finding::warn("interfaces", format!("no interface is called {name:?} yet"), fix()))
         }
         Degradation::Unmatchable { name, reason } => {
-            Some(Finding::warn("interfaces", format!("{name}: {reason}"), reason.fix()))
+            Some(finding::warn("interfaces", format!("{name}: {reason}"), reason.fix()))
         }
         Degradation::Unfit { index, .. } => {
             present.iter().find(|interface| interface.index == *index).map(layer)
         }
-        Degradation::TooManyExempt { .. } => Some(Finding::warn(
+        Degradation::TooManyExempt { .. } => Some(finding::warn(
             "exempt_interfaces",
             degradation.to_string(),
             "name fewer in exempt_interfaces in [agent]",
@@ -97,11 +98,11 @@ fn names(interfaces: &[&Interface]) -> String {
 fn layer(interface: &Interface) -> Finding {
     let check = format!("link {}", interface.name);
     match interface.layer {
-        Some(Layer::Ethernet) => Finding::ok(check, "Ethernet"),
+        Some(Layer::Ethernet) => finding::ok(check, "Ethernet"),
         Some(Layer::Network) => {
-            Finding::ok(check, "packets without an Ethernet header; the program for those is used")
+            finding::ok(check, "packets without an Ethernet header; the program for those is used")
         }
-        None => Finding::fail(
+        None => finding::fail(
             check,
             "dbfw has no program for this kind of link: only the backstop judges it",
             "keep backstop = true and leave the interface out of interfaces in [agent]",
@@ -113,14 +114,14 @@ fn layer(interface: &Interface) -> Finding {
 fn stacked(interface: &Interface, choice: &Choice) -> Option<Finding> {
     let check = format!("hook {}", interface.name);
     match choice {
-        Choice::Below => Some(Finding::ok(
+        Choice::Below => Some(finding::ok(
             check,
             "nothing is attached to it: the interfaces below it are filtered, and XDP on it would \
              keep the kernel from adding more",
         )),
         Choice::Modes { modes, why: Some(why @ NativeObstacle::Stacked) } => {
             let modes: Vec<_> = modes.iter().map(|mode| mode.as_str()).collect();
-            Some(Finding::ok(check, format!("{} ({why})", modes.join(", "))))
+            Some(finding::ok(check, format!("{} ({why})", modes.join(", "))))
         }
         Choice::Modes { .. } => None,
     }
@@ -131,16 +132,16 @@ fn mtu(interface: &Interface, attach: Attach, kernel: KernelVersion) -> Finding 
     let Interface { name, mtu: bytes, .. } = interface;
     let check = format!("mtu {name}");
     if matches!(attach, Attach::Tcx | Attach::Generic) {
-        return Finding::ok(check, format!("{bytes}; does not matter for this attach mode"));
+        return finding::ok(check, format!("{bytes}; does not matter for this attach mode"));
     }
     if !interface.hardware {
-        return Finding::ok(check, format!("{bytes}; a virtual device"));
+        return finding::ok(check, format!("{bytes}; a virtual device"));
     }
     let Some(driver) = &interface.driver else {
-        return Finding::ok(check, format!("{bytes}; the driver is not known"));
+        return finding::ok(check, format!("{bytes}; the driver is not known"));
     };
     let Some(native) = native_xdp(driver, kernel) else {
-        return Finding::ok(
+        return finding::ok(
             check,
             format!("{bytes}; dbfw finds out by trying whether driver {driver} supports XDP"),
         );
@@ -150,7 +151,7 @@ fn mtu(interface: &Interface, attach: Attach, kernel: KernelVersion) -> Finding 
         (MtuChange::Refused { largest } | MtuChange::Unsafe { largest }, Attach::Native)
             if *bytes > largest =>
         {
-            Finding::fail(
+            finding::fail(
                 check,
                 format!(
                     "driver {driver} supports XDP only up to an MTU of {largest}, and it \
@@ -159,14 +160,14 @@ fn mtu(interface: &Interface, attach: Attach, kernel: KernelVersion) -> Finding 
                 format!("ip link set dev {name} mtu {largest}"),
             )
         }
-        (MtuChange::Refused { largest }, Attach::Native) => Finding::ok(
+        (MtuChange::Refused { largest }, Attach::Native) => finding::ok(
             check,
             format!(
                 "{bytes}; while dbfw is attached, driver {driver} refuses an MTU above {largest}, \
                  also from DHCP"
             ),
         ),
-        (MtuChange::Unsafe { largest }, Attach::Native) => Finding::warn(
+        (MtuChange::Unsafe { largest }, Attach::Native) => finding::warn(
             check,
             format!(
                 "{bytes}; driver {driver} accepts an MTU above {largest} later, and then loses \
@@ -174,7 +175,7 @@ fn mtu(interface: &Interface, attach: Attach, kernel: KernelVersion) -> Finding 
             ),
             "set attach = \"auto\" in [agent]",
         ),
-        (MtuChange::Refused { largest }, _) => Finding::ok(
+        (MtuChange::Refused { largest }, _) => finding::ok(
             check,
             format!(
                 "{bytes}; {instead}, because driver {driver} would refuse an MTU above \
@@ -182,7 +183,7 @@ fn mtu(interface: &Interface, attach: Attach, kernel: KernelVersion) -> Finding 
                      {name} mtu {largest}, and attach = \"native\" in [agent]"
             ),
         ),
-        (MtuChange::Unsafe { largest }, _) => Finding::ok(
+        (MtuChange::Unsafe { largest }, _) => finding::ok(
             check,
             format!(
                 "{bytes}; {instead}, because driver {driver} loses frames or does not judge them \
@@ -190,7 +191,7 @@ fn mtu(interface: &Interface, attach: Attach, kernel: KernelVersion) -> Finding 
             ),
         ),
         (MtuChange::Carried, _) => match native.first_loses_above {
-            Some(largest) if *bytes > largest && interface.up => Finding::ok(
+            Some(largest) if *bytes > largest && interface.up => finding::ok(
                 check,
                 format!(
                     "{bytes}; {instead} unless the interface is down when dbfw attaches, because \
@@ -199,7 +200,7 @@ fn mtu(interface: &Interface, attach: Attach, kernel: KernelVersion) -> Finding 
                          [agent]"
                 ),
             ),
-            _ => Finding::ok(check, format!("{bytes}; driver {driver} carries every frame")),
+            _ => finding::ok(check, format!("{bytes}; driver {driver} carries every frame")),
         },
     }
 }
@@ -209,7 +210,7 @@ fn flap(interface: &Interface, choice: &Choice, kernel: KernelVersion) -> Option
     let NativeXdp { first_flaps, .. } = native_xdp(interface.driver.as_deref()?, kernel)?;
     let attaches = choice.allows(HookMode::Native) && interface.xdp_program.is_none();
     (first_flaps && attaches && interface.up).then(|| {
-        Finding::warn(
+        finding::warn(
             format!("native {}", interface.name),
             "the first native attachment resets the driver's queues: the link may be down for \
              some seconds",
@@ -222,12 +223,12 @@ fn flap(interface: &Interface, choice: &Choice, kernel: KernelVersion) -> Option
 fn lro(name: &str, on: Option<bool>) -> Option<Finding> {
     let check = format!("lro {name}");
     match on? {
-        true => Some(Finding::warn(
+        true => Some(finding::warn(
             check,
             "large receive offload is on: many drivers refuse XDP programs then",
             format!("ethtool -K {name} lro off"),
         )),
-        false => Some(Finding::ok(check, "large receive offload is off")),
+        false => Some(finding::ok(check, "large receive offload is off")),
     }
 }
 
@@ -243,10 +244,10 @@ fn other_xdp(
         (Some(id), None) => {
             let detail =
                 format!("XDP program {id} is attached; only root can find out whose it is");
-            return Finding::ok(check, detail);
+            return finding::ok(check, detail);
         }
         (Some(id), Some(ours)) if !ours.contains(&id) => id,
-        _ => return Finding::ok(check, "no other XDP program is attached"),
+        _ => return finding::ok(check, "no other XDP program is attached"),
     };
     let detail = format!("another XDP program, {id}, is attached");
     let fix = format!(
@@ -255,10 +256,10 @@ fn other_xdp(
     );
     match attach {
         Attach::Native | Attach::Generic => {
-            Finding::fail(check, detail + ": dbfw cannot attach in this mode", fix)
+            finding::fail(check, detail + ": dbfw cannot attach in this mode", fix)
         }
-        Attach::Auto => Finding::warn(check, detail + ": dbfw uses TCX behind it", fix),
-        Attach::Tcx => Finding::ok(check, detail + "; dbfw uses TCX behind it"),
+        Attach::Auto => finding::warn(check, detail + ": dbfw uses TCX behind it", fix),
+        Attach::Tcx => finding::ok(check, detail + "; dbfw uses TCX behind it"),
     }
 }
 
@@ -294,11 +295,11 @@ mod tests {
             (None, 65535, Attach::Auto, new, "ok", "a virtual device"),
         ] {
             let finding = checked(driver, bytes, attach, kernel);
-            assert_eq!(finding.state_name(), state, "{driver:?} {attach:?} {kernel}");
+            assert_eq!(finding.state.as_str(), state, "{driver:?} {attach:?} {kernel}");
             assert!(finding.detail.contains(said), "{driver:?} {attach:?}: {}", finding.detail);
         }
         let finding = checked(Some("ena"), 9001, Attach::Native, new);
-        assert_eq!(finding.fix(), Some("ip link set dev eth0 mtu 3498"));
+        assert_eq!(finding.fix.as_deref(), Some("ip link set dev eth0 mtu 3498"));
     }
 
     #[test]
@@ -325,16 +326,16 @@ mod tests {
         for (kind, state) in
             [(Some(Layer::Ethernet), "ok"), (Some(Layer::Network), "ok"), (None, "fail")]
         {
-            assert_eq!(layer(&interface("x", kind, 1500)).state_name(), state, "{kind:?}");
+            assert_eq!(layer(&interface("x", kind, 1500)).state.as_str(), state, "{kind:?}");
         }
     }
 
     #[test]
     fn offload_and_other_programs() {
         assert_eq!(lro("eth0", None), None);
-        assert_eq!(lro("eth0", Some(false)).map(|finding| finding.state_name()), Some("ok"));
+        assert_eq!(lro("eth0", Some(false)).map(|finding| finding.state.as_str()), Some("ok"));
         let finding = lro("eth0", Some(true)).unwrap();
-        assert_eq!(finding.fix(), Some("ethtool -K eth0 lro off"));
+        assert_eq!(finding.fix.as_deref(), Some("ethtool -K eth0 lro off"));
         let ours = BTreeSet::from([8]);
         for (program, attach, state) in [
             (None, Attach::Native, "ok"),
@@ -344,9 +345,9 @@ mod tests {
             (Some(7), Attach::Tcx, "ok"),
         ] {
             let finding = other_xdp("eth0", program, Some(&ours), attach);
-            assert_eq!(finding.state_name(), state, "{finding:?}");
+            assert_eq!(finding.state.as_str(), state, "{finding:?}");
         }
         let finding = other_xdp("eth0", Some(8), None, Attach::Native);
-        assert_eq!(finding.state_name(), "ok", "it may be ours: {finding:?}");
+        assert_eq!(finding.state.as_str(), "ok", "it may be ours: {finding:?}");
     }
 }

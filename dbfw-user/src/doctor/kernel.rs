@@ -2,14 +2,12 @@
 
 use std::io;
 
+use caps::Capability::{self, CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN};
 use dbfw_datapath::{Attach, DatapathError, KernelVersion};
+use dbfw_wire::control::Finding;
+use nix::unistd::geteuid;
 
-use super::{finding::Finding, host::Host};
-
-const CAP_NET_ADMIN: u32 = 12;
-const CAP_SYS_ADMIN: u32 = 21;
-const CAP_PERFMON: u32 = 38;
-const CAP_BPF: u32 = 39;
+use super::{finding, host::Host};
 
 /// Loading the programs onto maps that nobody else uses.
 #[derive(Debug)]
@@ -43,10 +41,7 @@ pub(super) fn check(host: &Host, trial: &Trial, attach: Attach) -> Vec<Finding> 
     }
     findings.push(programs(trial));
     findings.push(btf(host.exists("/sys/kernel/btf/vmlinux")));
-    match host.read("/proc/self/status") {
-        Ok(status) => findings.push(capabilities(&status, trial)),
-        Err(error) => findings.push(unreadable("capabilities", "/proc/self/status", &error)),
-    }
+    findings.push(capabilities(|capability| host.has(capability), geteuid().is_root(), trial));
     match host.sysctl("kernel/unprivileged_bpf_disabled") {
         Ok(value) => findings.push(unprivileged_bpf(&value)),
         // Not built in: then there is nothing to forbid.
@@ -59,7 +54,7 @@ pub(super) fn check(host: &Host, trial: &Trial, attach: Attach) -> Vec<Finding> 
     }
     match host.sysctl("net/core/bpf_jit_enable") {
         Ok(value) => findings.push(jit(&value)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => findings.push(Finding::ok(
+        Err(error) if error.kind() == io::ErrorKind::NotFound => findings.push(finding::ok(
             "bpf_jit",
             "cannot be read in this network namespace: only the initial one has \
              net.core.bpf_jit_enable",
@@ -73,32 +68,32 @@ pub(super) fn check(host: &Host, trial: &Trial, attach: Attach) -> Vec<Finding> 
 
 /// A check that could not be made.
 pub(super) fn unreadable(check: impl Into<String>, path: &str, error: &io::Error) -> Finding {
-    Finding::warn(check, format!("not checked: cannot read {path}: {error}"), "sudo dbfw doctor")
+    finding::warn(check, format!("not checked: cannot read {path}: {error}"), "sudo dbfw doctor")
 }
 
 /// Result of loading the programs.
 fn programs(trial: &Trial) -> Finding {
     match trial {
-        Trial::NotTried => Finding::warn(
+        Trial::NotTried => finding::warn(
             "programs",
             "not tried: loading them needs CAP_BPF and CAP_NET_ADMIN",
             "sudo dbfw doctor",
         ),
         Trial::Loaded => {
-            Finding::ok("programs", "this kernel loads every program (tried on temporary maps)")
+            finding::ok("programs", "this kernel loads every program (tried on temporary maps)")
         }
         Trial::Failed(DatapathError::Refused(refusal)) => {
-            Finding::fail("programs", refusal.to_string(), refusal.fix())
+            finding::fail("programs", refusal.to_string(), refusal.fix())
         }
         Trial::Failed(error) => {
-            Finding::fail("programs", error.to_string(), "install a kernel of 6.1 or newer")
+            finding::fail("programs", error.to_string(), "install a kernel of 6.1 or newer")
         }
     }
 }
 
 fn version(release: &str, trial: &Trial, attach: Attach) -> Finding {
     let Some(version) = KernelVersion::of_release(release) else {
-        return Finding::warn(
+        return finding::warn(
             "kernel",
             format!("cannot read the version from {release:?}; dbfw needs Linux 6.1 or newer"),
             "uname -r",
@@ -106,25 +101,25 @@ fn version(release: &str, trial: &Trial, attach: Attach) -> Finding {
     };
     // A distribution may have added to an older kernel what is needed: then the programs load.
     if version < KernelVersion::COMPLETE && !matches!(trial, Trial::Loaded) {
-        Finding::fail(
+        finding::fail(
             "kernel",
             format!("Linux {release} is too old: multi-buffer XDP came with 5.18"),
             "install a kernel of 6.1 or newer (6.6 or newer for attach = \"tcx\")",
         )
     } else if version < KernelVersion::TESTED {
-        Finding::warn(
+        finding::warn(
             "kernel",
             format!("Linux {release} is expected to work, and was not tested: 6.1 was"),
             "install a kernel of 6.1 or newer",
         )
     } else if version < KernelVersion::TCX && attach == Attach::Tcx {
-        Finding::fail(
+        finding::fail(
             "kernel",
             format!("Linux {release} has no TCX, which attach = \"tcx\" needs: it came with 6.6"),
             "install a kernel of 6.6 or newer, or set attach = \"auto\" in [agent]",
         )
     } else if version < KernelVersion::TCX && attach == Attach::Auto {
-        Finding::warn(
+        finding::warn(
             "kernel",
             format!(
                 "Linux {release} has no TCX: where the driver has no XDP, the slow generic mode \
@@ -133,15 +128,15 @@ fn version(release: &str, trial: &Trial, attach: Attach) -> Finding {
             "install a kernel of 6.6 or newer",
         )
     } else {
-        Finding::ok("kernel", format!("Linux {release}"))
+        finding::ok("kernel", format!("Linux {release}"))
     }
 }
 
 fn btf(present: bool) -> Finding {
     if present {
-        Finding::ok("btf", "/sys/kernel/btf/vmlinux is there")
+        finding::ok("btf", "/sys/kernel/btf/vmlinux is there")
     } else {
-        Finding::fail(
+        finding::fail(
             "btf",
             "/sys/kernel/btf/vmlinux is missing: the programs cannot be loaded",
             "use a kernel built with CONFIG_DEBUG_INFO_BTF=y; in a container, mount /sys",
@@ -149,27 +144,14 @@ fn btf(present: bool) -> Finding {
     }
 }
 
-fn capabilities(status: &str, trial: &Trial) -> Finding {
-    let field = |name: &str| {
-        status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
-    };
-    let effective = field("CapEff").and_then(|value| u64::from_str_radix(value, 16).ok());
-    let root = field("Uid").and_then(|ids| ids.split_whitespace().nth(1)) == Some("0");
-    let Some(effective) = effective else {
-        return Finding::warn(
-            "capabilities",
-            "cannot read the capabilities of this process",
-            "grep Cap /proc/self/status",
-        );
-    };
-    let has = |capability: u32| effective & (1 << capability) != 0;
-    let missing: Vec<&str> = [(CAP_BPF, "CAP_BPF"), (CAP_NET_ADMIN, "CAP_NET_ADMIN")]
+fn capabilities(has: impl Fn(Capability) -> bool, root: bool, trial: &Trial) -> Finding {
+    let missing: Vec<String> = [CAP_BPF, CAP_NET_ADMIN]
         .into_iter()
-        .filter(|(capability, _)| !has(*capability))
-        .map(|(_, name)| name)
+        .filter(|capability| !has(*capability))
+        .map(|capability| capability.to_string())
         .collect();
     if missing.is_empty() && (has(CAP_PERFMON) || has(CAP_SYS_ADMIN)) {
-        Finding::ok("capabilities", "this process has CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")
+        finding::ok("capabilities", "this process has CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")
     } else if missing.is_empty() {
         let detail = if matches!(trial, Trial::Failed(DatapathError::Refused(_))) {
             "no CAP_PERFMON here, without which this kernel refuses the programs"
@@ -181,11 +163,11 @@ fn capabilities(status: &str, trial: &Trial) -> Finding {
         let add = "in a container, add it: --cap-add PERFMON; otherwise to the unit's \
                    CapabilityBoundingSet=";
         match trial {
-            Trial::Failed(_) => Finding::fail("capabilities", detail, add),
-            Trial::NotTried | Trial::Loaded => Finding::warn("capabilities", detail, add),
+            Trial::Failed(_) => finding::fail("capabilities", detail, add),
+            Trial::NotTried | Trial::Loaded => finding::warn("capabilities", detail, add),
         }
     } else if root {
-        Finding::fail(
+        finding::fail(
             "capabilities",
             format!("root without {} here: the agent could not attach", missing.join(", ")),
             "in a container, add them: --cap-add BPF --cap-add NET_ADMIN --cap-add \
@@ -193,7 +175,7 @@ fn capabilities(status: &str, trial: &Trial) -> Finding {
              the host",
         )
     } else {
-        Finding::ok(
+        finding::ok(
             "capabilities",
             format!(
                 "this process has no {}; only the agent needs them, readers do not",
@@ -205,25 +187,25 @@ fn capabilities(status: &str, trial: &Trial) -> Finding {
 
 fn unprivileged_bpf(value: &str) -> Finding {
     if value == "0" {
-        Finding::warn(
+        finding::warn(
             "unprivileged_bpf",
             "every user may load BPF programs: an attack surface dbfw does not need",
             "sysctl -w kernel.unprivileged_bpf_disabled=2",
         )
     } else {
-        Finding::ok("unprivileged_bpf", "only privileged processes may load BPF programs")
+        finding::ok("unprivileged_bpf", "only privileged processes may load BPF programs")
     }
 }
 
 fn jit(value: &str) -> Finding {
     if value == "0" {
-        Finding::warn(
+        finding::warn(
             "bpf_jit",
             "the BPF JIT is off: the programs are interpreted, several times slower",
             "sysctl -w net.core.bpf_jit_enable=1",
         )
     } else {
-        Finding::ok("bpf_jit", "the BPF JIT is on")
+        finding::ok("bpf_jit", "the BPF JIT is on")
     }
 }
 
@@ -260,64 +242,63 @@ mod tests {
             ("", Attach::Auto, "warn"),
         ] {
             let found = version(release, &Trial::NotTried, attach);
-            assert_eq!(found.state_name(), state, "{release} {attach:?}");
+            assert_eq!(found.state.as_str(), state, "{release} {attach:?}");
         }
         let backported = version("5.14.0-503.el9.x86_64", &Trial::Loaded, Attach::Native);
-        assert_eq!(backported.state_name(), "warn");
+        assert_eq!(backported.state.as_str(), "warn");
         assert!(backported.detail.contains("expected to work, and was not tested"));
     }
 
     #[test]
     fn the_verifier_is_quoted() {
-        assert_eq!(programs(&Trial::Loaded).state_name(), "ok");
-        assert_eq!(programs(&Trial::NotTried).state_name(), "warn");
+        assert_eq!(programs(&Trial::Loaded).state.as_str(), "ok");
+        assert_eq!(programs(&Trial::NotTried).state.as_str(), "warn");
         for (verifier, with_perfmon, remedy) in [
             ("back-edge from insn 1301 to 1302", true, "6.1 or newer"),
             ("The sequence of 8193 jumps is too complex.", false, "CAP_PERFMON"),
             ("attempt to corrupt spilled pointer on stack", false, "CAP_PERFMON"),
         ] {
             let found = programs(&refused(verifier, with_perfmon));
-            assert_eq!(found.state_name(), "fail");
+            assert_eq!(found.state.as_str(), "fail");
             assert!(found.detail.contains(verifier), "{found:?}");
-            assert!(found.fix().is_some_and(|fix| fix.contains(remedy)), "{found:?}");
+            assert!(found.fix.as_deref().is_some_and(|fix| fix.contains(remedy)), "{found:?}");
         }
         let old = DatapathError::Maps("cannot make HOSTS4".to_owned());
-        assert_eq!(programs(&Trial::Failed(old)).state_name(), "fail");
+        assert_eq!(programs(&Trial::Failed(old)).state.as_str(), "fail");
     }
 
     #[test]
     fn capabilities_of_root_and_others() {
-        let status = |uid: u32, caps: &str| {
-            format!("Name:\tdbfw\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nCapEff:\t{caps}\n")
+        let found = |held: &[Capability], root, trial: &Trial| {
+            capabilities(|capability| held.contains(&capability), root, trial)
         };
-        assert_eq!(capabilities(&status(0, "000001ffffffffff"), &Trial::Loaded).state_name(), "ok");
-        assert_eq!(capabilities(&status(0, "000000c000001000"), &Trial::Loaded).state_name(), "ok");
-        assert_eq!(capabilities(&status(0, "0000008000201000"), &Trial::Loaded).state_name(), "ok");
-        let slow = capabilities(&status(0, "0000008000001000"), &Trial::Loaded);
-        assert_eq!(slow.state_name(), "warn");
+        let state = |held: &[Capability]| found(held, true, &Trial::Loaded).state.as_str();
+        assert_eq!(state(&[CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON]), "ok");
+        assert_eq!(state(&[CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN]), "ok");
+        let both = [CAP_BPF, CAP_NET_ADMIN];
+        let slow = found(&both, true, &Trial::Loaded);
+        assert_eq!(slow.state.as_str(), "warn");
         assert!(slow.detail.contains("no CAP_PERFMON"), "{slow:?}");
         let refused = refused("R2 pointer comparison prohibited", false);
-        let needed = capabilities(&status(0, "0000008000001000"), &refused);
-        assert_eq!(needed.state_name(), "fail");
+        let needed = found(&both, true, &refused);
+        assert_eq!(needed.state.as_str(), "fail");
         assert!(needed.detail.contains("this kernel refuses the programs"), "{needed:?}");
-        let container = capabilities(&status(0, "00000000a80425fb"), &Trial::Loaded);
-        assert_eq!(container.state_name(), "fail");
+        let container = found(&[CAP_SYS_ADMIN], true, &Trial::Loaded);
+        assert_eq!(container.state.as_str(), "fail");
         assert!(container.detail.contains("CAP_BPF, CAP_NET_ADMIN"), "{container:?}");
-        let user = capabilities(&status(1000, "0000000000000000"), &Trial::Loaded);
-        assert_eq!((user.state_name(), user.fix()), ("ok", None));
-        let only_bpf = capabilities(&status(1000, "0000008000000000"), &Trial::Loaded);
+        let user = found(&[], false, &Trial::Loaded);
+        assert_eq!((user.state.as_str(), user.fix), ("ok", None));
+        let only_bpf = found(&[CAP_BPF], false, &Trial::Loaded);
         assert!(only_bpf.detail.contains("no CAP_NET_ADMIN;"), "{only_bpf:?}");
-        assert_eq!(capabilities("garbage", &Trial::Loaded).state_name(), "warn");
-        assert_eq!(capabilities("CapEff:\tzz", &Trial::Loaded).state_name(), "warn");
     }
 
     #[test]
     fn switches() {
-        assert_eq!(btf(true).state_name(), "ok");
-        assert_eq!(btf(false).state_name(), "fail");
-        assert_eq!(unprivileged_bpf("0").state_name(), "warn");
-        assert_eq!(unprivileged_bpf("2").state_name(), "ok");
-        assert_eq!(jit("0").state_name(), "warn");
-        assert_eq!(jit("1").state_name(), "ok");
+        assert_eq!(btf(true).state.as_str(), "ok");
+        assert_eq!(btf(false).state.as_str(), "fail");
+        assert_eq!(unprivileged_bpf("0").state.as_str(), "warn");
+        assert_eq!(unprivileged_bpf("2").state.as_str(), "ok");
+        assert_eq!(jit("0").state.as_str(), "warn");
+        assert_eq!(jit("1").state.as_str(), "ok");
     }
 }

@@ -16,15 +16,6 @@ const FAMILIES: [(&str, &str, &str); 2] = [
     ("ip6", "ip6tables", "/proc/net/ip6_tables_names"),
 ];
 
-/// Knowledge of the rules of this network namespace.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Rules {
-    /// These may give out a protected port; none: no rule does.
-    Listed(Vec<Hazard>),
-    /// They cannot be listed, for this reason.
-    Unknown(&'static str),
-}
-
 /// A rule that may give a protected port to a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hazard {
@@ -34,13 +25,16 @@ pub(super) struct Hazard {
     pub(super) fix: String,
 }
 
-/// Looks for rules that may give out one of the `protected` ports.
-pub(super) fn look(host: &Host, protected: &BTreeSet<u16>) -> Rules {
+/// Looks for rules of this network namespace that may give out one of the `protected` ports.
+///
+/// # Errors
+/// The reason why they cannot be listed.
+pub(super) fn look(host: &Host, protected: &BTreeSet<u16>) -> Result<Vec<Hazard>, &'static str> {
     let exposed: Vec<u16> = protected.iter().copied().filter(|port| *port >= PORTS.0).collect();
-    let Some(safe) = widest_gap(&exposed) else { return Rules::Listed(Vec::new()) };
-    let denied = Rules::Unknown("only root can list them");
-    let listed = host.output("nft", &["--handle", "--terse", "list", "ruleset"]).transpose();
-    let Ok(listed) = listed else { return denied };
+    let Some(safe) = widest_gap(&exposed) else { return Ok(Vec::new()) };
+    let denied = |_| "only root can list them";
+    let listed = host.output("nft", &["--handle", "--terse", "list", "ruleset"]);
+    let listed = listed.transpose().map_err(denied)?;
     let mut asked = listed.is_some();
     let mut managed = Vec::new();
     let mut found = Vec::new();
@@ -51,19 +45,16 @@ pub(super) fn look(host: &Host, protected: &BTreeSet<u16>) -> Rules {
         let kinds = [("nft", is_nft), ("legacy", is_legacy)];
         for (kind, _) in kinds.into_iter().filter(|(_, is_used)| *is_used) {
             let command = format!("{program}-{kind}");
-            match host.output(&format!("{command}-save"), &["-t", "nat"]) {
-                Some(Ok(text)) => {
-                    asked = true;
-                    managed.extend((kind == "nft").then_some(family));
-                    found.extend(hazards(&iptables(&text, &command, safe), &exposed));
-                }
-                Some(Err(_)) => return denied,
-                None => {}
+            if let Some(text) = host.output(&format!("{command}-save"), &["-t", "nat"]) {
+                asked = true;
+                managed.extend((kind == "nft").then_some(family));
+                let rules = iptables(&text.map_err(denied)?, &command, safe);
+                found.extend(hazards(&rules, &exposed));
             }
         }
     }
     found.extend(listed.iter().flat_map(|rules| hazards(&nft(rules, &managed, safe), &exposed)));
-    if asked { Rules::Listed(found) } else { Rules::Unknown("nft is not installed") }
+    if asked { Ok(found) } else { Err("nft is not installed") }
 }
 
 /// Whether iptables manages the table `nat` of a family: by the name of its chain.
@@ -76,17 +67,15 @@ fn is_of_iptables(rules: &str, family: &str) -> bool {
 
 /// The widest range of ports from 1024 on without any of these, which are sorted.
 fn widest_gap(protected: &[u16]) -> Option<(u16, u16)> {
-    let (first, last) = (u32::from(PORTS.0), u32::from(PORTS.1));
-    let mut from = first;
-    let mut widest: Option<(u32, u32)> = None;
-    for end in protected.iter().map(|port| u32::from(*port)).chain([last + 1]) {
-        if from < end && widest.is_none_or(|(low, high)| high - low < end - 1 - from) {
-            widest = Some((from, end - 1));
-        }
-        from = end + 1;
+    let mut gaps = Vec::new();
+    let mut from = Some(PORTS.0);
+    for &port in protected {
+        gaps.extend(from.filter(|from| *from < port).map(|from| (from, port - 1)));
+        from = port.checked_add(1);
     }
-    let (low, high) = widest?;
-    Some((u16::try_from(low).ok()?, u16::try_from(high).ok()?))
+    gaps.extend(from.map(|from| (from, PORTS.1)));
+    // Of several the first: `max_by_key` takes the last.
+    gaps.into_iter().rev().max_by_key(|(low, high)| high - low)
 }
 
 /// A rule that rewrites sources.

@@ -17,9 +17,8 @@ mod pins;
 use std::{collections::BTreeSet, path::Path};
 
 use dbfw_datapath::{Interface, Reader, interfaces};
-use dbfw_wire::control::{Request, Status};
+use dbfw_wire::control::{Finding, Request, Status};
 pub use files::{Unreadable, unreadable};
-pub use finding::{Finding, State};
 use host::Host;
 use kernel::Trial;
 
@@ -72,7 +71,7 @@ pub fn check(path: &Path) -> Vec<Finding> {
     let shown = path.display();
     let (agent, databases, mut findings) = match config::load(path) {
         Ok(config) => {
-            let mut findings = vec![Finding::ok("config", format!("{shown} is valid"))];
+            let mut findings = vec![finding::ok("config", format!("{shown} is valid"))];
             findings.extend(files::check(&config));
             (config.agent, config.databases, findings)
         }
@@ -80,7 +79,7 @@ pub fn check(path: &Path) -> Vec<Finding> {
             let detail =
                 format!("{shown} is bad; keys that cannot be read are checked with their defaults");
             let fix = format!("dbfw check --config {shown}");
-            (config::agent_section(path), Vec::new(), vec![Finding::fail("config", detail, fix)])
+            (config::agent_section(path), Vec::new(), vec![finding::fail("config", detail, fix)])
         }
     };
     let links = Links::of(&agent);

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use dbfw_core::Port;
+use dbfw_wire::control::Finding;
 
 use super::{
-    finding::Finding,
+    finding,
     host::Host,
     kernel::unreadable,
-    masquerade::{self, Hazard, Rules},
+    masquerade::{self, Hazard},
 };
 use crate::config::DatabaseConfig;
 
@@ -59,27 +60,23 @@ fn local_ports(
     range: &str,
     reserved: &str,
     protected: &BTreeSet<u16>,
-    rules: &Rules,
+    rules: &Result<Vec<Hazard>, &str>,
 ) -> Vec<Finding> {
-    let (hazards, unknown) = match rules {
-        Rules::Listed(hazards) => (hazards.as_slice(), None),
-        Rules::Unknown(why) => (&[][..], Some(why)),
-    };
-    let mut findings: Vec<Finding> = hazards.iter().map(masqueraded).collect();
+    let mut findings: Vec<Finding> = rules.iter().flatten().map(masqueraded).collect();
     findings.extend(own_ports(range, reserved, protected));
     if findings.is_empty() {
         let all = "no outgoing connection is given a protected port as its own";
-        let detail = match unknown {
-            Some(why) => format!("{all}; not known for masqueraded ones: {why}"),
-            None => all.to_owned(),
+        let detail = match rules {
+            Err(why) => format!("{all}; not known for masqueraded ones: {why}"),
+            Ok(_) => all.to_owned(),
         };
-        findings.push(Finding::ok("local_ports", detail));
+        findings.push(finding::ok("local_ports", detail));
     }
     findings
 }
 
 fn masqueraded(hazard: &Hazard) -> Finding {
-    Finding::warn(
+    finding::warn(
         "local_ports",
         format!(
             "a connection that this host rewrites may be given a protected port as its own, and \
@@ -94,7 +91,7 @@ fn masqueraded(hazard: &Hazard) -> Finding {
 fn own_ports(range: &str, reserved: &str, protected: &BTreeSet<u16>) -> Option<Finding> {
     let mut bounds = range.split_whitespace().map(str::parse::<u16>);
     let (Some(Ok(low)), Some(Ok(high))) = (bounds.next(), bounds.next()) else {
-        return Some(Finding::warn(
+        return Some(finding::warn(
             "local_ports",
             format!("cannot read the range of local ports from {range:?}"),
             "sysctl net.ipv4.ip_local_port_range",
@@ -121,7 +118,7 @@ fn own_ports(range: &str, reserved: &str, protected: &BTreeSet<u16>) -> Option<F
         .chain(missing.iter().map(String::as_str))
         .collect::<Vec<_>>()
         .join(",");
-    Some(Finding::warn(
+    Some(finding::warn(
         "local_ports",
         format!(
             "an outgoing connection may be given port {} as its own ({low}-{high}), and what \
@@ -139,11 +136,11 @@ fn route_localnet(settings: &[(String, String)]) -> Vec<Finding> {
         .map(|(interface, _)| interface.as_str())
         .collect();
     if on.is_empty() {
-        return vec![Finding::ok("route_localnet", "127.0.0.0/8 is not routed from the network")];
+        return vec![finding::ok("route_localnet", "127.0.0.0/8 is not routed from the network")];
     }
     let fixes: Vec<String> =
         on.iter().map(|name| format!("sysctl -w net.ipv4.conf.{name}.route_localnet=0")).collect();
-    vec![Finding::warn(
+    vec![finding::warn(
         "route_localnet",
         format!(
             "on {}: packets from the network may reach what listens on 127.0.0.1. dbfw drops \
@@ -156,13 +153,13 @@ fn route_localnet(settings: &[(String, String)]) -> Vec<Finding> {
 
 fn syncookies(value: &str) -> Finding {
     if value == "0" {
-        Finding::warn(
+        finding::warn(
             "tcp_syncookies",
             "SYN cookies are off: a flood from forged trusted addresses fills the backlog",
             "sysctl -w net.ipv4.tcp_syncookies=1",
         )
     } else {
-        Finding::ok("tcp_syncookies", "SYN cookies are on")
+        finding::ok("tcp_syncookies", "SYN cookies are on")
     }
 }
 
@@ -178,7 +175,7 @@ fn rp_filter(settings: &[(String, String)]) -> Finding {
         // The larger of the two is in force.
         .map(|(name, value)| format!("{name} {}", value.as_str().max(all)))
         .collect();
-    Finding::ok(
+    finding::ok(
         "rp_filter",
         format!(
             "reverse path filter (0 off, 1 strict, 2 loose): {}",
@@ -215,9 +212,9 @@ fn listeners(database: &DatabaseConfig, listening: &BTreeSet<Port>) -> Vec<Findi
         .map(|port| {
             let check = format!("listener {}", database.name);
             if listening.contains(port) {
-                Finding::ok(check, format!("something listens on {port}"))
+                finding::ok(check, format!("something listens on {port}"))
             } else {
-                Finding::warn(
+                finding::warn(
                     check,
                     format!(
                         "nothing listens on {port} here. If the database runs in a container or \
@@ -244,47 +241,50 @@ mod tests {
     #[test]
     fn protected_ports_as_local_ports() {
         let check = |range, reserved, ports: &[u16]| {
-            let none = Rules::Listed(Vec::new());
+            let none = Ok(Vec::new());
             local_ports(range, reserved, &ports.iter().copied().collect(), &none).remove(0)
         };
-        assert_eq!(check("32768\t60999", "", &[5432]).state_name(), "ok");
+        assert_eq!(check("32768\t60999", "", &[5432]).state.as_str(), "ok");
         let found = check("1024\t65535", "", &[5432, 6432]);
-        assert_eq!(found.state_name(), "warn");
-        assert_eq!(found.fix(), Some("sysctl -w net.ipv4.ip_local_reserved_ports=5432,6432"));
+        assert_eq!(found.state.as_str(), "warn");
+        assert_eq!(
+            found.fix.as_deref(),
+            Some("sysctl -w net.ipv4.ip_local_reserved_ports=5432,6432")
+        );
         let found = check("1024 65535", "8080,9148-9150", &[9149, 5432]);
         assert_eq!(
-            found.fix(),
+            found.fix.as_deref(),
             Some("sysctl -w net.ipv4.ip_local_reserved_ports=8080,9148-9150,5432")
         );
-        assert_eq!(check("1024 65535", "5000-6000", &[5432]).state_name(), "ok");
-        assert_eq!(check("32768 60999", "", &[32768]).state_name(), "warn");
-        assert_eq!(check("32768 60999", "", &[60999]).state_name(), "warn");
-        assert_eq!(check("32768 60999", "x-,-,,5432-", &[60999]).state_name(), "warn");
-        assert_eq!(check("nonsense", "", &[5432]).state_name(), "warn");
+        assert_eq!(check("1024 65535", "5000-6000", &[5432]).state.as_str(), "ok");
+        assert_eq!(check("32768 60999", "", &[32768]).state.as_str(), "warn");
+        assert_eq!(check("32768 60999", "", &[60999]).state.as_str(), "warn");
+        assert_eq!(check("32768 60999", "x-,-,,5432-", &[60999]).state.as_str(), "warn");
+        assert_eq!(check("nonsense", "", &[5432]).state.as_str(), "warn");
     }
 
     #[test]
     fn masqueraded_connections_are_told_of_first() {
         let hazard = Hazard { rule: "masquerade".into(), fix: "nft …".into() };
         let ports = BTreeSet::from([5432]);
-        let rules = Rules::Listed(vec![hazard]);
+        let rules = Ok(vec![hazard]);
         let found = local_ports("1024 65535", "5432", &ports, &rules);
-        assert_eq!((found.len(), found[0].state_name()), (1, "warn"));
-        assert_eq!(found[0].fix(), Some("nft …"));
+        assert_eq!((found.len(), found[0].state.as_str()), (1, "warn"));
+        assert_eq!(found[0].fix.as_deref(), Some("nft …"));
         assert_eq!(local_ports("1024 65535", "", &ports, &rules).len(), 2);
-        let found = local_ports("1024 65535", "5432", &ports, &Rules::Unknown("only root can"));
-        assert_eq!(found[0].state_name(), "ok");
+        let found = local_ports("1024 65535", "5432", &ports, &Err("only root can"));
+        assert_eq!(found[0].state.as_str(), "ok");
         assert!(found[0].detail.ends_with("only root can"), "{found:?}");
     }
 
     #[test]
     fn localnet_and_cookies() {
-        assert_eq!(route_localnet(&pairs(&[("all", "0"), ("eth0", "0")]))[0].state_name(), "ok");
+        assert_eq!(route_localnet(&pairs(&[("all", "0"), ("eth0", "0")]))[0].state.as_str(), "ok");
         let found = &route_localnet(&pairs(&[("all", "0"), ("eth0", "1")]))[0];
-        assert_eq!(found.state_name(), "warn");
-        assert_eq!(found.fix(), Some("sysctl -w net.ipv4.conf.eth0.route_localnet=0"));
-        assert_eq!(syncookies("0").state_name(), "warn");
-        assert_eq!(syncookies("1").state_name(), "ok");
+        assert_eq!(found.state.as_str(), "warn");
+        assert_eq!(found.fix.as_deref(), Some("sysctl -w net.ipv4.conf.eth0.route_localnet=0"));
+        assert_eq!(syncookies("0").state.as_str(), "warn");
+        assert_eq!(syncookies("1").state.as_str(), "ok");
         let told = rp_filter(&pairs(&[("all", "1"), ("default", "0"), ("eth0", "0")]));
         assert!(told.detail.ends_with("eth0 1"), "{told:?}");
     }

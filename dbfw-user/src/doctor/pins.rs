@@ -6,12 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use dbfw_wire::control::Finding;
 use nix::{
     errno::Errno,
     sys::statfs::{BPF_FS_MAGIC, FsType, statfs},
 };
 
-use super::{finding::Finding, host::Host, kernel::unreadable};
+use super::{finding, host::Host, kernel::unreadable};
 
 /// Mount point that systemd uses.
 const BPFFS: &str = "/sys/fs/bpf";
@@ -33,7 +34,7 @@ pub(super) fn check(host: &Host, pin_dir: &Path) -> Vec<Finding> {
     for directory in directories(host, pin_dir) {
         match fs::symlink_metadata(host.path(&directory)) {
             Ok(metadata) => findings.push(directory_access(&directory, &metadata.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => findings.push(Finding::ok(
+            Err(error) if error.kind() == io::ErrorKind::NotFound => findings.push(finding::ok(
                 "pin_dir",
                 format!("{} does not exist yet; the agent makes it", directory.display()),
             )),
@@ -65,7 +66,7 @@ fn file_system(host: &Host, path: &Path) -> io::Result<FsType> {
 
 fn bpffs(pin_dir: &Path, kind: FsType) -> Finding {
     if kind == BPF_FS_MAGIC {
-        Finding::ok("bpffs", format!("{} is on a BPF file system", pin_dir.display()))
+        finding::ok("bpffs", format!("{} is on a BPF file system", pin_dir.display()))
     } else {
         let fix = match pin_dir.starts_with(BPFFS) {
             true => format!("mount -t bpf bpf {BPFFS}"),
@@ -73,7 +74,7 @@ fn bpffs(pin_dir: &Path, kind: FsType) -> Finding {
         };
         let shown = pin_dir.display();
         let detail = format!("{shown} is not on a BPF file system: nothing can be pinned");
-        Finding::fail("bpffs", detail, fix)
+        finding::fail("bpffs", detail, fix)
     }
 }
 
@@ -81,13 +82,13 @@ fn bpffs(pin_dir: &Path, kind: FsType) -> Finding {
 /// another vanish with the mount namespace that holds it.
 fn mount(path: &Path, own: &str, first: Option<&str>) -> Finding {
     let Some(first) = first else {
-        return Finding::ok("bpffs_mount", "not compared with the host's: only root may");
+        return finding::ok("bpffs_mount", "not compared with the host's: only root may");
     };
     match (device_at(own, path), device_at(first, path)) {
         (Some(ours), Some(theirs)) if ours == theirs => {
-            Finding::ok("bpffs_mount", format!("{} is the host's", path.display()))
+            finding::ok("bpffs_mount", format!("{} is the host's", path.display()))
         }
-        _ => Finding::fail(
+        _ => finding::fail(
             "bpffs_mount",
             format!(
                 "the BPF file system at {} is private to this process: pins in it, and the \
@@ -131,13 +132,13 @@ impl From<fs::Metadata> for Access {
 fn directory_access(path: &Path, access: &Access) -> Finding {
     let shown = path.display();
     if !access.directory {
-        Finding::fail(
+        finding::fail(
             "pin_dir",
             format!("{shown} is not a directory: the agent refuses to use it"),
             format!("ls -ld {shown}; rm {shown}"),
         )
     } else if access.owner != 0 {
-        Finding::fail(
+        finding::fail(
             "pin_dir",
             format!(
                 "{shown} belongs to user {}, who could detach the programs; the agent refuses \
@@ -147,7 +148,7 @@ fn directory_access(path: &Path, access: &Access) -> Finding {
             format!("ls -la {shown}; chown root {shown}"),
         )
     } else if access.mode & 0o022 != 0 {
-        Finding::fail(
+        finding::fail(
             "pin_dir",
             format!(
                 "{shown} is writable by more than root (mode {:04o}); the agent refuses to use it",
@@ -156,7 +157,7 @@ fn directory_access(path: &Path, access: &Access) -> Finding {
             format!("ls -la {shown}; chmod 0750 {shown}"),
         )
     } else {
-        Finding::ok("pin_dir", format!("{shown} is root's, mode {:04o}", access.mode))
+        finding::ok("pin_dir", format!("{shown} is root's, mode {:04o}", access.mode))
     }
 }
 
@@ -169,17 +170,17 @@ mod tests {
     #[test]
     fn file_system_of_the_pins() {
         let path = Path::new("/sys/fs/bpf/dbfw");
-        assert_eq!(bpffs(path, BPF_FS_MAGIC).state_name(), "ok");
+        assert_eq!(bpffs(path, BPF_FS_MAGIC).state.as_str(), "ok");
         let finding = bpffs(path, SYSFS_MAGIC);
-        assert_eq!(finding.state_name(), "fail");
-        assert_eq!(finding.fix(), Some("mount -t bpf bpf /sys/fs/bpf"));
+        assert_eq!(finding.state.as_str(), "fail");
+        assert_eq!(finding.fix.as_deref(), Some("mount -t bpf bpf /sys/fs/bpf"));
     }
 
     #[test]
     fn owner_and_mode_of_the_pin_directory() {
         let path = Path::new("/sys/fs/bpf/dbfw");
         let state = |directory, owner, mode| {
-            directory_access(path, &Access { directory, owner, mode }).state_name()
+            directory_access(path, &Access { directory, owner, mode }).state.as_str()
         };
         assert_eq!(state(true, 0, 0o750), "ok");
         assert_eq!(state(true, 0, 0o700), "ok");
@@ -197,10 +198,10 @@ mod tests {
                        431 424 0:27 / /sys/fs/bpf rw - bpf bpf rw\n\
                        432 431 0:88 / /sys/fs/bpf rw - bpf bpf rw\n";
         let path = Path::new("/sys/fs/bpf/dbfw");
-        assert_eq!(mount(path, host, Some(host)).state_name(), "ok");
-        assert_eq!(mount(path, private, Some(host)).state_name(), "fail");
-        assert_eq!(mount(path, host, None).state_name(), "ok");
-        assert_eq!(mount(path, host, Some("garbage\n\n1 2")).state_name(), "fail");
+        assert_eq!(mount(path, host, Some(host)).state.as_str(), "ok");
+        assert_eq!(mount(path, private, Some(host)).state.as_str(), "fail");
+        assert_eq!(mount(path, host, None).state.as_str(), "ok");
+        assert_eq!(mount(path, host, Some("garbage\n\n1 2")).state.as_str(), "fail");
         assert_eq!(device_at(host, Path::new("/sys/fs/bpfx")), Some("0:22"));
     }
 }

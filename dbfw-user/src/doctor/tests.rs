@@ -6,6 +6,7 @@ use dbfw_core::{
     trust::{MinPrefix, OnEmpty},
 };
 use dbfw_datapath::{Attach, Interfaces, Layer};
+use dbfw_wire::control::FindingState;
 use glob::Pattern;
 use tempfile::TempDir;
 
@@ -62,7 +63,6 @@ fn healthy() -> TempDir {
         ("proc/sys/kernel/osrelease", "6.12.0\n"),
         ("proc/sys/kernel/unprivileged_bpf_disabled", "2\n"),
         ("proc/sys/net/core/bpf_jit_enable", "1\n"),
-        ("proc/self/status", "Uid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\n"),
         ("sys/kernel/btf/vmlinux", ""),
         ("sys/class/net/eth0/ifindex", "2\n"),
         ("sys/class/net/bonding_masters", "\n"),
@@ -105,7 +105,7 @@ fn a_healthy_host_has_nothing_but_the_missing_bpffs() {
     let directory = healthy();
     let findings =
         check_host(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links());
-    let bad: Vec<_> = findings.iter().filter(|finding| finding.state != State::Ok).collect();
+    let bad: Vec<_> = findings.iter().filter(|finding| finding.state != FindingState::Ok).collect();
     assert_eq!(bad.len(), 1, "{bad:#?}");
     assert_eq!(bad[0].check, "bpffs");
     assert_eq!(find(&findings, "interfaces").detail, "covered: eth0");
@@ -148,8 +148,8 @@ fn an_ill_host_is_told_how_to_get_well() {
         ("xdp veth1", "warn"),
     ] {
         let finding = find(&findings, check);
-        assert_eq!(finding.state_name(), state, "{finding:?}");
-        assert!(finding.fix().is_some(), "{finding:?}");
+        assert_eq!(finding.state.as_str(), state, "{finding:?}");
+        assert!(finding.fix.as_deref().is_some(), "{finding:?}");
     }
     assert!(find(&findings, "interfaces").detail.contains("\"wg*\""));
 }
@@ -160,8 +160,8 @@ fn an_empty_tree_is_reported_and_does_not_panic() {
     let mut links = Links { interfaces: Ok(Vec::new()), ours: None, socket_lookup: None };
     let findings =
         check_host(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links);
-    assert_eq!(find(&findings, "kernel").fix(), Some("sudo dbfw doctor"));
-    assert_eq!(find(&findings, "interfaces").state_name(), "fail");
+    assert_eq!(find(&findings, "kernel").fix.as_deref(), Some("sudo dbfw doctor"));
+    assert_eq!(find(&findings, "interfaces").state.as_str(), "fail");
     links.interfaces = Err("no netlink here".to_owned());
     let findings =
         check_host(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links);
@@ -176,7 +176,7 @@ fn what_another_namespace_does_not_show_is_not_told() {
     let findings =
         check_host(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links());
     let finding = find(&findings, "bpf_jit");
-    assert_eq!(finding.state_name(), "ok", "{finding:?}");
+    assert_eq!(finding.state.as_str(), "ok", "{finding:?}");
     assert!(finding.detail.contains("read in this network namespace"), "{finding:?}");
 }
 
@@ -187,15 +187,19 @@ fn an_interface_that_no_program_fits_is_named() {
     config.interfaces = Interfaces::Matching(["lo", "*"].map(|p| Pattern::new(p).unwrap()).into());
     let findings =
         check_host(&Host::at(directory.path()), &Trial::Loaded, &config, &[orders()], &links());
-    assert_eq!(find(&findings, "link lo").state_name(), "fail");
+    assert_eq!(find(&findings, "link lo").state.as_str(), "fail");
     assert_eq!(find(&findings, "interfaces").detail, "covered: eth0, veth1");
 }
 
 #[test]
 fn this_host_can_be_checked() {
     let findings = check_host(&Host::this(), &Trial::make(), &agent(), &[orders()], &links());
-    assert!(["ok", "warn", "fail"].contains(&find(&findings, "kernel").state_name()));
+    assert!(["ok", "warn", "fail"].contains(&find(&findings, "kernel").state.as_str()));
     for finding in &findings {
-        assert_eq!(finding.state == State::Ok, finding.fix().is_none(), "{finding:?}");
+        assert_eq!(
+            finding.state == FindingState::Ok,
+            finding.fix.as_deref().is_none(),
+            "{finding:?}"
+        );
     }
 }
