@@ -20,9 +20,10 @@ pub struct Limits {
 }
 
 /// The state of a source's resolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SourceState {
     /// It was not asked for yet.
+    #[default]
     Pending,
     /// Its answer is current.
     Ok,
@@ -37,7 +38,7 @@ pub enum SourceState {
 }
 
 /// The resolution of a source, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceReport {
     /// Its state.
     pub state: SourceState,

@@ -14,6 +14,8 @@ use dbfw_wire::control::{
     InterfaceStatus, ListState, Lookup, MapEntry, ProviderStatus, Status,
 };
 
+use jiff::Timestamp;
+
 use super::{
     explain,
     scrape::scrape,
@@ -71,7 +73,7 @@ impl Offline {
                     name: list.provider.clone(),
                     state: ListState::Stale,
                     last_success: Some(list.last_success),
-                    age_seconds: Some(status::age_seconds(list.last_success)),
+                    age_seconds: Some(status::age_seconds(list.last_success, Timestamp::now())),
                     error: Some("no agent answers".to_owned()),
                 })
             });

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use dbfw_common::RuleCounter;
 use dbfw_core::{
+    answers::SourceReport,
     policy::RuleKey,
     source::{Prefix, Rule, SourceKey},
 };
@@ -11,27 +12,10 @@ use dbfw_datapath::DatapathError;
 use dbfw_wire::control::{SourceState, SourceStatus, Sources, Unresolved};
 use jiff::Timestamp;
 
-use super::status::View;
+use super::status::{View, age_seconds};
 use crate::traffic::drops::Clock;
 
-/// State of a source that had to be asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SourceDetail {
-    /// The state of its resolution.
-    pub state: SourceState,
-    /// The request that was answered.
-    pub resolved_from: Option<String>,
-    /// Seconds since that answer was last confirmed.
-    pub age_seconds: Option<u64>,
-    /// Its parts that have no address or could not be asked for, and why.
-    pub unresolved: Vec<(String, String)>,
-    /// Reason why the last try failed.
-    pub error: Option<String>,
-    /// Hints at what is probably not meant.
-    pub notes: Vec<String>,
-}
-
-/// The document of `dbfw sources`. `detail` adds what the agent knows of a source: the state of one
+/// The document of `dbfw sources`. `report` tells what the agent knows of a source: the state of one
 /// that is resolved, notes about others.
 ///
 /// # Errors
@@ -39,7 +23,7 @@ pub struct SourceDetail {
 /// The counters cannot be read.
 pub fn sources(
     view: &View<'_>,
-    detail: &dyn Fn(&SourceKey) -> Option<SourceDetail>,
+    report: &dyn Fn(&SourceKey) -> SourceReport,
 ) -> Result<Sources, DatapathError> {
     let mut counters: HashMap<&RuleKey, RuleCounter> = HashMap::new();
     for (slot, key) in view.slots.slots() {
@@ -60,8 +44,8 @@ pub fn sources(
             };
             let counter = counters.get(&key).copied().unwrap_or_default();
             let last_hit = clock.filter(|_| counter.last_hit != 0).map(|c| c.at(counter.last_hit));
-            let status =
-                status_of(rule, rule.source().and_then(|source| detail(source.key())), now);
+            let report = rule.source().map(|source| report(source.key())).unwrap_or_default();
+            let status = status_of(rule, report, now);
             let database = database.name.clone();
             sources.push(SourceStatus { database, packets: counter.packets, last_hit, ..status });
         }
@@ -70,17 +54,20 @@ pub fn sources(
 }
 
 /// Status of a rule, without its counters.
-fn status_of(rule: &Rule, detail: Option<SourceDetail>, now: Timestamp) -> SourceStatus {
+fn status_of(rule: &Rule, mut report: SourceReport, now: Timestamp) -> SourceStatus {
     let is_literal = rule.source().is_none_or(|source| source.key().prefixes().is_some());
     let expires_at = rule.kind.expires_at();
-    let is_over = expires_at.is_some_and(|at| at <= now);
-    let state = match &detail {
-        _ if is_over => SourceState::Expired,
+    let state = match report.state {
+        _ if expires_at.is_some_and(|at| at <= now) => SourceState::Expired,
         _ if is_literal => SourceState::Literal,
-        Some(detail) => detail.state,
-        None => SourceState::Pending,
+        state => state.into(),
     };
-    let mut status = SourceStatus {
+    if is_literal {
+        // Nothing that is asked about an address changes what it stands for.
+        report = SourceReport { notes: report.notes, ..SourceReport::default() };
+    }
+    let part = |(part, why)| Unresolved { part, why };
+    SourceStatus {
         database: String::new(),
         source: rule.kind.to_string(),
         origin: rule.origin.to_string(),
@@ -90,28 +77,20 @@ fn status_of(rule: &Rule, detail: Option<SourceDetail>, now: Timestamp) -> Sourc
         packets: 0,
         last_hit: None,
         state,
-        resolved_from: None,
-        age_seconds: None,
-        unresolved: Vec::new(),
-        error: None,
-        notes: Vec::new(),
-    };
-    let Some(detail) = detail else { return status };
-    status.notes = detail.notes;
-    // Nothing that is asked about an address changes what it stands for.
-    if !is_literal {
-        let part = |(part, why)| Unresolved { part, why };
-        status.resolved_from = detail.resolved_from;
-        status.age_seconds = detail.age_seconds;
-        status.unresolved = detail.unresolved.into_iter().map(part).collect();
-        status.error = detail.error;
+        resolved_from: report.from,
+        age_seconds: report.answered_at.map(|at| age_seconds(at, now)),
+        unresolved: report.unresolved.into_iter().map(part).collect(),
+        error: report.error.map(|error| error.message),
+        notes: report.notes,
     }
-    status
 }
 
 #[cfg(test)]
 mod tests {
-    use dbfw_core::source::{Origin, TrustedSource};
+    use dbfw_core::{
+        answers::{self, Cause, FetchError},
+        source::{Origin, TrustedSource},
+    };
 
     use super::*;
 
@@ -122,13 +101,13 @@ mod tests {
         Rule::of_source(source.into(), Origin::Config, prefixes)
     }
 
-    fn detail() -> SourceDetail {
-        SourceDetail {
-            state: SourceState::Stale,
-            resolved_from: Some("GET /v2/droplets?tag_name=backend".to_owned()),
-            age_seconds: Some(90),
+    fn report() -> SourceReport {
+        SourceReport {
+            state: answers::SourceState::Stale,
+            from: Some("GET /v2/droplets?tag_name=backend".to_owned()),
+            answered_at: Some(at("11:58:30")),
             unresolved: vec![("droplet 7".to_owned(), "is still being created".to_owned())],
-            error: Some("no answer".to_owned()),
+            error: Some(FetchError::new(Cause::Timeout, "no answer")),
             notes: vec!["a note".to_owned()],
         }
     }
@@ -139,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_source_that_stands_for_nothing_is_told_with_the_reason() {
-        let status = status_of(&rule("tag:backend", &[]), Some(detail()), at("12:00:00"));
+        let status = status_of(&rule("tag:backend", &[]), report(), at("12:00:00"));
         assert_eq!((status.state, status.prefixes.len()), (SourceState::Stale, 0));
         assert_eq!(status.age_seconds, Some(90));
         assert_eq!(status.unresolved[0].why, "is still being created");
@@ -148,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_state_of_what_was_not_asked_for() {
-        let state = |rule: &Rule, time| status_of(rule, None, at(time)).state;
+        let state = |rule: &Rule, time| status_of(rule, SourceReport::default(), at(time)).state;
         assert_eq!(state(&rule("tag:backend", &[]), "12:00:00"), SourceState::Pending);
         let address = rule("ip_addr:10.0.0.1", &["10.0.0.1"]);
         assert_eq!(state(&address, "13:59:59"), SourceState::Literal);
@@ -158,7 +137,7 @@ mod tests {
     #[test]
     fn an_address_stays_what_it_is_whatever_was_asked_about_it() {
         let address = rule("ip_addr:10.0.0.0", &["10.0.0.0"]);
-        let status = status_of(&address, Some(detail()), at("12:00:00"));
+        let status = status_of(&address, report(), at("12:00:00"));
         assert_eq!(
             (status.state, status.error, status.age_seconds),
             (SourceState::Literal, None, None)

@@ -146,7 +146,7 @@ pub fn map_entry(map: &str, prefix: Prefix, entry: Entry, databases: &[DatabaseS
     }
 }
 
-/// Age of a policy that was written at a time.
-pub fn age_seconds(written_at: Timestamp) -> u64 {
-    Timestamp::now().duration_since(written_at).as_secs().try_into().unwrap_or(0)
+/// Age of what is of the time `at`.
+pub fn age_seconds(at: Timestamp, now: Timestamp) -> u64 {
+    now.duration_since(at).as_secs().try_into().unwrap_or(0)
 }

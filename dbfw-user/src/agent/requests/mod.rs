@@ -30,8 +30,8 @@ impl Agent {
         match call.request.clone() {
             Request::Status {} => self.answer_status(call),
             Request::Sources {} => {
-                let detail = |key: &_| self.trust.detail(&self.config, key);
-                match sources(&self.kernel.view(), &detail) {
+                let report = |key: &_| self.trust.report(&self.config, key);
+                match sources(&self.kernel.view(), &report) {
                     Ok(sources) => call.answer(&sources),
                     Err(error) => failed(call, &error),
                 }

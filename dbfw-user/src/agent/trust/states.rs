@@ -3,19 +3,18 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use dbfw_core::{
-    answers::SourceState as State,
+    answers::{Cause, FetchError, SourceReport, SourceState as State},
     source::{Rule, SourceKey},
     trust::{Enforced, List, Refused, is_listed},
 };
 use dbfw_provider::worker::Account;
-use dbfw_wire::control::{DatabaseStatus, ListState, ProviderStatus, RefusedPlan, SourceState};
+use dbfw_wire::control::{DatabaseStatus, ListState, ProviderStatus, RefusedPlan};
 use jiff::Timestamp;
 
 use super::{Trust, can_resolve, with_provider};
 use crate::{
     config::{Config, DatabaseConfig},
     metrics::SourceScrape,
-    readers::sources::SourceDetail,
 };
 
 /// Prefixes of a refused plan that are named.
@@ -30,33 +29,17 @@ struct Tally {
 }
 
 impl Trust {
-    /// The state of a source that has to be resolved; `None` for an address.
-    pub(in crate::agent) fn detail(
-        &self,
-        config: &Config,
-        key: &SourceKey,
-    ) -> Option<SourceDetail> {
-        let state = self.answers.state(key);
-        if Account::resolving(key.kind()).is_none() {
-            let noted = !state.notes.is_empty();
-            return noted.then(|| SourceDetail { notes: state.notes, ..SourceDetail::default() });
-        }
+    /// What is known of a source; of an address that is notes alone.
+    pub(in crate::agent) fn report(&self, config: &Config, key: &SourceKey) -> SourceReport {
         if !can_resolve(config, key.kind()) {
-            let error = "write [digitalocean] with a token_file in the configuration".to_owned();
-            return Some(SourceDetail {
-                state: SourceState::Unresolvable,
-                error: Some(error),
-                ..SourceDetail::default()
-            });
+            let error = "write [digitalocean] with a token_file in the configuration";
+            return SourceReport {
+                state: State::Unresolvable,
+                error: Some(FetchError::new(Cause::Unauthorized, error)),
+                ..SourceReport::default()
+            };
         }
-        Some(SourceDetail {
-            state: state.state.into(),
-            resolved_from: state.from,
-            age_seconds: state.answered_at.map(|at| age(at).as_secs()),
-            unresolved: state.unresolved,
-            error: state.error.map(|error| error.message),
-            notes: state.notes,
-        })
+        self.answers.state(key)
     }
 
     /// The problems of a database's sources, in words. `rules` are those in the maps.
