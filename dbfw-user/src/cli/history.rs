@@ -111,7 +111,8 @@ mod tests {
     }
 
     fn line(time: &str, generation: u64) -> String {
-        let entry = HistoryEntry::new(at(time), HistoryKind::Applied, generation);
+        let (time, kind) = (at(time), HistoryKind::Applied);
+        let entry = HistoryEntry { time, kind, generation, ..HistoryEntry::default() };
         serde_json::to_string(&entry).unwrap() + "\n"
     }
 

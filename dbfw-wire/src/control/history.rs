@@ -13,7 +13,7 @@ pub struct HistoryList {
 }
 
 /// One line of the history.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HistoryEntry {
     /// The time of the change.
     pub time: Timestamp,
@@ -57,33 +57,12 @@ pub struct HistoryEntry {
     pub message: Option<String>,
 }
 
-impl HistoryEntry {
-    /// An entry that says nothing else yet.
-    pub const fn new(time: Timestamp, kind: HistoryKind, generation: u64) -> Self {
-        Self {
-            time,
-            kind,
-            generation,
-            database: None,
-            source: None,
-            origin: None,
-            by: None,
-            why: None,
-            prefixes_in: 0,
-            prefixes_out: 0,
-            added: Vec::new(),
-            removed: Vec::new(),
-            guard: None,
-            plan: None,
-            message: None,
-        }
-    }
-}
-
 words! {
     /// The subject of a [`HistoryEntry`].
+    #[derive(Default)]
     pub enum HistoryKind {
         /// The agent started.
+        #[default]
         Started = "started",
         /// A change is in force.
         Applied = "applied",

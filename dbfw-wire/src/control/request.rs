@@ -1,6 +1,6 @@
 //! Requests, and the lines of an answer.
 
-use std::{fmt, net::IpAddr};
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -91,21 +91,14 @@ pub struct Text {
 }
 
 /// The reason why a request was not carried out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
 pub struct ControlError {
     /// The kind of failure, for the exit code.
     pub kind: ControlErrorKind,
     /// The failure in words, and what to do next.
     pub message: String,
 }
-
-impl fmt::Display for ControlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for ControlError {}
 
 /// Kinds of [`ControlError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -134,7 +134,7 @@ impl History {
 
 /// An entry of this moment that says nothing else yet.
 fn entry(kind: Kind, generation: u64) -> Entry {
-    Entry::new(Timestamp::now(), kind, generation)
+    Entry { time: Timestamp::now(), kind, generation, ..Entry::default() }
 }
 
 /// The entry with the prefixes that came in and went out.

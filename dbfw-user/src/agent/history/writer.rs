@@ -212,7 +212,9 @@ mod tests {
 
     fn entries(generations: std::ops::Range<u64>) -> impl Iterator<Item = Pending> {
         let at = "2026-03-01T12:00:00Z".parse().unwrap();
-        generations.map(move |generation| Entry::new(at, Kind::Applied, generation).into())
+        generations.map(move |generation| {
+            Entry { time: at, kind: Kind::Applied, generation, ..Entry::default() }.into()
+        })
     }
 
     /// The generations in the file of a directory.

@@ -6,7 +6,8 @@ use super::*;
 use crate::agent::history::{Kind, entries::with_prefixes};
 
 fn entry(kind: Kind) -> Entry {
-    Entry::new("2026-03-01T12:00:00Z".parse().unwrap(), kind, 7)
+    let time = "2026-03-01T12:00:00Z".parse().unwrap();
+    Entry { time, kind, generation: 7, ..Entry::default() }
 }
 
 fn why(text: &str) -> Entry {

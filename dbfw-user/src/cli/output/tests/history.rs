@@ -1,4 +1,10 @@
+use jiff::Timestamp;
+
 use super::*;
+
+fn entry(time: Timestamp, kind: HistoryKind, generation: u64) -> HistoryEntry {
+    HistoryEntry { time, kind, generation, ..HistoryEntry::default() }
+}
 
 fn sample() -> HistoryList {
     let added = HistoryEntry {
@@ -9,7 +15,7 @@ fn sample() -> HistoryList {
         why: Some("incident 42\n\u{1b}[2J".to_owned()),
         prefixes_in: 1,
         added: vec!["203.0.113.7/32".to_owned()],
-        ..HistoryEntry::new(at("11:58:00"), HistoryKind::TrustAdded, 42)
+        ..entry(at("11:58:00"), HistoryKind::TrustAdded, 42)
     };
     let refused = HistoryEntry {
         database: Some("orders".to_owned()),
@@ -18,11 +24,9 @@ fn sample() -> HistoryList {
         guard: Some(Guard::MaxShrink),
         plan: Some("1a2b3c4d".to_owned()),
         message: Some("the new list loses 60 of 100 prefixes".to_owned()),
-        ..HistoryEntry::new(at("11:59:00"), HistoryKind::Refused, 42)
+        ..entry(at("11:59:00"), HistoryKind::Refused, 42)
     };
-    HistoryList {
-        entries: vec![HistoryEntry::new(at("08:48:00"), HistoryKind::Started, 41), added, refused],
-    }
+    HistoryList { entries: vec![entry(at("08:48:00"), HistoryKind::Started, 41), added, refused] }
 }
 
 #[test]
