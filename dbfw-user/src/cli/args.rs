@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, net::IpAddr, num::NonZeroUsize, path::PathBuf};
 
 use clap::{
-    Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint,
+    CommandFactory, Parser, Subcommand, ValueEnum, ValueHint,
     builder::{StyledStr, Styles},
 };
 use dbfw_core::{
@@ -11,6 +11,8 @@ use dbfw_core::{
     toml::parse_duration,
 };
 use jiff::SignedDuration;
+
+use super::context::Context;
 
 /// Trusted sources for the databases of this host, enforced before the kernel spends
 /// anything on a packet.
@@ -26,41 +28,9 @@ use jiff::SignedDuration;
 )]
 pub(super) struct Cli {
     #[command(flatten)]
-    pub(super) global: Global,
+    pub(super) context: Context,
     #[command(subcommand)]
     pub(super) verb: Verb,
-}
-
-/// Flags every subcommand takes.
-#[derive(Debug, Args)]
-pub(super) struct Global {
-    /// Main configuration file; drop-ins are read from conf.d beside it.
-    #[arg(
-        long,
-        global = true,
-        env = "DBFW_CONFIG",
-        hide_env_values = true,
-        value_name = "PATH",
-        value_hint = ValueHint::FilePath,
-        default_value = "/etc/dbfw/dbfw.toml"
-    )]
-    pub(super) config: PathBuf,
-    /// Control socket of the agent [default: dbfw.sock in the configuration's run_dir].
-    #[arg(
-        long,
-        global = true,
-        env = "DBFW_SOCKET",
-        hide_env_values = true,
-        value_name = "PATH",
-        value_hint = ValueHint::FilePath
-    )]
-    pub(super) socket: Option<PathBuf>,
-    /// Form of the output.
-    #[arg(long, short, global = true, value_name = "FORM", default_value = "table")]
-    pub(super) output: Format,
-    /// Color of the output; auto also honors NO_COLOR.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    pub(super) color: ColorChoice,
 }
 
 /// Form of the output.

@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(super) fn check(context: &Context) -> anyhow::Result<Exit> {
-    let mut config = match config::load(context.config_path()) {
+    let mut config = match config::load(&context.config) {
         Ok(config) => config,
         Err(problems) => return bad(context, &problems.0),
     };

@@ -2,13 +2,11 @@
 
 use clap_complete::Shell;
 
-use super::{args::command, context::Stdout, exit::Exit};
+use super::{args::command, context::print, exit::Exit};
 
 pub(super) fn completions(shell: Shell) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command(), "dbfw", &mut script);
-    let mut out = Stdout::new();
-    out.write(&String::from_utf8(script)?)?;
-    out.flush()?;
+    print(&String::from_utf8(script)?)?;
     Ok(Exit::Ok)
 }

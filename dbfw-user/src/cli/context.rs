@@ -2,21 +2,21 @@
 
 use std::{
     io::{self, BufWriter, StdoutLock, Write},
-    marker::PhantomData,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use anstream::AutoStream;
 use anyhow::Context as _;
+use clap::{Args, ColorChoice, ValueHint};
 use dbfw_wire::control::Request;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::{
-    args::{Format, Global},
+    args::Format,
     exit::{Exit, OutputError, code},
     message::{causes, note},
-    output::{Item, Render, render, render_header, render_item},
+    output::{Render, render, render_item},
 };
 use crate::{
     config::{self, AgentConfig},
@@ -26,24 +26,42 @@ use crate::{
     },
 };
 
-/// The global flags.
-#[derive(Debug)]
+/// The flags that every subcommand takes, and what follows from them.
+#[derive(Debug, Args)]
 pub(super) struct Context {
-    config: PathBuf,
-    socket: Option<PathBuf>,
-    format: Format,
+    /// Main configuration file; drop-ins are read from conf.d beside it.
+    #[arg(
+        long,
+        global = true,
+        env = "DBFW_CONFIG",
+        hide_env_values = true,
+        value_name = "PATH",
+        value_hint = ValueHint::FilePath,
+        default_value = "/etc/dbfw/dbfw.toml"
+    )]
+    pub(super) config: PathBuf,
+
+    /// Control socket of the agent [default: dbfw.sock in the configuration's run_dir].
+    #[arg(
+        long,
+        global = true,
+        env = "DBFW_SOCKET",
+        hide_env_values = true,
+        value_name = "PATH",
+        value_hint = ValueHint::FilePath
+    )]
+    pub(super) socket: Option<PathBuf>,
+
+    /// Form of the output.
+    #[arg(long, short, global = true, value_name = "FORM", default_value = "table")]
+    pub(super) output: Format,
+
+    /// Color of the output; auto also honors NO_COLOR.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(super) color: ColorChoice,
 }
 
 impl Context {
-    pub(super) fn new(global: Global) -> Self {
-        Self { config: global.config, socket: global.socket, format: global.output }
-    }
-
-    /// The main configuration file.
-    pub(super) fn config_path(&self) -> &Path {
-        &self.config
-    }
-
     /// Settings of the agent, as far as the configuration can be read.
     pub(super) fn agent_config(&self) -> AgentConfig {
         config::agent_section(&self.config)
@@ -131,37 +149,31 @@ impl Context {
     ///
     /// Standard output cannot be written.
     pub(super) fn show(&self, document: &impl Render) -> anyhow::Result<()> {
-        let text = render(document, self.format, Timestamp::now())?;
-        let mut out = Stdout::new();
-        out.write(&text)?;
-        Ok(out.flush()?)
+        Ok(print(&render(document, self.output, Timestamp::now())?)?)
     }
 
     /// Prints documents as they come.
-    pub(super) fn printer<T: Item>(&self) -> Printer<T> {
-        Printer { out: Stdout::new(), format: self.format, begun: false, items: PhantomData }
+    pub(super) fn printer(&self) -> Printer {
+        Printer { out: Stdout::new(), format: self.output, begun: false }
     }
 }
 
-/// Prints the items of a stream, with their header above the first.
-pub(super) struct Printer<T> {
+/// Prints the documents of a stream, with their header above the first.
+pub(super) struct Printer {
     out: Stdout,
     format: Format,
     begun: bool,
-    items: PhantomData<fn(T)>,
 }
 
-impl<T: Item> Printer<T> {
+impl Printer {
     /// Prints one.
     ///
     /// # Errors
     ///
     /// Standard output cannot be written.
-    pub(super) fn item(&mut self, item: &T) -> anyhow::Result<()> {
-        if !std::mem::replace(&mut self.begun, true) {
-            self.out.write(&render_header::<T>(self.format))?;
-        }
-        let text = render_item(item, self.format, Timestamp::now())?;
+    pub(super) fn item(&mut self, item: &impl Render) -> anyhow::Result<()> {
+        let is_first = !std::mem::replace(&mut self.begun, true);
+        let text = render_item(item, is_first, self.format, Timestamp::now())?;
         Ok(self.out.write(&text)?)
     }
 
@@ -175,32 +187,37 @@ impl<T: Item> Printer<T> {
     }
 }
 
+/// Prints a text as it is.
+///
+/// # Errors
+///
+/// Standard output cannot be written.
+pub(super) fn print(text: &str) -> Result<(), OutputError> {
+    let mut out = Stdout::new();
+    out.write(text)?;
+    out.flush()
+}
+
 /// Standard output.
-pub(super) struct Stdout(BufWriter<AutoStream<StdoutLock<'static>>>);
+struct Stdout(BufWriter<AutoStream<StdoutLock<'static>>>);
 
 impl Stdout {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self(BufWriter::new(AutoStream::auto(io::stdout().lock())))
     }
 
-    /// # Errors
-    ///
-    /// Standard output cannot be written.
-    pub(super) fn write(&mut self, text: &str) -> Result<(), OutputError> {
+    fn write(&mut self, text: &str) -> Result<(), OutputError> {
         Ok(self.0.write_all(text.as_bytes())?)
     }
 
-    /// # Errors
-    ///
-    /// Standard output cannot be written.
-    pub(super) fn flush(&mut self) -> Result<(), OutputError> {
+    fn flush(&mut self) -> Result<(), OutputError> {
         Ok(self.0.flush()?)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixListener;
+    use std::{os::unix::net::UnixListener, path::Path};
 
     use super::*;
 
@@ -208,7 +225,8 @@ mod tests {
         Context {
             config: dir.join("dbfw.toml"),
             socket: Some(dir.join("dbfw.sock")),
-            format: Format::Table,
+            output: Format::Table,
+            color: ColorChoice::Auto,
         }
     }
 

@@ -14,14 +14,15 @@ pub(super) fn top(context: &Context, limit: usize) -> anyhow::Result<Exit> {
 /// Refusals as they happen.
 pub(super) fn follow(context: &Context) -> anyhow::Result<Exit> {
     let agent = context.connect()?;
-    let mut printer = context.printer::<DropEvent>();
+    let mut printer = context.printer();
     let mut events = false;
     let followed = agent.stream(&Request::Drops { follow: true, limit: 0 }, |value| {
         // The first document is the list of those before.
         if !std::mem::replace(&mut events, true) {
             return Ok(());
         }
-        printer.item(&serde_json::from_value(value).map_err(ClientError::Garbled)?)?;
+        let event: DropEvent = serde_json::from_value(value).map_err(ClientError::Garbled)?;
+        printer.item(&event)?;
         printer.flush()
     });
     match followed.map_err(anyhow::Error::downcast) {

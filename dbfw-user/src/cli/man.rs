@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::Context as _;
 
-use super::{args::command, context::Stdout, exit::Exit};
+use super::{args::command, context::print, exit::Exit};
 
 /// Prints the page of `dbfw`, or writes that of every subcommand into `dir`.
 pub(super) fn man(dir: Option<&Path>) -> anyhow::Result<Exit> {
@@ -12,9 +12,7 @@ pub(super) fn man(dir: Option<&Path>) -> anyhow::Result<Exit> {
         None => {
             let mut page = Vec::new();
             clap_mangen::Man::new(command()).render(&mut page)?;
-            let mut out = Stdout::new();
-            out.write(&String::from_utf8(page)?)?;
-            out.flush()?;
+            print(&String::from_utf8(page)?)?;
         }
         Some(dir) => {
             let failed = || format!("cannot write manual pages into {}", dir.display());

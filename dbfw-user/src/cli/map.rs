@@ -27,12 +27,12 @@ pub(super) fn map(context: &Context, verb: MapVerb) -> anyhow::Result<Exit> {
 fn dump(context: &Context) -> anyhow::Result<()> {
     context.ask_or_look(
         |agent| {
-            let mut printer = context.printer::<MapEntry>();
-            agent.stream(&Request::MapDump {}, |entry| printer.item(&entry))?;
+            let mut printer = context.printer();
+            agent.stream(&Request::MapDump {}, |entry: MapEntry| printer.item(&entry))?;
             printer.flush()
         },
         |config| {
-            let mut printer = context.printer::<MapEntry>();
+            let mut printer = context.printer();
             offline::map_dump(config, &mut |entry| printer.item(&entry))?;
             from_pins(context);
             printer.flush()

@@ -46,15 +46,14 @@ pub fn main() -> ExitCode {
             return if error.exit_code() == 0 { Exit::Ok } else { Exit::Usage }.into();
         }
     };
-    match cli.global.color {
+    match cli.context.color {
         clap::ColorChoice::Auto => anstream::ColorChoice::Auto,
         clap::ColorChoice::Always => anstream::ColorChoice::Always,
         clap::ColorChoice::Never => anstream::ColorChoice::Never,
     }
     .write_global();
 
-    let context = Context::new(cli.global);
-    let exit = match dispatch(&context, cli.verb) {
+    let exit = match dispatch(&cli.context, cli.verb) {
         Ok(exit) => exit,
         Err(error) if exit::is_broken_pipe(&error) => Exit::Ok,
         Err(failure) => {

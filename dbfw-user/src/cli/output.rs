@@ -24,7 +24,7 @@ mod trust;
 mod words;
 
 pub(super) use self::{
-    render::{Item, Render, render, render_header, render_item},
+    render::{Render, render, render_item},
     words::clean,
 };
 

@@ -4,6 +4,6 @@ use super::{context::Context, exit::Exit};
 use crate::agent;
 
 pub(super) fn run(context: &Context) -> anyhow::Result<Exit> {
-    agent::run(context.config_path().to_owned())?;
+    agent::run(context.config.clone())?;
     Ok(Exit::Ok)
 }

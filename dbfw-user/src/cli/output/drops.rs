@@ -4,7 +4,7 @@ use dbfw_wire::control::{DropEvent, DropSource, Drops};
 use jiff::Timestamp;
 
 use super::{
-    render::{Item, Render},
+    render::Render,
     table::{Column, Table, left, right, stream_header, stream_row, wide},
     words::{ago, count, fields, moment},
 };
@@ -67,6 +67,10 @@ const EVENTS: [Column<DropEvent>; 8] = [
 ];
 
 impl Render for DropEvent {
+    fn header() -> String {
+        stream_header(&EVENTS)
+    }
+
     fn table(&self, now: Timestamp) -> String {
         stream_row(&EVENTS, self, now)
     }
@@ -83,11 +87,5 @@ impl Render for DropEvent {
             self.verdict.as_str(),
             &self.weight.to_string(),
         ])
-    }
-}
-
-impl Item for DropEvent {
-    fn header() -> String {
-        stream_header(&EVENTS)
     }
 }

@@ -4,7 +4,7 @@ use dbfw_wire::control::{Lookup, MapEntry};
 use jiff::Timestamp;
 
 use super::{
-    render::{Item, Render},
+    render::Render,
     table::{Column, left, right, stream_header, stream_row, wide},
     words::{clean, fields, maybe},
 };
@@ -51,17 +51,15 @@ const ENTRIES: [Column<MapEntry>; 4] = [
 ];
 
 impl Render for MapEntry {
+    fn header() -> String {
+        stream_header(&ENTRIES)
+    }
+
     fn table(&self, now: Timestamp) -> String {
         stream_row(&ENTRIES, self, now)
     }
 
     fn plain(&self) -> String {
         fields([&self.map, &self.prefix, &self.databases.join(","), &self.rules.to_string()])
-    }
-}
-
-impl Item for MapEntry {
-    fn header() -> String {
-        stream_header(&ENTRIES)
     }
 }

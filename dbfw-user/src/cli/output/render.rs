@@ -8,17 +8,19 @@ use crate::cli::args::Format;
 
 /// A document that can be shown. Every text ends with a newline, or is empty.
 pub(in crate::cli) trait Render: Serialize {
+    /// For people: the line above the first of a stream of these.
+    fn header() -> String
+    where
+        Self: Sized,
+    {
+        String::new()
+    }
+
     /// For people.
     fn table(&self, now: Timestamp) -> String;
 
     /// For scripts: fields separated by tabs, one record a line.
     fn plain(&self) -> String;
-}
-
-/// A document that comes as one of many.
-pub(in crate::cli) trait Item: Render {
-    /// The line above the first.
-    fn header() -> String;
 }
 
 /// The text of a document.
@@ -38,28 +40,21 @@ pub(in crate::cli) fn render(
     })
 }
 
-/// The text above the first item of a stream.
-pub(in crate::cli) fn render_header<T: Item>(format: Format) -> String {
-    match format {
-        Format::Table => T::header(),
-        Format::Plain | Format::Json => String::new(),
-    }
-}
-
-/// The text of an item of a stream, one line.
+/// The text of a document of a stream, one line, and the header above the first.
 ///
 /// # Errors
 ///
-/// The item has no form as JSON.
-pub(in crate::cli) fn render_item(
-    item: &impl Item,
+/// The document has no form as JSON.
+pub(in crate::cli) fn render_item<T: Render>(
+    item: &T,
+    is_first: bool,
     format: Format,
     now: Timestamp,
 ) -> serde_json::Result<String> {
     Ok(match format {
-        Format::Table => item.table(now),
-        Format::Plain => item.plain(),
+        Format::Table if is_first => T::header() + &item.table(now),
         Format::Json => serde_json::to_string(item)? + "\n",
+        Format::Table | Format::Plain => render(item, format, now)?,
     })
 }
 

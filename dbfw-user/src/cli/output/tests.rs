@@ -40,12 +40,11 @@ fn for_scripts(document: &impl Render) -> String {
     text(document, Format::Plain).replace('\t', "→") + &text(document, Format::Json)
 }
 
-fn stream<T: Item>(items: &[T]) -> String {
+fn stream(items: &[impl Render]) -> String {
     let forms = [Format::Table, Format::Plain, Format::Json];
     let shown = forms.map(|format| {
-        let lines =
-            items.iter().map(|item| render_item(item, format, NOW.parse().unwrap()).unwrap());
-        render_header::<T>(format) + &lines.collect::<String>()
+        let line = |(at, item)| render_item(item, at == 0, format, NOW.parse().unwrap()).unwrap();
+        items.iter().enumerate().map(line).collect::<String>()
     });
     anstream::adapter::strip_str(&shown.concat()).to_string().replace('\t', "→")
 }
