@@ -21,7 +21,7 @@ pub use feed::{Column, FeedValue, Location, Selector};
 pub use grammar::{GrammarError, SourceType};
 pub use mistake::Mistake;
 pub use parse::parse_prefixes;
-pub use prefix::{Prefix, PrefixError, range_prefixes};
+pub use prefix::{Prefix, PrefixError};
 pub use prefix_map::PrefixMap;
 pub use rule::{Origin, Rule, RuleKind};
 pub use trusted::{SourceKey, TrustedSource, Written};

@@ -187,7 +187,7 @@ impl<'de> Deserialize<'de> for Prefix {
 /// # Errors
 /// The ends are of two families or the wrong way round, or only an IPv4-mapped form would name
 /// a part of the range.
-pub fn range_prefixes(first: IpAddr, last: IpAddr) -> Result<Vec<Prefix>, PrefixError> {
+fn range_prefixes(first: IpAddr, last: IpAddr) -> Result<Vec<Prefix>, PrefixError> {
     let (start, end) = (first.to_canonical(), last.to_canonical());
     if start.is_ipv4() != end.is_ipv4() {
         return Err(PrefixError::MixedFamilies { first, last });

@@ -4,11 +4,10 @@ use std::{collections::HashMap, ptr};
 
 use dbfw_common::MAX_DATABASES;
 use dbfw_core::{
-    answers::ListId,
     source::{FeedValue, Location, Prefix, SourceType, TrustedSource},
     toml::{Place, Report, shortened},
 };
-use dbfw_provider::http::HttpConfig;
+use dbfw_provider::{http::HttpConfig, worker::Account};
 use jiff::Timestamp;
 
 use super::{
@@ -52,29 +51,23 @@ pub(super) fn check_providers(drafts: &[Draft], config: &Config, report: &mut Re
     let has_digitalocean = config.digitalocean.is_some();
     for draft in drafts {
         if let (Some(provider), Some(place)) = (&draft.config.provider, &draft.provider) {
-            match provider {
-                ListId::DigitalOcean(_) if !has_digitalocean => {
+            match Account::listing(provider) {
+                Account::DigitalOcean if !has_digitalocean => {
                     missing(place, "the list of a cluster", &DIGITALOCEAN, report);
                 }
-                ListId::Aptible(_) if config.aptible.is_none() => {
+                Account::Aptible if config.aptible.is_none() => {
                     missing(place, "the list of an endpoint", &APTIBLE, report);
                 }
-                ListId::File(_) | ListId::DigitalOcean(_) | ListId::Aptible(_) => {}
+                _ => {}
             }
         }
         for (source, place) in draft.config.trusted_sources.iter().zip(&draft.sources) {
-            match source.kind() {
-                SourceType::IpAddr | SourceType::Dns => {}
-                SourceType::Feed => check_feed(source, place, &config.feeds.http, report),
-                SourceType::Droplet
-                | SourceType::K8s
-                | SourceType::Tag
-                | SourceType::App
-                | SourceType::Vpc => {
-                    if !has_digitalocean {
-                        missing(place, &shortened(&source.to_string()), &DIGITALOCEAN, report);
-                    }
+            match Account::resolving(source.kind()) {
+                Some(Account::DigitalOcean) if !has_digitalocean => {
+                    missing(place, &shortened(&source.to_string()), &DIGITALOCEAN, report);
                 }
+                Some(Account::Feeds) => check_feed(source, place, &config.feeds.http, report),
+                _ => {}
             }
         }
     }

@@ -131,27 +131,25 @@ fn packet(source: IpAddr, port: Port, ethernet: bool) -> Vec<u8> {
         // Header length of five words, SYN.
         transport[12..14].copy_from_slice(&[0x50, 0x02]);
     }
-    let mut packet = Vec::new();
-    match source {
-        IpAddr::V4(source) => {
-            if ethernet {
-                packet.extend([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00]);
-            }
-            packet.extend([0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, protocol, 0, 0]);
-            packet.extend(source.octets());
-            // To itself: the destination matters where the source is the host's own, and then it
-            // is to be another of its own.
-            packet.extend(source.octets());
-        }
+    let (kind, header, address) = match source {
+        IpAddr::V4(source) => (
+            [0x08, 0x00],
+            vec![0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, protocol, 0, 0],
+            source.octets().to_vec(),
+        ),
         IpAddr::V6(source) => {
-            if ethernet {
-                packet.extend([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd]);
-            }
-            packet.extend([0x60, 0, 0, 0, 0, 20, protocol, 64]);
-            packet.extend(source.octets());
-            packet.extend(source.octets());
+            ([0x86, 0xdd], vec![0x60, 0, 0, 0, 0, 20, protocol, 64], source.octets().to_vec())
         }
+    };
+    let mut packet = Vec::new();
+    if ethernet {
+        packet.extend([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2]);
+        packet.extend(kind);
     }
+    packet.extend(header);
+    // To itself: the destination matters where the source is the host's own, and then it is to be
+    // another of its own.
+    packet.extend(address.repeat(2));
     packet.extend(transport);
     packet.resize(packet.len().max(60), 0);
     packet

@@ -2,10 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr},
 };
 
-use dbfw_core::source::{Prefix, range_prefixes};
+use dbfw_core::source::Prefix;
 
 /// The addresses that are in a prefix.
 pub(super) fn covered<T>(addresses: &BTreeMap<IpAddr, T>, prefix: &Prefix) -> Vec<IpAddr> {
@@ -31,18 +31,19 @@ pub(super) fn admitted(prefixes: &[Prefix]) -> u128 {
 
 /// The fewest prefixes that together are exactly the addresses.
 pub(super) fn complete_prefixes(addresses: &BTreeSet<IpAddr>) -> Vec<Prefix> {
-    let mut prefixes = Vec::new();
-    let mut rest = addresses.iter().copied().peekable();
-    while let Some(first) = rest.next() {
-        let mut last = first;
-        while let Some(next) = rest.next_if(|next| next_address(last) == Some(*next)) {
-            last = next;
+    let mut prefixes: Vec<Prefix> = Vec::new();
+    for address in addresses {
+        let mut next = Prefix::host(*address);
+        // The upper half of a prefix whose lower half is there: both are that prefix.
+        while let Some(len) = next.len().checked_sub(1)
+            && let whole = Prefix::new(next.addr(), len)
+            && prefixes
+                .pop_if(|last| last.len() == next.len() && last.addr() == whole.addr())
+                .is_some()
+        {
+            next = whole;
         }
-        match range_prefixes(first, last) {
-            Ok(range) => prefixes.extend(range),
-            // Only ends of two families or mapped ones fail, and there are none.
-            Err(_) => prefixes.extend([first, last].map(Prefix::host)),
-        }
+        prefixes.push(next);
     }
     prefixes
 }
@@ -98,13 +99,6 @@ fn is_temporary(address: Ipv6Addr) -> bool {
     let is_ipv4 = words.iter().all(|word| *word <= 0x255);
     let repeats = (1..words.len()).any(|at| words[..at].contains(&words[at]));
     !(is_hardware || is_tunnel || small > 1 || is_ipv4 || repeats)
-}
-
-fn next_address(address: IpAddr) -> Option<IpAddr> {
-    match address {
-        IpAddr::V4(v4) => v4.to_bits().checked_add(1).map(|next| Ipv4Addr::from(next).into()),
-        IpAddr::V6(v6) => v6.to_bits().checked_add(1).map(|next| Ipv6Addr::from(next).into()),
-    }
 }
 
 #[cfg(test)]
