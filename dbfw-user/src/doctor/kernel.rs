@@ -42,28 +42,47 @@ pub(super) fn check(host: &Host, trial: &Trial, attach: Attach) -> Vec<Finding> 
     findings.push(programs(trial));
     findings.push(btf(host.exists("/sys/kernel/btf/vmlinux")));
     findings.push(capabilities(|capability| host.has(capability), geteuid().is_root(), trial));
-    match host.sysctl("kernel/unprivileged_bpf_disabled") {
-        Ok(value) => findings.push(unprivileged_bpf(&value)),
-        // Not built in: then there is nothing to forbid.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => findings.push(unreadable(
-            "unprivileged_bpf",
-            "/proc/sys/kernel/unprivileged_bpf_disabled",
-            &error,
-        )),
-    }
-    match host.sysctl("net/core/bpf_jit_enable") {
-        Ok(value) => findings.push(jit(&value)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => findings.push(finding::ok(
-            "bpf_jit",
-            "cannot be read in this network namespace: only the initial one has \
-             net.core.bpf_jit_enable",
-        )),
-        Err(error) => {
-            findings.push(unreadable("bpf_jit", "/proc/sys/net/core/bpf_jit_enable", &error));
-        }
-    }
+    // Where it is not built in there is nothing to forbid.
+    findings.extend(switch(
+        host,
+        "unprivileged_bpf",
+        "kernel/unprivileged_bpf_disabled",
+        "only privileged processes may load BPF programs",
+        "every user may load BPF programs: an attack surface dbfw does not need",
+        "sysctl -w kernel.unprivileged_bpf_disabled=2",
+    ));
+    let jit = switch(
+        host,
+        "bpf_jit",
+        "net/core/bpf_jit_enable",
+        "the BPF JIT is on",
+        "the BPF JIT is off: the programs are interpreted, several times slower",
+        "sysctl -w net.core.bpf_jit_enable=1",
+    );
+    findings.push(jit.unwrap_or_else(|| {
+        let detail = "cannot be read in this network namespace: only the initial one has \
+                      net.core.bpf_jit_enable";
+        finding::ok("bpf_jit", detail)
+    }));
     findings
+}
+
+/// A setting below /proc/sys that is not to be 0; `None` where this kernel or network namespace has
+/// no such setting.
+pub(super) fn switch(
+    host: &Host,
+    check: &str,
+    setting: &str,
+    on: &str,
+    off: &str,
+    fix: &str,
+) -> Option<Finding> {
+    match host.sysctl(setting) {
+        Ok(value) if value == "0" => Some(finding::warn(check, off, fix)),
+        Ok(_) => Some(finding::ok(check, on)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => Some(unreadable(check, &format!("/proc/sys/{setting}"), &error)),
+    }
 }
 
 /// A check that could not be made.
@@ -185,30 +204,6 @@ fn capabilities(has: impl Fn(Capability) -> bool, root: bool, trial: &Trial) -> 
     }
 }
 
-fn unprivileged_bpf(value: &str) -> Finding {
-    if value == "0" {
-        finding::warn(
-            "unprivileged_bpf",
-            "every user may load BPF programs: an attack surface dbfw does not need",
-            "sysctl -w kernel.unprivileged_bpf_disabled=2",
-        )
-    } else {
-        finding::ok("unprivileged_bpf", "only privileged processes may load BPF programs")
-    }
-}
-
-fn jit(value: &str) -> Finding {
-    if value == "0" {
-        finding::warn(
-            "bpf_jit",
-            "the BPF JIT is off: the programs are interpreted, several times slower",
-            "sysctl -w net.core.bpf_jit_enable=1",
-        )
-    } else {
-        finding::ok("bpf_jit", "the BPF JIT is on")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use dbfw_datapath::ProgramRefusal;
@@ -293,12 +288,8 @@ mod tests {
     }
 
     #[test]
-    fn switches() {
+    fn types_of_the_kernel() {
         assert_eq!(btf(true).state.as_str(), "ok");
         assert_eq!(btf(false).state.as_str(), "fail");
-        assert_eq!(unprivileged_bpf("0").state.as_str(), "warn");
-        assert_eq!(unprivileged_bpf("2").state.as_str(), "ok");
-        assert_eq!(jit("0").state.as_str(), "warn");
-        assert_eq!(jit("1").state.as_str(), "ok");
     }
 }

@@ -8,7 +8,7 @@ use dbfw_wire::control::Finding;
 use super::{
     finding,
     host::Host,
-    kernel::unreadable,
+    kernel::{switch, unreadable},
     masquerade::{self, Hazard},
 };
 use crate::config::DatabaseConfig;
@@ -34,9 +34,14 @@ pub(super) fn check(host: &Host, databases: &[DatabaseConfig]) -> Vec<Finding> {
         )),
     }
     findings.extend(route_localnet(&settings(host, "route_localnet")));
-    if let Ok(value) = host.sysctl("net/ipv4/tcp_syncookies") {
-        findings.push(syncookies(&value));
-    }
+    findings.extend(switch(
+        host,
+        "tcp_syncookies",
+        "net/ipv4/tcp_syncookies",
+        "SYN cookies are on",
+        "SYN cookies are off: a flood from forged trusted addresses fills the backlog",
+        "sysctl -w net.ipv4.tcp_syncookies=1",
+    ));
     findings.push(rp_filter(&settings(host, "rp_filter")));
     let listening = listening(host);
     findings.extend(databases.iter().flat_map(|database| listeners(database, &listening)));
@@ -149,18 +154,6 @@ fn route_localnet(settings: &[(String, String)]) -> Vec<Finding> {
         ),
         fixes.join("; "),
     )]
-}
-
-fn syncookies(value: &str) -> Finding {
-    if value == "0" {
-        finding::warn(
-            "tcp_syncookies",
-            "SYN cookies are off: a flood from forged trusted addresses fills the backlog",
-            "sysctl -w net.ipv4.tcp_syncookies=1",
-        )
-    } else {
-        finding::ok("tcp_syncookies", "SYN cookies are on")
-    }
 }
 
 /// Only told: XDP runs before it, so it neither helps nor hinders dbfw.
@@ -278,13 +271,11 @@ mod tests {
     }
 
     #[test]
-    fn localnet_and_cookies() {
+    fn settings_by_interface() {
         assert_eq!(route_localnet(&pairs(&[("all", "0"), ("eth0", "0")]))[0].state.as_str(), "ok");
         let found = &route_localnet(&pairs(&[("all", "0"), ("eth0", "1")]))[0];
         assert_eq!(found.state.as_str(), "warn");
         assert_eq!(found.fix.as_deref(), Some("sysctl -w net.ipv4.conf.eth0.route_localnet=0"));
-        assert_eq!(syncookies("0").state.as_str(), "warn");
-        assert_eq!(syncookies("1").state.as_str(), "ok");
         let told = rp_filter(&pairs(&[("all", "1"), ("default", "0"), ("eth0", "0")]));
         assert!(told.detail.ends_with("eth0 1"), "{told:?}");
     }

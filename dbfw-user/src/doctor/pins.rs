@@ -33,7 +33,10 @@ pub(super) fn check(host: &Host, pin_dir: &Path) -> Vec<Finding> {
     }
     for directory in directories(host, pin_dir) {
         match fs::symlink_metadata(host.path(&directory)) {
-            Ok(metadata) => findings.push(directory_access(&directory, &metadata.into())),
+            Ok(metadata) => {
+                let (is_directory, mode) = (metadata.is_dir(), metadata.mode() & 0o7777);
+                findings.push(directory_access(&directory, is_directory, metadata.uid(), mode));
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => findings.push(finding::ok(
                 "pin_dir",
                 format!("{} does not exist yet; the agent makes it", directory.display()),
@@ -116,48 +119,35 @@ fn device_at<'a>(mountinfo: &'a str, path: &Path) -> Option<&'a str> {
         .map(|(_, device)| device)
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Access {
-    directory: bool,
-    owner: u32,
-    mode: u32,
-}
-
-impl From<fs::Metadata> for Access {
-    fn from(metadata: fs::Metadata) -> Self {
-        Self { directory: metadata.is_dir(), owner: metadata.uid(), mode: metadata.mode() & 0o7777 }
-    }
-}
-
-fn directory_access(path: &Path, access: &Access) -> Finding {
+/// The right of others to the pin directory, by its owner and the permissions of its mode.
+fn directory_access(path: &Path, is_directory: bool, owner: u32, mode: u32) -> Finding {
     let shown = path.display();
-    if !access.directory {
+    if !is_directory {
         finding::fail(
             "pin_dir",
             format!("{shown} is not a directory: the agent refuses to use it"),
             format!("ls -ld {shown}; rm {shown}"),
         )
-    } else if access.owner != 0 {
+    } else if owner != 0 {
         finding::fail(
             "pin_dir",
             format!(
-                "{shown} belongs to user {}, who could detach the programs; the agent refuses \
-                 to use it",
-                access.owner
+                "{shown} belongs to user {owner}, who could detach the programs; the agent refuses \
+                 to use it"
             ),
             format!("ls -la {shown}; chown root {shown}"),
         )
-    } else if access.mode & 0o022 != 0 {
+    } else if mode & 0o022 != 0 {
         finding::fail(
             "pin_dir",
             format!(
-                "{shown} is writable by more than root (mode {:04o}); the agent refuses to use it",
-                access.mode
+                "{shown} is writable by more than root (mode {mode:04o}); the agent refuses to use \
+                 it"
             ),
             format!("ls -la {shown}; chmod 0750 {shown}"),
         )
     } else {
-        finding::ok("pin_dir", format!("{shown} is root's, mode {:04o}", access.mode))
+        finding::ok("pin_dir", format!("{shown} is root's, mode {mode:04o}"))
     }
 }
 
@@ -179,9 +169,8 @@ mod tests {
     #[test]
     fn owner_and_mode_of_the_pin_directory() {
         let path = Path::new("/sys/fs/bpf/dbfw");
-        let state = |directory, owner, mode| {
-            directory_access(path, &Access { directory, owner, mode }).state.as_str()
-        };
+        let state =
+            |directory, owner, mode| directory_access(path, directory, owner, mode).state.as_str();
         assert_eq!(state(true, 0, 0o750), "ok");
         assert_eq!(state(true, 0, 0o700), "ok");
         assert_eq!(state(true, 0, 0o770), "fail");

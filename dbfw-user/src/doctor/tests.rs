@@ -120,6 +120,7 @@ fn an_ill_host_is_told_how_to_get_well() {
     let root = directory.path();
     write(root, "proc/sys/kernel/osrelease", "5.10.0\n");
     fs::remove_file(root.join("sys/kernel/btf/vmlinux")).unwrap();
+    write(root, "proc/sys/kernel/unprivileged_bpf_disabled", "0\n");
     write(root, "proc/sys/net/core/bpf_jit_enable", "0\n");
     write(root, "proc/sys/net/ipv4/ip_local_port_range", "1024\t65535\n");
     write(root, "proc/sys/net/ipv4/conf/eth0/route_localnet", "1\n");
@@ -140,6 +141,7 @@ fn an_ill_host_is_told_how_to_get_well() {
         ("bpffs", "fail"),
         ("pin_dir", "fail"),
         ("bpf_jit", "warn"),
+        ("unprivileged_bpf", "warn"),
         ("local_ports", "warn"),
         ("route_localnet", "warn"),
         ("tcp_syncookies", "warn"),

@@ -129,12 +129,8 @@ fn identities(observed: &Observed, index: &Index<'_>) -> Vec<Candidate> {
     let tags = choose_tags(&mut machines, observed, index);
     networks.retain(|_, count| *count >= MANY_IN_A_NETWORK);
 
-    let refused = |machine: &SourceKey| {
-        index.prefixes(machine).iter().any(|prefix| !covered(observed, prefix).is_empty())
-    };
     let group = |key: &SourceKey, rank, what: &str| {
-        let (seen, unseen): (Vec<_>, Vec<_>) =
-            index.members(key).into_iter().partition(|machine| refused(machine));
+        let (seen, unseen) = members(key, observed, index);
         let mut why =
             format!("{} of its {} {what} were refused", seen.len(), seen.len() + unseen.len());
         if !unseen.is_empty() {
@@ -168,34 +164,41 @@ fn choose_tags<'i>(
     observed: &Observed,
     index: &Index<'i>,
 ) -> Vec<&'i SourceKey> {
-    let mut tags: BTreeMap<&SourceKey, (BTreeSet<&SourceKey>, usize)> = BTreeMap::new();
-    for machine in machines.iter() {
-        for tag in index.tags(machine) {
-            tags.entry(tag).or_default().0.insert(machine);
+    let all: BTreeSet<_> = machines.iter().flat_map(|machine| index.tags(machine)).collect();
+    let mut tags: BTreeMap<&SourceKey, usize> = BTreeMap::new();
+    for tag in all {
+        let (seen, unseen) = members(tag, observed, index);
+        if seen.len() >= MANY_OF_A_TAG && unseen.len() <= seen.len() {
+            tags.insert(tag, unseen.len());
         }
     }
-    tags.retain(|tag, (_, unseen)| {
-        let all = index.members(tag);
-        let seen = all.iter().filter(|machine| {
-            index.prefixes(machine).iter().any(|prefix| !covered(observed, prefix).is_empty())
-        });
-        let seen = seen.count();
-        *unseen = all.len() - seen;
-        seen >= MANY_OF_A_TAG && *unseen <= seen
-    });
     let mut chosen = Vec::new();
     loop {
+        let is_new = |machine: &&SourceKey| machines.contains(machine);
         // Most new machines, then fewest strangers, then by name.
         let best = tags
             .iter()
-            .map(|(tag, (of, unseen))| (of.intersection(machines).count(), unseen, *tag))
+            .map(|(tag, unseen)| {
+                (index.members(tag).into_iter().filter(is_new).count(), *unseen, *tag)
+            })
             .filter(|(new, ..)| *new >= MANY_OF_A_TAG)
             .min_by(|a, b| b.0.cmp(&a.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2))));
         let Some((_, _, tag)) = best else { return chosen };
-        let Some((of, _)) = tags.remove(tag) else { return chosen };
-        machines.retain(|machine| !of.contains(machine));
+        tags.remove(tag);
+        machines.retain(|machine| !index.is_in(machine, tag));
         chosen.push(tag);
     }
+}
+
+/// The machines of a group: those of which an address was refused, and the others.
+fn members<'i>(
+    group: &SourceKey,
+    observed: &Observed,
+    index: &Index<'i>,
+) -> (Vec<&'i SourceKey>, Vec<&'i SourceKey>) {
+    index.members(group).into_iter().partition(|machine| {
+        index.prefixes(machine).iter().any(|prefix| !covered(observed, prefix).is_empty())
+    })
 }
 
 /// Takes out what the others cover, the widest first. A pass is enough: each that stays had an
