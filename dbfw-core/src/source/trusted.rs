@@ -140,6 +140,14 @@ impl SourceKey {
         }
     }
 
+    /// Whether both name the same, however each is written: 192.0.2.1 and 192.0.2.1/32 do.
+    pub fn names_the_same(&self, other: &Self) -> bool {
+        match (self.prefixes(), other.prefixes()) {
+            (Some(own), Some(others)) => own == others,
+            _ => self == other,
+        }
+    }
+
     /// The id of a `droplet`.
     pub fn droplet(&self) -> Option<u64> {
         match self.parsed {

@@ -177,6 +177,7 @@ impl Agent {
             self.trust.end_expired(&self.config);
         }
         self.must_converge |= self.kernel.apply_failed();
+        self.trust.local_mut().retry();
         if self.files.are_good_again() {
             reload_from_disk(self, "agent").await;
         }

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use dbfw_core::source::{Origin, TrustedSource};
-use dbfw_wire::control::{Request, SourceState, SourceStatus, Sources, TrustList};
+use dbfw_wire::control::{CoveringSource, Request, SourceState, SourceStatus, Sources, TrustList};
 use jiff::Timestamp;
 
 use super::{
@@ -18,7 +18,15 @@ pub(super) fn trust(context: &Context, verb: TrustVerb) -> anyhow::Result<Exit> 
         TrustVerb::Rm { source, database } => {
             let source = source.to_string();
             let list: TrustList = context.call(&Request::TrustRemove { database, source })?;
-            note("no longer trusted");
+            match list.still_trusted_by.as_slice() {
+                [] => note("no longer trusted"),
+                others => warn(&still_trusted(others)),
+            }
+            if let Some(why) = &list.not_written {
+                warn(&format!(
+                    "a restart of the agent trusts it again until that is written: {why}"
+                ));
+            }
             context.show(&list)?;
         }
         TrustVerb::Add { source, database, lifetime, why } => {
@@ -44,6 +52,13 @@ pub(super) fn trust(context: &Context, verb: TrustVerb) -> anyhow::Result<Exit> 
         }
     }
     Ok(Exit::Ok)
+}
+
+/// The sources that let in what was removed, and where to remove them.
+fn still_trusted(others: &[CoveringSource]) -> String {
+    let named: Vec<String> =
+        others.iter().map(|other| format!("{} ({})", other.source, other.origin)).collect();
+    format!("removed, but still let in by {}", named.join(", "))
 }
 
 fn is_everyone(source: &TrustedSource) -> bool {

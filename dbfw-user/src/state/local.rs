@@ -32,6 +32,7 @@ pub(crate) struct LocalSources {
     path: PathBuf,
     sources: Vec<LocalSource>,
     saving: Option<Saving>,
+    not_removed: Option<String>,
 }
 
 /// A change of the sources added by hand.
@@ -70,9 +71,9 @@ impl LocalSources {
             Err(error) => Err(format!("cannot read {}: {error}", path.display())),
         };
         match read {
-            Ok(sources) => (Self { path, sources, saving: None }, None),
+            Ok(sources) => (Self { path, sources, saving: None, not_removed: None }, None),
             Err(trouble) => (
-                Self { path, sources: Vec::new(), saving: None },
+                Self { path, sources: Vec::new(), saving: None, not_removed: None },
                 Some(format!("{trouble}; no source added by hand is trusted")),
             ),
         }
@@ -96,15 +97,26 @@ impl LocalSources {
         self.begin(LocalChange::Added(added), sources);
     }
 
-    /// Begins to remove a source, if it is there. Returns whether it is.
+    /// Removes a source, if it is there, and begins to write that. Returns whether it is. It is
+    /// gone at once: what cannot be written is told and tried again.
     pub(crate) fn begin_remove(&mut self, database: &str, source: &TrustedSource) -> bool {
-        let mut sources = self.sources.clone();
-        let Some(at) = sources.iter().position(|known| is_same(known, database, source)) else {
-            return false;
-        };
-        let removed = sources.remove(at);
-        self.begin(LocalChange::Removed(removed), sources);
+        let is_it = |known: &LocalSource| is_same(known, database, source);
+        let Some(at) = self.sources.iter().position(is_it) else { return false };
+        let removed = self.sources.remove(at);
+        self.begin(LocalChange::Removed(removed), self.sources.clone());
         true
+    }
+
+    /// The reason why a removed source is still on disk, and trusted again by a restart.
+    pub(crate) fn not_removed(&self) -> Option<&str> {
+        self.not_removed.as_deref()
+    }
+
+    /// Begins to write again what could not be written.
+    pub(crate) fn retry(&mut self) {
+        if self.not_removed.is_some() && !self.is_saving() {
+            self.begin(LocalChange::Swept, self.sources.clone());
+        }
     }
 
     /// Begins to remove the sources that ended before `now`, if there are any.
@@ -128,8 +140,8 @@ impl LocalSources {
         self.saving = Some(Saving { change, sources, written });
     }
 
-    /// Waits until a change is written, for ever if there is none. Only then do the sources
-    /// change: one that a restart would not know must not be in force.
+    /// Waits until a change is written, for ever if there is none. Only then are sources added:
+    /// one that a restart would not know must not be in force.
     ///
     /// It can be cancelled at any time; the change is waited for by the next call.
     pub(crate) async fn saved(&mut self) -> (LocalChange, io::Result<()>) {
@@ -139,15 +151,22 @@ impl LocalSources {
         let Some(Saving { change, sources, .. }) = self.saving.take() else {
             return pending().await;
         };
-        if written.is_ok() {
-            self.sources = sources;
+        match &written {
+            Ok(()) => {
+                self.sources = sources;
+                self.not_removed = None;
+            }
+            Err(error) if matches!(change, LocalChange::Removed(_)) => {
+                self.not_removed = Some(format!("cannot write {}: {error}", self.path.display()));
+            }
+            Err(_) => {}
         }
         (change, written)
     }
 }
 
 fn is_same(known: &LocalSource, database: &str, source: &TrustedSource) -> bool {
-    known.database == database && known.source.key() == source.key()
+    known.database == database && known.source.key().names_the_same(source.key())
 }
 
 #[cfg(test)]
@@ -196,6 +215,47 @@ mod tests {
         );
         assert!(!again.begin_remove("orders", &source));
         assert!(again.all().is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_address_is_one_source_however_it_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut sources, _) = LocalSources::load(directory.path());
+        for spellings in [
+            ["10.0.0.1", "10.0.0.1/32", "10.0.0.1-10.0.0.1"],
+            ["10.1.0.0/31", "10.1.0.0-10.1.0.1", "10.1.0.0/31"],
+            ["2001:db8::1", "2001:db8:0::1/128", "2001:0db8::0001"],
+        ] {
+            for spelling in spellings {
+                add(&mut sources, local(spelling, None)).await;
+                assert_eq!(sources.all().len(), 1, "{spelling}");
+            }
+            let first = format!("ip_addr:{}", spellings[0]).parse().unwrap();
+            assert!(sources.begin_remove("orders", &first), "{first}");
+            assert!(sources.all().is_empty(), "removed before it is written");
+            sources.saved().await.1.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_removed_is_gone_also_if_it_cannot_be_written_and_written_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let state_dir = directory.path().join("state");
+        fs::create_dir(&state_dir).unwrap();
+        let (mut sources, _) = LocalSources::load(&state_dir);
+        add(&mut sources, local("10.0.0.1", None)).await;
+        let away = directory.path().join("away");
+        fs::rename(&state_dir, &away).unwrap();
+        assert!(sources.begin_remove("orders", &"ip_addr:10.0.0.1".parse().unwrap()));
+        assert!(sources.saved().await.1.is_err());
+        assert!(sources.all().is_empty() && sources.not_removed().is_some());
+        fs::rename(&away, &state_dir).unwrap();
+        sources.retry();
+        sources.saved().await.1.unwrap();
+        assert_eq!(sources.not_removed(), None);
+        assert!(LocalSources::load(&state_dir).0.all().is_empty());
+        sources.retry();
+        assert!(!sources.is_saving(), "there is nothing left to write");
     }
 
     #[tokio::test]

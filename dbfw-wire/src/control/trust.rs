@@ -3,11 +3,19 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::explain::CoveringSource;
+
 /// `dbfw trust list`, and what `add` and `rm` changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrustList {
     /// Local temporary sources.
     pub sources: Vec<LocalSource>,
+    /// Sources that still let in what was removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub still_trusted_by: Vec<CoveringSource>,
+    /// The reason why what was removed is still on disk, and trusted again by a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_written: Option<String>,
 }
 
 /// A source added by hand.

@@ -1,8 +1,11 @@
+use std::fs;
+
 use dbfw_tests::{
     agent::Host,
-    pair::{FRIEND4, Pair, STRANGER4, TRUSTED4, interfaces, orders},
+    pair::{FRIEND4, Pair, STRANGER4, TRUSTED4, interfaces, orders, problems},
 };
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 fn started(pair: &Pair) -> Host<'_> {
     let mut host = Host::new(&pair.db);
@@ -75,4 +78,69 @@ fn what_cannot_be_trusted_is_refused_and_changes_nothing() {
     }
     assert_eq!(trusted_by_hand(&host), Vec::<String>::new());
     assert!(!pair.reaches(STRANGER4) && !pair.reaches(FRIEND4));
+}
+
+#[test]
+fn removing_says_who_still_lets_it_in() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    host.configure(
+        &interfaces(),
+        &orders("trusted_sources = [\"ip_addr:10.77.0.2\", \"ip_addr:10.77.0.0/30\"]"),
+    );
+    host.start();
+    let run = |verb: &str, source: &str| {
+        let output = host.dbfw(&["trust", verb, source, "--database", "orders", "-o", "json"]);
+        assert_eq!(output.status.code(), Some(0), "{verb} {source}: {output:?}");
+        let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        (document, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let by = |document: &Value| -> Vec<String> {
+        let still = document["still_trusted_by"].as_array().cloned().unwrap_or_default();
+        still.iter().map(|by| by["source"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    for (added, removed, still) in [
+        (
+            "ip_addr:10.77.0.2",
+            "ip_addr:10.77.0.2/32",
+            vec!["ip_addr:10.77.0.2", "ip_addr:10.77.0.0/30"],
+        ),
+        ("ip_addr:10.77.0.3/32", "ip_addr:10.77.0.3", vec!["ip_addr:10.77.0.0/30"]),
+        ("ip_addr:10.77.0.9", "ip_addr:10.77.0.9-10.77.0.9", vec![]),
+    ] {
+        run("add", added);
+        let (document, said) = run("rm", removed);
+        let mut found = by(&document);
+        found.sort();
+        let mut wanted = still.clone();
+        wanted.sort_unstable();
+        assert_eq!(found, wanted, "{removed}");
+        assert_eq!(said.contains("no longer trusted"), still.is_empty(), "{removed}: {said}");
+        assert_eq!(said.contains("still let in by"), !still.is_empty(), "{removed}: {said}");
+    }
+    assert!(!pair.reaches(STRANGER4));
+    assert!(pair.reaches(FRIEND4), "the network of the configuration lets it in");
+}
+
+#[test]
+fn revoking_works_where_nothing_can_be_written() {
+    let pair = Pair::new();
+    let host = started(&pair);
+    let add = ["trust", "add", FRIEND, "--database", "orders"];
+    assert_eq!(host.dbfw(&add).status.code(), Some(0), "{}", host.log());
+    host.wait("the friend to be answered", |_| pair.reaches(FRIEND4));
+    // Where the file should go there is a directory now.
+    let file = host.path("state/trust.json");
+    fs::rename(&file, host.path("kept.json")).expect("move the file away");
+    fs::create_dir_all(file.join("in the way")).expect("a directory in its place");
+    let output = host.dbfw(&["trust", "rm", FRIEND, "--database", "orders"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("a restart of the agent trusts it again"), "{said}");
+    assert!(!pair.reaches(FRIEND4), "it takes effect first");
+    assert!(problems(&host).contains("removed by hand"), "{}", problems(&host));
+    fs::remove_dir_all(&file).expect("make room");
+    host.wait("it to be written", |host| problems(host).is_empty());
+    let text = fs::read_to_string(&file).expect("the file");
+    assert!(!text.contains("10.77.0.3"), "{text}");
 }

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use dbfw_core::source::{GrammarError, TrustedSource};
-use dbfw_wire::control::{self as wire, ControlErrorKind, TrustList};
+use dbfw_core::source::{GrammarError, RuleKind, TrustedSource};
+use dbfw_wire::control::{self as wire, ControlErrorKind, CoveringSource, TrustList};
 use jiff::Timestamp;
 
 use crate::{
@@ -47,6 +47,11 @@ fn begin_change(agent: &mut Agent, change: Change) -> Result<(), Invalid> {
                      shows what was, dbfw sources where the others come from"
                 ));
             }
+            // In force before it is on disk: a full disk must not keep anybody in.
+            agent.reevaluate([&*database], &[].into());
+            if let Err(error) = agent.converge() {
+                tracing::error!(%error, "cannot take away what was trusted by hand; will retry");
+            }
         }
     }
     Ok(())
@@ -87,8 +92,14 @@ pub(in crate::agent) fn saved(agent: &mut Agent, done: LocalChange, written: io:
             finish(agent, Kind::TrustAdded, &local, written);
         }
         LocalChange::Removed(local) => {
-            let written = written.map_err(|error| format!("cannot forget it: {error}"));
-            finish(agent, Kind::TrustRemoved, &local, written);
+            if let Err(error) = written {
+                tracing::error!(
+                    %error,
+                    "{} is not trusted any more, but a restart trusts it again until that can be \
+                     written; will retry", local.source
+                );
+            }
+            finish(agent, Kind::TrustRemoved, &local, Ok(()));
         }
         LocalChange::Swept => {
             if let Err(error) = written {
@@ -119,7 +130,12 @@ fn finish(agent: &mut Agent, kind: Kind, local: &LocalSource, written: Result<()
     // The end of expired sources may have had to wait for this change.
     agent.trust.end_expired(&agent.config);
     match (call, result) {
-        (Some(call), Ok(_)) => call.answer(&TrustList { sources: vec![to_wire(local)] }),
+        (Some(call), Ok(_)) if kind == Kind::TrustRemoved => call.answer(&TrustList {
+            still_trusted_by: still_trusted_by(agent, local),
+            not_written: agent.trust.local().not_removed().map(str::to_owned),
+            ..list_of([local])
+        }),
+        (Some(call), Ok(_)) => call.answer(&list_of([local])),
         (Some(call), Err(message)) => call.fail(ControlErrorKind::Failed, message),
         (None, _) => {}
     }
@@ -137,7 +153,50 @@ pub(in crate::agent) async fn finish_all(agent: &mut Agent) {
 pub(super) fn list(trust: &Trust) -> TrustList {
     let now = trust.now();
     let is_live = |local: &&LocalSource| local.source.expires_at.is_none_or(|at| at > now);
-    TrustList { sources: trust.local().all().iter().filter(is_live).map(to_wire).collect() }
+    list_of(trust.local().all().iter().filter(is_live))
+}
+
+fn list_of<'a>(sources: impl IntoIterator<Item = &'a LocalSource>) -> TrustList {
+    TrustList {
+        sources: sources.into_iter().map(to_wire).collect(),
+        still_trusted_by: Vec::new(),
+        not_written: None,
+    }
+}
+
+/// The rules that let in a source that was removed: those that name the same, and those that cover
+/// the first address of a prefix of it.
+fn still_trusted_by(agent: &Agent, removed: &LocalSource) -> Vec<CoveringSource> {
+    let policy = agent.kernel.policy();
+    let Some(&id) = agent.kernel.ids().get(&removed.database) else { return Vec::new() };
+    let addresses =
+        removed.source.key().prefixes().into_iter().flat_map(|prefixes| prefixes.iter());
+    let covering = addresses
+        .flat_map(|prefix| policy.covering(prefix.addr()))
+        .filter(|covering| covering.rule.database == id)
+        .filter_map(|covering| Some((policy.rule(covering.rule)?.1, covering.prefix)));
+    let database = policy.databases().iter().find(|database| database.id == id);
+    let same = database.into_iter().flat_map(|database| &database.rules).filter_map(|rule| {
+        let is_same = matches!(&rule.kind, RuleKind::Source(source)
+            if source.key().names_the_same(removed.source.key()));
+        rule.prefixes.first().filter(|_| is_same).map(|prefix| (rule, *prefix))
+    });
+    let mut found: Vec<CoveringSource> = Vec::new();
+    for (rule, prefix) in covering.chain(same) {
+        let source = rule.kind.to_string();
+        let origin = rule.origin.to_string();
+        if found.iter().any(|known| (&known.source, &known.origin) == (&source, &origin)) {
+            continue;
+        }
+        found.push(CoveringSource {
+            source,
+            prefix: prefix.to_string(),
+            origin,
+            description: rule.kind.description().map(str::to_owned),
+            expires_at: rule.kind.expires_at(),
+        });
+    }
+    found
 }
 
 /// The message that there is no such database, and which there are.

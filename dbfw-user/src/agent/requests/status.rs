@@ -32,6 +32,9 @@ pub(super) fn status(agent: &Agent) -> Status {
     for database in &config.databases {
         problems.extend(trust.problems(database, kernel.rules(&database.name)));
     }
+    problems.extend(trust.local().not_removed().map(|why| {
+        format!("a source that was removed by hand is trusted again by a restart: {why}")
+    }));
     problems.extend(agent.history.trouble());
     problems.extend(agent.disk.problems());
     problems.extend(kernel.own_addresses_trouble().map(str::to_owned));

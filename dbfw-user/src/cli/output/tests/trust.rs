@@ -3,6 +3,8 @@ use super::*;
 #[test]
 fn trust() {
     let list = TrustList {
+        still_trusted_by: Vec::new(),
+        not_written: None,
         sources: vec![
             LocalSource {
                 database: "orders".to_owned(),
@@ -47,5 +49,5 @@ fn trust() {
       ]
     }
     "#);
-    insta::assert_snapshot!(table(&TrustList { sources: Vec::new() }), @"No source was added by hand.");
+    insta::assert_snapshot!(table(&TrustList { sources: Vec::new(), ..list }), @"No source was added by hand.");
 }
