@@ -27,6 +27,8 @@ mod layout;
 mod lifecycle;
 // Verified instructions, and the capabilities a load needs.
 mod limits;
+// Metrics as Prometheus reads them, the alerts, the dashboard.
+mod monitoring;
 // What journald is sent.
 mod journal;
 // What the configuration names, by any name, and what cannot be filtered.

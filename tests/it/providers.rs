@@ -2,7 +2,7 @@
 
 mod aptible;
 mod changes;
-mod common;
+pub(crate) mod common;
 mod faults;
 mod feeds;
 mod guards;

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     config::DatabaseConfig,
     control::server::Call,
+    metrics::Scrape,
     protection::Protection,
     readers::drops::Names,
     state::{
@@ -59,7 +60,7 @@ enum Event {
     /// A request over the control socket.
     Call(Call),
     /// A scrape of the metrics.
-    Scrape(oneshot::Sender<String>),
+    Scrape(oneshot::Sender<Scrape>),
     /// SIGTERM or SIGINT.
     Shutdown,
 }
@@ -68,7 +69,7 @@ enum Event {
 pub(super) struct Inbox {
     pub(super) links: mpsc::Receiver<()>,
     pub(super) calls: mpsc::Receiver<Call>,
-    pub(super) scrapes: mpsc::Receiver<oneshot::Sender<String>>,
+    pub(super) scrapes: mpsc::Receiver<oneshot::Sender<Scrape>>,
 }
 
 impl Agent {

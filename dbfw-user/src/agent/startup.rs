@@ -29,7 +29,7 @@ use super::{
 use crate::{
     control::{listen, server},
     metrics::{
-        SyncCounters,
+        Scrape, SyncCounters,
         http::{self, Probe},
     },
     state::{
@@ -205,7 +205,7 @@ fn serve_control(
 
 async fn serve_metrics(
     agent: &mut Agent,
-    scrape: mpsc::Sender<oneshot::Sender<String>>,
+    scrape: mpsc::Sender<oneshot::Sender<Scrape>>,
     stopped: watch::Receiver<bool>,
 ) -> Option<JoinHandle<()>> {
     let address = agent.config.agent.metrics_listen?;

@@ -4,6 +4,7 @@
 //! so that `increase()` sees the first event too.
 
 mod catalogue;
+mod format;
 pub mod http;
 mod samples;
 mod scrape;
@@ -23,39 +24,52 @@ use self::{
     samples::Samples,
 };
 
-pub use scrape::{MapFill, PacketCounters, PrefixCount, ProviderScrape, Scrape, SourceScrape};
+pub use format::Format;
+pub use scrape::{DatabaseScrape, MapFill, PacketCounters, ProviderScrape, Scrape, SourceScrape};
 pub use sync::{BUCKETS, DatabaseSync, Durations, Outcome, SyncCounters};
 
-/// Media type of what [`render`] writes.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// The metrics in the OpenMetrics text format; to be sent as [`CONTENT_TYPE`].
-///
-/// # Errors
-///
-/// The encoder fails.
-pub fn render(scrape: &Scrape) -> Result<String, fmt::Error> {
+/// The metrics of a scrape as text.
+pub fn render(scrape: Scrape, format: Format) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(scrape.clone()));
+    registry.register_collector(Box::new(Exposition { scrape, format }));
     let mut text = String::new();
-    text::encode(&mut text, &registry)?;
-    Ok(text)
+    let encode = match format {
+        Format::Prometheus => text::encode_registry,
+        Format::OpenMetrics => text::encode,
+    };
+    encode(&mut text, &registry).expect("a String takes everything");
+    text
 }
 
-impl Collector for Scrape {
+/// A scrape, and the format it is written in.
+#[derive(Debug)]
+struct Exposition {
+    scrape: Scrape,
+    format: Format,
+}
+
+impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for metric in catalogue() {
-            let (name, unit) = metric.name_and_unit();
-            let family =
-                encoder.encode_descriptor(name, metric.help, unit.as_ref(), metric.kind)?;
-            (metric.samples)(self, &mut Samples::new(family, metric.labels))?;
+            let (name, unit, kind) = match (self.format, metric.kind) {
+                (Format::OpenMetrics, kind) => {
+                    let (name, unit) = metric.name_and_unit();
+                    (name, unit, kind)
+                }
+                // It has neither units nor infos, and its names are whole.
+                (Format::Prometheus, MetricType::Info) => (metric.name, None, MetricType::Gauge),
+                (Format::Prometheus, kind) => (metric.name, None, kind),
+            };
+            let family = encoder.encode_descriptor(name, metric.help, unit.as_ref(), kind)?;
+            let mut samples = Samples::new(family, metric.labels, self.format);
+            (metric.samples)(&self.scrape, &mut samples)?;
         }
         Ok(())
     }
 }
 
 impl Metric {
-    /// The encoder appends the unit and `_total` or `_info` itself.
+    /// For OpenMetrics, where the encoder appends the unit and `_total` or `_info` itself.
     fn name_and_unit(&self) -> (&'static str, Option<Unit>) {
         let name = match self.kind {
             MetricType::Counter => self.name.strip_suffix("_total"),

@@ -4,21 +4,30 @@ use std::fmt;
 
 use prometheus_client::encoding::{EncodeGaugeValue, MetricEncoder, NoLabelSet};
 
-use super::sync::Durations;
+use super::{format::Format, sync::Durations};
 
 /// Writes the samples of one metric.
 pub(super) struct Samples<'a> {
     family: MetricEncoder<'a>,
     labels: &'static [&'static str],
+    format: Format,
 }
 
 impl<'a> Samples<'a> {
     /// A writer of samples for a metric that has these labels.
-    pub(super) fn new(family: MetricEncoder<'a>, labels: &'static [&'static str]) -> Self {
-        Self { family, labels }
+    pub(super) fn new(
+        family: MetricEncoder<'a>,
+        labels: &'static [&'static str],
+        format: Format,
+    ) -> Self {
+        Self { family, labels, format }
     }
 
     pub(super) fn counter(&mut self, values: &[&str], count: u64) -> fmt::Result {
+        // The encoder would append `_total` to a name that has it.
+        if self.format == Format::Prometheus {
+            return self.gauge(values, count);
+        }
         if self.labels.is_empty() {
             return self.family.encode_counter::<NoLabelSet, _, u64>(&count, None);
         }
@@ -35,6 +44,9 @@ impl<'a> Samples<'a> {
     }
 
     pub(super) fn info(&mut self, values: &[&str]) -> fmt::Result {
+        if self.format == Format::Prometheus {
+            return self.gauge(values, 1_u64);
+        }
         let labels = self.pairs(values);
         self.family.encode_info(&labels)
     }

@@ -1,6 +1,6 @@
 //! The values that one scrape shows.
 
-use dbfw_common::Family;
+use dbfw_common::{Family, Mode};
 use dbfw_datapath::Totals;
 use dbfw_provider::stats::StatsValues;
 use dbfw_wire::control::{InterfaceStatus, Protection};
@@ -24,8 +24,8 @@ pub struct Scrape {
     pub interfaces: Vec<InterfaceStatus>,
     /// Counters of [`NO_DATABASE`] and of every database.
     pub packets: Vec<PacketCounters>,
-    /// Prefixes in force per database.
-    pub prefixes: Vec<PrefixCount>,
+    /// What is in force per database.
+    pub databases: Vec<DatabaseScrape>,
     /// Fill of the maps that can run full.
     pub maps: Vec<MapFill>,
     /// Outcomes of the syncs.
@@ -76,12 +76,14 @@ pub struct PacketCounters {
     pub totals: [Totals; Family::ALL.len()],
 }
 
-/// Prefixes in force for one database.
+/// What is in force for one database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PrefixCount {
+pub struct DatabaseScrape {
     /// Its name.
-    pub database: String,
-    /// In the order of [`Family::ALL`].
+    pub name: String,
+    /// The treatment of packets from untrusted sources.
+    pub mode: Mode,
+    /// Prefixes that may connect, in the order of [`Family::ALL`].
     pub prefixes: [u64; Family::ALL.len()],
 }
 

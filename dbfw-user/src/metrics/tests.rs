@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, time::Duration};
 
-use dbfw_common::{Counted, Counter, Family, Reason};
+use dbfw_common::{Counted, Counter, Family, Mode, Reason};
 use dbfw_core::{answers::Cause, policy::Guard};
 use dbfw_datapath::Totals;
 use dbfw_provider::stats::StatsValues;
@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use super::*;
 use crate::traffic::drops::NO_DATABASE;
 
-const DOCS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md"));
+const DOCS: &str = include_str!("../../../docs/metrics.md");
+const ALERTS: &str = include_str!("../../../packaging/prometheus/dbfw.rules.yml");
+const DASHBOARD: &str = include_str!("../../../packaging/grafana/dbfw.json");
 
 fn interface(name: &str, mode: InterfaceMode, healthy: bool) -> InterfaceStatus {
     InterfaceStatus { name: name.into(), ifindex: 2, mode, healthy, detail: None }
@@ -52,7 +54,11 @@ fn scrape() -> Scrape {
                 })
             })
             .into(),
-        prefixes: vec![PrefixCount { database: "orders".into(), prefixes: [2, 1] }],
+        databases: vec![DatabaseScrape {
+            name: "orders".into(),
+            mode: Mode::Observe,
+            prefixes: [2, 1],
+        }],
         maps: vec![MapFill { map: "NETS4".into(), entries: 2, max_entries: 4_194_304 }],
         sync,
         reload_ok: true,
@@ -93,7 +99,7 @@ fn has(text: &str, line: &str) {
 
 #[test]
 fn counters_carry_the_contracts_names_and_labels() {
-    let text = render(&scrape()).unwrap();
+    let text = render(scrape(), Format::Prometheus);
     has(&text, r#"dbfw_build_info{version="0.1.0",revision="abc\"\\\n"} 1"#);
     has(&text, "dbfw_up 1");
     has(&text, r#"dbfw_protection{state="protected"} 0"#);
@@ -120,12 +126,24 @@ fn counters_carry_the_contracts_names_and_labels() {
     has(&text, r#"dbfw_map_entries{map="NETS4"} 2"#);
     has(&text, r#"dbfw_map_max_entries{map="NETS4"} 4194304"#);
     has(&text, "dbfw_config_last_reload_successful 1");
-    assert!(text.ends_with("# EOF\n"));
+    has(&text, r#"dbfw_database_mode{database="orders",mode="observe"} 1"#);
+    has(&text, r#"dbfw_database_mode{database="orders",mode="enforce"} 0"#);
+    assert!(!text.contains("# EOF") && !text.contains("# UNIT"), "{text}");
+}
+
+#[test]
+fn both_formats_have_the_same_samples() {
+    let samples = |format| {
+        let text = render(scrape(), format);
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(samples(Format::Prometheus), samples(Format::OpenMetrics));
+    assert!(render(scrape(), Format::OpenMetrics).ends_with("\n# EOF\n"));
 }
 
 #[test]
 fn sources_and_providers_are_told_by_name() {
-    let text = render(&scrape()).unwrap();
+    let text = render(scrape(), Format::Prometheus);
     for line in [
         r#"dbfw_stale_sources{database="orders"} 2"#,
         r#"dbfw_unresolved_sources{database="orders"} 1"#,
@@ -151,7 +169,10 @@ fn every_label_set_exists_before_anything_happened() {
     sync.set_databases(["orders"]);
     let packets =
         [NO_DATABASE, "orders"].map(|name| counters(name, |_, _| Counter::default())).into();
-    let text = render(&Scrape { packets, sync, ..Scrape::default() }).unwrap();
+    let databases =
+        vec![DatabaseScrape { name: "orders".into(), mode: Mode::Off, prefixes: [0, 0] }];
+    let scrape = Scrape { packets, sync, databases, ..Scrape::default() };
+    let text = render(scrape, Format::Prometheus);
     for family in ["ipv4", "ipv6"] {
         for database in ["*", "orders"] {
             for reason in [
@@ -177,6 +198,9 @@ fn every_label_set_exists_before_anything_happened() {
     for guard in ["max_shrink", "on_empty", "allow_any"] {
         has(&text, &format!(r#"dbfw_plan_refused_total{{database="orders",guard="{guard}"}} 0"#));
     }
+    for (mode, value) in [("enforce", 0), ("observe", 0), ("off", 1)] {
+        has(&text, &format!(r#"dbfw_database_mode{{database="orders",mode="{mode}"}} {value}"#));
+    }
     has(&text, r#"dbfw_sync_total{database="orders"} 0"#);
     has(&text, "dbfw_history_errors_total 0");
     has(&text, r#"dbfw_sync_duration_seconds_bucket{le="+Inf"} 0"#);
@@ -192,7 +216,7 @@ fn syncs_are_counted_once_each() {
     sync.finished("a", Duration::from_millis(1), Outcome::Success(at));
     sync.finished("a", Duration::from_millis(2), Outcome::Failure(Cause::Invalid));
     sync.finished("a", Duration::from_secs(60), Outcome::Refused(Guard::OnEmpty));
-    let text = render(&Scrape { sync: sync.clone(), ..Scrape::default() }).unwrap();
+    let text = render(Scrape { sync: sync.clone(), ..Scrape::default() }, Format::Prometheus);
     has(&text, r#"dbfw_sync_total{database="a"} 3"#);
     has(&text, r#"dbfw_sync_total{database="b"} 0"#);
     has(&text, r#"dbfw_sync_failures_total{database="a",cause="invalid"} 1"#);
@@ -210,23 +234,27 @@ fn syncs_are_counted_once_each() {
 
 #[test]
 fn what_is_written_is_what_the_catalogue_says() {
-    let text = render(&scrape()).unwrap();
-    let written: BTreeSet<String> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE "))
-        .map(|line| {
-            let (name, kind) = line.split_once(' ').unwrap();
-            match kind {
-                "counter" => format!("{name}_total {kind}"),
-                "info" => format!("{name}_info {kind}"),
-                _ => format!("{name} {kind}"),
-            }
-        })
-        .collect();
-    let promised: BTreeSet<String> =
-        catalogue().map(|metric| format!("{} {}", metric.name, metric.kind.as_str())).collect();
-    assert_eq!(written, promised);
-    assert_eq!(promised.len(), 28);
+    let written = |format| -> BTreeSet<String> {
+        let text = render(scrape(), format);
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        types.map(str::to_owned).collect()
+    };
+    let promised = |words: fn(&Metric) -> String| catalogue().map(words).collect::<BTreeSet<_>>();
+    let openmetrics = |metric: &Metric| {
+        let suffix = match metric.kind {
+            MetricType::Counter => "_total",
+            MetricType::Info => "_info",
+            _ => "",
+        };
+        format!("{} {}", metric.name.strip_suffix(suffix).unwrap(), metric.kind.as_str())
+    };
+    let prometheus = |metric: &Metric| match metric.kind {
+        MetricType::Info => format!("{} gauge", metric.name),
+        kind => format!("{} {}", metric.name, kind.as_str()),
+    };
+    assert_eq!(written(Format::OpenMetrics), promised(openmetrics));
+    assert_eq!(written(Format::Prometheus), promised(prometheus));
+    assert_eq!(catalogue().count(), 29);
     for metric in catalogue() {
         assert!(!metric.help.contains(['"', '\\', '\n', '|']), "{}", metric.name);
     }
@@ -259,8 +287,10 @@ fn the_documentation_names_every_metric_and_no_other() {
     for suffix in ["_bucket", "_sum", "_count"] {
         known.insert(format!("dbfw_sync_duration_seconds{suffix}"));
     }
-    let words = DOCS.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    for word in words.filter(|word| word.starts_with("dbfw_")) {
-        assert!(known.contains(word), "docs/metrics.md names {word}, which does not exist");
+    for text in [DOCS, ALERTS, DASHBOARD] {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for word in words.filter(|word| word.starts_with("dbfw_")) {
+            assert!(known.contains(word), "{word} does not exist, and is named in\n{text}");
+        }
     }
 }

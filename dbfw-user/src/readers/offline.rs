@@ -2,7 +2,6 @@
 
 use std::{io, net::IpAddr, path::Path};
 
-use anyhow::Context as _;
 use dbfw_core::policy::{Policy, SlotTable};
 use dbfw_datapath::{
     DatapathError, HookMode, Interface, KernelVersion, Layer, PinnedLink, Reader,
@@ -23,7 +22,7 @@ use super::{
 };
 use crate::{
     config::AgentConfig,
-    metrics::{self, SyncCounters},
+    metrics::{self, Format, SyncCounters},
     protection::{Coverage, Degradation, Failure, Protection},
     state::snapshot::{Snapshot, SnapshotError},
 };
@@ -291,7 +290,7 @@ pub fn metrics(agent: &AgentConfig) -> anyhow::Result<String> {
         attached(agent, &offline.reader).unwrap_or_default();
     let mut scrape = scrape(&offline.view(), interfaces, SyncCounters::default(), true);
     scrape.protection = protection.as_ref().map(Protection::state).unwrap_or_default();
-    metrics::render(&scrape).context("cannot write the metrics")
+    Ok(metrics::render(scrape, Format::Prometheus))
 }
 
 fn interface_status(link: &PinnedLink, here: &[Interface]) -> InterfaceStatus {

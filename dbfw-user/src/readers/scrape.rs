@@ -6,7 +6,7 @@ use dbfw_wire::control::InterfaceStatus;
 
 use super::status::View;
 use crate::{
-    metrics::{MapFill, PacketCounters, PrefixCount, Scrape, SyncCounters},
+    metrics::{DatabaseScrape, MapFill, PacketCounters, Scrape, SyncCounters},
     traffic::drops::NO_DATABASE,
 };
 
@@ -57,11 +57,12 @@ fn read_counters(view: &View<'_>, scrape: &mut Scrape) -> Result<(), DatapathErr
     };
     scrape.maps = sizes.iter().map(fill).collect();
     scrape.packets = packets;
-    scrape.prefixes = databases
+    scrape.databases = databases
         .into_iter()
-        .map(|database| PrefixCount {
+        .map(|database| DatabaseScrape {
             prefixes: Family::ALL.map(|family| view.policy.prefixes(database.id, family)),
-            database: database.name,
+            mode: database.mode,
+            name: database.name,
         })
         .collect();
     Ok(())

@@ -114,6 +114,11 @@ impl Host {
         if server {
             cmd::run(cmd::as_root("rm")?.args(["-f", NO_CLUSTER]))?;
         }
+        if packages.contains(&"prometheus") {
+            // It starts with its installation, on every address. Without systemd it did not.
+            let unit = ["disable", "--now", "--quiet", "prometheus"];
+            let _ = cmd::run(cmd::as_root("systemctl")?.args(unit));
+        }
         installed
     }
 }

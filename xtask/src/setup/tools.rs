@@ -32,7 +32,7 @@ const fn tool(
     Tool { program, debian, fedora, arch }
 }
 
-const TOOLS: [Tool; 12] = [
+const TOOLS: [Tool; 14] = [
     tool("ip", "iproute2", "iproute", "iproute2"),
     tool("nsenter", "util-linux", "util-linux", "util-linux"),
     tool("systemctl", "systemd", "systemd", "systemd"),
@@ -45,6 +45,8 @@ const TOOLS: [Tool; 12] = [
     tool("psql", "postgresql-client", "postgresql", "postgresql"),
     tool("postgres", "postgresql", "postgresql-server", "postgresql"),
     tool("pgbench", "postgresql", "postgresql-contrib", "postgresql"),
+    tool("prometheus", "prometheus", "golang-github-prometheus", "prometheus"),
+    tool("promtool", "prometheus", "golang-github-prometheus", "prometheus"),
 ];
 
 /// Tools that boot virtual machines. They are made of Debian's packages, so only a Debian needs them;

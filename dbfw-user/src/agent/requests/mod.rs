@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     control::server::Call,
+    metrics::{self, Format},
     readers::{drops::Names, explain, sources::sources, status::map_entry},
     traffic::drops::Clock,
 };
@@ -43,7 +44,9 @@ impl Agent {
             },
             Request::Explain { address, port } => answer_explain(call, &self.kernel, address, port),
             Request::Drops { follow, limit } => self.answer_drops(call, follow, limit),
-            Request::Metrics {} => call.answer(&Text { text: scrape(self) }),
+            Request::Metrics {} => {
+                call.answer(&Text { text: metrics::render(scrape(self), Format::Prometheus) });
+            }
             Request::TrustList {} => call.answer(&by_hand::list(&self.trust)),
             Request::TrustAdd { database, source, expires_at, why } => {
                 by_hand::change(self, call, Change::Add { database, source, expires_at, why });
@@ -148,7 +151,7 @@ impl Agent {
                 );
                 let protection = self.protection();
                 self.readiness.follow(&protection);
-                tracing::warn!("detached by the operator: the ports are open");
+                tracing::warn!(name: "detached", "detached by the operator: the ports are open");
                 call.answer(&Text {
                     text: "Detached: nothing is filtered any more. dbfw reload attaches again."
                         .to_owned(),

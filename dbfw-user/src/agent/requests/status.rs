@@ -9,7 +9,7 @@ use crate::{
         state::Agent,
     },
     config::{ConfigFile, DatabaseConfig},
-    metrics::{self, ProviderScrape},
+    metrics::{ProviderScrape, Scrape},
     readers::{
         scrape,
         status::{databases, not_enforced},
@@ -103,8 +103,8 @@ fn account_status(agent: &Agent) -> Vec<AccountStatus> {
     agent.workers.accounts().map(status).collect()
 }
 
-/// The metrics, read now.
-pub(in crate::agent) fn scrape(agent: &Agent) -> String {
+/// The values of the metrics, read now.
+pub(in crate::agent) fn scrape(agent: &Agent) -> Scrape {
     let Agent { config, trust, kernel, .. } = agent;
     let protection = agent.protection();
     let interfaces = kernel.interface_status(&config.agent, &protection);
@@ -121,7 +121,7 @@ pub(in crate::agent) fn scrape(agent: &Agent) -> String {
     scrape.sources =
         sources.map(|database| trust.scrape(database, kernel.rules(&database.name))).collect();
     scrape.history_errors = agent.history.errors();
-    metrics::render(&scrape).unwrap_or_default()
+    scrape
 }
 
 /// The questions which connections the refused plans would cut, by database.

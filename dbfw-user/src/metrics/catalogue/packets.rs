@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dbfw_common::{Counter, Family, Reason};
+use dbfw_common::{Counter, Family, Mode, Reason};
 use dbfw_datapath::Totals;
 use dbfw_wire::control::{InterfaceMode, InterfaceStatus, Protection};
 use prometheus_client::metrics::MetricType;
@@ -111,14 +111,27 @@ pub(super) const METRICS: &[Metric] = &[
         },
     },
     Metric {
+        name: "dbfw_database_mode",
+        kind: MetricType::Gauge,
+        labels: &["database", "mode"],
+        help: "1 for the mode of the database (enforce, observe, off), else 0.",
+        samples: |scrape, out| {
+            scrape.databases.iter().try_for_each(|of| {
+                Mode::ALL.iter().try_for_each(|mode| {
+                    out.gauge(&[&of.name, mode.as_str()], u64::from(of.mode == *mode))
+                })
+            })
+        },
+    },
+    Metric {
         name: "dbfw_prefixes",
         kind: MetricType::Gauge,
         labels: BY_FAMILY,
         help: "Prefixes that may connect to the database.",
         samples: |scrape, out| {
-            scrape.prefixes.iter().try_for_each(|of| {
+            scrape.databases.iter().try_for_each(|of| {
                 Family::ALL.iter().zip(of.prefixes).try_for_each(|(family, prefixes)| {
-                    out.gauge(&[&of.database, family.as_str()], prefixes)
+                    out.gauge(&[&of.name, family.as_str()], prefixes)
                 })
             })
         },

@@ -10,7 +10,7 @@ use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::State,
-    http::{HeaderName, StatusCode, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
     response::Html,
     routing::get,
 };
@@ -26,7 +26,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::CONTENT_TYPE;
+use super::{Format, Scrape, render};
 
 pub use health::Health;
 
@@ -62,8 +62,8 @@ const LIMITS: Limits = Limits {
 /// Access of the server to the agent.
 #[derive(Clone, Debug)]
 pub struct Probe {
-    /// Asks the agent's loop for the rendered metrics.
-    pub scrape: mpsc::Sender<oneshot::Sender<String>>,
+    /// Asks the agent's loop for the values of the metrics.
+    pub scrape: mpsc::Sender<oneshot::Sender<Scrape>>,
     /// Whether the loop runs, and whether it found the host protected.
     pub health: Arc<Health>,
 }
@@ -159,14 +159,19 @@ async fn landing() -> Html<&'static str> {
 
 async fn metrics(
     State(Shared { probe, limits }): State<Shared>,
+    headers: HeaderMap,
 ) -> Result<([(HeaderName, &'static str); 1], String), Unavailable> {
     let ask = async {
         let (reply, answer) = oneshot::channel();
         probe.scrape.send(reply).await.ok()?;
         answer.await.ok()
     };
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = Format::accepted(&accept.collect::<Vec<_>>().join(","));
     match timeout(limits.scrape, ask).await {
-        Ok(Some(metrics)) => Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics)),
+        Ok(Some(scrape)) => {
+            Ok(([(header::CONTENT_TYPE, format.content_type())], render(scrape, format)))
+        }
         Ok(None) => Err(unavailable("the agent is stopping".to_owned())),
         Err(_) => {
             let seconds = limits.scrape.as_secs_f32();

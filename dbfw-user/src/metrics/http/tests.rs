@@ -17,7 +17,7 @@ const QUICK: Limits = Limits {
 struct Server {
     address: SocketAddr,
     health: Arc<Health>,
-    scrapes: mpsc::Receiver<oneshot::Sender<String>>,
+    scrapes: mpsc::Receiver<oneshot::Sender<Scrape>>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -48,26 +48,34 @@ async fn get(address: SocketAddr, path: &str) -> String {
     send(address, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await
 }
 
+/// The values of a scrape of one label only.
+fn scrape_of(version: String) -> Scrape {
+    Scrape { version, ..Scrape::default() }
+}
+
 #[tokio::test]
 async fn metrics_are_asked_from_the_agent_at_each_scrape() {
     let mut server = server(QUICK).await;
     let agent = async {
-        for round in 0..2 {
+        for round in 0..3 {
             let reply = server.scrapes.recv().await.unwrap();
-            reply.send(format!("round {round}\n# EOF\n")).unwrap();
+            reply.send(scrape_of(format!("round {round}"))).unwrap();
         }
     };
     let client = async {
         let first = get(server.address, "/metrics").await;
         assert!(first.starts_with("HTTP/1.1 200 OK\r\n"), "{first}");
-        assert!(
-            first.contains(
-                "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"
-            ),
-            "{first}"
-        );
-        assert!(first.ends_with("\r\n\r\nround 0\n# EOF\n"), "{first}");
+        let plain = "content-type: text/plain; version=0.0.4; charset=utf-8\r\n";
+        assert!(first.contains(plain), "{first}");
+        assert!(first.contains("round 0"), "{first}");
         assert!(get(server.address, "/metrics").await.contains("round 1"));
+        let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: text/plain;q=0.5\r\n\
+                        Accept: application/openmetrics-text;q=0.6\r\n\r\n";
+        let asked = send(server.address, request).await;
+        let openmetrics =
+            "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
+        assert!(asked.contains(openmetrics), "{asked}");
+        assert!(asked.contains("round 2") && asked.ends_with("# EOF\n"), "{asked}");
     };
     tokio::join!(agent, client);
 }
@@ -158,7 +166,7 @@ async fn a_client_that_does_not_read_is_cut() {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let large = "x".repeat(64 * 1024 * 1024);
-    server.scrapes.recv().await.unwrap().send(large).unwrap();
+    server.scrapes.recv().await.unwrap().send(scrape_of(large)).unwrap();
     sleep(QUICK.connection + Duration::from_millis(300)).await;
     let mut read = Vec::new();
     let _ = timeout(Duration::from_secs(5), stream.read_to_end(&mut read)).await.unwrap();
