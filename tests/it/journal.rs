@@ -1,28 +1,65 @@
-use std::{fs, os::unix::net::UnixDatagram, time::Duration};
+use std::{fs, path::PathBuf, process::Command};
 
 use dbfw_tests::{
     agent::Host,
-    pair::{Pair, interfaces, orders},
+    pair::{Pair, interfaces, listed},
 };
+use serde_json::Value;
 
-/// The fields of a record in journald's native protocol, each of them with its length.
-fn fields(record: &[u8]) -> Vec<(String, String)> {
-    let mut fields = Vec::new();
-    let mut rest = record;
-    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-        let name = String::from_utf8_lossy(&rest[..end]).into_owned();
-        if let Some((name, value)) = name.split_once('=') {
-            fields.push((name.to_owned(), value.to_owned()));
-            rest = &rest[end + 1..];
-            continue;
-        }
-        let length = rest[end + 1..end + 9].try_into().expect("eight bytes of length");
-        let length = usize::try_from(u64::from_le_bytes(length)).expect("a length");
-        let value = &rest[end + 9..end + 9 + length];
-        fields.push((name, String::from_utf8_lossy(value).into_owned()));
-        rest = &rest[end + 9 + length + 1..];
+const DOCUMENTATION: &str = include_str!("../../docs/operations.md");
+
+/// Starts a journald of its own in a mount namespace, with its files in $FILES, and becomes the
+/// agent.
+const SCRIPT: &str = r#"
+set -e
+mkdir -p /run/systemd /run/log
+mount -t tmpfs tmpfs /run/systemd
+mount -t tmpfs tmpfs /run/log
+mkdir /run/log/journal /run/systemd/journald.conf.d
+mount --bind "$FILES" /run/log/journal
+printf '[Journal]\nStorage=volatile\nReadKMsg=no\nAudit=no\n' > /run/systemd/journald.conf.d/test.conf
+/usr/lib/systemd/systemd-journald &
+echo $! > "$FILES/pid"
+until [ -S /run/systemd/journal/socket ]; do sleep 0.05; done
+exec "$@"
+"#;
+
+/// A journald that runs beside an agent. It ends when dropped.
+struct Journal(PathBuf);
+
+impl Journal {
+    /// Starts the agent with it.
+    fn start(host: &mut Host<'_>) -> Self {
+        let journal = Self(host.path("journal"));
+        fs::create_dir(&journal.0).expect("a directory");
+        let files = format!("FILES={}", journal.0.display());
+        let unshare = ["unshare", "--mount", "--propagation", "private", "sh", "-c", SCRIPT, "sh"];
+        host.start_through(&[&["env", &files, "DBFW_LOG_FORMAT=journald"], &unshare[..]].concat());
+        journal
     }
-    fields
+
+    /// What `journalctl FIELD=VALUE` shows.
+    fn records(&self, matching: &str) -> Vec<Value> {
+        let mut journalctl = Command::new("journalctl");
+        journalctl.arg(format!("--file={}/*/*.journal", self.0.display()));
+        let output = journalctl.args(["--output=json", matching]).output().expect("journalctl");
+        let text = String::from_utf8(output.stdout).expect("text");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        let pid = fs::read_to_string(self.0.join("pid")).unwrap_or_default();
+        let _ = Command::new("kill").arg(pid.trim()).status();
+    }
+}
+
+/// The documented message id of an event.
+fn message_id(event: &str) -> &'static str {
+    let row = format!("| `{event}` | `");
+    let (_, rest) = DOCUMENTATION.split_once(&row).unwrap_or_else(|| panic!("no row {row:?}"));
+    &rest[..32]
 }
 
 /// `journalctl -u dbfw` shows texts alone.
@@ -30,53 +67,30 @@ fn fields(record: &[u8]) -> Vec<(String, String)> {
 fn the_journal_has_the_facts_in_the_text_and_in_fields() {
     let pair = Pair::new();
     let mut host = Host::new(&pair.db);
-    host.configure(&interfaces(), &orders("trusted_sources = [\"ip_addr:10.77.0.2\"]"));
-    let directory = host.path("journal");
-    fs::create_dir(&directory).expect("a directory");
-    let journal = UnixDatagram::bind(directory.join("socket")).expect("journald's socket");
-    journal.set_read_timeout(Some(Duration::from_secs(10))).expect("a time limit");
-    let script = format!(
-        "mkdir -p /run/systemd && mount -t tmpfs tmpfs /run/systemd && mkdir /run/systemd/journal \
-         && mount --bind {} /run/systemd/journal && DBFW_LOG_FORMAT=journald exec \"$@\"",
-        directory.display()
-    );
-    host.spawn_through(&[
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "sh",
-        "-c",
-        &script,
-        "sh",
-    ]);
+    host.replace("orders.list", "10.77.0.2\n");
+    host.configure(&interfaces(), &listed(&host, ""));
+    let journal = Journal::start(&mut host);
 
-    let mut records = Vec::new();
-    let mut buffer = vec![0; 65536];
-    loop {
-        let length = journal.recv(&mut buffer).expect("a record of the agent's");
-        let record = fields(&buffer[..length]);
-        let is_last =
-            record.iter().any(|(name, value)| name == "MESSAGE" && value.starts_with("ready"));
-        records.push(record);
-        if is_last {
-            break;
-        }
-    }
-    let field = |record: &[(String, String)], name: &str| {
-        record.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone())
-    };
-    let record = |begins: &str| {
-        let found = records.iter().find(|record| {
-            field(record, "MESSAGE").is_some_and(|message| message.starts_with(begins))
-        });
-        found.unwrap_or_else(|| panic!("no record {begins:?} in {records:#?}"))
-    };
-    let attached = record("attached ");
-    let message = field(attached, "MESSAGE").expect("a text");
-    assert!(message.contains("interface=db0") && message.contains("mode=\"native\""), "{message}");
-    assert_eq!(field(attached, "F_INTERFACE").as_deref(), Some("db0"));
-    assert_eq!(field(attached, "F_MODE").as_deref(), Some("native"));
-    let changed = field(record("the policy changed "), "MESSAGE").expect("a text");
-    assert!(changed.contains("generation=1 added=1 removed=0"), "{changed}");
+    let attached = &journal.records("DBFW_INTERFACE=db0")[0];
+    assert_eq!(attached["MESSAGE"], "attached interface=db0 mode=\"native\"");
+    assert_eq!((&attached["DBFW_MODE"], &attached["PRIORITY"]), (&"native".into(), &"5".into()));
+    assert_eq!(attached["SYSLOG_IDENTIFIER"], "dbfw");
+    assert!(attached["MESSAGE_ID"].is_null(), "{attached}");
+
+    let changed = &journal.records(&format!("MESSAGE_ID={}", message_id("policy_changed")))[0];
+    let message = changed["MESSAGE"].as_str().expect("a text");
+    assert!(message.contains("generation=1 added=1 removed=0"), "{message}");
+    assert_eq!(changed["DBFW_ADDED"], "1");
+    let ready = journal.records(&format!("MESSAGE_ID={}", message_id("ready")));
+    assert_eq!(ready.len(), 1, "{ready:?}");
+
+    host.replace("orders.list", "nonsense\n");
+    host.wait("the list's trouble to be logged", |_| {
+        !journal.records("DBFW_DATABASE=orders").is_empty()
+    });
+    let trouble = &journal.records("DBFW_DATABASE=orders")[0];
+    assert_eq!(trouble["MESSAGE_ID"], message_id("list_trouble"));
+    assert_eq!(trouble["PRIORITY"], "4");
+    let provider = trouble["DBFW_PROVIDER"].as_str().expect("a provider");
+    assert!(provider.starts_with("file:"), "{provider}");
 }

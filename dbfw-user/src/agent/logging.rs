@@ -16,6 +16,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+use super::journal::Journal;
+
 /// Records that one trouble of many lines may make.
 const MAX_RECORDS: usize = 20;
 
@@ -36,7 +38,7 @@ pub(super) fn init() {
     let format = std::env::var("DBFW_LOG_FORMAT").unwrap_or_default();
     let wants_journal =
         format == "journald" || (format.is_empty() && std::env::var_os("JOURNAL_STREAM").is_some());
-    let journal = wants_journal.then(|| tracing_journald::layer().ok()).flatten();
+    let journal = wants_journal.then(|| Journal::connect().ok()).flatten();
     let fmt = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = match journal {
         Some(journal) => FactsInText(journal).boxed(),

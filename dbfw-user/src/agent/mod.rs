@@ -11,6 +11,7 @@ mod cut_off;
 mod disk;
 mod event_loop;
 pub(crate) mod history;
+mod journal;
 mod kernel;
 mod logging;
 mod open_calls;

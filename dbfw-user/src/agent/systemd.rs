@@ -55,7 +55,7 @@ impl Readiness {
     pub(super) fn follow(&mut self, protection: &Protection) {
         let now = protection.degradations();
         for degradation in now.iter().filter(|now| !self.degradations.contains(now)) {
-            tracing::warn!("degraded: {degradation}");
+            tracing::warn!(name: "degraded", "degraded: {degradation}");
         }
         for degradation in self.degradations.iter().filter(|before| !now.contains(before)) {
             tracing::info!("no longer degraded: {degradation}");
@@ -76,7 +76,7 @@ impl Readiness {
             Ok(()) => {
                 self.announced = true;
                 self.health.beat();
-                tracing::info!("ready: every covered interface is protected");
+                tracing::info!(name: "ready", "ready: every covered interface is protected");
                 let _ = sd_notify::notify(&[NotifyState::Ready]);
                 status(&in_a_line(protection));
             }

@@ -75,7 +75,11 @@ impl Kernel {
                 self.hooks.list_error = Some(format!("the interfaces cannot be listed: {error}"));
                 tracing::warn!(%error, "cannot list the interfaces");
                 for (interface, why) in self.datapath.check_attachments() {
-                    tracing::error!(%interface, "the attachment was lost: {why}");
+                    tracing::error!(
+                        name: "attachment_lost",
+                        %interface,
+                        "the attachment was lost: {why}"
+                    );
                 }
                 return;
             }
@@ -185,7 +189,11 @@ impl Kernel {
         for (attachment, why) in self.datapath.check_interfaces(&self.hooks.interfaces) {
             let interface = &attachment.interface;
             if self.hooks.interfaces.iter().any(|here| here.index == attachment.index) {
-                tracing::error!(%interface, "the attachment was lost, attaching again: {why}");
+                tracing::error!(
+                    name: "attachment_lost",
+                    %interface,
+                    "the attachment was lost, attaching again: {why}"
+                );
             } else {
                 tracing::info!(%interface, "detached: the interface is gone");
             }

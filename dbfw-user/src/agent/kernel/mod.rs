@@ -234,6 +234,7 @@ impl Kernel {
             Err(error) => {
                 if self.apply_error.as_ref() != Some(error) {
                     tracing::error!(
+                        name: "policy_not_applied",
                         "the new policy could not be applied, the last one stays in force: {error}"
                     );
                 }
@@ -293,6 +294,7 @@ impl Kernel {
         if !change.plan.is_empty() {
             self.generation += 1;
             tracing::info!(
+                name: "policy_changed",
                 generation = self.generation,
                 added,
                 removed,

@@ -19,7 +19,7 @@ pub(in crate::agent) async fn reload_from_disk(agent: &mut Agent, by: &str) {
                 tokio::task::spawn_blocking(move || query.run(&mut reloaded));
             }
         }
-        Err(error) => tracing::error!("{}", error.message),
+        Err(error) => tracing::error!(name: "reload_failed", "{}", error.message),
     }
     agent.readiness.reloaded();
 }
@@ -79,7 +79,9 @@ pub(super) async fn reload(
     let changes = config::changes(&before, &agent.config);
     for change in &changes {
         match change.effect() {
-            Effect::Opens => tracing::warn!(database = change.database(), "{change}"),
+            Effect::Opens => {
+                tracing::warn!(name: "opened", database = change.database(), "{change}");
+            }
             Effect::Closes | Effect::Other => {
                 tracing::info!(database = change.database(), "{change}");
             }

@@ -419,7 +419,7 @@ impl Trust {
         match (&trouble, self.logged.get(database)) {
             (Some(trouble), before) if before != Some(trouble) => {
                 for line in logging::records(trouble) {
-                    tracing::warn!(%database, %provider, "{line}");
+                    tracing::warn!(name: "list_trouble", %database, %provider, "{line}");
                 }
             }
             (None, Some(_)) => tracing::info!(%database, %provider, "the list recovered"),
