@@ -17,28 +17,30 @@ mod document;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use dbfw_core::answers::{Cause, FetchError, ListId, ListOutcome, SourceList};
+use dbfw_core::answers::{FetchError, ListId, ListOutcome};
 use futures_util::{
     FutureExt as _,
     future::{BoxFuture, ready},
 };
-use secrecy::SecretString;
 use url::Url;
 
 use self::document::{Document, rules};
 use crate::{
+    api::{Client, Missed, Provider},
     backoff::Backoff,
-    http::{HttpClient, HttpConfig, Options, Redirects, Validators},
+    http::HttpConfig,
     poller::{self, Task, Wanted, jittered},
     stats::Stats,
-    token::{Token, TokenSource},
+    token::TokenSource,
     worker::{Demand, Mailbox, Report},
+};
+
+const PROVIDER: Provider = Provider {
+    name: "Aptible",
+    accept: "application/hal+json, application/json",
+    is_own_error: |_| true,
 };
 
 /// Bytes an answer may have; a document of an endpoint has some thousand.
@@ -74,191 +76,82 @@ impl Default for AptibleConfig {
 /// Keeps the lists of endpoints fresh.
 #[derive(Debug)]
 pub struct Aptible {
-    config: AptibleConfig,
-    stats: Arc<Stats>,
-    token: Token,
-    client: Option<HttpClient>,
-    /// By their ids.
-    endpoints: BTreeMap<u64, Endpoint>,
-    /// The token's file changed at a look, and was not read since.
-    renewed: bool,
-}
-
-#[derive(Debug, Default)]
-struct Endpoint {
-    /// The last answer, and by what the server tells that it is still the same.
-    last: Option<(Arc<SourceList>, Validators)>,
-    backoff: Backoff,
-}
-
-/// The result of a request.
-#[derive(Debug)]
-pub(crate) enum Reply {
-    List(SourceList, Validators),
-    NotModified,
-    Gone(String),
-    Failed(FetchError),
+    client: Arc<Client>,
+    poll: Duration,
+    /// The ids of the endpoints.
+    vhosts: BTreeSet<u64>,
 }
 
 impl Aptible {
     /// Lists that were not asked for yet.
     pub fn new(config: AptibleConfig, stats: Arc<Stats>) -> Self {
-        stats.interval(config.poll);
-        let token = Token::new(config.token.clone());
-        Self { config, stats, token, client: None, endpoints: BTreeMap::new(), renewed: false }
+        let AptibleConfig { api_url, token, http, poll } = config;
+        stats.interval(poll);
+        let client = Arc::new(Client::new(PROVIDER, api_url, token, http, None, stats));
+        Self { client, poll, vhosts: BTreeSet::new() }
     }
 
     /// Works until the other end of the mailbox is gone.
     pub async fn run(self, mailbox: Mailbox) {
         poller::run(self, mailbox).await;
     }
-
-    /// Built when it is needed: a file of certificate authorities may still come.
-    fn client(&mut self) -> Result<HttpClient, FetchError> {
-        if let Some(client) = &self.client {
-            return Ok(client.clone());
-        }
-        let client = HttpClient::new(&self.config.http, Redirects::Refuse)?;
-        Ok(self.client.insert(client).clone())
-    }
-
-    /// Prepares a request. A token that cannot be read is a failure like any other.
-    fn prepare(&mut self, vhost: u64) -> Result<Request, FetchError> {
-        let what = format!("Aptible: GET /vhosts/{vhost}");
-        let named = |error: FetchError| FetchError { message: format!("{what}: {error}"), ..error };
-        let token = self.token.read().map_err(named)?;
-        self.renewed = false;
-        let client = self.client().map_err(named)?;
-        let url = self.config.api_url.join(&format!("/vhosts/{vhost}")).map_err(|error| {
-            let text = format!("{what}: no URL of it can be made, {error}: correct api_url");
-            FetchError::new(Cause::Invalid, text)
-        })?;
-        self.stats.request();
-        Ok(Request { client, token, url, what, vhost })
-    }
 }
 
 impl Task for Aptible {
     type Key = u64;
-    type Reply = Reply;
+    type Reply = ListOutcome;
 
     fn want(&mut self, demand: &Demand) -> Wanted<u64> {
         let vhost = |list: &ListId| match list {
             ListId::Aptible(vhost) => Some(*vhost),
             ListId::File(_) | ListId::DigitalOcean(_) => None,
         };
-        let all: BTreeSet<u64> = demand.lists.iter().filter_map(vhost).collect();
-        self.endpoints.retain(|vhost, _| all.contains(vhost));
-        for vhost in &all {
-            self.endpoints.entry(*vhost).or_default();
-        }
-        Wanted { all, ..Wanted::default() }
+        self.vhosts = demand.lists.iter().filter_map(vhost).collect();
+        Wanted { all: self.vhosts.clone(), ..Wanted::default() }
     }
 
-    fn ask(&mut self, vhost: &u64) -> BoxFuture<'static, Reply> {
-        let last = self.endpoints.get(vhost).and_then(|endpoint| endpoint.last.as_ref());
-        let validators = last.map(|(_, validators)| validators.clone());
-        match self.prepare(*vhost) {
-            Ok(request) => {
-                async move { request.send(validators).await.unwrap_or_else(Reply::Failed) }.boxed()
-            }
-            Err(error) => ready(Reply::Failed(error)).boxed(),
-        }
+    fn ask(&mut self, vhost: &u64) -> BoxFuture<'static, ListOutcome> {
+        let (client, vhost) = (Arc::clone(&self.client), *vhost);
+        async move { ask(&client, vhost).await.unwrap_or_else(ListOutcome::from) }.boxed()
     }
 
-    fn heard(&mut self, vhost: &u64, reply: Reply) -> (Vec<Report>, Duration) {
-        let endpoint = self.endpoints.entry(*vhost).or_default();
-        let outcome = endpoint.outcome(reply);
+    fn heard(
+        &mut self,
+        vhost: &u64,
+        outcome: ListOutcome,
+        backoff: &mut Backoff,
+    ) -> (Vec<Report>, Duration) {
         let wait = match &outcome {
-            ListOutcome::Failed(error) => {
-                self.stats.failure(error.cause);
-                endpoint.backoff.failed(self.config.poll, error.cause, error.retry_after)
-            }
-            _ => {
-                endpoint.backoff.succeeded();
-                jittered(self.config.poll)
+            ListOutcome::Failed(error) => backoff.failed(self.poll, error.cause, error.retry_after),
+            ListOutcome::List(_) | ListOutcome::Gone(_) => {
+                backoff.succeeded();
+                jittered(self.poll)
             }
         };
         (vec![Report::List { list: ListId::Aptible(*vhost), outcome }], wait)
     }
 
-    fn hurry(&mut self) {
-        for endpoint in self.endpoints.values_mut() {
-            endpoint.backoff.succeeded();
-        }
-    }
-
     /// A token that was renewed is tried at once.
     fn look(&mut self) -> Option<BoxFuture<'static, BTreeSet<u64>>> {
-        let renewed = self.token.changed();
-        // Once: a file that cannot be read counts as changed until it can.
-        let due = if renewed && !self.renewed {
-            self.endpoints.keys().cloned().collect()
-        } else {
-            BTreeSet::new()
+        let due = match self.client.token_changed() {
+            true => self.vhosts.clone(),
+            false => BTreeSet::new(),
         };
-        self.renewed = renewed;
         Some(ready(due).boxed())
     }
 }
 
-impl Endpoint {
-    fn outcome(&mut self, reply: Reply) -> ListOutcome {
-        match reply {
-            Reply::Failed(error) => ListOutcome::Failed(error),
-            Reply::NotModified => match &self.last {
-                Some((list, _)) => ListOutcome::List(Arc::clone(list)),
-                None => ListOutcome::Failed(FetchError::new(
-                    Cause::Invalid,
-                    "Aptible: answered 304 to a request without a condition: check what answers \
-                     there",
-                )),
-            },
-            Reply::Gone(why) => {
-                self.last = None;
-                ListOutcome::Gone(why)
-            }
-            Reply::List(list, validators) => {
-                let list = Arc::new(list);
-                self.last = Some((Arc::clone(&list), validators));
-                ListOutcome::List(list)
-            }
-        }
-    }
-}
-
-/// A request with everything that it needs.
-#[derive(Debug)]
-struct Request {
-    client: HttpClient,
-    token: SecretString,
-    url: Url,
-    /// Names it in errors.
-    what: String,
-    vhost: u64,
-}
-
-impl Request {
-    async fn send(self, validators: Option<Validators>) -> Result<Reply, FetchError> {
-        let Self { client, token, url, what, vhost } = self;
-        let options = Options {
-            bearer: Some(&token),
-            accept: "application/hal+json, application/json",
-            max_bytes: MAX_BYTES,
-            validators: validators.as_ref(),
-        };
-        let response = client.get(&url, &what, options).await?.success(&what)?;
-        match response.status {
-            200 => {
-                let document: Document = response.json(&what)?;
-                Ok(Reply::List(rules(document, vhost, &what)?, response.validators))
-            }
-            304 if validators.is_some() => Ok(Reply::NotModified),
-            404 => Ok(Reply::Gone(format!("{what}: endpoint not found (404)"))),
-            status => Err(FetchError::new(
-                Cause::Invalid,
-                format!("{what}: answered {status}, not a document: check api_url"),
-            )),
-        }
+/// Asks for the list of an endpoint.
+async fn ask(client: &Client, vhost: u64) -> Result<ListOutcome, Missed> {
+    let path = format!("/vhosts/{vhost}");
+    let what = format!("Aptible: GET {path}");
+    let named = |error: FetchError| {
+        Missed::Failed(FetchError { message: format!("{what}: {error}"), ..error })
+    };
+    let session = client.session().map_err(named)?;
+    let read = move |document: Document| rules(document, vhost, &what).map(Arc::new);
+    match &*session.get(&path, MAX_BYTES, read).await? {
+        Ok(list) => Ok(ListOutcome::List(Arc::clone(list))),
+        Err(error) => Err(session.unusable(error.clone())),
     }
 }

@@ -10,12 +10,7 @@ mod runtime;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use dbfw_core::{
     answers::{Outcome, Part},
@@ -71,7 +66,6 @@ pub struct Names {
     config: DnsConfig,
     stats: Arc<Stats>,
     resolvers: Resolvers,
-    names: BTreeMap<SourceKey, Backoff>,
 }
 
 impl Names {
@@ -82,7 +76,7 @@ impl Names {
     }
 
     fn with(config: DnsConfig, stats: Arc<Stats>, resolvers: Resolvers) -> Self {
-        Self { config, stats, resolvers, names: BTreeMap::new() }
+        Self { config, stats, resolvers }
     }
 
     /// Works until the other end of the mailbox is gone.
@@ -96,11 +90,8 @@ impl Task for Names {
     type Reply = (Found, Found);
 
     fn want(&mut self, demand: &Demand) -> Wanted<SourceKey> {
-        let mut wanted = Wanted::default();
         let names = demand.sources.iter().filter(|key| key.kind() == SourceType::Dns);
-        wanted.all.extend(names.cloned());
-        self.names.retain(|key, _| wanted.all.contains(key));
-        wanted
+        Wanted { all: names.cloned().collect(), ..Wanted::default() }
     }
 
     fn ask(&mut self, key: &SourceKey) -> BoxFuture<'static, (Found, Found)> {
@@ -120,7 +111,12 @@ impl Task for Names {
         }
     }
 
-    fn heard(&mut self, key: &SourceKey, (v4, v6): (Found, Found)) -> (Vec<Report>, Duration) {
+    fn heard(
+        &mut self,
+        key: &SourceKey,
+        (v4, v6): (Found, Found),
+        backoff: &mut Backoff,
+    ) -> (Vec<Report>, Duration) {
         let (outcome, next) = judge(key.value(), v4, v6, &self.config);
         match &outcome {
             Outcome::Failed(error) => self.stats.failure(error.cause),
@@ -133,7 +129,6 @@ impl Task for Names {
             }
             Outcome::Gone(_) => {}
         }
-        let backoff = self.names.entry(key.clone()).or_default();
         let backed_off = match next.failure {
             Some(cause) => Some(backoff.failed(self.config.min_ttl, cause, None)),
             None => {
@@ -143,14 +138,5 @@ impl Task for Names {
         };
         let wait = backed_off.into_iter().chain(next.ttl).min().unwrap_or(self.config.min_ttl);
         (vec![Report::Source { key: key.clone(), outcome }], wait)
-    }
-
-    fn hurry(&mut self) {
-        self.names.clear();
-    }
-
-    /// resolv.conf is looked at whenever it is used.
-    fn look(&mut self) -> Option<BoxFuture<'static, BTreeSet<SourceKey>>> {
-        None
     }
 }

@@ -8,8 +8,8 @@
 //! - [`digitalocean`], [`aptible`]: the APIs of hosting providers
 //! - [`feed`]: documents with addresses, from a URL or a file
 //! - [`dns`]: addresses of host names
-//! - `poller`: the loop that most workers share; `backoff`: the wait after a failure;
-//!   [`budget`]: how often an API may be asked
+//! - `poller`: the loop that the workers share; `backoff`: the wait after a failure
+//! - `api`: requests to the API of a hosting provider; [`budget`]: how often it may be asked
 //! - [`http`], [`token`], [`fs`]: requests, tokens and files
 //! - [`inventory`], [`stats`]: an account's machines, and counters of requests
 //!
@@ -39,6 +39,7 @@
 //! # });
 //! ```
 
+mod api;
 pub mod aptible;
 mod backoff;
 pub mod budget;

@@ -1,4 +1,4 @@
-//! The loop that most workers share: it asks for each thing when that is due.
+//! The loop that the workers share: it asks for each thing when that is due.
 //!
 //! Several are asked for at once, so one that fails does not delay the others. The worker's
 //! [`Task`] says what a request is, and after each answer when the next one is due.
@@ -11,9 +11,10 @@ mod tests;
 
 use std::{collections::BTreeSet, time::Duration};
 
+use dbfw_core::answers::FetchError;
 use futures_util::{
     FutureExt as _, StreamExt as _,
-    future::{BoxFuture, pending},
+    future::{BoxFuture, pending, ready},
     stream::FuturesUnordered,
 };
 use tokio::{
@@ -23,6 +24,7 @@ use tokio::{
 
 use self::agenda::Agenda;
 use crate::{
+    backoff::Backoff,
     inventory::Inventory,
     worker::{Command, Demand, Mailbox, Report},
 };
@@ -49,36 +51,45 @@ pub(crate) trait Task {
     /// Asks. The future runs among others and must not block.
     fn ask(&mut self, key: &Self::Key) -> BoxFuture<'static, Self::Reply>;
 
-    /// Takes in what came of it: the reports, and in what time the key is due again.
-    fn heard(&mut self, key: &Self::Key, reply: Self::Reply) -> (Vec<Report>, Duration);
-
-    /// Forgets earlier failures: somebody wants to know now.
-    fn hurry(&mut self);
+    /// Takes in what came of it: the reports, and in what time the key is due again. Its
+    /// failures so far are forgotten when somebody wants to know now.
+    fn heard(
+        &mut self,
+        key: &Self::Key,
+        reply: Self::Reply,
+        backoff: &mut Backoff,
+    ) -> (Vec<Report>, Duration);
 
     /// Looks, once a second, at the files that decide: the keys that are due by them. `None`:
     /// there are no such files.
-    fn look(&mut self) -> Option<BoxFuture<'static, BTreeSet<Self::Key>>>;
+    fn look(&mut self) -> Option<BoxFuture<'static, BTreeSet<Self::Key>>> {
+        None
+    }
 
     /// Waits for something that makes keys due at once; those keys.
     fn events(&mut self) -> BoxFuture<'static, BTreeSet<Self::Key>> {
         pending().boxed()
     }
+
+    /// Asks what is known of the account's machines.
+    fn inventory(&self) -> BoxFuture<'static, Result<Inventory, FetchError>> {
+        ready(Ok(Inventory::default())).boxed()
+    }
 }
 
 /// The demand, as keys of a worker.
-#[derive(Debug)]
 pub(crate) struct Wanted<K> {
     /// All of it.
     pub(crate) all: BTreeSet<K>,
     /// Those to ask for at once, though they may be known.
     pub(crate) now: BTreeSet<K>,
-    /// On what is wanted and cannot be asked for.
-    pub(crate) reports: Vec<Report>,
+    /// Something else to do at once, whose result is nobody's key.
+    pub(crate) errand: Option<BoxFuture<'static, ()>>,
 }
 
 impl<K> Default for Wanted<K> {
     fn default() -> Self {
-        Self { all: BTreeSet::new(), now: BTreeSet::new(), reports: Vec::new() }
+        Self { all: BTreeSet::new(), now: BTreeSet::new(), errand: None }
     }
 }
 
@@ -87,6 +98,7 @@ pub(crate) async fn run<T: Task>(mut task: T, mailbox: Mailbox) {
     let Mailbox { mut demand, mut commands, reports } = mailbox;
     let mut agenda = Agenda::default();
     let mut asked = FuturesUnordered::new();
+    let mut errands: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut look: Option<BoxFuture<'static, BTreeSet<T::Key>>> = None;
@@ -120,17 +132,13 @@ pub(crate) async fn run<T: Task>(mut task: T, mailbox: Mailbox) {
                 if changed.is_err() {
                     return;
                 }
-                let Wanted { all, now: at_once, reports: known } =
-                    task.want(&demand.borrow_and_update());
+                let Wanted { all, now: at_once, errand } = task.want(&demand.borrow_and_update());
                 agenda.want(all, Instant::now());
                 agenda.hurry(&at_once, Instant::now());
-                if !known.is_empty() && reports.send(known).await.is_err() {
-                    return;
-                }
+                errands.extend(errand);
             }
             Some(command) = commands.recv() => match command {
                 command @ (Command::Poll | Command::Refresh(_)) => {
-                    task.hurry();
                     let now = Instant::now();
                     agenda.hurry_all(now);
                     // A round of nothing ends too.
@@ -140,16 +148,17 @@ pub(crate) async fn run<T: Task>(mut task: T, mailbox: Mailbox) {
                     }
                 }
                 Command::Inventory(answer) => {
-                    // Whoever asked may have gone.
-                    let _ = answer.send(Ok(Inventory::default()));
+                    let inventory = task.inventory();
+                    errands.push(inventory.map(|found| drop(answer.send(found))).boxed());
                 }
             },
+            Some(()) = errands.next() => {}
             Some(first) = asked.next() => {
                 let mut batch = Vec::new();
                 let mut reply = Some(first);
                 while let Some((key, number, answer)) = reply {
-                    if agenda.is_asked(&key, number) {
-                        let (reports, wait) = task.heard(&key, answer);
+                    if let Some(backoff) = agenda.asked(&key, number) {
+                        let (reports, wait) = task.heard(&key, answer, backoff);
                         batch.extend(reports);
                         agenda.done(&key, Instant::now() + wait.min(LONGEST));
                     }

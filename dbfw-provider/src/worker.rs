@@ -52,8 +52,7 @@ pub enum Report {
 pub enum Command {
     /// Begin a round now, whatever the schedule and the back-off say; the budget still holds.
     Poll,
-    /// The same, and reply once everything that is wanted was reported on. Only workers that
-    /// ask for one thing after the other reply; from others the sender is dropped.
+    /// The same, and reply once everything that is wanted was reported on.
     Refresh(oneshot::Sender<()>),
     /// Reply with what is known of the account's machines, for `dbfw suggest`.
     Inventory(oneshot::Sender<Result<Inventory, FetchError>>),

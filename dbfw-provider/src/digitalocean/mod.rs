@@ -2,17 +2,14 @@
 //! tags, Kubernetes clusters, apps and VPC networks.
 //!
 //! [`DigitalOcean`] is the worker. It begins a `round` when one is due; that asks through
-//! `fetch`, which decides between a list (`paging`) and single requests, and both ask through
-//! the `client`. `sources` and `firewall` read the answers; [`dbfw_wire::digitalocean`] has the
-//! JSON.
+//! `fetch`, which decides between a list (`paging`) and single requests. `sources` and
+//! `firewall` read the answers; [`dbfw_wire::digitalocean`] has the JSON.
 
-mod client;
 mod config;
 mod fetch;
 mod firewall;
 mod inventory;
 mod paging;
-mod resource;
 mod round;
 mod sources;
 #[cfg(test)]

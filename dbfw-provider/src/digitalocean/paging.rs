@@ -1,20 +1,18 @@
-//! Lists of several pages: whole, or an error.
+//! Kinds of things, and lists of them: whole, or an error.
 
-use std::{
-    collections::{HashMap, HashSet},
-    convert::identity,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use dbfw_core::answers::{Cause, FetchError};
-use futures_util::future::try_join_all;
-use tokio::task::spawn_blocking;
-use url::{Url, form_urlencoded};
-
-use super::{
-    client::{Missed, Session},
-    resource::{PageView, Resource},
+use dbfw_wire::digitalocean::{
+    App, AppPage, Cluster, ClusterPage, Droplet, DropletPage, Links, Meta, OneApp, OneCluster,
+    OneDroplet, OneVpc, Vpc, VpcPage,
 };
+use futures_util::future::try_join_all;
+use serde::de::DeserializeOwned;
+use tokio::task::spawn_blocking;
+use url::form_urlencoded;
+
+use crate::api::{Missed, Session};
 
 /// Things on a page, the most the API gives.
 pub(crate) const PER_PAGE: u64 = 200;
@@ -22,24 +20,120 @@ pub(crate) const PER_PAGE: u64 = 200;
 /// Pages of a list: 100,000 things.
 const MAX_PAGES: u64 = 500;
 
-/// Lists of more pages are put together on another thread.
-const SMALL: usize = 5;
-
 /// Name and value by which a list is narrowed down.
 pub(crate) type Filter<'a> = Option<(&'a str, &'a str)>;
 
-/// A whole list.
-#[derive(Debug)]
-pub(crate) struct Listing<R: Resource> {
-    pages: Vec<Arc<R::Page>>,
-    /// The request, for people: "GET /v2/droplets?tag_name=backend".
-    pub(crate) from: String,
-    index: HashMap<R::Id, Place>,
-    by_tag: HashMap<String, Vec<Place>>,
+/// A kind of thing, asked for by id or as a whole list.
+pub(crate) trait Resource: Debug + Sized + Send + Sync + 'static {
+    /// The answer for one.
+    type One: DeserializeOwned + 'static;
+    /// A page of a list.
+    type Page: DeserializeOwned + 'static;
+
+    /// Path of the list; of one, with its id behind.
+    const PATH: &'static str;
+    /// For people.
+    const NOUN: &'static str;
+    /// Bytes an answer may have: a page of 200 as large as is plausible, several times over
+    /// (a droplet takes 4 KiB, a cluster of 500 nodes 130 KiB).
+    const MAX_BYTES: u64;
+
+    /// The id of one, as requests name it.
+    fn id(&self) -> String;
+    fn one(one: Self::One) -> Self;
+    fn page(page: Self::Page) -> Page<Self>;
 }
 
-/// A page, and the place on it.
-type Place = (usize, usize);
+/// The shapes of a kind's answers.
+macro_rules! answers {
+    ($one:ident.$field:ident, $page:ident.$list:ident) => {
+        type One = $one;
+        type Page = $page;
+
+        fn one(one: $one) -> Self {
+            one.$field
+        }
+
+        fn page(page: $page) -> Page<Self> {
+            Page::new(page.$list, page.links, page.meta)
+        }
+    };
+}
+
+impl Resource for Droplet {
+    const PATH: &'static str = "/v2/droplets";
+    const NOUN: &'static str = "droplet";
+    const MAX_BYTES: u64 = 8 << 20;
+    answers!(OneDroplet.droplet, DropletPage.droplets);
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+impl Resource for Cluster {
+    const PATH: &'static str = "/v2/kubernetes/clusters";
+    const NOUN: &'static str = "Kubernetes cluster";
+    const MAX_BYTES: u64 = 32 << 20;
+    answers!(OneCluster.kubernetes_cluster, ClusterPage.kubernetes_clusters);
+
+    fn id(&self) -> String {
+        self.id.to_ascii_lowercase()
+    }
+}
+
+impl Resource for App {
+    const PATH: &'static str = "/v2/apps";
+    const NOUN: &'static str = "app";
+    const MAX_BYTES: u64 = 32 << 20;
+    answers!(OneApp.app, AppPage.apps);
+
+    fn id(&self) -> String {
+        self.id.to_ascii_lowercase()
+    }
+}
+
+impl Resource for Vpc {
+    const PATH: &'static str = "/v2/vpcs";
+    const NOUN: &'static str = "VPC network";
+    const MAX_BYTES: u64 = 8 << 20;
+    answers!(OneVpc.vpc, VpcPage.vpcs);
+
+    fn id(&self) -> String {
+        self.id.to_ascii_lowercase()
+    }
+}
+
+/// A page of a list.
+#[derive(Debug)]
+pub(crate) struct Page<R> {
+    /// `None`: the answer has no such field.
+    items: Option<Vec<Arc<R>>>,
+    /// The number of things on the whole list.
+    total: Option<u64>,
+    /// Whether it links to a page after it.
+    has_next: bool,
+}
+
+impl<R> Page<R> {
+    fn new(items: Option<Vec<R>>, links: Option<Links>, meta: Option<Meta>) -> Self {
+        let next = links.and_then(|links| links.pages?.next);
+        Self {
+            items: items.map(|items| items.into_iter().map(Arc::new).collect()),
+            total: meta.and_then(|meta| meta.total),
+            has_next: next.is_some_and(|next| !next.is_empty()),
+        }
+    }
+}
+
+/// A whole list.
+#[derive(Debug)]
+pub(crate) struct Listing<R> {
+    /// By their ids.
+    items: BTreeMap<String, Arc<R>>,
+    /// The request, for people: "GET /v2/droplets?tag_name=backend".
+    pub(crate) from: String,
+}
 
 /// The reason why there is no list.
 #[derive(Debug)]
@@ -60,69 +154,55 @@ impl From<Missed> for Flaw {
 
 impl<R: Resource> Listing<R> {
     /// The list of `pages`, in order; an error unless that is certainly everything.
-    fn new(pages: Vec<Arc<R::Page>>, from: &str) -> Result<Self, Flaw> {
-        let mut index = HashMap::new();
-        let mut by_tag: HashMap<String, Vec<Place>> = HashMap::new();
+    fn new(pages: &[Arc<Page<R>>], from: &str) -> Result<Self, Flaw> {
+        let mut items = BTreeMap::new();
         let mut total = None;
-        for (number, page) in pages.iter().enumerate() {
-            let view = R::page(page);
-            if let Some(said) = view.total()
+        for (number, page) in (1..).zip(pages) {
+            if let Some(said) = page.total
                 && *total.get_or_insert(said) != said
             {
                 let text = format!(
-                    "page {} counts {said}, a page before it {}: the list changed meanwhile",
-                    number + 1,
+                    "page {number} counts {said}, a page before it {}: the list changed meanwhile",
                     total.unwrap_or_default()
                 );
                 return Err(Flaw::Moved(error(from, &text)));
             }
             // A server may leave an empty list out, but then it says that it is empty.
-            if view.items.is_none() && view.total() != Some(0) {
-                return Err(wrong(from, &format!("page {} has no list", number + 1)));
+            if page.items.is_none() && page.total != Some(0) {
+                return Err(wrong(from, &format!("page {number} has no list")));
             }
-            for (at, item) in view.items.unwrap_or_default().iter().enumerate() {
-                let id = item.id();
-                if index.contains_key(&id) {
-                    return Err(wrong(from, &format!("lists {} {id} twice", R::NOUN)));
-                }
-                index.insert(id, (number, at));
-                for tag in item.tags() {
-                    by_tag.entry(tag.clone()).or_default().push((number, at));
+            for item in page.items.iter().flatten() {
+                if items.insert(item.id(), Arc::clone(item)).is_some() {
+                    return Err(wrong(from, &format!("lists {} {} twice", R::NOUN, item.id())));
                 }
             }
         }
-        let found = index.len() as u64;
+        let found = items.len() as u64;
         if let Some(total) = total.filter(|total| found < *total) {
             return Err(wrong(from, &format!("its pages have {found} of {total}")));
         }
-        if pages.last().is_some_and(|page| R::page(page).next().is_some()) {
+        if pages.last().is_some_and(|page| page.has_next) {
             let last = pages.len();
             return Err(wrong(from, &format!("page {last} is not the last, as the count says")));
         }
-        for places in by_tag.values_mut() {
-            places.dedup();
-        }
-        Ok(Self { pages, from: from.to_owned(), index, by_tag })
+        Ok(Self { items, from: from.to_owned() })
     }
 
     /// The one of this id.
-    pub(crate) fn get(&self, id: &R::Id) -> Option<&R> {
-        self.index.get(id).and_then(|place| self.at(*place))
+    pub(crate) fn get(&self, id: &str) -> Option<&Arc<R>> {
+        self.items.get(id)
     }
 
     /// All of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &R> {
-        self.pages.iter().flat_map(|page| R::page(page).items.unwrap_or_default())
+        self.items.values().map(|item| &**item)
     }
+}
 
+impl Listing<Droplet> {
     /// Those with a tag, by its exact name.
-    pub(crate) fn tagged(&self, tag: &str) -> impl Iterator<Item = &R> {
-        let places = self.by_tag.get(tag).map_or(&[][..], Vec::as_slice);
-        places.iter().filter_map(|place| self.at(*place))
-    }
-
-    fn at(&self, (page, at): Place) -> Option<&R> {
-        R::page(self.pages.get(page)?).items?.get(at)
+    pub(crate) fn tagged(&self, tag: &str) -> impl Iterator<Item = &Droplet> {
+        self.iter().filter(move |droplet| droplet.tags.iter().any(|name| name == tag))
     }
 }
 
@@ -137,7 +217,8 @@ impl Session<'_> {
             Some(list) => Ok(list),
             None => {
                 let from = format!("GET {}", path::<R>(filter, None));
-                Err(self.unusable(too_long(&from)))
+                let text = format!("has more than {MAX_PAGES} pages");
+                Err(self.unusable(error(&from, &text)))
             }
         }
     }
@@ -169,53 +250,25 @@ impl Session<'_> {
         most: u64,
     ) -> Result<Option<Listing<R>>, Flaw> {
         let first = self.page::<R>(filter, 1).await?;
-        let all = match count(&R::page(&first), from)? {
-            Some(count) if count > most => return Ok(None),
-            Some(count) => {
-                let others = (2..=count).map(|page| self.page::<R>(filter, page));
-                [vec![first], try_join_all(others).await?].concat()
-            }
-            None => self.follow_links::<R>(filter, from, first).await?,
-        };
-        if all.len() <= SMALL {
-            return Listing::new(all, from).map(Some);
+        let count = count(&first, from)?;
+        if count > most {
+            return Ok(None);
         }
+        let others = (2..=count).map(|page| self.page::<R>(filter, page));
+        let pages = [vec![first], try_join_all(others).await?].concat();
         let lost = wrong(from, "was not put together");
         let from = from.to_owned();
-        let list = spawn_blocking(move || Listing::new(all, &from)).await;
+        // A long one would hold up the agent's loop, whose thread this is.
+        let list = spawn_blocking(move || Listing::new(&pages, &from)).await;
         list.unwrap_or(Err(lost)).map(Some)
-    }
-
-    /// The pages of a list that does not say how long it is.
-    async fn follow_links<R: Resource>(
-        &self,
-        filter: Filter<'_>,
-        from: &str,
-        first: Arc<R::Page>,
-    ) -> Result<Vec<Arc<R::Page>>, Flaw> {
-        let own = self.url(&path::<R>(filter, Some(1))).map_err(Flaw::Wrong)?;
-        let mut seen = HashSet::new();
-        let mut pages = vec![first];
-        for number in 1..=MAX_PAGES {
-            let Some(page) = pages.last() else { break };
-            let view = R::page(page);
-            let Some(next) = view.next() else { break };
-            if !has_news(&mut seen, &view) {
-                let text = format!("page {number} has nothing new, and a page after it");
-                return Err(wrong(from, &text));
-            }
-            let next = next_page(next, &own, number, from)?;
-            pages.push(self.page::<R>(filter, next).await?);
-        }
-        Ok(pages)
     }
 
     async fn page<R: Resource>(
         &self,
         filter: Filter<'_>,
         page: u64,
-    ) -> Result<Arc<R::Page>, Missed> {
-        match self.get(&path::<R>(filter, Some(page)), R::MAX_BYTES, identity).await {
+    ) -> Result<Arc<Page<R>>, Missed> {
+        match self.get(&path::<R>(filter, Some(page)), R::MAX_BYTES, R::page).await {
             Err(Missed::Gone(message)) if page > 1 => {
                 // A page of a list that exists cannot be gone.
                 Err(Missed::Failed(FetchError::new(Cause::Invalid, message)))
@@ -239,43 +292,19 @@ pub(crate) fn path<R: Resource>(filter: Filter<'_>, page: Option<u64>) -> String
     }
 }
 
-/// The number of pages, if the first page tells.
-fn count<R: Resource>(first: &PageView<'_, R>, from: &str) -> Result<Option<u64>, Flaw> {
-    let Some(total) = first.total() else { return Ok(None) };
-    let found = first.items.map_or(0, <[R]>::len) as u64;
+/// The number of pages, by the first one.
+fn count<R>(first: &Page<R>, from: &str) -> Result<u64, Flaw> {
+    let Some(total) = first.total else {
+        return match first.has_next {
+            true => Err(wrong(from, "page 1 is not the last, and does not count all (meta.total)")),
+            false => Ok(1),
+        };
+    };
+    let found = first.items.as_ref().map_or(0, Vec::len) as u64;
     if found < total.min(PER_PAGE) {
         return Err(wrong(from, &format!("page 1 has {found} of {total}, fewer than asked for")));
     }
-    Ok(Some(total.div_ceil(PER_PAGE).max(1)))
-}
-
-/// Whether a page that has a page behind it brings anything; a list without a count would
-/// otherwise go on for as long as the server likes.
-fn has_news<R: Resource>(seen: &mut HashSet<R::Id>, view: &PageView<'_, R>) -> bool {
-    let before = seen.len();
-    seen.extend(view.items.unwrap_or_default().iter().map(R::id));
-    seen.len() > before
-}
-
-/// The number of the page behind `page`, from its link. Nothing else of the link is used: a
-/// server that sends dbfw elsewhere is not followed.
-fn next_page(link: &str, own: &Url, page: u64, from: &str) -> Result<u64, Flaw> {
-    let bad = |what: &str| wrong(from, &format!("links.pages.next of page {page} {what}"));
-    let next = own.join(link).map_err(|_| bad("is not a URL"))?;
-    if next.origin() != own.origin() || next.path() != own.path() {
-        return Err(bad("leads to another place than the list's own"));
-    }
-    let number = next.query_pairs().find(|(name, _)| name == "page").map(|(_, value)| value);
-    match number.and_then(|value| value.parse().ok()) {
-        Some(number) if number != page + 1 => Err(bad("is not the page after it")),
-        Some(number) if number > MAX_PAGES => Err(Flaw::Wrong(too_long(from))),
-        Some(number) => Ok(number),
-        None => Err(bad("names no page")),
-    }
-}
-
-fn too_long(from: &str) -> FetchError {
-    error(from, &format!("has more than {MAX_PAGES} pages"))
+    Ok(total.div_ceil(PER_PAGE).max(1))
 }
 
 fn wrong(from: &str, what: &str) -> Flaw {

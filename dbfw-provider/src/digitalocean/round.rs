@@ -14,12 +14,14 @@ use futures_util::{
 use tokio::task::spawn_blocking;
 
 use super::{
-    client::{Client, Course, Missed, Session},
     fetch::{Droplets, Facts},
     firewall,
     sources::{app, droplet, k8s, tag, vpc},
 };
-use crate::worker::{Demand, Report, ReportSender};
+use crate::{
+    api::{Client, Course, Missed, Session},
+    worker::{Demand, Report, ReportSender},
+};
 
 /// Bytes the rules of a cluster may have: at most a few hundred are legal.
 const MAX_RULES: u64 = 8 << 20;
@@ -30,6 +32,7 @@ pub(crate) async fn run(
     client: &Client,
     demand: &Demand,
     round: usize,
+    options: k8s::Options,
     reports: &ReportSender,
 ) -> Course {
     if *demand == Demand::default() {
@@ -42,7 +45,7 @@ pub(crate) async fn run(
             return Course { broken: Some(error), ..Course::default() };
         }
     };
-    let this = Round { session: &session, demand, reports };
+    let this = Round { session: &session, demand, options, reports };
     let mut kinds: [BoxFuture<'_, ()>; 4] = [
         this.lists().boxed(),
         this.apps().boxed(),
@@ -58,6 +61,7 @@ pub(crate) async fn run(
 struct Round<'a> {
     session: &'a Session<'a>,
     demand: &'a Demand,
+    options: k8s::Options,
     reports: &'a ReportSender,
 }
 
@@ -76,11 +80,8 @@ impl Round<'_> {
         let list = ListId::DigitalOcean(cluster.clone());
         let named = list.clone();
         let read = move |rules: Firewall| firewall::outcome(&named, &rules);
-        let outcome = match self.session.get(&firewall_path(cluster), MAX_RULES, read).await {
-            Ok(outcome) => ListOutcome::clone(&outcome),
-            Err(Missed::Gone(message)) => ListOutcome::Gone(message),
-            Err(Missed::Failed(error)) => ListOutcome::Failed(error),
-        };
+        let answer = self.session.get(&firewall_path(cluster), MAX_RULES, read).await;
+        let outcome = answer.map_or_else(ListOutcome::from, |outcome| (*outcome).clone());
         self.send(vec![Report::List { list, outcome }]).await;
     }
 
@@ -99,7 +100,7 @@ impl Round<'_> {
         }
         let all = match vpcs {
             Facts::List(list) => list,
-            Facts::Each(_) => self.session.list(None).await,
+            Facts::Each(_) => self.session.list(None).await.map_err(Missed::into_error),
         };
         let all = all.as_ref().ok();
         self.report(SourceType::IpAddr, |key| vpc::address_outcome(key, all)).await;
@@ -108,19 +109,18 @@ impl Round<'_> {
     /// Droplets, tags and Kubernetes clusters.
     async fn machines(&self) {
         let clusters: Facts<Cluster> = self.session.fetch(&self.ids(SourceType::K8s)).await;
-        let mut ids: BTreeSet<u64> =
-            self.keys(SourceType::Droplet).filter_map(SourceKey::droplet).collect();
+        let mut ids = self.ids(SourceType::Droplet);
         for key in self.keys(SourceType::K8s) {
-            let nodes = clusters.find(&id(key)).found.ok().map(k8s::droplets);
-            ids.extend(nodes.and_then(Result::ok).into_iter().flatten());
+            let cluster = clusters.find(&id(key)).found.ok();
+            let nodes = cluster.and_then(|cluster| k8s::droplets(&cluster).ok());
+            ids.extend(nodes.into_iter().flatten().map(|id| id.to_string()));
         }
         let tags = self.keys(SourceType::Tag).map(|key| key.value().to_owned()).collect();
         let droplets = self.session.droplets(&ids, &tags).await;
         let kinds = [SourceType::Droplet, SourceType::Tag, SourceType::K8s];
         let keys: Vec<SourceKey> =
             kinds.into_iter().flat_map(|kind| self.keys(kind)).cloned().collect();
-        let config = &self.session.client().config;
-        let options = k8s::Options { kinds: config.addresses, pod_subnets: config.pod_subnets };
+        let options = self.options;
         // There may be tens of thousands of droplets: not on the thread of the agent's loop.
         let reports = spawn_blocking(move || {
             let report = |key| {
@@ -158,13 +158,12 @@ fn of_machines(
     options: k8s::Options,
 ) -> Outcome {
     match key.kind() {
-        SourceType::K8s => k8s::outcome(clusters.find(&id(key)), |id| droplets.find(id), options),
-        SourceType::Tag => tag::outcome(key.value(), droplets.tagged(key.value()), options.kinds),
-        _ => {
-            // Every `droplet` has one, and there is no droplet 0.
-            let id = key.droplet().unwrap_or(0);
-            droplet::outcome(id, droplets.find(id), options.kinds)
+        SourceType::K8s => {
+            let find = |id: u64| droplets.find(&id.to_string());
+            k8s::outcome(clusters.find(&id(key)), find, options)
         }
+        SourceType::Tag => tag::outcome(key.value(), droplets.tagged(key.value()), options.kinds),
+        _ => droplet::outcome(key.value(), droplets.find(key.value()), options.kinds),
     }
 }
 

@@ -16,7 +16,8 @@ use std::sync::Arc;
 use dbfw_core::answers::{Answer, Cause, FetchError, Outcome, Part};
 use serde::de::DeserializeOwned;
 
-use super::{AddressKinds, client::Missed, fetch::Sighting};
+use super::{AddressKinds, fetch::Sighting};
+use crate::api::Missed;
 
 /// The text of a payload that DigitalOcean publishes.
 macro_rules! fixture {
@@ -32,11 +33,11 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> T {
     serde_json::from_str(text).unwrap()
 }
 
-pub(crate) fn seen<R>(item: &R) -> Sighting<'_, R> {
-    Sighting { found: Ok(item), from: "GET /it".to_owned(), is_listed: true }
+pub(crate) fn seen<R: Clone>(item: &R) -> Sighting<R> {
+    Sighting { found: Ok(Arc::new(item.clone())), from: "GET /it".to_owned(), is_listed: true }
 }
 
-pub(crate) fn missed<'a, R>(missed: Missed) -> Sighting<'a, R> {
+pub(crate) fn missed<R>(missed: Missed) -> Sighting<R> {
     Sighting { found: Err(missed), from: "GET /it".to_owned(), is_listed: true }
 }
 

@@ -1,180 +1,150 @@
-//! The worker: rounds at their time, and what is asked for between them.
+//! The worker: rounds over everything, and requests for what is new between them.
 
 use std::{
-    pin::Pin,
+    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use dbfw_core::answers::{Cause, FetchError};
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
-
-use super::{
-    DigitalOceanConfig,
-    client::{Client, Course},
-    inventory, round,
+use dbfw_wire::digitalocean::ErrorBody;
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, ready},
 };
+use tokio::time::Instant;
+
+use super::{DigitalOceanConfig, inventory, round, sources::k8s::Options};
 use crate::{
+    api::{Client, Course, Provider},
     backoff::Backoff,
     budget::Budget,
-    poller::jittered,
+    inventory::Inventory,
+    poller::{self, Task, Wanted, jittered},
     stats::Stats,
-    worker::{Command, Demand, Mailbox, Report},
+    worker::{Demand, Mailbox, Report, ReportSender},
 };
 
-/// Time between two looks at the token's file.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// Later than any round takes.
-const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+const PROVIDER: Provider = Provider {
+    name: "DigitalOcean",
+    accept: "application/json",
+    is_own_error: |body| serde_json::from_slice::<ErrorBody>(body).is_ok(),
+};
 
 /// Asks DigitalOcean for what is wanted.
 #[derive(Debug)]
 pub struct DigitalOcean {
-    client: Client,
-}
-
-/// Something that runs beside the loop.
-enum Done {
-    /// A round over everything.
-    Round(Course, Duration),
-    /// Anything else.
-    Errand,
-}
-
-type Job<'a> = Pin<Box<dyn Future<Output = Done> + Send + 'a>>;
-
-/// The times of rounds.
-#[derive(Debug)]
-struct Schedule {
+    client: Arc<Client>,
     poll: Duration,
-    backoff: Backoff,
-    begun: Instant,
-    due: Instant,
+    options: Options,
 }
 
 impl DigitalOcean {
     /// The worker of an account. The budget is shared with whoever else spends from it.
     pub fn new(config: DigitalOceanConfig, budget: Arc<Mutex<Budget>>, stats: Arc<Stats>) -> Self {
-        Self { client: Client::new(config, budget, stats) }
+        let DigitalOceanConfig { api_url, token, http, poll, .. } = config;
+        let options = Options { kinds: config.addresses, pod_subnets: config.pod_subnets };
+        let client = Client::new(PROVIDER, api_url, token, http, Some(budget), stats);
+        Self { client: Arc::new(client), poll, options }
     }
 
     /// Runs until nobody sends demands any more.
     pub async fn run(self, mailbox: Mailbox) {
-        let Mailbox { mut demand, mut commands, reports } = mailbox;
-        let (client, reports) = (&self.client, &reports);
-        let mut schedule = Schedule::new(client.config.poll, Instant::now());
-        let mut jobs: FuturesUnordered<Job<'_>> = FuturesUnordered::new();
-        let mut rounds = 0_usize;
-        let mut running = false;
-        let mut commanding = true;
-        let mut look = interval_at(Instant::now() + LOOK, LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut asked = demand.borrow_and_update().clone();
-        loop {
-            if !running && schedule.is_due(Instant::now()) {
-                running = true;
-                rounds += 1;
-                asked = demand.borrow().clone();
-                let wanted = asked.clone();
-                schedule.began(Instant::now());
-                jobs.push(Box::pin(async move {
-                    let begun = Instant::now();
-                    let course = round::run(client, &wanted, rounds, reports).await;
-                    Done::Round(course, begun.elapsed())
-                }));
-            }
-            tokio::select! {
-                changed = demand.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    let now = demand.borrow_and_update().clone();
-                    let new = added(&asked, &now);
-                    asked = now;
-                    if new != Demand::default() {
-                        jobs.push(Box::pin(async move {
-                            round::run(client, &new, rounds, reports).await;
-                            Done::Errand
-                        }));
-                    }
-                }
-                command = commands.recv(), if commanding => match command {
-                    Some(Command::Poll | Command::Refresh(_)) => schedule.at_once(Instant::now()),
-                    Some(Command::Inventory(answer)) => jobs.push(Box::pin(async move {
-                        // Who asked may have stopped waiting.
-                        let _ = answer.send(inventory::take(client).await);
-                        Done::Errand
-                    })),
-                    None => commanding = false,
-                },
-                Some(done) = jobs.next(), if !jobs.is_empty() => {
-                    if let Done::Round(course, took) = done {
-                        running = false;
-                        client.forget_old();
-                        let interval = client.interval(course.requests);
-                        schedule.ended(&course, interval, Instant::now());
-                        if reports.send(vec![Report::Round { took }]).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-                _ = look.tick() => {
-                    if client.token_changed() {
-                        schedule.at_once(Instant::now());
-                    }
-                }
-                () = sleep_until(schedule.due), if !running => {}
-            }
-        }
+        let reports = mailbox.reports.clone();
+        let rounds = Rounds { worker: self, reports, demand: Demand::default(), begun: 0 };
+        poller::run(rounds, mailbox).await;
     }
 }
 
-impl Schedule {
-    /// The first round is due `now`.
-    fn new(poll: Duration, now: Instant) -> Self {
-        Self { poll, backoff: Backoff::default(), begun: now, due: now }
+/// Rounds over everything that is wanted.
+struct Rounds {
+    worker: DigitalOcean,
+    reports: ReportSender,
+    demand: Demand,
+    /// Rounds so far.
+    begun: usize,
+}
+
+impl Rounds {
+    /// Asks for all of `demand`, and reports as answers come.
+    fn ask_for(&self, demand: Demand) -> BoxFuture<'static, (Course, Duration)> {
+        let client = Arc::clone(&self.worker.client);
+        let (reports, begun, options) = (self.reports.clone(), self.begun, self.worker.options);
+        async move {
+            let now = Instant::now();
+            let course = round::run(&client, &demand, begun, options, &reports).await;
+            (course, now.elapsed())
+        }
+        .boxed()
+    }
+}
+
+impl Task for Rounds {
+    /// There is one thing to ask for: everything.
+    type Key = ();
+    type Reply = (Course, Duration);
+
+    fn want(&mut self, demand: &Demand) -> Wanted<()> {
+        let new = added(&self.demand, demand);
+        self.demand = demand.clone();
+        // The first round asks for all of it.
+        let is_asked = self.begun == 0 || new == Demand::default();
+        let errand = (!is_asked).then(|| self.ask_for(new).map(drop).boxed());
+        Wanted { all: [()].into(), errand, ..Wanted::default() }
     }
 
-    fn is_due(&self, now: Instant) -> bool {
-        now >= self.due
+    fn ask(&mut self, (): &()) -> BoxFuture<'static, (Course, Duration)> {
+        self.begun += 1;
+        self.ask_for(self.demand.clone())
     }
 
-    /// A round begins. The one after it is due once this one has ended, unless somebody asks
-    /// for it meanwhile.
-    fn began(&mut self, now: Instant) {
-        self.begun = now;
-        self.due = now + FAR;
+    /// The reports are sent already.
+    fn heard(
+        &mut self,
+        (): &(),
+        (course, took): (Course, Duration),
+        backoff: &mut Backoff,
+    ) -> (Vec<Report>, Duration) {
+        let poll = self.worker.poll;
+        let interval = self.worker.client.interval(poll, course.requests);
+        (Vec::new(), wait(&course, took, poll, interval, backoff))
     }
 
-    /// Somebody wants a round now, whatever failed before.
-    fn at_once(&mut self, now: Instant) {
-        self.backoff.succeeded();
-        self.due = now;
+    fn look(&mut self) -> Option<BoxFuture<'static, BTreeSet<()>>> {
+        let due = self.worker.client.token_changed().then_some(());
+        Some(ready(due.into_iter().collect()).boxed())
     }
 
-    /// A round ended; the next one begins `interval` after it began, sooner or later by a
-    /// tenth, or later if all of it failed or the server wants to be left alone.
-    fn ended(&mut self, course: &Course, interval: Duration, now: Instant) {
-        let is_refusal = |error: &&FetchError| {
-            matches!(error.cause, Cause::Unauthorized | Cause::RateLimited)
-                || error.retry_after.is_some()
-        };
-        let failed = match course.answered {
-            true => course.broken.as_ref().filter(is_refusal),
-            false => course.broken.as_ref().or(course.failure.as_ref()),
-        };
-        let next = match failed {
-            Some(error) => {
-                now + self.backoff.failed(self.poll, error.cause, error.retry_after).max(interval)
-            }
-            None => {
-                self.backoff.succeeded();
-                self.begun + jittered(interval)
-            }
-        };
-        self.due = self.due.min(next);
+    fn inventory(&self) -> BoxFuture<'static, Result<Inventory, FetchError>> {
+        let (client, options) = (Arc::clone(&self.worker.client), self.worker.options);
+        async move { inventory::take(&client, options).await }.boxed()
+    }
+}
+
+/// The time from the end of a round to the next one. That begins `interval` after this one
+/// began, sooner or later by a tenth, or later if all of it failed or the server wants to be
+/// left alone.
+fn wait(
+    course: &Course,
+    took: Duration,
+    poll: Duration,
+    interval: Duration,
+    backoff: &mut Backoff,
+) -> Duration {
+    let is_refusal = |error: &&FetchError| {
+        matches!(error.cause, Cause::Unauthorized | Cause::RateLimited)
+            || error.retry_after.is_some()
+    };
+    let failed = match course.answered {
+        true => course.broken.as_ref().filter(is_refusal),
+        false => course.broken.as_ref().or(course.failure.as_ref()),
+    };
+    match failed {
+        Some(error) => backoff.failed(poll, error.cause, error.retry_after).max(interval),
+        None => {
+            backoff.succeeded();
+            jittered(interval).saturating_sub(took)
+        }
     }
 }
 
@@ -197,68 +167,48 @@ mod tests {
         Course { failure: Some(error), ..Course::default() }
     }
 
-    fn wait(schedule: &mut Schedule, course: &Course, interval: Duration) -> Duration {
-        let now = Instant::now();
-        schedule.began(now);
-        assert!(!schedule.is_due(now + Duration::from_secs(86_400)));
-        schedule.ended(course, interval, now);
-        schedule.due - now
+    fn after(course: &Course, interval: Duration, backoff: &mut Backoff) -> Duration {
+        wait(course, Duration::ZERO, POLL, interval, backoff)
     }
 
     #[test]
     fn rounds_keep_their_distance() {
-        let mut schedule = Schedule::new(POLL, Instant::now());
-        assert!(schedule.is_due(Instant::now()));
         let good = Course { answered: true, ..failed(Cause::Server, None) };
+        let took = Duration::from_secs(2);
         for interval in [POLL, POLL * 3] {
             for _ in 0..50 {
-                let wait = wait(&mut schedule, &good, interval);
+                let wait = wait(&good, took, POLL, interval, &mut Backoff::default()) + took;
                 assert!(wait >= interval.mul_f64(0.9) && wait <= interval.mul_f64(1.1), "{wait:?}");
             }
         }
+        let late = wait(&good, POLL * 2, POLL, POLL, &mut Backoff::default());
+        assert_eq!(late, Duration::ZERO);
     }
 
     #[test]
     fn failures_put_rounds_off() {
-        let mut schedule = Schedule::new(POLL, Instant::now());
-        assert_eq!(wait(&mut schedule, &failed(Cause::Server, None), POLL), POLL);
-        assert!(wait(&mut schedule, &failed(Cause::Server, None), POLL) >= POLL.mul_f64(1.6));
+        let backoff = &mut Backoff::default();
+        assert_eq!(after(&failed(Cause::Server, None), POLL, backoff), POLL);
+        assert!(after(&failed(Cause::Server, None), POLL, backoff) >= POLL.mul_f64(1.6));
         // The budget's interval holds all the same.
-        assert_eq!(wait(&mut schedule, &failed(Cause::Server, None), POLL * 50), POLL * 50);
-        let mut schedule = Schedule::new(POLL, Instant::now());
-        assert!(wait(&mut schedule, &failed(Cause::Unauthorized, None), POLL) >= POLL * 3);
+        assert_eq!(after(&failed(Cause::Server, None), POLL * 50, backoff), POLL * 50);
+        let backoff = &mut Backoff::default();
+        assert!(after(&failed(Cause::Unauthorized, None), POLL, backoff) >= POLL * 3);
         let asked = Some(Duration::from_secs(100));
-        assert!(wait(&mut schedule, &failed(Cause::RateLimited, asked), POLL) >= POLL * 10);
+        assert!(after(&failed(Cause::RateLimited, asked), POLL, backoff) >= POLL * 10);
         // A refusal counts even if something was answered before it.
         let broken = Course {
             answered: true,
             broken: failed(Cause::RateLimited, asked).failure,
             ..Course::default()
         };
-        assert!(wait(&mut schedule, &broken, POLL) >= POLL * 10);
+        assert!(after(&broken, POLL, backoff) >= POLL * 10);
         // A few slow resources do not put off the others.
         let broken = Course {
             answered: true,
             broken: failed(Cause::Timeout, None).failure,
             ..Course::default()
         };
-        assert!(wait(&mut schedule, &broken, POLL) <= POLL.mul_f64(1.1));
-    }
-
-    #[test]
-    fn a_wish_goes_before_the_schedule() {
-        let now = Instant::now();
-        let mut schedule = Schedule::new(POLL, now);
-        for _ in 0..5 {
-            wait(&mut schedule, &failed(Cause::Unauthorized, None), POLL);
-        }
-        schedule.at_once(now);
-        assert!(schedule.is_due(now));
-        // During a round, for right after it.
-        schedule.began(now);
-        schedule.at_once(now);
-        schedule.ended(&failed(Cause::Unauthorized, None), POLL, now);
-        assert!(schedule.is_due(now));
-        assert!(wait(&mut schedule, &failed(Cause::Unauthorized, None), POLL) <= POLL * 8);
+        assert!(after(&broken, POLL, backoff) <= POLL.mul_f64(1.1));
     }
 }

@@ -76,7 +76,6 @@ struct Document {
     known: Option<Known>,
     /// Of a file, when it was read last; `None`: there was none.
     stamp: Option<Stamp>,
-    backoff: Backoff,
 }
 
 #[derive(Debug)]
@@ -134,7 +133,6 @@ impl Task for Feeds {
         for (location, document) in &mut documents {
             if let Some(old) = self.documents.remove(location) {
                 (document.known, document.stamp) = (old.known, old.stamp);
-                document.backoff = old.backoff;
             }
             wanted.all.insert(location.clone());
         }
@@ -167,11 +165,16 @@ impl Task for Feeds {
         .boxed()
     }
 
-    fn heard(&mut self, location: &Location, reply: Reply) -> (Vec<Report>, Duration) {
+    fn heard(
+        &mut self,
+        location: &Location,
+        reply: Reply,
+        backoff: &mut Backoff,
+    ) -> (Vec<Report>, Duration) {
         let Some(document) = self.documents.get_mut(location) else {
             return (Vec::new(), self.config.poll);
         };
-        let Document { feeds, known, stamp, backoff } = document;
+        let Document { feeds, known, stamp } = document;
         *stamp = reply.stamp;
         let mut reports = Vec::new();
         let mut report = |key: &SourceKey, outcome| {
@@ -208,12 +211,6 @@ impl Task for Feeds {
         }
         backoff.succeeded();
         (reports, jittered(self.config.poll))
-    }
-
-    fn hurry(&mut self) {
-        for document in self.documents.values_mut() {
-            document.backoff.succeeded();
-        }
     }
 
     fn look(&mut self) -> Option<BoxFuture<'static, BTreeSet<Location>>> {

@@ -23,6 +23,7 @@ use tokio::task::spawn_blocking;
 use self::watch::Watch;
 pub use self::watch::directories_to;
 use crate::{
+    backoff::Backoff,
     fs::{OpenError, Stamp, read_file},
     list,
     poller::{self, Task, Wanted},
@@ -116,7 +117,12 @@ impl Task for Files {
         read.map(Result::ok).boxed()
     }
 
-    fn heard(&mut self, path: &PathBuf, reading: Option<Reading>) -> (Vec<Report>, Duration) {
+    fn heard(
+        &mut self,
+        path: &PathBuf,
+        reading: Option<Reading>,
+        _: &mut Backoff,
+    ) -> (Vec<Report>, Duration) {
         let file = self.files.entry(path.clone()).or_default();
         if let Some(Reading { stamp, list }) = reading {
             file.stamp = Some(stamp);
@@ -130,8 +136,6 @@ impl Task for Files {
         let report = |outcome: &ListOutcome| Report::List { list, outcome: outcome.clone() };
         (file.outcome.as_ref().map(report).into_iter().collect(), UNCHANGED)
     }
-
-    fn hurry(&mut self) {}
 
     fn look(&mut self) -> Option<BoxFuture<'static, BTreeSet<PathBuf>>> {
         let files: Vec<(PathBuf, Option<Stamp>)> =

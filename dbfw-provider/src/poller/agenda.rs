@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
+use crate::backoff::Backoff;
+
 /// Keys, each with the time it is due.
 #[derive(Debug)]
 pub(super) struct Agenda<K> {
@@ -19,6 +21,7 @@ struct Entry {
     asking: Option<u64>,
     /// That request may have begun before what makes the key due happened.
     again: bool,
+    backoff: Backoff,
 }
 
 impl<K> Default for Agenda<K> {
@@ -32,11 +35,16 @@ impl<K: Ord + Clone> Agenda<K> {
     pub(super) fn want(&mut self, keys: BTreeSet<K>, now: Instant) {
         self.entries.retain(|key, _| keys.contains(key));
         for key in keys {
-            self.entries.entry(key).or_insert(Entry { due: now, asking: None, again: false });
+            self.entries.entry(key).or_insert_with(|| Entry {
+                due: now,
+                asking: None,
+                again: false,
+                backoff: Backoff::default(),
+            });
         }
     }
 
-    /// These are due now, and what is being asked for is asked for once more.
+    /// These are due now, whatever failed, and what is being asked for is asked for once more.
     pub(super) fn hurry(&mut self, keys: &BTreeSet<K>, now: Instant) {
         for key in keys {
             if let Some(entry) = self.entries.get_mut(key) {
@@ -74,9 +82,10 @@ impl<K: Ord + Clone> Agenda<K> {
         taken
     }
 
-    /// Whether the answer to this request is still waited for.
-    pub(super) fn is_asked(&self, key: &K, number: u64) -> bool {
-        self.entries.get(key).is_some_and(|entry| entry.asking == Some(number))
+    /// The key's failures so far; `None`: the answer to this request is not waited for any more.
+    pub(super) fn asked(&mut self, key: &K, number: u64) -> Option<&mut Backoff> {
+        let entry = self.entries.get_mut(key).filter(|entry| entry.asking == Some(number))?;
+        Some(&mut entry.backoff)
     }
 
     /// A key was answered and is due again at `due`.
@@ -97,6 +106,7 @@ impl<K: Ord + Clone> Agenda<K> {
 
 impl Entry {
     fn hurry(&mut self, now: Instant) {
+        self.backoff.succeeded();
         self.due = self.due.min(now);
         self.again |= self.asking.is_some();
     }
@@ -105,6 +115,8 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use dbfw_core::answers::Cause;
 
     use super::*;
 
@@ -169,16 +181,32 @@ mod tests {
     }
 
     #[test]
+    fn failures_are_forgotten_by_what_is_hurried() {
+        let now = Instant::now();
+        let mut agenda = Agenda::default();
+        agenda.want(set(&["a"]), now);
+        let (_, number) = agenda.take(now, 16)[0];
+        let fail = |agenda: &mut Agenda<_>| {
+            let backoff = agenda.asked(&"a", number).unwrap();
+            backoff.failed(LATER, Cause::Server, None)
+        };
+        assert_eq!(fail(&mut agenda), LATER);
+        assert!(fail(&mut agenda) > LATER);
+        agenda.hurry_all(now);
+        assert_eq!(fail(&mut agenda), LATER);
+    }
+
+    #[test]
     fn an_answer_to_what_was_dropped_meanwhile_is_not_waited_for() {
         let now = Instant::now();
         let mut agenda = Agenda::default();
         agenda.want(set(&["a"]), now);
         let (_, first) = agenda.take(now, 16)[0];
-        assert!(agenda.is_asked(&"a", first));
+        assert!(agenda.asked(&"a", first).is_some());
         agenda.want(set(&[]), now);
-        assert!(!agenda.is_asked(&"a", first));
+        assert!(agenda.asked(&"a", first).is_none());
         agenda.want(set(&["a"]), now);
         let (_, second) = agenda.take(now, 16)[0];
-        assert!(!agenda.is_asked(&"a", first) && agenda.is_asked(&"a", second));
+        assert!(agenda.asked(&"a", first).is_none() && agenda.asked(&"a", second).is_some());
     }
 }

@@ -13,9 +13,9 @@ use crate::{digitalocean::fetch::Sighting, http::clean};
 
 /// The outcome of an `app:` source. An app without addresses of its own shares DigitalOcean's: it
 /// cannot be told from others' apps, and is never guessed.
-pub(crate) fn outcome(sighting: Sighting<'_, App>) -> Outcome {
+pub(crate) fn outcome(sighting: Sighting<App>) -> Outcome {
     match sighting.found {
-        Ok(app) => Answer { parts: parts(app), from: sighting.from, ..Answer::default() }.into(),
+        Ok(app) => Answer { parts: parts(&app), from: sighting.from, ..Answer::default() }.into(),
         Err(missed) => missed.into(),
     }
 }

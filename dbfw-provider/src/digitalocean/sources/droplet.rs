@@ -1,6 +1,6 @@
 //! `droplet:`: a droplet's addresses.
 
-use std::net::IpAddr;
+use std::{fmt::Display, net::IpAddr};
 
 use dbfw_core::{
     answers::{Answer, Cause, FetchError, Outcome, Part},
@@ -17,10 +17,10 @@ use crate::{
 const MAX_SHOWN: usize = 80;
 
 /// The outcome of a `droplet:` source.
-pub(crate) fn outcome(id: u64, sighting: Sighting<'_, Droplet>, kinds: AddressKinds) -> Outcome {
+pub(crate) fn outcome(id: &str, sighting: Sighting<Droplet>, kinds: AddressKinds) -> Outcome {
     match sighting.found {
         Ok(droplet) => Answer {
-            parts: [(part_name(id), part(droplet, kinds))].into(),
+            parts: [(part_name(id), part(&droplet, kinds))].into(),
             from: sighting.from,
             ..Answer::default()
         }
@@ -30,7 +30,7 @@ pub(crate) fn outcome(id: u64, sighting: Sighting<'_, Droplet>, kinds: AddressKi
 }
 
 /// The name of a part that is a droplet: the same whatever the droplet's name.
-pub(crate) fn part_name(id: u64) -> String {
+pub(crate) fn part_name(id: impl Display) -> String {
     format!("droplet {id}")
 }
 

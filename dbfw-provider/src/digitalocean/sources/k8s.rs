@@ -10,7 +10,8 @@ use dbfw_wire::digitalocean::{Cluster, Droplet, Node};
 
 use super::droplet::{invalid, network, part};
 use crate::{
-    digitalocean::{AddressKinds, client::Missed, fetch::Sighting},
+    api::Missed,
+    digitalocean::{AddressKinds, fetch::Sighting},
     http::clean,
 };
 
@@ -24,9 +25,9 @@ pub(crate) struct Options {
 }
 
 /// The outcome of a `k8s:` source. `find` looks up its nodes' droplets.
-pub(crate) fn outcome<'a>(
-    sighting: Sighting<'_, Cluster>,
-    find: impl Fn(u64) -> Sighting<'a, Droplet>,
+pub(crate) fn outcome(
+    sighting: Sighting<Cluster>,
+    find: impl Fn(u64) -> Sighting<Droplet>,
     options: Options,
 ) -> Outcome {
     let cluster = match sighting.found {
@@ -34,7 +35,7 @@ pub(crate) fn outcome<'a>(
         Err(missed) => return missed.into(),
     };
     let mut from = vec![sighting.from];
-    match parts(cluster, find, options, &mut from) {
+    match parts(&cluster, find, options, &mut from) {
         Ok(parts) => Answer { parts, from: from.join(", "), ..Answer::default() }.into(),
         Err(error) => Outcome::Failed(error),
     }
@@ -51,9 +52,9 @@ pub(crate) fn droplets(cluster: &Cluster) -> Result<Vec<u64>, FetchError> {
         .collect()
 }
 
-fn parts<'a>(
+fn parts(
     cluster: &Cluster,
-    find: impl Fn(u64) -> Sighting<'a, Droplet>,
+    find: impl Fn(u64) -> Sighting<Droplet>,
     options: Options,
     from: &mut Vec<String>,
 ) -> Result<BTreeMap<String, Part>, FetchError> {
@@ -67,7 +68,7 @@ fn parts<'a>(
         };
         let sighting = find(id);
         let part = match sighting.found {
-            Ok(droplet) => part(droplet, options.kinds),
+            Ok(droplet) => part(&droplet, options.kinds),
             Err(Missed::Gone(message)) => Part::Empty(message),
             Err(Missed::Failed(error)) => Part::Failed(error),
         };

@@ -4,7 +4,10 @@ use dbfw_core::answers::{Answer, Outcome, Unanswered};
 use dbfw_wire::digitalocean::Droplet;
 
 use super::droplet::{invalid, part, part_name};
-use crate::digitalocean::{AddressKinds, client::Missed, fetch::Tagged};
+use crate::{
+    api::Missed,
+    digitalocean::{AddressKinds, fetch::Tagged},
+};
 
 /// Prefix of the names of parts that only the list of GPU droplets has: when it cannot be
 /// read, it is known which parts that is about.

@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// The outcome of a `vpc:` source.
-pub(crate) fn outcome(sighting: Sighting<'_, Vpc>) -> Outcome {
+pub(crate) fn outcome(sighting: Sighting<Vpc>) -> Outcome {
     match sighting.found {
         Ok(vpc) => {
-            let part = match range(vpc) {
+            let part = match range(&vpc) {
                 Ok(prefix) => Part::prefixes(vec![prefix]),
                 Err(error) => Part::Failed(error),
             };

@@ -67,6 +67,8 @@ async fn a_thousand_rules_cost_few_requests() {
     );
     let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
     let mut site = Site::start(fleet, demand(&sources)).await;
+    site.bench.round().await;
+    site.server.take();
     for _ in 0..2 {
         let heard = site.bench.polled().await;
         assert_eq!(heard.sources.len(), 1000);

@@ -11,7 +11,7 @@ use tokio::{
 };
 use url::Url;
 
-use crate::digitalocean::client::lock;
+use crate::api::lock;
 
 /// A request that came.
 #[derive(Clone, Debug, Default)]

@@ -169,6 +169,8 @@ async fn many_tags_cost_pages_of_droplets() {
     let sources: Vec<String> = tags.iter().map(|tag| format!("tag:{tag}")).collect();
     let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
     let mut site = Site::start(fleet, demand(&sources)).await;
+    site.bench.round().await;
+    site.server.take();
     for round in 0..2 {
         let heard = site.bench.polled().await;
         assert_eq!(heard.sources.len(), 100);

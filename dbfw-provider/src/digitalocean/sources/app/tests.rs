@@ -1,9 +1,9 @@
 use dbfw_wire::digitalocean::{AppPage, OneApp};
 
 use super::*;
-use crate::digitalocean::{
-    client::Missed,
-    tests::{answer, fixture, lines, missed, read, seen},
+use crate::{
+    api::Missed,
+    digitalocean::tests::{answer, fixture, lines, missed, read, seen},
 };
 
 fn app(text: &str) -> App {

@@ -1,7 +1,7 @@
 use super::*;
-use crate::digitalocean::{
-    client::Missed,
-    tests::{ALL, answer, failure, fixture, lines, missed, read, seen, shown},
+use crate::{
+    api::Missed,
+    digitalocean::tests::{ALL, answer, failure, fixture, lines, missed, read, seen, shown},
 };
 use dbfw_wire::digitalocean::OneDroplet;
 
@@ -16,7 +16,7 @@ fn droplet(networks: &str) -> Droplet {
 #[test]
 fn the_published_droplet() {
     let single = single();
-    let outcome = outcome(3164444, seen(&single), ALL);
+    let outcome = outcome("3164444", seen(&single), ALL);
     assert_eq!(answer(outcome.clone()).from, "GET /it");
     assert_eq!(
         lines(outcome),
@@ -104,7 +104,7 @@ fn addresses_that_cannot_be() {
 #[test]
 fn without_a_droplet() {
     let gone = Missed::Gone("404".to_owned());
-    assert_eq!(outcome(7, missed(gone), ALL), Outcome::Gone("404".to_owned()));
+    assert_eq!(outcome("7", missed(gone), ALL), Outcome::Gone("404".to_owned()));
     let failed = Missed::Failed(failure());
-    assert_eq!(outcome(7, missed(failed), ALL), Outcome::Failed(failure()));
+    assert_eq!(outcome("7", missed(failed), ALL), Outcome::Failed(failure()));
 }

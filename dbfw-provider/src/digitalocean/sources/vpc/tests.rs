@@ -2,9 +2,9 @@ use dbfw_core::source::SourceType;
 use dbfw_wire::digitalocean::VpcPage;
 
 use super::*;
-use crate::digitalocean::{
-    client::Missed,
-    tests::{answer, fixture, lines, missed, read, seen, shown},
+use crate::{
+    api::Missed,
+    digitalocean::tests::{answer, fixture, lines, missed, read, seen, shown},
 };
 
 fn published() -> Vec<Vpc> {

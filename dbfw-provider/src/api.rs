@@ -1,4 +1,4 @@
-//! The API's client: its token, the request budget, the last answers, and the requests of a
+//! A provider's API: its token, the request budget, the last answers, and the requests of a
 //! round.
 
 use std::{
@@ -8,8 +8,7 @@ use std::{
     time::Duration,
 };
 
-use dbfw_core::answers::{Cause, FetchError, Outcome};
-use dbfw_wire::digitalocean::ErrorBody;
+use dbfw_core::answers::{Cause, FetchError, ListOutcome, Outcome};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
@@ -21,12 +20,11 @@ use tokio::{
 use twox_hash::XxHash3_128;
 use url::Url;
 
-use super::DigitalOceanConfig;
 use crate::{
     budget::Budget,
-    http::{HttpClient, Options, Redirects, Response, Validators},
+    http::{HttpClient, HttpConfig, Options, Redirects, Response, Validators},
     stats::Stats,
-    token::Token,
+    token::{Token, TokenSource},
 };
 
 /// Requests under way at once, those of rounds and of errands together.
@@ -45,13 +43,28 @@ const SMALL: usize = 64 << 10;
 /// Age at which a request that is made no more is forgotten, with its answer.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 
-/// The API, as it is kept between rounds.
+/// A provider, where its API differs from others'.
+#[derive(Debug)]
+pub(crate) struct Provider {
+    /// For people: "DigitalOcean".
+    pub(crate) name: &'static str,
+    /// The media types it is asked for.
+    pub(crate) accept: &'static str,
+    /// Whether the body of a 404 is in its own words: a page of somebody else's says nothing of
+    /// a resource.
+    pub(crate) is_own_error: fn(&[u8]) -> bool,
+}
+
+/// An API, as it is kept between rounds.
 #[derive(Debug)]
 pub(crate) struct Client {
-    pub(crate) config: DigitalOceanConfig,
+    provider: Provider,
+    api_url: Url,
     token: Mutex<Token>,
+    http_config: HttpConfig,
+    /// Built when it is needed: a file of certificate authorities may still come.
     http: Mutex<Option<HttpClient>>,
-    budget: Arc<Mutex<Budget>>,
+    budget: Option<Arc<Mutex<Budget>>>,
     stats: Arc<Stats>,
     slots: Semaphore,
     /// By path and query.
@@ -110,15 +123,21 @@ pub(crate) enum Missed {
 }
 
 impl Client {
+    /// A client that has not asked yet. `api_url` has no path.
     pub(crate) fn new(
-        config: DigitalOceanConfig,
-        budget: Arc<Mutex<Budget>>,
+        provider: Provider,
+        api_url: Url,
+        token: TokenSource,
+        http_config: HttpConfig,
+        budget: Option<Arc<Mutex<Budget>>>,
         stats: Arc<Stats>,
     ) -> Self {
         Self {
-            token: Mutex::new(Token::new(config.token.clone())),
+            provider,
+            api_url,
+            token: Mutex::new(Token::new(token)),
+            http_config,
             http: Mutex::default(),
-            config,
             budget,
             stats,
             slots: Semaphore::new(CONCURRENT),
@@ -126,17 +145,18 @@ impl Client {
         }
     }
 
-    /// Begins a series of requests.
+    /// Begins a series of requests; those that nobody makes any more are forgotten.
     ///
     /// # Errors
     /// There is no token, or no HTTP client.
     pub(crate) fn session(&self) -> Result<Session<'_>, FetchError> {
+        lock(&self.made).retain(|_, made| made.at.elapsed() < FORGOTTEN);
         let session = || {
             let token = lock(&self.token).read()?;
             let mut http = lock(&self.http);
             let http = match &*http {
                 Some(http) => http.clone(),
-                None => http.insert(HttpClient::new(&self.config.http, Redirects::Refuse)?).clone(),
+                None => http.insert(HttpClient::new(&self.http_config, Redirects::Refuse)?).clone(),
             };
             Ok(Session { client: self, http, token, course: Mutex::default() })
         };
@@ -148,9 +168,10 @@ impl Client {
         lock(&self.token).changed()
     }
 
-    /// The interval between rounds of so many requests.
-    pub(crate) fn interval(&self, requests: u32) -> Duration {
-        let interval = lock(&self.budget).interval(self.config.poll, requests);
+    /// The interval between rounds of so many requests, `poll` if the budget pays for them.
+    pub(crate) fn interval(&self, poll: Duration, requests: u32) -> Duration {
+        let budget = self.budget.as_ref();
+        let interval = budget.map_or(poll, |budget| lock(budget).interval(poll, requests));
         self.stats.interval(interval);
         interval
     }
@@ -158,13 +179,11 @@ impl Client {
     /// The longest list that may be asked for, in pages: one that four fifths of the budget do
     /// not pay for would end where the budget does, round after round.
     pub(crate) fn most_pages(&self) -> u64 {
-        let limits = self.config.limits;
-        (u64::from(limits.per_hour.min(limits.per_minute)) * 4 / 5).max(1)
-    }
-
-    /// Forgets requests that nobody makes any more.
-    pub(crate) fn forget_old(&self) {
-        lock(&self.made).retain(|_, made| made.at.elapsed() < FORGOTTEN);
+        let most = |budget: &Arc<Mutex<Budget>>| {
+            let limits = lock(budget).limits();
+            (u64::from(limits.per_hour.min(limits.per_minute)) * 4 / 5).max(1)
+        };
+        self.budget.as_ref().map_or(u64::MAX, most)
     }
 
     /// The keys in the order to ask for them, longest ago first: if the budget does not pay for
@@ -218,36 +237,25 @@ impl Session<'_> {
         max_bytes: u64,
         read: impl FnOnce(T) -> V + Send + 'static,
     ) -> Result<Arc<V>, Missed> {
-        let what = format!("GET {path}");
-        let answer = match self.turn(&what).await {
-            Ok(_slot) => {
-                let answer = self.ask(path, &what, max_bytes, read).await;
-                match &answer {
-                    Ok(_) | Err(Missed::Gone(_)) => lock(&self.course).answered = true,
-                    Err(Missed::Failed(error)) => self.note(error),
-                }
-                answer
-            }
-            Err(error) => Err(Missed::Failed(error)),
-        };
-        answer.map_err(Missed::of_digitalocean)
+        let what = self.name(path);
+        let _slot = self.turn(&what).await.map_err(Missed::Failed)?;
+        let answer = self.ask(path, &what, max_bytes, read).await;
+        match &answer {
+            Ok(_) | Err(Missed::Gone(_)) => lock(&self.course).answered = true,
+            Err(Missed::Failed(error)) => self.note(error),
+        }
+        answer
+    }
+
+    /// The request for a path and query, as errors name it.
+    pub(crate) fn name(&self, path: &str) -> String {
+        format!("{}: GET {path}", self.client.provider.name)
     }
 
     /// Counts an answer that contradicts itself or another, as a failure.
     pub(crate) fn unusable(&self, error: FetchError) -> Missed {
         self.client.stats.failure(error.cause);
         Missed::Failed(error)
-    }
-
-    /// The URL of a path and query of the API.
-    ///
-    /// # Errors
-    /// `api_url` is at fault.
-    pub(crate) fn url(&self, path: &str) -> Result<Url, FetchError> {
-        self.client.config.api_url.join(path).map_err(|error| {
-            let text = format!("GET {path}: makes no URL: {error}: check `api_url`");
-            FetchError::new(Cause::Invalid, text)
-        })
     }
 
     async fn ask<T: DeserializeOwned, V: Send + Sync + 'static>(
@@ -257,21 +265,24 @@ impl Session<'_> {
         max_bytes: u64,
         read: impl FnOnce(T) -> V + Send + 'static,
     ) -> Result<Arc<V>, Missed> {
-        let url = self.url(path).map_err(Missed::Failed)?;
+        let no_url = |error| {
+            failed(what, Cause::Invalid, &format!("makes no URL: {error}: check `api_url`"))
+        };
+        let url = self.client.api_url.join(path).map_err(no_url)?;
         let last = self.client.cached(path);
         let etag = last.as_ref().and_then(|last| last.etag.clone());
         let options = Options {
             bearer: Some(&self.token),
-            accept: "application/json",
+            accept: self.client.provider.accept,
             max_bytes,
             validators: Some(&Validators { etag, last_modified: None }),
         };
         self.client.stats.request();
         lock(&self.course).requests += 1;
         let response = self.http.get(&url, what, options).await;
-        {
+        if let Some(budget) = &self.client.budget {
             let now = Instant::now();
-            let mut budget = lock(&self.client.budget);
+            let mut budget = lock(budget);
             if let Ok(response) = &response {
                 budget.update(now, response.status, &response.rate);
             }
@@ -286,9 +297,10 @@ impl Session<'_> {
                 let unasked = || failed(what, Cause::Invalid, "answered 304 unasked");
                 return last.and_then(value).ok_or_else(unasked);
             }
-            404 => return Err(not_found(&response, what)),
+            404 => return Err(self.not_found(&response, what)),
             status => {
-                return Err(failed(what, Cause::Invalid, &format!("answered {status}, not 200")));
+                let text = format!("answered {status}, not 200: check `api_url`");
+                return Err(failed(what, Cause::Invalid, &text));
             }
         }
         let etag = response.validators.etag.take();
@@ -308,10 +320,13 @@ impl Session<'_> {
         let mut waited = Duration::ZERO;
         loop {
             if let Some(error) = &lock(&self.course).broken {
-                let message = format!("{what}: not asked, because {}", error.message);
+                let name = format!("{}: ", self.client.provider.name);
+                let why = error.message.strip_prefix(&name).unwrap_or(&error.message);
+                let message = format!("{what}: not asked, because {why}");
                 return Err(FetchError { message, ..error.clone() });
             }
-            let taken = lock(&self.client.budget).take(Instant::now());
+            let budget = self.client.budget.as_ref();
+            let taken = budget.map_or(Ok(()), |budget| lock(budget).take(Instant::now()));
             match taken {
                 Ok(()) => return Ok(slot),
                 Err(wait) if waited + wait <= MAX_WAIT => {
@@ -319,7 +334,7 @@ impl Session<'_> {
                     waited += wait;
                 }
                 Err(wait) => {
-                    let error = used_up(what, wait);
+                    let error = self.used_up(what, wait);
                     self.note(&error);
                     return Err(error);
                 }
@@ -344,20 +359,30 @@ impl Session<'_> {
         }
         course.failure.get_or_insert_with(|| error.clone());
     }
-}
 
-impl Missed {
-    /// The same, in words that begin with the provider.
-    fn of_digitalocean(self) -> Self {
-        let named = |message: String| format!("DigitalOcean: {message}");
-        match self {
-            Self::Gone(message) => Self::Gone(named(message)),
-            Self::Failed(error) => {
-                Self::Failed(FetchError { message: named(error.message), ..error })
+    fn not_found(&self, response: &Response, what: &str) -> Missed {
+        let Provider { name, is_own_error, .. } = self.client.provider;
+        match is_own_error(&response.body) {
+            true => Missed::Gone(format!("{what}: not found (404)")),
+            false => {
+                let text = format!("answered 404, but not in {name}'s words: check `api_url`");
+                failed(what, Cause::NotFound, &text)
             }
         }
     }
 
+    fn used_up(&self, what: &str, wait: Duration) -> FetchError {
+        let until = Timestamp::now().saturating_add(wait).unwrap_or(Timestamp::MAX);
+        let table = self.client.provider.name.to_ascii_lowercase();
+        let message = format!(
+            "{what}: the request budget is used up until {until:.0}, by requests_per_hour or \
+             requests_per_minute in [{table}] or by the server: poll less often"
+        );
+        FetchError { cause: Cause::RateLimited, message, retry_after: Some(wait) }
+    }
+}
+
+impl Missed {
     /// As a failure: of what cannot be gone, such as a list.
     pub(crate) fn into_error(self) -> FetchError {
         match self {
@@ -368,6 +393,15 @@ impl Missed {
 }
 
 impl From<Missed> for Outcome {
+    fn from(missed: Missed) -> Self {
+        match missed {
+            Missed::Gone(message) => Self::Gone(message),
+            Missed::Failed(error) => Self::Failed(error),
+        }
+    }
+}
+
+impl From<Missed> for ListOutcome {
     fn from(missed: Missed) -> Self {
         match missed {
             Missed::Gone(message) => Self::Gone(message),
@@ -387,27 +421,6 @@ async fn parse<T: DeserializeOwned, V: Send + 'static>(
     let lost = FetchError::new(Cause::Io, format!("{what}: the answer was not read to its end"));
     let what = what.to_owned();
     spawn_blocking(move || response.json(&what).map(read)).await.unwrap_or(Err(lost))
-}
-
-/// A 404 in DigitalOcean's own words. A page of somebody else's says nothing of a resource.
-fn not_found(response: &Response, what: &str) -> Missed {
-    match response.json::<ErrorBody>(what) {
-        Ok(_) => Missed::Gone(format!("{what}: not found (404)")),
-        Err(_) => failed(
-            what,
-            Cause::NotFound,
-            "answered 404, but not in DigitalOcean's words: check `api_url`",
-        ),
-    }
-}
-
-fn used_up(what: &str, wait: Duration) -> FetchError {
-    let until = Timestamp::now().saturating_add(wait).unwrap_or(Timestamp::MAX);
-    let message = format!(
-        "{what}: the request budget is used up until {until:.0}, by requests_per_hour or \
-         requests_per_minute in [digitalocean] or by the server: poll less often"
-    );
-    FetchError { cause: Cause::RateLimited, message, retry_after: Some(wait) }
 }
 
 fn failed(what: &str, cause: Cause, text: &str) -> Missed {
