@@ -23,7 +23,7 @@ use futures_util::{
 
 pub use self::resolvers::nameservers;
 use self::{
-    judge::{Family, Found, judge},
+    judge::{FAMILIES, Found, judge},
     resolvers::Resolvers,
 };
 use crate::{
@@ -95,14 +95,14 @@ impl Task for Names {
     }
 
     fn ask(&mut self, key: &SourceKey) -> BoxFuture<'static, (Found, Found)> {
-        for _ in Family::BOTH {
+        for _ in FAMILIES {
             self.stats.request();
         }
         match self.resolvers.client() {
             Ok(client) => {
                 let name = key.value().to_owned();
                 async move {
-                    let [v4, v6] = Family::BOTH.map(|family| client.ask(&name, family));
+                    let [v4, v6] = FAMILIES.map(|family| client.ask(&name, family));
                     join(v4, v6).await
                 }
                 .boxed()

@@ -16,22 +16,11 @@ use hickory_resolver::{
     },
 };
 
-use super::{
-    judge::{Family, Found},
-    runtime::Runtime,
-};
+use super::{judge::Found, runtime::Runtime};
 use crate::http::clean;
 
 /// Characters of a library's words that go into an error.
 const MAX_WORDS: usize = 200;
-
-/// The type of a family's records.
-const fn record_type(family: Family) -> RecordType {
-    match family {
-        Family::V4 => RecordType::A,
-        Family::V6 => RecordType::AAAA,
-    }
-}
 
 /// Asks resolvers. Clones share connections.
 #[derive(Clone, Debug)]
@@ -51,16 +40,14 @@ impl fmt::Debug for Server {
     }
 }
 
-/// The error that a resolver's answer stands for.
-enum Answered {
-    /// It decides.
-    Found(Found),
-    /// The next one may know more.
-    Failed(Cause, String),
-}
+/// An answer that decides, or the cause and the reason why the next resolver may know more.
+type Answered = Result<Found, (Cause, String)>;
 
 impl Client {
     /// A client of these resolvers; each has `timeout` for its answer.
+    ///
+    /// # Errors
+    /// The system cannot be asked by DNS at all.
     pub(super) fn new(addresses: &[SocketAddr], timeout: Duration) -> Result<Self, FetchError> {
         let server = |address: &SocketAddr| {
             // One server a resolver: hickory would ask them by speed, two at once, and the
@@ -82,13 +69,12 @@ impl Client {
     }
 
     /// The resolvers, in the order they are asked.
-    #[cfg(test)]
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         self.servers.iter().map(|server| server.address).collect()
     }
 
     /// The addresses of a name, by the first resolver that has an answer.
-    pub(super) async fn ask(&self, name: &str, family: Family) -> Found {
+    pub(super) async fn ask(&self, name: &str, family: RecordType) -> Found {
         let mut name = match Name::from_ascii(name) {
             Ok(name) => name,
             Err(error) => {
@@ -102,8 +88,8 @@ impl Client {
         let mut last = Cause::Connect;
         for server in &*self.servers {
             match self.ask_one(server, &name, family).await {
-                Answered::Found(found) => return found,
-                Answered::Failed(cause, reason) => {
+                Ok(found) => return found,
+                Err((cause, reason)) => {
                     last = cause;
                     failures.push(format!("{} {reason}", server.address));
                 }
@@ -119,20 +105,16 @@ impl Client {
         Found::Failed(FetchError::new(last, text))
     }
 
-    async fn ask_one(&self, server: &Server, name: &Name, family: Family) -> Answered {
-        let lookup = server.resolver.lookup(name.clone(), record_type(family));
+    async fn ask_one(&self, server: &Server, name: &Name, family: RecordType) -> Answered {
+        let lookup = server.resolver.lookup(name.clone(), family);
         let result = match tokio::time::timeout(self.timeout, lookup).await {
             Ok(result) => result,
             Err(_) => Err(NetError::Timeout),
         };
         match result {
-            Ok(lookup) => addresses(name, lookup.answers(), family).map_or_else(
-                || {
-                    let text = format!("answered without a {} record of it", family.as_str());
-                    Answered::Failed(Cause::Invalid, text)
-                },
-                Answered::Found,
-            ),
+            Ok(lookup) => addresses(name, lookup.answers(), family).ok_or_else(|| {
+                (Cause::Invalid, format!("answered without a {family} record of it"))
+            }),
             Err(error) => judge(&error, self.timeout),
         }
     }
@@ -168,7 +150,7 @@ fn configure(options: &mut ResolverOpts, timeout: Duration) {
 
 /// The addresses that the answer gives to `name`, at the end of its CNAMEs. What else is in
 /// the answer is nobody's question. `None`: there are none.
-fn addresses(name: &Name, answers: &[Record], family: Family) -> Option<Found> {
+fn addresses(name: &Name, answers: &[Record], family: RecordType) -> Option<Found> {
     let mut names = BTreeSet::from([name]);
     let mut ttl = u32::MAX;
     // CNAMEs may come in any order.
@@ -189,8 +171,8 @@ fn addresses(name: &Name, answers: &[Record], family: Family) -> Option<Found> {
     let mut addresses = Vec::new();
     for record in answers.iter().filter(|record| names.contains(&record.name)) {
         match (&record.data, family) {
-            (RData::A(address), Family::V4) => addresses.push(address.0.into()),
-            (RData::AAAA(address), Family::V6) => addresses.push(address.0.into()),
+            (RData::A(address), RecordType::A) => addresses.push(address.0.into()),
+            (RData::AAAA(address), RecordType::AAAA) => addresses.push(address.0.into()),
             _ => continue,
         }
         ttl = ttl.min(record.ttl);
@@ -200,7 +182,7 @@ fn addresses(name: &Name, answers: &[Record], family: Family) -> Option<Found> {
 }
 
 fn judge(error: &NetError, timeout: Duration) -> Answered {
-    let failed = |cause, text: &str| Answered::Failed(cause, text.to_owned());
+    let failed = |cause, text: &str| Err((cause, text.to_owned()));
     match error {
         NetError::Dns(DnsError::NoRecordsFound(records)) => absence(records),
         NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail)) => {
@@ -230,12 +212,11 @@ fn judge(error: &NetError, timeout: Duration) -> Answered {
 fn absence(records: &NoRecords) -> Answered {
     let ttl = records.negative_ttl.map(|seconds| Duration::from_secs(seconds.into()));
     match records.response_code {
-        ResponseCode::NXDomain => Answered::Found(Found::NoName(ttl)),
+        ResponseCode::NXDomain => Ok(Found::NoName(ttl)),
         // A referral: this server does not ask others, so it does not know.
-        _ if records.soa.is_none() && records.ns.is_some() => Answered::Failed(
-            Cause::Invalid,
-            "only names other servers, it is not a resolver".to_owned(),
-        ),
-        _ => Answered::Found(Found::None(ttl)),
+        _ if records.soa.is_none() && records.ns.is_some() => {
+            Err((Cause::Invalid, "only names other servers, it is not a resolver".to_owned()))
+        }
+        _ => Ok(Found::None(ttl)),
     }
 }

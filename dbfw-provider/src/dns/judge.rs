@@ -6,6 +6,7 @@ use dbfw_core::{
     answers::{Answer, Cause, FetchError, Outcome, Part},
     source::{Prefix, unusable_source},
 };
+use hickory_resolver::proto::rr::RecordType;
 
 use super::DnsConfig;
 
@@ -16,24 +17,8 @@ const MAX_ADDRESSES: usize = 256;
 /// be hours, and "gone" has to be said twice before it is believed.
 const MAX_ABSENCE: Duration = Duration::from_secs(60);
 
-/// A kind of address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
-    V4,
-    V6,
-}
-
-impl Family {
-    pub(crate) const BOTH: [Self; 2] = [Self::V4, Self::V6];
-
-    /// The type of its records.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::V4 => "A",
-            Self::V6 => "AAAA",
-        }
-    }
-}
+/// The types of the records that have addresses.
+pub(super) const FAMILIES: [RecordType; 2] = [RecordType::A, RecordType::AAAA];
 
 /// The answer for one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,13 +55,13 @@ pub(super) fn judge(name: &str, v4: Found, v6: Found, config: &DnsConfig) -> (Ou
         let ttl = ttls.into_iter().flatten().min().unwrap_or_default();
         Next { ttl: Some(clamped(ttl.min(MAX_ABSENCE))), failure: None }
     };
-    let found = [(Family::V4, checked(v4)), (Family::V6, checked(v6))];
+    let found = [(RecordType::A, checked(v4)), (RecordType::AAAA, checked(v6))];
     if let [(_, Found::NoName(ttl4)), (_, Found::NoName(ttl6))] = &found {
         let why = format!("dns:{name}: there is no such name (NXDOMAIN)");
         return (Outcome::Gone(why), absent([*ttl4, *ttl6]));
     }
     let has_addresses = found.iter().any(|(_, found)| matches!(found, Found::Addresses(..)));
-    let failures: Vec<(Family, &FetchError)> = found
+    let failures: Vec<(RecordType, &FetchError)> = found
         .iter()
         .filter_map(|(family, found)| match found {
             Found::Failed(error) => Some((*family, error)),
@@ -106,7 +91,7 @@ pub(super) fn judge(name: &str, v4: Found, v6: Found, config: &DnsConfig) -> (Ou
                 continue;
             }
         };
-        parts.insert(family.as_str().to_owned(), part);
+        parts.insert(family.to_string(), part);
     }
     let next = match ttls.into_iter().min() {
         Some(ttl) => Next { ttl: Some(clamped(ttl)), failure },
@@ -141,7 +126,7 @@ fn checked(found: Found) -> Found {
 }
 
 /// Failures in words; the same one of both families is said once.
-fn describe(name: &str, failures: &[(Family, &FetchError)]) -> String {
+fn describe(name: &str, failures: &[(RecordType, &FetchError)]) -> String {
     match failures {
         [(_, v4), (_, v6)] if v4.message == v6.message => {
             format!("dns:{name}: A and AAAA: {}", v4.message)
@@ -149,7 +134,7 @@ fn describe(name: &str, failures: &[(Family, &FetchError)]) -> String {
         _ => {
             let each: Vec<String> = failures
                 .iter()
-                .map(|(family, error)| format!("{}: {}", family.as_str(), error.message))
+                .map(|(family, error)| format!("{family}: {}", error.message))
                 .collect();
             format!("dns:{name}: {}", each.join("; "))
         }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,7 +11,7 @@ use dbfw_core::answers::{Cause, FetchError};
 use nix::net::if_::if_nametoindex;
 
 use super::{DnsConfig, client::Client};
-use crate::fs::{OpenError, Stamp, read_file};
+use crate::fs::{OpenError, read_file};
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -28,34 +28,21 @@ const PORT: u16 = 53;
 pub(super) struct Resolvers {
     timeout: Duration,
     from: From,
-    client: Option<Asked>,
+    /// Of the servers that were asked last.
+    client: Option<Client>,
 }
 
 #[derive(Debug)]
 enum From {
     Servers(Vec<SocketAddr>),
-    File { path: PathBuf, read: Option<Read> },
-}
-
-/// The content of a file.
-#[derive(Debug)]
-struct Read {
-    stamp: Stamp,
-    servers: Vec<Nameserver>,
-}
-
-/// The client of the servers that were asked last.
-#[derive(Debug)]
-struct Asked {
-    servers: Vec<SocketAddr>,
-    client: Client,
+    File(PathBuf),
 }
 
 impl Resolvers {
     /// Those of the configuration, or of the system.
     pub(super) fn new(config: &DnsConfig) -> Self {
         let from = match config.servers.is_empty() {
-            true => From::File { path: RESOLV_CONF.into(), read: None },
+            true => From::File(RESOLV_CONF.into()),
             false => From::Servers(config.servers.clone()),
         };
         Self { timeout: config.timeout, from, client: None }
@@ -64,41 +51,34 @@ impl Resolvers {
     /// Those of another file.
     #[cfg(test)]
     pub(super) fn of_file(path: &Path, timeout: Duration) -> Self {
-        Self { timeout, from: From::File { path: path.into(), read: None }, client: None }
+        Self { timeout, from: From::File(path.into()), client: None }
     }
 
     /// A client of those that are to be asked now.
+    ///
+    /// # Errors
+    /// resolv.conf cannot be read, or there is no client.
     pub(super) fn client(&mut self) -> Result<Client, FetchError> {
-        let servers = match &mut self.from {
+        let servers = match &self.from {
             From::Servers(servers) => servers.clone(),
-            From::File { path, read } => {
-                let now = Stamp::of(path);
-                if read.as_ref().is_none_or(|read| !read.stamp.is_same(&now)) {
-                    *read = None;
-                    *read = Some(Read { stamp: now, servers: servers_of(path)? });
-                }
-                // Anew each time: the interface of a name may be another one by now.
-                let servers = read.iter().flat_map(|read| &read.servers);
-                servers.map(|server| reachable(server.address())).collect()
-            }
+            // Anew each time: the interface of a name may be another one by now.
+            From::File(path) => servers_of(path)?.into_iter().map(reachable).collect(),
         };
         match &self.client {
-            Some(asked) if asked.servers == servers => Ok(asked.client.clone()),
-            _ => {
-                self.client = None;
-                let client = Client::new(&servers, self.timeout)?;
-                Ok(self.client.insert(Asked { servers, client }).client.clone())
-            }
+            Some(client) if client.addresses() == servers => Ok(client.clone()),
+            _ => Ok(self.client.insert(Client::new(&servers, self.timeout)?).clone()),
         }
     }
 }
 
 /// The servers of a file like resolv.conf; if it does not exist or names none, this machine
 /// (resolv.conf(5)).
-fn servers_of(path: &Path) -> Result<Vec<Nameserver>, FetchError> {
+fn servers_of(path: &Path) -> Result<Vec<SocketAddr>, FetchError> {
     match read_file(path, MAX_BYTES) {
-        Ok(text) => Ok(named(&text)),
-        Err(OpenError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(named(b"")),
+        Ok(text) => Ok(nameservers(&text)),
+        Err(OpenError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(nameservers(b""))
+        }
         Err(error) => {
             let text = format!("{} {error}: fix it, or set servers in [dns]", path.display());
             Err(FetchError::new(Cause::Io, text))
@@ -106,47 +86,18 @@ fn servers_of(path: &Path) -> Result<Vec<Nameserver>, FetchError> {
     }
 }
 
-/// A server as resolv.conf names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Nameserver {
-    ip: IpAddr,
-    /// The text behind `%`: an interface, by name or index.
-    zone: Option<String>,
-}
-
-impl Nameserver {
-    /// Its address, with the interface as it is now. A zone that means none counts as none, as
-    /// it does for libc.
-    fn address(&self) -> SocketAddr {
-        match (self.ip, &self.zone) {
-            (IpAddr::V6(ip), Some(zone)) => {
-                let of_link = ip.is_unicast_link_local()
-                    || matches!(ip.segments()[0] & 0xff0f, 0xff01 | 0xff02);
-                let named = || if_nametoindex(zone.as_str()).ok();
-                let scope = of_link.then(named).flatten().or_else(|| index(zone));
-                SocketAddrV6::new(ip, PORT, 0, scope.unwrap_or(0)).into()
-            }
-            (ip, _) => SocketAddr::new(ip, PORT),
-        }
-    }
-}
-
 /// The servers that a text like resolv.conf names, as libc reads it (glibc's `res_init`): the
 /// first three, or this machine. What it cannot read it leaves out, and so does this.
 pub fn nameservers(text: &[u8]) -> Vec<SocketAddr> {
-    named(text).iter().map(Nameserver::address).collect()
-}
-
-fn named(text: &[u8]) -> Vec<Nameserver> {
     let lines = text.split(|byte| *byte == b'\n');
-    let mut servers: Vec<Nameserver> = lines.filter_map(nameserver).take(MAX_SERVERS).collect();
+    let mut servers: Vec<SocketAddr> = lines.filter_map(nameserver).take(MAX_SERVERS).collect();
     if servers.is_empty() {
-        servers.push(Nameserver { ip: Ipv4Addr::LOCALHOST.into(), zone: None });
+        servers.push((Ipv4Addr::LOCALHOST, PORT).into());
     }
     servers
 }
 
-fn nameserver(line: &[u8]) -> Option<Nameserver> {
+fn nameserver(line: &[u8]) -> Option<SocketAddr> {
     // For libc a line ends at a NUL character.
     let line = line.split(|byte| *byte == 0).next()?;
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
@@ -155,13 +106,21 @@ fn nameserver(line: &[u8]) -> Option<Nameserver> {
     let start = rest.iter().position(|byte| !is_blank(byte)).filter(|at| *at > 0)?;
     let value = rest[start..].split(is_blank).next()?;
     if let Some(ip) = inet_aton(value) {
-        return Some(Nameserver { ip: ip.into(), zone: None });
+        return Some((ip, PORT).into());
     }
-    let (ip, zone) = match value.iter().position(|byte| *byte == b'%') {
-        Some(at) => (&value[..at], Some(String::from_utf8_lossy(&value[at + 1..]).into_owned())),
-        None => (value, None),
-    };
-    Some(Nameserver { ip: IpAddr::V6(str::from_utf8(ip).ok()?.parse().ok()?), zone })
+    let mut parts = value.splitn(2, |byte| *byte == b'%');
+    let ip = str::from_utf8(parts.next()?).ok()?.parse().ok()?;
+    let scope = parts.next().and_then(|zone| scope(ip, &String::from_utf8_lossy(zone)));
+    Some(SocketAddrV6::new(ip, PORT, 0, scope.unwrap_or(0)).into())
+}
+
+/// The interface that stands behind `%`, by name or index, as it is now. What means none counts
+/// as none, as it does for libc.
+fn scope(ip: Ipv6Addr, zone: &str) -> Option<u32> {
+    let of_link =
+        ip.is_unicast_link_local() || matches!(ip.segments()[0] & 0xff0f, 0xff01 | 0xff02);
+    let named = || if_nametoindex(zone).ok();
+    of_link.then(named).flatten().or_else(|| index(zone))
 }
 
 /// An IPv4 address as `inet_aton(3)` reads it: one to four numbers, decimal, octal or
@@ -318,7 +277,7 @@ mod tests {
     fn without_servers_this_machine_is_asked() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("resolv.conf");
-        let local = vec![Nameserver { ip: Ipv4Addr::LOCALHOST.into(), zone: None }];
+        let local = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, PORT))];
         assert_eq!(servers_of(&path).unwrap(), local);
         fs::write(&path, "search example.com\n").unwrap();
         assert_eq!(servers_of(&path).unwrap(), local);
