@@ -4,7 +4,7 @@
 use std::{
     any::Any,
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -23,6 +23,7 @@ use url::Url;
 use crate::{
     budget::Budget,
     http::{HttpClient, HttpConfig, Options, Redirects, Response, Validators},
+    lock::lock,
     stats::Stats,
     token::{Token, TokenSource},
 };
@@ -61,9 +62,7 @@ pub(crate) struct Client {
     provider: Provider,
     api_url: Url,
     token: Mutex<Token>,
-    http_config: HttpConfig,
-    /// Built when it is needed: a file of certificate authorities may still come.
-    http: Mutex<Option<HttpClient>>,
+    http: HttpClient,
     budget: Option<Arc<Mutex<Budget>>>,
     stats: Arc<Stats>,
     slots: Semaphore,
@@ -93,7 +92,6 @@ struct CachedBody {
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     client: &'a Client,
-    http: HttpClient,
     token: SecretString,
     course: Mutex<Course>,
 }
@@ -128,7 +126,7 @@ impl Client {
         provider: Provider,
         api_url: Url,
         token: TokenSource,
-        http_config: HttpConfig,
+        http: &HttpConfig,
         budget: Option<Arc<Mutex<Budget>>>,
         stats: Arc<Stats>,
     ) -> Self {
@@ -136,8 +134,7 @@ impl Client {
             provider,
             api_url,
             token: Mutex::new(Token::new(token)),
-            http_config,
-            http: Mutex::default(),
+            http: HttpClient::new(http, Redirects::Refuse),
             budget,
             stats,
             slots: Semaphore::new(CONCURRENT),
@@ -153,12 +150,8 @@ impl Client {
         lock(&self.made).retain(|_, made| made.at.elapsed() < FORGOTTEN);
         let session = || {
             let token = lock(&self.token).read()?;
-            let mut http = lock(&self.http);
-            let http = match &*http {
-                Some(http) => http.clone(),
-                None => http.insert(HttpClient::new(&self.http_config, Redirects::Refuse)?).clone(),
-            };
-            Ok(Session { client: self, http, token, course: Mutex::default() })
+            self.http.prepare(&self.api_url)?;
+            Ok(Session { client: self, token, course: Mutex::default() })
         };
         session().inspect_err(|error: &FetchError| self.stats.failure(error.cause))
     }
@@ -279,7 +272,7 @@ impl Session<'_> {
         };
         self.client.stats.request();
         lock(&self.course).requests += 1;
-        let response = self.http.get(&url, what, options).await;
+        let response = self.client.http.get(&url, what, options).await;
         if let Some(budget) = &self.client.budget {
             let now = Instant::now();
             let mut budget = lock(budget);
@@ -345,10 +338,6 @@ impl Session<'_> {
     /// Counts a failure; some are the end of the session.
     fn note(&self, error: &FetchError) {
         self.client.stats.failure(error.cause);
-        if error.cause == Cause::Tls {
-            // The file of certificate authorities may be another by the next round.
-            lock(&self.client.http).take();
-        }
         let mut course = lock(&self.course);
         if matches!(error.cause, Cause::Connect | Cause::Tls | Cause::Timeout) {
             course.unanswered += 1;
@@ -425,9 +414,4 @@ async fn parse<T: DeserializeOwned, V: Send + 'static>(
 
 fn failed(what: &str, cause: Cause, text: &str) -> Missed {
     Missed::Failed(FetchError::new(cause, format!("{what}: {text}")))
-}
-
-/// Locks a mutex. State that a panic elsewhere left behind is whole: nothing here stops half-way.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -87,7 +87,7 @@ impl Aptible {
     pub fn new(config: AptibleConfig, stats: Arc<Stats>) -> Self {
         let AptibleConfig { api_url, token, http, poll } = config;
         stats.interval(poll);
-        let client = Arc::new(Client::new(PROVIDER, api_url, token, http, None, stats));
+        let client = Arc::new(Client::new(PROVIDER, api_url, token, &http, None, stats));
         Self { client, poll, vhosts: BTreeSet::new() }
     }
 

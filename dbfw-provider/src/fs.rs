@@ -8,6 +8,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use dbfw_core::answers::{Cause, FetchError};
+
 /// Reason why a file was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -20,6 +22,29 @@ pub enum OpenError {
     /// The system refused.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
+}
+
+impl OpenError {
+    /// The error about a list in the file `what`. `missing` and `too_large` are the fixes where
+    /// it does not exist, and where it is too large.
+    pub(crate) fn of_list(&self, what: &str, missing: &str, too_large: &str) -> FetchError {
+        let (cause, text) = match self {
+            Self::NotRegular => {
+                (Cause::Invalid, format!("{self}: name a file that holds the list"))
+            }
+            Self::TooLarge(_) => (Cause::TooLarge, format!("{self}: {too_large}")),
+            Self::Io(error) => match error.kind() {
+                io::ErrorKind::NotFound => (Cause::NotFound, format!("does not exist: {missing}")),
+                io::ErrorKind::PermissionDenied => (
+                    Cause::Permission,
+                    "may not be read: `sudo dbfw doctor` names the command that fixes it"
+                        .to_owned(),
+                ),
+                _ => (Cause::Io, format!("{self}: check the file system")),
+            },
+        };
+        FetchError::new(cause, format!("{what} {text}"))
+    }
 }
 
 /// Opens a file to read it, whatever kind of file it is.

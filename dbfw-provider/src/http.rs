@@ -13,18 +13,25 @@ mod setup;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
 
 pub use answer::Response;
 pub use config::{HttpConfig, is_loopback};
 use dbfw_core::answers::{Cause, FetchError};
 pub use rate::Rate;
-use reason::Failure;
 pub(crate) use reason::clean;
-use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use reason::{about, failure};
+use reqwest::{
+    Client,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
 use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
-use setup::Clients;
 use url::Url;
+
+use crate::lock::lock;
 
 /// Redirects followed for one request.
 const MAX_REDIRECTS: usize = 5;
@@ -45,9 +52,11 @@ pub enum Redirects {
 /// A client for HTTP/1.1 with limits on time, size and redirects. Clones share connections.
 #[derive(Clone)]
 pub struct HttpClient {
-    clients: Clients,
     config: Arc<HttpConfig>,
     redirects: Redirects,
+    /// For other hosts and for this machine, each built when it is needed: a file of
+    /// certificate authorities may still come.
+    clients: Arc<Mutex<[Option<Client>; 2]>>,
 }
 
 /// Options of a request.
@@ -75,11 +84,21 @@ pub struct Validators {
 impl HttpClient {
     /// A client that trusts the system's certificate authorities and those in `ca_file`. TLS
     /// 1.2 at least, always verified.
+    pub fn new(config: &HttpConfig, redirects: Redirects) -> Self {
+        Self { config: Arc::new(config.clone()), redirects, clients: Arc::default() }
+    }
+
+    /// Builds what asks `url`, unless it is there.
     ///
     /// # Errors
     /// [`Cause::Tls`] if there are no certificate authorities, or `ca_file` holds none.
-    pub fn new(config: &HttpConfig, redirects: Redirects) -> Result<Self, FetchError> {
-        Ok(Self { clients: Clients::new(config)?, config: Arc::new(config.clone()), redirects })
+    pub fn prepare(&self, url: &Url) -> Result<Client, FetchError> {
+        let is_local = is_loopback(url);
+        let client = &mut lock(&self.clients)[usize::from(is_local)];
+        match client {
+            Some(client) => Ok(client.clone()),
+            None => Ok(client.insert(setup::build(&self.config, is_local)?).clone()),
+        }
     }
 
     /// Asks for `url`. Any status is an answer, except redirects that are not followed; no,
@@ -88,7 +107,8 @@ impl HttpClient {
     ///
     /// # Errors
     /// Refused too: plain http to a host that is neither loopback nor in `allow_http`, and
-    /// URLs with a user name or password.
+    /// URLs with a user name or password. After an error of TLS the certificate authorities
+    /// are read again: their file may be another by then.
     pub async fn get(
         &self,
         url: &Url,
@@ -96,41 +116,38 @@ impl HttpClient {
         options: Options<'_>,
     ) -> Result<Response, FetchError> {
         let asked = tokio::time::timeout(self.config.timeout, self.ask(url, &options)).await;
-        asked
-            .unwrap_or_else(|_| {
-                let host = host_of(url);
-                let limit = self.config.timeout;
-                Err(Failure::new(
-                    Cause::Timeout,
-                    format!("no whole answer from {host} within {limit:?}: dbfw will retry"),
-                ))
-            })
-            .map_err(|failure| failure.about(what, options.bearer))
+        let answer = asked.unwrap_or_else(|_| {
+            let host = host_of(url);
+            let limit = self.config.timeout;
+            let text = format!("no whole answer from {host} within {limit:?}: dbfw will retry");
+            Err(FetchError::new(Cause::Timeout, text))
+        });
+        answer.map_err(|error| {
+            if error.cause == Cause::Tls {
+                *lock(&self.clients) = Default::default();
+            }
+            about(error, what, options.bearer)
+        })
     }
 
-    async fn ask(&self, url: &Url, options: &Options<'_>) -> Result<Response, Failure> {
+    async fn ask(&self, url: &Url, options: &Options<'_>) -> Result<Response, FetchError> {
         let headers = headers(options)?;
         if self.redirects == Redirects::Follow && options.bearer.is_some() {
-            return Err(Failure::new(
+            return Err(FetchError::new(
                 Cause::Invalid,
-                "a token is not sent where redirects are followed".to_owned(),
+                "a token is not sent where redirects are followed",
             ));
         }
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
             self.check(&url)?;
-            let client = match is_loopback(&url) {
-                true => self.clients.direct().map_err(Failure::from)?,
-                false => self.clients.proxied(),
-            };
-            let request = client.get(url.clone()).headers(headers.clone());
-            let response = request.send().await.map_err(|error| Failure::of(error, &url))?;
+            let request = self.prepare(&url)?.get(url.clone()).headers(headers.clone());
+            let response = request.send().await.map_err(|error| failure(error, &url))?;
             let status = response.status();
             if status.as_u16() == 304 && !is_conditional(&headers) {
-                return Err(Failure::new(
+                return Err(FetchError::new(
                     Cause::Invalid,
-                    "answered 304 to a request without a condition: check what answers there"
-                        .to_owned(),
+                    "answered 304 to a request without a condition: check what answers there",
                 ));
             }
             if !status.is_redirection() || status.as_u16() == 304 {
@@ -138,15 +155,15 @@ impl HttpClient {
             }
             url = self.target(&url, status.as_u16(), response.headers())?;
         }
-        Err(Failure::new(
+        Err(FetchError::new(
             Cause::Redirect,
             format!("is redirected more than {MAX_REDIRECTS} times: use the address it leads to"),
         ))
     }
 
     /// The target of a redirect, if it may be followed.
-    fn target(&self, from: &Url, status: u16, headers: &HeaderMap) -> Result<Url, Failure> {
-        let refuse = |text: String| Err(Failure::new(Cause::Redirect, text));
+    fn target(&self, from: &Url, status: u16, headers: &HeaderMap) -> Result<Url, FetchError> {
+        let refuse = |text: String| Err(FetchError::new(Cause::Redirect, text));
         let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
         let Some(target) = location.and_then(|location| from.join(location).ok()) else {
             return refuse(format!("answers {status} and names no place to go: check its address"));
@@ -175,10 +192,10 @@ impl HttpClient {
     }
 
     /// Whether a URL may be asked at all.
-    fn check(&self, url: &Url) -> Result<(), Failure> {
+    fn check(&self, url: &Url) -> Result<(), FetchError> {
         let host = host_of(url);
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(Failure::new(
+            return Err(FetchError::new(
                 Cause::Invalid,
                 format!("the address at {host} has a user name or password: remove it"),
             ));
@@ -187,7 +204,7 @@ impl HttpClient {
             _ if self.config.may_ask(url) => Ok(()),
             "http" => {
                 let name = url.host_str().unwrap_or_default();
-                Err(Failure::new(
+                Err(FetchError::new(
                     Cause::Tls,
                     format!(
                         "{host} would be asked without TLS: use https, or allow it with \
@@ -195,7 +212,7 @@ impl HttpClient {
                     ),
                 ))
             }
-            other => Err(Failure::new(
+            other => Err(FetchError::new(
                 Cause::Invalid,
                 format!("{} is not a way to ask {host}: use https", clean(other, 20)),
             )),
@@ -214,7 +231,7 @@ impl fmt::Debug for HttpClient {
     }
 }
 
-fn headers(options: &Options<'_>) -> Result<HeaderMap, Failure> {
+fn headers(options: &Options<'_>) -> Result<HeaderMap, FetchError> {
     let mut headers = HeaderMap::new();
     let mut set = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -235,9 +252,9 @@ fn headers(options: &Options<'_>) -> Result<HeaderMap, Failure> {
     if let Some(token) = options.bearer {
         let text = Zeroizing::new(format!("Bearer {}", token.expose_secret()));
         let mut value = HeaderValue::from_str(&text).map_err(|_| {
-            Failure::new(
+            FetchError::new(
                 Cause::Unauthorized,
-                "the token has characters that cannot be sent: check the token file".to_owned(),
+                "the token has characters that cannot be sent: check the token file",
             )
         })?;
         value.set_sensitive(true);

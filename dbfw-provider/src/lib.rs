@@ -51,6 +51,7 @@ pub mod fs;
 pub mod http;
 pub mod inventory;
 pub mod list;
+mod lock;
 mod poller;
 pub mod stats;
 pub mod token;

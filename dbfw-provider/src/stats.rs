@@ -1,13 +1,13 @@
 //! Counters of a provider's requests: written by its worker, read by metrics and status.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Mutex, time::Duration};
 
 use dbfw_core::answers::Cause;
 
-use crate::budget::{Left, RequestLimits};
+use crate::{
+    budget::{Left, RequestLimits},
+    lock::lock,
+};
 
 /// Counters and gauges of one provider. All start at 0.
 #[derive(Debug, Default)]
@@ -35,17 +35,17 @@ pub struct StatsValues {
 impl Stats {
     /// Counts a request.
     pub(crate) fn request(&self) {
-        self.lock().requests += 1;
+        lock(&self.0).requests += 1;
     }
 
     /// Counts a request that brought no usable answer.
     pub(crate) fn failure(&self, cause: Cause) {
-        self.lock().failures[cause as usize] += 1;
+        lock(&self.0).failures[cause as usize] += 1;
     }
 
     /// Records the limits, and the requests that are left of them.
     pub(crate) fn budget(&self, limits: RequestLimits, left: Left) {
-        let mut stats = self.lock();
+        let mut stats = lock(&self.0);
         (stats.limit_hour, stats.limit_minute) = (limits.per_hour, limits.per_minute);
         (stats.left_hour, stats.left_minute) = (left.hour, left.minute);
     }
@@ -53,16 +53,12 @@ impl Stats {
     /// The interval that is planned between rounds.
     pub(crate) fn interval(&self, interval: Duration) {
         let milliseconds = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-        self.lock().interval = Duration::from_millis(milliseconds);
+        lock(&self.0).interval = Duration::from_millis(milliseconds);
     }
 
     /// All of it now.
     pub fn values(&self) -> StatsValues {
-        *self.lock()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, StatsValues> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.0)
     }
 }
 

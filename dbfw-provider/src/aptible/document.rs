@@ -26,6 +26,9 @@ fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<Vec<Valu
 }
 
 /// The rules of the document of this endpoint; `what` names the request in errors.
+///
+/// # Errors
+/// The document is another's, or none of its rules can be used.
 pub(super) fn rules(document: Document, vhost: u64, what: &str) -> Result<SourceList, FetchError> {
     let invalid = |text: &str| Err(FetchError::new(Cause::Invalid, format!("{what}: {text}")));
     if let Some(id) = document.id.filter(|id| *id != vhost) {

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use dbfw_core::answers::{Cause, FetchError};
+use dbfw_core::answers::{Answer, Cause, FetchError, Outcome, Part};
 use dbfw_wire::digitalocean::Droplet;
 use futures_util::future::join_all;
 
@@ -51,6 +51,18 @@ pub(crate) struct Sighting<R> {
     pub(crate) from: String,
     /// Whether that was the request for a list.
     pub(crate) is_listed: bool,
+}
+
+impl<R> Sighting<R> {
+    /// The outcome of a source that is this thing, with these parts.
+    pub(crate) fn outcome(self, parts: impl FnOnce(&R) -> BTreeMap<String, Part>) -> Outcome {
+        match self.found {
+            Ok(found) => {
+                Answer { parts: parts(&found), from: self.from, ..Answer::default() }.into()
+            }
+            Err(missed) => missed.into(),
+        }
+    }
 }
 
 /// The droplets with a tag.

@@ -82,7 +82,7 @@ impl Round<'_> {
         let read = move |rules: Firewall| firewall::outcome(&named, &rules);
         let answer = self.session.get(&firewall_path(cluster), MAX_RULES, read).await;
         let outcome = answer.map_or_else(ListOutcome::from, |outcome| (*outcome).clone());
-        self.send(vec![Report::List { list, outcome }]).await;
+        send(self.reports, vec![Report::List { list, outcome }]).await;
     }
 
     async fn apps(&self) {
@@ -129,7 +129,7 @@ impl Round<'_> {
             };
             keys.into_iter().map(report).collect()
         });
-        self.send(reports.await.unwrap_or_default()).await;
+        send(self.reports, reports.await.unwrap_or_default()).await;
     }
 
     fn keys(&self, kind: SourceType) -> impl Iterator<Item = &SourceKey> {
@@ -143,11 +143,7 @@ impl Round<'_> {
     /// Reports on every wanted source of a kind.
     async fn report(&self, kind: SourceType, outcome: impl Fn(&SourceKey) -> Outcome) {
         let report = |key: &SourceKey| Report::Source { key: key.clone(), outcome: outcome(key) };
-        self.send(self.keys(kind).map(report).collect()).await;
-    }
-
-    async fn send(&self, reports: Vec<Report>) {
-        send(self.reports, reports).await;
+        send(self.reports, self.keys(kind).map(report).collect()).await;
     }
 }
 

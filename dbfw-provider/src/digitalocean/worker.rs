@@ -44,7 +44,7 @@ impl DigitalOcean {
     pub fn new(config: DigitalOceanConfig, budget: Arc<Mutex<Budget>>, stats: Arc<Stats>) -> Self {
         let DigitalOceanConfig { api_url, token, http, poll, .. } = config;
         let options = Options { kinds: config.addresses, pod_subnets: config.pod_subnets };
-        let client = Client::new(PROVIDER, api_url, token, http, Some(budget), stats);
+        let client = Client::new(PROVIDER, api_url, token, &http, Some(budget), stats);
         Self { client: Arc::new(client), poll, options }
     }
 

@@ -1,6 +1,6 @@
 //! Getting a document, and what every feed makes of it.
 
-use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use dbfw_core::{
     answers::{Cause, FetchError},
@@ -12,7 +12,7 @@ use url::Url;
 
 use super::{MAX_NAME, select::select};
 use crate::{
-    fs::{OpenError, Stamp, read_file},
+    fs::{Stamp, read_file},
     http::{HttpClient, Options, Validators, clean},
 };
 
@@ -26,7 +26,7 @@ pub(super) struct Request {
     /// Its location.
     pub(super) location: Location,
     /// To fetch it with, if it is at a URL.
-    pub(super) client: Option<Result<HttpClient, FetchError>>,
+    pub(super) client: HttpClient,
     /// Bytes it may have.
     pub(super) max_bytes: u64,
     /// The last version, if it need not be read again.
@@ -70,15 +70,11 @@ pub(super) enum Fetched {
 /// Gets a document and takes the feeds' lists from it.
 pub(super) async fn fetch(request: Request) -> Reply {
     let Request { location, client, max_bytes, known, feeds, parsing } = request;
-    let (stamp, result) = match (&location, client) {
-        (Location::Path(path), _) => read(path.clone(), max_bytes).await,
-        (Location::Url(url), Some(Ok(client))) => {
+    let (stamp, result) = match &location {
+        Location::Path(path) => read(path.clone(), max_bytes).await,
+        Location::Url(url) => {
             let validators = known.as_ref().map(|known| &known.validators);
             (None, get(&client, url, validators, max_bytes).await)
-        }
-        (Location::Url(_), Some(Err(error))) => (None, Err(error)),
-        (Location::Url(_), None) => {
-            (None, Err(error(&location, Cause::Connect, "there is no HTTP client: restart dbfw")))
         }
     };
     let result = match (result, known) {
@@ -115,32 +111,24 @@ async fn get(
     let what = format!("feed {}", shown(&location));
     let options = Options { bearer: None, accept: "*/*", max_bytes, validators };
     let response = client.get(url, &what, options).await?;
-    let fail = |cause, text: &str| {
-        Err(error(&location, cause, &format!("answered {}: {text}", response.status)))
-    };
-    match response.status {
+    let status = response.status;
+    let fail =
+        |cause, text: &str| Err(error(&location, cause, &format!("answered {status}: {text}")));
+    match status {
         200 => Ok(Some((response.body, response.validators))),
         304 => Ok(None),
         401 => fail(
             Cause::Unauthorized,
-            "feeds are fetched without a password or a token: use \
-                                          an address that needs none",
+            "feeds are fetched without a password or a token: use an address that needs none",
         ),
         403 => fail(
             Cause::Permission,
-            "this machine may not have it: check the address and who \
-                                        may fetch it",
+            "this machine may not have it: check the address and who may fetch it",
         ),
         404 | 410 => fail(Cause::NotFound, "there is nothing at this address: correct it"),
         // Of a part, nobody knows which.
         201..=299 => fail(Cause::Invalid, "that is not a whole document: check the address"),
-        _ => {
-            let status = response.status;
-            match response.success(&what) {
-                Err(error) => Err(error),
-                Ok(_) => Err(error(&location, Cause::Invalid, &format!("answered {status}"))),
-            }
-        }
+        _ => response.success(&what).and_then(|_| fail(Cause::Invalid, "check the address")),
     }
 }
 
@@ -153,26 +141,13 @@ async fn read(path: PathBuf, max_bytes: u64) -> (Option<Stamp>, Result<Body, Fet
         Ok(read) => read,
         Err(failed) => return (None, fail(Cause::Io, &format!("cannot be read: {failed}"))),
     };
-    let result = match content {
-        Ok(body) => Ok(Some((body, Validators::default()))),
-        Err(OpenError::NotRegular) => {
-            fail(Cause::Invalid, "is not a regular file: name a file that holds the list")
-        }
-        Err(OpenError::TooLarge(limit)) => fail(
-            Cause::TooLarge,
-            &format!("is larger than {limit} bytes: shorten it, or raise max_bytes in [feeds]"),
-        ),
-        Err(OpenError::Io(failed)) => match failed.kind() {
-            io::ErrorKind::NotFound => {
-                fail(Cause::NotFound, "does not exist: create it, or correct the path")
-            }
-            io::ErrorKind::PermissionDenied => fail(
-                Cause::Permission,
-                "may not be read: `sudo dbfw doctor` names the command that fixes it",
-            ),
-            _ => fail(Cause::Io, &format!("cannot be read: {failed}: check the file system")),
-        },
-    };
+    let result = content.map(|body| Some((body, Validators::default()))).map_err(|error| {
+        error.of_list(
+            &format!("feed {}:", shown(&location)),
+            "create it, or correct the path",
+            "shorten it, or raise max_bytes in [feeds]",
+        )
+    });
     (stamp, result)
 }
 

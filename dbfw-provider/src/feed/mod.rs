@@ -62,7 +62,7 @@ impl Default for FeedsConfig {
 pub struct Feeds {
     config: FeedsConfig,
     stats: Arc<Stats>,
-    client: Option<HttpClient>,
+    client: HttpClient,
     /// Held while a large document is taken apart: one after the other, for the memory.
     parsing: Arc<Semaphore>,
     documents: BTreeMap<Location, Document>,
@@ -90,9 +90,9 @@ impl Feeds {
     pub fn new(config: FeedsConfig, stats: Arc<Stats>) -> Self {
         stats.interval(config.poll);
         Self {
+            client: HttpClient::new(&config.http, Redirects::Follow),
             config,
             stats,
-            client: None,
             parsing: Arc::new(Semaphore::new(1)),
             documents: BTreeMap::new(),
         }
@@ -101,15 +101,6 @@ impl Feeds {
     /// Works until the other end of the mailbox is gone.
     pub async fn run(self, mailbox: Mailbox) {
         poller::run(self, mailbox).await;
-    }
-
-    /// Built when it is needed: a file of certificate authorities may still come.
-    fn client(&mut self) -> Result<HttpClient, FetchError> {
-        if let Some(client) = &self.client {
-            return Ok(client.clone());
-        }
-        let client = HttpClient::new(&self.config.http, Redirects::Follow)?;
-        Ok(self.client.insert(client).clone())
     }
 }
 
@@ -141,13 +132,9 @@ impl Task for Feeds {
     }
 
     fn ask(&mut self, location: &Location) -> BoxFuture<'static, Reply> {
-        let client = match location {
-            Location::Url(_) => {
-                self.stats.request();
-                Some(self.client())
-            }
-            Location::Path(_) => None,
-        };
+        if matches!(location, Location::Url(_)) {
+            self.stats.request();
+        }
         let document = self.documents.get(location);
         let feeds = || document.iter().flat_map(|document| &document.feeds);
         // A new feed has no outcome for this document yet: then it is fetched in full.
@@ -156,7 +143,7 @@ impl Task for Feeds {
             .filter(|_| feeds().all(|(_, feed)| feed.last.is_some()));
         fetch(Request {
             location: location.clone(),
-            client,
+            client: self.client.clone(),
             max_bytes: self.config.max_bytes,
             known,
             feeds: feeds().map(|(key, feed)| (key.clone(), feed.selector.clone())).collect(),

@@ -7,7 +7,6 @@ mod watch;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -24,7 +23,7 @@ use self::watch::Watch;
 pub use self::watch::directories_to;
 use crate::{
     backoff::Backoff,
-    fs::{OpenError, Stamp, read_file},
+    fs::{Stamp, read_file},
     list,
     poller::{self, Task, Wanted},
     worker::{Demand, Mailbox, Report},
@@ -159,29 +158,12 @@ impl Task for Files {
 
 /// The list as it is now: all of it, or an error.
 fn read(path: &Path) -> Result<SourceList, FetchError> {
-    let shown = path.display();
-    let failed = |cause, text: &str| FetchError::new(cause, format!("{shown} {text}"));
-    let text = read_file(path, MAX_BYTES).map_err(|error| match error {
-        OpenError::NotRegular => {
-            failed(Cause::Invalid, "is not a regular file: name a file that holds the list")
-        }
-        OpenError::TooLarge(limit) => failed(
-            Cause::TooLarge,
-            &format!(
-                "is larger than {limit} bytes: summarise addresses as CIDRs, or split the list"
-            ),
-        ),
-        OpenError::Io(source) => match source.kind() {
-            io::ErrorKind::NotFound => failed(
-                Cause::NotFound,
-                "does not exist: create it, or change the path of the provider",
-            ),
-            io::ErrorKind::PermissionDenied => failed(
-                Cause::Permission,
-                "may not be read: `sudo dbfw doctor` names the command that fixes it",
-            ),
-            _ => failed(Cause::Io, &format!("cannot be read: {source}: check the file system")),
-        },
+    let text = read_file(path, MAX_BYTES).map_err(|error| {
+        error.of_list(
+            &path.display().to_string(),
+            "create it, or change the path of the provider",
+            "summarise addresses as CIDRs, or split the list",
+        )
     })?;
     list::parse(path, &text).map_err(|error| FetchError::new(Cause::Invalid, error.to_string()))
 }

@@ -11,7 +11,7 @@ use std::{
     fs, io,
     os::fd::{AsFd as _, AsRawFd, RawFd},
     path::{Component, Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
 };
 
 use nix::{
@@ -19,6 +19,8 @@ use nix::{
     sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor},
 };
 use tokio::io::unix::AsyncFd;
+
+use crate::lock::lock;
 
 /// Symbolic links followed for one path before it counts as a loop, as in the kernel.
 const MAX_LINKS: usize = 40;
@@ -66,7 +68,7 @@ impl Watch {
         let Ok(absolute) = std::path::absolute(path) else { return };
         for _ in 0..MAX_ROUNDS {
             let trail = Trail::of(&absolute);
-            let mut followed = self.followed();
+            let mut followed = lock(&self.followed);
             let is_new = self.add(&mut followed, &trail);
             followed.trails.insert(path.to_owned(), trail);
             self.remove_unused(&mut followed);
@@ -78,7 +80,7 @@ impl Watch {
 
     /// Ends the watch of every other file.
     pub(super) fn retain(&self, paths: &BTreeSet<PathBuf>) {
-        let mut followed = self.followed();
+        let mut followed = lock(&self.followed);
         followed.trails.retain(|path, _| paths.contains(path));
         self.remove_unused(&mut followed);
     }
@@ -98,7 +100,7 @@ impl Watch {
                 // Nothing more will be told: the caller looks by itself.
                 Err(_) => return std::future::pending().await,
             };
-            let followed = self.followed();
+            let followed = lock(&self.followed);
             let mut changed = BTreeSet::new();
             for event in events.iter().filter(|e| !e.mask.contains(AddWatchFlags::IN_IGNORED)) {
                 let about = |trail: &Trail| event.name.as_deref().is_none_or(|n| trail.names(n));
@@ -109,10 +111,6 @@ impl Watch {
                 return changed;
             }
         }
-    }
-
-    fn followed(&self) -> MutexGuard<'_, Followed> {
-        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Watches the directories of a trail; whether one was not watched before.

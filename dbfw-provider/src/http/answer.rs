@@ -10,7 +10,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
 
 use super::{
-    Failure, MAX_VALIDATOR, Options, Rate, Validators, clean, host_of, json, reason::without,
+    MAX_VALIDATOR, Options, Rate, Validators, about, clean, failure, host_of, json, reason::without,
 };
 
 /// Characters of a server's own words that go into an error.
@@ -58,9 +58,8 @@ impl Response {
             None => String::new(),
         };
         let text = format!("answered {}{said}: {advice}", self.status);
-        let mut error = Failure::new(cause, text).about(what, self.hide.as_ref());
-        error.retry_after = self.rate.wait();
-        Err(error)
+        let error = FetchError { retry_after: self.rate.wait(), ..FetchError::new(cause, text) };
+        Err(about(error, what, self.hide.as_ref()))
     }
 
     /// The body, read as JSON.
@@ -68,16 +67,14 @@ impl Response {
     /// # Errors
     /// [`Cause::Invalid`], naming the field and the place in the body.
     pub fn json<T: DeserializeOwned>(&self, what: &str) -> Result<T, FetchError> {
-        let fail = |text| Failure::new(Cause::Invalid, text).about(what, self.hide.as_ref());
         serde_json::from_slice(&self.body).map_err(|error| {
-            if self.is_html() {
-                return fail(
-                    "HTML instead of JSON: something else answers there, a proxy or a login \
-                     page; check the address"
-                        .to_owned(),
-                );
-            }
-            fail(json::describe::<T>(&self.body, &error, self.hide.as_ref()))
+            let text = match self.is_html() {
+                true => "HTML instead of JSON: something else answers there, a proxy or a login \
+                         page; check the address"
+                    .to_owned(),
+                false => json::describe::<T>(&self.body, &error, self.hide.as_ref()),
+            };
+            about(FetchError::new(Cause::Invalid, text), what, self.hide.as_ref())
         })
     }
 
@@ -115,25 +112,21 @@ impl fmt::Debug for Response {
 }
 
 /// Reads an answer to its end, or to the first byte too many.
+///
+/// # Errors
+/// It is too large, it is compressed, or the connection broke.
 pub(super) async fn read(
     mut response: reqwest::Response,
     url: &Url,
     options: &Options<'_>,
-) -> Result<Response, Failure> {
+) -> Result<Response, FetchError> {
     let headers = response.headers();
     let status = response.status().as_u16();
     let rate = Rate::read(headers, Timestamp::now());
     let too_large = || {
-        let mut failure = Failure::new(
-            Cause::TooLarge,
-            format!(
-                "{} answered {status} with more than {} bytes: it is not used",
-                host_of(url),
-                options.max_bytes
-            ),
-        );
-        failure.retry_after = rate.wait();
-        failure
+        let (host, most) = (host_of(url), options.max_bytes);
+        let text = format!("{host} answered {status} with more than {most} bytes: it is not used");
+        FetchError { retry_after: rate.wait(), ..FetchError::new(Cause::TooLarge, text) }
     };
     let announced = response.content_length().unwrap_or(0);
     if announced > options.max_bytes {
@@ -142,7 +135,7 @@ pub(super) async fn read(
     if let Some(encoding) = text(headers, &header::CONTENT_ENCODING)
         && !encoding.eq_ignore_ascii_case("identity")
     {
-        return Err(Failure::new(
+        return Err(FetchError::new(
             Cause::Invalid,
             format!(
                 "{} sends {} though compression was not requested: it is not used",
@@ -157,7 +150,7 @@ pub(super) async fn read(
     };
     let content_type = text(headers, &header::CONTENT_TYPE);
     let mut body = Vec::with_capacity(usize::try_from(announced.min(FIRST_BYTES)).unwrap_or(0));
-    while let Some(chunk) = response.chunk().await.map_err(|error| Failure::of(error, url))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| failure(error, url))? {
         if (body.len() + chunk.len()) as u64 > options.max_bytes {
             return Err(too_large());
         }

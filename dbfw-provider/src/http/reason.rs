@@ -1,6 +1,6 @@
 //! Reasons of failed requests, in words.
 
-use std::{error::Error, io, iter, time::Duration};
+use std::{error::Error, io, iter};
 
 use dbfw_core::answers::{Cause, FetchError};
 use jiff::Timestamp;
@@ -16,66 +16,41 @@ const MAX_REASON: usize = 200;
 /// Names of a certificate that are shown.
 const MAX_NAMES: usize = 5;
 
-/// A [`FetchError`] that does not name the request yet.
-#[derive(Debug)]
-pub(super) struct Failure {
-    cause: Cause,
-    text: String,
-    pub(super) retry_after: Option<Duration>,
+/// The failure on the way to or from the host of `url`; the request is not named yet.
+pub(super) fn failure(error: reqwest::Error, url: &Url) -> FetchError {
+    let error = error.without_url();
+    let host = host_of(url);
+    if let Some(error) = find::<rustls::Error>(&error) {
+        return FetchError::new(Cause::Tls, tls(error, &host));
+    }
+    if error.is_timeout() {
+        return FetchError::new(
+            Cause::Timeout,
+            format!("no connection to {host} in time: check the network and its address"),
+        );
+    }
+    if find::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse) {
+        return FetchError::new(
+            Cause::Invalid,
+            format!("{host} does not answer in HTTP: check the address and its port"),
+        );
+    }
+    let reason = innermost(&error);
+    let text = if error.is_connect() {
+        format!(
+            "no connection to {host}, {reason}: check its address, the network and, if there is \
+             one, the proxy"
+        )
+    } else {
+        format!("the connection to {host} broke, {reason}: dbfw will retry")
+    };
+    FetchError::new(Cause::Connect, text)
 }
 
-impl Failure {
-    pub(super) fn new(cause: Cause, text: String) -> Self {
-        Self { cause, text, retry_after: None }
-    }
-
-    /// The failure on the way to or from the host of `url`.
-    pub(super) fn of(error: reqwest::Error, url: &Url) -> Self {
-        let error = error.without_url();
-        let host = host_of(url);
-        let connecting = error.is_connect();
-        if let Some(error) = find::<rustls::Error>(&error) {
-            return Self::new(Cause::Tls, tls(error, &host));
-        }
-        if error.is_timeout() {
-            return Self::new(
-                Cause::Timeout,
-                format!("no connection to {host} in time: check the network and its address"),
-            );
-        }
-        if find::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse) {
-            return Self::new(
-                Cause::Invalid,
-                format!("{host} does not answer in HTTP: check the address and its port"),
-            );
-        }
-        let reason = innermost(&error);
-        let text = if connecting {
-            format!(
-                "no connection to {host}, {reason}: check its address, the network and, if there \
-                 is one, the proxy"
-            )
-        } else {
-            format!("the connection to {host} broke, {reason}: dbfw will retry")
-        };
-        Self::new(Cause::Connect, text)
-    }
-
-    /// As an error of the request `what`, without the secret.
-    pub(super) fn about(self, what: &str, secret: Option<&SecretString>) -> FetchError {
-        let message = format!("{what}: {}", self.text);
-        FetchError {
-            cause: self.cause,
-            message: without(&message, secret),
-            retry_after: self.retry_after,
-        }
-    }
-}
-
-impl From<FetchError> for Failure {
-    fn from(error: FetchError) -> Self {
-        Self { cause: error.cause, text: error.message, retry_after: error.retry_after }
-    }
+/// The error as one of the request `what`, without the secret.
+pub(super) fn about(error: FetchError, what: &str, secret: Option<&SecretString>) -> FetchError {
+    let message = without(&format!("{what}: {}", error.message), secret);
+    FetchError { message, ..error }
 }
 
 /// A text in which a server may have repeated the secret, without it. To be used before the
@@ -110,12 +85,22 @@ fn tls(error: &rustls::Error, host: &str) -> String {
             .map_or_else(String::new, |time| format!(" {time}"))
     };
     match error {
-        CertificateError::Expired => expired(host, ""),
-        CertificateError::ExpiredContext { not_after, .. } => expired(host, &day(not_after)),
-        CertificateError::NotValidYet => early(host, ""),
-        CertificateError::NotValidYetContext { not_before, .. } => early(host, &day(not_before)),
-        CertificateError::NotValidForName => wrong_name(host, &[]),
-        CertificateError::NotValidForNameContext { presented, .. } => wrong_name(host, presented),
+        CertificateError::ExpiredContext { not_after, .. } => format!(
+            "the certificate of {host} has expired{}: renew it; check this machine's clock too",
+            day(not_after)
+        ),
+        CertificateError::NotValidYetContext { not_before, .. } => format!(
+            "the certificate of {host} is not valid before{}: check this machine's clock",
+            day(not_before)
+        ),
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            let names = presented.iter().take(MAX_NAMES).map(|name| clean(name, 80));
+            let names = match presented.is_empty() {
+                true => "another name".to_owned(),
+                false => names.collect::<Vec<_>>().join(", "),
+            };
+            format!("the certificate of {host} is for {names}, a name mismatch: check the address")
+        }
         // The signature is bad if another issuer of that name is trusted.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
             "the certificate of {host} is by an issuer that is not trusted here: if it is yours, \
@@ -130,32 +115,12 @@ fn tls(error: &rustls::Error, host: &str) -> String {
                  another for the server, and set `ca_file` to the authority's"
             )
         }
-        CertificateError::Revoked => {
-            format!("the certificate of {host} is revoked: replace it")
-        }
         other => format!(
             "the certificate of {host} is not trusted, {}: replace it, or set its issuer as \
              `ca_file`",
             clean(&other.to_string(), MAX_REASON)
         ),
     }
-}
-
-fn expired(host: &str, when: &str) -> String {
-    format!(
-        "the certificate of {host} has expired{when}: renew it; check this machine's \
-         clock too"
-    )
-}
-
-fn early(host: &str, when: &str) -> String {
-    format!("the certificate of {host} is not valid before{when}: check this machine's clock")
-}
-
-fn wrong_name(host: &str, presented: &[String]) -> String {
-    let names: Vec<String> = presented.iter().take(MAX_NAMES).map(|name| clean(name, 80)).collect();
-    let names = if names.is_empty() { "another name".to_owned() } else { names.join(", ") };
-    format!("the certificate of {host} is for {names}, a name mismatch: check the address")
 }
 
 /// An error and what is behind it, outermost first.

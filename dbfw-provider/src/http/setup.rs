@@ -3,12 +3,12 @@
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
-    sync::{Arc, Once, OnceLock},
+    sync::Once,
     time::Duration,
 };
 
 use dbfw_core::answers::{Cause, FetchError};
-use reqwest::{Certificate, Client, ClientBuilder, redirect::Policy, tls::Version};
+use reqwest::{Certificate, Client, redirect::Policy, tls::Version};
 
 use super::{HttpConfig, reason};
 use crate::fs::read_file;
@@ -22,63 +22,30 @@ const MAX_CA_BYTES: u64 = 4 << 20;
 /// Connections kept to a host: as many as requests run at once.
 const IDLE_CONNECTIONS: usize = 16;
 
-/// A client for this machine, and one for all others.
-#[derive(Clone)]
-pub(super) struct Clients {
-    proxied: Client,
-    /// Made when it is needed, which it hardly ever is: reading the system's authorities takes
-    /// milliseconds.
-    direct: Arc<OnceLock<Client>>,
-    authorities: Arc<[Certificate]>,
-    connect: Duration,
-}
-
-impl Clients {
-    pub(super) fn new(config: &HttpConfig) -> Result<Self, FetchError> {
-        install_crypto();
-        let authorities: Arc<[Certificate]> = match &config.ca_file {
-            Some(path) => read_authorities(path)?.into(),
-            None => Arc::new([]),
-        };
-        let connect = config.timeout.min(CONNECT_TIMEOUT);
-        let proxied = build(builder(&authorities, connect))?;
-        Ok(Self { proxied, direct: Arc::default(), authorities, connect })
-    }
-
-    /// For other hosts: through the proxy, if the environment names one.
-    pub(super) const fn proxied(&self) -> &Client {
-        &self.proxied
-    }
-
-    /// For loopback.
-    pub(super) fn direct(&self) -> Result<&Client, FetchError> {
-        if let Some(client) = self.direct.get() {
-            return Ok(client);
-        }
+/// A client for this machine, past every proxy, or one for all others.
+///
+/// # Errors
+/// There are no certificate authorities, or `ca_file` holds none.
+pub(super) fn build(config: &HttpConfig, is_local: bool) -> Result<Client, FetchError> {
+    install_crypto();
+    let authorities = config.ca_file.as_deref().map(read_authorities).transpose()?;
+    let mut builder = Client::builder()
+        .user_agent(concat!("dbfw/", env!("CARGO_PKG_VERSION")))
+        .http1_only()
+        .tls_version_min(Version::TLS_1_2)
+        .tls_certs_merge(authorities.unwrap_or_default())
+        .connect_timeout(config.timeout.min(CONNECT_TIMEOUT))
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .redirect(Policy::none())
+        .referer(false);
+    if is_local {
         // The name is not asked of DNS, which could say anything.
         let localhost = [
             SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),
         ];
-        let builder = builder(&self.authorities, self.connect);
-        let client = build(builder.no_proxy().resolve_to_addrs("localhost", &localhost))?;
-        Ok(self.direct.get_or_init(|| client))
+        builder = builder.no_proxy().resolve_to_addrs("localhost", &localhost);
     }
-}
-
-fn builder(authorities: &[Certificate], connect: Duration) -> ClientBuilder {
-    Client::builder()
-        .user_agent(concat!("dbfw/", env!("CARGO_PKG_VERSION")))
-        .http1_only()
-        .tls_version_min(Version::TLS_1_2)
-        .tls_certs_merge(authorities.iter().cloned())
-        .connect_timeout(connect)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .redirect(Policy::none())
-        .referer(false)
-}
-
-fn build(builder: ClientBuilder) -> Result<Client, FetchError> {
     builder.build().map_err(|error| {
         let reason = reason::innermost(&error);
         FetchError::new(

@@ -6,11 +6,7 @@ mod faults;
 mod pure;
 mod redirects;
 
-use std::{
-    net::SocketAddr,
-    sync::{Mutex, OnceLock},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
@@ -215,17 +211,17 @@ fn config() -> HttpConfig {
 }
 
 fn client() -> HttpClient {
-    HttpClient::new(&config(), Redirects::Refuse).unwrap()
+    HttpClient::new(&config(), Redirects::Refuse)
 }
 
 /// One that does not wait long.
 fn impatient() -> HttpClient {
     let config = HttpConfig { timeout: Duration::from_millis(250), ..config() };
-    HttpClient::new(&config, Redirects::Refuse).unwrap()
+    HttpClient::new(&config, Redirects::Refuse)
 }
 
 fn follower() -> HttpClient {
-    HttpClient::new(&config(), Redirects::Follow).unwrap()
+    HttpClient::new(&config(), Redirects::Follow)
 }
 
 fn token() -> SecretString {

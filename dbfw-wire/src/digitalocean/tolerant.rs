@@ -8,6 +8,9 @@ use serde::{
 };
 
 /// An object or `null`. Serde itself would read `[]` as an object without a field.
+///
+/// # Errors
+/// It is neither.
 pub(super) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
@@ -33,6 +36,9 @@ pub(super) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 }
 
 /// `null` is the same as nothing.
+///
+/// # Errors
+/// It is no `T`.
 pub(super) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -40,6 +46,9 @@ pub(super) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>
 }
 
 /// `null` is an empty list; only where it is absent it is `None`.
+///
+/// # Errors
+/// It is no list of `T`.
 pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<T>>, D::Error> {
@@ -47,11 +56,17 @@ pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 }
 
 /// Text that nothing depends on: whatever else it may be counts as empty.
+///
+/// # Errors
+/// It is not JSON.
 pub(super) fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     lenient_option(deserializer).map(Option::unwrap_or_default)
 }
 
 /// See [`lenient`]: whatever is no text counts as absent.
+///
+/// # Errors
+/// It is not JSON.
 pub(super) fn lenient_option<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {

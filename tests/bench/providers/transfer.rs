@@ -49,7 +49,9 @@ impl Asking {
     }
 
     fn client(&self) -> HttpClient {
-        HttpClient::new(&self.http, Redirects::Refuse).expect("a client")
+        let client = HttpClient::new(&self.http, Redirects::Refuse);
+        client.prepare(&self.base).expect("a client");
+        client
     }
 
     /// The bodies of these, so many at once.

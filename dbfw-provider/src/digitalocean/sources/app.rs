@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dbfw_core::{
-    answers::{Answer, FetchError, Outcome, Part},
+    answers::{FetchError, Outcome, Part},
     source::Prefix,
 };
 use dbfw_wire::digitalocean::App;
@@ -14,10 +14,7 @@ use crate::{digitalocean::fetch::Sighting, http::clean};
 /// The outcome of an `app:` source. An app without addresses of its own shares DigitalOcean's: it
 /// cannot be told from others' apps, and is never guessed.
 pub(crate) fn outcome(sighting: Sighting<App>) -> Outcome {
-    match sighting.found {
-        Ok(app) => Answer { parts: parts(&app), from: sighting.from, ..Answer::default() }.into(),
-        Err(missed) => missed.into(),
-    }
+    sighting.outcome(parts)
 }
 
 /// The prefixes of an app, as far as they can be used.

@@ -3,7 +3,7 @@
 use std::{fmt::Display, net::IpAddr};
 
 use dbfw_core::{
-    answers::{Answer, Cause, FetchError, Outcome, Part},
+    answers::{Cause, FetchError, Outcome, Part},
     source::{Prefix, unusable_source},
 };
 use dbfw_wire::digitalocean::{Address, Droplet};
@@ -18,15 +18,7 @@ const MAX_SHOWN: usize = 80;
 
 /// The outcome of a `droplet:` source.
 pub(crate) fn outcome(id: &str, sighting: Sighting<Droplet>, kinds: AddressKinds) -> Outcome {
-    match sighting.found {
-        Ok(droplet) => Answer {
-            parts: [(part_name(id), part(&droplet, kinds))].into(),
-            from: sighting.from,
-            ..Answer::default()
-        }
-        .into(),
-        Err(missed) => missed.into(),
-    }
+    sighting.outcome(|droplet| [(part_name(id), part(droplet, kinds))].into())
 }
 
 /// The name of a part that is a droplet: the same whatever the droplet's name.

@@ -16,20 +16,19 @@ use crate::{
 
 /// The outcome of a `vpc:` source.
 pub(crate) fn outcome(sighting: Sighting<Vpc>) -> Outcome {
-    match sighting.found {
-        Ok(vpc) => {
-            let part = match range(&vpc) {
-                Ok(prefix) => Part::prefixes(vec![prefix]),
-                Err(error) => Part::Failed(error),
-            };
-            let parts = [("range".to_owned(), part)].into();
-            Answer { parts, from: sighting.from, ..Answer::default() }.into()
-        }
-        Err(missed) => missed.into(),
-    }
+    sighting.outcome(|vpc| {
+        let part = match range(vpc) {
+            Ok(prefix) => Part::prefixes(vec![prefix]),
+            Err(error) => Part::Failed(error),
+        };
+        [("range".to_owned(), part)].into()
+    })
 }
 
 /// The network's range.
+///
+/// # Errors
+/// `ip_range` is no range.
 pub(crate) fn range(vpc: &Vpc) -> Result<Prefix, FetchError> {
     network(&format!("VPC network {}", clean(&vpc.id, 80)), "ip_range", &vpc.ip_range)
 }

@@ -11,7 +11,7 @@ use tokio::{
 };
 use url::Url;
 
-use crate::api::lock;
+use crate::lock::lock;
 
 /// A request that came.
 #[derive(Clone, Debug, Default)]

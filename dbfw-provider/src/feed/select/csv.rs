@@ -13,6 +13,9 @@ const MAX_NAME: usize = 40;
 const MAX_COLUMNS: usize = 10;
 
 /// The column's cells. Lines that begin with '#' are comments, empty ones are nothing.
+///
+/// # Errors
+/// There is no such column, or a cell is no address.
 pub(super) fn select(body: &[u8], column: &Column) -> Result<Vec<Prefix>, String> {
     let mut table = Table {
         reader: ReaderBuilder::new()

@@ -13,13 +13,19 @@ const MAX_PLACE: usize = 120;
 /// Characters of serde's words that go into an error.
 const MAX_WORDS: usize = 200;
 
-/// The document. Values nested more than 128 deep are an error.
+/// The document.
+///
+/// # Errors
+/// It is not JSON, or values are nested more than 128 deep.
 pub(super) fn parse(body: &[u8]) -> Result<Value, String> {
     serde_json::from_slice(body)
         .map_err(|error| format!("is not JSON, {}: {UNUSED}", clean(&error.to_string(), MAX_WORDS)))
 }
 
 /// The selected nodes: strings, or arrays of strings.
+///
+/// # Errors
+/// The path selects nothing, or something that is no address.
 pub(super) fn select(document: &Value, path: &str) -> Result<Vec<Prefix>, String> {
     let query = JsonPath::parse(path)
         .map_err(|error| format!("the JSONPath is not valid, {error}: correct it"))?;

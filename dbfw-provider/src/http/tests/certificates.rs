@@ -100,7 +100,8 @@ fn a_ca_file_without_certificates_is_an_error_that_names_it() {
     let path = dir.path().join("ca.pem");
     let made = || {
         let config = HttpConfig { ca_file: Some(path.clone()), ..config() };
-        HttpClient::new(&config, Redirects::Refuse).unwrap_err()
+        let url = "https://api.example".parse().unwrap();
+        HttpClient::new(&config, Redirects::Refuse).prepare(&url).unwrap_err()
     };
     let assert_told = |words: &str| {
         let error = made();
@@ -122,7 +123,7 @@ fn a_ca_file_without_certificates_is_an_error_that_names_it() {
 async fn plain_http_is_refused_but_to_loopback() {
     let with = |hosts: &[&str]| {
         let allow_http = hosts.iter().copied().map(str::to_owned).collect();
-        HttpClient::new(&HttpConfig { allow_http, ..config() }, Redirects::Refuse).unwrap()
+        HttpClient::new(&HttpConfig { allow_http, ..config() }, Redirects::Refuse)
     };
     for url in ["http://api.internal/v2?secret=s3cr3t", "http://192.0.2.1:81/", "http://[::2]/"] {
         let url: Url = url.parse().unwrap();
@@ -190,8 +191,7 @@ async fn a_proxy_is_asked_for_all_but_loopback() {
 async fn ask_with_proxy() {
     let direct = Server::answering(ok("from the server")).await;
     let allow_http = vec!["api.internal".to_owned()];
-    let client =
-        HttpClient::new(&HttpConfig { allow_http, ..config() }, Redirects::Refuse).unwrap();
+    let client = HttpClient::new(&HttpConfig { allow_http, ..config() }, Redirects::Refuse);
 
     let answer = ask(&client, &direct.url("/v2/account")).await.unwrap();
     assert_eq!(answer.body, b"from the server");
