@@ -49,8 +49,6 @@ pub struct SourceKey {
 enum Parsed {
     /// Of `ip_addr`: sorted, no duplicates.
     Prefixes(Arc<[Prefix]>),
-    /// Of `droplet`: its number.
-    Droplet(u64),
     /// Of `feed`: the document, and what of it to take.
     Feed(Arc<FeedValue>),
     /// Of all others: no more than the text.
@@ -96,9 +94,11 @@ impl SourceKey {
             SourceType::IpAddr => {
                 Parsed::Prefixes(parse_prefixes(value).map_err(GrammarError::Address)?.into())
             }
-            SourceType::Droplet => Parsed::Droplet(droplet_id(value).ok_or_else(|| {
-                impossible("a droplet's id", "write the number, as in droplet:3164494")
-            })?),
+            SourceType::Droplet if is_droplet_id(value) => Parsed::Text,
+            SourceType::Droplet => {
+                let fix = "write the number, as in droplet:3164494";
+                return Err(impossible("a droplet's id", fix).into());
+            }
             SourceType::Feed => {
                 let feed: FeedValue =
                     value.parse().map_err(|error: ParseError| error.within(kind))?;
@@ -136,7 +136,7 @@ impl SourceKey {
     pub fn prefixes(&self) -> Option<&Arc<[Prefix]>> {
         match &self.parsed {
             Parsed::Prefixes(prefixes) => Some(prefixes),
-            Parsed::Droplet(_) | Parsed::Feed(_) | Parsed::Text => None,
+            Parsed::Feed(_) | Parsed::Text => None,
         }
     }
 
@@ -148,19 +148,11 @@ impl SourceKey {
         }
     }
 
-    /// The id of a `droplet`.
-    pub fn droplet(&self) -> Option<u64> {
-        match self.parsed {
-            Parsed::Droplet(id) => Some(id),
-            Parsed::Prefixes(_) | Parsed::Feed(_) | Parsed::Text => None,
-        }
-    }
-
     /// The document of a `feed`, and what of it to take.
     pub fn feed(&self) -> Option<&FeedValue> {
         match &self.parsed {
             Parsed::Feed(feed) => Some(feed),
-            Parsed::Prefixes(_) | Parsed::Droplet(_) | Parsed::Text => None,
+            Parsed::Prefixes(_) | Parsed::Text => None,
         }
     }
 }
@@ -174,10 +166,10 @@ impl From<Prefix> for SourceKey {
     }
 }
 
-/// A droplet's number, which has one spelling alone.
-fn droplet_id(value: &str) -> Option<u64> {
+/// Whether a value is a droplet's number, which has one spelling alone.
+fn is_droplet_id(value: &str) -> bool {
     let plain = value.bytes().all(|byte| byte.is_ascii_digit()) && !value.starts_with('0');
-    plain.then(|| value.parse().ok()).flatten()
+    plain && value.parse::<u64>().is_ok()
 }
 
 impl TrustedSource {

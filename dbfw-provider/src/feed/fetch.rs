@@ -32,7 +32,7 @@ pub(super) struct Request {
     /// The last version, if it need not be read again.
     pub(super) known: Option<Known>,
     /// The parts that are taken of it.
-    pub(super) feeds: Vec<(SourceKey, Selector)>,
+    pub(super) feeds: Vec<SourceKey>,
     /// Held while a large document is taken apart.
     pub(super) parsing: Arc<Semaphore>,
 }
@@ -154,10 +154,11 @@ async fn read(path: PathBuf, max_bytes: u64) -> (Option<Stamp>, Result<Body, Fet
 /// Takes every feed's prefixes from a document.
 async fn take_apart(
     body: Vec<u8>,
-    feeds: Vec<(SourceKey, Selector)>,
+    feeds: Vec<SourceKey>,
     parsing: &Arc<Semaphore>,
 ) -> Result<Vec<(SourceKey, Result<Vec<Prefix>, String>)>, &'static str> {
-    let (keys, selectors): (Vec<SourceKey>, Vec<Selector>) = feeds.into_iter().unzip();
+    let values = feeds.iter().filter_map(SourceKey::feed);
+    let selectors: Vec<Selector> = values.map(|value| value.selector.clone()).collect();
     let lists = if body.len() <= SMALL {
         select(&body, &selectors)
     } else {
@@ -167,7 +168,7 @@ async fn take_apart(
             .await
             .map_err(|_| "reading it failed: report this as a bug, with the document")?
     };
-    Ok(keys.into_iter().zip(lists).collect())
+    Ok(feeds.into_iter().zip(lists).collect())
 }
 
 /// Of files, those that are not what they were.

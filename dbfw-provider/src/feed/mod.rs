@@ -18,7 +18,7 @@ use std::{
 
 use dbfw_core::{
     answers::{Answer, Cause, FetchError, Outcome, Part},
-    source::{FeedValue, Location, Prefix, Selector, SourceKey},
+    source::{FeedValue, Location, Prefix, SourceKey},
 };
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::Semaphore;
@@ -71,18 +71,12 @@ pub struct Feeds {
 /// A document and the feeds that take something of it.
 #[derive(Debug, Default)]
 struct Document {
-    feeds: BTreeMap<SourceKey, Feed>,
+    /// Each with its outcome for the document as `known`.
+    feeds: BTreeMap<SourceKey, Option<Outcome>>,
     /// The last document that was read, whatever the feeds made of it.
     known: Option<Known>,
     /// Of a file, when it was read last; `None`: there was none.
     stamp: Option<Stamp>,
-}
-
-#[derive(Debug)]
-struct Feed {
-    selector: Selector,
-    /// Its outcome for the document as `known`.
-    last: Option<Outcome>,
 }
 
 impl Feeds {
@@ -109,26 +103,20 @@ impl Task for Feeds {
     type Reply = Reply;
 
     fn want(&mut self, demand: &Demand) -> Wanted<Location> {
-        let mut documents: BTreeMap<Location, Document> = BTreeMap::new();
-        let mut wanted = Wanted::default();
+        for document in self.documents.values_mut() {
+            document.feeds.retain(|key, _| demand.sources.contains(key));
+        }
+        let mut now = BTreeSet::new();
         for key in &demand.sources {
-            let Some(FeedValue { location, selector }) = key.feed() else { continue };
-            let mut old = self.documents.get_mut(location);
-            let feed = old.as_mut().and_then(|document| document.feeds.remove(key));
-            if old.is_some() && feed.is_none() {
-                wanted.now.insert(location.clone());
+            let Some(FeedValue { location, .. }) = key.feed() else { continue };
+            let document = self.documents.entry(location.clone()).or_default();
+            if !document.feeds.contains_key(key) {
+                document.feeds.insert(key.clone(), None);
+                now.insert(location.clone());
             }
-            let feed = feed.unwrap_or_else(|| Feed { selector: selector.clone(), last: None });
-            documents.entry(location.clone()).or_default().feeds.insert(key.clone(), feed);
         }
-        for (location, document) in &mut documents {
-            if let Some(old) = self.documents.remove(location) {
-                (document.known, document.stamp) = (old.known, old.stamp);
-            }
-            wanted.all.insert(location.clone());
-        }
-        self.documents = documents;
-        wanted
+        self.documents.retain(|_, document| !document.feeds.is_empty());
+        Wanted { all: self.documents.keys().cloned().collect(), now, ..Wanted::default() }
     }
 
     fn ask(&mut self, location: &Location) -> BoxFuture<'static, Reply> {
@@ -140,13 +128,13 @@ impl Task for Feeds {
         // A new feed has no outcome for this document yet: then it is fetched in full.
         let known = document
             .and_then(|document| document.known.clone())
-            .filter(|_| feeds().all(|(_, feed)| feed.last.is_some()));
+            .filter(|_| feeds().all(|(_, last)| last.is_some()));
         fetch(Request {
             location: location.clone(),
             client: self.client.clone(),
             max_bytes: self.config.max_bytes,
             known,
-            feeds: feeds().map(|(key, feed)| (key.clone(), feed.selector.clone())).collect(),
+            feeds: feeds().map(|(key, _)| key.clone()).collect(),
             parsing: Arc::clone(&self.parsing),
         })
         .boxed()
@@ -179,8 +167,8 @@ impl Task for Feeds {
             }
             Ok(Fetched::Same(same)) => {
                 *known = Some(same);
-                for (key, feed) in feeds {
-                    if let Some(last) = &feed.last {
+                for (key, last) in feeds {
+                    if let Some(last) = last {
                         report(key, last.clone());
                     }
                 }
@@ -188,9 +176,9 @@ impl Task for Feeds {
             Ok(Fetched::New { known: new, lists }) => {
                 *known = Some(new);
                 for (key, list) in lists {
-                    if let Some(feed) = feeds.get_mut(&key) {
+                    if let Some(last) = feeds.get_mut(&key) {
                         let outcome = judge(&key, location, list);
-                        feed.last = Some(outcome.clone());
+                        *last = Some(outcome.clone());
                         report(&key, outcome);
                     }
                 }
