@@ -70,7 +70,7 @@ mod tests {
     fn counts_every_cause_in_its_place() {
         let stats = Stats::default();
         assert_eq!(stats.values(), StatsValues::default());
-        for (index, cause) in Cause::ALL.into_iter().enumerate() {
+        for (index, &cause) in Cause::ALL.iter().enumerate() {
             for _ in 0..=index {
                 stats.failure(cause);
             }

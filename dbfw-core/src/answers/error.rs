@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantArray};
+
 /// A failed request, or an answer that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -15,7 +17,8 @@ pub struct FetchError {
 }
 
 /// Kinds of failure, as metrics count them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Cause {
     /// The list or resource does not exist.
     NotFound,
@@ -45,37 +48,11 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 12] = [
-        Self::NotFound,
-        Self::Permission,
-        Self::Unauthorized,
-        Self::RateLimited,
-        Self::Server,
-        Self::Timeout,
-        Self::Connect,
-        Self::Tls,
-        Self::Redirect,
-        Self::Invalid,
-        Self::TooLarge,
-        Self::Io,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// Value of the label `cause`.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotFound => "not_found",
-            Self::Permission => "permission",
-            Self::Unauthorized => "unauthorized",
-            Self::RateLimited => "rate_limited",
-            Self::Server => "server",
-            Self::Timeout => "timeout",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Redirect => "redirect",
-            Self::Invalid => "invalid",
-            Self::TooLarge => "too_large",
-            Self::Io => "io",
-        }
+        self.into_str()
     }
 }
 

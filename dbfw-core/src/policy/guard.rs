@@ -1,8 +1,9 @@
 //! Guards: limits that a provider's list may cross only when somebody confirms it.
 
-use std::{collections::BTreeSet, fmt, net::Ipv6Addr};
+use std::{collections::BTreeSet, net::Ipv6Addr};
 
 use dbfw_common::Family;
+use strum::{IntoStaticStr, VariantArray};
 
 use crate::source::Prefix;
 
@@ -30,7 +31,8 @@ const PRIVATE6: [Prefix; 2] = [
 ];
 
 /// A limit that a list may cross only when somebody confirms it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Guard {
     /// A list loses no more than a share of its prefixes at once.
     MaxShrink,
@@ -42,15 +44,11 @@ pub enum Guard {
 
 impl Guard {
     /// Every guard.
-    pub const ALL: [Self; 3] = [Self::MaxShrink, Self::OnEmpty, Self::AllowAny];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The configuration key that sets it, which metrics use as its label.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::MaxShrink => "max_shrink",
-            Self::OnEmpty => "on_empty",
-            Self::AllowAny => "allow_any",
-        }
+        self.into_str()
     }
 
     /// Whether an operator can confirm what it refuses. Only the configuration can let in
@@ -60,12 +58,6 @@ impl Guard {
             Self::MaxShrink | Self::OnEmpty => true,
             Self::AllowAny => false,
         }
-    }
-}
-
-impl fmt::Display for Guard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 

@@ -1,8 +1,7 @@
 //! The types of trusted sources, the values each takes, and errors of both.
 
-use std::{fmt, str::FromStr};
-
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::{
     error::{ParseError, excerpt},
@@ -12,8 +11,25 @@ use super::{
 };
 
 /// The type of a trusted source. The names are DigitalOcean's where it has the kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
+#[strum(parse_err_ty = ParseError, parse_err_fn = unknown_type)]
 pub enum SourceType {
     /// An address, a CIDR or a range.
     IpAddr,
@@ -36,43 +52,11 @@ pub enum SourceType {
 
 impl SourceType {
     /// Every type.
-    pub const ALL: [Self; 8] = [
-        Self::IpAddr,
-        Self::Droplet,
-        Self::K8s,
-        Self::Tag,
-        Self::App,
-        Self::Vpc,
-        Self::Feed,
-        Self::Dns,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The name used in the configuration and on the command line.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::IpAddr => "ip_addr",
-            Self::Droplet => "droplet",
-            Self::K8s => "k8s",
-            Self::Tag => "tag",
-            Self::App => "app",
-            Self::Vpc => "vpc",
-            Self::Feed => "feed",
-            Self::Dns => "dns",
-        }
-    }
-}
-
-impl fmt::Display for SourceType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for SourceType {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| unknown_type(text))
+        self.into_str()
     }
 }
 
@@ -112,7 +96,7 @@ fn unknown_type(found: &str) -> ParseError {
 }
 
 fn all_types() -> String {
-    SourceType::ALL.map(SourceType::as_str).join(", ")
+    Vec::from_iter(SourceType::ALL.iter().map(|kind| kind.as_str())).join(", ")
 }
 
 /// The reason why a text is not a trusted source. As text it says what is wrong, no more.

@@ -4,6 +4,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::Display;
 
 use super::{
     grammar::SourceType,
@@ -12,12 +13,14 @@ use super::{
 };
 
 /// The origin of a trusted source.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Origin {
     /// The configuration.
     Config,
     /// A provider's list; the text names it ("file:/etc/dbfw/orders.list").
+    #[strum(to_string = "{0}")]
     Provider(Arc<str>),
     /// `dbfw trust add`.
     Local,
@@ -136,15 +139,5 @@ impl RuleKind {
 impl fmt::Display for RuleKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.source_type(), self.value())
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config => f.write_str("config"),
-            Self::Provider(name) => f.write_str(name),
-            Self::Local => f.write_str("local"),
-        }
     }
 }

@@ -72,8 +72,8 @@ fn read_table(mut table: Table<'_>, report: &mut Report) -> Option<TrustedSource
 }
 
 fn source_type(value: &Value<'_>, report: &mut Report) -> Option<SourceType> {
-    let words = SourceType::ALL.map(|kind| (kind.as_str(), kind));
-    value.word(&words, "a type of trusted source", report)
+    let words = SourceType::ALL.iter().map(|kind| (kind.as_str(), *kind));
+    value.word(&Vec::from_iter(words), "a type of trusted source", report)
 }
 
 fn description(value: &Value<'_>, report: &mut Report) -> Option<String> {

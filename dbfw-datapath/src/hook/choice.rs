@@ -1,6 +1,6 @@
 //! [`Choice`]: the modes in which an interface may be filtered, best first.
 
-use std::fmt;
+use strum::Display;
 
 use crate::{
     hook::{
@@ -43,11 +43,13 @@ pub enum Choice {
 }
 
 /// The reason why native XDP is not chosen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Display)]
 pub enum NativeObstacle {
     /// The interface is made of others, and XDP on it would keep the kernel from adding more.
+    #[strum(to_string = "native: XDP here would keep the kernel from adding interfaces to it")]
     Stacked,
     /// The driver refuses a larger MTU while a native program is attached.
+    #[strum(to_string = "native: {driver} would refuse an MTU above {largest} from then on")]
     RefusesMtu {
         /// The driver.
         driver: String,
@@ -55,6 +57,7 @@ pub enum NativeObstacle {
         largest: u32,
     },
     /// The driver accepts a larger MTU and loses frames, or lets them pass unjudged.
+    #[strum(to_string = "native: {driver} does not carry every frame if the MTU exceeds {largest}")]
     UnsafeMtu {
         /// The driver.
         driver: String,
@@ -62,33 +65,12 @@ pub enum NativeObstacle {
         largest: u32,
     },
     /// A first attachment to the running interface would lose large frames for a while.
+    #[strum(to_string = "native: {driver} would lose large frames for a while, because the \
+                         interface is up")]
     Running {
         /// The driver.
         driver: String,
     },
-}
-
-impl fmt::Display for NativeObstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stacked => {
-                f.write_str("native: XDP here would keep the kernel from adding interfaces to it")
-            }
-            Self::RefusesMtu { driver, largest } => {
-                write!(f, "native: {driver} would refuse an MTU above {largest} from then on")
-            }
-            Self::UnsafeMtu { driver, largest } => {
-                write!(
-                    f,
-                    "native: {driver} does not carry every frame if the MTU exceeds {largest}"
-                )
-            }
-            Self::Running { driver } => write!(
-                f,
-                "native: {driver} would lose large frames for a while, because the interface is up"
-            ),
-        }
-    }
 }
 
 /// The host and the settings that the choice of a hook depends on, besides the interface itself.

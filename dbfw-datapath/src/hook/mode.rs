@@ -1,11 +1,13 @@
 //! [`HookMode`], the hooks there are, and [`Attach`], the one that is configured.
 
 use dbfw_common::{PROGRAM_TCX, PROGRAM_TCX_L3, PROGRAM_XDP, PROGRAM_XDP_L3};
+use strum::{IntoStaticStr, VariantArray};
 
 use crate::interfaces::Layer;
 
 /// The hook an interface is filtered at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum HookMode {
     /// XDP in the driver.
     Native,
@@ -17,15 +19,11 @@ pub enum HookMode {
 
 impl HookMode {
     /// Every mode.
-    pub const ALL: [Self; 3] = [Self::Native, Self::Tcx, Self::Generic];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The name used in the configuration, metrics and pins.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Tcx => "tcx",
-            Self::Generic => "generic",
-        }
+        self.into_str()
     }
 
     /// The program for it.
@@ -40,7 +38,8 @@ impl HookMode {
 }
 
 /// The hook that the configuration asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Attach {
     /// Native XDP, else TCX, else generic XDP.
     Auto,
@@ -54,15 +53,10 @@ pub enum Attach {
 
 impl Attach {
     /// Every one.
-    pub const ALL: [Self; 4] = [Self::Auto, Self::Native, Self::Tcx, Self::Generic];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The name used in the configuration.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Native => HookMode::Native.as_str(),
-            Self::Tcx => HookMode::Tcx.as_str(),
-            Self::Generic => HookMode::Generic.as_str(),
-        }
+        self.into_str()
     }
 }

@@ -1,8 +1,7 @@
 //! The interfaces that a configuration names.
 
-use std::fmt;
-
 use glob::Pattern;
+use strum::Display;
 
 /// The interfaces that are protected.
 ///
@@ -47,16 +46,19 @@ pub fn is_glob(name: &str) -> bool {
 }
 
 /// The reason why a name that is no glob can never cover an interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Display)]
 pub enum Unmatchable {
     /// Loopback, which is never filtered.
+    #[strum(to_string = "no program fits this kind of link, which is loopback")]
     Loopback,
     /// The label of an address, `eth0:1`.
+    #[strum(to_string = "not an interface, but the label of an address of {interface}")]
     Label {
         /// The interface that has the address.
         interface: String,
     },
     /// An interface as `ip link` shows it, `eth0@if2`.
+    #[strum(to_string = "not an interface, but how ip link shows {interface}")]
     Listing {
         /// The interface.
         interface: String,
@@ -84,20 +86,6 @@ impl Unmatchable {
             Self::Loopback => "leave it out: traffic within this host is not filtered".to_owned(),
             Self::Label { interface } | Self::Listing { interface } => {
                 format!("write \"{interface}\"")
-            }
-        }
-    }
-}
-
-impl fmt::Display for Unmatchable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Loopback => write!(f, "no program fits this kind of link, which is loopback"),
-            Self::Label { interface } => {
-                write!(f, "not an interface, but the label of an address of {interface}")
-            }
-            Self::Listing { interface } => {
-                write!(f, "not an interface, but how ip link shows {interface}")
             }
         }
     }

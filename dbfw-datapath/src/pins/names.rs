@@ -24,13 +24,12 @@ pub(crate) fn link_pin(mode: HookMode, interface: &str) -> String {
 
 /// The mode of a link, by its pin; `None`: it is no interface's.
 pub(crate) fn mode_of(pin: &str) -> Option<HookMode> {
-    HookMode::ALL.into_iter().find(|mode| pin.starts_with(&link_pin(*mode, "")))
+    HookMode::ALL.iter().copied().find(|mode| pin.starts_with(&link_pin(*mode, "")))
 }
 
 /// The interface that a link is attached to, by its pin, or "backstop".
 pub(crate) fn attached_to(pin: &str) -> String {
-    let interface =
-        HookMode::ALL.into_iter().find_map(|mode| pin.strip_prefix(&link_pin(mode, "")));
+    let interface = HookMode::ALL.iter().find_map(|mode| pin.strip_prefix(&link_pin(*mode, "")));
     match interface {
         Some(interface) => decode(interface),
         None => pin.strip_prefix(LINK_PINS).unwrap_or(pin).to_owned(),
@@ -66,7 +65,7 @@ mod tests {
     fn pins_tell_what_is_attached() {
         assert_eq!(attached_to(BACKSTOP_PIN), "backstop");
         assert_eq!(mode_of(BACKSTOP_PIN), None);
-        for mode in HookMode::ALL {
+        for &mode in HookMode::ALL {
             for interface in ["eth0", "eth0.100", "br-0_1"] {
                 let pin = link_pin(mode, interface);
                 assert_eq!((attached_to(&pin).as_str(), mode_of(&pin)), (interface, Some(mode)));

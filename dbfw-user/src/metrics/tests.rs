@@ -74,7 +74,9 @@ fn scrape() -> Scrape {
                 name: "digitalocean".into(),
                 stats: StatsValues {
                     requests: 41,
-                    failures: Cause::ALL.map(|cause| u64::from(cause == Cause::Timeout) * 3),
+                    failures: std::array::from_fn(|at| {
+                        u64::from(at == Cause::Timeout as usize) * 3
+                    }),
                     left_hour: 4959,
                     left_minute: 249,
                     limit_hour: 5000,
@@ -192,7 +194,7 @@ fn every_label_set_exists_before_anything_happened() {
             }
         }
     }
-    for cause in Cause::ALL.map(Cause::as_str) {
+    for cause in Cause::ALL.iter().map(|cause| cause.as_str()) {
         has(&text, &format!(r#"dbfw_sync_failures_total{{database="orders",cause="{cause}"}} 0"#));
     }
     for guard in ["max_shrink", "on_empty", "allow_any"] {

@@ -139,7 +139,7 @@ fn lengths() {
 #[test]
 fn the_fix_has_nothing_of_what_was_written() {
     for text in ["1; app server", "a ; b; app server", "; app server", "app server; "] {
-        for kind in SourceType::ALL {
+        for &kind in SourceType::ALL {
             let Err(error) = format!("{kind}:{text}").parse::<TrustedSource>() else {
                 panic!("{kind}:{text}")
             };
@@ -201,7 +201,7 @@ fn an_address_without_a_type_is_named_with_it() {
 
 #[test]
 fn type_names_are_those_of_serde() {
-    for kind in SourceType::ALL {
+    for &kind in SourceType::ALL {
         let json = serde_json::to_string(&kind).unwrap();
         assert_eq!(json, format!("\"{kind}\""));
         assert_eq!(kind.as_str().parse(), Ok(kind));

@@ -45,8 +45,8 @@ impl Default for AgentConfig {
 pub(crate) fn read_agent(config: &mut AgentConfig, mut table: Table<'_>, report: &mut Report) {
     table.set("interfaces", &mut config.interfaces, report, interfaces);
     table.set("attach", &mut config.attach, report, |value, report| {
-        let words = Attach::ALL.map(|attach| (attach.as_str(), attach));
-        value.word(&words, "an attach mode", report)
+        let words = Attach::ALL.iter().map(|attach| (attach.as_str(), *attach));
+        value.word(&Vec::from_iter(words), "an attach mode", report)
     });
     table.set("backstop", &mut config.backstop, report, Value::boolean);
     table.set("exempt_interfaces", &mut config.exempt_interfaces, report, |value, report| {
