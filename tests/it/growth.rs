@@ -203,7 +203,7 @@ fn after_any_change_every_verdict_is_the_models() {
         }
     }
     let sizes = plane.reader.sizes().expect("count the entries");
-    assert_eq!(sizes, plane.datapath.sizes());
+    assert_eq!(sizes, plane.datapath.held().sizes());
 }
 
 #[test]
@@ -278,13 +278,16 @@ fn more_kinds_of_entries_than_ids_go_to_the_trie_and_ids_come_back() {
         let model = hosts(first);
         plane.become_(&model);
         assert_eq!(plane.dump(), model);
-        let sizes = plane.datapath.sizes();
+        let sizes = plane.datapath.held().sizes();
         assert!(sizes[NETS4] > 0 && sizes[HOSTS4] > 60_000, "{sizes:?}");
         for n in [0, 1, 255, 40_000, 69_999] {
             plane.check(&model, IpAddr::V4((0x0a00_0000u32 + n).into()));
         }
         plane.become_(&Entries::new());
-        assert_eq!(plane.datapath.sizes()[HOSTS4] + plane.datapath.sizes()[HOSTS6], 0);
+        assert_eq!(
+            plane.datapath.held().sizes()[HOSTS4] + plane.datapath.held().sizes()[HOSTS6],
+            0
+        );
         assert!(!plane.passes(IpAddr::V4(0x0a00_0000u32.into())));
     }
 }

@@ -7,7 +7,7 @@ mod slots;
 
 pub use build::{Covering, DatabasePolicy, Policy, PolicyEntry, RuleKey, RuleRef};
 pub use guard::{Guard, Refusal, USUAL_MIN_LEN, check_shrink, check_width, lost, narrowest};
-pub use plan::{CurrentEntries, Entries, Plan, Step, diff, union};
+pub use plan::{CurrentEntries, Entries, Plan, diff, union};
 pub use slots::{Assigned, SlotError, SlotTable};
 
 #[cfg(test)]

@@ -27,34 +27,6 @@ impl CurrentEntries for Entries {
     }
 }
 
-/// One change of the maps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Insert the entry, or replace the one that is there.
-    Write(Prefix, Entry),
-    /// Remove the entry.
-    Remove(Prefix),
-}
-
-impl Step {
-    /// The prefix it changes.
-    pub const fn prefix(&self) -> Prefix {
-        match self {
-            Self::Write(prefix, _) | Self::Remove(prefix) => *prefix,
-        }
-    }
-
-    /// The step that takes this one back, where `before` is what stood there. The inverses of
-    /// the first steps of a plan, in reverse, are as safe as the plan, and each finds the room
-    /// in the maps that the step it reverses found.
-    pub const fn inverse(&self, before: Option<Entry>) -> Self {
-        match before {
-            Some(entry) => Self::Write(self.prefix(), entry),
-            None => Self::Remove(self.prefix()),
-        }
-    }
-}
-
 /// The changes from one set of entries to another, each to be made in one atomic operation
 /// on one prefix, in this order: all writes, the longest prefix first, then all removals, the
 /// shortest prefix first.
@@ -72,7 +44,8 @@ impl Step {
 ///
 /// So each address goes from its old verdict to its new one in one step and never through a
 /// third; who is trusted before and after is trusted throughout, and nobody is trusted who is
-/// trusted neither before nor after.
+/// trusted neither before nor after. To take back the first steps, the last of them first, is as
+/// safe, and each finds the room in the maps that the step it takes back found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Entries to insert or replace, the longest prefix first.
@@ -128,11 +101,9 @@ impl Plan {
     /// The entries after it was applied to `current`.
     pub fn result(&self, current: &Entries) -> Entries {
         let mut entries = current.clone();
-        for step in self.steps() {
-            match step {
-                Step::Write(prefix, entry) => entries.insert(prefix, entry),
-                Step::Remove(prefix) => entries.remove(&prefix),
-            };
+        entries.extend(self.writes.iter().copied());
+        for prefix in &self.removals {
+            entries.remove(prefix);
         }
         entries
     }
@@ -145,12 +116,6 @@ impl Plan {
     /// The number of steps.
     pub fn len(&self) -> usize {
         self.writes.len() + self.removals.len()
-    }
-
-    /// The steps, in the order they must be made.
-    pub fn steps(&self) -> impl DoubleEndedIterator<Item = Step> {
-        let writes = self.writes.iter().map(|(prefix, entry)| Step::Write(*prefix, *entry));
-        writes.chain(self.removals.iter().copied().map(Step::Remove))
     }
 }
 

@@ -132,11 +132,6 @@ impl Datapath {
         self.has_tcx
     }
 
-    /// Entries of each set, by map name.
-    pub fn sizes(&self) -> BTreeMap<&'static str, u64> {
-        self.sets.sizes()
-    }
-
     /// The sets of trusted sources that the kernel holds.
     pub fn held(&self) -> &Sets {
         &self.sets

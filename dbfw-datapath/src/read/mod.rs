@@ -65,21 +65,6 @@ pub struct Totals {
     pub observed: Vec<Counter>,
 }
 
-impl Totals {
-    /// One of the counters; zero for a reason that no packet is dropped for.
-    pub fn get(&self, counted: Counted) -> Counter {
-        let of = |counters: &[Counter], reason| {
-            let at = Reason::DROPS.iter().position(|known| *known == reason);
-            at.and_then(|at| counters.get(at)).copied().unwrap_or_default()
-        };
-        match counted {
-            Counted::Allowed => self.allowed,
-            Counted::Dropped(reason) => of(&self.dropped, reason),
-            Counted::Observed(reason) => of(&self.observed, reason),
-        }
-    }
-}
-
 /// The result of running a program on one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TestRun {

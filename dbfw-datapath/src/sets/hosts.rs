@@ -145,17 +145,10 @@ pub(crate) struct Hosts {
 
 /// A table with the map it is in.
 #[derive(Debug)]
-struct MappedTable {
+pub(crate) struct MappedTable {
     fd: OwnedFd,
     id: u32,
-    table: Table,
-}
-
-/// A new table, filled with the hosts of the old one and not yet in use.
-pub(crate) struct NewTable {
-    mapped: MappedTable,
-    /// Hosts of the old table whose buckets in the new one are full.
-    pub(crate) spilled: Vec<(IpAddr, u16)>,
+    pub(super) table: Table,
 }
 
 impl Hosts {
@@ -201,11 +194,14 @@ impl Hosts {
         (hosts > has || oversize).then_some(fit.min(MAX_BITS))
     }
 
-    /// A table of another size with the hosts of this one.
+    /// A table of another size with the hosts of this one, and those whose buckets in it are full.
     ///
     /// # Errors
     /// The kernel does not make it.
-    pub(crate) fn resized(&self, bits: u32) -> Result<NewTable, DatapathError> {
+    pub(crate) fn resized(
+        &self,
+        bits: u32,
+    ) -> Result<(MappedTable, Vec<(IpAddr, u16)>), DatapathError> {
         let mut mapped = MappedTable::make(self.family, bits)?;
         let mut spilled = Vec::new();
         for (address, id) in self.table().iter() {
@@ -213,7 +209,7 @@ impl Hosts {
                 spilled.push((address, id));
             }
         }
-        Ok(NewTable { mapped, spilled })
+        Ok((mapped, spilled))
     }
 
     /// Puts a new table in the place of the one in use. A program finds the old one or the
@@ -225,10 +221,10 @@ impl Hosts {
         &mut self,
         pins: &Pins,
         presence: &Presence,
-        new: NewTable,
+        new: MappedTable,
     ) -> Result<(), DatapathError> {
         let old = self.slot;
-        let before = std::mem::replace(&mut self.current, new.mapped);
+        let before = std::mem::replace(&mut self.current, new);
         self.slot = (old + 1) % TABLES;
         if let Err(error) = self.pin(pins).and_then(|()| self.put_in_place()) {
             self.current = before;
@@ -238,7 +234,7 @@ impl Hosts {
         let in_use = TableRef { slot: self.slot, bits: self.table().bits() };
         presence.set_table_word(in_use.to_word());
         // From here on the new one counts, whatever becomes of the old.
-        let cleared = self.wait_for_programs().and_then(|()| {
+        let cleared = self.put_in_place().and_then(|()| {
             sys::inner_clear(self.outer.as_fd(), old)
                 .map_err(|error| self.failed("clear a place of", error))?;
             pins.remove(TABLE_PINS[self.family as usize][old as usize])
@@ -247,14 +243,6 @@ impl Hosts {
             tracing::warn!(%error, "the memory of an old table of hosts is not freed");
         }
         Ok(())
-    }
-
-    /// Returns when no program runs any more that runs now.
-    ///
-    /// # Errors
-    /// The system call fails.
-    pub(crate) fn wait_for_programs(&self) -> Result<(), DatapathError> {
-        self.put_in_place()
     }
 
     /// Pins the table again if its pin is gone or something else; its name if so.
@@ -276,24 +264,18 @@ impl Hosts {
         pins.protect_map(name)
     }
 
-    /// Puts the table into its slot, and waits for the programs that run.
-    fn put_in_place(&self) -> Result<(), DatapathError> {
+    /// Puts the table into its slot, perhaps once more, and returns when no program runs any more
+    /// that runs now.
+    ///
+    /// # Errors
+    /// The system call fails.
+    pub(super) fn put_in_place(&self) -> Result<(), DatapathError> {
         sys::inner_set(self.outer.as_fd(), self.slot, self.current.fd.as_fd())
             .map_err(|error| self.failed("put a table into", error))
     }
 
     fn failed(&self, action: &str, error: io::Error) -> DatapathError {
         DatapathError::map(action, HOSTS[self.family as usize], error)
-    }
-}
-
-impl NewTable {
-    /// As [`Table::insert`].
-    ///
-    /// # Errors
-    /// Its bucket is full.
-    pub(crate) fn insert(&mut self, probe: &Probe, id: u16) -> Result<Option<u16>, ()> {
-        self.mapped.table.insert(probe, id)
     }
 }
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dbfw_common::{ENTRIES, Entry, Family, MAX_HOSTS, MAX_NETS};
 use dbfw_core::{
-    policy::{CurrentEntries, Entries, Plan, Step},
+    policy::{CurrentEntries, Entries, Plan},
     source::Prefix,
 };
 
@@ -120,21 +120,6 @@ impl Sets {
         sets.nets.get(prefix).copied()
     }
 
-    /// Whether there is an entry of exactly this prefix.
-    pub fn contains_key(&self, prefix: &Prefix) -> bool {
-        self.get(prefix).is_some()
-    }
-
-    /// The number of entries.
-    pub fn len(&self) -> usize {
-        self.by_family.iter().map(|sets| sets.hosts.table().len() + sets.nets.len()).sum()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Every entry, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (Prefix, Entry)> {
         self.by_family.iter().flat_map(|sets| {
@@ -183,11 +168,15 @@ impl Sets {
         let mut before = Vec::with_capacity(plan.len());
         let result = self.write_steps(maps, plan, &mut before);
         if result.is_err() {
-            let done: Vec<Step> = plan.steps().take(before.len()).collect();
-            for (step, before) in done.into_iter().zip(before).rev() {
-                let inverse = step.inverse(before);
-                if let Err(error) = self.write_step(maps, inverse) {
-                    tracing::error!(prefix = %inverse.prefix(), %error, "cannot undo a half-done change");
+            let writes = plan.writes.iter().map(|(prefix, _)| *prefix);
+            let prefixes = writes.chain(plan.removals.iter().copied());
+            for (prefix, before) in Vec::from_iter(prefixes.zip(before)).into_iter().rev() {
+                let undone = match before {
+                    Some(entry) => self.write_prefix(maps, prefix, entry),
+                    None => self.remove(maps, prefix),
+                };
+                if let Err(error) = undone {
+                    tracing::error!(%prefix, %error, "cannot undo a half-done change");
                 }
             }
             for (prefix, _) in &plan.writes {
@@ -200,7 +189,7 @@ impl Sets {
         result
     }
 
-    /// Writes the steps in their order; `before` gets, for each, the entry it replaced.
+    /// Writes the plan in its order; `before` gets, for each prefix, the entry it had.
     fn write_steps(
         &mut self,
         maps: &mut Maps,
@@ -219,7 +208,7 @@ impl Sets {
             } else {
                 for (prefix, entry) in now {
                     let held = self.get(prefix);
-                    self.write_step(maps, Step::Write(*prefix, *entry))?;
+                    self.write_prefix(maps, *prefix, *entry)?;
                     before.push(held);
                 }
             }
@@ -227,7 +216,7 @@ impl Sets {
         }
         for prefix in &plan.removals {
             let held = self.get(prefix);
-            self.write_step(maps, Step::Remove(*prefix))?;
+            self.remove(maps, *prefix)?;
             before.push(held);
         }
         Ok(())
@@ -249,17 +238,19 @@ impl Sets {
         result.map_err(|(_, error)| error)
     }
 
-    /// Writes one step.
-    fn write_step(&mut self, maps: &mut Maps, step: Step) -> Result<(), DatapathError> {
-        match step {
-            Step::Write(prefix, entry) if prefix.is_host() => self.write_host(maps, prefix, entry),
-            Step::Write(prefix, entry) => {
-                nets::insert(maps, prefix, entry)?;
-                self.by_family[prefix.family() as usize].nets.insert(prefix, entry);
-                Ok(())
-            }
-            Step::Remove(prefix) => self.remove(maps, prefix),
+    /// Writes the entry of one prefix.
+    fn write_prefix(
+        &mut self,
+        maps: &mut Maps,
+        prefix: Prefix,
+        entry: Entry,
+    ) -> Result<(), DatapathError> {
+        if prefix.is_host() {
+            return self.write_host(maps, prefix, entry);
         }
+        nets::insert(maps, prefix, entry)?;
+        self.by_family[prefix.family() as usize].nets.insert(prefix, entry);
+        Ok(())
     }
 
     /// The most hosts there are while the plan is written, by family.
@@ -315,19 +306,12 @@ impl Sets {
     }
 
     /// Entries of each set, by map name.
-    pub(crate) fn sizes(&self) -> BTreeMap<&'static str, u64> {
+    pub fn sizes(&self) -> BTreeMap<&'static str, u64> {
         let counts =
             self.by_family.iter().zip(HOSTS).zip(NETS).flat_map(|((sets, hosts), nets)| {
                 [(hosts, sets.hosts.table().len() as u64), (nets, sets.nets.len() as u64)]
             });
         counts.collect()
-    }
-
-    /// Writes an entry under a new id.
-    fn write_entry(maps: &mut Maps, id: u16, entry: Entry) -> Result<(), DatapathError> {
-        maps.entries
-            .set(u32::from(id), entry, 0)
-            .map_err(|error| DatapathError::map(format!("write {id} of"), ENTRIES, map_io(error)))
     }
 
     /// Writes a host: to the table, or to the trie if it has no room there.
@@ -396,17 +380,17 @@ impl Sets {
     ) -> Result<Option<u16>, DatapathError> {
         let mut taken = self.ids.take(entry);
         if taken == Taken::Wait {
-            self.by_family[family as usize].hosts.wait_for_programs()?;
+            self.by_family[family as usize].hosts.put_in_place()?;
             self.ids.release();
             taken = self.ids.take(entry);
         }
         match taken {
             Taken::Known(id) => Ok(Some(id)),
             Taken::New(id) => {
-                if let Err(error) = Self::write_entry(maps, id, entry) {
+                maps.entries.set(u32::from(id), entry, 0).map_err(|error| {
                     self.ids.give_back(id);
-                    return Err(error);
-                }
+                    DatapathError::map(format!("write {id} of"), ENTRIES, map_io(error))
+                })?;
                 Ok(Some(id))
             }
             Taken::Wait | Taken::None => Ok(None),
@@ -435,18 +419,17 @@ impl Sets {
         family: Family,
         bits: u32,
     ) -> Result<(), DatapathError> {
-        let mut new = self.by_family[family as usize].hosts.resized(bits)?;
+        let (mut new, spilled) = self.by_family[family as usize].hosts.resized(bits)?;
         let mut moved = Vec::new();
         for prefix in self.by_family[family as usize].overflow.clone() {
             let sets = &self.by_family[family as usize];
             let Some(entry) = sets.nets.get(&prefix).copied() else { continue };
             let Some(id) = self.take_id(maps, family, entry)? else { continue };
-            match new.insert(&Probe::new(prefix.addr()), id) {
+            match new.table.insert(&Probe::new(prefix.addr()), id) {
                 Ok(_) => moved.push((prefix, id)),
                 Err(()) => self.ids.give_back(id),
             }
         }
-        let spilled = std::mem::take(&mut new.spilled);
         let mut result = Ok(());
         for (address, id) in &spilled {
             let prefix = Prefix::host(*address);

@@ -35,7 +35,7 @@ fn longest(view: &View<'_>, address: IpAddr) -> Result<Option<Prefix>, DatapathE
         let bits = if address.is_ipv4() { 32 } else { 128 };
         let around = (0..=bits).rev().map(|len| Prefix::new(address, len));
         let mut around = around.filter(|prefix| prefix.contains(address));
-        return Ok(around.find(|prefix| held.contains_key(prefix)));
+        return Ok(around.find(|prefix| held.get(prefix).is_some()));
     }
     let mut longest: Option<Prefix> = None;
     view.reader.for_each_entry(|_, prefix, _| {

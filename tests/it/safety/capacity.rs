@@ -25,7 +25,7 @@ fn more_prefixes_than_a_map_holds_are_refused_before_anything_is_changed() {
             "{wanted} prefixes do not fit into NETS4, which holds {limit}: nothing was changed"
         )
     );
-    assert_eq!(datapath.held().len(), 1);
+    assert_eq!(datapath.held().iter().count(), 1);
     let reader = datapath.reader().expect("open the maps");
     let mut entries = 0;
     reader

@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use dbfw_common::Entry;
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use crate::{
-    policy::{DatabasePolicy, Entries, Step},
+    policy::{DatabasePolicy, Entries, Plan},
     source::{Origin, Prefix, Rule, SourceType, TrustedSource},
 };
 
@@ -100,6 +101,27 @@ pub(crate) fn edges<'a>(prefixes: impl IntoIterator<Item = &'a Prefix>) -> Vec<I
 pub(crate) fn verdict(entries: &Entries, addr: IpAddr) -> u64 {
     let matching = entries.iter().filter(|(prefix, _)| holds(prefix, addr));
     matching.max_by_key(|(prefix, _)| prefix.len()).map_or(0, |(_, entry)| entry.mask())
+}
+
+/// One change of the maps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    Write(Prefix, Entry),
+    Remove(Prefix),
+}
+
+impl Step {
+    /// The step that takes this one back.
+    pub(crate) fn inverse(self, entries: &Entries) -> Self {
+        let (Self::Write(prefix, _) | Self::Remove(prefix)) = self;
+        entries.get(&prefix).map_or(Self::Remove(prefix), |entry| Self::Write(prefix, *entry))
+    }
+}
+
+/// The steps of a plan, in their order.
+pub(crate) fn steps(plan: &Plan) -> impl Iterator<Item = Step> {
+    let writes = plan.writes.iter().map(|(prefix, entry)| Step::Write(*prefix, *entry));
+    writes.chain(plan.removals.iter().copied().map(Step::Remove))
 }
 
 /// Changes the entries as the kernel does by one step.

@@ -281,7 +281,7 @@ impl Kernel {
         }
         let held = self.datapath.held();
         let plan = diff(held, &assigned.entries);
-        let added = plan.writes.iter().filter(|(prefix, _)| !held.contains_key(prefix)).count();
+        let added = plan.writes.iter().filter(|(prefix, _)| held.get(prefix).is_none()).count();
         let removed = plan.removals.len();
         let flags = match config.agent.fragments {
             Fragments::Drop => FLAG_DROP_FRAGMENTS,
@@ -308,7 +308,7 @@ impl Kernel {
             || self.slots != slots
             || policy.databases() != self.policy.databases();
         if changed || self.sizes.is_empty() {
-            self.sizes = self.datapath.sizes();
+            self.sizes = self.datapath.held().sizes();
         }
         let retired = self.ids.iter().filter(|(name, id)| ids.get(*name) != Some(id));
         let retired_ids = retired.map(|(_, id)| *id).collect();
