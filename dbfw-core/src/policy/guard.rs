@@ -66,8 +66,6 @@ impl Guard {
 #[error("{what}")]
 pub struct Refusal {
     guard: Guard,
-    prefixes: Vec<Prefix>,
-    total: usize,
     what: String,
     setting: String,
 }
@@ -75,25 +73,13 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal of a list for `what`, with the setting that permits it: the end of a sentence,
     /// "raise max_shrink".
-    pub fn new(guard: Guard, mut prefixes: Vec<Prefix>, what: String, setting: String) -> Self {
-        let total = prefixes.len();
-        prefixes.truncate(MAX_NAMED);
-        Self { guard, prefixes, total, what, setting }
+    pub fn new(guard: Guard, what: String, setting: String) -> Self {
+        Self { guard, what, setting }
     }
 
     /// The guard.
     pub fn guard(&self) -> Guard {
         self.guard
-    }
-
-    /// The prefixes lost or too wide; the first of them if there are many.
-    pub fn prefixes(&self) -> &[Prefix] {
-        &self.prefixes
-    }
-
-    /// The number of them.
-    pub fn total(&self) -> usize {
-        self.total
     }
 
     /// The way to let the list through: to confirm the plan it is part of, or a setting.
@@ -134,7 +120,7 @@ pub fn check_shrink(
             count(old.len(), "prefix is", "prefixes are"),
         );
         let setting = "set on_empty = \"close\"".to_owned();
-        return Err(Refusal::new(Guard::OnEmpty, old.into_iter().collect(), what, setting));
+        return Err(Refusal::new(Guard::OnEmpty, what, setting));
     }
     let old = Vec::from_iter(old);
     let lost = lost(&old, new);
@@ -150,7 +136,7 @@ pub fn check_shrink(
         count(counted, "prefix", "prefixes"),
         named(&lost),
     );
-    Err(Refusal::new(Guard::MaxShrink, lost, what, "raise max_shrink".to_owned()))
+    Err(Refusal::new(Guard::MaxShrink, what, "raise max_shrink".to_owned()))
 }
 
 /// The prefixes of `old` of which `new` does not hold each address, in whatever pieces.
@@ -183,7 +169,7 @@ pub fn check_width(prefixes: &[Prefix], allow_any: bool, min_len: [u8; 2]) -> Re
             min_len[1],
             named(&wide),
         );
-        return Err(Refusal::new(Guard::AllowAny, wide, what, least_setting(prefixes, min_len)));
+        return Err(Refusal::new(Guard::AllowAny, what, least_setting(prefixes, min_len)));
     }
     for family in Family::ALL {
         let extent = Extent::of(prefixes, family, min_len);
@@ -197,7 +183,7 @@ pub fn check_width(prefixes: &[Prefix], allow_any: bool, min_len: [u8; 2]) -> Re
                 name(family),
                 named(&all),
             );
-            return Err(Refusal::new(Guard::AllowAny, all, what, least_setting(prefixes, min_len)));
+            return Err(Refusal::new(Guard::AllowAny, what, least_setting(prefixes, min_len)));
         }
     }
     Ok(())

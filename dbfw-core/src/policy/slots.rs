@@ -1,6 +1,10 @@
 //! [`SlotTable`]: the slots of RULE_STATS that count for each rule.
 
-use std::{borrow::Cow, collections::HashMap, ops::Range};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use dbfw_common::{Entry, MAX_DATABASES, RULE_SLOTS};
 use serde::{Deserialize, Serialize};
@@ -46,8 +50,14 @@ pub struct Assigned {
 
 /// A reason why a slot table cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct SlotError(String);
+#[error(
+    "the run at slot {first} with {rules} rules overlaps another, counts for the same rules or is \
+     out of range"
+)]
+pub struct SlotError {
+    first: u32,
+    rules: usize,
+}
 
 impl Run {
     /// Its slots. Saturating, since a run that was read may hold anything.
@@ -89,31 +99,14 @@ impl SlotTable {
     /// The first run that cannot be.
     pub fn validate(&self) -> Result<(), SlotError> {
         let mut end = 1;
-        let mut seen = HashMap::new();
+        let mut seen = HashSet::new();
         for run in &self.runs {
-            let (first, len) = (run.first, run.rules.len());
-            if len == 0 || len > MAX_DATABASES as usize {
-                return Err(SlotError(format!(
-                    "the run at slot {first} has {len} slots; it must have 1 to {MAX_DATABASES}"
-                )));
+            let (slots, rules) = (run.slots(), run.rules.len());
+            let fits = slots.start >= end && slots.end <= RULE_SLOTS;
+            if !fits || !(1..=MAX_DATABASES as usize).contains(&rules) || !seen.insert(&run.rules) {
+                return Err(SlotError { first: run.first, rules });
             }
-            if first == 0 || run.slots().end > RULE_SLOTS {
-                return Err(SlotError(format!(
-                    "the run at slot {first} is outside the slots 1 to {}",
-                    RULE_SLOTS - 1
-                )));
-            }
-            if first < end {
-                return Err(SlotError(format!(
-                    "the run at slot {first} overlaps the one before it"
-                )));
-            }
-            if let Some(earlier) = seen.insert(&run.rules, first) {
-                return Err(SlotError(format!(
-                    "the runs at slots {earlier} and {first} count for the same rules"
-                )));
-            }
-            end = run.slots().end;
+            end = slots.end;
         }
         Ok(())
     }

@@ -395,16 +395,13 @@ impl Enforced {
     }
 
     fn empty(&self, guards: &Guards, what: &str) -> Refusal {
-        let listed: Vec<&Rule> = self.guarded.iter().filter(|rule| is_listed(rule)).collect();
-        let kept = match listed.len() {
+        let kept = match self.guarded.iter().filter(|rule| is_listed(rule)).count() {
             0 => "there is no earlier one to keep, so it lets in nobody".to_owned(),
             count => format!("the last good one with {count} sources stays in force"),
         };
-        let lost = prefixes(listed.into_iter());
         let provider = guards.provider.as_ref().map(ToString::to_string);
         Refusal::new(
             Guard::OnEmpty,
-            lost,
             format!("{} {what}, and {kept}", provider.unwrap_or_default()),
             format!("set on_empty = \"close\" for database {}", guards.database),
         )

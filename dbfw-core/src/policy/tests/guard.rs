@@ -44,8 +44,7 @@ fn halves_are_no_loss() {
     let old = list("10.0.0.0/24 10.0.1.0/24 10.0.2.0/24 10.0.3.0/24 2001:db8::/32");
     let new = list("10.0.0.0/25 10.0.1.129 10.0.2.0/25 10.0.3.0/25 2001:db8::/32");
     let refusal = check_shrink(&old, &new, 79).unwrap_err();
-    assert_eq!((refusal.guard(), refusal.total()), (Guard::MaxShrink, 4));
-    assert_eq!(refusal.prefixes(), &old[..4]);
+    assert_eq!(refusal.guard(), Guard::MaxShrink);
     assert_eq!(
         refusal.to_string(),
         "the new list loses 4 of 5 prefixes in force, more than max_shrink = \"79%\" allows: \
@@ -91,7 +90,8 @@ fn three_prefixes_may_go_whatever_their_share() {
     }
     for (old, new) in [(hosts(1, 4), hosts(5, 1)), (hosts(1, 5), hosts(1, 1))] {
         let refusal = check_shrink(&old, &new, 50).unwrap_err();
-        assert_eq!((refusal.guard(), refusal.total()), (Guard::MaxShrink, 4));
+        assert_eq!(refusal.guard(), Guard::MaxShrink);
+        assert!(refusal.to_string().contains("loses 4 of"), "{refusal}");
     }
 }
 
@@ -101,7 +101,7 @@ fn an_empty_list_is_on_empty_whatever_max_shrink_says() {
         for old in ["10.0.0.1", "10.0.0.1 10.0.0.2 10.0.0.3", "10.0.0.0/8 ::1 ::2 ::3 ::4"] {
             let old = list(old);
             let refusal = check_shrink(&old, &[], percent).unwrap_err();
-            assert_eq!((refusal.guard(), refusal.total()), (Guard::OnEmpty, old.len()));
+            assert_eq!(refusal.guard(), Guard::OnEmpty);
         }
         let refusal = check_shrink(&list("10.0.0.1 10.0.0.2"), &[], percent).unwrap_err();
         assert_eq!(
@@ -119,7 +119,6 @@ fn an_empty_list_is_on_empty_whatever_max_shrink_says() {
 #[test]
 fn a_refusal_names_twenty() {
     let refusal = check_shrink(&hosts(0, 100), &list("11.0.0.1"), 50).unwrap_err();
-    assert_eq!((refusal.total(), refusal.prefixes().len()), (100, 20));
     assert!(refusal.to_string().contains("10.0.0.19/32 and 80 more. The"), "{refusal}");
 }
 
@@ -216,7 +215,9 @@ proptest! {
             Err(refusal) => {
                 prop_assert!(refused);
                 prop_assert_eq!(refusal.guard(), Guard::MaxShrink);
-                prop_assert_eq!(refusal.prefixes(), lost);
+                let names: Vec<_> = lost.iter().map(ToString::to_string).collect();
+                let named = format!("allows: {}. The", names.join(", "));
+                prop_assert!(refusal.to_string().contains(&named), "{} not in {}", named, refusal);
             }
         }
     }

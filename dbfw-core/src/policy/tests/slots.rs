@@ -149,19 +149,16 @@ fn a_bad_table_is_not_read() {
     let last = RULE_SLOTS - 1;
     assert!(read(vec![run(last, &["a"]), run(1, &["b", "c"]), run(3, &["b"])]).is_ok());
     let many = vec!["a"; 65];
-    for (runs, error) in [
-        (vec![run(1, &[])], "the run at slot 1 has 0 slots; it must have 1 to 64"),
-        (vec![run(1, &many)], "the run at slot 1 has 65 slots; it must have 1 to 64"),
-        (vec![run(0, &["a"])], "slot 0 is outside the slots 1 to "),
-        (vec![run(last, &["a", "b"])], "is outside the slots 1 to "),
-        (vec![run(u32::MAX, &["a", "b"])], "slot 4294967295 is outside the slots 1 to "),
-        (vec![run(1, &["a", "b"]), run(2, &["c"])], "the run at slot 2 overlaps the one before it"),
-        (
-            vec![run(5, &["a"]), run(1, &["a"])],
-            "the runs at slots 1 and 5 count for the same rules",
-        ),
+    for (runs, first) in [
+        (vec![run(1, &[])], 1),
+        (vec![run(1, &many)], 1),
+        (vec![run(0, &["a"])], 0),
+        (vec![run(last, &["a", "b"])], last),
+        (vec![run(u32::MAX, &["a", "b"])], u32::MAX),
+        (vec![run(1, &["a", "b"]), run(2, &["c"])], 2),
+        (vec![run(5, &["a"]), run(1, &["a"])], 5),
     ] {
         let found = read(runs).unwrap_err();
-        assert!(found.contains(error), "{found}");
+        assert!(found.starts_with(&format!("the run at slot {first} with ")), "{found}");
     }
 }
