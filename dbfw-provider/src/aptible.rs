@@ -123,7 +123,7 @@ impl Task for Aptible {
     ) -> (Vec<Report>, Duration) {
         let wait = match &outcome {
             ListOutcome::Failed(error) => backoff.failed(self.poll, error.cause, error.retry_after),
-            ListOutcome::List(_) | ListOutcome::Gone(_) => {
+            ListOutcome::Answer(_) | ListOutcome::Gone(_) => {
                 backoff.succeeded();
                 jittered(self.poll)
             }
@@ -151,7 +151,7 @@ async fn ask(client: &Client, vhost: u64) -> Result<ListOutcome, Missed> {
     let session = client.session().map_err(named)?;
     let read = move |document: Document| rules(document, vhost, &what).map(Arc::new);
     match &*session.get(&path, MAX_BYTES, read).await? {
-        Ok(list) => Ok(ListOutcome::List(Arc::clone(list))),
+        Ok(list) => Ok(ListOutcome::Answer(Arc::clone(list))),
         Err(error) => Err(session.unusable(error.clone())),
     }
 }

@@ -5,19 +5,19 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::error::FetchError;
 use crate::source::Prefix;
 
-/// Result of asking for one source.
+/// Result of asking for one source, or for a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// An answer, which may be the same as the one before.
-    Answer(Arc<Answer>),
-    /// No answer, or no usable one: the prefixes of the last one stay.
+pub enum Outcome<T = Answer> {
+    /// A whole answer, which may be the same as the one before.
+    Answer(Arc<T>),
+    /// No answer, or no usable one: what the last one said stays.
     Failed(FetchError),
     /// The provider says that it does not exist (404).
     Gone(String),
 }
 
-impl From<Answer> for Outcome {
-    fn from(answer: Answer) -> Self {
+impl<T> From<T> for Outcome<T> {
+    fn from(answer: T) -> Self {
         Self::Answer(answer.into())
     }
 }

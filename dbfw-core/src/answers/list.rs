@@ -2,25 +2,11 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use super::error::FetchError;
+use super::answer::Outcome;
 use crate::source::{Prefix, TrustedSource};
 
 /// Result of asking for a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListOutcome {
-    /// All of it, which may be the same as the one before.
-    List(Arc<SourceList>),
-    /// No usable answer.
-    Failed(FetchError),
-    /// The provider says that it does not exist (404).
-    Gone(String),
-}
-
-impl From<SourceList> for ListOutcome {
-    fn from(list: SourceList) -> Self {
-        Self::List(list.into())
-    }
-}
+pub type ListOutcome = Outcome<SourceList>;
 
 /// Trusted sources as a provider lists them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

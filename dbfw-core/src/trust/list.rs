@@ -68,7 +68,7 @@ impl List {
     /// Takes in an outcome; whether what the list says changed.
     pub fn accept(&mut self, outcome: ListOutcome, gone_after: Duration, now: Timestamp) -> bool {
         match outcome {
-            ListOutcome::List(answer) => {
+            ListOutcome::Answer(answer) => {
                 (self.error, self.gone_since) = (None, None);
                 self.read_at = Some(now);
                 self.from_snapshot = false;

@@ -70,7 +70,7 @@ fn whitelist(server: &Server, vhost: u64, list: &str) {
 }
 
 fn list(outcome: &ListOutcome) -> (Vec<String>, Vec<String>) {
-    let ListOutcome::List(list) = outcome else { panic!("no list: {outcome:?}") };
+    let ListOutcome::Answer(list) = outcome else { panic!("no list: {outcome:?}") };
     (list.sources.iter().map(ToString::to_string).collect(), list.problems.clone())
 }
 

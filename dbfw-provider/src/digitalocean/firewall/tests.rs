@@ -8,7 +8,7 @@ const NAME: &str = "digitalocean:9cc10173-e9ea-4176-9dbc-a4cee4c4ff30";
 
 fn rules(text: &str) -> (Vec<TrustedSource>, Vec<String>) {
     match outcome(&list_id(NAME), &read(text)) {
-        ListOutcome::List(list) => {
+        ListOutcome::Answer(list) => {
             (list.sources.iter().map(|source| (**source).clone()).collect(), list.problems.clone())
         }
         other => panic!("no list: {other:?}"),

@@ -181,7 +181,7 @@ async fn resolves(
         }
     }
     let (sources, problems) = match site.lists.first() {
-        Some(ListOutcome::List(list)) => (&list.sources, &list.problems),
+        Some(ListOutcome::Answer(list)) => (&list.sources, &list.problems),
         // A list of which nothing can be used is no list.
         Some(ListOutcome::Failed(_)) if !rules.is_empty() && expected.is_empty() => return Ok(()),
         _ => return Err(TestCaseError::fail(format!("{:?}", site.lists))),

@@ -15,7 +15,7 @@ use crate::worker::{Demand, Report};
 async fn a_round_resolves_everything() {
     let mut site = Site::start(Fleet::small(), everything()).await;
     let heard = site.bench.round().await;
-    let ListOutcome::List(list) = heard.list(LIST) else { panic!("{heard:?}") };
+    let ListOutcome::Answer(list) = heard.list(LIST) else { panic!("{heard:?}") };
     assert_eq!(list.sources[0].to_string(), "tag:web");
     assert_eq!(list.problems.len(), 1);
     let lines_of = |value: &str| lines(heard.source(value).clone());
@@ -64,7 +64,7 @@ async fn the_same_answers_say_the_same() {
     let heard = site.bench.polled().await;
     // A list may have thousands of rules: the same body is not read again.
     match (heard.list(LIST), before.list(LIST)) {
-        (ListOutcome::List(heard), ListOutcome::List(before)) => {
+        (ListOutcome::Answer(heard), ListOutcome::Answer(before)) => {
             assert!(Arc::ptr_eq(heard, before));
         }
         other => panic!("{other:?}"),
@@ -75,7 +75,7 @@ async fn the_same_answers_say_the_same() {
     fleet.rules.push(rule("ip_addr", "192.0.2.9"));
     fleet.shown_by(&site.server);
     let heard = site.bench.polled().await;
-    assert!(matches!(heard.list(LIST), ListOutcome::List(list) if list.sources.len() == 2));
+    assert!(matches!(heard.list(LIST), ListOutcome::Answer(list) if list.sources.len() == 2));
     assert_eq!(
         lines(heard.source("web").clone()),
         ["GPU droplet 9: 10.0.0.9/32", "droplet 1: 10.0.0.1/32"]

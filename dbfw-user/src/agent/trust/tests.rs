@@ -50,7 +50,7 @@ fn list(values: &[&str]) -> ListOutcome {
         let source: TrustedSource = format!("ip_addr:{value}").parse().unwrap();
         Arc::new(source)
     });
-    ListOutcome::List(SourceList { sources: sources.collect(), ..SourceList::default() }.into())
+    ListOutcome::Answer(SourceList { sources: sources.collect(), ..SourceList::default() }.into())
 }
 
 fn failed() -> FetchError {
