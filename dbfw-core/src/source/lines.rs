@@ -1,7 +1,5 @@
 //! Lines, comments and encodings of lists.
 
-use std::borrow::Cow;
-
 use super::error::ParseError;
 
 /// Bytes at the beginning of a text that tell its encoding.
@@ -62,20 +60,12 @@ pub fn split_comment(line: &[u8]) -> (&[u8], &[u8]) {
 /// character becomes U+FFFD.
 pub fn comment_text(comment: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(comment);
-    let text = match text.trim() {
-        "" => return None,
-        text if text.contains(char::is_control) => Cow::Owned(
-            text.chars()
-                .map(|c| match c {
-                    '\t' => ' ',
-                    c if c.is_control() => char::REPLACEMENT_CHARACTER,
-                    c => c,
-                })
-                .collect::<String>(),
-        ),
-        text => Cow::Borrowed(text),
-    };
-    Some(text.into_owned())
+    let shown = text.trim().chars().map(|c| match c {
+        '\t' => ' ',
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    });
+    Some(shown.collect()).filter(|text: &String| !text.is_empty())
 }
 
 #[cfg(test)]
