@@ -82,15 +82,15 @@ impl Refusal {
         self.guard
     }
 
-    /// The way to let the list through: to confirm the plan it is part of, or a setting.
-    pub fn fix(&self, plan: &str) -> String {
+    /// The way to let the list through: to confirm the change by its id, or a setting.
+    pub fn fix(&self, id: &str) -> String {
         let Self { guard, setting, .. } = self;
         match guard {
             Guard::MaxShrink => {
-                format!("if the loss is meant, run `dbfw reload --confirm {plan}` or {setting}")
+                format!("if the loss is meant, run `dbfw reload --confirm {id}` or {setting}")
             }
             Guard::OnEmpty => {
-                format!("if that is meant, run `dbfw reload --confirm {plan}` or {setting}")
+                format!("if that is meant, run `dbfw reload --confirm {id}` or {setting}")
             }
             Guard::AllowAny => format!("if it is meant, {setting}"),
         }

@@ -10,8 +10,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 pub use self::rules::is_listed;
-use self::rules::{is_adopted, is_everybody, is_live, keep, key, plan_id, prefixes};
-use super::{Guards, OnEmpty};
+use self::rules::{change_id, is_adopted, is_everybody, is_live, keep, key, prefixes};
+use super::guards::{Guards, OnEmpty};
 use crate::{
     policy::{Guard, Refusal, check_shrink, check_width, narrowest},
     source::{Origin, Prefix, Rule},
@@ -85,7 +85,7 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// The plan's id: who confirms the change names it.
+    /// Its id: who confirms the change names it.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -124,7 +124,7 @@ impl Refused {
 pub enum Decision {
     /// It is in force from now on, and it differs from before.
     Accepted {
-        /// A human had to say so: the id of the plan.
+        /// A human had to say so: the id of the change.
         confirmed: Option<String>,
     },
     /// It is what is in force already.
@@ -204,8 +204,8 @@ impl Enforced {
         self.waiting_since.is_some()
     }
 
-    /// Puts a candidate in force unless a guard refuses it and none of the plans in
-    /// `confirmed` is this one.
+    /// Puts a candidate in force unless a guard refuses it and its id is not among
+    /// those in `confirmed`.
     pub fn decide(
         &mut self,
         guards: &Guards,
@@ -220,11 +220,11 @@ impl Enforced {
         let mut by_hand = None;
         if let Err(mut refusal) = self.guard(guards, &candidate, now) {
             if let Some(asked) = asked {
-                // A plan is what somebody can confirm: without what is kept only by waiting.
+                // What somebody can confirm is the change without what is kept only by waiting.
                 candidate.guarded = asked;
                 refusal = self.guard(guards, &candidate, now).err().unwrap_or(refusal);
             }
-            let id = plan_id(&guards.database, &candidate.guarded);
+            let id = change_id(&guards.database, &candidate.guarded);
             if !refusal.guard().can_be_confirmed() || !confirmed.contains(&id) {
                 return self.refuse(guards, candidate, refusal, id, now);
             }
@@ -267,10 +267,10 @@ impl Enforced {
     fn narrow(&mut self, guards: &Guards) -> bool {
         let named = || self.guarded.iter().filter(|rule| !is_everybody(rule));
         let all = prefixes(named());
-        if check_width(&all, guards.allow_any, guards.min_len()).is_ok() {
+        if check_width(&all, guards.allow_any, guards.min_prefix).is_ok() {
             return false;
         }
-        let kept = narrowest(&all, guards.min_len());
+        let kept = narrowest(&all, guards.min_prefix);
         for rule in self.guarded.iter_mut().filter(|rule| !is_everybody(rule)) {
             let stays = |prefix: &&Prefix| kept.contains(prefix);
             rule.prefixes = rule.prefixes.iter().filter(stays).copied().collect();
@@ -318,7 +318,7 @@ impl Enforced {
         let named = candidate.guarded.iter().filter(|rule| !is_everybody(rule));
         let new = prefixes(named.filter(|rule| is_live(rule, now)));
         // First: no confirmation of another guard's refusal may pass by this one.
-        check_width(&new, guards.allow_any, guards.min_len())?;
+        check_width(&new, guards.allow_any, guards.min_prefix)?;
         match candidate.list {
             // An empty list in force: it was confirmed, or empty was fine then.
             ListPart::Empty(_) | ListPart::Gone if !was_listed && self.accepted_at.is_some() => {}
@@ -379,8 +379,9 @@ impl Enforced {
             self.measure = Some(losable.into_iter().collect());
         }
         // What the operator wrote does not wait for what the provider said.
-        let permits =
-            |prefixes: &[Prefix]| check_width(prefixes, guards.allow_any, guards.min_len()).is_ok();
+        let permits = |prefixes: &[Prefix]| {
+            check_width(prefixes, guards.allow_any, guards.min_prefix).is_ok()
+        };
         let written = candidate.guarded.into_iter();
         let written = written.filter(|rule| !is_listed(rule) && permits(&rule.prefixes));
         let mut with_written = self.guarded.clone();

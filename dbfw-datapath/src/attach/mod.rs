@@ -303,7 +303,7 @@ fn explain(error: &io::Error, interface: &Interface, mode: HookMode) -> String {
         libc::EINVAL | libc::ERANGE | libc::EOPNOTSUPP
             if mode == HookMode::Native && too_large.is_some() =>
         {
-            let largest = too_large.map_or(ETHERNET_MTU, |too_large| too_large.largest);
+            let largest = too_large.unwrap_or(ETHERNET_MTU);
             format!(
                 "the MTU of {} is too large for the driver's XDP (ip link set dev {name} mtu \
                  {largest})",

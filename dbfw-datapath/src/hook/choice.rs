@@ -190,25 +190,14 @@ fn against_native(
         .then_some(NativeObstacle::Running { driver })
 }
 
-/// A driver that does not carry an interface's MTU natively.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExceededMtu {
-    /// Its name.
-    pub driver: String,
-    /// The largest MTU that it carries.
-    pub largest: u32,
-}
-
-/// Whether the MTU of an interface is larger than its driver carries with a native program.
-pub fn exceeded_mtu(interface: &Interface, kernel: KernelVersion) -> Option<ExceededMtu> {
-    let driver = interface.driver.clone()?;
-    match native_xdp(&driver, kernel)?.mtu {
-        MtuChange::Refused { largest } | MtuChange::Unsafe { largest }
-            if interface.mtu > largest =>
-        {
-            Some(ExceededMtu { driver, largest })
+/// The largest MTU that the driver of an interface carries with a native program, if the
+/// interface's is larger.
+pub fn exceeded_mtu(interface: &Interface, kernel: KernelVersion) -> Option<u32> {
+    match native_xdp(interface.driver.as_deref()?, kernel)?.mtu {
+        MtuChange::Refused { largest } | MtuChange::Unsafe { largest } => {
+            (interface.mtu > largest).then_some(largest)
         }
-        _ => None,
+        MtuChange::Carried => None,
     }
 }
 

@@ -8,7 +8,7 @@ use dbfw_core::{
     answers::ListId,
     source::TrustedSource,
     toml::Problem,
-    trust::{Guards, MinPrefix, OnEmpty},
+    trust::{Guards, OnEmpty},
 };
 use dbfw_datapath::{Attach, Interfaces};
 use dbfw_provider::{
@@ -108,8 +108,8 @@ pub struct DatabaseConfig {
     pub max_shrink: u8,
     /// Whether providers, feeds and names may stand for a prefix wider than `min_prefix`.
     pub allow_any: bool,
-    /// The shortest prefix they may stand for.
-    pub min_prefix: MinPrefix,
+    /// The lengths of the shortest prefixes they may stand for, IPv4 and IPv6.
+    pub min_prefix: [u8; 2],
 }
 
 impl DatabaseConfig {

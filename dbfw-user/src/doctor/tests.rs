@@ -1,10 +1,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use dbfw_common::Mode;
-use dbfw_core::{
-    Port,
-    trust::{MinPrefix, OnEmpty},
-};
+use dbfw_core::{Port, policy::USUAL_MIN_LEN, trust::OnEmpty};
 use dbfw_datapath::{Attach, Interfaces, Layer};
 use dbfw_wire::control::FindingState;
 use glob::Pattern;
@@ -40,7 +37,7 @@ fn orders() -> DatabaseConfig {
         on_empty: OnEmpty::Keep,
         max_shrink: 50,
         allow_any: false,
-        min_prefix: MinPrefix::default(),
+        min_prefix: USUAL_MIN_LEN,
     }
 }
 

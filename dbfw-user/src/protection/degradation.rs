@@ -75,12 +75,12 @@ impl Degradation {
     /// The degradation of an interface that is filtered in native mode and whose MTU is larger
     /// than the driver carries there.
     pub fn of_native_mtu(interface: &Interface) -> Option<Self> {
-        let too_large = exceeded_mtu(interface, KernelVersion::running())?;
+        let largest = exceeded_mtu(interface, KernelVersion::running())?;
         Some(Self::MtuTooLarge {
             interface: interface.name.clone(),
-            driver: too_large.driver,
+            driver: interface.driver.clone()?,
             mtu: interface.mtu,
-            largest: too_large.largest,
+            largest,
         })
     }
 }

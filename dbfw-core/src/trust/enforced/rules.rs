@@ -59,7 +59,7 @@ pub(super) fn prefixes<'r>(rules: impl Iterator<Item = &'r Rule>) -> Vec<Prefix>
     prefixes
 }
 
-pub(super) fn plan_id(database: &str, rules: &[Rule]) -> String {
+pub(super) fn change_id(database: &str, rules: &[Rule]) -> String {
     let mut digest = Sha256::new();
     digest.update(database);
     digest.update([0]);

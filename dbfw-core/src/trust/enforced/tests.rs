@@ -4,8 +4,8 @@ mod properties;
 use super::*;
 use crate::{
     answers::ListId,
+    policy::USUAL_MIN_LEN,
     source::{RuleKind, TrustedSource},
-    trust::MinPrefix,
 };
 
 fn database(on_empty: OnEmpty) -> Guards {
@@ -15,7 +15,7 @@ fn database(on_empty: OnEmpty) -> Guards {
         on_empty,
         max_shrink: 50,
         allow_any: false,
-        min_prefix: MinPrefix::default(),
+        min_prefix: USUAL_MIN_LEN,
     }
 }
 
@@ -204,7 +204,7 @@ fn nobody_but_the_configuration_lets_in_everybody() {
         assert_eq!(again, Decision::Refused { guard: Guard::AllowAny, new: false }, "not by hand");
         assert!(trusted(&enforced).is_empty());
     }
-    database.min_prefix.ipv4 = 7;
+    database.min_prefix[0] = 7;
     assert_eq!(enforced.decide(&database, listed(&["10.0.0.0/7"]), NONE, at(0)), ACCEPTED);
     database.allow_any = true;
     assert_eq!(enforced.decide(&database, listed(&["0.0.0.0/0"]), NONE, at(0)), ACCEPTED);

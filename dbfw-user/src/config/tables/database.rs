@@ -3,8 +3,9 @@
 use dbfw_common::{MAX_NAME, Mode};
 use dbfw_core::{
     Port,
+    policy::USUAL_MIN_LEN,
     toml::{Place, Report, Value, is_digits, quoted, read_sources},
-    trust::{MinPrefix, OnEmpty},
+    trust::OnEmpty,
 };
 use toml::de::DeValue;
 
@@ -53,7 +54,7 @@ pub(crate) fn read_database(value: Value<'_>, report: &mut Report) -> Option<Dra
             on_empty: OnEmpty::Keep,
             max_shrink: 50,
             allow_any: false,
-            min_prefix: MinPrefix::default(),
+            min_prefix: USUAL_MIN_LEN,
         },
         place: value.place(),
         name: None,
@@ -193,9 +194,9 @@ fn max_shrink(value: &Value<'_>, report: &mut Report) -> Option<u8> {
     percent
 }
 
-fn read_min_prefix(min: &mut MinPrefix, value: &Value<'_>, report: &mut Report) {
+fn read_min_prefix([ipv4, ipv6]: &mut [u8; 2], value: &Value<'_>, report: &mut Report) {
     let Some(mut table) = value.table("write { ipv4 = 8, ipv6 = 19 }", report) else { return };
-    for (name, longest, setting) in [("ipv4", 32, &mut min.ipv4), ("ipv6", 128, &mut min.ipv6)] {
+    for (name, longest, setting) in [("ipv4", 32, ipv4), ("ipv6", 128, ipv6)] {
         table.set(name, setting, report, |value, report| {
             // Length 0 is everybody: that word is allow_any.
             let length = value.integer(1..=longest, "the length of a prefix", report)?;

@@ -6,7 +6,7 @@ use std::{
 use dbfw_common::Mode;
 use dbfw_core::{
     answers::{ClusterId, ListId},
-    trust::{MinPrefix, OnEmpty},
+    trust::OnEmpty,
 };
 use dbfw_datapath::{Attach, Interfaces};
 use glob::Pattern;
@@ -169,14 +169,14 @@ fn every_key_is_read() {
     assert_eq!((cache.name.as_str(), cache.max_shrink), ("cache.1_a-b", 100));
     let path = PathBuf::from("/etc/dbfw/cache.toml");
     assert_eq!(cache.provider, Some(ListId::File(path)));
-    assert_eq!(cache.min_prefix, MinPrefix { ipv4: 8, ipv6: 32 });
+    assert_eq!(cache.min_prefix, [8, 32]);
     let sources: Vec<String> = users.trusted_sources.iter().map(ToString::to_string).collect();
     assert_eq!(sources.len(), 8);
     assert_eq!(sources[1], "tag:env:prod_1");
     assert_eq!(sources[7], "dns:Build.example.com.");
     let cluster = ClusterId::new("9cc10173-e9ea-4176-9dbc-a4cee4c4ff30").unwrap();
     assert_eq!(users.provider, Some(ListId::DigitalOcean(cluster)));
-    assert_eq!(users.min_prefix, MinPrefix { ipv4: 16, ipv6: 48 });
+    assert_eq!(users.min_prefix, [16, 48]);
     assert_eq!(logs.provider, Some(ListId::Aptible(123)));
     assert_eq!(audit.provider, Some(ListId::Aptible(u64::MAX)));
     assert_eq!(paths(&config), [dir.path("dbfw.toml")]);
@@ -207,7 +207,7 @@ fn defaults() {
     let database = &config.databases[0];
     assert_eq!((database.mode, database.on_empty), (Mode::Enforce, OnEmpty::Keep));
     assert_eq!((database.max_shrink, database.allow_any), (50, false));
-    assert_eq!(database.min_prefix, MinPrefix { ipv4: 8, ipv6: 19 });
+    assert_eq!(database.min_prefix, [8, 19]);
     assert_eq!((config.digitalocean, config.aptible), (None, None));
     assert_eq!(database.provider, None);
     assert_eq!(config.warnings, []);

@@ -91,7 +91,7 @@ impl Settings {
         let mut database = database(self.on_empty);
         database.provider = database.provider.filter(|_| self.provider);
         (database.max_shrink, database.allow_any) = (self.max_shrink, self.allow_any);
-        database.min_prefix.ipv4 = self.min;
+        database.min_prefix[0] = self.min;
         database
     }
 }
