@@ -4,7 +4,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use crate::hook::HookMode;
 
-/// Characters of an interface's name that its pin has in another form.
+/// Characters of an interface's name that its pin has in another form: bpffs takes no dots.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
 /// Pin of the backstop's link.
@@ -19,7 +19,7 @@ pub(crate) fn program_pin(program: &str) -> String {
 
 /// Name of the pin of an interface's link.
 pub(crate) fn link_pin(mode: HookMode, interface: &str) -> String {
-    format!("{LINK_PINS}{}_{}", mode.as_str(), encode(interface))
+    format!("{LINK_PINS}{}_{}", mode.as_str(), utf8_percent_encode(interface, ENCODED))
 }
 
 /// The mode of a link, by its pin; `None`: it is no interface's.
@@ -31,19 +31,9 @@ pub(crate) fn mode_of(pin: &str) -> Option<HookMode> {
 pub(crate) fn attached_to(pin: &str) -> String {
     let interface = HookMode::ALL.iter().find_map(|mode| pin.strip_prefix(&link_pin(*mode, "")));
     match interface {
-        Some(interface) => decode(interface),
+        Some(interface) => percent_decode_str(interface).decode_utf8_lossy().into_owned(),
         None => pin.strip_prefix(LINK_PINS).unwrap_or(pin).to_owned(),
     }
-}
-
-/// An interface's name as part of a pin's: bpffs takes no dots.
-fn encode(interface: &str) -> String {
-    utf8_percent_encode(interface, ENCODED).to_string()
-}
-
-/// The interface's name in an encoded one.
-fn decode(encoded: &str) -> String {
-    percent_decode_str(encoded).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -52,13 +42,17 @@ mod tests {
 
     #[test]
     fn names_are_encoded_for_bpffs() {
-        assert_eq!(encode("eth0"), "eth0");
-        assert_eq!(encode("eth0.100"), "eth0%2E100");
-        assert_eq!(encode("wg%"), "wg%25");
-        for name in ["eth0", "eth0.100", "wg%", "%zz", "br-1_2", "größe"] {
-            assert_eq!(decode(&encode(name)), name);
+        for (name, pin) in [
+            ("eth0", "link_native_eth0"),
+            ("eth0.100", "link_native_eth0%2E100"),
+            ("wg%", "link_native_wg%25"),
+        ] {
+            assert_eq!(link_pin(HookMode::Native, name), pin);
         }
-        assert_eq!(decode("a%zz%2"), "a%zz%2");
+        for name in ["eth0", "eth0.100", "wg%", "%zz", "br-1_2", "größe"] {
+            assert_eq!(attached_to(&link_pin(HookMode::Native, name)), name);
+        }
+        assert_eq!(attached_to("link_native_a%zz%2"), "a%zz%2");
     }
 
     #[test]

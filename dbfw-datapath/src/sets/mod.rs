@@ -17,7 +17,7 @@ use dbfw_core::{
 
 use crate::{
     error::{DatapathError, map_io},
-    keys::{FRONT, HOSTS, NETS},
+    keys::{HOSTS, NETS},
     maps::Maps,
     pins::Pins,
 };
@@ -56,8 +56,8 @@ struct FamilySets {
 
 impl FamilySets {
     fn open(maps: &Maps, pins: &Pins, family: Family) -> Result<Self, DatapathError> {
-        let mut presence = Presence::new(maps.owned_fd(FRONT[family as usize])?, family);
-        presence.map_memory()?;
+        let mut presence = Presence::new(family);
+        presence.map_memory(maps)?;
         let outer = maps.owned_fd(HOSTS[family as usize])?;
         let hosts = Hosts::open(pins, outer, family, &presence)?;
         let (nets, overflow, gone) = (Entries::new(), BTreeSet::new(), Vec::new());
@@ -144,7 +144,7 @@ impl Sets {
             return Ok(());
         }
         let hosts = self.check_capacity(plan)?;
-        self.by_family.iter_mut().try_for_each(|sets| sets.presence.map_memory())?;
+        self.by_family.iter_mut().try_for_each(|sets| sets.presence.map_memory(maps))?;
         let result = self.write_or_undo(maps, pins, plan, hosts);
         self.by_family.iter_mut().for_each(|sets| sets.presence.unmap_memory());
         result

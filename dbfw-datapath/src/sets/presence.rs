@@ -1,12 +1,10 @@
 //! [`Presence`]: the presence bits of one family, in memory that the programs read.
 
-use std::os::fd::{AsFd as _, OwnedFd};
-
 use dbfw_common::Family;
 use dbfw_core::{policy::Entries, source::Prefix};
 
 use super::{front, table::Table};
-use crate::{error::DatapathError, keys::FRONT, mmap::Words};
+use crate::{error::DatapathError, keys::FRONT, maps::Maps, mmap::Words};
 
 /// Removed hosts whose bits may stand, at least; and then a part of those that are there.
 const STALE: usize = 4_096;
@@ -17,8 +15,6 @@ const SCAN: usize = 4_096;
 /// The bits of FRONT4 or FRONT6.
 #[derive(Debug)]
 pub(crate) struct Presence {
-    /// `None`: there is no map, only words.
-    map: Option<OwnedFd>,
     /// The map's memory, while it is needed: some megabytes that would count as the agent's.
     words: Option<Words>,
     family: Family,
@@ -28,30 +24,24 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
-    /// The bits in `map`, whose memory is not mapped yet.
-    pub(crate) fn new(map: OwnedFd, family: Family) -> Self {
-        Self { map: Some(map), words: None, family, stale: 0 }
+    /// The bits of a family, whose memory is not mapped yet.
+    pub(crate) fn new(family: Family) -> Self {
+        Self { words: None, family, stale: 0 }
     }
 
     /// Maps the memory, which everything below needs.
     ///
     /// # Errors
     /// The system does not map it.
-    pub(crate) fn map_memory(&mut self) -> Result<(), DatapathError> {
-        if let (None, Some(map)) = (&self.words, &self.map) {
-            let name = FRONT[self.family as usize];
-            let words = Words::map(map.as_fd(), front::words(self.family))
-                .map_err(|error| DatapathError::map("map the memory of", name, error))?;
-            self.words = Some(words);
-        }
+    pub(crate) fn map_memory(&mut self, maps: &Maps) -> Result<(), DatapathError> {
+        let words = maps.words(FRONT[self.family as usize], front::words(self.family))?;
+        self.words = Some(words);
         Ok(())
     }
 
     /// Gives the memory back.
     pub(crate) fn unmap_memory(&mut self) {
-        if self.map.is_some() {
-            self.words = None;
-        }
+        self.words = None;
     }
 
     fn get(&self, word: u32) -> u64 {

@@ -13,10 +13,7 @@ const BITS: u32 = 8;
 
 fn presence(family: Family) -> (Presence, Table) {
     let table = Table::new(Words::private(bucket_words(family) << BITS), family, BITS);
-    (
-        Presence { map: None, words: Some(Words::private(front::words(family))), family, stale: 0 },
-        table,
-    )
+    (Presence { words: Some(Words::private(front::words(family))), family, stale: 0 }, table)
 }
 
 /// Few different leading bits, so that neighbours and parents occur.
