@@ -2,7 +2,7 @@
 //! start with a bad file uses.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -15,7 +15,10 @@ use crate::{
     config::{self, AgentConfig, Config, ConfigFile},
     protection::Degradation,
     readers::offline,
-    state::{checked, files},
+    state::{
+        checked,
+        files::{self, ReadError},
+    },
 };
 
 const FORMAT: u32 = 1;
@@ -50,19 +53,6 @@ pub(super) struct LastGood {
     files: Vec<ConfigFile>,
 }
 
-/// A reason why there is no last good configuration to start from.
-#[derive(Debug, thiserror::Error)]
-enum LastGoodError {
-    #[error("there is no last good configuration in {}", directory.display())]
-    Missing { directory: PathBuf },
-    #[error("the last good configuration {} cannot be read: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
-    #[error("the last good configuration {} is damaged: {reason}; {aside}", path.display())]
-    Damaged { path: PathBuf, reason: String, aside: String },
-    #[error("the last good configuration is not good for this version: {0}")]
-    Bad(Problems),
-}
-
 /// A start without any configuration.
 #[derive(Debug, thiserror::Error)]
 #[error("{bad}\n{missing}\n{effect}")]
@@ -79,23 +69,8 @@ impl LastGood {
         state_dir.join("config.json")
     }
 
-    fn load(state_dir: &Path) -> Result<Self, LastGoodError> {
-        let path = Self::path(state_dir);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(LastGoodError::Missing { directory: state_dir.to_owned() });
-            }
-            Err(source) => return Err(LastGoodError::Io { path, source }),
-        };
-        let decoded: Result<Self, String> = checked::decode(FORMAT, &bytes);
-        decoded.map_err(|reason| {
-            let aside = match files::set_aside(&path) {
-                Ok(aside) => format!("set aside as {}", aside.display()),
-                Err(error) => format!("and cannot be set aside: {error}"),
-            };
-            LastGoodError::Damaged { path, reason, aside }
-        })
+    fn load(state_dir: &Path) -> Result<Self, ReadError> {
+        files::read(Self::path(state_dir), |content| checked::decode(FORMAT, content))
     }
 
     /// Writes it in place of the one before, for root alone.
@@ -104,7 +79,7 @@ impl LastGood {
     ///
     /// The system's reason; what was there before stays.
     pub(super) fn save(&self, state_dir: &Path) -> io::Result<()> {
-        let bytes = checked::encode(FORMAT, self).map_err(io::Error::other)?;
+        let bytes = checked::encode(FORMAT, self)?;
         files::replace(&Self::path(state_dir), &bytes, files::Readers::Owner)
     }
 }
@@ -149,23 +124,34 @@ impl ConfigurationFiles {
             Ok(config) => {
                 let (since, unsaved, trouble) = match LastGood::load(&config.agent.state_dir) {
                     Ok(saved) if saved.files == config.files => (saved.in_force_since, false, None),
-                    Ok(_) | Err(LastGoodError::Missing { .. }) => (now, true, None),
-                    Err(error) => (now, true, Some(error.to_string())),
+                    Ok(_) | Err(ReadError::Missing(_)) => (now, true, None),
+                    Err(error) => (now, true, Some(error.set_aside())),
                 };
                 let files = files(path, Standing::Current, since, unsaved);
                 Ok(Loaded { config, files, trouble })
             }
             Err(bad) => {
                 let agent = config::agent_section(&path);
-                let saved = LastGood::load(&agent.state_dir).and_then(|saved| {
-                    let config = config::parse(saved.files).map_err(LastGoodError::Bad)?;
-                    Ok((config, saved.in_force_since))
-                });
-                let (config, since) = saved.map_err(|error| {
-                    let (missing, effect) = (error.to_string(), effect(&agent));
-                    NoConfiguration { bad: bad.clone(), missing, effect }
+                let no_configuration = |missing: String| NoConfiguration {
+                    bad: bad.clone(),
+                    missing,
+                    effect: effect(&agent),
+                };
+                let saved = LastGood::load(&agent.state_dir).map_err(|error| match error {
+                    ReadError::Missing(_) => {
+                        let directory = agent.state_dir.display();
+                        no_configuration(format!(
+                            "there is no last good configuration in {directory}"
+                        ))
+                    }
+                    error => no_configuration(error.set_aside()),
                 })?;
-                let files = files(path, Standing::LastGood { bad }, since, false);
+                let config = config::parse(saved.files).map_err(|bad| {
+                    no_configuration(format!(
+                        "the last good configuration is not good for this version: {bad}"
+                    ))
+                })?;
+                let files = files(path, Standing::LastGood { bad }, saved.in_force_since, false);
                 Ok(Loaded { config, files, trouble: None })
             }
         }

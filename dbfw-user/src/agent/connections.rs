@@ -7,17 +7,9 @@ use dbfw_core::{
     trust::Enforced,
 };
 use dbfw_datapath::connections::{Connection, established};
+use dbfw_wire::control::LiveConnection;
 
 use crate::config::DatabaseConfig;
-
-/// A connection that a change would cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cut {
-    /// The connection.
-    pub(super) connection: Connection,
-    /// The longest of the lost prefixes that lets it in now.
-    pub(super) prefix: Prefix,
-}
 
 /// The question which connections a refused plan would cut, to be asked on another thread.
 #[derive(Clone, Debug)]
@@ -48,7 +40,7 @@ impl CutQuery {
     /// # Errors
     ///
     /// The kernel does not list its connections.
-    pub(super) fn run(&self) -> io::Result<Vec<Cut>> {
+    pub(super) fn run(&self) -> io::Result<Vec<LiveConnection>> {
         let live = established(&self.ports)?;
         let kept: PrefixMap<()> = self.kept.iter().flat_map(|part| part.iter().copied()).collect();
         Ok(cut(&live, &self.lost, |address| kept.longest(address).is_some()))
@@ -57,17 +49,22 @@ impl CutQuery {
 
 /// The connections whose peer is in a prefix that is lost and that nothing else keeps. Loopback
 /// is never judged, and so never cut.
-fn cut(connections: &[Connection], lost: &[Prefix], kept: impl Fn(IpAddr) -> bool) -> Vec<Cut> {
+fn cut(
+    connections: &[Connection],
+    lost: &[Prefix],
+    kept: impl Fn(IpAddr) -> bool,
+) -> Vec<LiveConnection> {
     let lost: PrefixMap<()> = lost.iter().copied().collect();
-    connections
-        .iter()
-        .copied()
-        .filter(|connection| !connection.peer.ip().is_loopback())
-        .filter_map(|connection| {
-            let (prefix, ()) = lost.longest(connection.peer.ip())?;
-            (!kept(connection.peer.ip())).then_some(Cut { connection, prefix })
+    let cut = |connection: &Connection| {
+        let peer = connection.peer.ip();
+        let (prefix, ()) = lost.longest(peer)?;
+        (!peer.is_loopback() && !kept(peer)).then(|| LiveConnection {
+            peer: connection.peer.to_string(),
+            port: connection.local_port,
+            source_prefix: prefix.to_string(),
         })
-        .collect()
+    };
+    connections.iter().filter_map(cut).collect()
 }
 
 #[cfg(test)]

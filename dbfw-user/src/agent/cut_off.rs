@@ -11,7 +11,7 @@ use dbfw_datapath::connections::established;
 use dbfw_wire::control::{CutOff, Reloaded};
 use jiff::Timestamp;
 
-use super::state::Agent;
+use super::Agent;
 use crate::{
     config::{ConfigChange, Effect},
     traffic::refused::{RefusedSource, Seen},

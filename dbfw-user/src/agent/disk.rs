@@ -1,20 +1,17 @@
 //! What is on disk: the snapshot and the refused sources, written beside the loop.
 
 use std::{
-    fmt, fs,
-    future::pending,
-    io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use anyhow::Context as _;
 
 use super::{configuration::LastGood, process};
 use crate::{
     state::{
-        files,
-        snapshot::{Snapshot, SnapshotError},
+        files::{self, ReadError, Write},
+        snapshot::Snapshot,
     },
     traffic::refused::RefusedSources,
 };
@@ -29,13 +26,15 @@ const REFUSED_EVERY: Duration = Duration::from_secs(60);
 /// Reads the refused sources of an earlier run. A file that cannot be used is set aside: it
 /// decides nothing.
 pub(super) fn load_refused(state_dir: &Path) -> RefusedSources {
-    let path = refused_path(state_dir);
-    let Ok(text) = fs::read(&path) else { return RefusedSources::default() };
-    RefusedSources::from_json(&text).unwrap_or_else(|error| {
-        tracing::warn!("{} cannot be used and is set aside: {error}", path.display());
-        let _ = files::set_aside(&path);
-        RefusedSources::default()
-    })
+    match files::read(refused_path(state_dir), RefusedSources::from_json) {
+        Ok(refused) => return refused,
+        Err(ReadError::Missing(_)) => {}
+        Err(error) => {
+            let problem = error.set_aside();
+            tracing::warn!("{problem}");
+        }
+    }
+    RefusedSources::default()
 }
 
 fn refused_path(state_dir: &Path) -> PathBuf {
@@ -51,11 +50,11 @@ pub(super) struct Disk {
     confirmed: bool,
     /// The time at which the last snapshot was begun.
     snapshot_begun: Instant,
-    snapshot: Write<SnapshotError>,
+    snapshot: Write,
     /// The error of the last snapshot.
     snapshot_error: Option<String>,
     refused_begun: Instant,
-    refused: Write<io::Error>,
+    refused: Write,
     /// Problems that last until a restart.
     problems: Vec<String>,
 }
@@ -64,16 +63,9 @@ pub(super) struct Disk {
 #[derive(Debug)]
 pub(super) enum Written {
     /// The snapshot's.
-    Snapshot(Result<(), SnapshotError>),
+    Snapshot(anyhow::Result<()>),
     /// The refused sources'.
-    Refused(io::Result<()>),
-}
-
-/// A write on another thread.
-struct Write<E> {
-    task: Option<JoinHandle<Result<(), E>>>,
-    /// The error of a write whose thread ended early.
-    lost: fn(JoinError) -> E,
+    Refused(anyhow::Result<()>),
 }
 
 impl Disk {
@@ -84,10 +76,10 @@ impl Disk {
             changed: false,
             confirmed: false,
             snapshot_begun: now,
-            snapshot: Write::new(|error| SnapshotError::Lost(error.to_string())),
+            snapshot: Write::default(),
             snapshot_error: None,
             refused_begun: now,
-            refused: Write::new(io::Error::other),
+            refused: Write::default(),
             problems: Vec::new(),
         }
     }
@@ -118,6 +110,11 @@ impl Disk {
         self.snapshot.is_under_way()
     }
 
+    /// Whether anything is being written.
+    pub(super) fn is_writing(&self) -> bool {
+        self.snapshot.is_under_way() || self.refused.is_under_way()
+    }
+
     /// Whether the last snapshot failed.
     pub(super) fn save_failed(&self) -> bool {
         self.snapshot_error.is_some()
@@ -139,9 +136,13 @@ impl Disk {
         self.snapshot_begun = Instant::now();
         let state_dir = state_dir.to_owned();
         self.snapshot.begin(move || {
-            snapshot.save(&state_dir)?;
+            snapshot.save(&state_dir).with_context(|| {
+                format!("cannot write the snapshot {}", Snapshot::path(&state_dir).display())
+            })?;
             match last_good {
-                Some(last_good) => last_good.save(&state_dir).map_err(SnapshotError::Config),
+                Some(last_good) => {
+                    last_good.save(&state_dir).context("cannot write the last good configuration")
+                }
                 None => Ok(()),
             }
         });
@@ -155,15 +156,10 @@ impl Disk {
         }
     }
 
-    /// Waits until the snapshot is written, for ever if none is under way.
-    pub(super) async fn snapshot_written(&mut self) -> Result<(), SnapshotError> {
-        self.snapshot.done().await
-    }
-
     /// Notes whether the snapshot was written. Returns whether it was.
-    pub(super) fn saved(&mut self, result: Result<(), SnapshotError>) -> bool {
+    pub(super) fn saved(&mut self, result: anyhow::Result<()>) -> bool {
         process::trim_memory();
-        self.snapshot_error = result.err().map(|error| error.to_string());
+        self.snapshot_error = result.err().map(|error| format!("{error:#}"));
         if let Some(error) = &self.snapshot_error {
             self.changed = true;
             tracing::error!("the policy is in force, but a restart would not know it: {error}");
@@ -179,63 +175,23 @@ impl Disk {
         }
     }
 
-    fn begin_save_refused(&mut self, state_dir: &Path, refused: &mut RefusedSources) {
+    /// Begins to write the refused sources, unless a write is under way or there are no new ones.
+    pub(super) fn begin_save_refused(&mut self, state_dir: &Path, refused: &mut RefusedSources) {
         if self.refused.is_under_way() || !refused.dirty() {
             return;
         }
         let path = refused_path(state_dir);
-        let text = refused.to_json().map_err(io::Error::other);
+        let text = refused.to_json();
         refused.clean();
-        self.refused.begin(move || files::replace(&path, &text?, files::Readers::Group));
+        self.refused.begin(move || Ok(files::replace(&path, &text?, files::Readers::Group)?));
     }
 
     /// Notes whether the refused sources were written.
-    pub(super) fn refused_saved(&self, result: io::Result<()>, refused: &mut RefusedSources) {
+    pub(super) fn refused_saved(&self, result: anyhow::Result<()>, refused: &mut RefusedSources) {
         if let Err(error) = result {
             refused.not_saved();
             tracing::warn!(%error, "cannot save the refused sources: a restart would forget them");
         }
-    }
-
-    /// Writes the refused sources that are not on disk yet, and waits until all writes of them have
-    /// ended.
-    pub(super) async fn finish_refused(&mut self, state_dir: &Path, refused: &mut RefusedSources) {
-        if self.refused.is_under_way() {
-            let result = self.refused.done().await;
-            self.refused_saved(result, refused);
-        }
-        self.begin_save_refused(state_dir, refused);
-        if self.refused.is_under_way() {
-            let result = self.refused.done().await;
-            self.refused_saved(result, refused);
-        }
-    }
-}
-
-impl<E: Send + 'static> Write<E> {
-    fn new(lost: fn(JoinError) -> E) -> Self {
-        Self { task: None, lost }
-    }
-
-    fn is_under_way(&self) -> bool {
-        self.task.is_some()
-    }
-
-    fn begin(&mut self, write: impl FnOnce() -> Result<(), E> + Send + 'static) {
-        self.task = Some(spawn_blocking(write));
-    }
-
-    async fn done(&mut self) -> Result<(), E> {
-        let Some(task) = &mut self.task else { return pending().await };
-        let result = task.await.unwrap_or_else(|error| Err((self.lost)(error)));
-        self.task = None;
-        result
-    }
-}
-
-impl<E> fmt::Debug for Write<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Write").field("task", &self.task.is_some()).finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The loop: one event after the other, then the kernel follows.
 
-use std::{collections::BTreeSet, future::pending, io, pin::pin, time::Duration};
+use std::{collections::BTreeSet, future::pending, pin::pin, time::Duration};
 
 use anyhow::Context as _;
 use dbfw_provider::worker::{Account, Report};
@@ -12,10 +12,10 @@ use tokio::{
 };
 
 use super::{
+    Agent,
     disk::Written,
     kernel::Applied,
     requests::{by_hand, reload::reload_from_disk, status::scrape},
-    state::Agent,
     trust::Learned,
 };
 use crate::{
@@ -27,7 +27,6 @@ use crate::{
     state::{
         expiry::{Reading, Step},
         local::LocalChange,
-        snapshot::SnapshotError,
     },
     traffic::drops::Clock,
 };
@@ -52,7 +51,7 @@ enum Event {
     /// The kernel wrote drop events.
     Drops,
     /// A change of the sources added by hand was written, or not.
-    LocalSaved(LocalChange, io::Result<()>),
+    LocalSaved(LocalChange, anyhow::Result<()>),
     /// The snapshot or the refused sources were written, or not.
     Written(Written),
     /// SIGHUP.
@@ -135,10 +134,7 @@ impl Agent {
                     self.learn(account, reports);
                 }
             }
-            Event::Written(Written::Snapshot(result)) => self.saved(result),
-            Event::Written(Written::Refused(result)) => {
-                self.disk.refused_saved(result, self.traffic.refused_mut());
-            }
+            Event::Written(written) => self.written(written),
             Event::LocalSaved(change, result) => by_hand::saved(self, change, result),
             Event::Links => {
                 self.kernel.look_at_interfaces(&self.config.agent).await;
@@ -345,26 +341,32 @@ impl Agent {
         self.disk.begin_save(&self.config.agent.state_dir, snapshot, last_good);
     }
 
-    /// Notes whether the snapshot was written. Failure is reported and changes nothing else.
-    fn saved(&mut self, result: Result<(), SnapshotError>) {
-        if !self.disk.saved(result) {
-            self.files.not_saved();
+    /// Notes whether something was written. Failure is reported and changes nothing else.
+    fn written(&mut self, written: Written) {
+        match written {
+            Written::Snapshot(result) => {
+                if !self.disk.saved(result) {
+                    self.files.not_saved();
+                }
+            }
+            Written::Refused(result) => {
+                self.disk.refused_saved(result, self.traffic.refused_mut());
+            }
         }
     }
 
     /// Leaves the policy in force and the refused sources on disk.
     pub(super) async fn finish_saves(&mut self) {
-        if self.disk.is_saving() {
-            let result = self.disk.snapshot_written().await;
-            self.saved(result);
+        // A write that is under way may lack what has changed since it began.
+        for _ in 0..2 {
+            self.begin_save();
+            let state_dir = &self.config.agent.state_dir;
+            self.disk.begin_save_refused(state_dir, self.traffic.refused_mut());
+            while self.disk.is_writing() {
+                let written = self.disk.written().await;
+                self.written(written);
+            }
         }
-        self.begin_save();
-        if self.disk.is_saving() {
-            let result = self.disk.snapshot_written().await;
-            self.saved(result);
-        }
-        let state_dir = &self.config.agent.state_dir;
-        self.disk.finish_refused(state_dir, self.traffic.refused_mut()).await;
     }
 }
 

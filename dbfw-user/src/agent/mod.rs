@@ -14,11 +14,9 @@ pub(crate) mod history;
 mod journal;
 mod kernel;
 mod logging;
-mod open_calls;
 mod process;
 mod requests;
 mod startup;
-mod state;
 mod systemd;
 mod traffic;
 mod trust;
@@ -27,8 +25,32 @@ mod workers;
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 
-use self::configuration::ConfigurationFiles;
+use self::{
+    configuration::ConfigurationFiles, disk::Disk, history::History, kernel::Kernel,
+    requests::OpenCalls, systemd::Readiness, traffic::Traffic, trust::Trust, workers::Workers,
+};
+use crate::{config::Config, metrics::SyncCounters};
+
+/// The agent's state: one owner for each thing it keeps. The loop alone touches it.
+struct Agent {
+    /// The configuration in force.
+    config: Config,
+    files: ConfigurationFiles,
+    trust: Trust,
+    workers: Workers,
+    kernel: Kernel,
+    disk: Disk,
+    traffic: Traffic,
+    history: History,
+    sync: SyncCounters,
+    calls: OpenCalls,
+    readiness: Readiness,
+    started_at: Timestamp,
+    /// Whether the rules in force may have changed since the last [`Agent::converge`].
+    must_converge: bool,
+}
 
 /// Runs the agent until SIGTERM. When it returns, the filter stays in force.
 ///

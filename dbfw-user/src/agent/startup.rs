@@ -13,14 +13,14 @@ use tokio::{
 };
 
 use super::{
+    Agent,
     configuration::Loaded,
     disk::{Disk, load_refused},
     event_loop::Inbox,
     history::{History, Kind},
     kernel::Kernel,
-    open_calls::OpenCalls,
     process,
-    state::Agent,
+    requests::OpenCalls,
     systemd::{self, Readiness, status},
     traffic::Traffic,
     trust::{Trust, synced},
@@ -34,9 +34,9 @@ use crate::{
     },
     state::{
         expiry::Reading,
-        files::{make_directory, set_aside},
+        files::{ReadError, make_directory},
         local::LocalSources,
-        snapshot::{Snapshot, SnapshotError},
+        snapshot::Snapshot,
     },
 };
 
@@ -117,7 +117,6 @@ pub(super) async fn run(loaded: Loaded) -> anyhow::Result<()> {
     let control = serve_control(&mut agent, call_sender, stopped.clone());
     let metrics = serve_metrics(&mut agent, scrape_sender, stopped).await;
     process::drop_capabilities();
-    agent.history.start();
     let generation = agent.kernel.generation();
     agent.history.record_action(generation, Kind::Started, "agent", crate::version());
 
@@ -171,17 +170,11 @@ fn restore(agent: &mut Agent) {
             agent.trust.restore(config, snapshot);
             return;
         }
-        Err(SnapshotError::Missing(_)) => {}
-        Err(error @ SnapshotError::Corrupt { .. }) => {
-            let aside = match set_aside(&Snapshot::path(&config.agent.state_dir)) {
-                Ok(aside) => format!("set aside as {}", aside.display()),
-                Err(reason) => format!("and cannot be set aside: {reason}"),
-            };
-            agent
-                .disk
-                .add_problem(format!("{error}; {aside}; providers' lists start from nothing"));
+        Err(ReadError::Missing(_)) => {}
+        Err(error) => {
+            let trouble = error.set_aside();
+            agent.disk.add_problem(format!("{trouble}; providers' lists start from nothing"));
         }
-        Err(error) => agent.disk.add_problem(error.to_string()),
     }
     for database in synced(config) {
         agent.trust.adopt(database, agent.kernel.held_by(&database.name));

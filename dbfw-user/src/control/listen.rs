@@ -92,37 +92,24 @@ fn bind_for(run_dir: &Path, group: Option<Gid>) -> Result<UnixListener, ListenEr
 
     // Made under another name and moved into place: whoever connects finds the socket
     // with its final owner and mode, or none.
-    let new = run_dir.join(format!(".{SOCKET_NAME}.{}", std::process::id()));
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(failed("remove", &new)(error));
-        }
-        _ => {}
-    }
-    let placed = listening(&new).and_then(|socket| {
-        hand_over(&new, group)?;
-        fs::rename(&new, &path).map_err(failed("create", &path))?;
-        Ok(socket)
-    });
-    let socket = placed.inspect_err(|_| {
-        // The error at hand is the one to report.
-        let _ = fs::remove_file(&new);
-    })?;
+    let new = tempfile::Builder::new()
+        .prefix(".new-")
+        .make_in(run_dir, listening)
+        .map_err(failed("listen in", run_dir))?;
+    hand_over(new.path(), group)?;
+    let socket = new.persist(&path).map_err(|error| failed("create", &path)(error.error))?;
     UnixListener::from_std(socket.into()).map_err(failed("listen on", &path))
 }
 
 /// A socket that listens at `path` and that only its owner can open.
-fn listening(path: &Path) -> Result<OwnedFd, ListenError> {
+fn listening(path: &Path) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let listening = || {
-        let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-        // The mode of the descriptor is the mode of the file that bind makes.
-        fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
-        bind_socket(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
-        listen(&socket, Backlog::new(BACKLOG)?)?;
-        Ok(socket)
-    };
-    listening().map_err(failed("listen on", path))
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    // The mode of the descriptor is the mode of the file that bind makes.
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    bind_socket(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    listen(&socket, Backlog::new(BACKLOG)?)?;
+    Ok(socket)
 }
 
 /// Opens the socket at `path` to its group, which is `group` if there is one to give it to.

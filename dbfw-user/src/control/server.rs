@@ -80,6 +80,13 @@ impl Call {
         }
     }
 
+    /// Sends one of several documents, and waits until there is room for it. Returns whether the
+    /// peer is still there.
+    pub(crate) async fn send(&self, document: &impl Serialize) -> bool {
+        let Ok(value) = serde_json::to_value(document) else { return false };
+        self.reply.send(Reply::Data(value)).await.is_ok()
+    }
+
     /// The user who asked, for the history.
     pub(crate) fn user(&self) -> String {
         format!("uid {}", self.peer.uid)

@@ -25,7 +25,7 @@ use self::{
 };
 
 pub use format::Format;
-pub use scrape::{DatabaseScrape, MapFill, PacketCounters, ProviderScrape, Scrape, SourceScrape};
+pub use scrape::{DatabaseScrape, PacketCounters, Scrape, SourceScrape};
 pub use sync::{BUCKETS, DatabaseSync, Durations, Outcome, SyncCounters};
 
 /// The metrics of a scrape as text.

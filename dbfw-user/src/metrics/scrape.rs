@@ -1,8 +1,10 @@
 //! The values that one scrape shows.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use dbfw_common::{Family, Mode};
 use dbfw_datapath::Totals;
-use dbfw_provider::stats::StatsValues;
+use dbfw_provider::{stats::StatsValues, worker::Account};
 use dbfw_wire::control::{InterfaceStatus, Protection};
 
 use super::sync::SyncCounters;
@@ -26,16 +28,16 @@ pub struct Scrape {
     pub packets: Vec<PacketCounters>,
     /// What is in force per database.
     pub databases: Vec<DatabaseScrape>,
-    /// Fill of the maps that can run full.
-    pub maps: Vec<MapFill>,
+    /// Entries of the maps that can run full, by name as in `dbfw_common::MAPS`.
+    pub maps: BTreeMap<&'static str, u64>,
     /// Outcomes of the syncs.
     pub sync: SyncCounters,
     /// Whether the last reload of the configuration succeeded.
     pub reload_ok: bool,
     /// States of the trusted sources, by database.
     pub sources: Vec<SourceScrape>,
-    /// Services that are asked over the network.
-    pub providers: Vec<ProviderScrape>,
+    /// Accounts that are asked over the network, and their counters.
+    pub providers: Vec<(Account, StatsValues)>,
     /// Entries of the history that were not written.
     pub history_errors: u64,
 }
@@ -46,25 +48,13 @@ pub struct SourceScrape {
     /// Its name.
     pub database: String,
     /// Sources that could not be refreshed.
-    pub stale: u64,
+    pub stale: usize,
     /// Sources that stand for no address, though they should.
-    pub unresolved: u64,
-    /// Seconds since the source that waits longest for an answer had its last good one; 0 if
-    /// none was asked for.
-    pub oldest_age_seconds: f64,
+    pub unresolved: usize,
+    /// Age of the oldest answer that a source relies on, if there is one.
+    pub oldest: Option<Duration>,
     /// A guard refuses a change of them.
     pub refused: bool,
-}
-
-/// One account of a provider, or another service that is asked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ProviderScrape {
-    /// digitalocean, aptible, feeds, dns.
-    pub name: String,
-    /// Its counters.
-    pub stats: StatsValues,
-    /// It has a request budget.
-    pub limits_known: bool,
 }
 
 /// The counters of one database.
@@ -85,15 +75,4 @@ pub struct DatabaseScrape {
     pub mode: Mode,
     /// Prefixes that may connect, in the order of [`Family::ALL`].
     pub prefixes: [u64; Family::ALL.len()],
-}
-
-/// Fill of a map.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MapFill {
-    /// Its name, as in `dbfw_common::MAPS`.
-    pub map: String,
-    /// Entries it holds.
-    pub entries: u64,
-    /// Entries it can hold.
-    pub max_entries: u64,
 }

@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, time::Duration};
 use dbfw_common::{Counted, Counter, Family, Mode, Reason};
 use dbfw_core::{answers::Cause, policy::Guard};
 use dbfw_datapath::Totals;
-use dbfw_provider::stats::StatsValues;
+use dbfw_provider::{stats::StatsValues, worker::Account};
 use dbfw_wire::control::{InterfaceMode, InterfaceStatus, Protection};
 use jiff::Timestamp;
 
@@ -59,20 +59,20 @@ fn scrape() -> Scrape {
             mode: Mode::Observe,
             prefixes: [2, 1],
         }],
-        maps: vec![MapFill { map: "NETS4".into(), entries: 2, max_entries: 4_194_304 }],
+        maps: [("NETS4", 2)].into(),
         sync,
         reload_ok: true,
         sources: vec![SourceScrape {
             database: "orders".into(),
             stale: 2,
             unresolved: 1,
-            oldest_age_seconds: 90.5,
+            oldest: Some(Duration::from_millis(90_500)),
             refused: true,
         }],
         providers: vec![
-            ProviderScrape {
-                name: "digitalocean".into(),
-                stats: StatsValues {
+            (
+                Account::DigitalOcean,
+                StatsValues {
                     requests: 41,
                     failures: std::array::from_fn(|at| {
                         u64::from(at == Cause::Timeout as usize) * 3
@@ -83,13 +83,8 @@ fn scrape() -> Scrape {
                     limit_minute: 250,
                     interval: Duration::from_millis(15_250),
                 },
-                limits_known: true,
-            },
-            ProviderScrape {
-                name: "dns".into(),
-                stats: StatsValues::default(),
-                limits_known: false,
-            },
+            ),
+            (Account::Dns, StatsValues::default()),
         ],
         history_errors: 4,
     }

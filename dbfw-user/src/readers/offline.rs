@@ -24,7 +24,7 @@ use crate::{
     config::AgentConfig,
     metrics::{self, Format, SyncCounters},
     protection::{Coverage, Degradation, Failure, Protection},
-    state::snapshot::{Snapshot, SnapshotError},
+    state::{files::ReadError, snapshot::Snapshot},
 };
 
 /// The pins and the last snapshot.
@@ -32,7 +32,7 @@ struct Offline {
     reader: Reader,
     policy: Policy,
     slots: SlotTable,
-    snapshot: Result<Snapshot, SnapshotError>,
+    snapshot: Result<Snapshot, ReadError>,
 }
 
 impl Offline {

@@ -1,12 +1,12 @@
 //! Values of a scrape, read from the maps and the policy.
 
-use dbfw_common::{Family, HOST, HOSTS4, HOSTS6, MAX_HOSTS, MAX_NETS};
+use dbfw_common::{Family, HOST};
 use dbfw_datapath::DatapathError;
 use dbfw_wire::control::InterfaceStatus;
 
 use super::status::View;
 use crate::{
-    metrics::{DatabaseScrape, MapFill, PacketCounters, Scrape, SyncCounters},
+    metrics::{DatabaseScrape, PacketCounters, Scrape, SyncCounters},
     traffic::drops::NO_DATABASE,
 };
 
@@ -41,21 +41,10 @@ fn read_counters(view: &View<'_>, scrape: &mut Scrape) -> Result<(), DatapathErr
         let [v4, v6] = Family::ALL.map(|family| view.reader.totals(id, family));
         packets.push(PacketCounters { database, totals: [v4?, v6?] });
     }
-    let counted;
-    let sizes = match view.sizes {
-        Some(sizes) => sizes,
-        None => {
-            counted = view.reader.sizes()?;
-            &counted
-        }
+    scrape.maps = match view.sizes {
+        Some(sizes) => sizes.clone(),
+        None => view.reader.sizes()?,
     };
-    let max = |map| if matches!(map, HOSTS4 | HOSTS6) { MAX_HOSTS } else { MAX_NETS };
-    let fill = |(map, entries): (&&'static str, &u64)| MapFill {
-        map: (*map).to_owned(),
-        entries: *entries,
-        max_entries: max(*map).into(),
-    };
-    scrape.maps = sizes.iter().map(fill).collect();
     scrape.packets = packets;
     scrape.databases = databases
         .into_iter()

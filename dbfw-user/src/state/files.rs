@@ -1,14 +1,95 @@
-//! Atomic writes of state files: whole or not at all.
+//! State files: read and written whole or not at all.
 
 use std::{
     fs,
+    future::pending,
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use dbfw_datapath::GROUP;
 use nix::unistd::{Group, chown};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+/// Reason why nothing of a state file can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// There is none.
+    #[error("there is no {}", .0.display())]
+    Missing(PathBuf),
+    /// It cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Its content is damaged or of another version.
+    #[error("{} cannot be used: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Message.
+        reason: String,
+    },
+}
+
+impl ReadError {
+    /// Puts a damaged file out of the way, so that it can be looked at. Returns the message, which
+    /// says where it is now.
+    pub(crate) fn set_aside(self) -> String {
+        let Self::Damaged { path, .. } = &self else { return self.to_string() };
+        let aside = path.with_added_extension("bad");
+        match fs::rename(path, &aside) {
+            Ok(()) => format!("{self}; set aside as {}", aside.display()),
+            Err(error) => format!("{self}; and cannot be set aside: {error}"),
+        }
+    }
+}
+
+/// Reads a file, whose content `parse` takes or says why not.
+///
+/// # Errors
+/// The file is missing, cannot be read, or is damaged.
+pub(crate) fn read<T>(
+    path: PathBuf,
+    parse: impl FnOnce(&[u8]) -> Result<T, String>,
+) -> Result<T, ReadError> {
+    match fs::read(&path) {
+        Ok(content) => parse(&content).map_err(|reason| ReadError::Damaged { path, reason }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ReadError::Missing(path)),
+        Err(source) => Err(ReadError::Io { path, source }),
+    }
+}
+
+/// A write on another thread, while it is under way.
+#[derive(Debug, Default)]
+pub(crate) struct Write(Option<JoinHandle<anyhow::Result<()>>>);
+
+impl Write {
+    /// Whether it is under way.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Begins to write.
+    pub(crate) fn begin(&mut self, write: impl FnOnce() -> anyhow::Result<()> + Send + 'static) {
+        self.0 = Some(spawn_blocking(write));
+    }
+
+    /// Waits until it has ended, for ever if none is under way. Can be cancelled at any time.
+    ///
+    /// # Errors
+    /// The error of the write, or that its thread ended early.
+    pub(crate) async fn done(&mut self) -> anyhow::Result<()> {
+        let Some(task) = &mut self.0 else { return pending().await };
+        let result = task.await.unwrap_or_else(|error| Err(error.into()));
+        self.0 = None;
+        result
+    }
+}
 
 /// Makes a directory 0750 root:dbfw unless it exists.
 ///
@@ -54,20 +135,6 @@ pub(crate) fn replace(path: &Path, content: &[u8], readers: Readers) -> io::Resu
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     fs::File::open(directory)?.sync_all()
-}
-
-/// Puts a file that cannot be used out of the way, so that it can be looked at, and returns
-/// where it is now.
-///
-/// # Errors
-///
-/// The file cannot be renamed.
-pub(crate) fn set_aside(path: &Path) -> io::Result<std::path::PathBuf> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".bad");
-    let aside = std::path::PathBuf::from(name);
-    fs::rename(path, &aside)?;
-    Ok(aside)
 }
 
 /// Gives a file to the group that may read it.

@@ -1,18 +1,15 @@
 //! Sources added by hand with `dbfw trust`, kept over restarts.
 
 use std::{
-    fs,
     future::pending,
-    io,
     path::{Path, PathBuf},
 };
 
 use dbfw_core::source::TrustedSource;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::files;
+use super::files::{self, ReadError, Readers, Write};
 
 /// A source added by hand.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,7 +28,9 @@ pub(crate) struct LocalSource {
 pub(crate) struct LocalSources {
     path: PathBuf,
     sources: Vec<LocalSource>,
-    saving: Option<Saving>,
+    /// The change on its way to the disk, and the sources after it.
+    saving: Option<(LocalChange, Vec<LocalSource>)>,
+    write: Write,
     not_removed: Option<String>,
 }
 
@@ -46,37 +45,23 @@ pub(crate) enum LocalChange {
     Swept,
 }
 
-/// A change on its way to the disk.
-#[derive(Debug)]
-struct Saving {
-    change: LocalChange,
-    sources: Vec<LocalSource>,
-    written: JoinHandle<io::Result<()>>,
-}
-
 impl LocalSources {
     /// Reads them. A file that cannot be used is set aside and none of it is trusted; what is
     /// the matter comes with it, in words.
     pub(crate) fn load(state_dir: &Path) -> (Self, Option<String>) {
         let path = state_dir.join("trust.json");
-        let read = match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| {
-                let aside = match files::set_aside(&path) {
-                    Ok(aside) => format!("set aside as {}", aside.display()),
-                    Err(reason) => format!("and cannot be set aside: {reason}"),
-                };
-                format!("{} cannot be used: {error}; {aside}", path.display())
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+        let read = files::read(path.clone(), |text| {
+            serde_json::from_slice(text).map_err(|error| error.to_string())
+        });
+        let (sources, trouble) = match read {
+            Ok(sources) => (sources, None),
+            Err(ReadError::Missing(_)) => (Vec::new(), None),
+            Err(error) => {
+                let trouble = format!("{}; no source added by hand is trusted", error.set_aside());
+                (Vec::new(), Some(trouble))
+            }
         };
-        match read {
-            Ok(sources) => (Self { path, sources, saving: None, not_removed: None }, None),
-            Err(trouble) => (
-                Self { path, sources: Vec::new(), saving: None, not_removed: None },
-                Some(format!("{trouble}; no source added by hand is trusted")),
-            ),
-        }
+        (Self { path, sources, ..Self::default() }, trouble)
     }
 
     /// Every source added by hand, also expired ones that were not swept yet.
@@ -135,22 +120,18 @@ impl LocalSources {
     fn begin(&mut self, change: LocalChange, sources: Vec<LocalSource>) {
         debug_assert!(!self.is_saving(), "one change after the other");
         let path = self.path.clone();
-        let text = serde_json::to_vec_pretty(&sources).map_err(io::Error::other);
-        let written = spawn_blocking(move || files::replace(&path, &text?, files::Readers::Group));
-        self.saving = Some(Saving { change, sources, written });
+        let text = serde_json::to_vec_pretty(&sources);
+        self.write.begin(move || Ok(files::replace(&path, &text?, Readers::Group)?));
+        self.saving = Some((change, sources));
     }
 
     /// Waits until a change is written, for ever if there is none. Only then are sources added:
     /// one that a restart would not know must not be in force.
     ///
     /// It can be cancelled at any time; the change is waited for by the next call.
-    pub(crate) async fn saved(&mut self) -> (LocalChange, io::Result<()>) {
-        let Some(saving) = &mut self.saving else { return pending().await };
-        let written = (&mut saving.written).await;
-        let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
-        let Some(Saving { change, sources, .. }) = self.saving.take() else {
-            return pending().await;
-        };
+    pub(crate) async fn saved(&mut self) -> (LocalChange, anyhow::Result<()>) {
+        let written = self.write.done().await;
+        let Some((change, sources)) = self.saving.take() else { return pending().await };
         match &written {
             Ok(()) => {
                 self.sources = sources;
@@ -241,15 +222,15 @@ mod tests {
     async fn what_is_removed_is_gone_also_if_it_cannot_be_written_and_written_later() {
         let directory = tempfile::tempdir().unwrap();
         let state_dir = directory.path().join("state");
-        fs::create_dir(&state_dir).unwrap();
+        std::fs::create_dir(&state_dir).unwrap();
         let (mut sources, _) = LocalSources::load(&state_dir);
         add(&mut sources, local("10.0.0.1", None)).await;
         let away = directory.path().join("away");
-        fs::rename(&state_dir, &away).unwrap();
+        std::fs::rename(&state_dir, &away).unwrap();
         assert!(sources.begin_remove("orders", &"ip_addr:10.0.0.1".parse().unwrap()));
         assert!(sources.saved().await.1.is_err());
         assert!(sources.all().is_empty() && sources.not_removed().is_some());
-        fs::rename(&away, &state_dir).unwrap();
+        std::fs::rename(&away, &state_dir).unwrap();
         sources.retry();
         sources.saved().await.1.unwrap();
         assert_eq!(sources.not_removed(), None);
@@ -266,9 +247,9 @@ mod tests {
         sources.begin_add(local("10.0.0.1", None));
         assert!(sources.is_saving() && sources.all().is_empty());
         let (_, written) = sources.saved().await;
-        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(written.is_err());
         assert!(!sources.is_saving() && sources.all().is_empty());
-        fs::create_dir(&state_dir).unwrap();
+        std::fs::create_dir(&state_dir).unwrap();
         sources.begin_add(local("10.0.0.1", None));
         // The loop turns to something else meanwhile.
         tokio::select! {
@@ -285,7 +266,7 @@ mod tests {
     #[test]
     fn a_damaged_file_is_set_aside() {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("trust.json"), "[{").unwrap();
+        std::fs::write(directory.path().join("trust.json"), "[{").unwrap();
         let (sources, trouble) = LocalSources::load(directory.path());
         assert!(sources.all().is_empty());
         assert!(trouble.is_some_and(|trouble| trouble.contains("trust.json.bad")));

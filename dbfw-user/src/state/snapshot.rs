@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,7 +17,11 @@ use dbfw_core::{
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::{checked, expiry::Ended, files};
+use super::{
+    checked,
+    expiry::Ended,
+    files::{self, ReadError},
+};
 
 const FORMAT: u32 = 1;
 
@@ -66,38 +70,6 @@ pub struct ListSnapshot {
     pub last_success: Timestamp,
 }
 
-/// Reason why a snapshot cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
-    /// There is none.
-    #[error("there is no snapshot at {}", .0.display())]
-    Missing(PathBuf),
-    /// It cannot be read or written.
-    #[error("cannot {action} the snapshot {}: {source}", path.display())]
-    Io {
-        /// read, write.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// The configuration that belongs to it cannot be written.
-    #[error("cannot write the last good configuration: {0}")]
-    Config(io::Error),
-    /// Writing it was broken off.
-    #[error("the snapshot was not written: {0}")]
-    Lost(String),
-    /// Its content is damaged or of another version.
-    #[error("the snapshot {} cannot be used: {reason}", path.display())]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// Message.
-        reason: String,
-    },
-}
-
 impl Snapshot {
     /// The file in a state directory.
     pub fn path(state_dir: &Path) -> PathBuf {
@@ -109,16 +81,8 @@ impl Snapshot {
     /// # Errors
     ///
     /// There is none, or it cannot be read or used.
-    pub fn load(state_dir: &Path) -> Result<Self, SnapshotError> {
-        let path = Self::path(state_dir);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(SnapshotError::Missing(path));
-            }
-            Err(source) => return Err(SnapshotError::Io { action: "read", path, source }),
-        };
-        checked::decode(FORMAT, &text).map_err(|reason| SnapshotError::Corrupt { path, reason })
+    pub fn load(state_dir: &Path) -> Result<Self, ReadError> {
+        files::read(Self::path(state_dir), |content| checked::decode(FORMAT, content))
     }
 
     /// Writes the snapshot in place of the last one.
@@ -126,12 +90,9 @@ impl Snapshot {
     /// # Errors
     ///
     /// The file cannot be written; the last one stays.
-    pub fn save(&self, state_dir: &Path) -> Result<(), SnapshotError> {
-        let path = Self::path(state_dir);
-        checked::encode(FORMAT, self)
-            .map_err(io::Error::other)
-            .and_then(|text| files::replace(&path, &text, files::Readers::Group))
-            .map_err(|source| SnapshotError::Io { action: "write", path, source })
+    pub(crate) fn save(&self, state_dir: &Path) -> io::Result<()> {
+        let content = checked::encode(FORMAT, self)?;
+        files::replace(&Self::path(state_dir), &content, files::Readers::Group)
     }
 
     /// The databases as a policy takes them.
@@ -340,8 +301,8 @@ mod tests {
     #[test]
     fn a_missing_one_is_told_from_a_bad_one() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(matches!(Snapshot::load(directory.path()), Err(SnapshotError::Missing(_))));
-        fs::write(Snapshot::path(directory.path()), "{}").unwrap();
-        assert!(matches!(Snapshot::load(directory.path()), Err(SnapshotError::Corrupt { .. })));
+        assert!(matches!(Snapshot::load(directory.path()), Err(ReadError::Missing(_))));
+        std::fs::write(Snapshot::path(directory.path()), "{}").unwrap();
+        assert!(matches!(Snapshot::load(directory.path()), Err(ReadError::Damaged { .. })));
     }
 }

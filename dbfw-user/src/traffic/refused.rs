@@ -18,8 +18,6 @@ use serde::{Deserialize, Serialize};
 use super::drops::{self, Clock};
 use newcomers::Newcomers;
 
-pub use file::FormatError;
-
 /// Sources remembered at most, of all databases together.
 pub const CAPACITY: usize = 4096;
 

@@ -23,7 +23,7 @@ fn only_who_loses_everything_is_cut() {
     let kept = prefixes(&["10.0.0.2"]);
     let cut = cut(&connections, &lost, |peer| kept.iter().any(|prefix| prefix.contains(peer)));
     let told: Vec<_> =
-        cut.iter().map(|cut| format!("{} {}", cut.connection.peer, cut.prefix)).collect();
+        cut.iter().map(|cut| format!("{} {}", cut.peer, cut.source_prefix)).collect();
     assert_eq!(
         told,
         [

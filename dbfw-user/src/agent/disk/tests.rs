@@ -14,6 +14,12 @@ fn snapshot() -> Snapshot {
     }
 }
 
+/// Waits until the snapshot is written.
+async fn snapshot_written(disk: &mut Disk) -> anyhow::Result<()> {
+    let Written::Snapshot(result) = disk.written().await else { panic!("nothing else is written") };
+    result
+}
+
 #[tokio::test]
 async fn a_change_is_due_at_once_and_a_confirmation_with_time() {
     let directory = tempfile::tempdir().unwrap();
@@ -27,7 +33,7 @@ async fn a_change_is_due_at_once_and_a_confirmation_with_time() {
     disk.policy_changed();
     disk.begin_save(directory.path(), snapshot(), None);
     assert!(disk.is_saving() && !disk.is_save_due());
-    let Written::Snapshot(result) = disk.written().await else { panic!("nothing else is written") };
+    let result = snapshot_written(&mut disk).await;
     assert!(disk.saved(result) && !disk.is_saving());
     assert_eq!(Snapshot::load(directory.path()).unwrap(), snapshot());
 }
@@ -38,12 +44,12 @@ async fn a_snapshot_that_was_not_written_is_a_problem_until_one_is() {
     let mut disk = Disk::new();
     disk.add_problem("the directory is odd".to_owned());
     disk.begin_save(&directory.path().join("missing"), snapshot(), None);
-    let result = disk.snapshot_written().await;
+    let result = snapshot_written(&mut disk).await;
     assert!(!disk.saved(result) && disk.save_failed() && disk.is_save_due());
     assert_eq!(disk.problems().count(), 2, "{:?}", disk.problems().collect::<Vec<_>>());
 
     disk.begin_save(directory.path(), snapshot(), None);
-    let result = disk.snapshot_written().await;
+    let result = snapshot_written(&mut disk).await;
     assert!(disk.saved(result) && !disk.save_failed());
     assert_eq!(disk.problems().collect::<Vec<_>>(), ["the directory is odd"]);
 }
@@ -52,8 +58,8 @@ async fn a_snapshot_that_was_not_written_is_a_problem_until_one_is() {
 async fn a_write_that_ends_early_is_an_error() {
     let mut disk = Disk::new();
     disk.snapshot.begin(|| panic!("on purpose"));
-    let result = disk.snapshot_written().await;
-    assert!(matches!(result, Err(SnapshotError::Lost(_))), "{result:?}");
+    let result = snapshot_written(&mut disk).await;
+    assert!(result.unwrap_err().to_string().contains("panicked"));
 }
 
 #[tokio::test]
@@ -61,9 +67,9 @@ async fn refused_sources_survive_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let mut disk = Disk::new();
     let mut refused = load_refused(directory.path());
-    disk.finish_refused(directory.path(), &mut refused).await;
-    assert!(!refused_path(directory.path()).exists(), "there is nothing to write");
-    fs::write(refused_path(directory.path()), "[{").unwrap();
+    disk.begin_save_refused(directory.path(), &mut refused);
+    assert!(!disk.is_writing(), "there is nothing to write");
+    std::fs::write(refused_path(directory.path()), "[{").unwrap();
     load_refused(directory.path());
     assert!(directory.path().join("refused.json.bad").exists(), "a damaged file is set aside");
 }

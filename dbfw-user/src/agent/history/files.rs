@@ -1,14 +1,19 @@
 //! The files of the history in the state directory: the one that is written, and rotated ones.
 //!
-//! Earlier versions called them `audit.log`. The agent renames those when it starts; whoever
-//! reads before that, or may not rename, finds them under either name.
+//! An entry is one line of JSON, and files are only ever appended to. Earlier versions called them
+//! `audit.log`. The agent renames those when it starts; whoever reads before that, or may not
+//! rename, finds them under either name.
 
 use std::{
     collections::HashSet,
-    fs, io,
-    os::unix::fs::MetadataExt as _,
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
+
+use super::Entry;
+use crate::state::files::give_to_group;
 
 /// Name of the file that is written.
 const LOG: &str = "history.log";
@@ -18,6 +23,12 @@ const FORMER_LOG: &str = "audit.log";
 
 /// Tries to open files that are renamed meanwhile.
 const ATTEMPTS: usize = 5;
+
+/// The group `dbfw` may read it.
+const MODE: u32 = 0o640;
+
+/// Bytes of one text: reasons and messages are written by others.
+const MAX_TEXT: usize = 4096;
 
 /// Path of the file that is written.
 pub(crate) fn path(state_dir: &Path) -> PathBuf {
@@ -171,199 +182,104 @@ fn list(directory: &Path) -> io::Result<Vec<Name>> {
     Ok(names)
 }
 
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+/// The file, opened for the first entry and again when it was moved away.
+#[derive(Debug)]
+pub(super) struct HistoryLog {
+    path: PathBuf,
+    file: Option<fs::File>,
+}
 
-    use super::*;
-
-    fn state<const N: usize>(names: [&str; N]) -> tempfile::TempDir {
-        let directory = tempfile::tempdir().unwrap();
-        for name in names {
-            fs::write(directory.path().join(name), name).unwrap();
-        }
-        directory
+impl HistoryLog {
+    /// The file in a state directory.
+    pub(super) fn open(state_dir: &Path) -> Self {
+        Self { path: path(state_dir), file: None }
     }
 
-    /// Name and content of every file, sorted.
-    fn content(directory: &tempfile::TempDir) -> Vec<(String, String)> {
-        let file = |entry: io::Result<fs::DirEntry>| {
-            let entry = entry.unwrap();
-            let content = fs::read_to_string(entry.path()).unwrap();
-            (entry.file_name().into_string().unwrap(), content)
+    /// Appends an entry and waits until it is on disk, a few milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// The system's reason. Some of the entry may be there; the next begins a line of its own.
+    pub(super) fn append(&mut self, entry: &Entry) -> io::Result<()> {
+        let text = serde_json::to_vec(&bounded(entry.clone())).map_err(io::Error::other)?;
+        let file = self.current()?;
+        let mut line = Vec::with_capacity(text.len() + 2);
+        if !ends_with_a_line(file)? {
+            line.push(b'\n');
+        }
+        line.extend(text);
+        line.push(b'\n');
+        let written = write_line(file, &line);
+        if written.is_err() {
+            // A file that cannot be written is opened anew the next time.
+            self.file = None;
+        }
+        written
+    }
+
+    /// The file that has the name now.
+    fn current(&mut self) -> io::Result<&fs::File> {
+        let file = match self.file.take() {
+            Some(file) if is_named(&file, &self.path)? => file,
+            _ => open(&self.path)?,
         };
-        let mut files: Vec<_> = fs::read_dir(directory.path()).unwrap().map(file).collect();
-        files.sort();
-        files
-    }
-
-    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs.iter().map(|(name, content)| ((*name).to_owned(), (*content).to_owned())).collect()
-    }
-
-    fn opened(directory: &tempfile::TempDir) -> (Vec<String>, Vec<String>) {
-        let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
-        let files = HistoryFiles::open(directory.path()).unwrap();
-        assert!(files.failed().is_empty(), "{:?}", files.failed());
-        let text = files.text().iter().map(|(path, _)| name(path)).collect();
-        (text, files.compressed().iter().map(name).collect())
-    }
-
-    #[test]
-    fn names_of_rotated_files() {
-        for (name, rotated, compressed) in [
-            ("history.log", false, false),
-            ("audit.log", false, false),
-            ("audit.log.1", true, false),
-            ("history.log.12.gz", true, true),
-            ("audit.log-20260301", true, false),
-            ("audit.log-20260301-1772323200.zst", true, true),
-        ] {
-            let parsed = Name::parse(name).unwrap();
-            assert_eq!(
-                (parsed.is_rotated(), parsed.is_compressed()),
-                (rotated, compressed),
-                "{name}"
-            );
-            assert_eq!(parsed.path(Path::new("")), Path::new(name));
-        }
-        for name in [
-            "",
-            "history",
-            "history.logs",
-            "audit.log.",
-            "audit.log.bak",
-            "xaudit.log",
-            "audit.log~",
-        ] {
-            assert_eq!(Name::parse(name), None, "{name}");
-        }
-    }
-
-    #[test]
-    fn what_an_earlier_version_wrote_is_renamed_with_its_permissions() {
-        let directory = state([
-            "audit.log",
-            "audit.log.1",
-            "audit.log.2.gz",
-            "audit.log-20260301",
-            "audit.log.bak",
-            "policy.snapshot",
-        ]);
-        let mode = |name: &str, mode| {
-            let path = directory.path().join(name);
-            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-        };
-        mode("audit.log", 0o640);
-        mode("audit.log.1", 0o600);
-        rename_former(directory.path());
-        let expected = pairs(&[
-            ("audit.log.bak", "audit.log.bak"),
-            ("history.log", "audit.log"),
-            ("history.log-20260301", "audit.log-20260301"),
-            ("history.log.1", "audit.log.1"),
-            ("history.log.2.gz", "audit.log.2.gz"),
-            ("policy.snapshot", "policy.snapshot"),
-        ]);
-        assert_eq!(content(&directory), expected);
-        let mode = |name: &str| {
-            let metadata = fs::metadata(directory.path().join(name)).unwrap();
-            metadata.permissions().mode() & 0o777
-        };
-        assert_eq!((mode("history.log"), mode("history.log.1")), (0o640, 0o600));
-        rename_former(directory.path());
-        assert_eq!(content(&directory), expected, "there is nothing more to do");
-    }
-
-    #[test]
-    fn a_crash_at_any_moment_leaves_what_the_next_start_finishes() {
-        let names = ["audit.log", "audit.log.1", "audit.log.2.gz"];
-        let whole = state(names);
-        rename_former(whole.path());
-        // Rotated ones are renamed first, in any order, and then the one that is written.
-        for renamed in
-            [&["audit.log.1"][..], &["audit.log.2.gz"], &["audit.log.1", "audit.log.2.gz"]]
-        {
-            let directory = state(names);
-            for name in renamed {
-                let to = name.replace(FORMER_LOG, LOG);
-                fs::rename(directory.path().join(name), directory.path().join(to)).unwrap();
-            }
-            let (text, compressed) = opened(&directory);
-            assert_eq!((text.len(), compressed.len()), (2, 1), "{renamed:?}: all can be read");
-            rename_former(directory.path());
-            assert_eq!(content(&directory), content(&whole), "{renamed:?}");
-        }
-    }
-
-    #[test]
-    fn a_name_that_is_taken_is_left_alone_and_both_are_read() {
-        let directory = state(["audit.log", "audit.log.1", "history.log", "history.log.1.gz"]);
-        rename_former(directory.path());
-        assert_eq!(
-            content(&directory),
-            pairs(&[
-                ("audit.log", "audit.log"),
-                ("history.log", "history.log"),
-                ("history.log.1", "audit.log.1"),
-                ("history.log.1.gz", "history.log.1.gz"),
-            ])
-        );
-        let (text, compressed) = opened(&directory);
-        assert_eq!(text, ["history.log.1", "audit.log", "history.log"]);
-        assert_eq!(compressed, ["history.log.1.gz"]);
-    }
-
-    #[test]
-    fn a_link_to_another_directory_is_renamed_itself() {
-        let elsewhere = state(["audit.log"]);
-        let directory = state([]);
-        let target = elsewhere.path().join("audit.log");
-        std::os::unix::fs::symlink(&target, directory.path().join("audit.log")).unwrap();
-        rename_former(directory.path());
-        assert_eq!(fs::read_link(directory.path().join("history.log")).unwrap(), target);
-        assert_eq!(opened(&directory).0, ["history.log"]);
-    }
-
-    #[test]
-    fn no_directory_and_no_file_are_no_history() {
-        let directory = state([]);
-        assert_eq!(opened(&directory), (vec![], vec![]));
-        let missing = directory.path().join("missing");
-        assert!(HistoryFiles::open(&missing).unwrap().text().is_empty());
-        rename_former(&missing);
-        assert!(!missing.exists());
-    }
-
-    #[test]
-    fn one_file_of_two_names_is_read_once() {
-        let directory = state(["history.log"]);
-        let name = |name| directory.path().join(name);
-        fs::hard_link(name("history.log"), name("history.log.1")).unwrap();
-        assert_eq!(opened(&directory).0, ["history.log.1"]);
-        // A link to nowhere is not waited for.
-        std::os::unix::fs::symlink("/nonexistent", name("audit.log")).unwrap();
-        assert_eq!(opened(&directory).0, ["history.log.1"]);
-    }
-
-    #[test]
-    fn files_that_are_renamed_while_they_are_opened_are_all_found() {
-        let directory = state(["audit.log", "audit.log.1"]);
-        let files = [("audit.log.1", "history.log.1"), ("audit.log", "history.log")];
-        std::thread::scope(|scope| {
-            let reader = scope.spawn(|| (0..500).map(|_| opened(&directory).0.len()).min());
-            let path = |name: &str| directory.path().join(name);
-            while !reader.is_finished() {
-                for (former, now) in files {
-                    fs::rename(path(former), path(now)).unwrap();
-                }
-                std::thread::sleep(std::time::Duration::from_millis(1));
-                for (former, now) in files {
-                    fs::rename(path(now), path(former)).unwrap();
-                }
-                std::thread::sleep(std::time::Duration::from_millis(1));
-            }
-            assert_eq!(reader.join().unwrap(), Some(2));
-        });
+        Ok(self.file.insert(file))
     }
 }
+
+fn open(path: &Path) -> io::Result<fs::File> {
+    let is_new = !path.exists();
+    let file = fs::OpenOptions::new().read(true).append(true).create(true).mode(MODE).open(path)?;
+    // The umask may have narrowed it, here or in an earlier agent.
+    if let Err(error) = file.set_permissions(fs::Permissions::from_mode(MODE)) {
+        tracing::debug!(path = %path.display(), %error, "cannot let the group read the file");
+    }
+    give_to_group(path);
+    if is_new && let Some(directory) = path.parent() {
+        fs::File::open(directory)?.sync_all()?;
+    }
+    Ok(file)
+}
+
+/// Whether the file is still the one of that name: logrotate moves it away.
+fn is_named(file: &fs::File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the next byte begins a line: a crash may have left half of one.
+fn ends_with_a_line(file: &fs::File) -> io::Result<bool> {
+    let Some(last) = file.metadata()?.len().checked_sub(1) else { return Ok(true) };
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, last)?;
+    Ok(byte == *b"\n")
+}
+
+fn write_line(mut file: &fs::File, line: &[u8]) -> io::Result<()> {
+    // In one call: lines of two writers would not mix.
+    let written = file.write(line)?;
+    if written < line.len() {
+        return Err(io::Error::new(
+            io::ErrorKind::StorageFull,
+            format!("only {written} of {} bytes of an entry were written", line.len()),
+        ));
+    }
+    file.sync_data()
+}
+
+fn bounded(mut entry: Entry) -> Entry {
+    for text in [&mut entry.source, &mut entry.origin, &mut entry.why, &mut entry.message] {
+        if let Some(text) = text.as_mut().filter(|text| text.len() > MAX_TEXT) {
+            text.truncate(text.floor_char_boundary(MAX_TEXT));
+            text.push('…');
+        }
+    }
+    entry
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,10 @@
 //! What the kernel holds: the policy in the maps, the attachments, and the drop events.
 
 mod hooks;
-mod own;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Display,
     future::pending,
     num::NonZeroUsize,
     sync::Arc,
@@ -19,13 +19,13 @@ use dbfw_core::{
     source::{Prefix, Rule},
 };
 use dbfw_datapath::{
-    Change, DatabaseSlot, Datapath, DatapathError, Events, HookMode, Interface, Layer, Reader,
+    Change, DatabaseSlot, Datapath, DatapathError, Events, HookMode, Interface, Layer, LocalRoutes,
+    Reader,
 };
 use jiff::Timestamp;
 use rtnetlink::Handle;
 use tokio::io::unix::AsyncFd;
 
-use self::own::OwnAddresses;
 use crate::{
     config::{AgentConfig, Config, DatabaseConfig, Fragments},
     readers::status::{View, dropped_packets},
@@ -52,7 +52,9 @@ pub(super) struct Kernel {
     /// The error of the last change, if it was not carried out.
     apply_error: Option<String>,
     hooks: Hooks,
-    own: OwnAddresses,
+    local_routes: LocalRoutes,
+    /// The problem that keeps this host's own addresses from being known.
+    own_addresses_problem: Option<String>,
     events: AsyncFd<Events>,
     /// Events were read since the budget was last refilled.
     events_seen: bool,
@@ -104,7 +106,7 @@ impl Kernel {
     /// The kernel or what is pinned cannot be used.
     pub(super) async fn open(config: &AgentConfig, netlink: Handle) -> anyhow::Result<Self> {
         let datapath = Datapath::open(&config.pin_dir)?;
-        let own = OwnAddresses::open().context("cannot open a netlink socket")?;
+        let local_routes = LocalRoutes::open().context("cannot open a netlink socket")?;
         let hooks = Hooks::new(netlink).await.context("cannot list the interfaces")?;
         let (ids, reader) = (datapath.database_ids()?, datapath.reader()?);
         // SAFETY: `Events` owns its descriptor, the same one for as long as it lives.
@@ -120,7 +122,8 @@ impl Kernel {
             next_expiry: None,
             apply_error: None,
             hooks,
-            own,
+            local_routes,
+            own_addresses_problem: None,
             events: events.context("cannot wait for drop events")?,
             events_seen: true,
         })
@@ -317,14 +320,34 @@ impl Kernel {
         Ok(Applied { added, removed, before, retired_ids, changed })
     }
 
-    /// Puts this host's own addresses into the maps.
+    /// Puts this host's own addresses into the maps: who connects from one of them to another is
+    /// local. Where they cannot be read, the maps keep what they have.
     pub(super) async fn follow_own_addresses(&mut self) {
-        self.own.follow(&mut self.datapath).await;
+        let unknown =
+            |error: &dyn Display| Some(format!("this host's own addresses are not known: {error}"));
+        let problem = match self.local_routes.read().await {
+            Ok(local) => match self.datapath.set_own(&local) {
+                Ok(0) if local.domains_left_out() == 0 => None,
+                Ok(left_out) => Some(format!(
+                    "{left_out} of this host's addresses and {} of its VRFs are more than the maps \
+                     hold: a local client that connects from one of those is judged like any other",
+                    local.domains_left_out()
+                )),
+                Err(error) => unknown(&error),
+            },
+            Err(error) => unknown(&error),
+        };
+        if let Some(told) = &problem
+            && self.own_addresses_problem.as_ref() != Some(told)
+        {
+            tracing::error!("{told}");
+        }
+        self.own_addresses_problem = problem;
     }
 
     /// The problem that keeps this host's own addresses from being known.
-    pub(super) fn own_addresses_trouble(&self) -> Option<&str> {
-        self.own.trouble()
+    pub(super) fn own_addresses_problem(&self) -> Option<&str> {
+        self.own_addresses_problem.as_deref()
     }
 
     /// Waits for drop events.

@@ -1,17 +1,14 @@
 //! `dbfw trust`: sources added and removed by hand.
 
-use std::io;
-
+use anyhow::Context as _;
 use dbfw_core::source::{GrammarError, RuleKind, TrustedSource};
-use dbfw_wire::control::{self as wire, ControlErrorKind, CoveringSource, TrustList};
-use jiff::Timestamp;
+use dbfw_wire::control::{self as wire, ControlErrorKind, CoveringSource, Request, TrustList};
 
 use crate::{
     agent::{
+        Agent,
         history::Kind,
         kernel::Kernel,
-        open_calls::Change,
-        state::Agent,
         trust::{Trust, can_resolve},
     },
     control::server::Call,
@@ -21,25 +18,47 @@ use crate::{
 /// The reason why a change is refused, for the caller.
 type Invalid = String;
 
-/// Begins a change by hand, or queues it behind the one that is being written. It is answered
-/// by [`saved`].
-pub(super) fn change(agent: &mut Agent, call: Call, change: Change) {
-    if agent.trust.local().is_saving() {
-        return agent.calls.queue(call, change);
-    }
-    match begin_change(agent, change) {
-        Ok(()) => agent.calls.begin_change(call),
-        Err(message) => call.fail(ControlErrorKind::Invalid, message),
+/// Queues a change by hand. It is answered by [`saved`].
+pub(super) fn change(agent: &mut Agent, call: Call) {
+    agent.calls.changes.push_back(call);
+    begin_next(agent);
+}
+
+/// Begins the next change that can be made, unless one is being written.
+fn begin_next(agent: &mut Agent) {
+    while !agent.trust.local().is_saving()
+        && let Some(call) = agent.calls.changes.front()
+    {
+        let request = call.request.clone();
+        if let Err(message) = begin(agent, request)
+            && let Some(call) = agent.calls.changes.pop_front()
+        {
+            call.fail(ControlErrorKind::Invalid, message);
+        }
     }
 }
 
-fn begin_change(agent: &mut Agent, change: Change) -> Result<(), Invalid> {
-    match change {
-        Change::Add { database, source, expires_at, why } => {
-            let added = source_to_add(agent, database, &source, expires_at, why)?;
-            agent.trust.local_mut().begin_add(added);
+fn begin(agent: &mut Agent, request: Request) -> Result<(), Invalid> {
+    match request {
+        Request::TrustAdd { database, source, expires_at, why } => {
+            if !agent.kernel.ids().contains_key(&database) {
+                return Err(unknown_database(&agent.kernel, &database));
+            }
+            let mut source = parse(&source)?;
+            (source.description, source.expires_at) = (why, expires_at);
+            let added_at = agent.trust.now();
+            if let Some(at) = expires_at.filter(|at| *at <= added_at) {
+                return Err(format!("{at} has passed"));
+            }
+            if !can_resolve(&agent.config, source.kind()) {
+                return Err(format!(
+                    "{source} needs DigitalOcean's API: write [digitalocean] with a token_file \
+                     in the configuration"
+                ));
+            }
+            agent.trust.local_mut().begin_add(LocalSource { database, source, added_at });
         }
-        Change::Remove { database, source } => {
+        Request::TrustRemove { database, source } => {
             let source = parse(&source)?;
             if !agent.trust.local_mut().begin_remove(&database, &source) {
                 return Err(format!(
@@ -53,50 +72,25 @@ fn begin_change(agent: &mut Agent, change: Change) -> Result<(), Invalid> {
                 tracing::error!(%error, "cannot take away what was trusted by hand; will retry");
             }
         }
+        _ => {}
     }
     Ok(())
 }
 
-fn source_to_add(
-    agent: &Agent,
-    database: String,
-    text: &str,
-    expires_at: Option<Timestamp>,
-    why: Option<String>,
-) -> Result<LocalSource, Invalid> {
-    if !agent.kernel.ids().contains_key(&database) {
-        return Err(unknown_database(&agent.kernel, &database));
-    }
-    let now = agent.trust.now();
-    if let Some(at) = expires_at.filter(|at| *at <= now) {
-        return Err(format!("{at} has passed"));
-    }
-    let mut source = parse(text)?;
-    source.description = why;
-    source.expires_at = expires_at;
-    if !can_resolve(&agent.config, source.kind()) {
-        return Err(format!(
-            "{source} needs DigitalOcean's API: write [digitalocean] with a token_file in the \
-             configuration"
-        ));
-    }
-    Ok(LocalSource { database, source, added_at: now })
-}
-
 /// Puts a change by hand in force if it was written, answers whoever asked for it, and begins
 /// the next one.
-pub(in crate::agent) fn saved(agent: &mut Agent, done: LocalChange, written: io::Result<()>) {
+pub(in crate::agent) fn saved(agent: &mut Agent, done: LocalChange, written: anyhow::Result<()>) {
     match done {
         LocalChange::Added(local) => {
-            let written = written.map_err(|error| format!("cannot remember it: {error}"));
-            finish(agent, Kind::TrustAdded, &local, written);
+            finish(agent, Kind::TrustAdded, &local, written.context("cannot remember it"));
         }
         LocalChange::Removed(local) => {
             if let Err(error) = written {
                 tracing::error!(
-                    %error,
+                    error = format!("{error:#}"),
                     "{} is not trusted any more, but a restart trusts it again until that can be \
-                     written; will retry", local.source
+                     written; will retry",
+                    local.source
                 );
             }
             finish(agent, Kind::TrustRemoved, &local, Ok(()));
@@ -110,34 +104,28 @@ pub(in crate::agent) fn saved(agent: &mut Agent, done: LocalChange, written: io:
             }
         }
     }
-    while !agent.trust.local().is_saving()
-        && let Some((call, next)) = agent.calls.next()
-    {
-        change(agent, call, next);
-    }
+    begin_next(agent);
 }
 
-fn finish(agent: &mut Agent, kind: Kind, local: &LocalSource, written: Result<(), String>) {
-    let call = agent.calls.end_change();
-    let result = written.and_then(|()| {
+fn finish(agent: &mut Agent, kind: Kind, local: &LocalSource, written: anyhow::Result<()>) {
+    let Some(call) = agent.calls.changes.pop_front() else { return };
+    let result = written.map_err(|error| format!("{error:#}")).and_then(|()| {
         let asked = if kind == Kind::TrustAdded { "trusted" } else { "no longer trusted" };
         tracing::info!(database = %local.database, source = %local.source, "{asked} by hand");
-        let by = call.as_ref().map(Call::user).unwrap_or_default();
-        agent.history.record_trust(agent.kernel.generation(), kind, local, &by);
+        agent.history.record_trust(agent.kernel.generation(), kind, local, &call.user());
         agent.reevaluate([&*local.database], &[].into());
         agent.converge()
     });
     // The end of expired sources may have had to wait for this change.
     agent.trust.end_expired(&agent.config);
-    match (call, result) {
-        (Some(call), Ok(_)) if kind == Kind::TrustRemoved => call.answer(&TrustList {
+    match result {
+        Ok(_) if kind == Kind::TrustRemoved => call.answer(&TrustList {
             still_trusted_by: still_trusted_by(agent, local),
             not_written: agent.trust.local().not_removed().map(str::to_owned),
             ..list_of([local])
         }),
-        (Some(call), Ok(_)) => call.answer(&list_of([local])),
-        (Some(call), Err(message)) => call.fail(ControlErrorKind::Failed, message),
-        (None, _) => {}
+        Ok(_) => call.answer(&list_of([local])),
+        Err(message) => call.fail(ControlErrorKind::Failed, message),
     }
 }
 

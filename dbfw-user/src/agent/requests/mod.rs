@@ -3,27 +3,47 @@
 pub(super) mod by_hand;
 pub(super) mod reload;
 pub(super) mod status;
-mod suggest;
 
-use std::net::IpAddr;
+use std::{collections::VecDeque, net::IpAddr, sync::Arc};
 
 use dbfw_datapath::DatapathError;
+use dbfw_provider::inventory::Inventory;
 use dbfw_wire::control::{ControlError, ControlErrorKind, Reply, Request, Text};
-use tokio::sync::{OwnedSemaphorePermit, broadcast::error::RecvError};
+use tokio::sync::{Semaphore, broadcast::error::RecvError};
 
 use self::status::{add_connections, cut_queries, scrape};
-use super::{
-    history::Kind,
-    kernel::Kernel,
-    open_calls::{Change, MAX_DUMPS},
-    state::Agent,
-};
+use super::{Agent, history::Kind, kernel::Kernel};
 use crate::{
     control::server::Call,
     metrics::{self, Format},
-    readers::{drops::Names, explain, sources::sources, status::map_entry},
+    readers::{drops::Names, explain, sources::sources, status::map_entry, suggest::suggest},
     traffic::drops::Clock,
 };
+
+/// Dumps of the maps at once: each holds a thread for as long as its client reads.
+const MAX_DUMPS: usize = 4;
+
+/// The calls that are answered beside the loop, or later.
+#[derive(Debug)]
+pub(super) struct OpenCalls {
+    /// One permit for every dump of the maps under way.
+    dumps: Arc<Semaphore>,
+    /// One permit: connections are listed for one caller at a time.
+    listing: Arc<Semaphore>,
+    /// Changes by hand: each is on disk before the next begins, and answered then.
+    changes: VecDeque<Call>,
+}
+
+impl OpenCalls {
+    /// No calls.
+    pub(super) fn new() -> Self {
+        Self {
+            dumps: Arc::new(Semaphore::new(MAX_DUMPS)),
+            listing: Arc::new(Semaphore::new(1)),
+            changes: VecDeque::new(),
+        }
+    }
+}
 
 impl Agent {
     /// Carries out one request and answers it, or has that done beside the loop.
@@ -37,7 +57,7 @@ impl Agent {
                     Err(error) => failed(call, &error),
                 }
             }
-            Request::MapDump {} => dump(call, &self.kernel, self.calls.begin_dump()),
+            Request::MapDump {} => dump(call, &self.kernel, &self.calls.dumps),
             Request::MapLookup { address } => match explain::lookup(&self.kernel.view(), address) {
                 Ok(lookup) => call.answer(&lookup),
                 Err(error) => failed(call, &error),
@@ -48,12 +68,7 @@ impl Agent {
                 call.answer(&Text { text: metrics::render(scrape(self), Format::Prometheus) });
             }
             Request::TrustList {} => call.answer(&by_hand::list(&self.trust)),
-            Request::TrustAdd { database, source, expires_at, why } => {
-                by_hand::change(self, call, Change::Add { database, source, expires_at, why });
-            }
-            Request::TrustRemove { database, source } => {
-                by_hand::change(self, call, Change::Remove { database, source });
-            }
+            Request::TrustAdd { .. } | Request::TrustRemove { .. } => by_hand::change(self, call),
             Request::Reload { plans } => {
                 match reload::reload(self, &plans.into_iter().collect(), &call.user()).await {
                     Ok((mut reloaded, query)) => {
@@ -71,13 +86,7 @@ impl Agent {
                     Err(ControlError { kind, message }) => call.fail(kind, message),
                 }
             }
-            Request::Suggest { database } => suggest::answer(
-                call,
-                database,
-                &self.kernel,
-                self.traffic.refused(),
-                self.workers.inventory(),
-            ),
+            Request::Suggest { database } => self.answer_suggest(call, database),
             Request::Detach {} => self.detach(call),
         }
     }
@@ -89,7 +98,7 @@ impl Agent {
         if queries.is_empty() {
             return call.answer(&status);
         }
-        let listing = self.calls.listing();
+        let listing = Arc::clone(&self.calls.listing);
         tokio::spawn(async move {
             let permit = tokio::select! {
                 permit = listing.acquire_owned() => permit,
@@ -118,25 +127,52 @@ impl Agent {
         }
         let mut events = self.traffic.follow();
         tokio::spawn(async move {
-            let Ok(value) = serde_json::to_value(&top) else { return };
-            let mut next = Some(value);
-            loop {
-                if let Some(value) = next.take()
-                    && call.reply.send(Reply::Data(value)).await.is_err()
-                {
-                    return;
-                }
+            let mut there = call.send(&top).await;
+            while there {
                 let event = tokio::select! {
                     event = events.recv() => event,
                     () = call.reply.closed() => return,
                 };
                 match event {
-                    Ok(event) => next = serde_json::to_value(&event).ok(),
+                    Ok(event) => there = call.send(&event).await,
                     // The client was too slow: it goes on with the newest events.
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 }
             }
+        });
+    }
+
+    /// Suggests trusted sources from what was refused, once the provider's inventory was answered.
+    fn answer_suggest(&self, call: Call, database: Option<String>) {
+        if let Some(name) = &database
+            && !self.kernel.ids().contains_key(name)
+        {
+            let message = by_hand::unknown_database(&self.kernel, name);
+            return call.fail(ControlErrorKind::Invalid, message);
+        }
+        let refused = self.traffic.refused().clone();
+        let (policy, ids) = (self.kernel.policy().clone(), self.kernel.ids().clone());
+        let inventory = self.workers.inventory();
+        tokio::spawn(async move {
+            let (inventory, error) = match inventory {
+                None => (Inventory::default(), None),
+                Some(answer) => match answer.await {
+                    Ok(Ok(inventory)) => (inventory, None),
+                    Ok(Err(error)) => (Inventory::default(), Some(error.message)),
+                    Err(_) => {
+                        let message = "the provider's worker ended before it answered";
+                        (Inventory::default(), Some(message.to_owned()))
+                    }
+                },
+            };
+            let is_trusted = |name: &str, address: IpAddr| {
+                let bit = ids.get(name).map_or(0, |id| 1u64 << (id - 1));
+                policy.verdict_mask(address) & bit != 0
+            };
+            let mut suggestions = suggest(&refused, database.as_deref(), &inventory, &is_trusted);
+            suggestions.inventory_error = error;
+            call.answer(&suggestions);
         });
     }
 
@@ -164,8 +200,8 @@ impl Agent {
 
 /// Streams the sets from another thread: a million entries must not stop the loop. The thread ends
 /// with the dump, or as soon as the client is gone.
-fn dump(call: Call, kernel: &Kernel, permit: Option<OwnedSemaphorePermit>) {
-    let Some(permit) = permit else {
+fn dump(call: Call, kernel: &Kernel, dumps: &Arc<Semaphore>) {
+    let Ok(permit) = Arc::clone(dumps).try_acquire_owned() else {
         let message = format!(
             "the agent is busy: {MAX_DUMPS} dumps of the maps are under way; try again when one \
              is done"
@@ -181,12 +217,13 @@ fn dump(call: Call, kernel: &Kernel, permit: Option<OwnedSemaphorePermit>) {
         };
         let result = reader.for_each_entry(|map, prefix, entry| {
             let line = map_entry(map, prefix, entry, &names);
-            let value = serde_json::to_value(&line).map_err(|_| Stop::Gone)?;
-            call.reply.blocking_send(Reply::Data(value)).map_err(|_| Stop::Gone)
+            let value = serde_json::to_value(&line).map_err(|_| None)?;
+            // `None`: the client is gone.
+            call.reply.blocking_send(Reply::Data(value)).map_err(|_| None)
         });
         match result {
-            Err(Stop::Datapath(error)) => failed(call, &error),
-            Err(Stop::Gone) => {}
+            Err(Some(error)) => failed(call, &error),
+            Err(None) => {}
             Ok(()) => {
                 // Fails only if the client is gone.
                 let _ = call.reply.blocking_send(Reply::End {});
@@ -200,8 +237,7 @@ fn answer_explain(call: Call, kernel: &Kernel, address: IpAddr, port: Option<u16
         Ok(explanations) => {
             tokio::spawn(async move {
                 for explanation in &explanations {
-                    let Ok(value) = serde_json::to_value(explanation) else { continue };
-                    if call.reply.send(Reply::Data(value)).await.is_err() {
+                    if !call.send(explanation).await {
                         return;
                     }
                 }
@@ -210,19 +246,6 @@ fn answer_explain(call: Call, kernel: &Kernel, address: IpAddr, port: Option<u16
             });
         }
         Err(error) => failed(call, &error),
-    }
-}
-
-/// The reason why a dump ended early.
-enum Stop {
-    Datapath(DatapathError),
-    /// The client is gone.
-    Gone,
-}
-
-impl From<DatapathError> for Stop {
-    fn from(error: DatapathError) -> Self {
-        Self::Datapath(error)
     }
 }
 

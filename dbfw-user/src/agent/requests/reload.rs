@@ -6,7 +6,7 @@ use dbfw_wire::control::{self as wire, ChangeEffect, ControlError, ControlErrorK
 use jiff::Timestamp;
 
 use crate::{
-    agent::{cut_off::CutOffQuery, history::Kind, kernel::Applied, state::Agent, trust::synced},
+    agent::{Agent, cut_off::CutOffQuery, history::Kind, kernel::Applied, trust::synced},
     config::{self, ConfigChange, Effect},
 };
 

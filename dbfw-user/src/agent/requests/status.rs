@@ -3,13 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    agent::{
-        configuration::Standing,
-        connections::{Cut, CutQuery},
-        state::Agent,
-    },
+    agent::{Agent, configuration::Standing, connections::CutQuery},
     config::{ConfigFile, DatabaseConfig},
-    metrics::{ProviderScrape, Scrape},
+    metrics::Scrape,
     readers::{
         scrape,
         status::{databases, not_enforced},
@@ -18,7 +14,7 @@ use crate::{
 };
 use dbfw_provider::{stats::Stats, worker::Account};
 use dbfw_wire::control::{
-    self as wire, AccountStatus, AgentStatus, ConfigFileStatus, Enforced, LiveConnection, Status,
+    self as wire, AccountStatus, AgentStatus, ConfigFileStatus, Enforced, Status,
 };
 
 /// Connections of a refused plan that are named.
@@ -35,9 +31,9 @@ pub(super) fn status(agent: &Agent) -> Status {
     problems.extend(trust.local().not_removed().map(|why| {
         format!("a source that was removed by hand is trusted again by a restart: {why}")
     }));
-    problems.extend(agent.history.trouble());
+    problems.extend(agent.history.error());
     problems.extend(agent.disk.problems());
-    problems.extend(kernel.own_addresses_trouble().map(str::to_owned));
+    problems.extend(kernel.own_addresses_problem().map(str::to_owned));
     let mut databases = databases(&kernel.view()).unwrap_or_else(|error| {
         problems.push(error.to_string());
         Vec::new()
@@ -111,15 +107,11 @@ pub(in crate::agent) fn scrape(agent: &Agent) -> Scrape {
     let sync = agent.sync.clone();
     let mut scrape = scrape::scrape(&kernel.view(), interfaces, sync, config_ok(agent));
     scrape.protection = protection.state();
-    let provider = |(account, stats, _): (Account, &Stats, _)| ProviderScrape {
-        name: account.as_str().to_owned(),
-        stats: stats.values(),
-        limits_known: account == Account::DigitalOcean,
-    };
+    let provider = |(account, stats, _): (_, &Stats, _)| (account, stats.values());
     scrape.providers = agent.workers.accounts().map(provider).collect();
-    let sources = config.databases.iter();
+    let databases = config.databases.iter();
     scrape.sources =
-        sources.map(|database| trust.scrape(database, kernel.rules(&database.name))).collect();
+        databases.map(|database| trust.counts(database, kernel.rules(&database.name))).collect();
     scrape.history_errors = agent.history.errors();
     scrape
 }
@@ -141,17 +133,9 @@ pub(super) fn add_connections(status: &mut Status, queries: &[(String, CutQuery)
         match query.run() {
             Ok(cut) => {
                 plan.connections_total = cut.len();
-                plan.connections = cut.iter().take(MAX_SHOWN).map(live_connection).collect();
+                plan.connections = cut.into_iter().take(MAX_SHOWN).collect();
             }
             Err(error) => plan.connections_error = Some(error.to_string()),
         }
-    }
-}
-
-fn live_connection(cut: &Cut) -> LiveConnection {
-    LiveConnection {
-        peer: cut.connection.peer.to_string(),
-        port: cut.connection.local_port,
-        source_prefix: cut.prefix.to_string(),
     }
 }

@@ -1,13 +1,9 @@
 //! From the sources written anywhere to the rules before the guards, and to what workers are asked.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use dbfw_core::{
-    source::{Origin, Rule, SourceKey, SourceType, TrustedSource},
+    source::{Origin, Rule, SourceType, TrustedSource},
     trust::{Candidate, Enforced, List, ListPart, OnEmpty, is_listed},
 };
 use dbfw_provider::worker::{Account, Demand};
@@ -101,29 +97,29 @@ impl Trust {
         candidate.guarded.push(Rule::of_source(source, origin, resolution.prefixes));
     }
 
-    /// The sources that are written anywhere and have not expired.
+    /// The sources of a database: in the configuration, in its list, and added by hand.
+    pub(super) fn sources<'a>(
+        &'a self,
+        database: &'a DatabaseConfig,
+    ) -> impl Iterator<Item = &'a TrustedSource> {
+        let list = self.lists.get(&database.name).into_iter();
+        let listed = list.flat_map(List::sources).map(|source| &**source);
+        let local = self.local.all().iter().filter(|local| local.database == database.name);
+        database.trusted_sources.iter().chain(listed).chain(local.map(|local| &local.source))
+    }
+
+    /// The sources of all databases that have not expired.
     pub(super) fn written<'a>(
         &'a self,
         config: &'a Config,
     ) -> impl Iterator<Item = &'a TrustedSource> {
         let now = self.now();
-        let configured = config.databases.iter().flat_map(|database| &database.trusted_sources);
-        let listed = self.lists.values().flat_map(List::sources);
-        let local = self.local.all().iter().map(|local| &local.source);
-        let live = move |source: &&TrustedSource| source.expires_at.is_none_or(|at| at > now);
-        configured.chain(listed.map(|source| &**source)).chain(local).filter(live)
+        let sources = config.databases.iter().flat_map(|database| self.sources(database));
+        sources.filter(move |source| source.expires_at.is_none_or(|at| at > now))
     }
 
     /// The demand on each account. Answers that nobody asks for any more are forgotten.
     pub(in crate::agent) fn follow_demand(&mut self, config: &Config) -> BTreeMap<Account, Demand> {
-        let demands = self.demands(config);
-        let wanted: BTreeSet<SourceKey> =
-            demands.values().flat_map(|demand| demand.sources.iter().cloned()).collect();
-        self.answers.retain(&wanted);
-        demands
-    }
-
-    fn demands(&self, config: &Config) -> BTreeMap<Account, Demand> {
         let mut demands: BTreeMap<Account, Demand> = BTreeMap::new();
         if config.digitalocean.is_some() {
             // Without anything to resolve as well: `dbfw suggest` asks for its inventory.
@@ -142,6 +138,8 @@ impl Trust {
             };
             demands.entry(account).or_default().sources.insert(source.key().clone());
         }
+        let wanted = demands.values().flat_map(|demand| demand.sources.iter().cloned());
+        self.answers.retain(&wanted.collect());
         demands
     }
 
@@ -150,12 +148,8 @@ impl Trust {
         let is_resolved =
             |source: &TrustedSource| Account::resolving(source.kind()) == Some(account);
         let concerns = |database: &&DatabaseConfig| {
-            let list = self.lists.get(&database.name);
-            let mut local = self.local.all().iter().filter(|l| l.database == database.name);
             database.provider.as_ref().map(Account::listing) == Some(account)
-                || database.trusted_sources.iter().any(is_resolved)
-                || local.any(|local| is_resolved(&local.source))
-                || list.is_some_and(|list| list.sources().iter().any(|source| is_resolved(source)))
+                || self.sources(database).any(is_resolved)
         };
         config.databases.iter().filter(concerns).map(|database| database.name.clone()).collect()
     }

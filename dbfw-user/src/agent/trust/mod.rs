@@ -456,11 +456,8 @@ impl Trust {
         if let Some((cause, _)) = list.and_then(List::error) {
             return Some(*cause);
         }
-        let listed = list.into_iter().flat_map(List::sources);
-        let local = self.local.all().iter().filter(|local| local.database == database);
-        let written = config.trusted_sources.iter().chain(listed.map(|source| &**source));
-        let written = written.chain(local.map(|local| &local.source));
-        let mut asked = written.filter(|source| Account::resolving(source.kind()).is_some());
+        let mut asked =
+            self.sources(config).filter(|source| Account::resolving(source.kind()).is_some());
         asked.find_map(|source| self.answers.failure(source.key()))
     }
 }

@@ -20,14 +20,6 @@ use crate::{
 /// Prefixes of a refused plan that are named.
 const MAX_SHOWN: usize = 20;
 
-/// Counts of a database's sources by state.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    stale: usize,
-    unresolved: usize,
-    oldest: Option<Duration>,
-}
-
 impl Trust {
     /// What is known of a source; of an address that is notes alone.
     pub(in crate::agent) fn report(&self, config: &Config, key: &SourceKey) -> SourceReport {
@@ -51,15 +43,15 @@ impl Trust {
         let name = &database.name;
         let mut problems: Vec<String> = Vec::new();
         problems.extend(self.trouble(name).map(|trouble| format!("{name}: {trouble}")));
-        let tally = self.tally(database, rules);
-        if tally.stale + tally.unresolved > 0 {
+        let counts = self.counts(database, rules);
+        if counts.stale + counts.unresolved > 0 {
             let told = |count: usize, what: &str| {
                 let noun = if count == 1 { "source" } else { "sources" };
                 (count > 0).then(|| format!("{count} {noun} {what}"))
             };
             let parts: Vec<String> = [
-                told(tally.stale, "could not be confirmed"),
-                told(tally.unresolved, "without an address"),
+                told(counts.stale, "could not be confirmed"),
+                told(counts.unresolved, "without an address"),
             ]
             .into_iter()
             .flatten()
@@ -78,24 +70,33 @@ impl Trust {
         problems
     }
 
-    fn tally(&self, database: &DatabaseConfig, rules: &[Rule]) -> Tally {
-        let mut tally = Tally::default();
+    /// The sources of a database by state. `rules` are those in the maps.
+    pub(in crate::agent) fn counts(
+        &self,
+        database: &DatabaseConfig,
+        rules: &[Rule],
+    ) -> SourceScrape {
+        let mut counts = SourceScrape {
+            database: database.name.clone(),
+            refused: self.enforced(&database.name).is_some_and(|e| e.refused().is_some()),
+            ..SourceScrape::default()
+        };
         let sources = rules.iter().filter_map(|rule| rule.source());
         for source in sources.filter(|source| Account::resolving(source.kind()).is_some()) {
             let state = self.answers.state(source.key());
             match state.state {
-                State::Stale | State::Gone | State::Expired => tally.stale += 1,
-                State::Unresolvable => tally.unresolved += 1,
+                State::Stale | State::Gone | State::Expired => counts.stale += 1,
+                State::Unresolvable => counts.unresolved += 1,
                 State::Pending | State::Ok => {}
             }
-            tally.oldest = tally.oldest.max(state.answered_at.map(age));
+            counts.oldest = counts.oldest.max(state.answered_at.map(age));
         }
         // A file is watched all the time: its age says nothing.
         let is_asked =
             database.provider.as_ref().is_some_and(|list| Account::listing(list) != Account::Files);
         let list = self.lists.get(&database.name).filter(|_| is_asked);
-        tally.oldest = tally.oldest.max(list.and_then(List::read_at).map(age));
-        tally
+        counts.oldest = counts.oldest.max(list.and_then(List::read_at).map(age));
+        counts
     }
 
     /// Fills in the states of a database's sources. `rules` are those in the maps.
@@ -105,10 +106,10 @@ impl Trust {
         database: &DatabaseConfig,
         rules: &[Rule],
     ) {
-        let tally = self.tally(database, rules);
-        status.stale_sources = tally.stale;
-        status.unresolved_sources = tally.unresolved;
-        status.oldest_age_seconds = tally.oldest.map(|age| age.as_secs());
+        let counts = self.counts(database, rules);
+        status.stale_sources = counts.stale;
+        status.unresolved_sources = counts.unresolved;
+        status.oldest_age_seconds = counts.oldest.map(|age| age.as_secs());
         status.provider = self.provider_status(database);
         let refused = self.enforced(&database.name).and_then(Enforced::refused);
         status.refused = refused.map(refused_plan);
@@ -155,22 +156,6 @@ impl Trust {
         let of_sources = asked.map(|source| self.answers.trouble(source.key()).map(str::to_owned));
         let mut troubles: Vec<Option<String>> = of_lists.chain(of_sources).collect();
         if troubles.iter().any(Option::is_none) { None } else { troubles.pop().flatten() }
-    }
-
-    /// The states of a database's sources, for the metrics. `rules` are those in the maps.
-    pub(in crate::agent) fn scrape(
-        &self,
-        database: &DatabaseConfig,
-        rules: &[Rule],
-    ) -> SourceScrape {
-        let tally = self.tally(database, rules);
-        SourceScrape {
-            database: database.name.clone(),
-            stale: tally.stale as u64,
-            unresolved: tally.unresolved as u64,
-            oldest_age_seconds: tally.oldest.map_or(0.0, |age| age.as_secs_f64()),
-            refused: self.enforced(&database.name).is_some_and(|e| e.refused().is_some()),
-        }
     }
 
     /// The refused changes, one text a database.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dbfw_common::{Counter, Family, Mode, Reason};
+use dbfw_common::{Counter, Family, HOSTS4, HOSTS6, MAX_HOSTS, MAX_NETS, Mode, Reason};
 use dbfw_datapath::Totals;
 use dbfw_wire::control::{InterfaceMode, InterfaceStatus, Protection};
 use prometheus_client::metrics::MetricType;
@@ -142,7 +142,7 @@ pub(super) const METRICS: &[Metric] = &[
         labels: BY_MAP,
         help: "Entries in the BPF map.",
         samples: |scrape, out| {
-            scrape.maps.iter().try_for_each(|fill| out.gauge(&[&fill.map], fill.entries))
+            scrape.maps.iter().try_for_each(|(map, entries)| out.gauge(&[map], *entries))
         },
     },
     Metric {
@@ -151,7 +151,10 @@ pub(super) const METRICS: &[Metric] = &[
         labels: BY_MAP,
         help: "Entries the BPF map can hold.",
         samples: |scrape, out| {
-            scrape.maps.iter().try_for_each(|fill| out.gauge(&[&fill.map], fill.max_entries))
+            scrape.maps.keys().try_for_each(|map| {
+                let max = if matches!(*map, HOSTS4 | HOSTS6) { MAX_HOSTS } else { MAX_NETS };
+                out.gauge(&[map], u64::from(max))
+            })
         },
     },
 ];

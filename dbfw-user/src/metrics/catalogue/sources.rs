@@ -3,7 +3,7 @@
 use std::fmt;
 
 use dbfw_core::{answers::Cause, policy::Guard};
-use dbfw_provider::stats::StatsValues;
+use dbfw_provider::{stats::StatsValues, worker::Account};
 use prometheus_client::metrics::MetricType;
 
 use super::Metric;
@@ -80,14 +80,14 @@ pub(super) const METRICS: &[Metric] = &[
         labels: BY_DATABASE,
         help: "Trusted sources that could not be refreshed; what they last resolved to stays in \
                force.",
-        samples: |scrape, out| by_source(scrape, out, |of| of.stale),
+        samples: |scrape, out| by_source(scrape, out, |of| of.stale as u64),
     },
     Metric {
         name: "dbfw_unresolved_sources",
         kind: MetricType::Gauge,
         labels: BY_DATABASE,
         help: "Trusted sources that resolve to no address.",
-        samples: |scrape, out| by_source(scrape, out, |of| of.unresolved),
+        samples: |scrape, out| by_source(scrape, out, |of| of.unresolved as u64),
     },
     Metric {
         name: "dbfw_oldest_source_age_seconds",
@@ -96,10 +96,10 @@ pub(super) const METRICS: &[Metric] = &[
         help: "Age in seconds of the oldest answer that a trusted source relies on; 0 if there is \
                none.",
         samples: |scrape, out| {
-            scrape
-                .sources
-                .iter()
-                .try_for_each(|of| out.gauge(&[&of.database], of.oldest_age_seconds))
+            scrape.sources.iter().try_for_each(|of| {
+                let age = of.oldest.map_or(0.0, |age| age.as_secs_f64());
+                out.gauge(&[&of.database], age)
+            })
         },
     },
     Metric {
@@ -115,7 +115,10 @@ pub(super) const METRICS: &[Metric] = &[
         labels: BY_PROVIDER,
         help: "Requests made to the provider.",
         samples: |scrape, out| {
-            scrape.providers.iter().try_for_each(|of| out.counter(&[&of.name], of.stats.requests))
+            scrape
+                .providers
+                .iter()
+                .try_for_each(|(account, stats)| out.counter(&[account.as_str()], stats.requests))
         },
     },
     Metric {
@@ -124,9 +127,9 @@ pub(super) const METRICS: &[Metric] = &[
         labels: &["provider", "cause"],
         help: "Lists and sources that the provider was asked for without success, by cause.",
         samples: |scrape, out| {
-            scrape.providers.iter().try_for_each(|of| {
-                Cause::ALL.iter().zip(of.stats.failures).try_for_each(|(cause, failures)| {
-                    out.counter(&[&of.name, cause.as_str()], failures)
+            scrape.providers.iter().try_for_each(|(account, stats)| {
+                Cause::ALL.iter().zip(stats.failures).try_for_each(|(cause, failures)| {
+                    out.counter(&[account.as_str(), cause.as_str()], failures)
                 })
             })
         },
@@ -154,10 +157,9 @@ pub(super) const METRICS: &[Metric] = &[
         help: "Planned seconds from the start of one round of requests to the start of the next; \
                longer than configured if the budget or failures require it.",
         samples: |scrape, out| {
-            scrape
-                .providers
-                .iter()
-                .try_for_each(|of| out.gauge(&[&of.name], of.stats.interval.as_secs_f64()))
+            scrape.providers.iter().try_for_each(|(account, stats)| {
+                out.gauge(&[account.as_str()], stats.interval.as_secs_f64())
+            })
         },
     },
     Metric {
@@ -189,10 +191,13 @@ fn by_window(
     out: &mut Samples<'_>,
     values: fn(&StatsValues) -> [u32; WINDOWS.len()],
 ) -> fmt::Result {
-    scrape.providers.iter().filter(|of| of.limits_known).try_for_each(|of| {
+    // The only one with a budget of requests.
+    let mut limited =
+        scrape.providers.iter().filter(|(account, _)| *account == Account::DigitalOcean);
+    limited.try_for_each(|(account, stats)| {
         WINDOWS
             .iter()
-            .zip(values(&of.stats))
-            .try_for_each(|(window, requests)| out.gauge(&[&of.name, window], requests))
+            .zip(values(stats))
+            .try_for_each(|(window, requests)| out.gauge(&[account.as_str(), window], requests))
     })
 }

@@ -6,25 +6,6 @@ use super::{CAPACITY, MAX_PORTS, RefusedSource, RefusedSources, Seen};
 
 const FORMAT: u32 = 1;
 
-/// Reason why a text is not one of [`RefusedSources::to_json`].
-#[derive(Debug, thiserror::Error)]
-pub enum FormatError {
-    /// It is of another version.
-    #[error("it has format {found}, this version reads {FORMAT}")]
-    Version {
-        /// Its format.
-        found: u32,
-    },
-    /// It is no such document.
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
-}
-
-#[derive(Deserialize)]
-struct Version {
-    format: u32,
-}
-
 #[derive(Serialize, Deserialize)]
 struct File {
     format: u32,
@@ -54,13 +35,12 @@ impl RefusedSources {
     ///
     /// # Errors
     ///
-    /// The text is of another version, or no such document.
-    pub fn from_json(text: &[u8]) -> Result<Self, FormatError> {
-        let Version { format } = serde_json::from_slice(text)?;
-        if format != FORMAT {
-            return Err(FormatError::Version { found: format });
+    /// The text is of another version, or no such document: the message.
+    pub fn from_json(text: &[u8]) -> Result<Self, String> {
+        let file: File = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        if file.format != FORMAT {
+            return Err(format!("it has format {}, this version reads {FORMAT}", file.format));
         }
-        let file: File = serde_json::from_slice(text)?;
         let mut read = Self::default();
         for Source { key, mut seen } in file.sources.into_iter().take(CAPACITY) {
             if key.source != key.source.to_canonical() || read.seen.contains_key(&key) {

@@ -187,7 +187,7 @@ fn a_damaged_file_is_an_error_and_a_huge_one_bounded() {
     let text = refused.to_json().unwrap();
     (0..text.len()).for_each(|end| assert!(RefusedSources::from_json(&text[..end]).is_err()));
     let newer = String::from_utf8(text.clone()).unwrap().replace("\"format\":1", "\"format\":2");
-    let error = RefusedSources::from_json(newer.as_bytes()).unwrap_err().to_string();
+    let error = RefusedSources::from_json(newer.as_bytes()).unwrap_err();
     assert_eq!(error, "it has format 2, this version reads 1");
     let mut document: serde_json::Value = serde_json::from_slice(&text).unwrap();
     let one = document["sources"][0].clone();
