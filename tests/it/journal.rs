@@ -4,6 +4,7 @@ use dbfw_tests::{
     agent::Host,
     pair::{Pair, interfaces, listed},
 };
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 const DOCUMENTATION: &str = include_str!("../../docs/operations.md");
@@ -93,4 +94,10 @@ fn the_journal_has_the_facts_in_the_text_and_in_fields() {
     assert_eq!(trouble["PRIORITY"], "4");
     let provider = trouble["DBFW_PROVIDER"].as_str().expect("a provider");
     assert!(provider.starts_with("file:"), "{provider}");
+
+    host.configure(&interfaces(), &listed(&host, "mode = \"observe\""));
+    host.signal(Signal::SIGHUP);
+    let opened = format!("MESSAGE_ID={}", message_id("opened"));
+    host.wait("the opening to be logged", |_| !journal.records(&opened).is_empty());
+    assert_eq!(journal.records(&opened)[0]["DBFW_DATABASE"], "orders");
 }

@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn the_drops_of_the_database_are_summed() {
-        let metrics = "# TYPE dbfw_dropped_packets counter\n\
+        let metrics = "# TYPE dbfw_dropped_packets_total counter\n\
             dbfw_dropped_packets_total{database=\"*\",family=\"ipv4\",reason=\"malformed\"} 9\n\
             dbfw_dropped_packets_total{database=\"orders\",family=\"ipv4\",reason=\"x\"} 3\n\
             dbfw_dropped_packets_total{database=\"orders\",family=\"ipv6\",reason=\"y\"} 4\n\
