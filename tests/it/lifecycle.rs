@@ -248,7 +248,7 @@ fn move_to_abi(host: &Host<'_>, abi: u32, pin_dir: &Path, index: u32) {
     datapath.attach_backstop().expect("attach the backstop");
     assert_eq!(datapath.check_attachments(), []);
     assert_eq!(datapath.attachments().len(), 1);
-    datapath.retire_others().expect("remove the old pins");
+    datapath.remove_other_versions().expect("remove the old pins");
 }
 
 fn pin_directories(pin_dir: &Path) -> BTreeSet<String> {

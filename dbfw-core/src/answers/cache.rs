@@ -118,7 +118,7 @@ impl Cache {
     }
 
     /// Drops what is too old at `now`. Returns whether anything changed.
-    pub fn sweep(&mut self, now: Timestamp) -> bool {
+    pub fn drop_expired(&mut self, now: Timestamp) -> bool {
         let limits = self.limits;
         let mut changed = false;
         for entry in self.entries.values_mut() {
@@ -131,9 +131,9 @@ impl Cache {
     }
 
     /// Adjusts every stored time after the clock was stepped, and applies `max_stale` anew.
-    pub fn move_moments(&mut self, adjust: &dyn Fn(&mut Timestamp), now: Timestamp) {
+    pub fn adjust_times(&mut self, adjust: &dyn Fn(&mut Timestamp), now: Timestamp) {
         for entry in self.entries.values_mut() {
-            entry.move_moments(adjust);
+            entry.adjust_times(adjust);
             entry.settle(self.limits, now);
         }
     }
@@ -159,7 +159,7 @@ impl Cache {
     }
 
     /// The problem of a source as text; `None`: there is none.
-    pub fn trouble(&self, key: &SourceKey) -> Option<&str> {
+    pub fn problem(&self, key: &SourceKey) -> Option<&str> {
         let entry = self.entries.get(key)?;
         let gone = entry.gone.as_ref().filter(|_| entry.error.is_none());
         let failure = || entry.failure().map(|error| error.message.as_str());

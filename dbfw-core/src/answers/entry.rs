@@ -172,7 +172,7 @@ impl Entry {
 
     /// Adjusts every stored time. Parts that `max_stale` dropped while they could not be refreshed
     /// are judged anew by the next [`Self::settle`].
-    pub(super) fn move_moments(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
+    pub(super) fn adjust_times(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
         let failed = self.error.is_some();
         for part in self.parts.values_mut() {
             part.good_at.iter_mut().for_each(adjust);

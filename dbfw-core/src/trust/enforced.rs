@@ -179,7 +179,7 @@ impl Enforced {
     }
 
     /// Moves every moment it remembers, after the clock was stepped.
-    pub fn move_moments(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
+    pub fn adjust_times(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
         self.accepted_at.iter_mut().for_each(adjust);
         self.waiting_since.iter_mut().for_each(adjust);
     }

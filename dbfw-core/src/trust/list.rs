@@ -151,7 +151,7 @@ impl List {
     }
 
     /// Moves every moment it remembers, after the clock was stepped.
-    pub fn move_moments(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
+    pub fn adjust_times(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
         self.read_at.iter_mut().for_each(adjust);
         self.gone_since.iter_mut().for_each(adjust);
     }

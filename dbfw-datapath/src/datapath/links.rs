@@ -73,7 +73,7 @@ impl Datapath {
     ///
     /// # Errors
     /// A pin or directory cannot be removed.
-    pub fn retire_others(&mut self) -> Result<(), DatapathError> {
+    pub fn remove_other_versions(&mut self) -> Result<(), DatapathError> {
         for directory in std::mem::take(&mut self.superseded) {
             for name in pins::list(&directory, "")? {
                 let path = directory.join(&name);

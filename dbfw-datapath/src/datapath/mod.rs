@@ -114,7 +114,7 @@ impl Datapath {
     ///
     /// # Errors
     /// The kernel does not tell.
-    pub fn beside_backstop(&self) -> std::io::Result<Vec<u32>> {
+    pub fn foreign_lookups(&self) -> std::io::Result<Vec<u32>> {
         let mut programs = socket_lookup_programs()?;
         programs.retain(|id| !self.programs.is_ours(*id));
         Ok(programs)

@@ -91,7 +91,7 @@ pub(super) struct Loaded {
     /// The files it is from.
     pub(super) files: ConfigurationFiles,
     /// The problem of the copy in `state_dir`, if there is one.
-    pub(super) trouble: Option<String>,
+    pub(super) problem: Option<String>,
 }
 
 /// The files of the configuration in force.
@@ -122,13 +122,13 @@ impl ConfigurationFiles {
         };
         match config::load(&path) {
             Ok(config) => {
-                let (since, unsaved, trouble) = match LastGood::load(&config.agent.state_dir) {
+                let (since, unsaved, problem) = match LastGood::load(&config.agent.state_dir) {
                     Ok(saved) if saved.files == config.files => (saved.in_force_since, false, None),
                     Ok(_) | Err(ReadError::Missing(_)) => (now, true, None),
                     Err(error) => (now, true, Some(error.set_aside())),
                 };
                 let files = files(path, Standing::Current, since, unsaved);
-                Ok(Loaded { config, files, trouble })
+                Ok(Loaded { config, files, problem })
             }
             Err(bad) => {
                 let agent = config::agent_section(&path);
@@ -152,7 +152,7 @@ impl ConfigurationFiles {
                     ))
                 })?;
                 let files = files(path, Standing::LastGood { bad }, saved.in_force_since, false);
-                Ok(Loaded { config, files, trouble: None })
+                Ok(Loaded { config, files, problem: None })
             }
         }
     }

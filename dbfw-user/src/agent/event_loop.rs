@@ -154,7 +154,7 @@ impl Agent {
     async fn tick(&mut self) {
         self.verify().await;
         self.kernel.follow_own_addresses().await;
-        self.kernel.retire_others(&self.config.agent);
+        self.kernel.remove_other_versions(&self.config.agent);
         // A save that failed is retried once a tick.
         self.begin_save();
         self.readiness.beat();
@@ -191,7 +191,7 @@ impl Agent {
         let now = self.trust.now();
         let rules = |database: &DatabaseConfig| self.trust.rules(&database.name);
         let applied = self.kernel.apply(&self.config, now, rules)?;
-        for id in &applied.retired_ids {
+        for id in &applied.freed_ids {
             self.traffic.forget_id(*id);
         }
         let (before, after) = (applied.before.databases(), self.kernel.policy().databases());

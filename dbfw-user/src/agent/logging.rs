@@ -18,7 +18,7 @@ use tracing_subscriber::{
 
 use super::journal::Journal;
 
-/// Records that one trouble of many lines may make.
+/// Records that one problem of many lines may make.
 const MAX_RECORDS: usize = 20;
 
 /// Fields that an event is handed on with, its message among them.
@@ -110,10 +110,10 @@ impl Visit for Fields {
     }
 }
 
-/// A trouble as records of the log, one for a line, and how many more lines there are.
-pub(super) fn records(trouble: &str) -> Vec<String> {
-    let mut records: Vec<String> = trouble.lines().take(MAX_RECORDS).map(str::to_owned).collect();
-    match trouble.lines().count() - records.len() {
+/// A problem as records of the log, one for a line, and how many more lines there are.
+pub(super) fn records(problem: &str) -> Vec<String> {
+    let mut records: Vec<String> = problem.lines().take(MAX_RECORDS).map(str::to_owned).collect();
+    match problem.lines().count() - records.len() {
         0 => {}
         more => records.push(format!("and {more} more")),
     }
@@ -240,11 +240,11 @@ mod tests {
     }
 
     #[test]
-    fn a_long_trouble_is_cut_short() {
-        let trouble = |lines: usize| (1..=lines).map(|n| format!("line {n}\n")).collect::<String>();
+    fn a_long_problem_is_cut_short() {
+        let problem = |lines: usize| (1..=lines).map(|n| format!("line {n}\n")).collect::<String>();
         assert_eq!(records("one"), ["one"]);
-        assert_eq!(records(&trouble(20)).last().unwrap(), "line 20");
-        let long = records(&trouble(1000));
+        assert_eq!(records(&problem(20)).last().unwrap(), "line 20");
+        let long = records(&problem(1000));
         assert_eq!((long.len(), long[20].as_str()), (21, "and 980 more"));
     }
 }

@@ -50,7 +50,7 @@ const QUEUE: usize = 64;
 /// # Errors
 /// The agent cannot start. What an earlier agent attached goes on filtering.
 pub(super) async fn run(loaded: Loaded) -> anyhow::Result<()> {
-    let Loaded { config, files, trouble: files_trouble } = loaded;
+    let Loaded { config, files, problem: files_problem } = loaded;
     status("loading");
     if let Some(problem) = files.degradation() {
         tracing::error!("{problem}");
@@ -72,7 +72,7 @@ pub(super) async fn run(loaded: Loaded) -> anyhow::Result<()> {
     let (netlink, links) = watch_links().context("cannot open a netlink socket")?;
     let kernel = Kernel::open(&config.agent, netlink).await?;
     let state_dir = &config.agent.state_dir;
-    let (local, local_trouble) = LocalSources::load(state_dir);
+    let (local, local_problem) = LocalSources::load(state_dir);
     let mut sync = SyncCounters::default();
     sync.set_databases(synced(&config).map(|database| &*database.name));
     let mut agent = Agent {
@@ -90,8 +90,8 @@ pub(super) async fn run(loaded: Loaded) -> anyhow::Result<()> {
         must_converge: false,
         config,
     };
-    for trouble in [local_trouble, files_trouble].into_iter().flatten() {
-        agent.disk.add_problem(trouble);
+    for problem in [local_problem, files_problem].into_iter().flatten() {
+        agent.disk.add_problem(problem);
     }
     restore(&mut agent);
 
@@ -172,8 +172,8 @@ fn restore(agent: &mut Agent) {
         }
         Err(ReadError::Missing(_)) => {}
         Err(error) => {
-            let trouble = error.set_aside();
-            agent.disk.add_problem(format!("{trouble}; providers' lists start from nothing"));
+            let problem = error.set_aside();
+            agent.disk.add_problem(format!("{problem}; providers' lists start from nothing"));
         }
     }
     for database in synced(config) {

@@ -28,7 +28,7 @@ pub enum Degradation {
         interface: String,
     },
     /// Somebody else's socket lookup program can override the backstop.
-    BesideBackstop {
+    ForeignLookup {
         /// The ids of such programs.
         programs: Vec<u32>,
     },
@@ -110,7 +110,7 @@ impl fmt::Display for Degradation {
                 "{interface}: another program is attached before ours and can let packets in: \
                  bpftool net show dev {interface}"
             ),
-            Self::BesideBackstop { programs } => {
+            Self::ForeignLookup { programs } => {
                 let programs: Vec<_> = programs.iter().map(ToString::to_string).collect();
                 write!(
                     f,

@@ -42,7 +42,7 @@ pub(crate) enum LocalChange {
     /// A source was removed.
     Removed(LocalSource),
     /// Sources that had ended were removed.
-    Swept,
+    Expired,
 }
 
 impl LocalSources {
@@ -53,18 +53,18 @@ impl LocalSources {
         let read = files::read(path.clone(), |text| {
             serde_json::from_slice(text).map_err(|error| error.to_string())
         });
-        let (sources, trouble) = match read {
+        let (sources, problem) = match read {
             Ok(sources) => (sources, None),
             Err(ReadError::Missing(_)) => (Vec::new(), None),
             Err(error) => {
-                let trouble = format!("{}; no source added by hand is trusted", error.set_aside());
-                (Vec::new(), Some(trouble))
+                let problem = format!("{}; no source added by hand is trusted", error.set_aside());
+                (Vec::new(), Some(problem))
             }
         };
-        (Self { path, sources, ..Self::default() }, trouble)
+        (Self { path, sources, ..Self::default() }, problem)
     }
 
-    /// Every source added by hand, also expired ones that were not swept yet.
+    /// Every source added by hand, also expired ones that were not removed yet.
     pub(crate) fn all(&self) -> &[LocalSource] {
         &self.sources
     }
@@ -100,12 +100,12 @@ impl LocalSources {
     /// Begins to write again what could not be written.
     pub(crate) fn retry(&mut self) {
         if self.not_removed.is_some() && !self.is_saving() {
-            self.begin(LocalChange::Swept, self.sources.clone());
+            self.begin(LocalChange::Expired, self.sources.clone());
         }
     }
 
     /// Begins to remove the sources that ended before `now`, if there are any.
-    pub(crate) fn begin_sweep(&mut self, now: Timestamp) {
+    pub(crate) fn begin_remove_expired(&mut self, now: Timestamp) {
         let live: Vec<LocalSource> = self
             .sources
             .iter()
@@ -113,7 +113,7 @@ impl LocalSources {
             .cloned()
             .collect();
         if live.len() < self.sources.len() {
-            self.begin(LocalChange::Swept, live);
+            self.begin(LocalChange::Expired, live);
         }
     }
 
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn they_survive_a_restart_and_are_swept() {
+    async fn they_survive_a_restart_and_are_removed_when_expired() {
         let directory = tempfile::tempdir().unwrap();
         let (mut sources, _) = LocalSources::load(directory.path());
         add(&mut sources, local("10.0.0.1", None)).await;
@@ -181,12 +181,12 @@ mod tests {
         let (mut again, _) = LocalSources::load(directory.path());
         assert_eq!(again.all().len(), 2, "adding one again replaces it");
         let end = "2026-02-01T00:00:00Z".parse().unwrap();
-        again.begin_sweep(end);
+        again.begin_remove_expired(end);
         let (change, written) = again.saved().await;
-        assert_eq!((change, written.is_ok()), (LocalChange::Swept, true));
+        assert_eq!((change, written.is_ok()), (LocalChange::Expired, true));
         assert_eq!(LocalSources::load(directory.path()).0.all(), [local("10.0.0.1", None)]);
-        again.begin_sweep(end);
-        assert!(!again.is_saving(), "there is nothing left to sweep");
+        again.begin_remove_expired(end);
+        assert!(!again.is_saving(), "nothing is left that has expired");
         let source = "ip_addr:10.0.0.1".parse().unwrap();
         assert!(again.begin_remove("orders", &source));
         let (change, written) = again.saved().await;
@@ -267,9 +267,9 @@ mod tests {
     fn a_damaged_file_is_set_aside() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("trust.json"), "[{").unwrap();
-        let (sources, trouble) = LocalSources::load(directory.path());
+        let (sources, problem) = LocalSources::load(directory.path());
         assert!(sources.all().is_empty());
-        assert!(trouble.is_some_and(|trouble| trouble.contains("trust.json.bad")));
+        assert!(problem.is_some_and(|problem| problem.contains("trust.json.bad")));
         assert!(directory.path().join("trust.json.bad").exists());
     }
 }

@@ -162,7 +162,7 @@ impl Run {
         if let Step::Wait(seconds) = step {
             self.now += seconds;
         }
-        self.sweep()?;
+        self.drop_expired()?;
         match step {
             Step::Wait(_) => {}
             Step::Hear(source, said) => self.hear(*source, said)?,
@@ -180,9 +180,9 @@ impl Run {
         Ok(())
     }
 
-    fn sweep(&mut self) -> Result<(), TestCaseError> {
+    fn drop_expired(&mut self) -> Result<(), TestCaseError> {
         let before = [0, 1].map(|source| self.trusted(source));
-        let changed = self.cache.sweep(at(self.now));
+        let changed = self.cache.drop_expired(at(self.now));
         let max_stale = self.max_stale();
         for (source, before) in before.iter().enumerate() {
             let after = self.trusted(source);

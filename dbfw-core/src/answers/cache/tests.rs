@@ -105,13 +105,13 @@ fn max_stale_ends_what_cannot_be_refreshed() {
     let mut cache = cache(Some(3600));
     cache.accept(&key(), answer(&[("a", &["10.0.0.1"]), ("b", &["10.0.0.2"])]), at(0));
     cache.accept(&key(), answer(&[("a", &["fails"]), ("b", &["10.0.0.2"])]), at(10));
-    assert!(!cache.sweep(at(3599)));
-    assert!(cache.sweep(at(3600)));
+    assert!(!cache.drop_expired(at(3599)));
+    assert!(cache.drop_expired(at(3600)));
     assert_eq!(now_trusted(&cache), ["10.0.0.2/32"], "only the part that failed");
     assert_eq!(*cache.resolution(&key()).lapsed, prefixes(&["10.0.0.1"]));
     cache.accept(&key(), Outcome::Failed(error()), at(3601));
-    assert!(!cache.sweep(at(3609)));
-    assert!(cache.sweep(at(3610)));
+    assert!(!cache.drop_expired(at(3609)));
+    assert!(cache.drop_expired(at(3610)));
     assert_eq!(now_trusted(&cache), [""; 0]);
     assert_eq!(cache.state(&key()).state, SourceState::Expired);
     assert!(cache.accept(&key(), answer(&[("a", &["10.0.0.1"])]), at(3700)));

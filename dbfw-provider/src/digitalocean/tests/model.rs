@@ -87,7 +87,7 @@ impl Site {
 
     async fn hear(&mut self, now: i64) {
         let now = at(now);
-        self.cache.sweep(now);
+        self.cache.drop_expired(now);
         loop {
             for report in self.bench.reports().await {
                 match report {

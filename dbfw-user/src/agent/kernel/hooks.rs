@@ -33,7 +33,7 @@ impl Hooks {
             preceded: BTreeSet::new(),
             backstop_error: None,
             pins_error: None,
-            beside_backstop: Vec::new(),
+            foreign_lookups: Vec::new(),
             exempt: None,
             detached: false,
         })
@@ -52,8 +52,8 @@ impl Kernel {
         self.detach_others(config);
         self.follow_choices(config);
         self.verify(config).await;
-        self.retire_others(config);
-        self.look_beside_backstop();
+        self.remove_other_versions(config);
+        self.find_foreign_lookups();
         Ok(())
     }
 
@@ -328,9 +328,9 @@ impl Kernel {
 
     /// Looks for other programs at the socket lookup: at start, because it takes
     /// CAP_NET_ADMIN.
-    fn look_beside_backstop(&mut self) {
-        match self.datapath.beside_backstop() {
-            Ok(programs) => self.hooks.beside_backstop = programs,
+    fn find_foreign_lookups(&mut self) {
+        match self.datapath.foreign_lookups() {
+            Ok(programs) => self.hooks.foreign_lookups = programs,
             Err(error) => {
                 tracing::warn!(%error, "cannot tell whether another program runs beside the backstop");
             }
@@ -392,9 +392,9 @@ impl Kernel {
     }
 
     /// Removes what another ABI left pinned, once this one protects.
-    pub(in crate::agent) fn retire_others(&mut self, config: &AgentConfig) {
+    pub(in crate::agent) fn remove_other_versions(&mut self, config: &AgentConfig) {
         if self.protection(config, None).ready().is_ok()
-            && let Err(error) = self.datapath.retire_others()
+            && let Err(error) = self.datapath.remove_other_versions()
         {
             tracing::warn!(%error, "cannot remove the pins of another version");
         }
@@ -435,13 +435,13 @@ impl Kernel {
 
     /// Degradations besides those of the files and of named interfaces, most serious first.
     fn degradations(&self, config: &AgentConfig) -> impl Iterator<Item = Degradation> {
-        let beside = &self.hooks.beside_backstop;
-        let beside = (config.backstop && !beside.is_empty())
-            .then(|| Degradation::BesideBackstop { programs: beside.clone() });
+        let foreign = &self.hooks.foreign_lookups;
+        let foreign = (config.backstop && !foreign.is_empty())
+            .then(|| Degradation::ForeignLookup { programs: foreign.clone() });
         let preceded = self.hooks.preceded.iter();
         let preceded =
             preceded.map(|interface| Degradation::ForeignBefore { interface: interface.clone() });
-        beside.into_iter().chain(preceded).chain(self.exceeded_mtus())
+        foreign.into_iter().chain(preceded).chain(self.exceeded_mtus())
     }
 
     /// Interfaces whose MTU is larger than the native mode they have carries.

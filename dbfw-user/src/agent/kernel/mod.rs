@@ -77,7 +77,7 @@ struct Hooks {
     pins_error: Option<String>,
     backstop_error: Option<String>,
     /// Other programs' ids at the socket lookup, as of the start.
-    beside_backstop: Vec<u32>,
+    foreign_lookups: Vec<u32>,
     /// The exempt interfaces in the map; `None`: an earlier agent's.
     exempt: Option<Vec<u32>>,
     /// The operator detached everything.
@@ -94,7 +94,7 @@ pub(super) struct Applied {
     /// The policy that was in force before.
     pub(super) before: Policy,
     /// Ids that no longer stand for the database they stood for.
-    pub(super) retired_ids: Vec<u8>,
+    pub(super) freed_ids: Vec<u8>,
     /// Whether a snapshot of the policy before is out of date.
     pub(super) changed: bool,
 }
@@ -313,11 +313,11 @@ impl Kernel {
         if changed || self.sizes.is_empty() {
             self.sizes = self.datapath.held().sizes();
         }
-        let retired = self.ids.iter().filter(|(name, id)| ids.get(*name) != Some(id));
-        let retired_ids = retired.map(|(_, id)| *id).collect();
+        let freed = self.ids.iter().filter(|(name, id)| ids.get(*name) != Some(id));
+        let freed_ids = freed.map(|(_, id)| *id).collect();
         let before = std::mem::replace(&mut self.policy, policy);
         (self.slots, self.ids) = (slots, ids);
-        Ok(Applied { added, removed, before, retired_ids, changed })
+        Ok(Applied { added, removed, before, freed_ids, changed })
     }
 
     /// Puts this host's own addresses into the maps: who connects from one of them to another is

@@ -95,7 +95,7 @@ pub(in crate::agent) fn saved(agent: &mut Agent, done: LocalChange, written: any
             }
             finish(agent, Kind::TrustRemoved, &local, Ok(()));
         }
-        LocalChange::Swept => {
+        LocalChange::Expired => {
             if let Err(error) = written {
                 tracing::warn!(
                     %error,

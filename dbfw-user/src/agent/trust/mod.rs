@@ -135,11 +135,11 @@ impl Trust {
                 }
                 Report::Source { key, outcome } => {
                     let was_known = self.answers.resolution(&key).known;
-                    let trouble = self.answers.trouble(&key).map(str::to_owned);
+                    let problem = self.answers.problem(&key).map(str::to_owned);
                     if self.answers.accept(&key, outcome, now) || !was_known {
                         learned.databases.extend(self.databases_of(config, account));
                     }
-                    self.log_source(&key, trouble.as_deref(), &mut logged);
+                    self.log_source(&key, problem.as_deref(), &mut logged);
                 }
                 Report::Round { took } => learned.rounds.push(took),
             }
@@ -184,7 +184,7 @@ impl Trust {
         };
         for database in &databases {
             self.confirm(database);
-            self.log_trouble(database);
+            self.log_list_problem(database);
         }
         databases
     }
@@ -202,7 +202,7 @@ impl Trust {
     /// Lets answers and lists age. Returns whether rules may have changed by it.
     pub(super) fn age(&mut self, config: &Config) -> bool {
         let now = self.now();
-        let mut changed = self.answers.sweep(now);
+        let mut changed = self.answers.drop_expired(now);
         let max_stale = config.agent.max_stale;
         let lapsed: BTreeSet<String> = self
             .lists
@@ -231,7 +231,7 @@ impl Trust {
         if let Decision::Accepted { confirmed: Some(plan) } = &decision {
             tracing::warn!(database = %database.name, plan, "confirmed by the operator");
         }
-        self.log_trouble(&database.name);
+        self.log_list_problem(&database.name);
         decision
     }
 
@@ -240,9 +240,9 @@ impl Trust {
     pub(super) fn follow_clock(&mut self, reading: Reading) -> Option<Step> {
         let step = self.clock.look(reading)?;
         let adjust = |at: &mut Timestamp| step.adjust(at);
-        self.answers.move_moments(&adjust, self.clock.now());
-        self.lists.values_mut().for_each(|list| list.move_moments(&adjust));
-        self.enforced.values_mut().for_each(|enforced| enforced.move_moments(&adjust));
+        self.answers.adjust_times(&adjust, self.clock.now());
+        self.lists.values_mut().for_each(|list| list.adjust_times(&adjust));
+        self.enforced.values_mut().for_each(|enforced| enforced.adjust_times(&adjust));
         Some(step)
     }
 
@@ -255,7 +255,7 @@ impl Trust {
     pub(super) fn end_expired(&mut self, config: &Config) {
         self.note_ended(config);
         if self.clock.is_steady() && !self.local.is_saving() {
-            self.local.begin_sweep(self.clock.now());
+            self.local.begin_remove_expired(self.clock.now());
         }
     }
 
@@ -400,39 +400,39 @@ impl Trust {
 
     /// Logs the problem of a source when it begins or ends.
     fn log_source(&self, key: &SourceKey, before: Option<&str>, logged: &mut usize) {
-        let now = self.answers.trouble(key);
+        let now = self.answers.problem(key);
         if before.is_some() == now.is_some() {
             return;
         }
         *logged += 1;
         match now {
             _ if *logged > MAX_LOGGED => {}
-            Some(trouble) => tracing::warn!(source = %key, "{trouble}"),
+            Some(problem) => tracing::warn!(source = %key, "{problem}"),
             None => tracing::info!(source = %key, "the source recovered"),
         }
     }
 
     /// Logs the problem of a database's list when it changes, not with every try.
-    fn log_trouble(&mut self, database: &str) {
-        let trouble = self.trouble(database);
+    fn log_list_problem(&mut self, database: &str) {
+        let problem = self.list_problem(database);
         let Some(provider) = self.lists.get(database).map(List::name) else { return };
-        match (&trouble, self.logged.get(database)) {
-            (Some(trouble), before) if before != Some(trouble) => {
-                for line in logging::records(trouble) {
+        match (&problem, self.logged.get(database)) {
+            (Some(problem), before) if before != Some(problem) => {
+                for line in logging::records(problem) {
                     tracing::warn!(name: "list_trouble", %database, %provider, "{line}");
                 }
             }
             (None, Some(_)) => tracing::info!(%database, %provider, "the list recovered"),
             _ => {}
         }
-        match trouble {
-            Some(trouble) => self.logged.insert(database.to_owned(), trouble),
+        match problem {
+            Some(problem) => self.logged.insert(database.to_owned(), problem),
             None => self.logged.remove(database),
         };
     }
 
     /// The problem that keeps a database's list from being read or from being in force.
-    fn trouble(&self, database: &str) -> Option<String> {
+    fn list_problem(&self, database: &str) -> Option<String> {
         let error = self.lists.get(database).and_then(List::error);
         let refused = self.enforced(database).and_then(Enforced::refused);
         let error = error.map(|(_, message)| message.clone());

@@ -42,7 +42,7 @@ impl Trust {
     ) -> Vec<String> {
         let name = &database.name;
         let mut problems: Vec<String> = Vec::new();
-        problems.extend(self.trouble(name).map(|trouble| format!("{name}: {trouble}")));
+        problems.extend(self.list_problem(name).map(|problem| format!("{name}: {problem}")));
         let counts = self.counts(database, rules);
         if counts.stale + counts.unresolved > 0 {
             let told = |count: usize, what: &str| {
@@ -137,7 +137,7 @@ impl Trust {
             state,
             last_success,
             age_seconds: last_success.map(|at| age(at).as_secs()),
-            error: self.trouble(&database.name),
+            error: self.list_problem(&database.name),
         })
     }
 
@@ -153,9 +153,9 @@ impl Trust {
             .filter(|(_, provider)| Account::listing(provider) == account)
             .filter_map(|(database, _)| self.lists.get(&database.name));
         let of_lists = lists.map(|list| list.error().map(|(_, error)| error.clone()));
-        let of_sources = asked.map(|source| self.answers.trouble(source.key()).map(str::to_owned));
-        let mut troubles: Vec<Option<String>> = of_lists.chain(of_sources).collect();
-        if troubles.iter().any(Option::is_none) { None } else { troubles.pop().flatten() }
+        let of_sources = asked.map(|source| self.answers.problem(source.key()).map(str::to_owned));
+        let mut errors: Vec<Option<String>> = of_lists.chain(of_sources).collect();
+        if errors.iter().any(Option::is_none) { None } else { errors.pop().flatten() }
     }
 
     /// The refused changes, one text a database.

@@ -139,9 +139,9 @@ fn a_restart_keeps_what_is_held() {
     assert_eq!(trusted(&cache), ["10.0.0.1/32", "10.0.0.2/32"]);
     let mut cache = restarted(&cache, 20);
     assert_eq!(trusted(&cache), ["10.0.0.1/32", "10.0.0.2/32"]);
-    cache.sweep(at(69));
+    cache.drop_expired(at(69));
     assert_eq!(trusted(&cache), ["10.0.0.1/32", "10.0.0.2/32"]);
-    cache.sweep(at(70));
+    cache.drop_expired(at(70));
     assert_eq!(trusted(&cache), ["10.0.0.2/32"]);
 }
 
