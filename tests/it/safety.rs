@@ -15,6 +15,8 @@ mod expiry;
 mod last_good;
 // Bad, empty, shrunk, missing and overly generous lists.
 mod lists;
+// What is known, through reloads, restarts, reboots and new names.
+mod memory;
 // Files of other users.
 mod permissions;
 // Damaged state files, full disks, directories that cannot be written.

@@ -31,7 +31,6 @@ pub struct SlotTable {
 
 /// Adjacent slots and the rule each counts for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Run {
     first: u32,
     rules: Vec<RuleKey>,

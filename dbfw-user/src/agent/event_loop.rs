@@ -17,6 +17,7 @@ use super::{
     kernel::Applied,
     requests::{by_hand, reload::reload_from_disk, status::scrape},
     trust::Learned,
+    usage::{Read, UsageError},
 };
 use crate::{
     config::DatabaseConfig,
@@ -54,6 +55,8 @@ enum Event {
     LocalSaved(LocalChange, anyhow::Result<()>),
     /// The snapshot or the refused sources were written, or not.
     Written(Written),
+    /// The use of the sources was read and written, or not.
+    UsageRead(Result<Read, UsageError>),
     /// SIGHUP.
     Reload,
     /// A request over the control socket.
@@ -102,6 +105,7 @@ impl Agent {
                 Some(reply) = inbox.scrapes.recv() => Event::Scrape(reply),
                 () = self.kernel.has_events() => Event::Drops,
                 written = self.disk.written() => Event::Written(written),
+                read = self.usage.read() => Event::UsageRead(read),
                 (change, result) = self.trust.local_mut().saved() => {
                     Event::LocalSaved(change, result)
                 }
@@ -135,6 +139,7 @@ impl Agent {
                 }
             }
             Event::Written(written) => self.written(written),
+            Event::UsageRead(result) => self.usage.saved(result),
             Event::LocalSaved(change, result) => by_hand::saved(self, change, result),
             Event::Links => {
                 self.kernel.look_at_interfaces(&self.config.agent).await;
@@ -161,7 +166,11 @@ impl Agent {
         if self.trust.age(&self.config) {
             self.reevaluate_all(&BTreeSet::new());
         }
+        if self.trust.is_clock_steady() {
+            self.traffic.age(self.trust.now());
+        }
         self.disk.save_refused(&self.config.agent.state_dir, self.traffic.refused_mut());
+        self.usage.save(&self.config.agent.state_dir, &self.kernel, self.trust.now());
         self.kernel.refill_events(self.config.agent.events_per_second);
         #[cfg(feature = "bpf-log")]
         self.kernel.flush_log();
@@ -194,6 +203,7 @@ impl Agent {
         for id in &applied.freed_ids {
             self.traffic.forget_id(*id);
         }
+        self.usage.slots_changed(&self.kernel, &applied.slots_before, now);
         let (before, after) = (applied.before.databases(), self.kernel.policy().databases());
         self.history.record_change(self.kernel.generation(), before, after, now);
         if applied.changed {
@@ -294,10 +304,12 @@ impl Agent {
             );
         }
         step.adjust(&mut self.started_at);
+        self.traffic.adjust_times(|at| step.adjust(at));
+        self.usage.adjust_times(|at| step.adjust(at));
         self.expire();
     }
 
-    fn take_drops(&mut self) {
+    pub(super) fn take_drops(&mut self) {
         let events = self.kernel.take_events();
         let Ok(clock) = Clock::read() else { return };
         let kernel = &self.kernel;
@@ -367,6 +379,8 @@ impl Agent {
                 self.written(written);
             }
         }
+        let state_dir = &self.config.agent.state_dir;
+        self.usage.finish(state_dir, &self.kernel, self.trust.now()).await;
     }
 }
 

@@ -1,9 +1,10 @@
 //! The agent: the one loop that keeps the kernel equal to what is trusted.
 //!
 //! `Agent` is made of parts that each own one thing: `Trust` what is trusted, `Workers` who is
-//! asked, `Kernel` what the kernel holds, `Disk` what is on disk, `Traffic` what was seen. An event
-//! changes the parts it concerns; then `Agent::converge`, alone, has the workers and the kernel
-//! follow. Nothing here stops the filter: pinned links go on without the agent.
+//! asked, `Kernel` what the kernel holds, `Disk` what is on disk, `Traffic` what was seen, `Usage`
+//! which sources were used. An event changes the parts it concerns; then `Agent::converge`, alone,
+//! has the workers and the kernel follow. Nothing here stops the filter: pinned links go on without
+//! the agent.
 
 mod configuration;
 mod connections;
@@ -20,6 +21,7 @@ mod startup;
 mod systemd;
 mod traffic;
 mod trust;
+mod usage;
 mod workers;
 
 use std::{path::PathBuf, time::Duration};
@@ -29,7 +31,8 @@ use jiff::Timestamp;
 
 use self::{
     configuration::ConfigurationFiles, disk::Disk, history::History, kernel::Kernel,
-    requests::OpenCalls, systemd::Readiness, traffic::Traffic, trust::Trust, workers::Workers,
+    requests::OpenCalls, systemd::Readiness, traffic::Traffic, trust::Trust, usage::Usage,
+    workers::Workers,
 };
 use crate::{config::Config, metrics::SyncCounters};
 
@@ -43,6 +46,7 @@ struct Agent {
     kernel: Kernel,
     disk: Disk,
     traffic: Traffic,
+    usage: Usage,
     history: History,
     sync: SyncCounters,
     calls: OpenCalls,

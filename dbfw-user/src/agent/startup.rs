@@ -24,6 +24,7 @@ use super::{
     systemd::{self, Readiness, status},
     traffic::Traffic,
     trust::{Trust, synced},
+    usage::Usage,
     workers::Workers,
 };
 use crate::{
@@ -72,7 +73,8 @@ pub(super) async fn run(loaded: Loaded) -> anyhow::Result<()> {
     let (netlink, links) = watch_links().context("cannot open a netlink socket")?;
     let kernel = Kernel::open(&config.agent, netlink).await?;
     let state_dir = &config.agent.state_dir;
-    let (local, local_problem) = LocalSources::load(state_dir);
+    let maps_live = !kernel.ids().is_empty();
+    let (local, local_problem) = LocalSources::load(state_dir, &config.agent.run_dir, maps_live);
     let mut sync = SyncCounters::default();
     sync.set_databases(synced(&config).map(|database| &*database.name));
     let mut agent = Agent {
@@ -82,6 +84,7 @@ pub(super) async fn run(loaded: Loaded) -> anyhow::Result<()> {
         kernel,
         disk: Disk::new(),
         traffic: Traffic::new(load_refused(state_dir)),
+        usage: Usage::load(state_dir),
         history: History::new(state_dir),
         sync,
         calls: OpenCalls::new(),
@@ -92,6 +95,10 @@ pub(super) async fn run(loaded: Loaded) -> anyhow::Result<()> {
     };
     for problem in [local_problem, files_problem].into_iter().flatten() {
         agent.disk.add_problem(problem);
+    }
+    agent.traffic.follow_databases(&agent.config.databases, agent.trust.now());
+    for (_, text) in agent.trust.without_database(&agent.config) {
+        tracing::warn!("{text}");
     }
     restore(&mut agent);
 
@@ -105,6 +112,7 @@ pub(super) async fn run(loaded: Loaded) -> anyhow::Result<()> {
              earlier agent attached goes on filtering"
         );
     }
+    agent.usage.begin(&agent.kernel, agent.trust.now());
     agent.kernel.follow_own_addresses().await;
     status("attaching");
     agent.kernel.attach(&agent.config.agent).await?;

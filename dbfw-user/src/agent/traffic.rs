@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 use crate::{
+    config::DatabaseConfig,
     readers::drops::{self, Names},
     traffic::{
         drops::{RateMeter, TopSources},
@@ -102,9 +103,40 @@ impl Traffic {
         self.top.forget_database(id);
     }
 
-    /// Forgets the refused sources of databases that are not configured any more.
-    pub(super) fn retain_databases<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
-        self.refused.retain_databases(names);
+    /// Follows the databases that are configured now. The refused sources of one that went are kept
+    /// for a day.
+    pub(super) fn follow_databases(&mut self, databases: &[DatabaseConfig], now: Timestamp) {
+        let names = databases.iter().map(|database| &*database.name);
+        for (database, sources) in self.refused.follow_databases(names, now) {
+            tracing::warn!(
+                %database, sources,
+                "the database is not configured any more: what was observed of it is kept for a \
+                 day, in case it comes back"
+            );
+        }
+    }
+
+    /// Follows a database that has another name now, by its ports.
+    pub(super) fn rename_database(&mut self, from: &str, to: &str) {
+        let sources = self.refused.rename_database(from, to);
+        if sources > 0 {
+            tracing::info!(
+                database = to,
+                sources,
+                "the database has the ports of {from}, which is gone: what was observed of {from} \
+                 is kept under the new name"
+            );
+        }
+    }
+
+    /// Forgets what is old by `now`, a moment of a clock that ran steadily.
+    pub(super) fn age(&mut self, now: Timestamp) {
+        self.refused.age(now);
+    }
+
+    /// Moves every moment that is kept, after the clock was set.
+    pub(super) fn adjust_times(&mut self, adjust: impl Fn(&mut Timestamp)) {
+        self.refused.adjust_times(adjust);
     }
 }
 

@@ -52,7 +52,11 @@ pub(super) enum Verb {
     /// Exit status 1 if they are not.
     Status,
     /// List every trusted source, its prefixes and its last use.
-    Sources,
+    Sources {
+        /// Only sources that let nothing in for this long, as in 30d.
+        #[arg(long, value_name = "DURATION", value_parser = lifetime)]
+        unused: Option<SignedDuration>,
+    },
     /// Say what happens to packets from an address, and why.
     ///
     /// Exit status 1 if any of them is dropped.

@@ -67,7 +67,7 @@ pub fn main() -> ExitCode {
 fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<Exit> {
     match verb {
         Verb::Status => status::status(context),
-        Verb::Sources => sources::sources(context),
+        Verb::Sources { unused } => sources::sources(context, unused),
         Verb::Explain { address, port } => explain::explain(context, address, port),
         Verb::Drops { follow: true, .. } => drops::follow(context),
         Verb::Drops { limit, .. } => drops::top(context, limit.get()),

@@ -25,7 +25,8 @@ mod words;
 
 pub(super) use self::{
     render::{Render, render, render_item},
-    words::clean,
+    sources::UnusedSources,
+    words::{clean, lasting},
 };
 
 #[cfg(test)]

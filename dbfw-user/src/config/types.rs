@@ -40,7 +40,6 @@ pub struct Config {
 
 /// A file of a configuration, as it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ConfigFile {
     /// Its path.
     pub path: PathBuf,

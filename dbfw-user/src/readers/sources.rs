@@ -2,21 +2,56 @@
 
 use std::collections::HashMap;
 
-use dbfw_common::RuleCounter;
 use dbfw_core::{
     answers::SourceReport,
-    policy::RuleKey,
+    policy::SlotTable,
     source::{Prefix, Rule, SourceKey},
 };
-use dbfw_datapath::DatapathError;
+use dbfw_datapath::{DatapathError, Reader};
 use dbfw_wire::control::{SourceState, SourceStatus, Sources, Unresolved};
 use jiff::Timestamp;
 
 use super::status::{View, age_seconds};
-use crate::traffic::drops::Clock;
+use crate::traffic::{
+    drops::Clock,
+    uses::{Counted, SourceUses, UsedSource},
+};
 
-/// The document of `dbfw sources`. `report` tells what the agent knows of a source: the state of one
-/// that is resolved, notes about others.
+/// The counters of every source that has any.
+///
+/// # Errors
+///
+/// The counters cannot be read.
+pub fn count(
+    reader: &Reader,
+    slots: &SlotTable,
+) -> Result<HashMap<UsedSource, Counted>, DatapathError> {
+    let clock = Clock::read().ok();
+    let mut counted: HashMap<UsedSource, Counted> = HashMap::new();
+    for (slot, key) in slots.slots() {
+        let source = UsedSource::new(&key.database, &key.source);
+        counted.entry(source).or_default().add(count_slot(reader, slot, clock)?);
+    }
+    Ok(counted)
+}
+
+/// The counters of one slot.
+///
+/// # Errors
+///
+/// The counters cannot be read.
+pub fn count_slot(
+    reader: &Reader,
+    slot: u32,
+    clock: Option<Clock>,
+) -> Result<Counted, DatapathError> {
+    let read = reader.rule(slot)?;
+    let last_hit = clock.filter(|_| read.last_hit != 0).map(|clock| clock.at(read.last_hit));
+    Ok(Counted { packets: read.packets, last_hit })
+}
+
+/// The document of `dbfw sources`. `report` tells what the agent knows of a source: the state of
+/// one that is resolved, notes about others. `uses` is what was counted before.
 ///
 /// # Errors
 ///
@@ -24,30 +59,24 @@ use crate::traffic::drops::Clock;
 pub fn sources(
     view: &View<'_>,
     report: &dyn Fn(&SourceKey) -> SourceReport,
+    uses: &SourceUses,
 ) -> Result<Sources, DatapathError> {
-    let mut counters: HashMap<&RuleKey, RuleCounter> = HashMap::new();
-    for (slot, key) in view.slots.slots() {
-        let read = view.reader.rule(slot)?;
-        let sum = counters.entry(key).or_default();
-        sum.packets += read.packets;
-        sum.last_hit = sum.last_hit.max(read.last_hit);
-    }
-    let clock = Clock::read().ok();
+    let counted = count(view.reader, view.slots)?;
     let now = Timestamp::now();
     let mut sources = Vec::new();
     for database in view.policy.databases() {
         for rule in &database.rules {
-            let key = RuleKey {
-                database: database.name.clone(),
-                origin: rule.origin.clone(),
-                source: rule.kind.to_string(),
-            };
-            let counter = counters.get(&key).copied().unwrap_or_default();
-            let last_hit = clock.filter(|_| counter.last_hit != 0).map(|c| c.at(counter.last_hit));
+            let key = UsedSource::new(&database.name, &rule.kind.to_string());
+            let used = uses.of(&key, counted.get(&key), now);
             let report = rule.source().map(|source| report(source.key())).unwrap_or_default();
             let status = status_of(rule, report, now);
-            let database = database.name.clone();
-            sources.push(SourceStatus { database, packets: counter.packets, last_hit, ..status });
+            sources.push(SourceStatus {
+                database: database.name.clone(),
+                since: used.map(|used| used.since),
+                packets: used.map_or(0, |used| used.packets),
+                last_hit: used.and_then(|used| used.last_hit),
+                ..status
+            });
         }
     }
     Ok(Sources { sources })
@@ -74,6 +103,7 @@ fn status_of(rule: &Rule, mut report: SourceReport, now: Timestamp) -> SourceSta
         description: rule.kind.description().map(str::to_owned),
         expires_at,
         prefixes: rule.prefixes.iter().map(Prefix::to_string).collect(),
+        since: None,
         packets: 0,
         last_hit: None,
         state,

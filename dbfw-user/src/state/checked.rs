@@ -1,10 +1,12 @@
 //! The form of state files: a format number, and a digest of the content.
+//!
+//! Fields that a newer version added are ignored; a change that must not be ignored is a new
+//! format.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct File {
     format: u32,
     /// Of the body's text, in hexadecimal.

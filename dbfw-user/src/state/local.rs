@@ -2,18 +2,21 @@
 
 use std::{
     future::pending,
+    io,
     path::{Path, PathBuf},
 };
 
 use dbfw_core::source::TrustedSource;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::files::{self, ReadError, Readers, Write};
 
+const FORMAT: u32 = 1;
+
 /// A source added by hand.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct LocalSource {
     /// The database it is trusted by.
     pub(crate) database: String,
@@ -27,11 +30,24 @@ pub(crate) struct LocalSource {
 #[derive(Debug, Default)]
 pub(crate) struct LocalSources {
     path: PathBuf,
+    /// A copy that is gone after a boot, as the maps are: the ends of what those let in are known
+    /// also if the state directory is lost.
+    copy: PathBuf,
     sources: Vec<LocalSource>,
+    /// Entries of the file that this version cannot read, such as types it does not know. They are
+    /// kept for the version that wrote them.
+    unread: Vec<Value>,
     /// The change on its way to the disk, and the sources after it.
     saving: Option<(LocalChange, Vec<LocalSource>)>,
     write: Write,
     not_removed: Option<String>,
+}
+
+/// The file. The first versions wrote the list alone.
+#[derive(Serialize, Deserialize)]
+struct File<T> {
+    format: u32,
+    sources: Vec<T>,
 }
 
 /// A change of the sources added by hand.
@@ -46,22 +62,25 @@ pub(crate) enum LocalChange {
 }
 
 impl LocalSources {
-    /// Reads them. A file that cannot be used is set aside and none of it is trusted; what is
-    /// the matter comes with it, in words.
-    pub(crate) fn load(state_dir: &Path) -> (Self, Option<String>) {
-        let path = state_dir.join("trust.json");
-        let read = files::read(path.clone(), |text| {
-            serde_json::from_slice(text).map_err(|error| error.to_string())
-        });
-        let (sources, problem) = match read {
-            Ok(sources) => (sources, None),
-            Err(ReadError::Missing(_)) => (Vec::new(), None),
-            Err(error) => {
-                let problem = format!("{}; no source added by hand is trusted", error.set_aside());
-                (Vec::new(), Some(problem))
+    /// Reads them. A file that cannot be used is set aside. If `maps_live`, the copy in `run_dir`
+    /// takes the place of a file that is missing or cannot be used; else none of it is trusted. The
+    /// problem comes with it, in words.
+    pub(crate) fn load(
+        state_dir: &Path,
+        run_dir: &Path,
+        maps_live: bool,
+    ) -> (Self, Option<String>) {
+        let (path, copy) = (state_dir.join("trust.json"), run_dir.join("trust.json"));
+        let (read, problem) = match files::read(path.clone(), decode) {
+            Ok(read) => {
+                let problem = read.unread_problem(&path);
+                (read, problem)
             }
+            Err(error) => from_copy(&path, &copy, maps_live, error),
         };
-        (Self { path, sources, ..Self::default() }, problem)
+        let Read { sources, unread, .. } = read;
+        write_copy(&copy, encode(&sources, &unread));
+        (Self { path, copy, sources, unread, ..Self::default() }, problem)
     }
 
     /// Every source added by hand, also expired ones that were not removed yet.
@@ -119,9 +138,14 @@ impl LocalSources {
 
     fn begin(&mut self, change: LocalChange, sources: Vec<LocalSource>) {
         debug_assert!(!self.is_saving(), "one change after the other");
-        let path = self.path.clone();
-        let text = serde_json::to_vec_pretty(&sources);
-        self.write.begin(move || Ok(files::replace(&path, &text?, Readers::Group)?));
+        let (path, copy) = (self.path.clone(), self.copy.clone());
+        let text = encode(&sources, &self.unread);
+        self.write.begin(move || {
+            let text = text?;
+            files::replace(&path, &text, Readers::Group)?;
+            write_copy(&copy, Ok(text));
+            Ok(())
+        });
         self.saving = Some((change, sources));
     }
 
@@ -146,12 +170,111 @@ impl LocalSources {
     }
 }
 
+/// The content of a file.
+#[derive(Debug, Default)]
+struct Read {
+    sources: Vec<LocalSource>,
+    unread: Vec<Value>,
+    /// The reason why the first of `unread` cannot be read.
+    error: Option<serde_json::Error>,
+}
+
+impl Read {
+    /// That some sources of the file cannot be read, in words.
+    fn unread_problem(&self, path: &Path) -> Option<String> {
+        let error = self.error.as_ref()?;
+        Some(format!(
+            "{} of the sources added by hand in {} cannot be read by this version and are not \
+             trusted ({error}); they stay in the file",
+            self.unread.len(),
+            path.display()
+        ))
+    }
+}
+
+/// The copy in place of a file of which nothing can be used. It is put where the file should be.
+fn from_copy(path: &Path, copy: &Path, maps_live: bool, lost: ReadError) -> (Read, Option<String>) {
+    let is_missing = matches!(lost, ReadError::Missing(_));
+    let found = maps_live.then(|| files::read(copy.to_owned(), decode).ok()).flatten();
+    let found = found.filter(|read| !read.sources.is_empty() || !read.unread.is_empty());
+    let Some(found) = found else {
+        let problem = || format!("{}; no source added by hand is trusted", lost.set_aside());
+        return (Read::default(), (!is_missing).then(problem));
+    };
+    let mut problem = format!(
+        "{}; the {} sources added by hand are those of the copy {}, with their ends",
+        lost.set_aside(),
+        found.sources.len(),
+        copy.display()
+    );
+    let written = encode(&found.sources, &found.unread)
+        .map_err(io::Error::from)
+        .and_then(|text| files::replace(path, &text, Readers::Group));
+    if let Err(error) = written {
+        problem.push_str(&format!(", which cannot be written back: {error}"));
+    }
+    (found, Some(problem))
+}
+
+/// Writes the copy. Nothing depends on it as long as the file is there.
+fn write_copy(copy: &Path, text: serde_json::Result<Vec<u8>>) {
+    let written = text.map_err(io::Error::from);
+    let written = written.and_then(|text| files::replace(copy, &text, Readers::Group));
+    if let Err(error) = written {
+        tracing::debug!(path = %copy.display(), %error, "cannot write the copy of trust.json");
+    }
+}
+
+/// Reads the text of a file, each source for itself.
+///
+/// # Errors
+///
+/// The text is no such document, or of another format.
+fn decode(text: &[u8]) -> Result<Read, String> {
+    let document: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let entries = match document {
+        Value::Array(entries) => entries,
+        document => {
+            let File { format, sources } =
+                serde_json::from_value::<File<Value>>(document).map_err(|e| e.to_string())?;
+            if format != FORMAT {
+                return Err(format!("it has format {format}, this version reads {FORMAT}"));
+            }
+            sources
+        }
+    };
+    let mut read = Read::default();
+    for entry in entries {
+        match LocalSource::deserialize(&entry) {
+            Ok(source) => read.sources.push(source),
+            Err(error) => {
+                read.unread.push(entry);
+                read.error.get_or_insert(error);
+            }
+        }
+    }
+    Ok(read)
+}
+
+/// The text of a file.
+///
+/// # Errors
+///
+/// A source has no form as JSON.
+fn encode(sources: &[LocalSource], unread: &[Value]) -> serde_json::Result<Vec<u8>> {
+    let known: Vec<Value> = sources.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+    let sources = known.iter().chain(unread).collect();
+    serde_json::to_vec_pretty(&File { format: FORMAT, sources })
+}
+
 fn is_same(known: &LocalSource, database: &str, source: &TrustedSource) -> bool {
     known.database == database && known.source.key().names_the_same(source.key())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn local(value: &str, expires_at: Option<&str>) -> LocalSource {
@@ -164,6 +287,11 @@ mod tests {
         }
     }
 
+    /// Loads from a state directory, with the copy beside it.
+    fn load(state_dir: &Path) -> (LocalSources, Option<String>) {
+        LocalSources::load(state_dir, &state_dir.with_extension("run"), true)
+    }
+
     async fn add(sources: &mut LocalSources, added: LocalSource) {
         sources.begin_add(added.clone());
         let (change, written) = sources.saved().await;
@@ -174,17 +302,17 @@ mod tests {
     #[tokio::test]
     async fn they_survive_a_restart_and_are_removed_when_expired() {
         let directory = tempfile::tempdir().unwrap();
-        let (mut sources, _) = LocalSources::load(directory.path());
+        let (mut sources, _) = load(directory.path());
         add(&mut sources, local("10.0.0.1", None)).await;
         add(&mut sources, local("10.0.0.2", Some("2026-02-01T00:00:00Z"))).await;
         add(&mut sources, local("10.0.0.1", None)).await;
-        let (mut again, _) = LocalSources::load(directory.path());
+        let (mut again, _) = load(directory.path());
         assert_eq!(again.all().len(), 2, "adding one again replaces it");
         let end = "2026-02-01T00:00:00Z".parse().unwrap();
         again.begin_remove_expired(end);
         let (change, written) = again.saved().await;
         assert_eq!((change, written.is_ok()), (LocalChange::Expired, true));
-        assert_eq!(LocalSources::load(directory.path()).0.all(), [local("10.0.0.1", None)]);
+        assert_eq!(load(directory.path()).0.all(), [local("10.0.0.1", None)]);
         again.begin_remove_expired(end);
         assert!(!again.is_saving(), "nothing is left that has expired");
         let source = "ip_addr:10.0.0.1".parse().unwrap();
@@ -201,7 +329,7 @@ mod tests {
     #[tokio::test]
     async fn one_address_is_one_source_however_it_is_written() {
         let directory = tempfile::tempdir().unwrap();
-        let (mut sources, _) = LocalSources::load(directory.path());
+        let (mut sources, _) = load(directory.path());
         for spellings in [
             ["10.0.0.1", "10.0.0.1/32", "10.0.0.1-10.0.0.1"],
             ["10.1.0.0/31", "10.1.0.0-10.1.0.1", "10.1.0.0/31"],
@@ -222,19 +350,19 @@ mod tests {
     async fn what_is_removed_is_gone_also_if_it_cannot_be_written_and_written_later() {
         let directory = tempfile::tempdir().unwrap();
         let state_dir = directory.path().join("state");
-        std::fs::create_dir(&state_dir).unwrap();
-        let (mut sources, _) = LocalSources::load(&state_dir);
+        fs::create_dir(&state_dir).unwrap();
+        let (mut sources, _) = load(&state_dir);
         add(&mut sources, local("10.0.0.1", None)).await;
         let away = directory.path().join("away");
-        std::fs::rename(&state_dir, &away).unwrap();
+        fs::rename(&state_dir, &away).unwrap();
         assert!(sources.begin_remove("orders", &"ip_addr:10.0.0.1".parse().unwrap()));
         assert!(sources.saved().await.1.is_err());
         assert!(sources.all().is_empty() && sources.not_removed().is_some());
-        std::fs::rename(&away, &state_dir).unwrap();
+        fs::rename(&away, &state_dir).unwrap();
         sources.retry();
         sources.saved().await.1.unwrap();
         assert_eq!(sources.not_removed(), None);
-        assert!(LocalSources::load(&state_dir).0.all().is_empty());
+        assert!(load(&state_dir).0.all().is_empty());
         sources.retry();
         assert!(!sources.is_saving(), "there is nothing left to write");
     }
@@ -243,13 +371,13 @@ mod tests {
     async fn nothing_changes_before_it_is_on_disk_or_if_it_cannot_be_written() {
         let directory = tempfile::tempdir().unwrap();
         let state_dir = directory.path().join("state");
-        let (mut sources, _) = LocalSources::load(&state_dir);
+        let (mut sources, _) = load(&state_dir);
         sources.begin_add(local("10.0.0.1", None));
         assert!(sources.is_saving() && sources.all().is_empty());
         let (_, written) = sources.saved().await;
         assert!(written.is_err());
         assert!(!sources.is_saving() && sources.all().is_empty());
-        std::fs::create_dir(&state_dir).unwrap();
+        fs::create_dir(&state_dir).unwrap();
         sources.begin_add(local("10.0.0.1", None));
         // The loop turns to something else meanwhile.
         tokio::select! {
@@ -265,11 +393,90 @@ mod tests {
 
     #[test]
     fn a_damaged_file_is_set_aside() {
+        for (text, reason) in [
+            ("[{", "EOF"),
+            ("", "EOF"),
+            ("{}", "missing field `format`"),
+            ("7", "invalid type"),
+            (r#"{"format": 2, "sources": []}"#, "it has format 2, this version reads 1"),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            fs::write(directory.path().join("trust.json"), text).unwrap();
+            let (sources, problem) = load(directory.path());
+            assert!(sources.all().is_empty());
+            let problem = problem.unwrap();
+            assert!(problem.contains("trust.json.bad") && problem.contains(reason), "{problem}");
+            assert!(directory.path().join("trust.json.bad").exists());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_newer_version_wrote_costs_no_other_source_and_is_kept() {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("trust.json"), "[{").unwrap();
-        let (sources, problem) = LocalSources::load(directory.path());
-        assert!(sources.all().is_empty());
-        assert!(problem.is_some_and(|problem| problem.contains("trust.json.bad")));
-        assert!(directory.path().join("trust.json.bad").exists());
+        let path = directory.path().join("trust.json");
+        let mut known = serde_json::to_value(local("10.0.0.1", None)).unwrap();
+        // A list alone is how the first versions wrote it.
+        fs::write(&path, serde_json::to_vec(&[&known]).unwrap()).unwrap();
+        let (sources, problem) = load(directory.path());
+        assert_eq!((sources.all(), problem), (&[local("10.0.0.1", None)][..], None));
+
+        known["color"] = "blue".into();
+        known["source"]["weight"] = 7.into();
+        let mut newer = known.clone();
+        newer["source"]["type"] = "planet".into();
+        let file = serde_json::json!({"format": 1, "by": "9.0", "sources": [newer, known]});
+        fs::write(&path, file.to_string()).unwrap();
+        let (mut sources, problem) = load(directory.path());
+        assert_eq!(sources.all(), [local("10.0.0.1", None)]);
+        let problem = problem.unwrap();
+        assert!(problem.starts_with("1 of the sources") && problem.contains("planet"), "{problem}");
+        add(&mut sources, local("10.0.0.2", None)).await;
+        let written: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        assert_eq!(written["format"], 1);
+        assert_eq!(written["sources"][2], newer);
+        assert_eq!(load(directory.path()).0.all().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_copy_keeps_the_ends_if_the_file_is_lost_while_the_maps_live() {
+        let end = "2126-02-01T00:00:00Z";
+        let known = local("10.0.0.1", Some(end));
+        for (content, lost) in [(None, "there is no "), (Some("[{"), "cannot be used")] {
+            for maps_live in [true, false] {
+                let directory = tempfile::tempdir().unwrap();
+                let [state, moved, run] =
+                    ["state", "moved", "run"].map(|name| directory.path().join(name));
+                [&state, &moved, &run].into_iter().for_each(|path| fs::create_dir(path).unwrap());
+                let (mut sources, problem) = LocalSources::load(&state, &run, false);
+                assert_eq!(problem, None);
+                add(&mut sources, known.clone()).await;
+                if let Some(content) = content {
+                    fs::write(moved.join("trust.json"), content).unwrap();
+                }
+                let (again, problem) = LocalSources::load(&moved, &run, maps_live);
+                let expected: &[LocalSource] = if maps_live { &[known.clone()] } else { &[] };
+                assert_eq!(again.all(), expected);
+                if maps_live {
+                    let problem = problem.unwrap();
+                    assert!(problem.contains(lost) && problem.contains("copy"), "{problem}");
+                    // It is on disk again, and told once.
+                    let (again, problem) = LocalSources::load(&moved, &run, true);
+                    assert_eq!((again.all(), problem), (expected, None));
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_removed_does_not_come_back_from_the_copy() {
+        let directory = tempfile::tempdir().unwrap();
+        let [state, run] = ["state", "run"].map(|name| directory.path().join(name));
+        [&state, &run].into_iter().for_each(|path| fs::create_dir(path).unwrap());
+        let (mut sources, _) = LocalSources::load(&state, &run, true);
+        add(&mut sources, local("10.0.0.1", None)).await;
+        assert!(sources.begin_remove("orders", &"ip_addr:10.0.0.1".parse().unwrap()));
+        sources.saved().await.1.unwrap();
+        fs::remove_file(state.join("trust.json")).unwrap();
+        assert!(LocalSources::load(&state, &run, true).0.all().is_empty());
     }
 }

@@ -299,6 +299,28 @@ mod tests {
     }
 
     #[test]
+    fn fields_of_a_newer_version_are_ignored() {
+        let mut body = serde_json::to_value(snapshot()).unwrap();
+        body["color"] = "blue".into();
+        body["slots"] = json!([{
+            "first": 1,
+            "rules": [{
+                "database": "orders", "origin": "config", "source": "ip_addr:10.0.0.0/8", "a": 1
+            }],
+            "b": [],
+        }]);
+        body["databases"][0]["color"] = "blue".into();
+        body["databases"][0]["rules"][0]["color"] = "blue".into();
+        body["databases"][0]["rules"][0]["source"]["color"] = "blue".into();
+        let text = checked::encode(FORMAT, &body).unwrap();
+        let mut file: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        file["written_by"] = "9.0".into();
+        let read: Snapshot = checked::decode(FORMAT, file.to_string().as_bytes()).unwrap();
+        assert_eq!(read.databases, snapshot().databases);
+        assert_eq!(read.slots.slots().count(), 1);
+    }
+
+    #[test]
     fn a_missing_one_is_told_from_a_bad_one() {
         let directory = tempfile::tempdir().unwrap();
         assert!(matches!(Snapshot::load(directory.path()), Err(ReadError::Missing(_))));

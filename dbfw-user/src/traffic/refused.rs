@@ -24,6 +24,9 @@ pub const CAPACITY: usize = 4096;
 /// Time that a source is remembered after it was last refused.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
+/// Time that the sources of a database are kept that is not configured any more.
+const AWAY_KEPT: SignedDuration = SignedDuration::from_hours(24);
+
 const MINUTES_A_DAY: i64 = 24 * 60;
 
 /// Ports remembered of one source.
@@ -59,6 +62,16 @@ impl Seen {
         self.last_seen
     }
 
+    /// Takes over what was seen of the same source under another name of the database.
+    fn absorb(&mut self, other: Self) {
+        self.first_seen = self.first_seen.min(other.first_seen);
+        self.last_seen = self.last_seen.max(other.last_seen);
+        self.packets = self.packets.saturating_add(other.packets);
+        self.minutes = self.minutes.saturating_add(other.minutes);
+        let room = MAX_PORTS.saturating_sub(self.ports.len());
+        self.ports.extend(other.ports.into_iter().take(room));
+    }
+
     fn worth(&self, key: &RefusedSource) -> Worth {
         Worth { minutes: self.minutes, last: minute(self.last_seen), key: key.clone() }
     }
@@ -87,6 +100,9 @@ pub struct RefusedSources {
     seen: BTreeMap<RefusedSource, Seen>,
     by_worth: BTreeSet<Worth>,
     newcomers: Newcomers,
+    /// The databases that are not configured any more, with the moment they went. Their sources
+    /// are kept, and shown to nobody.
+    away: BTreeMap<Arc<str>, Timestamp>,
     /// The day minutes last lost worth.
     aged_on: i64,
     dirty: bool,
@@ -105,7 +121,6 @@ impl RefusedSources {
             return;
         }
         let now = clock.at(event.time);
-        self.age(now);
         let key = RefusedSource { database: database.into(), source };
         let mut seen = match self.seen.remove(&key) {
             Some(seen) => {
@@ -149,8 +164,17 @@ impl RefusedSources {
         self.seen.insert(key, seen);
     }
 
-    /// Once a day: forgets what is old, and halves the worth of who was silent.
-    fn age(&mut self, now: Timestamp) {
+    /// Forgets databases that have been away for a day. Once a day it forgets sources that are
+    /// old, and halves the worth of who was silent. `now` has to be of a clock that can be trusted.
+    pub fn age(&mut self, now: Timestamp) {
+        let is_over = |since: &Timestamp| now.duration_since(*since) >= AWAY_KEPT;
+        if self.away.values().any(is_over) {
+            let over = |name: &Arc<str>| self.away.get(name).is_some_and(is_over);
+            self.seen.retain(|key, _| !over(&key.database));
+            self.by_worth.retain(|worth| !over(&worth.key.database));
+            self.away.retain(|_, since| !is_over(since));
+            self.dirty = true;
+        }
         let today = minute(now) / MINUTES_A_DAY;
         if today <= self.aged_on {
             return;
@@ -166,23 +190,64 @@ impl RefusedSources {
         self.by_worth = self.seen.iter().map(|(key, seen)| seen.worth(key)).collect();
     }
 
-    /// Forgets what databases refused that are not among `names`.
-    pub fn retain_databases<'n>(&mut self, names: impl IntoIterator<Item = &'n str>) {
+    /// Follows the databases that are configured now. What another one refused is kept for a day,
+    /// in case it comes back. Returns the databases that went, each with the number of its sources.
+    pub fn follow_databases<'n>(
+        &mut self,
+        names: impl IntoIterator<Item = &'n str>,
+        now: Timestamp,
+    ) -> BTreeMap<Arc<str>, usize> {
         let names: BTreeSet<&str> = names.into_iter().collect();
-        let before = self.seen.len();
-        self.seen.retain(|key, _| names.contains(&*key.database));
-        self.by_worth.retain(|worth| names.contains(&*worth.key.database));
-        self.dirty |= self.seen.len() < before;
+        let mut left: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+        for key in self.seen.keys().filter(|key| !names.contains(&*key.database)) {
+            *left.entry(Arc::clone(&key.database)).or_default() += 1;
+        }
+        let before = std::mem::take(&mut self.away);
+        let since = |name: &Arc<str>| before.get(name).copied().unwrap_or(now);
+        self.away = left.keys().map(|name| (Arc::clone(name), since(name))).collect();
+        self.dirty |= self.away != before;
+        left.retain(|name, _| !before.contains_key(name));
+        left
     }
 
-    /// Time of the first refusal that is remembered.
+    /// Gives what `from` refused to `to`, its new name. Returns the number of sources.
+    pub fn rename_database(&mut self, from: &str, to: &str) -> usize {
+        let is_of = |key: &RefusedSource| *key.database == *from;
+        let renamed: Vec<_> = self.seen.extract_if(.., |key, _| is_of(key)).collect();
+        self.by_worth.retain(|worth| !is_of(&worth.key));
+        let count = renamed.len();
+        for (RefusedSource { source, .. }, mut seen) in renamed {
+            let key = RefusedSource { database: to.into(), source };
+            if let Some(other) = self.seen.remove(&key) {
+                self.by_worth.remove(&other.worth(&key));
+                seen.absorb(other);
+            }
+            self.keep(key, seen);
+        }
+        self.away.remove(from);
+        self.dirty |= count > 0;
+        count
+    }
+
+    /// Moves every moment by `adjust`, after the clock that told them was set.
+    pub fn adjust_times(&mut self, adjust: impl Fn(&mut Timestamp)) {
+        self.away.values_mut().for_each(&adjust);
+        for seen in self.seen.values_mut() {
+            adjust(&mut seen.first_seen);
+            adjust(&mut seen.last_seen);
+        }
+        self.by_worth = self.seen.iter().map(|(key, seen)| seen.worth(key)).collect();
+        self.dirty |= !self.seen.is_empty();
+    }
+
+    /// Time of the first refusal that is remembered of a configured database.
     pub fn since(&self) -> Option<Timestamp> {
-        self.seen.values().map(|seen| seen.first_seen).min()
+        self.all().map(|(_, seen)| seen.first_seen).min()
     }
 
-    /// Every refused source, sorted by database, then by address.
+    /// Every refused source of the configured databases, sorted by database, then by address.
     pub fn all(&self) -> impl Iterator<Item = (&RefusedSource, &Seen)> {
-        self.seen.iter()
+        self.seen.iter().filter(|(key, _)| !self.away.contains_key(&key.database))
     }
 
     /// Whether there is something that [`RefusedSources::to_json`] was not asked for since

@@ -51,6 +51,9 @@ pub struct SourceStatus {
     pub expires_at: Option<Timestamp>,
     /// The addresses it resolved to.
     pub prefixes: Vec<String>,
+    /// The moment since when its packets are counted; absent: it has no counter of its own.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
     /// Packets it let in, as the most specific source of their address.
     pub packets: u64,
     /// The time of the last of them.

@@ -95,6 +95,8 @@ pub(super) struct Applied {
     pub(super) before: Policy,
     /// Ids that no longer stand for the database they stood for.
     pub(super) freed_ids: Vec<u8>,
+    /// The counters of the rules that were in force before.
+    pub(super) slots_before: SlotTable,
     /// Whether a snapshot of the policy before is out of date.
     pub(super) changed: bool,
 }
@@ -316,8 +318,9 @@ impl Kernel {
         let freed = self.ids.iter().filter(|(name, id)| ids.get(*name) != Some(id));
         let freed_ids = freed.map(|(_, id)| *id).collect();
         let before = std::mem::replace(&mut self.policy, policy);
-        (self.slots, self.ids) = (slots, ids);
-        Ok(Applied { added, removed, before, freed_ids, changed })
+        let slots_before = std::mem::replace(&mut self.slots, slots);
+        self.ids = ids;
+        Ok(Applied { added, removed, before, freed_ids, slots_before, changed })
     }
 
     /// Puts this host's own addresses into the maps: who connects from one of them to another is

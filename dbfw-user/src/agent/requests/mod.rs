@@ -52,7 +52,7 @@ impl Agent {
             Request::Status {} => self.answer_status(call),
             Request::Sources {} => {
                 let report = |key: &_| self.trust.report(&self.config, key);
-                match sources(&self.kernel.view(), &report) {
+                match sources(&self.kernel.view(), &report, self.usage.uses()) {
                     Ok(sources) => call.answer(&sources),
                     Err(error) => failed(call, &error),
                 }

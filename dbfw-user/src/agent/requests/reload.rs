@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::{
     agent::{Agent, cut_off::CutOffQuery, history::Kind, kernel::Applied, trust::synced},
-    config::{self, ConfigChange, Effect},
+    config::{self, ConfigChange, DatabaseConfig, Effect},
 };
 
 /// Reloads where nobody waits for an answer.
@@ -53,6 +53,8 @@ pub(super) async fn reload(
     {
         tracing::warn!("a changed directory or metrics_listen takes effect at the next start");
     }
+    // By the ids that databases have until now.
+    agent.take_drops();
     let before = std::mem::replace(&mut agent.config, config);
     let checkpoint = agent.trust.checkpoint();
     agent.trust.follow_config(&agent.config);
@@ -72,8 +74,14 @@ pub(super) async fn reload(
         }
     };
     agent.sync.set_databases(synced(&agent.config).map(|database| &*database.name));
-    let databases = agent.config.databases.iter();
-    agent.traffic.retain_databases(databases.map(|database| &*database.name));
+    for (from, to) in renamed(&before.databases, &agent.config.databases) {
+        agent.traffic.rename_database(from, to);
+    }
+    agent.traffic.follow_databases(&agent.config.databases, agent.trust.now());
+    let went = agent.trust.without_database(&agent.config).into_iter();
+    for (_, text) in went.filter(|(name, _)| is_in(&before.databases, name)) {
+        tracing::warn!("{text}");
+    }
     agent.files.accepted(before.files == agent.config.files, Timestamp::now());
     record(agent, Kind::Reloaded, by, "");
     let changes = config::changes(&before, &agent.config);
@@ -93,6 +101,24 @@ pub(super) async fn reload(
     agent.verify().await;
     let query = CutOffQuery::of_changes(agent, &changes);
     Ok((reloaded(agent, &applied, &changes), query))
+}
+
+/// The databases that have another name: one with the same ports went and came.
+fn renamed<'a>(
+    before: &'a [DatabaseConfig],
+    after: &'a [DatabaseConfig],
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let ports = |database: &DatabaseConfig| BTreeSet::from_iter(database.ports.iter().copied());
+    let went = before.iter().filter(move |database| !is_in(after, &database.name));
+    went.filter_map(move |from| {
+        let mut came = after.iter().filter(|database| !is_in(before, &database.name));
+        let to = came.find(|database| ports(database) == ports(from))?;
+        Some((&*from.name, &*to.name))
+    })
+}
+
+fn is_in(databases: &[DatabaseConfig], name: &str) -> bool {
+    databases.iter().any(|database| database.name == name)
 }
 
 fn record(agent: &mut Agent, kind: Kind, by: &str, message: &str) {

@@ -31,6 +31,7 @@ pub(super) fn status(agent: &Agent) -> Status {
     problems.extend(trust.local().not_removed().map(|why| {
         format!("a source that was removed by hand is trusted again by a restart: {why}")
     }));
+    problems.extend(trust.without_database(config).into_values());
     problems.extend(agent.history.error());
     problems.extend(agent.disk.problems());
     problems.extend(kernel.own_addresses_problem().map(str::to_owned));

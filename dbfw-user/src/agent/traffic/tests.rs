@@ -51,7 +51,10 @@ fn drops_are_ranked_suggested_and_followed() {
 
     traffic.forget_id(1);
     assert_eq!(top(&traffic), ["#9"]);
-    traffic.retain_databases(["users"]);
+    traffic.rename_database("orders", "shop");
+    let suggested: Vec<&str> = traffic.refused().all().map(|(key, _)| &*key.database).collect();
+    assert_eq!(suggested, ["shop"]);
+    traffic.follow_databases(&[], "2026-03-01T00:00:00Z".parse().unwrap());
     assert_eq!(traffic.refused().all().count(), 0);
 }
 

@@ -104,6 +104,33 @@ impl Trust {
         &mut self.local
     }
 
+    /// The text about sources added by hand for a database that is not configured, by database.
+    pub(super) fn without_database(&self, config: &Config) -> BTreeMap<&str, String> {
+        let now = self.now();
+        let mut waiting: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for local in self.local.all() {
+            let (name, end) = (&*local.database, local.source.expires_at);
+            let is_configured = config.databases.iter().any(|database| database.name == name);
+            if is_configured || end.is_some_and(|at| at <= now) {
+                continue;
+            }
+            let end = end.map_or_else(|| "no end".to_owned(), |at| format!("until {at:.0}"));
+            waiting.entry(name).or_default().push(format!("{} ({end})", local.source));
+        }
+        let text = |name: &str, sources: &[String]| {
+            let mut named = sources.iter().take(MAX_LOGGED).cloned().collect::<Vec<_>>().join(", ");
+            if let Some(more @ 1..) = sources.len().checked_sub(MAX_LOGGED) {
+                named.push_str(&format!(" and {more} more"));
+            }
+            format!(
+                "sources added by hand for database {name}, which is not configured, are not in \
+                 force and keep their ends: {named}. They are in force again when it comes back; \
+                 dbfw trust add trusts one for another database, dbfw trust rm forgets it"
+            )
+        };
+        waiting.into_iter().map(|(name, sources)| (name, text(name, &sources))).collect()
+    }
+
     /// The rules of a database in force, with the change that a guard refused.
     pub(super) fn enforced(&self, database: &str) -> Option<&Enforced> {
         self.enforced.get(database)
@@ -244,6 +271,11 @@ impl Trust {
         self.lists.values_mut().for_each(|list| list.adjust_times(&adjust));
         self.enforced.values_mut().for_each(|enforced| enforced.adjust_times(&adjust));
         Some(step)
+    }
+
+    /// Whether the clock has gone without a step for ten minutes.
+    pub(super) fn is_clock_steady(&self) -> bool {
+        self.clock.is_steady()
     }
 
     /// Whether the clock has become steady since this was last asked.
@@ -389,7 +421,8 @@ impl Trust {
         tracing::warn!(
             database = %database.name,
             prefixes = prefixes.len(),
-            "there is no snapshot: what the maps hold stays in force until the list is read"
+            "there is no snapshot: what the maps hold stays in force until the list is read, also \
+             what was temporary and is not in trust.json"
         );
         let origin = match &database.provider {
             Some(provider) => Origin::Provider(provider.to_string().into()),

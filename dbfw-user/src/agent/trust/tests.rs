@@ -230,3 +230,41 @@ fn without_a_snapshot_the_maps_are_kept_until_the_list_is_read() {
     reevaluate(&mut trust, &config, "orders");
     assert_eq!(trusted(&trust, "orders"), ["10.9.0.0/16", "192.0.2.1/32", "192.0.2.2/32"]);
 }
+
+#[tokio::test]
+async fn what_was_added_by_hand_for_a_database_that_is_away_is_named_and_keeps_its_end() {
+    let both = config(CONFIG);
+    let users = config(&CONFIG.replace("name = \"orders\"", "name = \"shop\""));
+    let directory = tempfile::tempdir().unwrap();
+    let (mut local, _) = LocalSources::load(directory.path(), directory.path(), false);
+    let ends = [Some(60), None, Some(7200)];
+    for (n, end) in ends.iter().enumerate() {
+        let mut source: TrustedSource = format!("ip_addr:192.0.2.{n}").parse().unwrap();
+        source.expires_at = end.map(|seconds| reading(seconds).wall);
+        local.begin_add(crate::state::local::LocalSource {
+            database: "orders".to_owned(),
+            source,
+            added_at: reading(0).wall,
+        });
+        local.saved().await.1.unwrap();
+    }
+    let mut trust = Trust::new(&both, local, reading(0));
+    for seconds in [1, 90] {
+        trust.follow_clock(reading(seconds));
+        assert_eq!(trust.without_database(&both).len(), 0);
+        let told = trust.without_database(&users);
+        let [(name, text)] = &Vec::from_iter(told)[..] else { panic!("one database is away") };
+        assert_eq!(*name, "orders");
+        assert!(text.contains("192.0.2.1 (no end), ip_addr:192.0.2.2 (until 20"), "{text}");
+        assert_eq!(text.contains("192.0.2.0"), seconds < 60, "{text}");
+        // Away for one reload: what is left comes back, each with its end.
+        trust.follow_config(&users);
+        trust.follow_config(&both);
+        learn_list(&mut trust, &both, list(&["192.0.2.77"]));
+        reevaluate(&mut trust, &both, "orders");
+        let by_hand = trust.rules("orders").into_iter().filter(|rule| rule.origin == Origin::Local);
+        let kept: Vec<_> = by_hand.map(|rule| rule.kind.expires_at()).collect();
+        let expected = ends.map(|end| end.map(|seconds| reading(seconds).wall));
+        assert_eq!(kept, if seconds < 60 { &expected[..] } else { &expected[1..] });
+    }
+}

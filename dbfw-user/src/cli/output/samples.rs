@@ -123,6 +123,7 @@ pub(in super::super) fn source(text: &str) -> SourceStatus {
         description: None,
         expires_at: None,
         prefixes: vec!["10.0.0.1/32".to_owned()],
+        since: None,
         packets: 0,
         last_hit: None,
         state: SourceState::Ok,

@@ -2,12 +2,15 @@
 
 use anstyle::Style;
 use dbfw_wire::control::{SourceState, SourceStatus, Sources};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 
 use super::{
     render::Render,
     table::{BAD, Cell, Column, FAIR, GOOD, SCREEN, Table, left, right},
-    words::{DASH, ago, clean, count, ending, fields, lasting, maybe, moment, number_of, wrap},
+    words::{
+        DASH, ago, clean, count, ending, fields, lasting, maybe, moment, number_of, since, wrap,
+    },
 };
 
 /// Sources that are told one by one below the table.
@@ -23,58 +26,99 @@ const COLUMNS: [Column<SourceStatus>; 10] = [
     right("AGE", |source, _| source.age_seconds.map_or(DASH.to_owned(), lasting).into()),
     left("PREFIXES", |source, _| prefixes(source).into()),
     right("PACKETS", |source, _| count(source.packets).into()),
-    left("LAST USED", |source, now| ago(source.last_hit, now).into()),
+    left("LAST USED", |source, now| last_used(source, now).into()),
     left("EXPIRES", |source, now| ending(source.expires_at, now).into()),
     left("ORIGIN", |source, _| (&source.origin).into()),
     left("DESCRIPTION", |source, _| source.description.as_deref().unwrap_or(DASH).into()),
 ];
+
+/// The sources of a document that were not used for some time.
+#[derive(Debug, Serialize)]
+pub(in super::super) struct UnusedSources {
+    pub(in super::super) sources: Vec<SourceStatus>,
+    /// The time they were not used.
+    #[serde(skip)]
+    pub(in super::super) within: SignedDuration,
+}
 
 impl Render for Sources {
     fn table(&self, now: Timestamp) -> String {
         if self.sources.is_empty() {
             return "No source is trusted.\n".to_owned();
         }
-        let mut text = Table::of(&COLUMNS, &self.sources, now).render();
-        let mut troubles = Blocks::default();
-        let mut notes = Blocks::default();
-        for source in &self.sources {
-            if let Some(trouble) = trouble(source) {
-                troubles.add(source, trouble);
-            }
-            if !source.notes.is_empty() {
-                notes.add(source, (String::new(), source.notes.clone()));
-            }
-        }
-        text.push_str(&troubles.text("Not resolved, or only in part", BAD));
-        text.push_str(&notes.text("Probably not meant", FAIR));
-        text
+        table(&self.sources, now)
     }
 
     fn plain(&self) -> String {
-        let record = |source: &SourceStatus| {
-            let parts: Vec<_> = source
-                .unresolved
-                .iter()
-                .map(|unresolved| format!("{}: {}", unresolved.part, unresolved.why))
-                .collect();
-            fields([
-                &source.database,
-                &source.source,
-                &source.origin,
-                &source.prefixes.join(","),
-                &source.packets.to_string(),
-                &moment(source.last_hit),
-                &moment(source.expires_at),
-                &maybe(source.description.as_ref()),
-                source.state.as_str(),
-                &maybe(source.age_seconds.as_ref()),
-                &maybe(source.resolved_from.as_ref()),
-                &maybe(source.error.as_ref()),
-                &parts.join("; "),
-                &source.notes.join("; "),
-            ])
-        };
-        self.sources.iter().map(record).collect()
+        plain(&self.sources)
+    }
+}
+
+impl Render for UnusedSources {
+    fn table(&self, now: Timestamp) -> String {
+        if self.sources.is_empty() {
+            let within = lasting(self.within.unsigned_abs().as_secs());
+            return format!("Every source that is counted was used in the last {within}.\n");
+        }
+        table(&self.sources, now)
+    }
+
+    fn plain(&self) -> String {
+        plain(&self.sources)
+    }
+}
+
+fn table(sources: &[SourceStatus], now: Timestamp) -> String {
+    let mut text = Table::of(&COLUMNS, sources, now).render();
+    let mut troubles = Blocks::default();
+    let mut notes = Blocks::default();
+    for source in sources {
+        if let Some(trouble) = trouble(source) {
+            troubles.add(source, trouble);
+        }
+        if !source.notes.is_empty() {
+            notes.add(source, (String::new(), source.notes.clone()));
+        }
+    }
+    text.push_str(&troubles.text("Not resolved, or only in part", BAD));
+    text.push_str(&notes.text("Probably not meant", FAIR));
+    text
+}
+
+fn plain(sources: &[SourceStatus]) -> String {
+    sources.iter().map(record).collect()
+}
+
+fn record(source: &SourceStatus) -> String {
+    let parts: Vec<_> = source
+        .unresolved
+        .iter()
+        .map(|unresolved| format!("{}: {}", unresolved.part, unresolved.why))
+        .collect();
+    fields([
+        &source.database,
+        &source.source,
+        &source.origin,
+        &source.prefixes.join(","),
+        &source.packets.to_string(),
+        &moment(source.last_hit),
+        &moment(source.expires_at),
+        &maybe(source.description.as_ref()),
+        source.state.as_str(),
+        &maybe(source.age_seconds.as_ref()),
+        &maybe(source.resolved_from.as_ref()),
+        &maybe(source.error.as_ref()),
+        &parts.join("; "),
+        &source.notes.join("; "),
+        &moment(source.since),
+    ])
+}
+
+/// The last use; of a source that was never used, how long it has been counted.
+fn last_used(source: &SourceStatus, now: Timestamp) -> String {
+    match (source.last_hit, source.since) {
+        (None, Some(counted)) => format!("none in {}", since(counted, now)),
+        (last_hit, _) => ago(last_hit, now),
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) fn moment(time: Option<Timestamp>) -> String {
 }
 
 /// A length of time in its two largest units.
-pub(super) fn lasting(seconds: u64) -> String {
+pub(in super::super) fn lasting(seconds: u64) -> String {
     let (minute, hour, day) = (60, 3600, 86_400);
     match seconds {
         s if s < minute => format!("{s}s"),

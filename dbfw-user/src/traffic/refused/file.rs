@@ -1,5 +1,8 @@
 //! The file that keeps refused sources over a restart, as JSON.
 
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{CAPACITY, MAX_PORTS, RefusedSource, RefusedSources, Seen};
@@ -10,6 +13,9 @@ const FORMAT: u32 = 1;
 struct File {
     format: u32,
     sources: Vec<Source>,
+    /// The databases that are not configured any more, with the moment they went.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    away: BTreeMap<Arc<str>, Timestamp>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -27,8 +33,10 @@ impl RefusedSources {
     ///
     /// The sources have no form as JSON.
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let sources = self.all().map(|(key, seen)| Source { key: key.clone(), seen: seen.clone() });
-        serde_json::to_vec(&File { format: FORMAT, sources: sources.collect() })
+        let sources = self.seen.iter();
+        let sources = sources.map(|(key, seen)| Source { key: key.clone(), seen: seen.clone() });
+        let (sources, away) = (sources.collect(), self.away.clone());
+        serde_json::to_vec(&File { format: FORMAT, sources, away })
     }
 
     /// Reads a text of [`RefusedSources::to_json`].
@@ -50,6 +58,8 @@ impl RefusedSources {
             seen.ports = seen.ports.into_iter().filter(|port| *port != 0).take(MAX_PORTS).collect();
             read.keep(key, seen);
         }
+        read.away = file.away;
+        read.away.retain(|name, _| read.seen.keys().any(|key| key.database == *name));
         Ok(read)
     }
 }

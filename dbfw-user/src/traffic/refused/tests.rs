@@ -47,6 +47,7 @@ fn event(source: &str, seconds: u64) -> Event {
 }
 
 fn add(refused: &mut RefusedSources, source: &str, seconds: u64) {
+    refused.age(at(seconds));
     refused.add("orders", &event(source, seconds), &clock());
 }
 
@@ -204,16 +205,82 @@ fn a_damaged_file_is_an_error_and_a_huge_one_bounded() {
     assert!(read.all().all(|(_, seen)| seen.ports.len() == MAX_PORTS));
 }
 
+/// Every source that is shown, as "database address".
+fn shown(refused: &RefusedSources) -> Vec<String> {
+    refused.all().map(|(key, _)| format!("{} {}", key.database, key.source)).collect()
+}
+
 #[test]
-fn databases_that_are_gone_are_forgotten() {
+fn what_a_database_refused_that_is_away_is_kept_for_a_day() {
+    for (away_for, is_kept) in [(1, true), (DAY - 1, true), (DAY, false), (9 * DAY, false)] {
+        for restarted in [false, true] {
+            let mut refused = RefusedSources::default();
+            add(&mut refused, "10.0.0.1", 0);
+            refused.add("reports", &event("10.0.0.2", 9), &clock());
+            refused.clean();
+            let all = shown(&refused);
+            assert!(refused.follow_databases(["orders", "reports"], at(10)).is_empty());
+            assert!(!refused.dirty());
+            let went = refused.follow_databases(["reports", "new"], at(10));
+            assert_eq!(Vec::from_iter(went), [("orders".into(), 1)]);
+            assert!(refused.dirty());
+            assert_eq!(shown(&refused), ["reports 10.0.0.2"], "it is not proposed meanwhile");
+            assert_eq!(refused.since(), Some(at(9)));
+            // A second reload neither tells it again nor begins the day anew.
+            let later = 10 + away_for / 2;
+            assert!(refused.follow_databases(["reports"], at(later)).is_empty());
+            if restarted {
+                refused = RefusedSources::from_json(&refused.to_json().unwrap()).unwrap();
+                assert!(refused.follow_databases(["reports"], at(later)).is_empty());
+            }
+            refused.age(at(10 + away_for));
+            refused.follow_databases(["orders", "reports"], at(10 + away_for));
+            assert_eq!(shown(&refused) == all, is_kept, "{away_for} {restarted}");
+            check(&refused);
+        }
+    }
+}
+
+#[test]
+fn a_new_name_takes_over_what_the_old_one_refused() {
+    let mut refused = RefusedSources::default();
+    for (source, second) in [("10.0.0.1", 0), ("10.0.0.1", 70), ("10.0.0.2", 5)] {
+        add(&mut refused, source, second);
+    }
+    refused.add("shop", &event("10.0.0.1", 300), &clock());
+    assert_eq!(refused.rename_database("orders", "shop"), 2);
+    assert_eq!(shown(&refused), ["shop 10.0.0.1", "shop 10.0.0.2"]);
+    let (_, seen) = refused.all().next().unwrap();
+    assert_eq!((seen.first_seen, seen.last_seen, seen.packets), (at(0), at(300), 9));
+    assert_eq!(refused.rename_database("orders", "shop"), 0);
+    check(&refused);
+}
+
+#[test]
+fn a_clock_that_is_set_forgets_nothing() {
+    for by in [400 * DAY as i64, -400 * DAY as i64, 3600] {
+        let mut refused = RefusedSources::default();
+        add(&mut refused, "10.0.0.1", 0);
+        refused.follow_databases([], at(60));
+        let adjust = |at: &mut Timestamp| *at += SignedDuration::from_secs(by);
+        refused.adjust_times(adjust);
+        let mut later = at(120);
+        adjust(&mut later);
+        refused.age(later);
+        refused.follow_databases(["orders"], later);
+        assert_eq!(shown(&refused), ["orders 10.0.0.1"], "{by}");
+        check(&refused);
+    }
+}
+
+#[test]
+fn fields_of_a_newer_version_are_ignored() {
     let mut refused = RefusedSources::default();
     add(&mut refused, "10.0.0.1", 0);
-    refused.add("reports", &event("10.0.0.2", 9), &clock());
-    refused.clean();
-    refused.retain_databases(["orders", "reports"]);
-    assert!(!refused.dirty());
-    refused.retain_databases(["reports", "new"]);
-    let left: Vec<_> = refused.all().map(|(key, _)| (&*key.database, key.source)).collect();
-    assert_eq!(left, [("reports", "10.0.0.2".parse().unwrap())]);
-    check(&refused);
+    let mut document: serde_json::Value =
+        serde_json::from_slice(&refused.to_json().unwrap()).unwrap();
+    document["color"] = "blue".into();
+    document["sources"][0]["weight"] = 7.into();
+    let read = RefusedSources::from_json(document.to_string().as_bytes()).unwrap();
+    assert_eq!(shown(&read), ["orders 10.0.0.1"]);
 }
