@@ -1,6 +1,7 @@
 //! The command line: every verb of the real program against a real agent.
 
 mod changes;
+mod facts;
 mod forms;
 pub(crate) mod group;
 mod offline;

@@ -100,9 +100,15 @@ pub(super) enum Verb {
         /// Only entries newer than this, as in 1h or 7d.
         #[arg(long, value_name = "DURATION", value_parser = lifetime)]
         since: Option<SignedDuration>,
-        /// Show at most this many entries.
-        #[arg(long, short = 'n', value_name = "N", default_value = "20")]
-        limit: NonZeroUsize,
+        /// Only entries that let this address in, or keep it out.
+        #[arg(long, value_name = "ADDR")]
+        address: Option<IpAddr>,
+        /// Only entries about this database.
+        #[arg(long, short, value_name = "NAME")]
+        database: Option<String>,
+        /// Show at most this many entries [default: 20 in a table, else all].
+        #[arg(long, short = 'n', value_name = "N")]
+        limit: Option<NonZeroUsize>,
     },
     /// Show the content of the kernel's maps.
     Map {

@@ -72,6 +72,12 @@ impl Context {
         self.socket.clone().unwrap_or_else(|| self.agent_config().run_dir.join(SOCKET_NAME))
     }
 
+    /// Entries of a long document that are shown if the user does not say: what fits a screen, or
+    /// all where a script reads.
+    pub(super) fn default_limit(&self) -> usize {
+        if self.output == Format::Table { 20 } else { usize::MAX }
+    }
+
     /// Reason why the pins are read instead of asking the agent.
     pub(super) fn no_agent(&self) -> String {
         format!("no agent answers on {}", self.socket().display())

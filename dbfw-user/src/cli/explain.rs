@@ -2,11 +2,15 @@
 
 use std::net::IpAddr;
 
-use dbfw_wire::control::{Explanation, Protection, Request, Status, Verdict};
+use dbfw_wire::control::{
+    DatabaseStatus, Explanation, HistoryKind, ListState, Protection, Request, Status, Verdict,
+};
+use jiff::Timestamp;
 
 use super::{
     context::Context,
     exit::Exit,
+    history,
     message::{note, warn},
 };
 use crate::readers::offline;
@@ -17,11 +21,13 @@ pub(super) fn explain(
     port: Option<u16>,
 ) -> anyhow::Result<Exit> {
     let address = unmapped(address);
-    let explanations: Vec<Explanation> = context.ask_or_look(
+    let mut databases = Vec::new();
+    let mut explanations: Vec<Explanation> = context.ask_or_look(
         |agent| {
             let found = agent.documents(&Request::Explain { address, port })?;
             let status: Status = context.call(&Request::Status {})?;
             doubt(&status);
+            databases = status.databases;
             Ok(found)
         },
         |config| {
@@ -37,9 +43,86 @@ pub(super) fn explain(
     if explanations.is_empty() {
         note("no database is configured, so nothing is judged");
     }
+    for explanation in &mut explanations {
+        explanation.facts = facts(context, explanation, &databases);
+    }
     context.show(&explanations)?;
     let is_dropped = explanations.iter().any(|found| found.verdict == Verdict::Drop);
     Ok(if is_dropped { Exit::Failure } else { Exit::Ok })
+}
+
+/// Facts that help to understand why an address is kept out.
+fn facts(
+    context: &Context,
+    explanation: &Explanation,
+    databases: &[DatabaseStatus],
+) -> Vec<String> {
+    let Some(name) = &explanation.database else { return Vec::new() };
+    if !matches!(explanation.verdict, Verdict::Drop | Verdict::Observe) {
+        return Vec::new();
+    }
+    let database = databases.iter().find(|database| database.name == *name);
+    was_trusted(context, name, explanation.address)
+        .into_iter()
+        .chain(database.into_iter().flat_map(about_the_list))
+        .collect()
+}
+
+/// The last time that the address was trusted, as the history has it.
+fn was_trusted(context: &Context, database: &str, address: IpAddr) -> Option<String> {
+    let query = history::Query {
+        from: Timestamp::MIN,
+        limit: usize::MAX,
+        database: Some(database.to_owned()),
+        address: Some(address),
+    };
+    // Without the history there is one fact less.
+    let entries = history::read(context, &query).ok()?.entries;
+    let (at, gone) = entries
+        .iter()
+        .enumerate()
+        .rev()
+        .find(|(_, entry)| entry.prefixes_out > 0 && entry.kind != HistoryKind::Refused)?;
+    let source = gone.source.as_deref().unwrap_or("a source");
+    let origin = gone.origin.as_deref().unwrap_or("unknown origin");
+    let mut text = format!("was trusted until {:.0} by {source} ({origin})", gone.time);
+    if gone.kind == HistoryKind::Expired {
+        text.push_str(", which expired");
+    }
+    // `dbfw trust rm` has an entry of its own, just before.
+    let by_hand = entries[..=at].iter().rev().find(|entry| entry.kind == HistoryKind::TrustRemoved);
+    let by_hand = by_hand.filter(|_| gone.origin.as_deref() == Some("local"));
+    if let Some(by) = by_hand.and_then(|entry| entry.by.as_ref()) {
+        text.push_str(&format!(", removed by {by}"));
+    }
+    if let Some(why) = gone.why.as_ref().or_else(|| by_hand?.why.as_ref()) {
+        text.push_str(&format!(" ({why})"));
+    }
+    Some(text)
+}
+
+/// What keeps the list of a database from being what its provider says.
+fn about_the_list(database: &DatabaseStatus) -> Vec<String> {
+    let mut facts = Vec::new();
+    if let Some(provider) = &database.provider
+        && provider.state != ListState::Ok
+    {
+        let since = match provider.last_success {
+            Some(at) => format!("is from {at:.0}"),
+            None => "was never read".to_owned(),
+        };
+        let why = provider.error.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        facts
+            .push(format!("the list in force {since} ({} {}){why}", provider.name, provider.state));
+    }
+    if let Some(refused) = &database.refused {
+        facts.push(format!("a change is refused by {}, plan {}", refused.guard, refused.id));
+    }
+    if database.unresolved_sources > 0 {
+        let count = database.unresolved_sources;
+        facts.push(format!("{count} of its sources have no address now: dbfw sources"));
+    }
+    facts
 }
 
 /// Turns an IPv4-mapped IPv6 address, as servers log it, into the IPv4 address of its packets.

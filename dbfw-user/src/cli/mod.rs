@@ -24,9 +24,10 @@ mod status;
 mod suggest;
 mod trust;
 
-use std::process::ExitCode;
+use std::{num::NonZeroUsize, process::ExitCode};
 
 use clap::FromArgMatches as _;
+use jiff::Timestamp;
 
 pub use args::command;
 
@@ -78,7 +79,13 @@ fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Check => check::check(context),
         Verb::Reload { confirm } => reload::reload(context, confirm),
         Verb::Suggest { database } => suggest::suggest(context, database),
-        Verb::History { since, limit } => history::history(context, since, limit.get()),
+        Verb::History { since, address, database, limit } => {
+            let from = since.and_then(|since| Timestamp::now().checked_sub(since).ok());
+            let limit = limit.map_or(context.default_limit(), NonZeroUsize::get);
+            let from = from.unwrap_or(Timestamp::MIN);
+            let address = address.map(|address| address.to_canonical());
+            history::history(context, &history::Query { from, limit, database, address })
+        }
         Verb::Trust { verb } => trust::trust(context, verb),
         Verb::Detach { yes } => detach::detach(context, yes),
         Verb::Completions { shell } => completions::completions(shell),

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use dbfw_common::{Reason, Verdict};
-use dbfw_core::{Port, source::Prefix};
+use dbfw_common::{Reason, RuleCounter, Verdict};
+use dbfw_core::{Port, policy::Covering, source::Prefix};
 use dbfw_datapath::{DatabaseSlot, DatapathError};
 use dbfw_wire::control::{self as wire, CoveringSource, Explanation, Lookup};
 
 use super::status::{View, map_entry};
+use crate::traffic::drops::Clock;
 
 /// `dbfw map lookup`: by the maps alone.
 ///
@@ -95,17 +96,8 @@ fn explain_one(
         .covering(address)
         .into_iter()
         .filter(|covering| database.is_some_and(|database| database.id == covering.rule.database))
-        .filter_map(|covering| {
-            let (_, rule) = view.policy.rule(covering.rule)?;
-            Some(CoveringSource {
-                source: rule.kind.to_string(),
-                prefix: covering.prefix.to_string(),
-                origin: rule.origin.to_string(),
-                description: rule.kind.description().map(str::to_owned),
-                expires_at: rule.kind.expires_at(),
-            })
-        })
-        .collect();
+        .filter_map(|covering| covering_source(view, &covering).transpose())
+        .collect::<Result<_, _>>()?;
     Ok(Explanation {
         address,
         port: port.to_string(),
@@ -116,7 +108,36 @@ fn explain_one(
         program: view.program.to_owned(),
         prefix: prefix.map(|prefix| prefix.to_string()),
         sources,
+        facts: Vec::new(),
     })
+}
+
+/// A rule that covers an address, with what its counters say.
+fn covering_source(
+    view: &View<'_>,
+    covering: &Covering,
+) -> Result<Option<CoveringSource>, DatapathError> {
+    let (Some((_, rule)), Some(key)) =
+        (view.policy.rule(covering.rule), view.policy.key(covering.rule))
+    else {
+        return Ok(None);
+    };
+    let mut counter = RuleCounter::default();
+    for (slot, _) in view.slots.slots().filter(|(_, known)| **known == key) {
+        let read = view.reader.rule(slot)?;
+        counter.packets += read.packets;
+        counter.last_hit = counter.last_hit.max(read.last_hit);
+    }
+    let clock = Clock::read().ok().filter(|_| counter.last_hit != 0);
+    Ok(Some(CoveringSource {
+        source: key.source,
+        prefix: covering.prefix.to_string(),
+        origin: rule.origin.to_string(),
+        description: rule.kind.description().map(str::to_owned),
+        expires_at: rule.kind.expires_at(),
+        packets: counter.packets,
+        last_hit: clock.map(|clock| clock.at(counter.last_hit)),
+    }))
 }
 
 /// A TCP SYN or a UDP datagram from `source` to `port`, padded as on a wire.

@@ -101,14 +101,17 @@ impl LocalSources {
         self.begin(LocalChange::Added(added), sources);
     }
 
-    /// Removes a source, if it is there, and begins to write that. Returns whether it is. It is
+    /// Removes a source, if it is there, and begins to write that. Returns what was removed. It is
     /// gone at once: what cannot be written is told and tried again.
-    pub(crate) fn begin_remove(&mut self, database: &str, source: &TrustedSource) -> bool {
+    pub(crate) fn begin_remove(
+        &mut self,
+        database: &str,
+        source: &TrustedSource,
+    ) -> Option<LocalSource> {
         let is_it = |known: &LocalSource| is_same(known, database, source);
-        let Some(at) = self.sources.iter().position(is_it) else { return false };
-        let removed = self.sources.remove(at);
-        self.begin(LocalChange::Removed(removed), self.sources.clone());
-        true
+        let removed = self.sources.remove(self.sources.iter().position(is_it)?);
+        self.begin(LocalChange::Removed(removed.clone()), self.sources.clone());
+        Some(removed)
     }
 
     /// The reason why a removed source is still on disk, and trusted again by a restart.
@@ -316,13 +319,13 @@ mod tests {
         again.begin_remove_expired(end);
         assert!(!again.is_saving(), "nothing is left that has expired");
         let source = "ip_addr:10.0.0.1".parse().unwrap();
-        assert!(again.begin_remove("orders", &source));
+        assert!(again.begin_remove("orders", &source).is_some());
         let (change, written) = again.saved().await;
         assert_eq!(
             (change, written.is_ok()),
             (LocalChange::Removed(local("10.0.0.1", None)), true)
         );
-        assert!(!again.begin_remove("orders", &source));
+        assert_eq!(again.begin_remove("orders", &source), None);
         assert!(again.all().is_empty());
     }
 
@@ -340,7 +343,7 @@ mod tests {
                 assert_eq!(sources.all().len(), 1, "{spelling}");
             }
             let first = format!("ip_addr:{}", spellings[0]).parse().unwrap();
-            assert!(sources.begin_remove("orders", &first), "{first}");
+            assert!(sources.begin_remove("orders", &first).is_some(), "{first}");
             assert!(sources.all().is_empty(), "removed before it is written");
             sources.saved().await.1.unwrap();
         }
@@ -355,7 +358,8 @@ mod tests {
         add(&mut sources, local("10.0.0.1", None)).await;
         let away = directory.path().join("away");
         fs::rename(&state_dir, &away).unwrap();
-        assert!(sources.begin_remove("orders", &"ip_addr:10.0.0.1".parse().unwrap()));
+        let source = "ip_addr:10.0.0.1".parse().unwrap();
+        assert!(sources.begin_remove("orders", &source).is_some());
         assert!(sources.saved().await.1.is_err());
         assert!(sources.all().is_empty() && sources.not_removed().is_some());
         fs::rename(&away, &state_dir).unwrap();

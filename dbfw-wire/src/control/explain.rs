@@ -28,6 +28,9 @@ pub struct Explanation {
     pub prefix: Option<String>,
     /// Every trusted source of this database that covers it, most specific first.
     pub sources: Vec<CoveringSource>,
+    /// Further facts in words: until when it was trusted, and what keeps the list from being current.
+    #[serde(default)]
+    pub facts: Vec<String>,
 }
 
 /// A trusted source that covers an address.
@@ -43,4 +46,10 @@ pub struct CoveringSource {
     pub description: Option<String>,
     /// The end of its trust.
     pub expires_at: Option<Timestamp>,
+    /// Packets that it let in.
+    #[serde(default)]
+    pub packets: u64,
+    /// The last time that it let one in.
+    #[serde(default)]
+    pub last_hit: Option<Timestamp>,
 }

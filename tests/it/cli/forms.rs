@@ -43,9 +43,13 @@ fn the_fields_of_every_document() {
         (
             "explain 10.77.0.2",
             "/0",
-            "address database mode port prefix program reason sources verdict",
+            "address database facts mode port prefix program reason sources verdict",
         ),
-        ("explain 10.77.0.2", "/0/sources/0", "description expires_at origin prefix source"),
+        (
+            "explain 10.77.0.2",
+            "/0/sources/0",
+            "description expires_at last_hit origin packets prefix source",
+        ),
         ("drops", "", "since sources"),
         (
             "drops",

@@ -91,6 +91,7 @@ impl History {
         new: &[DatabasePolicy],
         now: Timestamp,
     ) {
+        let description = |rule: &Rule| rule.kind.description().map(str::to_owned);
         let entry = |change: SourceChange<'_>| {
             let ends_at = change.rule.and_then(|rule| rule.kind.expires_at());
             let expired = ends_at.is_some_and(|at| at <= now);
@@ -99,6 +100,7 @@ impl History {
                 database: Some(change.database.to_owned()),
                 source: change.rule.map(|rule| rule.kind.to_string()),
                 origin: change.rule.map(|rule| rule.origin.to_string()),
+                why: change.rule.filter(|_| expired).and_then(description),
                 ..entry(kind, generation)
             };
             with_prefixes(entry, &change.added, &change.removed).into()

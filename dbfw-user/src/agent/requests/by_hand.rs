@@ -29,8 +29,8 @@ fn begin_next(agent: &mut Agent) {
     while !agent.trust.local().is_saving()
         && let Some(call) = agent.calls.changes.front()
     {
-        let request = call.request.clone();
-        if let Err(message) = begin(agent, request)
+        let (request, by) = (call.request.clone(), call.user());
+        if let Err(message) = begin(agent, request, &by)
             && let Some(call) = agent.calls.changes.pop_front()
         {
             call.fail(ControlErrorKind::Invalid, message);
@@ -38,7 +38,7 @@ fn begin_next(agent: &mut Agent) {
     }
 }
 
-fn begin(agent: &mut Agent, request: Request) -> Result<(), Invalid> {
+fn begin(agent: &mut Agent, request: Request, by: &str) -> Result<(), Invalid> {
     match request {
         Request::TrustAdd { database, source, expires_at, why } => {
             if !agent.kernel.ids().contains_key(&database) {
@@ -60,12 +60,15 @@ fn begin(agent: &mut Agent, request: Request) -> Result<(), Invalid> {
         }
         Request::TrustRemove { database, source } => {
             let source = parse(&source)?;
-            if !agent.trust.local_mut().begin_remove(&database, &source) {
-                return Err(format!(
+            let removed = agent.trust.local_mut().begin_remove(&database, &source);
+            let removed = removed.ok_or_else(|| {
+                format!(
                     "{source} was not added by hand to database {database}: dbfw trust list \
                      shows what was, dbfw sources where the others come from"
-                ));
-            }
+                )
+            })?;
+            let generation = agent.kernel.generation();
+            agent.history.record_trust(generation, Kind::TrustRemoved, &removed, by);
             // In force before it is on disk: a full disk must not keep anybody in.
             agent.reevaluate([&*database], &[].into());
             if let Err(error) = agent.converge() {
@@ -112,7 +115,10 @@ fn finish(agent: &mut Agent, kind: Kind, local: &LocalSource, written: anyhow::R
     let result = written.map_err(|error| format!("{error:#}")).and_then(|()| {
         let asked = if kind == Kind::TrustAdded { "trusted" } else { "no longer trusted" };
         tracing::info!(database = %local.database, source = %local.source, "{asked} by hand");
-        agent.history.record_trust(agent.kernel.generation(), kind, local, &call.user());
+        if kind == Kind::TrustAdded {
+            let generation = agent.kernel.generation();
+            agent.history.record_trust(generation, kind, local, &call.user());
+        }
         agent.reevaluate([&*local.database], &[].into());
         agent.converge()
     });
@@ -182,6 +188,8 @@ fn still_trusted_by(agent: &Agent, removed: &LocalSource) -> Vec<CoveringSource>
             origin,
             description: rule.kind.description().map(str::to_owned),
             expires_at: rule.kind.expires_at(),
+            packets: 0,
+            last_hit: None,
         });
     }
     found

@@ -6,15 +6,17 @@ use jiff::Timestamp;
 
 use super::{
     render::Render,
-    table::{Column, Table, left},
-    words::{DASH, clean, ending, fields, maybe, moment},
+    table::{Column, Table, left, right},
+    words::{DASH, ago, clean, count, ending, fields, maybe, moment},
 };
 
-const COVERING: [Column<CoveringSource>; 5] = [
+const COVERING: [Column<CoveringSource>; 7] = [
     left("TRUSTED SOURCE", |source, _| (&source.source).into()),
     left("PREFIX", |source, _| (&source.prefix).into()),
     left("ORIGIN", |source, _| (&source.origin).into()),
     left("EXPIRES", |source, now| ending(source.expires_at, now).into()),
+    right("PACKETS", |source, _| count(source.packets).into()),
+    left("LAST USED", |source, now| ago(source.last_hit, now).into()),
     left("DESCRIPTION", |source, _| source.description.as_deref().unwrap_or(DASH).into()),
 ];
 
@@ -47,7 +49,12 @@ impl Render for Vec<Explanation> {
                     &source.origin,
                     &moment(source.expires_at),
                     &maybe(source.description.as_ref()),
+                    &source.packets.to_string(),
+                    &moment(source.last_hit),
                 ]));
+            }
+            for fact in &one.facts {
+                text.push_str(&fields(["fact", &one.port, fact]));
             }
         }
         text
@@ -92,6 +99,9 @@ fn explanation(one: &Explanation, now: Timestamp) -> String {
         one.reason,
         clean(&one.program),
     );
+    for fact in &one.facts {
+        text.push_str(&format!("  fact     {}\n", clean(fact)));
+    }
     if !one.sources.is_empty() {
         text.push_str(&Table::of(&COVERING, &one.sources, now).indented(2).render());
     }

@@ -11,6 +11,7 @@ fn explanation(port: &str, verdict: Verdict, reason: Reason) -> Explanation {
         program: "dbfw_xdp".to_owned(),
         prefix: None,
         sources: Vec::new(),
+        facts: Vec::new(),
     }
 }
 
@@ -25,6 +26,8 @@ fn explain() {
             origin: "local".to_owned(),
             description: Some("incident 42".to_owned()),
             expires_at: Some(at("13:58:00")),
+            packets: 1204,
+            last_hit: Some(at("11:59:58")),
         },
         CoveringSource {
             source: "ip_addr:203.0.113.0/24".to_owned(),
@@ -32,10 +35,13 @@ fn explain() {
             origin: "config".to_owned(),
             description: None,
             expires_at: None,
+            packets: 0,
+            last_hit: None,
         },
     ];
     let mut observed = explanation("tcp/5433", Verdict::Observe, Reason::Untrusted);
     observed.mode = Some(Mode::Observe);
+    observed.facts = vec!["was trusted until 2026-03-01T11:00:00Z by tag:x (config)".to_owned()];
     let mut other = explanation("tcp/22", Verdict::Pass, Reason::OtherPort);
     (other.database, other.mode) = (None, None);
 
@@ -45,14 +51,15 @@ fn explain() {
       verdict  allow (trusted)
       program  dbfw_xdp
       prefix   203.0.113.7/32
-      TRUSTED SOURCE          PREFIX          ORIGIN  EXPIRES   DESCRIPTION
-      ip_addr:203.0.113.7     203.0.113.7/32  local   in 1h58m  incident 42
-      ip_addr:203.0.113.0/24  203.0.113.0/24  config  -         -
+      TRUSTED SOURCE          PREFIX          ORIGIN  EXPIRES   PACKETS  LAST USED  DESCRIPTION
+      ip_addr:203.0.113.7     203.0.113.7/32  local   in 1h58m     1204  2s ago     incident 42
+      ip_addr:203.0.113.0/24  203.0.113.0/24  config  -               0  -          -
 
     203.0.113.7 to tcp/5433 of orders (observe): let in by observe mode; enforce would drop it
       verdict  observe (untrusted)
       program  dbfw_xdp
       prefix   none covers 203.0.113.7
+      fact     was trusted until 2026-03-01T11:00:00Z by tag:x (config)
 
     203.0.113.7 to tcp/22 of no database: let in; dbfw does not judge it
       verdict  pass (other_port)
@@ -61,9 +68,10 @@ fn explain() {
     ");
     insta::assert_snapshot!(for_scripts(&let_in), @r#"
     port→tcp/5432→203.0.113.7→orders→enforce→allow→trusted→dbfw_xdp→203.0.113.7/32
-    source→tcp/5432→ip_addr:203.0.113.7→203.0.113.7/32→local→2026-03-01T13:58:00Z→incident 42
-    source→tcp/5432→ip_addr:203.0.113.0/24→203.0.113.0/24→config→→
+    source→tcp/5432→ip_addr:203.0.113.7→203.0.113.7/32→local→2026-03-01T13:58:00Z→incident 42→1204→2026-03-01T11:59:58Z
+    source→tcp/5432→ip_addr:203.0.113.0/24→203.0.113.0/24→config→→→0→
     port→tcp/5433→203.0.113.7→orders→observe→observe→untrusted→dbfw_xdp→
+    fact→tcp/5433→was trusted until 2026-03-01T11:00:00Z by tag:x (config)
     port→tcp/22→203.0.113.7→→→pass→other_port→dbfw_xdp→
     [
       {
@@ -81,16 +89,21 @@ fn explain() {
             "prefix": "203.0.113.7/32",
             "origin": "local",
             "description": "incident 42",
-            "expires_at": "2026-03-01T13:58:00Z"
+            "expires_at": "2026-03-01T13:58:00Z",
+            "packets": 1204,
+            "last_hit": "2026-03-01T11:59:58Z"
           },
           {
             "source": "ip_addr:203.0.113.0/24",
             "prefix": "203.0.113.0/24",
             "origin": "config",
             "description": null,
-            "expires_at": null
+            "expires_at": null,
+            "packets": 0,
+            "last_hit": null
           }
-        ]
+        ],
+        "facts": []
       },
       {
         "address": "203.0.113.7",
@@ -101,7 +114,10 @@ fn explain() {
         "reason": "untrusted",
         "program": "dbfw_xdp",
         "prefix": null,
-        "sources": []
+        "sources": [],
+        "facts": [
+          "was trusted until 2026-03-01T11:00:00Z by tag:x (config)"
+        ]
       },
       {
         "address": "203.0.113.7",
@@ -112,7 +128,8 @@ fn explain() {
         "reason": "other_port",
         "program": "dbfw_xdp",
         "prefix": null,
-        "sources": []
+        "sources": [],
+        "facts": []
       }
     ]
     "#);
