@@ -478,7 +478,8 @@ mod tests {
         [&state, &run].into_iter().for_each(|path| fs::create_dir(path).unwrap());
         let (mut sources, _) = LocalSources::load(&state, &run, true);
         add(&mut sources, local("10.0.0.1", None)).await;
-        assert!(sources.begin_remove("orders", &"ip_addr:10.0.0.1".parse().unwrap()));
+        let source = "ip_addr:10.0.0.1".parse().unwrap();
+        assert!(sources.begin_remove("orders", &source).is_some());
         sources.saved().await.1.unwrap();
         fs::remove_file(state.join("trust.json")).unwrap();
         assert!(LocalSources::load(&state, &run, true).0.all().is_empty());
