@@ -62,9 +62,9 @@ pub(crate) enum LocalChange {
 }
 
 impl LocalSources {
-    /// Reads them. A file that cannot be used is set aside. If `maps_live`, the copy in `run_dir`
-    /// takes the place of a file that is missing or cannot be used; else none of it is trusted. The
-    /// problem comes with it, in words.
+    /// Reads them. A file that cannot be used is set aside and none of it is trusted. If `maps_live`,
+    /// the copy in `run_dir` takes the place of a file that is missing. The problem comes with it, in
+    /// words.
     pub(crate) fn load(
         state_dir: &Path,
         run_dir: &Path,
@@ -76,7 +76,12 @@ impl LocalSources {
                 let problem = read.unread_problem(&path);
                 (read, problem)
             }
-            Err(error) => from_copy(&path, &copy, maps_live, error),
+            Err(ReadError::Missing(_)) if maps_live => from_copy(&path, &copy),
+            Err(ReadError::Missing(_)) => (Read::default(), None),
+            Err(error) => {
+                let problem = format!("{}; no source added by hand is trusted", error.set_aside());
+                (Read::default(), Some(problem))
+            }
         };
         let Read { sources, unread, .. } = read;
         write_copy(&copy, encode(&sources, &unread));
@@ -195,18 +200,15 @@ impl Read {
     }
 }
 
-/// The copy in place of a file of which nothing can be used. It is put where the file should be.
-fn from_copy(path: &Path, copy: &Path, maps_live: bool, lost: ReadError) -> (Read, Option<String>) {
-    let is_missing = matches!(lost, ReadError::Missing(_));
-    let found = maps_live.then(|| files::read(copy.to_owned(), decode).ok()).flatten();
-    let found = found.filter(|read| !read.sources.is_empty() || !read.unread.is_empty());
-    let Some(found) = found else {
-        let problem = || format!("{}; no source added by hand is trusted", lost.set_aside());
-        return (Read::default(), (!is_missing).then(problem));
-    };
+/// The copy in place of a file that is missing. It is put where the file should be.
+fn from_copy(path: &Path, copy: &Path) -> (Read, Option<String>) {
+    let found = files::read(copy.to_owned(), decode).unwrap_or_default();
+    if found.sources.is_empty() && found.unread.is_empty() {
+        return (found, None);
+    }
     let mut problem = format!(
-        "{}; the {} sources added by hand are those of the copy {}, with their ends",
-        lost.set_aside(),
+        "there is no {}: the {} sources added by hand are those of the copy {}, with their ends",
+        path.display(),
         found.sources.len(),
         copy.display()
     );
@@ -443,31 +445,34 @@ mod tests {
 
     #[tokio::test]
     async fn the_copy_keeps_the_ends_if_the_file_is_lost_while_the_maps_live() {
-        let end = "2126-02-01T00:00:00Z";
-        let known = local("10.0.0.1", Some(end));
-        for (content, lost) in [(None, "there is no "), (Some("[{"), "cannot be used")] {
-            for maps_live in [true, false] {
-                let directory = tempfile::tempdir().unwrap();
-                let [state, moved, run] =
-                    ["state", "moved", "run"].map(|name| directory.path().join(name));
-                [&state, &moved, &run].into_iter().for_each(|path| fs::create_dir(path).unwrap());
-                let (mut sources, problem) = LocalSources::load(&state, &run, false);
-                assert_eq!(problem, None);
-                add(&mut sources, known.clone()).await;
-                if let Some(content) = content {
-                    fs::write(moved.join("trust.json"), content).unwrap();
-                }
-                let (again, problem) = LocalSources::load(&moved, &run, maps_live);
-                let expected: &[LocalSource] = if maps_live { &[known.clone()] } else { &[] };
-                assert_eq!(again.all(), expected);
-                if maps_live {
-                    let problem = problem.unwrap();
-                    assert!(problem.contains(lost) && problem.contains("copy"), "{problem}");
-                    // It is on disk again, and told once.
-                    let (again, problem) = LocalSources::load(&moved, &run, true);
-                    assert_eq!((again.all(), problem), (expected, None));
-                }
+        let known = local("10.0.0.1", Some("2126-02-01T00:00:00Z"));
+        for (content, maps_live, said) in [
+            (None, true, Some("with their ends")),
+            (None, false, None),
+            (Some("[{"), true, Some("no source added by hand is trusted")),
+            (Some("[{"), false, Some("no source added by hand is trusted")),
+            (Some("[]"), true, None),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let [state, moved, run] =
+                ["state", "moved", "run"].map(|name| directory.path().join(name));
+            [&state, &moved, &run].into_iter().for_each(|path| fs::create_dir(path).unwrap());
+            let (mut sources, problem) = LocalSources::load(&state, &run, false);
+            assert_eq!(problem, None);
+            add(&mut sources, known.clone()).await;
+            if let Some(content) = content {
+                fs::write(moved.join("trust.json"), content).unwrap();
             }
+            let (again, problem) = LocalSources::load(&moved, &run, maps_live);
+            let is_copy = content.is_none() && maps_live;
+            let expected = if is_copy { vec![known.clone()] } else { Vec::new() };
+            assert_eq!(again.all(), expected);
+            let problem = problem.unwrap_or_default();
+            assert!(problem.contains(said.unwrap_or_default()), "{problem}");
+            assert_eq!(problem.is_empty(), said.is_none(), "{problem}");
+            // It is on disk again, and told once.
+            let (again, problem) = LocalSources::load(&moved, &run, true);
+            assert_eq!((again.all(), problem), (&*expected, None));
         }
     }
 
