@@ -30,7 +30,9 @@ mod port;
 pub mod source;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod text;
 pub mod toml;
 pub mod trust;
 
 pub use port::{Port, PortError};
+pub use text::misleads;

@@ -1,6 +1,7 @@
 //! Lines, comments and encodings of lists.
 
 use super::error::ParseError;
+use crate::misleads;
 
 /// Bytes at the beginning of a text that tell its encoding.
 const LOOKED_AT: usize = 4096;
@@ -56,13 +57,13 @@ pub fn split_comment(line: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// The text of a comment, which may be in any encoding: what is not UTF-8 or a control
-/// character becomes U+FFFD.
+/// The text of a comment, which may be in any encoding: what is not UTF-8, a control character
+/// or one that [`misleads`] becomes U+FFFD.
 pub fn comment_text(comment: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(comment);
     let shown = text.trim().chars().map(|c| match c {
         '\t' => ' ',
-        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c if c.is_control() || misleads(c) => char::REPLACEMENT_CHARACTER,
         c => c,
     });
     Some(shown.collect()).filter(|text: &String| !text.is_empty())

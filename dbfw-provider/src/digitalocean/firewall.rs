@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use dbfw_core::{
     answers::{Cause, FetchError, ListId, ListOutcome, SourceList},
+    misleads,
     source::{SourceKey, SourceType, TrustedSource},
 };
 use dbfw_wire::digitalocean::{Firewall, FirewallRule};
@@ -75,7 +76,8 @@ fn source(rule: &FirewallRule) -> Result<TrustedSource, String> {
 
 /// A description without control characters, cut where it is overlong.
 fn description(text: &str) -> Option<String> {
-    let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_DESCRIPTION).collect();
+    let text: String =
+        text.chars().filter(|c| !c.is_control() && !misleads(*c)).take(MAX_DESCRIPTION).collect();
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 

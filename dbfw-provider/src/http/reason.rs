@@ -2,7 +2,10 @@
 
 use std::{error::Error, io, iter};
 
-use dbfw_core::answers::{Cause, FetchError};
+use dbfw_core::{
+    answers::{Cause, FetchError},
+    misleads,
+};
 use jiff::Timestamp;
 use rustls::CertificateError;
 use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
@@ -152,7 +155,7 @@ pub(crate) fn clean(text: &str, limit: usize) -> String {
         .take(limit)
         .map(|c| match c {
             '\t' | '\n' | '\r' => ' ',
-            c if c.is_control() || is_format(c) => char::REPLACEMENT_CHARACTER,
+            c if c.is_control() || misleads(c) => char::REPLACEMENT_CHARACTER,
             c => c,
         })
         .collect();
@@ -160,9 +163,4 @@ pub(crate) fn clean(text: &str, limit: usize) -> String {
         cleaned.push('…');
     }
     cleaned
-}
-
-/// Characters that are not seen, and those that turn the direction of writing.
-const fn is_format(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

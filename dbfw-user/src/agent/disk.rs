@@ -9,6 +9,7 @@ use anyhow::Context as _;
 
 use super::{configuration::LastGood, process};
 use crate::{
+    lasting::LastingProblems,
     state::{
         files::{self, ReadError, Write},
         snapshot::Snapshot,
@@ -55,6 +56,8 @@ pub(super) struct Disk {
     snapshot_error: Option<String>,
     refused_begun: Instant,
     refused: Write,
+    /// Writes that fail, as they were logged.
+    lasting: LastingProblems,
     /// Problems that last until a restart.
     problems: Vec<String>,
 }
@@ -80,6 +83,7 @@ impl Disk {
             snapshot_error: None,
             refused_begun: now,
             refused: Write::default(),
+            lasting: LastingProblems::default(),
             problems: Vec::new(),
         }
     }
@@ -160,10 +164,11 @@ impl Disk {
     pub(super) fn saved(&mut self, result: anyhow::Result<()>) -> bool {
         process::trim_memory();
         self.snapshot_error = result.err().map(|error| format!("{error:#}"));
-        if let Some(error) = &self.snapshot_error {
-            self.changed = true;
-            tracing::error!("the policy is in force, but a restart would not know it: {error}");
-        }
+        self.lasting.follow(
+            "the policy is in force, but a restart would not know it",
+            self.snapshot_error.as_ref().map_or(Ok(()), Err),
+        );
+        self.changed |= self.snapshot_error.is_some();
         self.snapshot_error.is_none()
     }
 
@@ -187,11 +192,18 @@ impl Disk {
     }
 
     /// Notes whether the refused sources were written.
-    pub(super) fn refused_saved(&self, result: anyhow::Result<()>, refused: &mut RefusedSources) {
-        if let Err(error) = result {
+    pub(super) fn refused_saved(
+        &mut self,
+        result: anyhow::Result<()>,
+        refused: &mut RefusedSources,
+    ) {
+        if result.is_err() {
             refused.not_saved();
-            tracing::warn!(%error, "cannot save the refused sources: a restart would forget them");
         }
+        self.lasting.follow(
+            "a restart would forget the refused sources of today",
+            result.map_err(|error| format!("{error:#}")),
+        );
     }
 }
 

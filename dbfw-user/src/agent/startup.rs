@@ -1,6 +1,6 @@
 //! The order of start and stop.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
@@ -35,7 +35,7 @@ use crate::{
     },
     state::{
         expiry::Reading,
-        files::{ReadError, make_directory},
+        files::{self, ReadError, make_directory},
         local::LocalSources,
         snapshot::Snapshot,
     },
@@ -63,6 +63,8 @@ pub(super) async fn run(loaded: Loaded) -> anyhow::Result<()> {
         make_directory(directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
     }
+    refuse_exposed("state_dir", &config.agent.state_dir)?;
+    refuse_exposed("run_dir", &config.agent.run_dir)?;
     if !dbfw_datapath::has_perfmon() {
         tracing::warn!(
             "without CAP_PERFMON the kernel puts barriers against speculation into the programs, \
@@ -143,6 +145,22 @@ pub(super) async fn run(loaded: Loaded) -> anyhow::Result<()> {
         Err(why) => tracing::error!("stopped; the ports are open: {why}"),
     }
     result
+}
+
+/// Refuses a directory in which somebody else can write: what is in it decides who may connect,
+/// and root writes there.
+fn refuse_exposed(key: &str, directory: &Path) -> anyhow::Result<()> {
+    let shown = directory.display();
+    let exposure = files::exposure(directory).with_context(|| format!("cannot read {shown}"))?;
+    match exposure {
+        None => Ok(()),
+        Some(exposure) => anyhow::bail!(
+            "{key} {shown} {exposure}, who could let anybody in by what is in it. Look at it \
+             (ls -la {shown}), then: {}. Nothing is attached or replaced; what an earlier agent \
+             attached goes on filtering",
+            exposure.fix(directory)
+        ),
+    }
 }
 
 /// Opens a netlink socket, and has changes of interfaces and addresses told to the loop.

@@ -13,6 +13,7 @@ use dbfw_provider::fs::{OpenError, read_file};
 use jiff::Timestamp;
 
 use super::{
+    exposed::exposed_files,
     tables::{
         agent::{read_agent, warn_max_stale},
         aptible::{APTIBLE, read_aptible},
@@ -47,7 +48,9 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
             None => complete = false,
         }
     }
-    assemble(path, files, complete, report)
+    let mut config = assemble(path, files, complete, report)?;
+    config.warnings.extend(exposed_files(&config));
+    Ok(config)
 }
 
 /// Makes a configuration of files that were read earlier, the main file first.

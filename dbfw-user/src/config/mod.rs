@@ -1,6 +1,8 @@
 //! The configuration: from TOML files to the validated form that the agent works with.
 
 mod changes;
+mod exposed;
+mod files;
 mod load;
 pub(crate) mod tables;
 #[cfg(test)]
@@ -8,8 +10,10 @@ mod tests;
 mod types;
 mod validate;
 
+pub(crate) use self::files::{Purpose, files};
 pub use self::{
     changes::{ConfigChange, Effect, changes},
+    exposed::exposed_files,
     load::{agent_section, load, parse},
     types::{AgentConfig, Config, ConfigFile, DatabaseConfig, Fragments},
 };

@@ -19,6 +19,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use crate::lasting::LastingProblems;
+
 /// Longest request, with its newline.
 const MAX_REQUEST: u64 = 64 << 10;
 /// Connections at once.
@@ -110,6 +112,7 @@ pub async fn serve(
         readers: Arc::new(Semaphore::new(MAX_CONNECTIONS - RESERVED_FOR_ROOT)),
     };
     let mut connections = JoinSet::new();
+    let mut lasting = LastingProblems::default();
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
@@ -117,6 +120,7 @@ pub async fn serve(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
+                    lasting.follow("the control socket takes no connection", Ok::<(), String>(()));
                     if let Some((connection, slot)) = admit(stream, &slots) {
                         let calls = calls.clone();
                         connections.spawn(async move {
@@ -126,7 +130,7 @@ pub async fn serve(
                     }
                 }
                 Err(error) => {
-                    tracing::warn!("cannot accept a connection on the control socket: {error}");
+                    lasting.follow("the control socket takes no connection", Err(error));
                     sleep(ACCEPT_PAUSE).await;
                 }
             },

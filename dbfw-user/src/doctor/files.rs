@@ -1,18 +1,9 @@
 //! Checks whether the agent may read the configuration's files.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    path::{Path, PathBuf},
-};
+use std::{io, path::Path};
 
-use dbfw_core::{
-    answers::ListId,
-    source::Location,
-    toml::{Place, Problem},
-};
+use dbfw_core::toml::{Place, Problem};
 use dbfw_datapath::GROUP;
-use dbfw_provider::token::TokenSource;
 use dbfw_wire::control::Finding;
 use nix::unistd::{Group, geteuid};
 
@@ -20,20 +11,9 @@ use super::{
     access::{Obstacle, Rights},
     finding,
 };
-use crate::config::Config;
+use crate::config::{self, Config, Purpose};
 
 const CHECK: &str = "files";
-
-/// Purpose of a file that the agent reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    /// The configuration: without it the agent does not take it.
-    Configuration,
-    /// A list, a feed, certificate authorities: what was read last stays.
-    Data,
-    /// A token, which nobody but the agent is to read.
-    Secret,
-}
 
 /// Files that the agent may not read, each with the command that lets it.
 ///
@@ -45,7 +25,7 @@ pub fn unreadable(config: &Config) -> io::Result<Unreadable> {
     }
     let rights = Rights { group: Group::from_name(GROUP)?.map(|group| group.gid) };
     let mut found = Unreadable::default();
-    for (path, purpose) in files(config) {
+    for (path, purpose) in config::files(config) {
         found.looked_at += 1;
         let path = path.as_path();
         let problem = match rights.obstacles(path) {
@@ -101,37 +81,19 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     fail.chain(warn).collect()
 }
 
-/// Every file that the agent reads because of a configuration, systemd's credentials apart.
-fn files(config: &Config) -> BTreeMap<PathBuf, Purpose> {
-    let mut files: BTreeMap<PathBuf, Purpose> =
-        config.files.iter().map(|file| (file.path.clone(), Purpose::Configuration)).collect();
-    for database in &config.databases {
-        if let Some(ListId::File(path)) = &database.provider {
-            files.insert(path.clone(), Purpose::Data);
-        }
-        for feed in database.trusted_sources.iter().filter_map(|source| source.key().feed()) {
-            if let Location::Path(path) = &feed.location {
-                files.insert(path.clone(), Purpose::Data);
-            }
-        }
+/// The files that somebody besides root can write.
+pub(super) fn check_writers(config: &Config) -> Vec<Finding> {
+    let exposed = config::exposed_files(config);
+    if exposed.is_empty() {
+        return vec![finding::ok("writers", "nobody but root can write the configuration's files")];
     }
-    let tokens = [
-        config.digitalocean.as_ref().map(|api| &api.token),
-        config.aptible.as_ref().map(|api| &api.token),
-    ];
-    for token in tokens.into_iter().flatten() {
-        if let TokenSource::File(path) = token {
-            files.insert(path.clone(), Purpose::Secret);
-        }
-    }
-    let clients = [
-        config.digitalocean.as_ref().map(|api| &api.http),
-        config.aptible.as_ref().map(|api| &api.http),
-        Some(&config.feeds.http),
-    ];
-    let authorities = clients.into_iter().flatten().filter_map(|http| http.ca_file.as_ref());
-    files.extend(authorities.map(|path| (path.clone(), Purpose::Data)));
-    files
+    exposed
+        .iter()
+        .map(|problem| {
+            let shown = problem.place.file.display();
+            finding::warn("writers", format!("{shown}: {}", problem.message), problem.fix.clone())
+        })
+        .collect()
 }
 
 fn denied(path: &Path, purpose: Purpose, rights: Rights, obstacles: &[Obstacle]) -> Problem {

@@ -2,12 +2,14 @@
 
 use std::{
     fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use caps::{CapSet, Capability};
 use dbfw_datapath::interfaces::ethtool;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 
 /// Root of all files that the checks read: `/`, or a made-up tree in tests.
 #[derive(Debug)]
@@ -48,6 +50,19 @@ impl Host {
     /// The setting cannot be read.
     pub(super) fn sysctl(&self, name: &str) -> io::Result<String> {
         self.read(Path::new("/proc/sys").join(name))
+    }
+
+    /// The addresses of this network namespace's interfaces, by the interface's name; none in a
+    /// made-up tree.
+    pub(super) fn addresses(&self) -> Vec<(String, IpAddr)> {
+        let listed = if self.is_this { getifaddrs().ok() } else { None };
+        let address = |listed: InterfaceAddress| {
+            let address = listed.address?;
+            let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
+            let v6 = address.as_sockaddr_in6().map(|address| IpAddr::from(address.ip()));
+            Some((listed.interface_name, v4.or(v6)?))
+        };
+        listed.into_iter().flatten().filter_map(address).collect()
     }
 
     pub(super) fn exists(&self, path: impl AsRef<Path>) -> bool {

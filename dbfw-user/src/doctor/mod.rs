@@ -13,6 +13,8 @@ mod kernel;
 mod masquerade;
 mod network;
 mod pins;
+mod reach;
+mod state_dir;
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -73,6 +75,7 @@ pub fn check(path: &Path) -> Vec<Finding> {
         Ok(config) => {
             let mut findings = vec![finding::ok("config", format!("{shown} is valid"))];
             findings.extend(files::check(&config));
+            findings.extend(files::check_writers(&config));
             (config.agent, config.databases, findings)
         }
         Err(_) => {
@@ -83,6 +86,7 @@ pub fn check(path: &Path) -> Vec<Finding> {
         }
     };
     let links = Links::of(&agent);
+    findings.push(state_dir::check_group());
     findings.extend(check_host(&Host::this(), &Trial::make(), &agent, &databases, &links));
     findings
 }
@@ -96,11 +100,13 @@ fn check_host(
 ) -> Vec<Finding> {
     let mut findings = kernel::check(host, trial, agent.attach);
     findings.extend(pins::check(host, &agent.pin_dir));
+    findings.extend(state_dir::check(host, agent));
     findings.extend(interface::check(host, agent, links));
     if agent.backstop {
         findings.push(backstop::check(links));
     }
     findings.extend(network::check(host, databases));
+    findings.extend(reach::check(host, agent, databases, links));
     findings
 }
 

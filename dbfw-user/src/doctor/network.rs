@@ -14,8 +14,8 @@ use super::{
 use crate::config::DatabaseConfig;
 
 /// State of a listening TCP socket, and of an unconnected UDP one, in /proc/net.
-const TCP_LISTEN: &str = "0A";
-const UDP_UNCONNECTED: &str = "07";
+pub(super) const TCP_LISTEN: &str = "0A";
+pub(super) const UDP_UNCONNECTED: &str = "07";
 
 pub(super) fn check(host: &Host, databases: &[DatabaseConfig]) -> Vec<Finding> {
     let mut findings = Vec::new();

@@ -489,4 +489,32 @@ mod tests {
         fs::remove_file(state.join("trust.json")).unwrap();
         assert!(LocalSources::load(&state, &run, true).0.all().is_empty());
     }
+
+    #[test]
+    fn a_file_that_is_damaged_or_that_others_can_write_is_set_aside() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+        let good = serde_json::to_string(&[local("10.0.0.66", None)]).unwrap();
+        for (text, mode, link, reason) in [
+            ("[{", 0o600, false, "EOF"),
+            (&*good, 0o666, false, "is writable by others (mode 0666)"),
+            (&*good, 0o660, false, "is writable by others"),
+            (&*good, 0o600, true, "is a symbolic link"),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("trust.json");
+            let file = if link { directory.path().join("elsewhere") } else { path.clone() };
+            fs::write(&file, text).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            if link {
+                symlink(&file, &path).unwrap();
+            }
+            let (sources, problem) = load(directory.path());
+            assert!(sources.all().is_empty(), "{reason}");
+            let problem = problem.unwrap();
+            assert!(problem.contains(reason) && problem.contains("trust.json.bad"), "{problem}");
+            let aside = directory.path().join("trust.json.bad");
+            assert!(fs::symlink_metadata(aside).is_ok() && fs::symlink_metadata(path).is_err());
+        }
+    }
 }

@@ -2,6 +2,7 @@ use std::{
     fs::{self, File},
     io::Write as _,
     net::IpAddr,
+    os::unix::fs::{PermissionsExt as _, chown, symlink},
     path::{Path, PathBuf},
 };
 
@@ -116,7 +117,7 @@ impl Mounted {
     }
 
     fn read_only(path: &Path) -> Self {
-        let mounted = Self::tmpfs(path, "size=64k");
+        let mounted = Self::tmpfs(path, "size=64k,mode=750");
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
         mount(None::<&str>, path, None::<&str>, flags, None::<&str>).expect("make it read-only");
         mounted
@@ -142,7 +143,7 @@ fn a_full_disk_stops_neither_changes_nor_the_filter_and_is_told() {
     let pair = Pair::new();
     let mut host = configured(&pair);
     let state = host.path("state");
-    let _mounted = Mounted::tmpfs(&state, "size=64k");
+    let _mounted = Mounted::tmpfs(&state, "size=64k,mode=750");
     host.start();
     assert_answered(&pair, &host, TRUSTED4);
     let ballast = fill(&state);
@@ -199,6 +200,71 @@ fn a_run_directory_that_cannot_be_written_is_told_and_the_filter_works() {
     assert_answered(&pair, &host, TRUSTED4);
     assert_refused(&pair, &host, STRANGER4);
     host.stop(Signal::SIGTERM);
+}
+
+#[test]
+fn a_state_directory_of_others_is_refused_and_the_filter_goes_on() {
+    let pair = Pair::new();
+    let mut host = configured(&pair);
+    host.start();
+    assert_answered(&pair, &host, TRUSTED4);
+    host.stop(Signal::SIGTERM);
+    let (state, trust) = (host.path("state"), host.path("state/trust.json"));
+    let planted = r#"[{"database":"orders","source":{"type":"ip_addr","value":"10.77.0.9"},
+        "added_at":"2026-01-01T00:00:00Z"}]"#;
+    fs::write(&trust, planted).expect("plant a trusted source");
+    for (owner, mode, reason) in [
+        (65534, 0o777, "uid 65534"),
+        (65534, 0o700, "uid 65534"),
+        (0, 0o777, "is writable by others (mode 0777)"),
+        (0, 0o1777, "is writable by others (mode 1777)"),
+        (0, 0o770, "is writable by others (mode 0770)"),
+    ] {
+        chown(&state, Some(owner), None).expect("give it away");
+        fs::set_permissions(&state, fs::Permissions::from_mode(mode)).expect("change its mode");
+        host.spawn();
+        assert_eq!(host.ended(), Some(1), "{}", host.log());
+        let log = host.log();
+        let told = log.lines().find(|line| line.contains("state_dir")).unwrap_or_default();
+        assert!(told.contains(reason) && told.contains("goes on filtering"), "{log}");
+        let doctor = String::from_utf8(host.dbfw(&["doctor"]).stdout).expect("text");
+        assert!(doctor.contains(reason), "{doctor}");
+        assert_answered(&pair, &host, TRUSTED4);
+        assert_refused(&pair, &host, STRANGER4);
+        fs::write(host.path("agent.log"), "").expect("empty the log");
+    }
+    // As the message says. What was planted is root's file: only root could have written it.
+    chown(&state, Some(0), None).expect("take it back");
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o750)).expect("close it");
+    chown(&trust, Some(65534), None).expect("as if it had been planted");
+    host.start();
+    assert!(problems(&host).contains("trust.json.bad"), "{}", problems(&host));
+    assert_refused(&pair, &host, STRANGER4);
+    assert_answered(&pair, &host, TRUSTED4);
+}
+
+#[test]
+fn root_writes_nothing_through_a_link_in_the_state_directory() {
+    let pair = Pair::new();
+    let mut host = configured(&pair);
+    let (state, victim) = (host.path("state"), host.path("victim"));
+    fs::create_dir(&state).expect("make the state directory");
+    fs::write(&victim, "precious").expect("write the victim");
+    let files =
+        ["history.log", "snapshot.json", "trust.json", "config.json", "refused.json", "audit.log"];
+    for name in files.into_iter().flat_map(|name| [name.to_owned(), format!(".new-{name}")]) {
+        symlink(&victim, state.join(name)).expect("plant a link");
+    }
+    host.start();
+    assert_answered(&pair, &host, TRUSTED4);
+    let add = ["trust", "add", "ip_addr:10.77.0.9", "--database", "orders"];
+    assert_eq!(host.dbfw(&add).status.code(), Some(0), "{}", host.log());
+    host.wait("the history's link to be told", |host| {
+        problems(host).contains("it is a symbolic link")
+    });
+    host.stop(Signal::SIGTERM);
+    assert_eq!(fs::read_to_string(&victim).expect("the victim"), "precious");
+    assert!(!fs::symlink_metadata(state.join("snapshot.json")).expect("stat").is_symlink());
 }
 
 #[test]

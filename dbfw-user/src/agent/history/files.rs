@@ -8,12 +8,12 @@ use std::{
     collections::HashSet,
     fs,
     io::{self, Write as _},
-    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
 use super::Entry;
-use crate::state::files::give_to_group;
+use crate::state::files;
 
 /// Name of the file that is written.
 const LOG: &str = "history.log";
@@ -23,9 +23,6 @@ const FORMER_LOG: &str = "audit.log";
 
 /// Tries to open files that are renamed meanwhile.
 const ATTEMPTS: usize = 5;
-
-/// The group `dbfw` may read it.
-const MODE: u32 = 0o640;
 
 /// Bytes of one text: reasons and messages are written by others.
 const MAX_TEXT: usize = 4096;
@@ -102,26 +99,26 @@ impl HistoryFiles {
             Err(error) => return Err(error),
         }
         names.sort_by_key(|name| !name.is_rotated());
-        let mut files = Self::default();
+        let mut found = Self::default();
         let mut seen = HashSet::new();
         for name in names {
             let path = name.path(state_dir);
             if name.is_compressed() {
-                files.compressed.push(path);
+                found.compressed.push(path);
                 continue;
             }
-            let opened = fs::File::open(&path).and_then(|file| Ok((file.metadata()?, file)));
+            let opened = files::open(&path).and_then(|file| Ok((file.metadata()?, file)));
             match opened {
                 Ok((metadata, file)) if seen.insert((metadata.dev(), metadata.ino())) => {
-                    files.text.push((path, file));
+                    found.text.push((path, file));
                 }
                 Ok(_) => moved = true,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => moved |= was_listed,
-                Err(error) if name.is_rotated() => files.failed.push((path, error)),
+                Err(error) if name.is_rotated() => found.failed.push((path, error)),
                 Err(error) => return Err(error),
             }
         }
-        Ok((files, moved))
+        Ok((found, moved))
     }
 
     /// The files of text.
@@ -221,30 +218,16 @@ impl HistoryLog {
     fn current(&mut self) -> io::Result<&fs::File> {
         let file = match self.file.take() {
             Some(file) if is_named(&file, &self.path)? => file,
-            _ => open(&self.path)?,
+            _ => files::open_to_append(&self.path)?,
         };
         Ok(self.file.insert(file))
     }
 }
 
-fn open(path: &Path) -> io::Result<fs::File> {
-    let is_new = !path.exists();
-    let file = fs::OpenOptions::new().read(true).append(true).create(true).mode(MODE).open(path)?;
-    // The umask may have narrowed it, here or in an earlier agent.
-    if let Err(error) = file.set_permissions(fs::Permissions::from_mode(MODE)) {
-        tracing::debug!(path = %path.display(), %error, "cannot let the group read the file");
-    }
-    give_to_group(path);
-    if is_new && let Some(directory) = path.parent() {
-        fs::File::open(directory)?.sync_all()?;
-    }
-    Ok(file)
-}
-
 /// Whether the file is still the one of that name: logrotate moves it away.
 fn is_named(file: &fs::File, path: &Path) -> io::Result<bool> {
     let ours = file.metadata()?;
-    match fs::metadata(path) {
+    match fs::symlink_metadata(path) {
         Ok(named) => Ok((named.dev(), named.ino()) == (ours.dev(), ours.ino())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),

@@ -25,6 +25,7 @@ use tokio::sync::{
 
 use self::files::HistoryLog;
 use super::{connections::CutQuery, process};
+use crate::lasting::LastingProblems;
 
 pub(crate) use self::files::{HistoryFiles, path};
 
@@ -34,6 +35,9 @@ const MAX_WAITING: usize = 16_384;
 
 /// Time for which an answer waits until what it tells is in the history.
 const MAX_WAIT: Duration = Duration::from_secs(2);
+
+/// The problem while entries are made and cannot be written.
+const UNWRITTEN: &str = "the history cannot be written";
 
 /// The problem while entries find no room in the queue.
 const TOO_SLOW: &str = "the history is written too slowly: entries are lost";
@@ -91,6 +95,7 @@ impl History {
             process::drop_capabilities();
             files::rename_former(&state_dir);
             let mut log = HistoryLog::open(&state_dir);
+            let mut lasting = LastingProblems::default();
             while let Some(work) = waiting.blocking_recv() {
                 let pending = match work {
                     Work::Write(pending) => pending,
@@ -104,8 +109,9 @@ impl History {
                 if error.is_some() {
                     errors.fetch_add(1, Ordering::Relaxed);
                 }
+                lasting.follow(UNWRITTEN, error.as_ref().map_or(Ok(()), Err));
                 if let Ok(mut last) = last_error.lock() {
-                    *last = error.map(|error| format!("the history cannot be written: {error}"));
+                    *last = error.map(|error| format!("{UNWRITTEN}: {error}"));
                 }
             }
         }));

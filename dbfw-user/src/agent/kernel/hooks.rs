@@ -70,10 +70,11 @@ impl Kernel {
             Ok(interfaces) => {
                 self.hooks.interfaces = interfaces;
                 self.hooks.list_error = None;
+                self.lasting.follow("the interfaces cannot be listed", Ok::<(), String>(()));
             }
             Err(error) => {
                 self.hooks.list_error = Some(format!("the interfaces cannot be listed: {error}"));
-                tracing::warn!(%error, "cannot list the interfaces");
+                self.lasting.follow("the interfaces cannot be listed", Err(error));
                 for (interface, why) in self.datapath.check_attachments() {
                     tracing::error!(
                         name: "attachment_lost",
@@ -179,9 +180,8 @@ impl Kernel {
     /// A renamed interface stays attached, whatever the globs say of its new name: a reload
     /// decides about that.
     fn follow_names(&mut self) {
-        if let Err(error) = self.datapath.follow_names(&self.hooks.interfaces) {
-            tracing::warn!(%error, "cannot rename a pin");
-        }
+        let result = self.datapath.follow_names(&self.hooks.interfaces);
+        self.lasting.follow("a pin cannot be renamed", result);
     }
 
     /// Forgets attachments that do not hold any more.
@@ -213,8 +213,9 @@ impl Kernel {
                 for interface in gone {
                     tracing::info!(%interface, "detached: the configuration no longer names it");
                 }
+                self.lasting.follow("what is not covered stays attached", Ok::<(), String>(()));
             }
-            Err(error) => tracing::error!(%error, "cannot detach"),
+            Err(error) => self.lasting.follow("what is not covered stays attached", Err(error)),
         }
     }
 
@@ -283,7 +284,7 @@ impl Kernel {
                 interface = %interface.name,
                 "{}: detached: the interfaces below it are filtered", interface.name
             ),
-            Err(error) => tracing::error!(%error, "cannot detach"),
+            Err(error) => self.lasting.follow("what is not covered stays attached", Err(error)),
         }
     }
 
@@ -293,10 +294,11 @@ impl Kernel {
         if self.hooks.exempt.as_ref() == Some(&exempt) {
             return;
         }
-        match self.datapath.set_exempt(&exempt) {
-            Ok(()) => self.hooks.exempt = Some(exempt),
-            Err(error) => tracing::error!(%error, "cannot set the exempt interfaces"),
+        let result = self.datapath.set_exempt(&exempt);
+        if result.is_ok() {
+            self.hooks.exempt = Some(exempt);
         }
+        self.lasting.follow("the exempt interfaces are not those of the configuration", result);
     }
 
     /// Attaches or detaches the backstop as configured.
@@ -306,9 +308,8 @@ impl Kernel {
         }
         if !config.backstop {
             self.hooks.backstop_error = None;
-            if let Err(error) = self.datapath.detach_backstop() {
-                tracing::error!(%error, "cannot detach the backstop");
-            }
+            let result = self.datapath.detach_backstop();
+            self.lasting.follow("the backstop cannot be detached", result);
             return;
         }
         if self.datapath.has_backstop() && self.datapath.check_backstop().is_ok() {
@@ -393,10 +394,9 @@ impl Kernel {
 
     /// Removes what another ABI left pinned, once this one protects.
     pub(in crate::agent) fn remove_other_versions(&mut self, config: &AgentConfig) {
-        if self.protection(config, None).ready().is_ok()
-            && let Err(error) = self.datapath.remove_other_versions()
-        {
-            tracing::warn!(%error, "cannot remove the pins of another version");
+        if self.protection(config, None).ready().is_ok() {
+            let result = self.datapath.remove_other_versions();
+            self.lasting.follow("the pins of another version cannot be removed", result);
         }
     }
 

@@ -28,6 +28,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::{
     config::{AgentConfig, Config, DatabaseConfig, Fragments},
+    lasting::LastingProblems,
     readers::status::{View, dropped_packets},
     state::snapshot::Snapshot,
 };
@@ -58,6 +59,8 @@ pub(super) struct Kernel {
     events: AsyncFd<Events>,
     /// Events were read since the budget was last refilled.
     events_seen: bool,
+    /// What fails again and again, as it was logged.
+    lasting: LastingProblems,
 }
 
 /// The interfaces of the namespace, and what keeps the programs from being attached to them.
@@ -128,6 +131,7 @@ impl Kernel {
             own_addresses_problem: None,
             events: events.context("cannot wait for drop events")?,
             events_seen: true,
+            lasting: LastingProblems::default(),
         })
     }
 
@@ -278,12 +282,11 @@ impl Kernel {
         let policy = Policy::build(&policies);
         let mut slots = self.slots.clone();
         let assigned = slots.assign(&policy);
-        if assigned.unattributed > 0 {
-            tracing::warn!(
-                entries = assigned.unattributed,
-                "more rules than counters: these entries are enforced, but not counted by rule"
-            );
-        }
+        let uncounted = match assigned.unattributed {
+            0 => Ok(()),
+            entries => Err(format!("{entries} entries are enforced, but not counted by rule")),
+        };
+        self.lasting.follow("more rules than counters", uncounted);
         let held = self.datapath.held();
         let plan = diff(held, &assigned.entries);
         let added = plan.writes.iter().filter(|(prefix, _)| held.get(prefix).is_none()).count();
@@ -376,9 +379,8 @@ impl Kernel {
             return;
         }
         let cpus = available_parallelism().map_or(1, NonZeroUsize::get) as u64;
-        if let Err(error) = self.datapath.refill_events(u64::from(per_second).div_ceil(cpus)) {
-            tracing::warn!(%error, "cannot refill the budget of drop events");
-        }
+        let result = self.datapath.refill_events(u64::from(per_second).div_ceil(cpus));
+        self.lasting.follow("no more drop events are shown", result);
     }
 
     /// Hands the programs' log on.

@@ -95,6 +95,9 @@ pub(super) async fn reload(
             }
         }
     }
+    let generation = agent.kernel.generation();
+    let (added, removed) = (applied.added, applied.removed);
+    tracing::info!(by, generation, added, removed, "the configuration was loaded again");
     agent.history.record_config_changes(agent.kernel.generation(), &changes, by);
     agent.workers.poll();
     agent.kernel.follow_config(&agent.config.agent);

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::{
     render::Render,
-    table::{Column, Table, left, right},
-    words::{DASH, ago, clean, count, ending, fields, maybe, moment},
+    table::{Cell, Column, Table, left, right},
+    words::{ago, clean, count, ending, fields, maybe, moment},
 };
 
 const COVERING: [Column<CoveringSource>; 7] = [
@@ -17,7 +17,7 @@ const COVERING: [Column<CoveringSource>; 7] = [
     left("EXPIRES", |source, now| ending(source.expires_at, now).into()),
     right("PACKETS", |source, _| count(source.packets).into()),
     left("LAST USED", |source, now| ago(source.last_hit, now).into()),
-    left("DESCRIPTION", |source, _| source.description.as_deref().unwrap_or(DASH).into()),
+    left("DESCRIPTION", |source, _| Cell::foreign(source.description.as_deref())),
 ];
 
 impl Render for Vec<Explanation> {

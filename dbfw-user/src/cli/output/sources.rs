@@ -29,7 +29,7 @@ const COLUMNS: [Column<SourceStatus>; 10] = [
     left("LAST USED", |source, now| last_used(source, now).into()),
     left("EXPIRES", |source, now| ending(source.expires_at, now).into()),
     left("ORIGIN", |source, _| (&source.origin).into()),
-    left("DESCRIPTION", |source, _| source.description.as_deref().unwrap_or(DASH).into()),
+    left("DESCRIPTION", |source, _| Cell::foreign(source.description.as_deref())),
 ];
 
 /// The sources of a document that were not used for some time.

@@ -3,7 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
-use super::words::{clean, cut, width};
+use super::words::{DASH, clean, cut, width};
 
 /// Columns of a terminal that nobody made wider.
 pub(super) const SCREEN: usize = 80;
@@ -13,6 +13,11 @@ const NARROWEST: usize = 7;
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 pub(super) const FAIR: Style = AnsiColor::Yellow.on_default();
 pub(super) const BAD: Style = AnsiColor::Red.on_default();
+
+/// A description is not made wider than this.
+const FOREIGN: usize = 40;
+/// A cell is not made wider than this: some of it may be somebody else's text.
+const WIDEST: usize = 160;
 
 const GAP: &str = "  ";
 
@@ -56,7 +61,12 @@ pub(super) struct Cell {
 impl Cell {
     /// Text in a style.
     pub(super) fn styled(text: &str, style: Style) -> Self {
-        Self { text: clean(text), style }
+        Self { text: cut(&clean(text), WIDEST), style }
+    }
+
+    /// Text of somebody else's, or its beginning: it must not make the table hard to read.
+    pub(super) fn foreign(text: Option<&str>) -> Self {
+        cut(&clean(text.unwrap_or(DASH)), FOREIGN).into()
     }
 }
 

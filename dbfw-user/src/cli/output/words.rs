@@ -1,16 +1,18 @@
 //! Numbers, times and foreign text as people and scripts read them.
 
+use dbfw_core::misleads;
 use jiff::Timestamp;
 
-/// The text without control characters: it may come from a provider, and must neither
-/// break a line nor steer the terminal.
+/// The text with its control characters and those that [`misleads`] escaped: it may come from a
+/// provider, and must neither break a line nor steer the terminal.
 pub(in super::super) fn clean(text: &str) -> String {
-    if !text.chars().any(char::is_control) {
+    let is_escaped = |c: char| c.is_control() || misleads(c);
+    if !text.chars().any(is_escaped) {
         return text.to_owned();
     }
     let mut clean = String::new();
     for c in text.chars() {
-        if c.is_control() {
+        if is_escaped(c) {
             clean.extend(c.escape_default());
         } else {
             clean.push(c);
@@ -152,6 +154,13 @@ mod tests {
     fn foreign_text_cannot_steer_the_terminal() {
         assert_eq!(clean("CI runner"), "CI runner");
         assert_eq!(clean("a\tb\n\x1b[2J\u{9b}1m"), "a\\tb\\n\\u{1b}[2J\\u{9b}1m");
+        assert_eq!(clean("ok\u{202e}deppots\u{202c}"), "ok\\u{202e}deppots\\u{202c}");
+        assert_eq!(
+            clean("a\u{2028}b\u{2029}c\u{200b}d\u{feff}"),
+            "a\\u{2028}b\\u{2029}c\\u{200b}d\\u{feff}"
+        );
+        assert_eq!(clean("Büro Zürich 東京 🚀"), "Büro Zürich 東京 🚀");
+        assert_eq!(fields(["a\u{2028}b", "\u{2066}x"]), "a\\u{2028}b\t\\u{2066}x\n");
     }
 
     #[test]

@@ -27,6 +27,7 @@ use tokio::{
 };
 
 use super::{Format, Scrape, render};
+use crate::lasting::LastingProblems;
 
 pub use health::Health;
 
@@ -81,6 +82,7 @@ async fn serve_within(
 ) {
     let router = router(Shared { probe, limits });
     let mut tasks = JoinSet::new();
+    let mut lasting = LastingProblems::default();
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -91,6 +93,7 @@ async fn serve_within(
         };
         match accepted {
             Ok((stream, _)) => {
+                lasting.follow("the metrics' port takes no connection", Ok::<(), String>(()));
                 oldest_first.retain(|task| !task.is_finished());
                 if oldest_first.len() >= MAX_CONNECTIONS
                     && let Some(oldest) = oldest_first.pop_front()
@@ -101,7 +104,7 @@ async fn serve_within(
             }
             Err(error) => {
                 // Out of descriptors or memory: trying again at once would spin.
-                tracing::warn!(%error, "metrics: could not accept a connection");
+                lasting.follow("the metrics' port takes no connection", Err(error));
                 sleep(Duration::from_millis(200)).await;
             }
         }

@@ -1,3 +1,5 @@
+use std::os::unix::fs::PermissionsExt as _;
+
 use dbfw_core::source::Prefix;
 
 use super::*;
@@ -134,10 +136,26 @@ fn what_cannot_be_written_is_told_and_the_next_one_tried() {
 
 #[test]
 fn a_full_disk_is_an_error() {
-    let directory = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink("/dev/full", directory.path().join("history.log")).unwrap();
-    let error = HistoryLog::open(directory.path()).append(&why("x")).unwrap_err();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let error = write_line(&full, b"x\n").unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+}
+
+#[test]
+fn a_link_in_its_place_is_not_followed_at_any_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, victim) = (directory.path().join("history.log"), directory.path().join("victim"));
+    fs::write(&victim, "precious").unwrap();
+    let mut log = HistoryLog::open(directory.path());
+    log.append(&why("before")).unwrap();
+    fs::rename(&path, directory.path().join("history.log.1")).unwrap();
+    std::os::unix::fs::symlink(&victim, &path).unwrap();
+    let error = log.append(&why("lost")).unwrap_err();
+    assert!(error.to_string().contains("is a symbolic link"), "{error}");
+    fs::remove_file(&path).unwrap();
+    log.append(&why("after")).unwrap();
+    assert_eq!(lines(&path).len(), 1);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
 }
 
 fn state<const N: usize>(names: [&str; N]) -> tempfile::TempDir {
@@ -268,12 +286,20 @@ fn a_name_that_is_taken_is_left_alone_and_both_are_read() {
 #[test]
 fn a_link_to_another_directory_is_renamed_itself() {
     let elsewhere = state(["audit.log"]);
-    let directory = state([]);
+    let directory = state(["audit.log.2"]);
     let target = elsewhere.path().join("audit.log");
-    std::os::unix::fs::symlink(&target, directory.path().join("audit.log")).unwrap();
+    for name in ["audit.log", "audit.log.1"] {
+        std::os::unix::fs::symlink(&target, directory.path().join(name)).unwrap();
+    }
     rename_former(directory.path());
-    assert_eq!(fs::read_link(directory.path().join("history.log")).unwrap(), target);
-    assert_eq!(opened(&directory).0, ["history.log"]);
+    let link = directory.path().join("history.log");
+    assert_eq!(fs::read_link(&link).unwrap(), target);
+    // Only files of dbfw's own are read.
+    let error = HistoryFiles::open(directory.path()).unwrap_err();
+    assert!(error.to_string().contains("is a symbolic link"), "{error}");
+    fs::remove_file(&link).unwrap();
+    let files = HistoryFiles::open(directory.path()).unwrap();
+    assert_eq!((files.text().len(), files.failed().len()), (1, 1));
 }
 
 #[test]
@@ -291,9 +317,6 @@ fn one_file_of_two_names_is_read_once() {
     let directory = state(["history.log"]);
     let name = |name| directory.path().join(name);
     fs::hard_link(name("history.log"), name("history.log.1")).unwrap();
-    assert_eq!(opened(&directory).0, ["history.log.1"]);
-    // A link to nowhere is not waited for.
-    std::os::unix::fs::symlink("/nonexistent", name("audit.log")).unwrap();
     assert_eq!(opened(&directory).0, ["history.log.1"]);
 }
 
