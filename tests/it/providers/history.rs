@@ -159,7 +159,8 @@ fn what_ended_while_the_agent_was_down_is_written_down() {
     wait(&host, "the end of the source", || {
         let list = fs::read_to_string(host.path("state").join("trust.json"));
         let list: Value = serde_json::from_str(&list.unwrap_or_default()).unwrap_or_default();
-        let at = list["sources"][0]["source"]["expires_at"].as_str().map(str::parse::<jiff::Timestamp>);
+        let at =
+            list["sources"][0]["source"]["expires_at"].as_str().map(str::parse::<jiff::Timestamp>);
         at.is_some_and(|at| at.expect("a time") < jiff::Timestamp::now())
     });
     host.start();
