@@ -28,7 +28,7 @@ enum Applied {
 }
 
 /// Every check there is, by the first word of its name.
-const CHECKS: [(&str, Applied); 21] = [
+const CHECKS: [(&str, Applied); 26] = [
     ("backstop", Applied::Not("the fix shows a program; to remove it is for its owner")),
     ("bpf_jit", Applied::Not("a setting of the whole host, which its other users would feel")),
     ("bpffs", Applied::Here),
@@ -37,6 +37,7 @@ const CHECKS: [(&str, Applied); 21] = [
     ("capabilities", Applied::By("repair::start, which starts the agent with those of the unit")),
     ("config", Applied::By("cli::setup, which runs dbfw check; what that says is for a human")),
     ("files", Applied::By("safety::permissions")),
+    ("group", Applied::Not("a group of the whole host")),
     ("interfaces", Applied::Here),
     ("kernel", Applied::Not("the fix is another kernel")),
     ("link", Applied::Here),
@@ -47,8 +48,12 @@ const CHECKS: [(&str, Applied); 21] = [
     ("native", Applied::Not("no virtual device here has a link that goes down")),
     ("pin_dir", Applied::Here),
     ("programs", Applied::Not("the fix is another kernel, or one more capability")),
+    ("reach", Applied::Not("the fix is a line of the configuration")),
     ("route_localnet", Applied::Here),
+    ("run_dir", Applied::Here),
+    ("state_dir", Applied::Here),
     ("tcp_syncookies", Applied::Here),
+    ("writers", Applied::Here),
     ("xdp", Applied::Here),
 ];
 
@@ -96,6 +101,31 @@ fn every_check_has_a_place_where_its_advice_is_tried() {
         let told = CHECKS.iter().find(|(check, _)| *check == kind).map(|(_, applied)| *applied);
         assert!(finding["fix"].is_null() || told.is_some(), "{finding}");
     }
+}
+
+#[test]
+fn files_and_directories_that_others_can_write() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    host.configure(&interfaces(), &orders(""));
+    host.start();
+    host.stop(Signal::SIGTERM);
+    for (check, name) in [
+        ("state_dir", "state"),
+        ("state_dir", "state/snapshot.json"),
+        ("run_dir", "run"),
+        ("writers", "dbfw.toml"),
+    ] {
+        let path = host.path(name);
+        let before = fs::metadata(&path).expect("look at it").permissions();
+        for (owner, mode) in [(65534, 0o750), (0, 0o777)] {
+            chown(&path, Some(owner), None).expect("give it away");
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("open it");
+            mend(&pair.db, &host, check);
+        }
+        fs::set_permissions(&path, before).expect("close it");
+    }
+    host.start();
 }
 
 #[test]

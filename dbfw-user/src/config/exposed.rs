@@ -36,7 +36,7 @@ fn exposed(path: &Path, purpose: Purpose) -> Option<Problem> {
         let exposure = Exposure::of_way(&fs::metadata(directory).ok()?)?;
         let said = format!("its directory {} {exposure}", directory.display());
         let mut problem = problem(&path, said, &exposure, purpose);
-        problem.fix = fix(&exposure, directory);
+        problem.fix = exposure.fix(directory);
         Some(problem)
     })
 }
@@ -50,12 +50,8 @@ fn problem(path: &Path, said: String, exposure: &Exposure, purpose: Purpose) -> 
     Problem {
         place: Place::file(path),
         message: format!("{said}: {effect}"),
-        fix: fix(exposure, path),
+        fix: exposure.fix(path),
     }
-}
-
-fn fix(exposure: &Exposure, path: &Path) -> String {
-    format!("if that is not meant: {}", exposure.fix(path))
 }
 
 #[cfg(test)]

@@ -72,8 +72,11 @@ fn exposed_file(host: &Host, path: &Path) -> Option<Finding> {
 
 /// Finds who could put a socket of their own, or a copy of sources, in place of the agent's.
 fn run_dir(host: &Host, directory: &Path) -> Option<Finding> {
-    let exposure = files::exposure(&host.path(directory)).ok().flatten()?;
+    let exposure = files::exposure(&host.path(directory)).ok()?;
     let shown = directory.display();
+    let Some(exposure) = exposure else {
+        return Some(finding::ok("run_dir", format!("nobody but root can write in {shown}")));
+    };
     let detail =
         format!("{shown} {exposure}, who could let anybody in; the agent refuses to use it");
     Some(finding::fail("run_dir", detail, exposure.fix(directory)))
@@ -137,14 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn a_run_directory_is_told_only_if_others_can_write_it() {
+    fn a_run_directory_that_others_can_write_is_a_failure() {
         let root = tempfile::tempdir().unwrap();
         let (host, path) = (Host::at(root.path()), Path::new("/run/dbfw"));
         assert_eq!(run_dir(&host, path), None);
         fs::create_dir_all(host.path(path)).unwrap();
-        for (bits, told) in [(0o750, false), (0o770, true), (0o1777, true)] {
+        for (bits, state) in [(0o750, "ok"), (0o770, "fail"), (0o1777, "fail")] {
             fs::set_permissions(host.path(path), fs::Permissions::from_mode(bits)).unwrap();
-            assert_eq!(run_dir(&host, path).is_some(), told, "{bits:o}");
+            assert_eq!(run_dir(&host, path).unwrap().state.as_str(), state, "{bits:o}");
         }
     }
 
