@@ -12,7 +12,7 @@ use std::{
 use aya_obj::generated::bpf_attach_type;
 use dbfw_common::{
     ABI_VERSION, Counted, Counter, DATABASE_SLOTS, Entry, Family, PORT_WORDS, PORTS, PROGRAM_XDP,
-    PROGRAM_XDP_L3, Reason, RuleCounter, TRACE, Trace,
+    PROGRAM_XDP_L3, PROGRAMS, Reason, RuleCounter, TRACE, Trace,
 };
 use dbfw_core::source::Prefix;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -23,6 +23,7 @@ use crate::{
     hook::HookMode,
     keys::{FRONT, HOSTS, NETS, family_of},
     maps::{self, Maps},
+    object::SECOND_COPIES,
     pins::{
         self,
         names::{BACKSTOP_PIN, LINK_PINS, mode_of, program_pin},
@@ -214,6 +215,13 @@ impl Reader {
     /// # Errors
     /// A link or program cannot be opened.
     pub fn links(&self) -> Result<Vec<PinnedLink>, DatapathError> {
+        let copies = SECOND_COPIES.map(|(copy, _)| copy);
+        let programs = PROGRAMS.into_iter().chain(copies).filter_map(|name| {
+            let program = sys::obj_get(&self.directory.join(program_pin(name)), true).ok()?;
+            sys::program_info(program.as_fd()).ok()
+        });
+        let pinned: BTreeMap<u32, bool> =
+            programs.map(|info| (info.id, self.maps.are_those_of(&info.map_ids))).collect();
         let mut links = Vec::new();
         for pin in pins::list(&self.directory, LINK_PINS)? {
             let path = self.directory.join(&pin);
@@ -226,11 +234,19 @@ impl Reader {
                 _ if pin == BACKSTOP_PIN => None,
                 _ => Some(0),
             };
-            // Not by the pinned programs: a start that failed has replaced those.
-            let program = sys::program_by_id(info.program)
-                .and_then(|program| sys::program_info(program.as_fd()))
-                .map_err(|error| DatapathError::pin("look up the program of", &path, error))?;
-            let ours = self.maps.are_those_of(&program.map_ids);
+            let ours = match pinned.get(&info.program) {
+                Some(ours) => *ours,
+                None if ifindex == Some(0) => false,
+                // A start that failed has replaced the pinned programs. Only CAP_SYS_ADMIN sees more.
+                None => {
+                    let program = sys::program_by_id(info.program)
+                        .and_then(|program| sys::program_info(program.as_fd()))
+                        .map_err(|error| {
+                            DatapathError::pin("look up the program of", &path, error)
+                        })?;
+                    self.maps.are_those_of(&program.map_ids)
+                }
+            };
             let chain = match info.attached {
                 Attached::Tcx { ifindex } if ifindex != 0 => {
                     sys::chain(ifindex, bpf_attach_type::BPF_TCX_INGRESS).ok()

@@ -78,20 +78,25 @@ fn was_trusted(context: &Context, database: &str, address: IpAddr) -> Option<Str
     };
     // Without the history there is one fact less.
     let entries = history::read(context, &query).ok()?.entries;
-    let (at, gone) = entries
-        .iter()
-        .enumerate()
-        .rev()
-        .find(|(_, entry)| entry.prefixes_out > 0 && entry.kind != HistoryKind::Refused)?;
+    let (at, gone) = entries.iter().enumerate().rev().find(|(_, entry)| {
+        entry.kind != HistoryKind::Refused && history::took_away(entry, address)
+    })?;
     let source = gone.source.as_deref().unwrap_or("a source");
     let origin = gone.origin.as_deref().unwrap_or("unknown origin");
     let mut text = format!("was trusted until {:.0} by {source} ({origin})", gone.time);
     if gone.kind == HistoryKind::Expired {
         text.push_str(", which expired");
     }
-    // `dbfw trust rm` has an entry of its own, just before.
-    let by_hand = entries[..=at].iter().rev().find(|entry| entry.kind == HistoryKind::TrustRemoved);
-    let by_hand = by_hand.filter(|_| gone.origin.as_deref() == Some("local"));
+    // `dbfw trust rm` has an entry of its own before.
+    let by_hand = entries[..=at]
+        .iter()
+        .rev()
+        .find(|entry| matches!(entry.kind, HistoryKind::TrustAdded | HistoryKind::TrustRemoved));
+    let by_hand = by_hand.filter(|entry| {
+        entry.kind == HistoryKind::TrustRemoved
+            && gone.kind != HistoryKind::Expired
+            && gone.origin.as_deref() == Some("local")
+    });
     if let Some(by) = by_hand.and_then(|entry| entry.by.as_ref()) {
         text.push_str(&format!(", removed by {by}"));
     }

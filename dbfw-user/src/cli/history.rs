@@ -41,13 +41,29 @@ impl Query {
 
 /// Whether one of the prefixes that an entry names, or its source, covers an address.
 fn concerns(entry: &HistoryEntry, address: IpAddr) -> bool {
-    let covers = |prefix: &String| prefix.parse().is_ok_and(|p: Prefix| p.contains(address));
-    let source = || -> Option<TrustedSource> { entry.source.as_ref()?.parse().ok() };
-    entry.added.iter().chain(&entry.removed).any(covers)
-        || source().is_some_and(|source| {
-            let prefixes = source.key().prefixes();
-            prefixes.is_some_and(|prefixes| prefixes.iter().any(|p| p.contains(address)))
-        })
+    covers(&entry.added, address) || covers(&entry.removed, address) || is_of(entry, address)
+}
+
+/// Whether an entry took an address away: by a prefix that it names, or by its source where it names
+/// only the first.
+pub(super) fn took_away(entry: &HistoryEntry, address: IpAddr) -> bool {
+    covers(&entry.removed, address)
+        || entry.prefixes_out > entry.removed.len()
+            && is_of(entry, address)
+            && !covers(&entry.added, address)
+}
+
+fn covers(prefixes: &[String], address: IpAddr) -> bool {
+    prefixes.iter().any(|prefix| prefix.parse().is_ok_and(|p: Prefix| p.contains(address)))
+}
+
+/// Whether the source of an entry names an address itself.
+fn is_of(entry: &HistoryEntry, address: IpAddr) -> bool {
+    let source: Option<TrustedSource> = entry.source.as_ref().and_then(|text| text.parse().ok());
+    source.is_some_and(|source| {
+        let prefixes = source.key().prefixes();
+        prefixes.is_some_and(|prefixes| prefixes.iter().any(|p| p.contains(address)))
+    })
 }
 
 /// Reads the files itself: they are there whether an agent runs or not.

@@ -19,7 +19,8 @@ pub(super) fn trust(context: &Context, verb: TrustVerb) -> anyhow::Result<Exit> 
             let source = source.to_string();
             let list: TrustList = context.call(&Request::TrustRemove { database, source })?;
             match list.still_trusted_by.as_slice() {
-                [] => note("no longer trusted"),
+                [] if names_hosts(&list) => note("no longer trusted"),
+                [] => note("no longer trusted by hand; no other source covers all of it"),
                 others => warn(&still_trusted(others)),
             }
             if let Some(why) = &list.not_written {
@@ -52,6 +53,15 @@ pub(super) fn trust(context: &Context, verb: TrustVerb) -> anyhow::Result<Exit> 
         }
     }
     Ok(Exit::Ok)
+}
+
+/// Whether what was removed is single addresses.
+fn names_hosts(list: &TrustList) -> bool {
+    list.sources.iter().all(|local| {
+        let source: Option<TrustedSource> = local.source.parse().ok();
+        let prefixes = source.as_ref().and_then(|source| source.key().prefixes());
+        prefixes.is_some_and(|prefixes| prefixes.iter().all(|prefix| prefix.is_host()))
+    })
 }
 
 /// The sources that let in what was removed, and where to remove them.

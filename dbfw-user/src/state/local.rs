@@ -59,6 +59,8 @@ pub(crate) enum LocalChange {
     Removed(LocalSource),
     /// Sources that had ended were removed.
     Expired,
+    /// A removal that could not be written was tried again.
+    Retried,
 }
 
 impl LocalSources {
@@ -127,7 +129,7 @@ impl LocalSources {
     /// Begins to write again what could not be written.
     pub(crate) fn retry(&mut self) {
         if self.not_removed.is_some() && !self.is_saving() {
-            self.begin(LocalChange::Expired, self.sources.clone());
+            self.begin(LocalChange::Retried, self.sources.clone());
         }
     }
 
@@ -148,11 +150,15 @@ impl LocalSources {
         debug_assert!(!self.is_saving(), "one change after the other");
         let (path, copy) = (self.path.clone(), self.copy.clone());
         let text = encode(&sources, &self.unread);
+        let adds = matches!(change, LocalChange::Added(_));
         self.write.begin(move || {
             let text = text?;
-            files::replace(&path, &text, Readers::Group)?;
-            write_copy(&copy, Ok(text));
-            Ok(())
+            let written = files::replace(&path, &text, Readers::Group);
+            // What was removed is not to come back from the copy, also if the file stays.
+            if written.is_ok() || !adds {
+                write_copy(&copy, Ok(text));
+            }
+            Ok(written?)
         });
         self.saving = Some((change, sources));
     }
@@ -221,12 +227,18 @@ fn from_copy(path: &Path, copy: &Path) -> (Read, Option<String>) {
     (found, Some(problem))
 }
 
-/// Writes the copy. Nothing depends on it as long as the file is there.
+/// Writes the copy, or else removes it: better none than an old one. Nothing depends on it as long
+/// as the file is there.
 fn write_copy(copy: &Path, text: serde_json::Result<Vec<u8>>) {
     let written = text.map_err(io::Error::from);
     let written = written.and_then(|text| files::replace(copy, &text, Readers::Group));
     if let Err(error) = written {
         tracing::debug!(path = %copy.display(), %error, "cannot write the copy of trust.json");
+        if let Err(error) = std::fs::remove_file(copy)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %copy.display(), %error, "an old copy of trust.json stays");
+        }
     }
 }
 
@@ -474,6 +486,21 @@ mod tests {
             let (again, problem) = LocalSources::load(&moved, &run, true);
             assert_eq!((again.all(), problem), (&*expected, None));
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_removed_does_not_come_back_from_the_copy_of_a_lost_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let [state, run] = ["state", "run"].map(|name| directory.path().join(name));
+        [&state, &run].into_iter().for_each(|path| fs::create_dir(path).unwrap());
+        let (mut sources, _) = LocalSources::load(&state, &run, true);
+        add(&mut sources, local("10.0.0.1", None)).await;
+        fs::remove_dir_all(&state).unwrap();
+        let source = "ip_addr:10.0.0.1".parse().unwrap();
+        assert!(sources.begin_remove("orders", &source).is_some());
+        assert!(sources.saved().await.1.is_err(), "the file cannot be written");
+        fs::create_dir(&state).unwrap();
+        assert!(LocalSources::load(&state, &run, true).0.all().is_empty());
     }
 
     #[tokio::test]

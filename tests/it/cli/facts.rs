@@ -39,6 +39,12 @@ fn explain_says_until_when_and_why_an_address_was_trusted() {
     let (_, facts) = explain("10.77.0.9");
     assert!(facts.contains("removed by uid 0") && facts.contains("(ticket 7)"), "{facts}");
 
+    let add = ["trust", "add", "ip_addr:10.77.0.9", "-d", "orders", "--for", "2s"];
+    assert!(host.dbfw(&add).status.success());
+    host.wait("it to expire", |_| explain("10.77.0.9").1.contains("which expired"));
+    let (_, facts) = explain("10.77.0.9");
+    assert!(!facts.contains("removed by"), "nobody removed it this time: {facts}");
+
     host.replace("orders.list", "not an address\n");
     host.wait("the list to be stale", |_| explain("10.77.0.3").1.contains("not an address"));
     let (_, facts) = explain("10.77.0.3");

@@ -383,6 +383,9 @@ impl Kernel {
         if self.hooks.detached {
             return Err("dbfw detach was run, and nothing was attached since".to_owned());
         }
+        if self.datapath.attachments().is_empty() && !self.datapath.has_backstop() {
+            return Err("nothing is attached".to_owned());
+        }
         self.repair_pins();
         match &self.hooks.pins_error {
             Some(error) => {

@@ -98,6 +98,12 @@ pub(in crate::agent) fn saved(agent: &mut Agent, done: LocalChange, written: any
             }
             finish(agent, Kind::TrustRemoved, &local, Ok(()));
         }
+        // A failure is a problem of the status until it is over.
+        LocalChange::Retried => {
+            if written.is_ok() {
+                tracing::info!("what was removed by hand is off the disk now");
+            }
+        }
         LocalChange::Expired => {
             if let Err(error) = written {
                 tracing::warn!(
