@@ -19,7 +19,7 @@ impl LastingProblems {
     pub(crate) fn follow<E: Display>(&mut self, what: &'static str, result: Result<(), E>) {
         match self.take_in(what, result) {
             Some(Change::Began(reason)) => tracing::error!("{what}: {reason}"),
-            Some(Change::Ended) => tracing::info!("it works again, after: {what}"),
+            Some(Change::Ended) => tracing::info!("resolved: {what}"),
             None => {}
         }
     }

@@ -12,7 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Entry;
+use dbfw_wire::control::HistoryEntry as Entry;
+
 use crate::state::files;
 
 /// Name of the file that is written.

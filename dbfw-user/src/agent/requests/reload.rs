@@ -1,6 +1,6 @@
 //! `dbfw reload` and SIGHUP: reads the configuration again.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use dbfw_wire::control::{self as wire, ChangeEffect, ControlError, ControlErrorKind, Reloaded};
 use jiff::Timestamp;
@@ -10,16 +10,15 @@ use crate::{
     config::{self, ConfigChange, DatabaseConfig, Effect},
 };
 
+/// Time that reading the files of the configuration may take.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Reloads where nobody waits for an answer.
 pub(in crate::agent) async fn reload_from_disk(agent: &mut Agent, by: &str) {
     agent.readiness.reloading();
-    match reload(agent, &BTreeSet::new(), by).await {
-        Ok((mut reloaded, query)) => {
-            if let Some(query) = query {
-                tokio::task::spawn_blocking(move || query.run(&mut reloaded));
-            }
-        }
-        Err(error) => tracing::error!(name: "reload_failed", "{}", error.message),
+    // What went wrong was logged.
+    if let Ok((mut reloaded, Some(query))) = reload(agent, &BTreeSet::new(), by).await {
+        tokio::task::spawn_blocking(move || query.run(&mut reloaded));
     }
     agent.readiness.reloaded();
 }
@@ -34,14 +33,26 @@ pub(super) async fn reload(
     confirmed: &BTreeSet<String>,
     by: &str,
 ) -> Result<(Reloaded, Option<CutOffQuery>), ControlError> {
-    let config = match config::load(agent.files.path()) {
-        Ok(config) => config,
-        Err(problems) => {
+    // Off the loop's thread: a file, or one that it names, may be on a file system that hangs.
+    let path = agent.files.path().to_owned();
+    let load = tokio::task::spawn_blocking(move || config::load(&path));
+    let config = match tokio::time::timeout(LOAD_TIMEOUT, load).await {
+        Ok(Ok(Ok(config))) => config,
+        Err(_) | Ok(Err(_)) => {
+            let message = format!(
+                "the configuration could not be read within {} s; the one in force stays",
+                LOAD_TIMEOUT.as_secs()
+            );
+            record(agent, Kind::ReloadFailed, by, &message);
+            agent.files.refused(None);
+            return Err(refused(ControlErrorKind::Failed, message));
+        }
+        Ok(Ok(Err(problems))) => {
             record(agent, Kind::ReloadFailed, by, "the configuration is bad");
             let message =
                 format!("the configuration is bad, the last good one stays in force:\n{problems}");
             agent.files.refused(Some(problems));
-            return Err(ControlError { kind: ControlErrorKind::BadConfig, message });
+            return Err(refused(ControlErrorKind::BadConfig, message));
         }
     };
     for warning in &config.warnings {
@@ -70,7 +81,7 @@ pub(super) async fn reload(
             agent.follow_demand();
             agent.workers.poll();
             record(agent, Kind::ReloadFailed, by, &message);
-            return Err(ControlError { kind: ControlErrorKind::Failed, message });
+            return Err(refused(ControlErrorKind::Failed, message));
         }
     };
     agent.sync.set_databases(synced(&agent.config).map(|database| &*database.name));
@@ -122,6 +133,12 @@ fn renamed<'a>(
 
 fn is_in(databases: &[DatabaseConfig], name: &str) -> bool {
     databases.iter().any(|database| database.name == name)
+}
+
+/// Logs that a reload was refused, whoever asked for it.
+fn refused(kind: ControlErrorKind, message: String) -> ControlError {
+    tracing::error!(name: "reload_failed", "{message}");
+    ControlError { kind, message }
 }
 
 fn record(agent: &mut Agent, kind: Kind, by: &str, message: &str) {
