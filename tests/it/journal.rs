@@ -39,7 +39,7 @@ impl Journal {
         journal
     }
 
-    /// What `journalctl FIELD=VALUE` shows.
+    /// The entries that `journalctl FIELD=VALUE` shows.
     fn records(&self, matching: &str) -> Vec<Value> {
         let mut journalctl = Command::new("journalctl");
         journalctl.arg(format!("--file={}/*/*.journal", self.0.display()));

@@ -77,7 +77,7 @@ impl Usage {
         Self { uses, changes: 0, begun: Instant::now(), reading: None, error: None }
     }
 
-    /// What was last read.
+    /// The uses as they were last read.
     pub(super) fn uses(&self) -> &SourceUses {
         &self.uses
     }

@@ -106,7 +106,7 @@ fn was_trusted(context: &Context, database: &str, address: IpAddr) -> Option<Str
     Some(text)
 }
 
-/// What keeps the list of a database from being what its provider says.
+/// Reasons why the list of a database is not what its provider says.
 fn about_the_list(database: &DatabaseStatus) -> Vec<String> {
     let mut facts = Vec::new();
     if let Some(provider) = &database.provider

@@ -26,7 +26,7 @@ pub struct Scrape {
     pub interfaces: Vec<InterfaceStatus>,
     /// Counters of [`NO_DATABASE`] and of every database.
     pub packets: Vec<PacketCounters>,
-    /// What is in force per database.
+    /// Lists and sources in force, by database.
     pub databases: Vec<DatabaseScrape>,
     /// Entries of the maps that can run full, by name as in `dbfw_common::MAPS`.
     pub maps: BTreeMap<&'static str, u64>,
@@ -66,7 +66,7 @@ pub struct PacketCounters {
     pub totals: [Totals; Family::ALL.len()],
 }
 
-/// What is in force for one database.
+/// Lists and sources in force for one database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseScrape {
     /// Its name.

@@ -12,7 +12,7 @@ pub enum Failure {
     /// An error of the kernel side: of the programs, the list of interfaces, an attachment that
     /// cannot be made, or the backstop. The text names what it is about.
     Told(String),
-    /// What is attached is pinned no more, and cannot be pinned again.
+    /// The pins are gone and cannot be made again.
     Pins(String),
     /// An interface has no attachment that holds.
     Attachment {

@@ -11,7 +11,7 @@ use dbfw_wire::control as wire;
 pub use degradation::Degradation;
 pub use failure::Failure;
 
-/// What stands against the protection that the configuration asks for, each most serious first.
+/// Failures and degradations of what the configuration asks for, each most serious first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protection {
     failures: Vec<Failure>,

@@ -1,4 +1,4 @@
-//! What explain and history know of an address.
+//! Facts of explain and history about an address.
 
 use dbfw_tests::{
     agent::Host,

@@ -75,7 +75,7 @@ fn a_new_name_of_the_same_ports_has_what_was_observed() {
     assert_eq!(suggested(&host), ["orders ip_addr:10.77.0.9"]);
 }
 
-/// What `dbfw sources` says of a trusted source, wherever it is from.
+/// The row of a trusted source in `dbfw sources`, wherever it is from.
 fn used(host: &Host<'_>, source: &str) -> Value {
     let found = host.json(&["sources"]).expect("the sources");
     let sources = found["sources"].as_array().expect("an array").iter();

@@ -59,7 +59,7 @@ pub(super) struct Kernel {
     events: AsyncFd<Events>,
     /// Events were read since the budget was last refilled.
     events_seen: bool,
-    /// What fails again and again, as it was logged.
+    /// Problems that last, as they were logged.
     lasting: LastingProblems,
 }
 

@@ -21,7 +21,7 @@ use crate::{
 const MAX_SHOWN: usize = 20;
 
 impl Trust {
-    /// What is known of a source; of an address that is notes alone.
+    /// The report about a source; of an address it has notes alone.
     pub(in crate::agent) fn report(&self, config: &Config, key: &SourceKey) -> SourceReport {
         if !can_resolve(config, key.kind()) {
             let error = "write [digitalocean] with a token_file in the configuration";
