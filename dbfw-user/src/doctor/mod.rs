@@ -14,6 +14,7 @@ mod masquerade;
 mod network;
 mod pins;
 mod reach;
+mod sockets;
 mod state_dir;
 
 use std::{collections::BTreeSet, path::Path};

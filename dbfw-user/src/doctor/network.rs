@@ -10,12 +10,9 @@ use super::{
     host::Host,
     kernel::{switch, unreadable},
     masquerade::{self, Hazard},
+    sockets,
 };
 use crate::config::DatabaseConfig;
-
-/// State of a listening TCP socket, and of an unconnected UDP one, in /proc/net.
-pub(super) const TCP_LISTEN: &str = "0A";
-pub(super) const UDP_UNCONNECTED: &str = "07";
 
 pub(super) fn check(host: &Host, databases: &[DatabaseConfig]) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -43,7 +40,8 @@ pub(super) fn check(host: &Host, databases: &[DatabaseConfig]) -> Vec<Finding> {
         "sysctl -w net.ipv4.tcp_syncookies=1",
     ));
     findings.push(rp_filter(&settings(host, "rp_filter")));
-    let listening = listening(host);
+    let listening: BTreeSet<Port> =
+        sockets::listeners(host).into_iter().map(|(_, port)| port).collect();
     findings.extend(databases.iter().flat_map(|database| listeners(database, &listening)));
     findings
 }
@@ -177,27 +175,6 @@ fn rp_filter(settings: &[(String, String)]) -> Finding {
     )
 }
 
-fn listening(host: &Host) -> BTreeSet<Port> {
-    let mut ports = BTreeSet::new();
-    for (file, udp) in [("tcp", false), ("tcp6", false), ("udp", true), ("udp6", true)] {
-        let table = host.read(format!("/proc/net/{file}")).unwrap_or_default();
-        ports.extend(bound(&table, udp));
-    }
-    ports
-}
-
-/// Ports that sockets of a /proc/net table listen on.
-fn bound(table: &str, udp: bool) -> impl Iterator<Item = Port> {
-    let state = if udp { UDP_UNCONNECTED } else { TCP_LISTEN };
-    table.lines().skip(1).filter_map(move |line| {
-        let mut fields = line.split_whitespace();
-        let (_, port) = fields.nth(1)?.rsplit_once(':')?;
-        let listens = fields.nth(1)? == state;
-        let port = u16::from_str_radix(port, 16).ok()?;
-        listens.then_some(Port { udp, port })
-    })
-}
-
 fn listeners(database: &DatabaseConfig, listening: &BTreeSet<Port>) -> Vec<Finding> {
     database
         .ports
@@ -278,19 +255,5 @@ mod tests {
         assert_eq!(found.fix.as_deref(), Some("sysctl -w net.ipv4.conf.eth0.route_localnet=0"));
         let told = rp_filter(&pairs(&[("all", "1"), ("default", "0"), ("eth0", "0")]));
         assert!(told.detail.ends_with("eth0 1"), "{told:?}");
-    }
-
-    #[test]
-    fn listening_sockets() {
-        let tcp = "  sl  local_address rem_address   st tx_queue rx_queue\n\
-             \x20  0: 00000000:1538 00000000:0000 0A 00000000:00000000 00:00000000 00000000\n\
-             \x20  1: 0100007F:1920 00000000:0000 01 00000000:00000000 00:00000000 00000000\n\
-             garbage\n 2: zz:zz zz 0A\n";
-        assert_eq!(bound(tcp, false).collect::<Vec<_>>(), [Port { udp: false, port: 5432 }]);
-        let udp6 = "  sl  local_address                         remote_address st\n\
-             \x20 9: 00000000000000000000000000000000:04D2 \
-             00000000000000000000000000000000:0000 07 00000000:00000000\n";
-        assert_eq!(bound(udp6, true).collect::<Vec<_>>(), [Port { udp: true, port: 1234 }]);
-        assert_eq!(bound("", false).count(), 0);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::IpAddr,
 };
 
 use dbfw_common::Mode;
@@ -13,7 +13,7 @@ use dbfw_wire::control::Finding;
 use super::{
     Links, finding,
     host::Host,
-    network::{TCP_LISTEN, UDP_UNCONNECTED},
+    sockets::{Listener, listeners},
 };
 use crate::{
     config::{AgentConfig, DatabaseConfig},
@@ -21,9 +21,6 @@ use crate::{
 };
 
 const CHECK: &str = "reach";
-
-/// An address and port that a socket listens on.
-type Listener = (IpAddr, Port);
 
 pub(super) fn check(
     host: &Host,
@@ -37,46 +34,13 @@ pub(super) fn check(
         .filter(|database| database.mode != Mode::Off)
         .flat_map(|database| database.ports.iter().copied())
         .collect();
-    let mut listeners = Vec::new();
-    for (file, udp) in [("tcp", false), ("tcp6", false), ("udp", true), ("udp6", true)] {
-        let table = host.read(format!("/proc/net/{file}")).unwrap_or_default();
-        listeners.extend(listening(&table, udp).filter(|(_, port)| protected.contains(port)));
-    }
+    let mut listeners = listeners(host);
+    listeners.retain(|(_, port)| protected.contains(port));
     let uncovered = uncovered(&listeners, &host.addresses(), present, agent);
     uncovered
         .into_iter()
         .map(|(interface, ports)| told(interface, &ports, agent.backstop))
         .collect()
-}
-
-/// The sockets of a /proc/net table that listen.
-fn listening(table: &str, udp: bool) -> impl Iterator<Item = Listener> {
-    let state = if udp { UDP_UNCONNECTED } else { TCP_LISTEN };
-    table.lines().skip(1).filter_map(move |line| {
-        let mut fields = line.split_whitespace();
-        let (address, port) = fields.nth(1)?.rsplit_once(':')?;
-        let listens = fields.nth(1)? == state;
-        let port = u16::from_str_radix(port, 16).ok()?;
-        let address = address_of(address)?;
-        listens.then_some((address, Port { udp, port }))
-    })
-}
-
-/// An address as /proc/net has it: words of 32 bits in the byte order of the host.
-fn address_of(text: &str) -> Option<IpAddr> {
-    let word = |at: usize| {
-        let digits = text.get(at * 8..at * 8 + 8)?;
-        Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
-    };
-    match text.len() {
-        8 => Some(Ipv4Addr::from(word(0)?).into()),
-        32 => {
-            let bytes: Vec<u8> = (0..4).filter_map(word).flatten().collect();
-            let bytes: [u8; 16] = bytes.try_into().ok()?;
-            Some(Ipv6Addr::from(bytes).to_canonical())
-        }
-        _ => None,
-    }
 }
 
 /// The ports of databases that each interface gives a way to, of those that are neither covered
@@ -186,27 +150,5 @@ mod tests {
         let open = told("eth1", &ports, false);
         assert_eq!(open.state.as_str(), "warn");
         assert!(open.detail.contains("tcp/5432 can be reached by eth1"), "{open:?}");
-    }
-
-    #[test]
-    fn tables_of_sockets() {
-        let found = |table: &str, udp| -> Vec<String> {
-            listening(table, udp).map(|(address, port)| format!("{address} {port}")).collect()
-        };
-        let tcp = "sl local rem st\n\
-             0: 0100007F:1538 00000000:0000 0A\n\
-             1: 010200C0:1538 00000000:0000 0A\n\
-             2: 010200C0:1538 0A0200C0:D431 01\n\
-             garbage\n 3: zz:zz zz 0A\n 4: ääää:1538 0 0A\n";
-        assert_eq!(found(tcp, false), ["127.0.0.1 tcp/5432", "192.0.2.1 tcp/5432"]);
-        let tcp6 = "sl local rem st\n\
-             0: 00000000000000000000000000000000:1538 0:0 0A\n\
-             1: B80D0120000000000000000001000000:1538 0:0 0A\n\
-             2: 0000000000000000FFFF0000010200C0:1538 0:0 0A\n";
-        assert_eq!(
-            found(tcp6, false),
-            [":: tcp/5432", "2001:db8::1 tcp/5432", "192.0.2.1 tcp/5432"]
-        );
-        assert_eq!(found("", true), [""; 0]);
     }
 }
