@@ -208,15 +208,11 @@ impl Kernel {
     /// Detaches from interfaces that the configuration no longer names.
     fn detach_others(&mut self, config: &AgentConfig) {
         let coverage = self.coverage(config);
-        match self.datapath.detach_others(|attachment| coverage.covers(attachment.index)) {
-            Ok(gone) => {
-                for interface in gone {
-                    tracing::info!(%interface, "detached: the configuration no longer names it");
-                }
-                self.lasting.follow("what is not covered stays attached", Ok::<(), String>(()));
-            }
-            Err(error) => self.lasting.follow("what is not covered stays attached", Err(error)),
+        let result = self.datapath.detach_others(|attachment| coverage.covers(attachment.index));
+        for interface in result.as_deref().unwrap_or_default() {
+            tracing::info!(%interface, "detached: the configuration no longer names it");
         }
+        self.lasting.follow("what is not covered stays attached", result.map(drop));
     }
 
     /// Follows a new configuration, with [`Self::verify`]: it attaches again what the operator
@@ -279,13 +275,14 @@ impl Kernel {
     }
 
     fn leave_to_below(&mut self, interface: &Interface) {
-        match self.datapath.detach_others(|attachment| attachment.index != interface.index) {
-            Ok(_) => tracing::info!(
+        let result = self.datapath.detach_others(|attachment| attachment.index != interface.index);
+        if result.is_ok() {
+            tracing::info!(
                 interface = %interface.name,
                 "{}: detached: the interfaces below it are filtered", interface.name
-            ),
-            Err(error) => self.lasting.follow("what is not covered stays attached", Err(error)),
+            );
         }
+        self.lasting.follow("an interface cannot be left to those below it", result.map(drop));
     }
 
     /// Tells the backstop which interfaces are exempt.
