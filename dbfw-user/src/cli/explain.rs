@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use dbfw_wire::control::{
-    DatabaseStatus, Explanation, HistoryKind, ListState, Protection, Request, Status, Verdict,
+    DatabaseStatus, Explanation, HistoryEntry, HistoryKind, ListState, Protection, Request, Status,
+    Verdict,
 };
 use jiff::Timestamp;
 
@@ -43,8 +44,19 @@ pub(super) fn explain(
     if explanations.is_empty() {
         note("no database is configured, so nothing is judged");
     }
-    for explanation in &mut explanations {
-        explanation.facts = facts(context, explanation, &databases);
+    if explanations.iter().any(is_refused) {
+        // Without the history there is one fact less.
+        let query = history::Query {
+            from: Timestamp::MIN,
+            limit: usize::MAX,
+            database: None,
+            address: Some(address),
+        };
+        let entries = history::read(context, &query).map(|found| found.entries);
+        let entries = entries.unwrap_or_default();
+        for explanation in explanations.iter_mut().filter(|found| is_refused(found)) {
+            explanation.facts = facts(explanation, &entries, &databases);
+        }
     }
     context.show(&explanations)?;
     let is_dropped = explanations.iter().any(|found| found.verdict == Verdict::Drop);
@@ -53,31 +65,26 @@ pub(super) fn explain(
 
 /// Facts that help to understand why an address is kept out.
 fn facts(
-    context: &Context,
     explanation: &Explanation,
+    entries: &[HistoryEntry],
     databases: &[DatabaseStatus],
 ) -> Vec<String> {
     let Some(name) = &explanation.database else { return Vec::new() };
-    if !matches!(explanation.verdict, Verdict::Drop | Verdict::Observe) {
-        return Vec::new();
-    }
+    let is_of = |entry: &&HistoryEntry| entry.database.as_ref() == Some(name);
+    let entries: Vec<&HistoryEntry> = entries.iter().filter(is_of).collect();
     let database = databases.iter().find(|database| database.name == *name);
-    was_trusted(context, name, explanation.address)
+    was_trusted(&entries, explanation.address)
         .into_iter()
         .chain(database.into_iter().flat_map(about_the_list))
         .collect()
 }
 
-/// The last time that the address was trusted, as the history has it.
-fn was_trusted(context: &Context, database: &str, address: IpAddr) -> Option<String> {
-    let query = history::Query {
-        from: Timestamp::MIN,
-        limit: usize::MAX,
-        database: Some(database.to_owned()),
-        address: Some(address),
-    };
-    // Without the history there is one fact less.
-    let entries = history::read(context, &query).ok()?.entries;
+fn is_refused(explanation: &Explanation) -> bool {
+    matches!(explanation.verdict, Verdict::Drop | Verdict::Observe)
+}
+
+/// The last time that the address was trusted, by the history of the database.
+fn was_trusted(entries: &[&HistoryEntry], address: IpAddr) -> Option<String> {
     let (at, gone) = entries.iter().enumerate().rev().find(|(_, entry)| {
         entry.kind != HistoryKind::Refused && history::took_away(entry, address)
     })?;

@@ -68,7 +68,8 @@ fn is_of(entry: &HistoryEntry, address: IpAddr) -> bool {
 
 /// Reads the files itself: they are there whether an agent runs or not.
 pub(super) fn history(context: &Context, query: &Query) -> anyhow::Result<Exit> {
-    let Read { entries, left_out } = read(context, query)?;
+    let Found { entries, left_out, notes } = read(context, query)?;
+    notes.iter().for_each(|text| note(text));
     if left_out > 0 {
         note(&format!(
             "{left_out} older entries are not shown: --limit {}",
@@ -80,20 +81,23 @@ pub(super) fn history(context: &Context, query: &Query) -> anyhow::Result<Exit> 
 }
 
 /// The entries that were found, the newest last.
-pub(super) struct Read {
+pub(super) struct Found {
     pub(super) entries: Vec<HistoryEntry>,
     /// Older ones beyond the limit.
     left_out: usize,
+    /// What else a reader of all of them should know.
+    notes: Vec<String>,
 }
 
 /// Reads the entries that `query` asks for. Warns of what cannot be read.
-pub(super) fn read(context: &Context, query: &Query) -> anyhow::Result<Read> {
+pub(super) fn read(context: &Context, query: &Query) -> anyhow::Result<Found> {
     let state_dir = context.agent_config().state_dir;
     let path = path(&state_dir);
     let files = HistoryFiles::open(&state_dir)
         .with_context(|| format!("cannot read {}", path.display()))?;
+    let mut notes = Vec::new();
     if files.text().is_empty() {
-        note(&format!("{} does not exist: nothing was recorded", path.display()));
+        notes.push(format!("{} does not exist: nothing was recorded", path.display()));
     }
     let (mut found, mut reaches_back, mut matching) = (Vec::new(), false, 0);
     for (path, file) in files.text() {
@@ -112,18 +116,18 @@ pub(super) fn read(context: &Context, query: &Query) -> anyhow::Result<Read> {
     let entries = merge(found, query.limit);
     let compressed = files.compressed().len();
     if compressed > 0 && entries.len() < query.limit && !reaches_back {
-        note(&format!(
+        notes.push(format!(
             "older entries may be in compressed files in {}, which are not read ({compressed}); \
              zcat shows them",
             state_dir.display()
         ));
     }
-    Ok(Read { left_out: matching - entries.len(), entries })
+    Ok(Found { left_out: matching - entries.len(), entries, notes })
 }
 
 /// The end of one file.
 #[derive(Debug, Default)]
-struct Found {
+struct Tail {
     entries: VecDeque<HistoryEntry>,
     /// Entries that were asked for, also those beyond the limit.
     matching: usize,
@@ -134,8 +138,8 @@ struct Found {
 }
 
 /// The last entries that `query` asks for.
-fn last(mut log: impl BufRead, query: &Query) -> io::Result<Found> {
-    let mut found = Found::default();
+fn last(mut log: impl BufRead, query: &Query) -> io::Result<Tail> {
+    let mut found = Tail::default();
     let mut line = Vec::new();
     while log.read_until(b'\n', &mut line)? > 0 {
         match serde_json::from_slice::<HistoryEntry>(&line) {
