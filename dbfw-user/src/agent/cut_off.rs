@@ -19,8 +19,8 @@ use crate::{
 
 /// Age of the last packet of a source that is told.
 const RECENT: Duration = Duration::from_secs(24 * 3600);
-/// Sources that are told.
-const MAX_TOLD: usize = 20;
+/// Sources that the log names.
+const MAX_NAMED: usize = 20;
 
 /// The question who is cut off by databases that a change closed, to be asked on another thread.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl CutOffQuery {
     }
 
     /// Tells who is cut off, in the answer and in the log. Lists connections, which takes its
-    /// time; where the kernel does not list them, those are left out.
+    /// time.
     pub(super) fn run(self, reloaded: &mut Reloaded) {
         let mut found = BTreeMap::new();
         for (key, last_seen) in &self.seen {
@@ -69,7 +69,11 @@ impl CutOffQuery {
             }
         }
         for (database, (_, ports)) in &self.closed {
-            for connection in established(ports).unwrap_or_default() {
+            let connections = established(ports).unwrap_or_else(|error| {
+                reloaded.connections_error = Some(error.to_string());
+                Vec::new()
+            });
+            for connection in connections {
                 let source = connection.peer.ip().to_canonical();
                 if self.cuts_off(database, source) {
                     entry(&mut found, database, source).connections += 1;
@@ -82,18 +86,14 @@ impl CutOffQuery {
             if !names.is_empty() {
                 tracing::warn!(
                     database,
-                    "{database}: {} sources that were let in are not trusted and cut off now: {}",
+                    "{database}: sources that were let in are not trusted and cut off now ({}): {}",
                     names.len(),
-                    names[..names.len().min(MAX_TOLD)].join(", "),
+                    names[..names.len().min(MAX_NAMED)].join(", "),
                 );
             }
         }
-        reloaded.cut_off_total = found.len();
-        // Who has connections open first.
-        let mut all: Vec<CutOff> = found.into_values().collect();
-        all.sort_by_key(|cut_off| std::cmp::Reverse(cut_off.connections));
-        all.truncate(MAX_TOLD);
-        reloaded.cut_off = all;
+        reloaded.cut_off = found.into_values().collect();
+        reloaded.cut_off.sort_by_key(|cut_off| std::cmp::Reverse(cut_off.connections));
     }
 
     /// Whether a database does not let a source in any more. Loopback is never judged.

@@ -20,12 +20,12 @@ pub struct Reloaded {
     #[serde(default)]
     pub changes: Vec<ConfigChange>,
     /// Sources that could connect to a database, by observe mode, and cannot any more: those that
-    /// it saw in the last day, and those with open connections. The first 20.
+    /// it saw in the last day, and those with open connections. Most connections first.
     #[serde(default)]
     pub cut_off: Vec<CutOff>,
-    /// The number of all of them.
+    /// The reason why open connections are not known.
     #[serde(default)]
-    pub cut_off_total: usize,
+    pub connections_error: Option<String>,
     /// Changes a guard refuses, in words; `dbfw status` shows what each would take away.
     pub refused: Vec<String>,
     /// Lists that could not be read, and why; what they held before stays in force.

@@ -67,7 +67,7 @@ fn the_fields_of_every_document() {
         (
             "reload",
             "",
-            "added changes cut_off cut_off_total failed generation pending refused removed",
+            "added changes connections_error cut_off failed generation pending refused removed",
         ),
         ("check", "", "attach backstop databases files interfaces warnings"),
         ("check", "/databases/0", "mode name ports provider sources"),

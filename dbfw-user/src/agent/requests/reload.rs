@@ -158,7 +158,7 @@ fn reloaded(agent: &Agent, applied: &Applied, changes: &[ConfigChange]) -> Reloa
     Reloaded {
         changes: changes.iter().map(change).collect(),
         cut_off: Vec::new(),
-        cut_off_total: 0,
+        connections_error: None,
         generation: agent.kernel.generation(),
         added: applied.added,
         removed: applied.removed,

@@ -8,6 +8,9 @@ use super::{
     words::{clean, fields, lines, maybe, moment, number_of},
 };
 
+/// Sources that are cut off and shown in a table.
+const MAX_SHOWN: usize = 20;
+
 impl Render for Reloaded {
     fn table(&self, _now: Timestamp) -> String {
         let prefixes = |n: usize| number_of(n as u64, "prefix", "prefixes");
@@ -61,6 +64,9 @@ impl Render for Reloaded {
                 &last_seen,
             ]));
         }
+        if let Some(error) = &self.connections_error {
+            text.push_str(&fields(["connections_error", error]));
+        }
         self.refused.iter().for_each(|refusal| text.push_str(&fields(["refused", refusal])));
         self.failed.iter().for_each(|failure| text.push_str(&fields(["failed", failure])));
         self.pending.iter().for_each(|pending| text.push_str(&fields(["pending", pending])));
@@ -68,22 +74,24 @@ impl Render for Reloaded {
     }
 }
 
-/// The sources that are cut off, with what is known of each.
+/// The sources that are cut off, with what is known of each; the first of many.
 fn cut_off(reloaded: &Reloaded) -> String {
-    if reloaded.cut_off_total == 0 {
-        return String::new();
+    let mut text = String::new();
+    if !reloaded.cut_off.is_empty() {
+        let sources = number_of(reloaded.cut_off.len() as u64, "source", "sources");
+        text.push_str(&format!("Cut off, because not trusted: {sources}\n"));
     }
-    let sources = number_of(reloaded.cut_off_total as u64, "source", "sources");
-    let mut text = format!("Cut off, because not trusted: {sources}\n");
-    for cut_off in &reloaded.cut_off {
+    for cut_off in reloaded.cut_off.iter().take(MAX_SHOWN) {
         let CutOff { database, source, connections, last_seen } = cut_off;
         let connections = number_of(*connections as u64, "open connection", "open connections");
         let last_seen = last_seen.map_or_else(String::new, |at| format!(", last seen {at:.0}"));
         text.push_str(&format!("  {source} ({}): {connections}{last_seen}\n", clean(database)));
     }
-    match reloaded.cut_off_total - reloaded.cut_off.len().min(reloaded.cut_off_total) {
-        0 => {}
-        more => text.push_str(&format!("  and {more} more: dbfw suggest\n")),
+    if let Some(more) = reloaded.cut_off.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
+        text.push_str(&format!("  and {more} more: --output plain shows all\n"));
+    }
+    if let Some(error) = &reloaded.connections_error {
+        text.push_str(&format!("Open connections are not known: {}\n", clean(error)));
     }
     text
 }

@@ -10,7 +10,7 @@ fn reload() {
         removed: 1,
         changes: Vec::new(),
         cut_off: Vec::new(),
-        cut_off_total: 0,
+        connections_error: None,
         refused: Vec::new(),
         failed: Vec::new(),
         pending: Vec::new(),
@@ -31,7 +31,7 @@ fn reload() {
       "removed": 1,
       "changes": [],
       "cut_off": [],
-      "cut_off_total": 0,
+      "connections_error": null,
       "refused": [
         "orders: 60 of 100 prefixes would go, max_shrink is 50%"
       ],
@@ -95,24 +95,35 @@ fn what_a_reload_opens_and_whom_it_cuts_off() {
             ChangeEffect::Opens,
             "shop: enforce → off: tcp/1 is open to everyone",
         )],
-        cut_off: vec![cut_off(66, 2), cut_off(67, 0)],
-        cut_off_total: 5,
+        cut_off: [cut_off(66, 2), cut_off(67, 0)]
+            .into_iter()
+            .chain((100..121).map(|last| cut_off(last, 0)))
+            .collect(),
+        connections_error: None,
         refused: Vec::new(),
         failed: Vec::new(),
         pending: Vec::new(),
     };
+    let shown = table(&reloaded);
+    assert_eq!(shown.lines().count(), 3 + 20 + 1, "{shown}");
+    assert!(shown.ends_with("  and 3 more: --output plain shows all\n"), "{shown}");
+    assert_eq!(reloaded.plain().lines().count(), 2 + 23, "all of them");
+    let mut reloaded = reloaded;
+    reloaded.cut_off.truncate(2);
+    reloaded.connections_error = Some("no answer".to_owned());
     insta::assert_snapshot!(table(&reloaded), @"
     Policy 43 is in force: 0 prefixes added, 0 prefixes removed.
     shop: enforce → off: tcp/1 is open to everyone
-    Cut off, because not trusted: 5 sources
+    Cut off, because not trusted: 2 sources
       192.0.2.66 (shop): 2 open connections
       192.0.2.67 (shop): 0 open connections, last seen 2026-03-01T11:58:00Z
-      and 3 more: dbfw suggest
+    Open connections are not known: no answer
     ");
     insta::assert_snapshot!(reloaded.plain().replace('\t', "→"), @"
     policy→43→0→0
     change→opens→shop→shop: enforce → off: tcp/1 is open to everyone
     cut_off→shop→192.0.2.66→2→
     cut_off→shop→192.0.2.67→0→2026-03-01T11:58:00Z
+    connections_error→no answer
     ");
 }
