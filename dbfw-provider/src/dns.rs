@@ -4,13 +4,14 @@
 //! Nothing is cached beyond asking again when the TTL is over.
 
 mod client;
+mod config;
 mod judge;
 mod resolvers;
 mod runtime;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use dbfw_core::{
     answers::{Outcome, Part},
@@ -21,7 +22,7 @@ use futures_util::{
     future::{BoxFuture, join, ready},
 };
 
-pub use self::resolvers::nameservers;
+pub use self::{config::DnsConfig, resolvers::nameservers};
 use self::{
     judge::{FAMILIES, Found, judge},
     resolvers::Resolvers,
@@ -32,33 +33,6 @@ use crate::{
     stats::Stats,
     worker::{Demand, Mailbox, Report},
 };
-
-/// Settings of [`Names`]: `[dns]` of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DnsConfig {
-    /// Resolvers; empty: those of /etc/resolv.conf.
-    pub servers: Vec<SocketAddr>,
-    /// For an answer from one of them.
-    pub timeout: Duration,
-    /// Time that an address stays trusted after it vanished from the answer.
-    pub grace: Duration,
-    /// A record is asked for again after its TTL, but never sooner than this.
-    pub min_ttl: Duration,
-    /// Nor later than this.
-    pub max_ttl: Duration,
-}
-
-impl Default for DnsConfig {
-    fn default() -> Self {
-        Self {
-            servers: Vec::new(),
-            timeout: Duration::from_secs(5),
-            grace: Duration::from_secs(300),
-            min_ttl: Duration::from_secs(5),
-            max_ttl: Duration::from_secs(3600),
-        }
-    }
-}
 
 /// Keeps the addresses of host names fresh.
 #[derive(Debug)]

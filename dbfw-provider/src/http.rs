@@ -9,6 +9,7 @@ mod config;
 mod json;
 mod rate;
 mod reason;
+mod request;
 mod setup;
 #[cfg(test)]
 mod tests;
@@ -23,21 +24,19 @@ pub use config::{HttpConfig, is_loopback};
 use dbfw_core::answers::{Cause, FetchError};
 pub use rate::Rate;
 pub(crate) use reason::clean;
-use reason::{about, failure};
+use reason::{about, failure, host_of};
+pub use request::{Options, Validators};
+use request::{headers, is_conditional};
 use reqwest::{
     Client,
-    header::{self, HeaderMap, HeaderName, HeaderValue},
+    header::{self, HeaderMap},
 };
-use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
 use url::Url;
 
 use crate::lock::lock;
 
 /// Redirects followed for one request.
 const MAX_REDIRECTS: usize = 5;
-
-/// Bytes of an ETag or a date worth sending back.
-const MAX_VALIDATOR: usize = 1024;
 
 /// Whether redirects are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,28 +56,6 @@ pub struct HttpClient {
     /// For other hosts and for this machine, each built when it is needed: a file of
     /// certificate authorities may still come.
     clients: Arc<Mutex<[Option<Client>; 2]>>,
-}
-
-/// Options of a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Options<'a> {
-    /// Sent as `Authorization: Bearer`; an error together with [`Redirects::Follow`].
-    pub bearer: Option<&'a SecretString>,
-    /// The media type, "application/json".
-    pub accept: &'a str,
-    /// Bytes the body may have.
-    pub max_bytes: u64,
-    /// Of the last answer: a server that has nothing newer answers 304.
-    pub validators: Option<&'a Validators>,
-}
-
-/// By what a server tells whether something changed, as it sent it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Validators {
-    /// `ETag`.
-    pub etag: Option<String>,
-    /// `Last-Modified`.
-    pub last_modified: Option<String>,
 }
 
 impl HttpClient {
@@ -228,51 +205,5 @@ impl fmt::Debug for HttpClient {
             .field("redirects", &self.redirects)
             .field("allow_http", &self.config.allow_http)
             .finish_non_exhaustive()
-    }
-}
-
-fn headers(options: &Options<'_>) -> Result<HeaderMap, FetchError> {
-    let mut headers = HeaderMap::new();
-    let mut set = |name: HeaderName, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
-        }
-    };
-    set(header::ACCEPT, options.accept);
-    set(header::ACCEPT_ENCODING, "identity");
-    if let Some(Validators { etag, last_modified }) = options.validators {
-        let sendable = |value: &Option<String>| value.clone().filter(|v| v.len() <= MAX_VALIDATOR);
-        if let Some(etag) = sendable(etag) {
-            set(header::IF_NONE_MATCH, &etag);
-        }
-        if let Some(date) = sendable(last_modified) {
-            set(header::IF_MODIFIED_SINCE, &date);
-        }
-    }
-    if let Some(token) = options.bearer {
-        let text = Zeroizing::new(format!("Bearer {}", token.expose_secret()));
-        let mut value = HeaderValue::from_str(&text).map_err(|_| {
-            FetchError::new(
-                Cause::Unauthorized,
-                "the token has characters that cannot be sent: check the token file",
-            )
-        })?;
-        value.set_sensitive(true);
-        headers.insert(header::AUTHORIZATION, value);
-    }
-    Ok(headers)
-}
-
-/// Whether 304 can be the answer.
-fn is_conditional(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::IF_NONE_MATCH) || headers.contains_key(header::IF_MODIFIED_SINCE)
-}
-
-/// Host and, if it is not the scheme's, port: all of a URL that an error names.
-fn host_of(url: &Url) -> String {
-    let host = clean(url.host_str().unwrap_or("no host"), 255);
-    match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host,
     }
 }

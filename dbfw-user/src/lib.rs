@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod doctor;
+mod exposure;
 mod lasting;
 pub mod metrics;
 pub mod protection;

@@ -8,7 +8,7 @@ use dbfw_core::{
 };
 use hickory_resolver::proto::rr::RecordType;
 
-use super::DnsConfig;
+use super::config::DnsConfig;
 
 /// Addresses of a family that a name may have.
 const MAX_ADDRESSES: usize = 256;

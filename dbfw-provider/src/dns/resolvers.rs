@@ -10,7 +10,7 @@ use std::{
 use dbfw_core::answers::{Cause, FetchError};
 use nix::net::if_::if_nametoindex;
 
-use super::{DnsConfig, client::Client};
+use super::{client::Client, config::DnsConfig};
 use crate::fs::{OpenError, read_file};
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";

@@ -10,11 +10,14 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 use twox_hash::XxHash3_128;
 use url::Url;
 
-use super::{MAX_NAME, select::select};
+use super::select::select;
 use crate::{
     fs::{Stamp, read_file},
     http::{HttpClient, Options, Validators, clean},
 };
+
+/// Characters of a feed that an error names it by.
+pub(super) const MAX_NAME: usize = 160;
 
 /// Documents up to this are taken apart where they arrive; larger ones would hold up the
 /// agent, whose thread it is.

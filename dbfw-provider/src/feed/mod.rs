@@ -23,7 +23,7 @@ use dbfw_core::{
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::Semaphore;
 
-use self::fetch::{Fetched, Known, Reply, Request, changed, fetch, shown};
+use self::fetch::{Fetched, Known, MAX_NAME, Reply, Request, changed, fetch, shown};
 use crate::{
     backoff::Backoff,
     fs::Stamp,
@@ -35,9 +35,6 @@ use crate::{
 
 /// Name of a feed's only part.
 const PART: &str = "feed";
-
-/// Characters of a feed that an error names it by.
-const MAX_NAME: usize = 160;
 
 /// Settings of [`Feeds`]: `[feeds]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

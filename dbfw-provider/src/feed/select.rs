@@ -1,18 +1,19 @@
 //! From the body of a feed to its prefixes. Pure. All of a list or nothing of it.
 
+mod addresses;
 mod csv;
 mod json;
 #[cfg(test)]
 mod tests;
 
+use addresses::{Addresses, UNUSED};
 use dbfw_core::source::{
-    Prefix, PrefixError, Selector,
+    Prefix, Selector,
     lines::{foreign_encoding, lines, split_comment},
-    parse_prefixes,
 };
 use serde_json::Value;
 
-use crate::list::{MAX_ENTRIES, MAX_LINE};
+use crate::list::MAX_LINE;
 
 /// The prefixes that each selector takes from a document, in their order; sorted, unique. A JSON
 /// document is parsed once.
@@ -71,54 +72,4 @@ fn plain(body: &[u8]) -> Result<Vec<Prefix>, String> {
         }
     }
     Ok(list.finish())
-}
-
-/// The advice where no other can be given.
-const UNUSED: &str = "the feed is not used until it is fixed";
-
-/// The addresses of a document that is being read.
-#[derive(Debug, Default)]
-struct Addresses {
-    /// At least one for every entry, for a range up to 254.
-    prefixes: Vec<Prefix>,
-}
-
-/// The reason why an entry was not taken.
-#[derive(Debug)]
-enum Bad {
-    Entry(PrefixError),
-    TooMany,
-}
-
-impl Addresses {
-    /// Takes an address, a CIDR or a range.
-    fn push(&mut self, entry: &str) -> Result<(), Bad> {
-        self.prefixes.extend(parse_prefixes(entry).map_err(Bad::Entry)?);
-        if self.prefixes.len() > MAX_ENTRIES { Err(Bad::TooMany) } else { Ok(()) }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.prefixes.is_empty()
-    }
-
-    fn finish(mut self) -> Vec<Prefix> {
-        self.prefixes.sort_unstable();
-        self.prefixes.dedup();
-        self.prefixes
-    }
-}
-
-impl Bad {
-    /// In words, with the place.
-    fn at(&self, place: &str) -> String {
-        match self {
-            Self::Entry(error @ PrefixError::Address { .. }) => {
-                format!("{place}: {error}: {UNUSED}")
-            }
-            Self::Entry(error) => format!("{place}: {}: {UNUSED}", error.with_fix()),
-            Self::TooMany => {
-                format!("{place}: more than {MAX_ENTRIES} prefixes: use a shorter list")
-            }
-        }
-    }
 }

@@ -10,7 +10,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
 
 use super::{
-    MAX_VALIDATOR, Options, Rate, Validators, about, clean, failure, host_of, json, reason::without,
+    json,
+    rate::Rate,
+    reason::{about, clean, failure, host_of, without},
+    request::{MAX_VALIDATOR, Options, Validators},
 };
 
 /// Characters of a server's own words that go into an error.

@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::{Deserializer, error::Category};
 
-use super::{clean, reason::without};
+use super::reason::{clean, without};
 
 /// Characters of serde's words that go into an error.
 const MAX_WORDS: usize = 200;

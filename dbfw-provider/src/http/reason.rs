@@ -11,8 +11,6 @@ use rustls::CertificateError;
 use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
 use url::Url;
 
-use super::host_of;
-
 /// Characters of a reason that libraries or servers gave.
 const MAX_REASON: usize = 200;
 
@@ -163,4 +161,13 @@ pub(crate) fn clean(text: &str, limit: usize) -> String {
         cleaned.push('…');
     }
     cleaned
+}
+
+/// Host and, if it is not the scheme's, port: all of a URL that an error names.
+pub(super) fn host_of(url: &Url) -> String {
+    let host = clean(url.host_str().unwrap_or("no host"), 255);
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host,
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 use dbfw_core::answers::{Cause, FetchError};
 use reqwest::{Certificate, Client, redirect::Policy, tls::Version};
 
-use super::{HttpConfig, reason};
+use super::{config::HttpConfig, reason};
 use crate::fs::read_file;
 
 /// For the connection, out of the time for the whole request.

@@ -9,7 +9,9 @@ mod redirects;
 use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use reqwest::header::{HeaderName, HeaderValue};
 use rustls::pki_types::PrivateKeyDer;
+use secrecy::SecretString;
 use tempfile::TempPath;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},

@@ -6,6 +6,7 @@
 //! has the workers and the kernel follow. Nothing here stops the filter: pinned links go on without
 //! the agent.
 
+mod calls;
 mod configuration;
 mod connections;
 mod cut_off;
@@ -24,14 +25,12 @@ mod trust;
 mod usage;
 mod workers;
 
-use std::{path::PathBuf, time::Duration};
-
-use anyhow::Context as _;
 use jiff::Timestamp;
 
+pub use self::startup::run;
 use self::{
-    configuration::ConfigurationFiles, disk::Disk, history::History, kernel::Kernel,
-    requests::OpenCalls, systemd::Readiness, traffic::Traffic, trust::Trust, usage::Usage,
+    calls::OpenCalls, configuration::ConfigurationFiles, disk::Disk, history::History,
+    kernel::Kernel, systemd::Readiness, traffic::Traffic, trust::Trust, usage::Usage,
     workers::Workers,
 };
 use crate::{config::Config, metrics::SyncCounters};
@@ -54,29 +53,4 @@ struct Agent {
     started_at: Timestamp,
     /// Whether the rules in force may have changed since the last [`Agent::converge`].
     must_converge: bool,
-}
-
-/// Runs the agent until SIGTERM. When it returns, the filter stays in force.
-///
-/// # Errors
-/// The agent cannot start. A bad configuration without a last good one is a
-/// [`dbfw_core::toml::Problems`] in the error's chain.
-pub fn run(config_path: PathBuf) -> anyhow::Result<()> {
-    logging::init();
-    process::set_up_allocator();
-    process::check_capabilities()?;
-    process::raise_file_limit()?;
-    process::give_up_files();
-    process::join_group();
-    let loaded = ConfigurationFiles::load(config_path)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        // Threads beside the loop read and write files: they attach nothing.
-        .on_thread_start(process::drop_capabilities)
-        .build()
-        .context("cannot start the runtime")?;
-    let result = runtime.block_on(startup::run(loaded));
-    // A name that is being looked up must not hold up the end.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    result
 }

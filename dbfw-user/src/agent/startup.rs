@@ -1,6 +1,10 @@
 //! The order of start and stop.
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
@@ -14,13 +18,13 @@ use tokio::{
 
 use super::{
     Agent,
-    configuration::Loaded,
+    calls::OpenCalls,
+    configuration::{ConfigurationFiles, Loaded},
     disk::{Disk, load_refused},
     event_loop::Inbox,
     history::{History, Kind},
     kernel::Kernel,
-    process,
-    requests::OpenCalls,
+    logging, process,
     systemd::{self, Readiness, status},
     traffic::Traffic,
     trust::{Trust, synced},
@@ -44,13 +48,38 @@ use crate::{
 /// Requests waiting for the loop.
 const QUEUE: usize = 64;
 
-/// Runs the agent: sets everything up in the order that leaves no gap, runs the loop, and leaves
+/// Runs the agent until SIGTERM. When it returns, the filter stays in force.
+///
+/// # Errors
+/// The agent cannot start. A bad configuration without a last good one is a
+/// [`dbfw_core::toml::Problems`] in the error's chain.
+pub fn run(config_path: PathBuf) -> anyhow::Result<()> {
+    logging::init();
+    process::set_up_allocator();
+    process::check_capabilities()?;
+    process::raise_file_limit()?;
+    process::give_up_files();
+    process::join_group();
+    let loaded = ConfigurationFiles::load(config_path)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // Threads beside the loop read and write files: they attach nothing.
+        .on_thread_start(process::drop_capabilities)
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(run_loop(loaded));
+    // A name that is being looked up must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+/// Sets everything up in the order that leaves no gap, runs the loop, and leaves
 /// everything on disk. Maps are full before anything is attached, and everything is attached before
 /// the agent says that it is ready.
 ///
 /// # Errors
 /// The agent cannot start. What an earlier agent attached goes on filtering.
-pub(super) async fn run(loaded: Loaded) -> anyhow::Result<()> {
+async fn run_loop(loaded: Loaded) -> anyhow::Result<()> {
     let Loaded { config, files, problem: files_problem } = loaded;
     status("loading");
     if let Some(problem) = files.degradation() {

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, net::IpAddr, num::NonZeroUsize, path::PathBuf};
 
 use clap::{
-    CommandFactory, Parser, Subcommand, ValueEnum, ValueHint,
+    CommandFactory, Parser, Subcommand, ValueHint,
     builder::{StyledStr, Styles},
 };
 use dbfw_core::{
@@ -31,17 +31,6 @@ pub(super) struct Cli {
     pub(super) context: Context,
     #[command(subcommand)]
     pub(super) verb: Verb,
-}
-
-/// Form of the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// For people.
-    Table,
-    /// One indented document; one document a line for `map dump` and `drops --follow`.
-    Json,
-    /// Fields separated by tabs, without a header, for scripts.
-    Plain,
 }
 
 /// Subcommand.

@@ -13,10 +13,9 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::{
-    args::Format,
     exit::{Exit, OutputError, code},
     message::{causes, note},
-    output::{Render, render, render_item},
+    output::{Format, Render, render, render_item},
 };
 use crate::{
     config::{self, AgentConfig},

@@ -24,7 +24,7 @@ mod trust;
 mod words;
 
 pub(super) use self::{
-    render::{Render, render, render_item},
+    render::{Format, Render, render, render_item},
     sources::UnusedSources,
     words::{clean, lasting},
 };

@@ -9,7 +9,7 @@ use super::{
     Config,
     files::{Purpose, files},
 };
-use crate::state::exposure::Exposure;
+use crate::exposure::Exposure;
 
 /// The files that the agent reads and another user can write or replace, each with who that is
 /// and what it lets him do. What cannot be looked at is left out.
@@ -33,7 +33,7 @@ fn exposed(path: &Path, purpose: Purpose) -> Option<Problem> {
         return Some(problem(&path, format!("{exposure}"), &exposure, purpose));
     }
     directories_to(&path).iter().find_map(|directory| {
-        let exposure = Exposure::of_way(&fs::metadata(directory).ok()?)?;
+        let exposure = Exposure::of_parent(&fs::metadata(directory).ok()?)?;
         let said = format!("its directory {} {exposure}", directory.display());
         let mut problem = problem(&path, said, &exposure, purpose);
         problem.fix = exposure.fix(directory);

@@ -2,7 +2,7 @@
 
 use dbfw_wire::control::Finding;
 
-use super::{Links, finding};
+use super::{finding, links::Links};
 
 /// Looks for somebody else's socket lookup programs: one that selects a socket overrides the
 /// backstop's refusal.

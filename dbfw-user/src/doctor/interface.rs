@@ -9,7 +9,7 @@ use dbfw_datapath::{
 };
 use dbfw_wire::control::Finding;
 
-use super::{Links, finding, host::Host};
+use super::{finding, host::Host, links::Links};
 use crate::{
     config::AgentConfig,
     protection::{Coverage, Degradation},

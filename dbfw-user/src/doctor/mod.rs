@@ -10,6 +10,7 @@ mod finding;
 mod host;
 mod interface;
 mod kernel;
+mod links;
 mod masquerade;
 mod network;
 mod pins;
@@ -17,57 +18,15 @@ mod reach;
 mod sockets;
 mod state_dir;
 
-use std::{collections::BTreeSet, path::Path};
+use std::path::Path;
 
-use dbfw_datapath::{Interface, Reader, interfaces};
-use dbfw_wire::control::{Finding, Request, Status};
+use dbfw_wire::control::Finding;
 pub use files::{Unreadable, unreadable};
 use host::Host;
 use kernel::Trial;
+use links::Links;
 
-use crate::{
-    config::{self, AgentConfig, DatabaseConfig},
-    control::{SOCKET_NAME, client::Client},
-};
-
-/// The interfaces, and which of the programs on them are dbfw's.
-#[derive(Clone, Debug)]
-struct Links {
-    /// Of this network namespace, or why they cannot be listed.
-    interfaces: Result<Vec<Interface>, String>,
-    /// Ids of dbfw's attached programs; `None`: this process may not know.
-    ours: Option<BTreeSet<u32>>,
-    /// Ids of this namespace's socket lookup programs; `None`: this process may not know.
-    socket_lookup: Option<Vec<u32>>,
-}
-
-impl Links {
-    /// Those of this network namespace, as far as this process may see them.
-    fn of(agent: &AgentConfig) -> Self {
-        let pinned = Reader::open(&agent.pin_dir).and_then(|reader| reader.links());
-        let ours = match pinned {
-            Ok(links) => {
-                Some(links.iter().filter(|link| link.ours).map(|link| link.program).collect())
-            }
-            Err(error) if error.is_denied() => None,
-            // Lost under an agent, or there is none.
-            Err(_) => Some(programs_of_the_agent(agent)),
-        };
-        Self {
-            interfaces: interfaces::list_now().map_err(|error| error.to_string()),
-            ours,
-            socket_lookup: dbfw_datapath::socket_lookup_programs().ok(),
-        }
-    }
-}
-
-/// Ids of the programs that the running agent loaded; none: no agent answers.
-fn programs_of_the_agent(agent: &AgentConfig) -> BTreeSet<u32> {
-    let status = Client::connect(&agent.run_dir.join(SOCKET_NAME))
-        .and_then(|client| client.call::<Status>(&Request::Status {}));
-    let programs = status.ok().and_then(|status| status.agent).map(|agent| agent.programs);
-    programs.unwrap_or_default().into_iter().collect()
-}
+use crate::config::{self, AgentConfig, DatabaseConfig};
 
 /// Checks the host for what the configuration at `path` wants of it.
 pub fn check(path: &Path) -> Vec<Finding> {

@@ -11,8 +11,9 @@ use dbfw_datapath::Interface;
 use dbfw_wire::control::Finding;
 
 use super::{
-    Links, finding,
+    finding,
     host::Host,
+    links::Links,
     sockets::{Listener, listeners},
 };
 use crate::{

@@ -7,10 +7,7 @@ use dbfw_wire::control::Finding;
 use nix::unistd::Group;
 
 use super::{finding, host::Host, kernel::unreadable};
-use crate::{
-    config::AgentConfig,
-    state::{exposure::Exposure, files},
-};
+use crate::{config::AgentConfig, exposure::Exposure, state::files};
 
 pub(super) fn check(host: &Host, agent: &AgentConfig) -> Vec<Finding> {
     let mut findings = state_dir(host, &agent.state_dir);

@@ -1,8 +1,8 @@
-use std::{fs, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use dbfw_common::Mode;
 use dbfw_core::{Port, policy::USUAL_MIN_LEN, trust::OnEmpty};
-use dbfw_datapath::{Attach, Interfaces, Layer};
+use dbfw_datapath::{Attach, Interface, Interfaces, Layer};
 use dbfw_wire::control::FindingState;
 use glob::Pattern;
 use tempfile::TempDir;

@@ -6,6 +6,7 @@
 mod catalogue;
 mod format;
 pub mod http;
+mod metric;
 mod samples;
 mod scrape;
 mod sync;
@@ -16,13 +17,10 @@ use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, text},
     metrics::MetricType,
-    registry::{Registry, Unit},
+    registry::Registry,
 };
 
-use self::{
-    catalogue::{Metric, catalogue},
-    samples::Samples,
-};
+use self::{catalogue::catalogue, samples::Samples};
 
 pub use format::Format;
 pub use scrape::{DatabaseScrape, PacketCounters, Scrape, SourceScrape};
@@ -65,25 +63,6 @@ impl Collector for Exposition {
             (metric.samples)(&self.scrape, &mut samples)?;
         }
         Ok(())
-    }
-}
-
-impl Metric {
-    /// For OpenMetrics, where the encoder appends the unit and `_total` or `_info` itself.
-    fn name_and_unit(&self) -> (&'static str, Option<Unit>) {
-        let name = match self.kind {
-            MetricType::Counter => self.name.strip_suffix("_total"),
-            MetricType::Info => self.name.strip_suffix("_info"),
-            MetricType::Gauge | MetricType::Histogram | MetricType::Unknown => None,
-        };
-        let name = name.unwrap_or(self.name);
-        if let Some(base) = name.strip_suffix("_bytes") {
-            (base, Some(Unit::Bytes))
-        } else if let Some(base) = name.strip_suffix("_seconds") {
-            (base, Some(Unit::Seconds))
-        } else {
-            (name, None)
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use dbfw_provider::{stats::StatsValues, worker::Account};
 use dbfw_wire::control::{InterfaceMode, InterfaceStatus, Protection};
 use jiff::Timestamp;
 
-use super::*;
+use super::{metric::Metric, *};
 use crate::traffic::drops::NO_DATABASE;
 
 const DOCS: &str = include_str!("../../../docs/metrics.md");

@@ -9,9 +9,15 @@ pub enum Failure {
     Detached,
     /// Nothing at all is attached.
     NothingAttached,
-    /// An error of the kernel side: of the programs, the list of interfaces, an attachment that
-    /// cannot be made, or the backstop. The text names what it is about.
-    Told(String),
+    /// The attached programs are not the loaded ones, or cannot be looked at. The text names
+    /// what it is about, as in the next three.
+    Programs(String),
+    /// The interfaces cannot be listed.
+    InterfaceList(String),
+    /// An interface cannot be attached to.
+    Attach(String),
+    /// The backstop is not attached.
+    Backstop(String),
     /// The pins are gone and cannot be made again.
     Pins(String),
     /// An interface has no attachment that holds.
@@ -43,7 +49,10 @@ impl fmt::Display for Failure {
                 "the pins are lost: the filter works, and ends when the agent does: {reason}"
             ),
             Self::NothingAttached => f.write_str("nothing is attached: the ports are open"),
-            Self::Told(text) => f.write_str(text),
+            Self::Programs(text)
+            | Self::InterfaceList(text)
+            | Self::Attach(text)
+            | Self::Backstop(text) => f.write_str(text),
             Self::Attachment { interface, reason } => write!(f, "{interface}: {reason}"),
             Self::NoInterface { patterns } if patterns.is_empty() => {
                 f.write_str("no interface has hardware behind it: name them in agent.interfaces")

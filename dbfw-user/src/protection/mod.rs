@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_failure_outweighs_what_is_degraded() {
-        let failure = Failure::Told("the backstop was detached".to_owned());
+        let failure = Failure::Backstop("the backstop was detached".to_owned());
         let degradation = Degradation::Absent { name: "eth7".to_owned() };
         for (failures, degradations, state, ready, problems) in [
             (vec![], vec![], wire::Protection::Yes, true, 0),

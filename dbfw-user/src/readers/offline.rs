@@ -147,7 +147,7 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
     let mut degradations: Vec<Degradation> = preceded.chain(overlong).collect();
     degradations.extend_from_slice(coverage.degradations());
     if agent.backstop && !backstop_holds {
-        failures.push(Failure::Told("the backstop is not attached".to_owned()));
+        failures.push(Failure::Backstop("the backstop is not attached".to_owned()));
     }
     if reader.databases()?.is_empty() {
         failures.push(Failure::NoDatabase);

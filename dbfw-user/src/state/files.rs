@@ -27,7 +27,7 @@ use nix::{
 };
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::exposure::Exposure;
+use crate::exposure::Exposure;
 
 /// Of a file that the group may read.
 const GROUP_READS: u32 = 0o640;

@@ -2,7 +2,6 @@
 
 pub(crate) mod checked;
 pub(crate) mod expiry;
-pub(crate) mod exposure;
 pub(crate) mod files;
 pub(crate) mod local;
 pub mod snapshot;

@@ -3,7 +3,7 @@
 use csv::{ByteRecord, Reader, ReaderBuilder, Trim};
 use dbfw_core::source::{Column, Prefix, PrefixError};
 
-use super::{Addresses, Bad, UNUSED};
+use super::addresses::{Addresses, Bad, UNUSED};
 use crate::http::clean;
 
 /// Characters of a column's name that go into an error.

@@ -4,7 +4,7 @@ use dbfw_core::source::Prefix;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use super::{Addresses, UNUSED};
+use super::addresses::{Addresses, UNUSED};
 use crate::http::clean;
 
 /// Characters of a place in the document that go into an error.

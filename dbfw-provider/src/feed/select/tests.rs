@@ -3,6 +3,7 @@ use std::num::NonZeroUsize;
 use dbfw_core::source::Column;
 
 use super::*;
+use crate::list::MAX_ENTRIES;
 
 /// In the shape of <https://ip-ranges.amazonaws.com/ip-ranges.json>.
 const AWS: &str = r#"{

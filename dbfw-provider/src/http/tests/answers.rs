@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::*;
+use super::{request::MAX_VALIDATOR, *};
 
 /// The error that an answer of the server is to a client.
 async fn refusal(status: &str, headers: &str, body: &str) -> FetchError {

@@ -36,6 +36,20 @@ async fn an_authority_that_is_not_known_is_refused() {
 }
 
 #[tokio::test]
+async fn after_an_error_of_tls_the_authorities_are_read_again() {
+    let (old, new) = (Authority::new("old"), Authority::new("new"));
+    let server = new.serve(|_| vec![Act::Send(ok("{}"))]).await;
+    let client = HttpClient::new(
+        &HttpConfig { ca_file: Some(old.file.to_path_buf()), ..config() },
+        Redirects::Refuse,
+    );
+    let url = server.https("/v2/account");
+    assert_failed(ask(&client, &url).await, Cause::Tls, &["not trusted"]);
+    std::fs::copy(&new.file, &old.file).unwrap();
+    assert_eq!(ask(&client, &url).await.unwrap().status, 200);
+}
+
+#[tokio::test]
 async fn a_certificate_that_vouches_for_itself_is_refused() {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(["localhost".to_owned()]).unwrap();

@@ -420,15 +420,15 @@ impl Kernel {
             return vec![Failure::Detached];
         }
         let mut failures = Vec::new();
-        failures.extend(self.datapath.check_programs().err().map(Failure::Told));
+        failures.extend(self.datapath.check_programs().err().map(Failure::Programs));
         failures.extend(hooks.pins_error.clone().map(Failure::Pins));
-        failures.extend(hooks.list_error.clone().map(Failure::Told));
-        failures.extend(hooks.attach_errors.values().cloned().map(Failure::Told));
+        failures.extend(hooks.list_error.clone().map(Failure::InterfaceList));
+        failures.extend(hooks.attach_errors.values().cloned().map(Failure::Attach));
         let backstop = config.backstop && hooks.backstop_error.is_none();
         if self.datapath.attachments().is_empty() && hooks.attach_errors.is_empty() {
             failures.extend(coverage.nothing_covered(&config.interfaces, backstop));
         }
-        failures.extend(hooks.backstop_error.clone().map(Failure::Told));
+        failures.extend(hooks.backstop_error.clone().map(Failure::Backstop));
         failures.extend(self.apply_error.clone().map(Failure::Change));
         failures
     }

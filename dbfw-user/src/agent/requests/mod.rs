@@ -4,7 +4,7 @@ pub(super) mod by_hand;
 pub(super) mod reload;
 pub(super) mod status;
 
-use std::{collections::VecDeque, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use dbfw_datapath::DatapathError;
 use dbfw_provider::inventory::Inventory;
@@ -12,38 +12,13 @@ use dbfw_wire::control::{ControlError, ControlErrorKind, Reply, Request, Text};
 use tokio::sync::{Semaphore, broadcast::error::RecvError};
 
 use self::status::{add_connections, cut_queries, scrape};
-use super::{Agent, history::Kind, kernel::Kernel};
+use super::{Agent, calls::MAX_DUMPS, history::Kind, kernel::Kernel};
 use crate::{
     control::server::Call,
     metrics::{self, Format},
     readers::{drops::Names, explain, sources::sources, status::map_entry, suggest::suggest},
     traffic::drops::Clock,
 };
-
-/// Dumps of the maps at once: each holds a thread for as long as its client reads.
-const MAX_DUMPS: usize = 4;
-
-/// The calls that are answered beside the loop, or later.
-#[derive(Debug)]
-pub(super) struct OpenCalls {
-    /// One permit for every dump of the maps under way.
-    dumps: Arc<Semaphore>,
-    /// One permit: connections are listed for one caller at a time.
-    listing: Arc<Semaphore>,
-    /// Changes by hand: each is on disk before the next begins, and answered then.
-    changes: VecDeque<Call>,
-}
-
-impl OpenCalls {
-    /// No calls.
-    pub(super) fn new() -> Self {
-        Self {
-            dumps: Arc::new(Semaphore::new(MAX_DUMPS)),
-            listing: Arc::new(Semaphore::new(1)),
-            changes: VecDeque::new(),
-        }
-    }
-}
 
 impl Agent {
     /// Carries out one request and answers it, or has that done beside the loop.

@@ -1,4 +1,4 @@
-use clap::FromArgMatches as _;
+use clap::{FromArgMatches as _, ValueEnum as _};
 
 use super::*;
 

@@ -1,10 +1,20 @@
 //! Rendering of documents as a table, as plain lines, or as JSON.
 
+use clap::ValueEnum;
 use dbfw_wire::control::Text;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::cli::args::Format;
+/// Form of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Format {
+    /// For people.
+    Table,
+    /// One indented document; one document a line for `map dump` and `drops --follow`.
+    Json,
+    /// Fields separated by tabs, without a header, for scripts.
+    Plain,
+}
 
 /// A document that can be shown. Every text ends with a newline, or is empty.
 pub(in crate::cli) trait Render: Serialize {

@@ -19,7 +19,6 @@ use super::{
     samples::{NOW, at},
     *,
 };
-use crate::cli::args::Format;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()

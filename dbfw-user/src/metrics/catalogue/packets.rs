@@ -7,8 +7,7 @@ use dbfw_datapath::Totals;
 use dbfw_wire::control::{InterfaceMode, InterfaceStatus, Protection};
 use prometheus_client::metrics::MetricType;
 
-use super::Metric;
-use crate::metrics::{samples::Samples, scrape::Scrape};
+use crate::metrics::{metric::Metric, samples::Samples, scrape::Scrape};
 
 /// Values of the label `mode` of `dbfw_attached`.
 const MODES: [InterfaceMode; 3] =

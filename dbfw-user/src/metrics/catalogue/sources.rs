@@ -6,8 +6,8 @@ use dbfw_core::{answers::Cause, policy::Guard};
 use dbfw_provider::{stats::StatsValues, worker::Account};
 use prometheus_client::metrics::MetricType;
 
-use super::Metric;
 use crate::metrics::{
+    metric::Metric,
     samples::Samples,
     scrape::{Scrape, SourceScrape},
 };

@@ -41,7 +41,7 @@ impl Exposure {
 
     /// The exposure of a directory to whoever could put another file in place of one that is
     /// there.
-    pub(crate) fn of_way(directory: &Metadata) -> Option<Self> {
+    pub(crate) fn of_parent(directory: &Metadata) -> Option<Self> {
         let exposure = Self::of(directory);
         let is_shared = directory.mode() & STICKY != 0;
         exposure.filter(|exposure| !(is_shared && matches!(exposure, Self::Mode(_))))
