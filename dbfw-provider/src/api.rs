@@ -67,12 +67,12 @@ pub(crate) struct Client {
     stats: Arc<Stats>,
     slots: Semaphore,
     /// By path and query.
-    made: Mutex<HashMap<String, Made>>,
+    past: Mutex<HashMap<String, PastRequest>>,
 }
 
 /// A request that was made.
 #[derive(Debug)]
-struct Made {
+struct PastRequest {
     /// The last time.
     at: Instant,
     cached: Option<CachedBody>,
@@ -93,12 +93,12 @@ struct CachedBody {
 pub(crate) struct Session<'a> {
     client: &'a Client,
     token: SecretString,
-    course: Mutex<Course>,
+    progress: Mutex<Progress>,
 }
 
-/// The course of a session so far.
+/// The progress of a session so far.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Course {
+pub(crate) struct Progress {
     /// Requests made.
     pub(crate) requests: u32,
     /// Whether the API answered anything that can be used.
@@ -113,7 +113,7 @@ pub(crate) struct Course {
 
 /// No answer to use.
 #[derive(Clone, Debug)]
-pub(crate) enum Missed {
+pub(crate) enum GetError {
     /// The provider says that there is no such thing, in words that name the request.
     Gone(String),
     /// There is no answer, or it is none.
@@ -138,7 +138,7 @@ impl Client {
             budget,
             stats,
             slots: Semaphore::new(CONCURRENT),
-            made: Mutex::default(),
+            past: Mutex::default(),
         }
     }
 
@@ -147,11 +147,11 @@ impl Client {
     /// # Errors
     /// There is no token, or no HTTP client.
     pub(crate) fn session(&self) -> Result<Session<'_>, FetchError> {
-        lock(&self.made).retain(|_, made| made.at.elapsed() < FORGOTTEN);
+        lock(&self.past).retain(|_, past| past.at.elapsed() < FORGOTTEN);
         let session = || {
             let token = lock(&self.token).read()?;
             self.http.prepare(&self.api_url)?;
-            Ok(Session { client: self, token, course: Mutex::default() })
+            Ok(Session { client: self, token, progress: Mutex::default() })
         };
         session().inspect_err(|error: &FetchError| self.stats.failure(error.cause))
     }
@@ -186,24 +186,24 @@ impl Client {
         keys: &'k BTreeSet<K>,
         path: impl Fn(&K) -> String,
     ) -> Vec<&'k K> {
-        let made = lock(&self.made);
+        let past = lock(&self.past);
         let mut keys: Vec<&K> = keys.iter().collect();
-        keys.sort_by_cached_key(|key| made.get(&path(key)).map(|made| made.at));
+        keys.sort_by_cached_key(|key| past.get(&path(key)).map(|request| request.at));
         keys
     }
 
     /// The last body of a request that is now made again.
     fn cached(&self, path: &str) -> Option<CachedBody> {
         let at = Instant::now();
-        let mut made = lock(&self.made);
-        let made = made.entry(path.to_owned()).or_insert(Made { at, cached: None });
-        made.at = at;
-        made.cached.clone()
+        let mut past = lock(&self.past);
+        let past = past.entry(path.to_owned()).or_insert(PastRequest { at, cached: None });
+        past.at = at;
+        past.cached.clone()
     }
 
     fn keep(&self, path: &str, body: CachedBody) {
-        if let Some(made) = lock(&self.made).get_mut(path) {
-            made.cached = Some(body);
+        if let Some(past) = lock(&self.past).get_mut(path) {
+            past.cached = Some(body);
         }
     }
 }
@@ -214,9 +214,9 @@ impl Session<'_> {
         self.client
     }
 
-    /// Its course so far.
-    pub(crate) fn course(&self) -> Course {
-        lock(&self.course).clone()
+    /// Its progress so far.
+    pub(crate) fn progress(&self) -> Progress {
+        lock(&self.progress).clone()
     }
 
     /// Asks for the document at a path of the API, of `max_bytes` at most, and keeps what
@@ -229,13 +229,13 @@ impl Session<'_> {
         path: &str,
         max_bytes: u64,
         read: impl FnOnce(T) -> V + Send + 'static,
-    ) -> Result<Arc<V>, Missed> {
+    ) -> Result<Arc<V>, GetError> {
         let what = self.name(path);
-        let _slot = self.turn(&what).await.map_err(Missed::Failed)?;
+        let _slot = self.turn(&what).await.map_err(GetError::Failed)?;
         let answer = self.ask(path, &what, max_bytes, read).await;
         match &answer {
-            Ok(_) | Err(Missed::Gone(_)) => lock(&self.course).answered = true,
-            Err(Missed::Failed(error)) => self.note(error),
+            Ok(_) | Err(GetError::Gone(_)) => lock(&self.progress).answered = true,
+            Err(GetError::Failed(error)) => self.note(error),
         }
         answer
     }
@@ -246,9 +246,9 @@ impl Session<'_> {
     }
 
     /// Counts an answer that contradicts itself or another, as a failure.
-    pub(crate) fn unusable(&self, error: FetchError) -> Missed {
+    pub(crate) fn unusable(&self, error: FetchError) -> GetError {
         self.client.stats.failure(error.cause);
-        Missed::Failed(error)
+        GetError::Failed(error)
     }
 
     async fn ask<T: DeserializeOwned, V: Send + Sync + 'static>(
@@ -257,7 +257,7 @@ impl Session<'_> {
         what: &str,
         max_bytes: u64,
         read: impl FnOnce(T) -> V + Send + 'static,
-    ) -> Result<Arc<V>, Missed> {
+    ) -> Result<Arc<V>, GetError> {
         let no_url = |error| {
             failed(what, Cause::Invalid, &format!("makes no URL: {error}: check `api_url`"))
         };
@@ -271,7 +271,7 @@ impl Session<'_> {
             validators: Some(&Validators { etag, last_modified: None }),
         };
         self.client.stats.request();
-        lock(&self.course).requests += 1;
+        lock(&self.progress).requests += 1;
         let response = self.client.http.get(&url, what, options).await;
         if let Some(budget) = &self.client.budget {
             let now = Instant::now();
@@ -282,7 +282,7 @@ impl Session<'_> {
             self.client.stats.budget(budget.limits(), budget.left(now));
         }
         let response = response.and_then(|response| response.success(what));
-        let mut response = response.map_err(Missed::Failed)?;
+        let mut response = response.map_err(GetError::Failed)?;
         let value = |body: CachedBody| body.value.downcast::<V>().ok();
         match response.status {
             200 => {}
@@ -300,7 +300,7 @@ impl Session<'_> {
         let hash = XxHash3_128::oneshot(&response.body);
         let value = match last.filter(|last| last.hash == hash).and_then(value) {
             Some(value) => value,
-            None => Arc::new(parse(response, what, read).await.map_err(Missed::Failed)?),
+            None => Arc::new(parse(response, what, read).await.map_err(GetError::Failed)?),
         };
         self.client.keep(path, CachedBody { etag, hash, value: Arc::clone(&value) as _ });
         Ok(value)
@@ -312,7 +312,7 @@ impl Session<'_> {
         let slot = self.client.slots.acquire().await.map_err(closed)?;
         let mut waited = Duration::ZERO;
         loop {
-            if let Some(error) = &lock(&self.course).broken {
+            if let Some(error) = &lock(&self.progress).broken {
                 let name = format!("{}: ", self.client.provider.name);
                 let why = error.message.strip_prefix(&name).unwrap_or(&error.message);
                 let message = format!("{what}: not asked, because {why}");
@@ -338,21 +338,21 @@ impl Session<'_> {
     /// Counts a failure; some are the end of the session.
     fn note(&self, error: &FetchError) {
         self.client.stats.failure(error.cause);
-        let mut course = lock(&self.course);
+        let mut progress = lock(&self.progress);
         if matches!(error.cause, Cause::Connect | Cause::Tls | Cause::Timeout) {
-            course.unanswered += 1;
+            progress.unanswered += 1;
         }
         let is_refused = matches!(error.cause, Cause::Unauthorized | Cause::RateLimited);
-        if is_refused || course.unanswered >= MAX_UNANSWERED {
-            course.broken.get_or_insert_with(|| error.clone());
+        if is_refused || progress.unanswered >= MAX_UNANSWERED {
+            progress.broken.get_or_insert_with(|| error.clone());
         }
-        course.failure.get_or_insert_with(|| error.clone());
+        progress.failure.get_or_insert_with(|| error.clone());
     }
 
-    fn not_found(&self, response: &Response, what: &str) -> Missed {
+    fn not_found(&self, response: &Response, what: &str) -> GetError {
         let Provider { name, is_own_error, .. } = self.client.provider;
         match is_own_error(&response.body) {
-            true => Missed::Gone(format!("{what}: not found (404)")),
+            true => GetError::Gone(format!("{what}: not found (404)")),
             false => {
                 let text = format!("answered 404, but not in {name}'s words: check `api_url`");
                 failed(what, Cause::NotFound, &text)
@@ -371,7 +371,7 @@ impl Session<'_> {
     }
 }
 
-impl Missed {
+impl GetError {
     /// As a failure: of what cannot be gone, such as a list.
     pub(crate) fn into_error(self) -> FetchError {
         match self {
@@ -381,20 +381,20 @@ impl Missed {
     }
 }
 
-impl From<Missed> for Outcome {
-    fn from(missed: Missed) -> Self {
+impl From<GetError> for Outcome {
+    fn from(missed: GetError) -> Self {
         match missed {
-            Missed::Gone(message) => Self::Gone(message),
-            Missed::Failed(error) => Self::Failed(error),
+            GetError::Gone(message) => Self::Gone(message),
+            GetError::Failed(error) => Self::Failed(error),
         }
     }
 }
 
-impl From<Missed> for ListOutcome {
-    fn from(missed: Missed) -> Self {
+impl From<GetError> for ListOutcome {
+    fn from(missed: GetError) -> Self {
         match missed {
-            Missed::Gone(message) => Self::Gone(message),
-            Missed::Failed(error) => Self::Failed(error),
+            GetError::Gone(message) => Self::Gone(message),
+            GetError::Failed(error) => Self::Failed(error),
         }
     }
 }
@@ -412,6 +412,6 @@ async fn parse<T: DeserializeOwned, V: Send + 'static>(
     spawn_blocking(move || response.json(&what).map(read)).await.unwrap_or(Err(lost))
 }
 
-fn failed(what: &str, cause: Cause, text: &str) -> Missed {
-    Missed::Failed(FetchError::new(cause, format!("{what}: {text}")))
+fn failed(what: &str, cause: Cause, text: &str) -> GetError {
+    GetError::Failed(FetchError::new(cause, format!("{what}: {text}")))
 }

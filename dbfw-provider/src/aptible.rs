@@ -28,7 +28,7 @@ use url::Url;
 
 use self::document::{Document, rules};
 use crate::{
-    api::{Client, Missed, Provider},
+    api::{Client, GetError, Provider},
     backoff::Backoff,
     http::HttpConfig,
     poller::{self, Task, Wanted, jittered},
@@ -142,11 +142,11 @@ impl Task for Aptible {
 }
 
 /// Asks for the list of an endpoint.
-async fn ask(client: &Client, vhost: u64) -> Result<ListOutcome, Missed> {
+async fn ask(client: &Client, vhost: u64) -> Result<ListOutcome, GetError> {
     let path = format!("/vhosts/{vhost}");
     let what = format!("Aptible: GET {path}");
     let named = |error: FetchError| {
-        Missed::Failed(FetchError { message: format!("{what}: {error}"), ..error })
+        GetError::Failed(FetchError { message: format!("{what}: {error}"), ..error })
     };
     let session = client.session().map_err(named)?;
     let read = move |document: Document| rules(document, vhost, &what).map(Arc::new);

@@ -13,7 +13,7 @@ use dbfw_wire::digitalocean::Droplet;
 use futures_util::future::join_all;
 
 use super::paging::{Filter, Listing, Resource, path};
-use crate::api::{Missed, Session};
+use crate::api::{GetError, Session};
 
 /// So many things of a kind are asked for one by one, however many there are: a page has 200,
 /// and an app or a cluster on it takes many kilobytes.
@@ -28,7 +28,7 @@ pub(crate) enum Facts<R> {
     /// All of them.
     List(Result<Listing<R>, FetchError>),
     /// Those that were asked for one by one.
-    Each(BTreeMap<String, Result<Arc<R>, Missed>>),
+    Each(BTreeMap<String, Result<Arc<R>, GetError>>),
 }
 
 /// The answers about droplets and tags.
@@ -39,14 +39,14 @@ pub(crate) struct Droplets {
     /// Those with GPUs; an error too where that list was not needed.
     gpus: Result<Listing<Droplet>, FetchError>,
     /// Those with a tag, GPU droplets left out, where there is no list of all.
-    tags: BTreeMap<String, Result<Listing<Droplet>, Missed>>,
+    tags: BTreeMap<String, Result<Listing<Droplet>, GetError>>,
 }
 
 /// A thing that was looked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Sighting<R> {
     /// It, or why not.
-    pub(crate) found: Result<Arc<R>, Missed>,
+    pub(crate) found: Result<Arc<R>, GetError>,
     /// The request that told: "GET /v2/droplets/123".
     pub(crate) from: String,
     /// Whether that was the request for a list.
@@ -91,7 +91,7 @@ impl Session<'_> {
         ids: &BTreeSet<String>,
         tags: &BTreeSet<String>,
     ) -> Droplets {
-        let list_gpus = async || self.list(Some(GPUS)).await.map_err(Missed::into_error);
+        let list_gpus = async || self.list(Some(GPUS)).await.map_err(GetError::into_error);
         let gpus = async {
             match tags.is_empty() {
                 true => Err(not_asked("the list of GPU droplets")),
@@ -128,30 +128,30 @@ impl Session<'_> {
             return None;
         }
         let most = self.client().most_pages().min(each as u64 + 1);
-        self.list_up_to(None, most).await.map_err(Missed::into_error).transpose()
+        self.list_up_to(None, most).await.map_err(GetError::into_error).transpose()
     }
 
     async fn ones<R: Resource>(
         &self,
         ids: &BTreeSet<String>,
-    ) -> BTreeMap<String, Result<Arc<R>, Missed>> {
+    ) -> BTreeMap<String, Result<Arc<R>, GetError>> {
         self.each(ids, one_path::<R>, |id| self.one(id)).await
     }
 
     /// Asks for each of these, beginning with what was asked for longest ago.
-    async fn each<T, F: Future<Output = Result<T, Missed>>>(
+    async fn each<T, F: Future<Output = Result<T, GetError>>>(
         &self,
         keys: &BTreeSet<String>,
         path: impl Fn(&str) -> String,
         ask: impl Fn(String) -> F,
-    ) -> BTreeMap<String, Result<T, Missed>> {
+    ) -> BTreeMap<String, Result<T, GetError>> {
         let keys = self.client().by_age(keys, |key| path(key));
         let answers = join_all(keys.iter().map(|key| ask((*key).clone()))).await;
         keys.into_iter().cloned().zip(answers).collect()
     }
 
     /// Asks for one thing.
-    async fn one<R: Resource>(&self, id: String) -> Result<Arc<R>, Missed> {
+    async fn one<R: Resource>(&self, id: String) -> Result<Arc<R>, GetError> {
         let path = one_path::<R>(&id);
         let one = self.get(&path, R::MAX_BYTES, R::one).await?;
         if one.id() == id {
@@ -168,7 +168,7 @@ impl<R: Resource> Facts<R> {
         match self {
             Self::Each(ones) => Sighting {
                 found: ones.get(id).cloned().unwrap_or_else(|| {
-                    Err(Missed::Failed(not_asked(&format!("{} {id}", R::NOUN))))
+                    Err(GetError::Failed(not_asked(&format!("{} {id}", R::NOUN))))
                 }),
                 from: format!("GET {}", one_path::<R>(id)),
                 is_listed: false,
@@ -178,7 +178,7 @@ impl<R: Resource> Facts<R> {
                     Ok(list) => {
                         list.get(id).cloned().ok_or_else(|| not_listed::<R>(&list.from, id))
                     }
-                    Err(error) => Err(Missed::Failed(error.clone())),
+                    Err(error) => Err(GetError::Failed(error.clone())),
                 },
                 from: format!("GET {}", R::PATH),
                 is_listed: true,
@@ -191,7 +191,7 @@ impl Droplets {
     /// The facts about one droplet.
     pub(crate) fn find(&self, id: &str) -> Sighting<Droplet> {
         let sighting = self.facts.find(id);
-        let (Facts::List(Ok(list)), Err(Missed::Gone(_))) = (&self.facts, &sighting.found) else {
+        let (Facts::List(Ok(list)), Err(GetError::Gone(_))) = (&self.facts, &sighting.found) else {
             return sighting;
         };
         // Gone is only what both lists lack.
@@ -201,7 +201,7 @@ impl Droplets {
                     || not_listed::<Droplet>(&format!("{} and {}", list.from, gpus.from), id);
                 (gpus.get(id).cloned().ok_or_else(both), gpus.from.clone())
             }
-            Err(error) => (Err(Missed::Failed(error.clone())), sighting.from),
+            Err(error) => (Err(GetError::Failed(error.clone())), sighting.from),
         };
         Sighting { found, from, is_listed: true }
     }
@@ -210,14 +210,14 @@ impl Droplets {
     ///
     /// # Errors
     /// The list of those that have no GPU was not answered.
-    pub(crate) fn tagged(&self, tag: &str) -> Result<Tagged<'_>, Missed> {
+    pub(crate) fn tagged(&self, tag: &str) -> Result<Tagged<'_>, GetError> {
         let (droplets, list): (Vec<_>, _) = match (self.tags.get(tag), &self.facts) {
             (Some(Ok(list)), _) => (list.iter().collect(), list),
             (Some(Err(missed)), _) => return Err(missed.clone()),
             (None, Facts::List(Ok(list))) => (list.tagged(tag).collect(), list),
-            (None, Facts::List(Err(error))) => return Err(Missed::Failed(error.clone())),
+            (None, Facts::List(Err(error))) => return Err(GetError::Failed(error.clone())),
             (None, Facts::Each(_)) => {
-                return Err(Missed::Failed(not_asked(&format!("the tag {tag:?}"))));
+                return Err(GetError::Failed(not_asked(&format!("the tag {tag:?}"))));
             }
         };
         let (gpus, from) = match &self.gpus {
@@ -240,8 +240,8 @@ fn one_path<R: Resource>(id: &str) -> String {
     format!("{}/{id}", R::PATH)
 }
 
-fn not_listed<R: Resource>(lists: &str, id: &str) -> Missed {
-    Missed::Gone(format!("DigitalOcean: there is no {} {id} in {lists}", R::NOUN))
+fn not_listed<R: Resource>(lists: &str, id: &str) -> GetError {
+    GetError::Gone(format!("DigitalOcean: there is no {} {id} in {lists}", R::NOUN))
 }
 
 fn not_asked(what: &str) -> FetchError {

@@ -14,7 +14,7 @@ use super::{
     sources::{app, droplet, k8s, vpc},
 };
 use crate::{
-    api::{Client, Missed, Session},
+    api::{Client, GetError, Session},
     inventory::{Inventory, Machine, Network},
 };
 
@@ -31,8 +31,8 @@ pub(crate) async fn take(client: &Client, options: k8s::Options) -> Result<Inven
         list::<App>(&session),
         list::<Vpc>(&session),
     );
-    let droplets = droplets.map_err(Missed::into_error)?;
-    let gpus = gpus.map_err(Missed::into_error)?;
+    let droplets = droplets.map_err(GetError::into_error)?;
+    let gpus = gpus.map_err(GetError::into_error)?;
     let gpus = gpus.iter().filter(|gpu| droplets.get(&gpu.id()).is_none());
     // What no rule can name is left out.
     let key = |kind, value: &str| SourceKey::new(kind, value).ok();
@@ -79,7 +79,7 @@ pub(crate) async fn take(client: &Client, options: k8s::Options) -> Result<Inven
 async fn list<R: Resource>(session: &Session<'_>) -> Result<Option<Listing<R>>, FetchError> {
     match session.list(None).await {
         Ok(list) => Ok(Some(list)),
-        Err(Missed::Failed(error)) if error.cause == Cause::Permission => Ok(None),
+        Err(GetError::Failed(error)) if error.cause == Cause::Permission => Ok(None),
         Err(missed) => Err(missed.into_error()),
     }
 }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::task::spawn_blocking;
 use url::form_urlencoded;
 
-use crate::api::{Missed, Session};
+use crate::api::{GetError, Session};
 
 /// Things on a page, the most the API gives.
 pub(crate) const PER_PAGE: u64 = 200;
@@ -139,16 +139,16 @@ pub(crate) struct Listing<R> {
 #[derive(Debug)]
 enum Flaw {
     /// A page was not answered.
-    Missed(Missed),
+    GetError(GetError),
     /// Something was made or deleted while the pages were read: worth another try.
     Moved(FetchError),
     /// The pages contradict each other or the answer's own count.
     Wrong(FetchError),
 }
 
-impl From<Missed> for Flaw {
-    fn from(missed: Missed) -> Self {
-        Self::Missed(missed)
+impl From<GetError> for Flaw {
+    fn from(missed: GetError) -> Self {
+        Self::GetError(missed)
     }
 }
 
@@ -212,7 +212,10 @@ impl Session<'_> {
     ///
     /// # Errors
     /// A page is missing, or the pages are not certainly everything.
-    pub(crate) async fn list<R: Resource>(&self, filter: Filter<'_>) -> Result<Listing<R>, Missed> {
+    pub(crate) async fn list<R: Resource>(
+        &self,
+        filter: Filter<'_>,
+    ) -> Result<Listing<R>, GetError> {
         match self.list_up_to(filter, MAX_PAGES).await? {
             Some(list) => Ok(list),
             None => {
@@ -231,14 +234,14 @@ impl Session<'_> {
         &self,
         filter: Filter<'_>,
         most: u64,
-    ) -> Result<Option<Listing<R>>, Missed> {
+    ) -> Result<Option<Listing<R>>, GetError> {
         let from = format!("GET {}", path::<R>(filter, None));
         let list = match self.read::<R>(filter, &from, most).await {
             Err(Flaw::Moved(_)) => self.read(filter, &from, most).await,
             other => other,
         };
         list.map_err(|flaw| match flaw {
-            Flaw::Missed(missed) => missed,
+            Flaw::GetError(missed) => missed,
             Flaw::Moved(error) | Flaw::Wrong(error) => self.unusable(error),
         })
     }
@@ -267,11 +270,11 @@ impl Session<'_> {
         &self,
         filter: Filter<'_>,
         page: u64,
-    ) -> Result<Arc<Page<R>>, Missed> {
+    ) -> Result<Arc<Page<R>>, GetError> {
         match self.get(&path::<R>(filter, Some(page)), R::MAX_BYTES, R::page).await {
-            Err(Missed::Gone(message)) if page > 1 => {
+            Err(GetError::Gone(message)) if page > 1 => {
                 // A page of a list that exists cannot be gone.
-                Err(Missed::Failed(FetchError::new(Cause::Invalid, message)))
+                Err(GetError::Failed(FetchError::new(Cause::Invalid, message)))
             }
             answer => answer,
         }

@@ -19,7 +19,7 @@ use super::{
     sources::{app, droplet, k8s, tag, vpc},
 };
 use crate::{
-    api::{Client, Course, Missed, Session},
+    api::{Client, GetError, Progress, Session},
     worker::{Demand, Report, ReportSender},
 };
 
@@ -34,15 +34,15 @@ pub(crate) async fn run(
     round: usize,
     options: k8s::Options,
     reports: &ReportSender,
-) -> Course {
+) -> Progress {
     if *demand == Demand::default() {
-        return Course { answered: true, ..Course::default() };
+        return Progress { answered: true, ..Progress::default() };
     }
     let session = match client.session() {
         Ok(session) => session,
         Err(error) => {
             fail(demand, &error, reports).await;
-            return Course { broken: Some(error), ..Course::default() };
+            return Progress { broken: Some(error), ..Progress::default() };
         }
     };
     let this = Round { session: &session, demand, options, reports };
@@ -55,7 +55,7 @@ pub(crate) async fn run(
     let first = round % kinds.len();
     kinds.rotate_left(first);
     join_all(kinds).await;
-    session.course()
+    session.progress()
 }
 
 struct Round<'a> {
@@ -100,7 +100,7 @@ impl Round<'_> {
         }
         let all = match vpcs {
             Facts::List(list) => list,
-            Facts::Each(_) => self.session.list(None).await.map_err(Missed::into_error),
+            Facts::Each(_) => self.session.list(None).await.map_err(GetError::into_error),
         };
         let all = all.as_ref().ok();
         self.report(SourceType::IpAddr, |key| vpc::address_outcome(key, all)).await;

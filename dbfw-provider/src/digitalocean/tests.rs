@@ -17,7 +17,7 @@ use dbfw_core::answers::{Answer, Cause, FetchError, Outcome, Part};
 use serde::de::DeserializeOwned;
 
 use super::{AddressKinds, fetch::Sighting};
-use crate::api::Missed;
+use crate::api::GetError;
 
 /// The text of a payload that DigitalOcean publishes.
 macro_rules! fixture {
@@ -37,7 +37,7 @@ pub(crate) fn seen<R: Clone>(item: &R) -> Sighting<R> {
     Sighting { found: Ok(Arc::new(item.clone())), from: "GET /it".to_owned(), is_listed: true }
 }
 
-pub(crate) fn missed<R>(missed: Missed) -> Sighting<R> {
+pub(crate) fn missed<R>(missed: GetError) -> Sighting<R> {
     Sighting { found: Err(missed), from: "GET /it".to_owned(), is_listed: true }
 }
 

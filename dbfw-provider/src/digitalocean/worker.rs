@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::{DigitalOceanConfig, inventory, round, sources::k8s::Options};
 use crate::{
-    api::{Client, Course, Provider},
+    api::{Client, Progress, Provider},
     backoff::Backoff,
     budget::Budget,
     inventory::Inventory,
@@ -67,13 +67,13 @@ struct Rounds {
 
 impl Rounds {
     /// Asks for all of `demand`, and reports as answers come.
-    fn ask_for(&self, demand: Demand) -> BoxFuture<'static, (Course, Duration)> {
+    fn ask_for(&self, demand: Demand) -> BoxFuture<'static, (Progress, Duration)> {
         let client = Arc::clone(&self.worker.client);
         let (reports, begun, options) = (self.reports.clone(), self.begun, self.worker.options);
         async move {
             let now = Instant::now();
-            let course = round::run(&client, &demand, begun, options, &reports).await;
-            (course, now.elapsed())
+            let progress = round::run(&client, &demand, begun, options, &reports).await;
+            (progress, now.elapsed())
         }
         .boxed()
     }
@@ -82,7 +82,7 @@ impl Rounds {
 impl Task for Rounds {
     /// There is one thing to ask for: everything.
     type Key = ();
-    type Reply = (Course, Duration);
+    type Reply = (Progress, Duration);
 
     fn want(&mut self, demand: &Demand) -> Wanted<()> {
         let new = added(&self.demand, demand);
@@ -93,7 +93,7 @@ impl Task for Rounds {
         Wanted { all: [()].into(), errand, ..Wanted::default() }
     }
 
-    fn ask(&mut self, (): &()) -> BoxFuture<'static, (Course, Duration)> {
+    fn ask(&mut self, (): &()) -> BoxFuture<'static, (Progress, Duration)> {
         self.begun += 1;
         self.ask_for(self.demand.clone())
     }
@@ -102,12 +102,12 @@ impl Task for Rounds {
     fn heard(
         &mut self,
         (): &(),
-        (course, took): (Course, Duration),
+        (progress, took): (Progress, Duration),
         backoff: &mut Backoff,
     ) -> (Vec<Report>, Duration) {
         let poll = self.worker.poll;
-        let interval = self.worker.client.interval(poll, course.requests);
-        (Vec::new(), wait(&course, took, poll, interval, backoff))
+        let interval = self.worker.client.interval(poll, progress.requests);
+        (Vec::new(), wait(&progress, took, poll, interval, backoff))
     }
 
     fn look(&mut self) -> Option<BoxFuture<'static, BTreeSet<()>>> {
@@ -125,7 +125,7 @@ impl Task for Rounds {
 /// began, sooner or later by a tenth, or later if all of it failed or the server wants to be
 /// left alone.
 fn wait(
-    course: &Course,
+    progress: &Progress,
     took: Duration,
     poll: Duration,
     interval: Duration,
@@ -135,9 +135,9 @@ fn wait(
         matches!(error.cause, Cause::Unauthorized | Cause::RateLimited)
             || error.retry_after.is_some()
     };
-    let failed = match course.answered {
-        true => course.broken.as_ref().filter(is_refusal),
-        false => course.broken.as_ref().or(course.failure.as_ref()),
+    let failed = match progress.answered {
+        true => progress.broken.as_ref().filter(is_refusal),
+        false => progress.broken.as_ref().or(progress.failure.as_ref()),
     };
     match failed {
         Some(error) => backoff.failed(poll, error.cause, error.retry_after).max(interval),
@@ -162,18 +162,18 @@ mod tests {
 
     const POLL: Duration = Duration::from_secs(10);
 
-    fn failed(cause: Cause, retry_after: Option<Duration>) -> Course {
+    fn failed(cause: Cause, retry_after: Option<Duration>) -> Progress {
         let error = FetchError { retry_after, ..FetchError::new(cause, "x") };
-        Course { failure: Some(error), ..Course::default() }
+        Progress { failure: Some(error), ..Progress::default() }
     }
 
-    fn after(course: &Course, interval: Duration, backoff: &mut Backoff) -> Duration {
-        wait(course, Duration::ZERO, POLL, interval, backoff)
+    fn after(progress: &Progress, interval: Duration, backoff: &mut Backoff) -> Duration {
+        wait(progress, Duration::ZERO, POLL, interval, backoff)
     }
 
     #[test]
     fn rounds_keep_their_distance() {
-        let good = Course { answered: true, ..failed(Cause::Server, None) };
+        let good = Progress { answered: true, ..failed(Cause::Server, None) };
         let took = Duration::from_secs(2);
         for interval in [POLL, POLL * 3] {
             for _ in 0..50 {
@@ -197,17 +197,17 @@ mod tests {
         let asked = Some(Duration::from_secs(100));
         assert!(after(&failed(Cause::RateLimited, asked), POLL, backoff) >= POLL * 10);
         // A refusal counts even if something was answered before it.
-        let broken = Course {
+        let broken = Progress {
             answered: true,
             broken: failed(Cause::RateLimited, asked).failure,
-            ..Course::default()
+            ..Progress::default()
         };
         assert!(after(&broken, POLL, backoff) >= POLL * 10);
         // A few slow resources do not put off the others.
-        let broken = Course {
+        let broken = Progress {
             answered: true,
             broken: failed(Cause::Timeout, None).failure,
-            ..Course::default()
+            ..Progress::default()
         };
         assert!(after(&broken, POLL, backoff) <= POLL.mul_f64(1.1));
     }

@@ -17,7 +17,7 @@ use super::{
     kernel::Applied,
     requests::{by_hand, reload::reload_from_disk, status::scrape},
     trust::Learned,
-    usage::{Read, UsageError},
+    usage::{UsageError, UsageReading},
 };
 use crate::{
     config::DatabaseConfig,
@@ -56,7 +56,7 @@ enum Event {
     /// The snapshot or the refused sources were written, or not.
     Written(Written),
     /// The use of the sources was read and written, or not.
-    UsageRead(Result<Read, UsageError>),
+    UsageRead(Result<UsageReading, UsageError>),
     /// SIGHUP.
     Reload,
     /// A request over the control socket.

@@ -34,14 +34,14 @@ pub(super) struct Usage {
     /// The number of changes that a reading knows nothing of: one begun before them is dropped.
     changes: u64,
     begun: Instant,
-    reading: Option<JoinHandle<Result<Read, UsageError>>>,
+    reading: Option<JoinHandle<Result<UsageReading, UsageError>>>,
     /// The error of the last reading.
     error: Option<String>,
 }
 
 /// The result of a reading.
 #[derive(Debug)]
-pub(super) struct Read {
+pub(super) struct UsageReading {
     uses: SourceUses,
     /// [`Usage::changes`] when it was begun.
     changes: u64,
@@ -136,13 +136,13 @@ impl Usage {
                 files::replace(&path, &text, files::Readers::Group)?;
                 uses.clean();
             }
-            Ok(Read { uses, changes })
+            Ok(UsageReading { uses, changes })
         }));
     }
 
     /// Waits until a reading has ended, for ever if none is under way. Can be cancelled at any
     /// time.
-    pub(super) async fn read(&mut self) -> Result<Read, UsageError> {
+    pub(super) async fn read(&mut self) -> Result<UsageReading, UsageError> {
         let Some(reading) = &mut self.reading else { return pending().await };
         let result = reading.await.unwrap_or_else(|error| Err(io::Error::other(error).into()));
         self.reading = None;
@@ -150,7 +150,7 @@ impl Usage {
     }
 
     /// Takes in a reading.
-    pub(super) fn saved(&mut self, result: Result<Read, UsageError>) {
+    pub(super) fn saved(&mut self, result: Result<UsageReading, UsageError>) {
         match result {
             Ok(read) => {
                 if self.error.take().is_some() {

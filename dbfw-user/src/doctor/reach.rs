@@ -40,7 +40,7 @@ pub(super) fn check(
     let uncovered = uncovered(&listeners, &host.addresses(), present, agent);
     uncovered
         .into_iter()
-        .map(|(interface, ports)| told(interface, &ports, agent.backstop))
+        .map(|(interface, ports)| judge(interface, &ports, agent.backstop))
         .collect()
 }
 
@@ -78,7 +78,7 @@ fn uncovered<'a>(
     found
 }
 
-fn told(interface: &str, ports: &BTreeSet<Port>, backstop: bool) -> Finding {
+fn judge(interface: &str, ports: &BTreeSet<Port>, backstop: bool) -> Finding {
     let ports: Vec<String> = ports.iter().map(Port::to_string).collect();
     let open = format!("{} can be reached by {interface}, which is not covered", ports.join(", "));
     if backstop {
@@ -147,8 +147,8 @@ mod tests {
             assert_eq!(open, wanted.into_iter().collect(), "{listener}");
         }
         let ports = BTreeSet::from([Port { udp: false, port: 5432 }]);
-        assert_eq!(told("eth1", &ports, true).state.as_str(), "ok");
-        let open = told("eth1", &ports, false);
+        assert_eq!(judge("eth1", &ports, true).state.as_str(), "ok");
+        let open = judge("eth1", &ports, false);
         assert_eq!(open.state.as_str(), "warn");
         assert!(open.detail.contains("tcp/5432 can be reached by eth1"), "{open:?}");
     }

@@ -79,13 +79,13 @@ impl LocalSources {
                 (read, problem)
             }
             Err(ReadError::Missing(_)) if maps_live => from_copy(&path, &copy),
-            Err(ReadError::Missing(_)) => (Read::default(), None),
+            Err(ReadError::Missing(_)) => (Content::default(), None),
             Err(error) => {
                 let problem = format!("{}; no source added by hand is trusted", error.set_aside());
-                (Read::default(), Some(problem))
+                (Content::default(), Some(problem))
             }
         };
-        let Read { sources, unread, .. } = read;
+        let Content { sources, unread, .. } = read;
         write_copy(&copy, encode(&sources, &unread));
         (Self { path, copy, sources, unread, ..Self::default() }, problem)
     }
@@ -186,14 +186,14 @@ impl LocalSources {
 
 /// The content of a file.
 #[derive(Debug, Default)]
-struct Read {
+struct Content {
     sources: Vec<LocalSource>,
     unread: Vec<Value>,
     /// The reason why the first of `unread` cannot be read.
     error: Option<serde_json::Error>,
 }
 
-impl Read {
+impl Content {
     /// That some sources of the file cannot be read, in words.
     fn unread_problem(&self, path: &Path) -> Option<String> {
         let error = self.error.as_ref()?;
@@ -207,7 +207,7 @@ impl Read {
 }
 
 /// The copy in place of a file that is missing. It is put where the file should be.
-fn from_copy(path: &Path, copy: &Path) -> (Read, Option<String>) {
+fn from_copy(path: &Path, copy: &Path) -> (Content, Option<String>) {
     let found = files::read(copy.to_owned(), decode).unwrap_or_default();
     if found.sources.is_empty() && found.unread.is_empty() {
         return (found, None);
@@ -247,7 +247,7 @@ fn write_copy(copy: &Path, text: serde_json::Result<Vec<u8>>) {
 /// # Errors
 ///
 /// The text is no such document, or of another format.
-fn decode(text: &[u8]) -> Result<Read, String> {
+fn decode(text: &[u8]) -> Result<Content, String> {
     let document: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let entries = match document {
         Value::Array(entries) => entries,
@@ -260,7 +260,7 @@ fn decode(text: &[u8]) -> Result<Read, String> {
             sources
         }
     };
-    let mut read = Read::default();
+    let mut read = Content::default();
     for entry in entries {
         match LocalSource::deserialize(&entry) {
             Ok(source) => read.sources.push(source),

@@ -10,7 +10,7 @@ use dbfw_wire::digitalocean::{Cluster, Droplet, Node};
 
 use super::droplet::{invalid, network, part};
 use crate::{
-    api::Missed,
+    api::GetError,
     digitalocean::{AddressKinds, fetch::Sighting},
     http::clean,
 };
@@ -69,8 +69,8 @@ fn parts(
         let sighting = find(id);
         let part = match sighting.found {
             Ok(droplet) => part(&droplet, options.kinds),
-            Err(Missed::Gone(message)) => Part::Empty(message),
-            Err(Missed::Failed(error)) => Part::Failed(error),
+            Err(GetError::Gone(message)) => Part::Empty(message),
+            Err(GetError::Failed(error)) => Part::Failed(error),
         };
         parts.insert(format!("node droplet {id}"), part);
         // One request each is not worth telling of.

@@ -5,7 +5,7 @@ use dbfw_wire::digitalocean::Droplet;
 
 use super::droplet::{invalid, part, part_name};
 use crate::{
-    api::Missed,
+    api::GetError,
     digitalocean::{AddressKinds, fetch::Tagged},
 };
 
@@ -16,7 +16,7 @@ const GPU: &str = "GPU droplet";
 /// The outcome of a `tag:` source. No part: no droplet has the tag.
 pub(crate) fn outcome(
     tag: &str,
-    tagged: Result<Tagged<'_>, Missed>,
+    tagged: Result<Tagged<'_>, GetError>,
     kinds: AddressKinds,
 ) -> Outcome {
     let tagged = match tagged {

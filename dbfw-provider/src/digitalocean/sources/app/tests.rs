@@ -2,7 +2,7 @@ use dbfw_wire::digitalocean::{AppPage, OneApp};
 
 use super::*;
 use crate::{
-    api::Missed,
+    api::GetError,
     digitalocean::tests::{answer, fixture, lines, missed, read, seen},
 };
 
@@ -86,7 +86,7 @@ fn what_cannot_be_read_keeps_what_it_was() {
 
 #[test]
 fn without_an_app() {
-    let gone = missed(Missed::Gone("404".to_owned()));
+    let gone = missed(GetError::Gone("404".to_owned()));
     assert_eq!(outcome(gone), Outcome::Gone("404".to_owned()));
     assert_eq!(answer(outcome(seen(&app(r#""x": 1"#)))).from, "GET /it");
 }

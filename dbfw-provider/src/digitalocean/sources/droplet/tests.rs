@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    api::Missed,
+    api::GetError,
     digitalocean::tests::{ALL, answer, failure, fixture, lines, missed, read, seen, shown},
 };
 use dbfw_wire::digitalocean::OneDroplet;
@@ -103,8 +103,8 @@ fn addresses_that_cannot_be() {
 
 #[test]
 fn without_a_droplet() {
-    let gone = Missed::Gone("404".to_owned());
+    let gone = GetError::Gone("404".to_owned());
     assert_eq!(outcome("7", missed(gone), ALL), Outcome::Gone("404".to_owned()));
-    let failed = Missed::Failed(failure());
+    let failed = GetError::Failed(failure());
     assert_eq!(outcome("7", missed(failed), ALL), Outcome::Failed(failure()));
 }

@@ -21,7 +21,7 @@ fn resolve(cluster: &Cluster, options: Options) -> Vec<String> {
     let machines: Vec<Droplet> = (205_545_300..205_545_400).map(machine).collect();
     let find = |id: u64| match machines.iter().find(|machine| machine.id == id) {
         Some(machine) => seen(machine),
-        None => missed(Missed::Gone(format!("no {}", part_name(id)))),
+        None => missed(GetError::Gone(format!("no {}", part_name(id)))),
     };
     lines(outcome(seen(cluster), find, options))
 }
@@ -118,8 +118,8 @@ fn nodes_without_a_usable_droplet() {
     let first = machine(205_545_301);
     let find = |id| match id {
         205_545_301 => seen(&first),
-        4 => missed(Missed::Gone("DigitalOcean: GET /v2/droplets has no droplet 4".to_owned())),
-        _ => missed(Missed::Failed(failure())),
+        4 => missed(GetError::Gone("DigitalOcean: GET /v2/droplets has no droplet 4".to_owned())),
+        _ => missed(GetError::Failed(failure())),
     };
     let outcome = outcome(seen(&cluster(nodes)), find, NODES);
     assert_eq!(
@@ -147,7 +147,7 @@ fn nodes_that_cannot_be_told_keep_the_last_answer() {
         let error = droplets(&cluster).unwrap_err();
         let text = format!("DigitalOcean: Kubernetes cluster c1: node_pools[0].nodes[0].{why}");
         assert_eq!(error.message, text);
-        let outcome = outcome(seen(&cluster), |_| missed(Missed::Failed(failure())), NODES);
+        let outcome = outcome(seen(&cluster), |_| missed(GetError::Failed(failure())), NODES);
         assert_eq!(outcome, Outcome::Failed(error));
     }
 }
@@ -193,9 +193,9 @@ fn ids_in_answers() {
 
 #[test]
 fn without_a_cluster() {
-    let nobody = |_| missed(Missed::Failed(failure()));
-    let gone = missed(Missed::Gone("404".to_owned()));
+    let nobody = |_| missed(GetError::Failed(failure()));
+    let gone = missed(GetError::Gone("404".to_owned()));
     assert_eq!(outcome(gone, nobody, PODS), Outcome::Gone("404".to_owned()));
-    let failed = missed(Missed::Failed(failure()));
+    let failed = missed(GetError::Failed(failure()));
     assert_eq!(outcome(failed, nobody, PODS), Outcome::Failed(failure()));
 }

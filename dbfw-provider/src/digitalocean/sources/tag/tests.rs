@@ -47,9 +47,9 @@ fn what_could_not_be_asked_for_stays() {
     let half = Tagged { gpus: Err(failure()), ..tagged(&[]) };
     let half = answer(outcome("env:prod", Ok(half), ALL));
     assert_eq!(half.unanswered, Some(Unanswered { parts: "GPU droplet", error: failure() }));
-    let failed = outcome("env:prod", Err(Missed::Failed(failure())), ALL);
+    let failed = outcome("env:prod", Err(GetError::Failed(failure())), ALL);
     assert_eq!(failed, Outcome::Failed(failure()));
-    let gone = outcome("env:prod", Err(Missed::Gone("404".to_owned())), ALL);
+    let gone = outcome("env:prod", Err(GetError::Gone("404".to_owned())), ALL);
     assert_eq!(gone, Outcome::Gone("404".to_owned()));
 }
 

@@ -3,7 +3,7 @@ use dbfw_wire::digitalocean::VpcPage;
 
 use super::*;
 use crate::{
-    api::Missed,
+    api::GetError,
     digitalocean::tests::{answer, fixture, lines, missed, read, seen, shown},
 };
 
@@ -32,7 +32,7 @@ fn ranges_that_are_none() {
             [format!("range: failed, DigitalOcean: VPC network v1: ip_range: {why}")]
         );
     }
-    let gone = missed(Missed::Gone("404".to_owned()));
+    let gone = missed(GetError::Gone("404".to_owned()));
     assert_eq!(outcome(gone), Outcome::Gone("404".to_owned()));
 }
 
