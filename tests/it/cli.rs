@@ -130,6 +130,8 @@ impl Net {
         self.datagrams(OFFICE, 3);
         self.datagrams(OFFICE6, 2);
         self.datagrams(STRANGER, 4);
+        // Events of one tick have the same time, and their order is shown.
+        thread::sleep(Duration::from_millis(50));
         self.datagrams(STRANGER6, 1);
         host.wait("every datagram to be counted", |host| {
             host.json(&["status"]).is_some_and(|status| {

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use dbfw_common::Event;
-use dbfw_wire::control::{DropEvent, Drops};
+use dbfw_core::policy::Policy;
+use dbfw_wire::control::DropEvent;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 use crate::{
     config::DatabaseConfig,
-    readers::drops::{self, Names},
+    readers::drops::{self, Found, Names, Query},
     traffic::{
         drops::{RateMeter, TopSources},
         refused::RefusedSources,
@@ -78,9 +79,9 @@ impl Traffic {
         self.rates.per_second(database, Instant::now())
     }
 
-    /// The sources refused most.
-    pub(super) fn top(&self, limit: usize, names: &Names<'_>) -> Drops {
-        drops::top(&self.top, limit, names)
+    /// The refused sources that are asked for.
+    pub(super) fn find(&self, query: &Query, names: &Names<'_>, policy: &Policy) -> Found {
+        drops::find(&self.top, query, names, policy)
     }
 
     /// Drop events from now on.

@@ -3,11 +3,11 @@
 use std::{fmt::Write as _, net::IpAddr, num::NonZeroUsize, path::PathBuf};
 
 use clap::{
-    CommandFactory, Parser, Subcommand, ValueHint,
+    CommandFactory, Parser, Subcommand, ValueEnum, ValueHint,
     builder::{StyledStr, Styles},
 };
 use dbfw_core::{
-    source::{GrammarError, TrustedSource},
+    source::{GrammarError, Prefix, PrefixError, TrustedSource},
     toml::parse_duration,
 };
 use jiff::SignedDuration;
@@ -31,6 +31,15 @@ pub(super) struct Cli {
     pub(super) context: Context,
     #[command(subcommand)]
     pub(super) verb: Verb,
+}
+
+/// Order of refused sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Order {
+    /// The last refused first.
+    Newest,
+    /// Most packets first.
+    Packets,
 }
 
 /// Subcommand.
@@ -57,20 +66,34 @@ pub(super) enum Verb {
         #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..))]
         port: Option<u16>,
     },
-    /// List the sources that were refused, most packets first.
+    /// List the sources that were refused, the last refused first.
+    ///
+    /// One row for each source and database. The table ends with those that were refused and are
+    /// trusted now.
     Drops {
         /// Print refusals as they happen, until interrupted.
         #[arg(long, short)]
         follow: bool,
-        /// List at most this many sources.
+        /// Only sources refused within this time, as in 1h or 7d.
         #[arg(
             long,
-            short = 'n',
-            value_name = "N",
-            default_value = "20",
+            value_name = "DURATION",
+            value_parser = lifetime,
             conflicts_with = "follow"
         )]
-        limit: NonZeroUsize,
+        since: Option<SignedDuration>,
+        /// Only this address, or those in this network.
+        #[arg(long, value_name = "ADDR", value_parser = network)]
+        address: Option<Prefix>,
+        /// Only of this database; "*": packets whose port could not be read.
+        #[arg(long, short, value_name = "NAME")]
+        database: Option<String>,
+        /// The order of the sources.
+        #[arg(long, value_name = "ORDER", default_value = "newest", conflicts_with = "follow")]
+        sort: Order,
+        /// List at most this many sources [default: 20 in a table, else all].
+        #[arg(long, short = 'n', value_name = "N", conflicts_with = "follow")]
+        limit: Option<NonZeroUsize>,
     },
     /// Propose sources to trust, from those that were refused.
     ///
@@ -198,6 +221,11 @@ pub(super) enum TrustVerb {
 /// A source, or the problem of the text with its fix.
 fn trusted_source(text: &str) -> Result<TrustedSource, String> {
     text.parse().map_err(|error: GrammarError| error.with_fix())
+}
+
+/// An address or a CIDR, or the problem of the text with its fix.
+fn network(text: &str) -> Result<Prefix, String> {
+    text.parse().map_err(|error: PrefixError| error.with_fix())
 }
 
 /// A positive length of time; a day has 24 hours, a week seven days.

@@ -70,8 +70,14 @@ fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Status => status::status(context),
         Verb::Sources { unused } => sources::sources(context, unused),
         Verb::Explain { address, port } => explain::explain(context, address, port),
-        Verb::Drops { follow: true, .. } => drops::follow(context),
-        Verb::Drops { limit, .. } => drops::top(context, limit.get()),
+        Verb::Drops { follow: true, address, database, .. } => {
+            drops::follow(context, address, database)
+        }
+        Verb::Drops { since, address, database, sort, limit, .. } => {
+            let since = since.and_then(|since| Timestamp::now().checked_sub(since).ok());
+            let limit = limit.map_or(context.default_limit(), NonZeroUsize::get);
+            drops::list(context, limit, &drops::request(sort, since, address, database))
+        }
         Verb::Map { verb } => map::map(context, verb),
         Verb::Metrics => metrics::metrics(context),
         Verb::Doctor => doctor::doctor(context),

@@ -24,6 +24,7 @@ mod trust;
 mod words;
 
 pub(super) use self::{
+    drops::{forgotten, is_let_in, left_out},
     render::{Format, Render, render, render_item},
     sources::UnusedSources,
     words::{clean, lasting},

@@ -67,27 +67,36 @@ words! {
     }
 }
 
-/// The sources refused most, since a moment.
+/// The sources that were refused, since a moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drops {
     /// The start of the count.
     pub since: Timestamp,
-    /// Most drops first.
+    /// One for each source and database, the last refused first unless asked otherwise.
     pub sources: Vec<DropSource>,
+    /// Sources that were asked for and are beyond the limit.
+    #[serde(default)]
+    pub left_out: usize,
+    /// Sources that the agent remembers, also those that were not asked for.
+    #[serde(default)]
+    pub remembered: usize,
+    /// Number of times that the agent forgot a source to make room for another.
+    #[serde(default)]
+    pub forgotten: u64,
 }
 
-/// A refused source.
+/// A refused source of a database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DropSource {
     /// Its address.
     pub source: IpAddr,
     /// The database it wanted; "*" where the port could not be read.
     pub database: String,
-    /// Destination port; 0 where it could not be read.
+    /// Destination port of the last refusal; 0 where it could not be read.
     pub port: u16,
-    /// The reason.
+    /// The reason of the last refusal.
     pub reason: Reason,
-    /// Dropped, or only observed.
+    /// Whether the last one was dropped, or only observed.
     pub verdict: Verdict,
     /// Packets, estimated from the sampled events.
     pub estimated_packets: u64,
@@ -95,6 +104,37 @@ pub struct DropSource {
     pub first_seen: Timestamp,
     /// Last event.
     pub last_seen: Timestamp,
+    /// Every destination port, in ascending order; at most 16.
+    #[serde(default)]
+    pub ports: Vec<u16>,
+    /// Every reason; at most 16.
+    #[serde(default)]
+    pub reasons: Vec<Reason>,
+    /// Every interface it came in on, by name; "*" where the program could not tell. At most 16.
+    #[serde(default)]
+    pub interfaces: Vec<String>,
+    /// Whether there were more ports, reasons or interfaces than are listed.
+    #[serde(default)]
+    pub has_more: bool,
+    /// Whether the maps trust it now for this database, or for any where the port could not be
+    /// read. A trusted source is still refused for the shape of its packets: see `reason`.
+    #[serde(default)]
+    pub trusted_now: bool,
+    /// The most specific trusted source of the database that covers it, if it is trusted now.
+    #[serde(default)]
+    pub trusted_by: Option<String>,
+}
+
+words! {
+    /// The order of [`Drops::sources`].
+    #[derive(Default)]
+    pub enum DropOrder {
+        /// The last refused first.
+        #[default]
+        Newest = "newest",
+        /// Most packets first.
+        Packets = "packets",
+    }
 }
 
 /// A line of `dbfw drops --follow`.
@@ -118,4 +158,7 @@ pub struct DropEvent {
     pub verdict: Verdict,
     /// Drops this event stands for.
     pub weight: u64,
+    /// Events before this one, of any source, that the reader was too slow to get.
+    #[serde(default)]
+    pub missed: u64,
 }

@@ -2,8 +2,11 @@
 
 use std::net::IpAddr;
 
+use dbfw_core::source::Prefix;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::DropOrder;
 
 /// A request of the command line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,7 +23,22 @@ pub enum Request {
     /// One [`super::Explanation`] for every database and port asked about.
     Explain { address: IpAddr, port: Option<u16> },
     /// One [`super::Drops`]; with `follow` then many [`super::DropEvent`] until the client goes.
-    Drops { follow: bool, limit: usize },
+    Drops {
+        follow: bool,
+        limit: usize,
+        /// Sources in this address or network alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<Prefix>,
+        /// Of this database alone; "*": of packets whose port could not be read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        database: Option<String>,
+        /// Only those refused since then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
+        /// The order of the sources.
+        #[serde(default, skip_serializing_if = "is_default")]
+        order: DropOrder,
+    },
     /// One [`super::Text`]: the metrics in the Prometheus text format.
     Metrics {},
     /// One [`super::TrustList`].
@@ -69,6 +87,11 @@ impl Request {
             | Self::Detach {} => true,
         }
     }
+}
+
+/// Whether a field need not be sent: an agent of an earlier version does not know it.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A line of the answer: any number of `data`, then `end`, or `error` and nothing more.

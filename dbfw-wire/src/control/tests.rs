@@ -45,3 +45,39 @@ fn only_what_changes_something_is_roots_alone() {
     let misspelt = json!({"verb": "reload", "plan": ["1a2b3c4d"]});
     assert!(serde_json::from_value::<Request>(misspelt).is_err());
 }
+
+#[test]
+fn a_request_for_all_drops_is_that_of_earlier_versions() {
+    let text = r#"{"verb":"drops","follow":true,"limit":0}"#;
+    let request: Request = serde_json::from_str(text).unwrap();
+    let order = DropOrder::Newest;
+    let (address, database, since) = (None, None, None);
+    let all = Request::Drops { follow: true, limit: 0, address, database, since, order };
+    assert_eq!(request, all);
+    assert_eq!(serde_json::to_string(&all).unwrap(), text);
+    let some = Request::Drops {
+        follow: false,
+        limit: usize::MAX,
+        address: Some("10.0.0.0/8".parse().unwrap()),
+        database: Some("orders".to_owned()),
+        since: Some("2026-03-01T00:00:00Z".parse().unwrap()),
+        order: DropOrder::Packets,
+    };
+    let text = serde_json::to_string(&some).unwrap();
+    assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), some, "{text}");
+}
+
+#[test]
+fn drops_of_earlier_versions_are_read() {
+    let drops: Drops = read(json!({
+        "since": "2026-03-01T00:00:00Z",
+        "sources": [{
+            "source": "10.0.0.1", "database": "orders", "port": 5432, "reason": "untrusted",
+            "verdict": "drop", "estimated_packets": 4, "first_seen": "2026-03-01T00:00:00Z",
+            "last_seen": "2026-03-01T00:00:00Z",
+        }],
+    }));
+    assert_eq!((drops.left_out, drops.remembered, drops.forgotten), (0, 0, 0));
+    let [source] = &drops.sources[..] else { panic!("{drops:?}") };
+    assert!(!source.trusted_now && !source.has_more && source.ports.is_empty());
+}

@@ -50,11 +50,12 @@ fn the_fields_of_every_document() {
             "/0/sources/0",
             "description expires_at last_hit origin packets prefix source",
         ),
-        ("drops", "", "since sources"),
+        ("drops", "", "forgotten left_out remembered since sources"),
         (
             "drops",
             "/sources/0",
-            "database estimated_packets first_seen last_seen port reason source verdict",
+            "database estimated_packets first_seen has_more interfaces last_seen port ports reason \
+             reasons source trusted_by trusted_now verdict",
         ),
         ("trust add ip_addr:192.0.2.1 -d orders", "", "sources"),
         (
@@ -180,6 +181,13 @@ fn wrong_usage_is_2() {
         "drops -n -1",
         "drops -n many",
         "drops --follow -n 5",
+        "drops --follow --since 1h",
+        "drops --follow --sort packets",
+        "drops --since 0s",
+        "drops --since yesterday",
+        "drops --address 10.77.0.9/24",
+        "drops --address host",
+        "drops --sort heaviest",
         "trust",
         "trust add ip_addr:10.77.0.9",
         "trust add 10.77.0.9 -d orders",

@@ -1,6 +1,6 @@
 //! The programs' attachments: kept on every covered interface, and read back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dbfw_datapath::{
     FirstPlace, Gap, HookMode, Interface, KernelVersion,
@@ -61,6 +61,11 @@ impl Kernel {
     pub(in crate::agent) fn interface_name(&self, index: u32) -> Option<String> {
         let mut interfaces = self.hooks.interfaces.iter();
         interfaces.find(|here| here.index == index).map(|here| here.name.clone())
+    }
+
+    /// The names of all interfaces by their indexes.
+    pub(in crate::agent) fn interface_names(&self) -> HashMap<u32, &str> {
+        self.hooks.interfaces.iter().map(|here| (here.index, &*here.name)).collect()
     }
 
     /// Looks at the interfaces and attaches to covered ones that have no attachment, before

@@ -6,18 +6,29 @@ pub(super) mod status;
 
 use std::{net::IpAddr, sync::Arc};
 
+use dbfw_common::HOST;
+use dbfw_core::source::Prefix;
 use dbfw_datapath::DatapathError;
 use dbfw_provider::inventory::Inventory;
-use dbfw_wire::control::{ControlError, ControlErrorKind, Reply, Request, Text};
-use tokio::sync::{Semaphore, broadcast::error::RecvError};
+use dbfw_wire::control::{ControlError, ControlErrorKind, DropEvent, Drops, Reply, Request, Text};
+use tokio::sync::{
+    Semaphore,
+    broadcast::{Receiver, error::RecvError},
+};
 
 use self::status::{add_connections, cut_queries, scrape};
 use super::{Agent, calls::MAX_DUMPS, history::Kind, kernel::Kernel};
 use crate::{
     control::server::Call,
     metrics::{self, Format},
-    readers::{drops::Names, explain, sources::sources, status::map_entry, suggest::suggest},
-    traffic::drops::Clock,
+    readers::{
+        drops::{Names, Query},
+        explain,
+        sources::sources,
+        status::map_entry,
+        suggest::suggest,
+    },
+    traffic::drops::{Clock, NO_DATABASE},
 };
 
 impl Agent {
@@ -38,7 +49,10 @@ impl Agent {
                 Err(error) => failed(call, &error),
             },
             Request::Explain { address, port } => answer_explain(call, &self.kernel, address, port),
-            Request::Drops { follow, limit } => self.answer_drops(call, follow, limit),
+            Request::Drops { follow, limit, address, database, since, order } => {
+                let query = Query { address, database: None, since, order, limit };
+                self.answer_drops(call, follow, database, query);
+            }
             Request::Metrics {} => {
                 call.answer(&Text { text: metrics::render(scrape(self), Format::Prometheus) });
             }
@@ -87,33 +101,38 @@ impl Agent {
         });
     }
 
-    fn answer_drops(&self, call: Call, follow: bool, limit: usize) {
+    /// Answers from another thread: whether each source is trusted now is read from the maps.
+    fn answer_drops(&self, call: Call, follow: bool, database: Option<String>, mut query: Query) {
+        query.database = match database.as_deref() {
+            None => None,
+            Some(NO_DATABASE) => Some(HOST as u8),
+            Some(name) => match self.kernel.ids().get(name) {
+                Some(id) => Some(*id),
+                None => {
+                    let message = by_hand::unknown_database(&self.kernel, name);
+                    return call.fail(ControlErrorKind::Invalid, message);
+                }
+            },
+        };
         let Ok(clock) = Clock::read() else {
             return call.fail(ControlErrorKind::Failed, "cannot read the clock");
         };
+        let interfaces = self.kernel.interface_names();
         let names = Names {
             database: &|id| self.kernel.database_name(id),
-            interface: &|index| self.kernel.interface_name(index),
+            interface: &|index| interfaces.get(&index).map(|name| (*name).to_owned()),
             clock,
         };
-        let top = self.traffic.top(limit, &names);
-        if !follow {
-            return call.answer(&top);
-        }
-        let mut events = self.traffic.follow();
-        tokio::spawn(async move {
-            let mut there = call.send(&top).await;
-            while there {
-                let event = tokio::select! {
-                    event = events.recv() => event,
-                    () = call.reply.closed() => return,
-                };
-                match event {
-                    Ok(event) => there = call.send(&event).await,
-                    // The client was too slow: it goes on with the newest events.
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return,
+        let found = self.traffic.find(&query, &names, self.kernel.policy());
+        let (reader, events) = (self.kernel.reader(), follow.then(|| self.traffic.follow()));
+        tokio::task::spawn_blocking(move || {
+            let mask = |address| Ok(reader.lookup(address)?.map_or(0, |(_, entry)| entry.mask()));
+            match (found.judge(mask), events) {
+                (Ok(drops), None) => call.answer(&drops),
+                (Ok(drops), Some(events)) => {
+                    tokio::spawn(pass_on(call, drops, events, query.address, database));
                 }
+                (Err(error), _) => failed(call, &error),
             }
         });
     }
@@ -173,6 +192,38 @@ impl Agent {
     }
 }
 
+/// Sends drop events of an address and of a database as they come, after those of before.
+async fn pass_on(
+    call: Call,
+    before: Drops,
+    mut events: Receiver<DropEvent>,
+    address: Option<Prefix>,
+    database: Option<String>,
+) {
+    let is_asked_for = |event: &DropEvent| {
+        address.is_none_or(|network| network.contains(event.source))
+            && database.as_ref().is_none_or(|name| *name == event.database)
+    };
+    let mut is_there = call.send(&before).await;
+    let mut missed = 0;
+    while is_there {
+        let event = tokio::select! {
+            event = events.recv() => event,
+            () = call.reply.closed() => return,
+        };
+        match event {
+            Ok(mut event) if is_asked_for(&event) => {
+                event.missed = std::mem::take(&mut missed);
+                is_there = call.send(&event).await;
+            }
+            Ok(_) => {}
+            // The client was too slow: it goes on with the newest events.
+            Err(RecvError::Lagged(events)) => missed += events,
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
 /// Streams the sets from another thread: a million entries must not stop the loop. The thread ends
 /// with the dump, or as soon as the client is gone.
 fn dump(call: Call, kernel: &Kernel, dumps: &Arc<Semaphore>) {
@@ -226,4 +277,71 @@ fn answer_explain(call: Call, kernel: &Kernel, address: IpAddr, port: Option<u16
 
 fn failed(call: Call, error: &DatapathError) {
     call.fail(ControlErrorKind::Failed, error.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use dbfw_wire::control::{Reason, Verdict};
+    use jiff::Timestamp;
+    use tokio::sync::{broadcast, mpsc};
+
+    use super::*;
+    use crate::control::server::Peer;
+
+    fn event(source: &str, database: &str) -> DropEvent {
+        DropEvent {
+            time: Timestamp::UNIX_EPOCH,
+            source: source.parse().unwrap(),
+            database: database.to_owned(),
+            port: 5432,
+            protocol: "tcp".to_owned(),
+            interface: "eth0".to_owned(),
+            reason: Reason::Untrusted,
+            verdict: Verdict::Drop,
+            weight: 1,
+            missed: 0,
+        }
+    }
+
+    /// What a follower gets of ten events for which a channel of eight has too little room.
+    async fn followed(address: Option<&str>, database: Option<&str>) -> Vec<(String, u64)> {
+        let (sender, events) = broadcast::channel(8);
+        for n in 0..10 {
+            let database = if n % 2 == 0 { "orders" } else { "*" };
+            sender.send(event(&format!("10.0.{}.{n}", n / 5), database)).unwrap();
+        }
+        drop(sender);
+        let (reply, mut replies) = mpsc::channel(64);
+        let call = Call { request: Request::Status {}, peer: Peer { uid: 0 }, reply };
+        let since = Timestamp::UNIX_EPOCH;
+        let before = Drops { since, sources: Vec::new(), left_out: 0, remembered: 0, forgotten: 0 };
+        let address = address.map(|text| text.parse().unwrap());
+        pass_on(call, before, events, address, database.map(str::to_owned)).await;
+        assert!(
+            matches!(replies.recv().await, Some(Reply::Data(first)) if first["sources"].is_array())
+        );
+        let mut found = Vec::new();
+        while let Some(Reply::Data(event)) = replies.recv().await {
+            let event: DropEvent = serde_json::from_value(event).unwrap();
+            found.push((event.source.to_string(), event.missed));
+        }
+        found
+    }
+
+    #[tokio::test]
+    async fn a_follower_gets_what_it_asked_for_and_is_told_what_it_missed() {
+        let told = |events: &[(&str, u64)]| -> Vec<(String, u64)> {
+            events.iter().map(|(source, missed)| ((*source).to_owned(), *missed)).collect()
+        };
+        let all = followed(None, None).await;
+        assert_eq!((all.len(), &*all[0].0, all[0].1), (8, "10.0.0.2", 2));
+        assert!(all[1..].iter().all(|(_, missed)| *missed == 0), "{all:?}");
+        assert_eq!(followed(Some("10.0.1.6"), None).await, told(&[("10.0.1.6", 2)]));
+        assert_eq!(
+            followed(Some("10.0.0.0/24"), Some("orders")).await,
+            told(&[("10.0.0.2", 2), ("10.0.0.4", 0)])
+        );
+        assert_eq!(followed(Some("10.0.0.0/24"), Some("*")).await, told(&[("10.0.0.3", 2)]));
+        assert_eq!(followed(None, Some("nosuch")).await, told(&[]));
+    }
 }

@@ -1,4 +1,5 @@
 use dbfw_common::{Family, Reason, Verdict};
+use dbfw_wire::control::DropOrder;
 
 use super::*;
 use crate::traffic::drops::Clock;
@@ -32,7 +33,11 @@ fn record(traffic: &mut Traffic, events: &[Event]) {
 fn top(traffic: &Traffic) -> Vec<String> {
     let clock = Clock::new("2026-03-01T00:00:00Z".parse().unwrap(), 0);
     let names = Names { database: &names, interface: &|_| None, clock };
-    traffic.top(10, &names).sources.into_iter().map(|source| source.database).collect()
+    let order = DropOrder::Packets;
+    let query = Query { address: None, database: None, since: None, order, limit: 10 };
+    let found = traffic.find(&query, &names, &Policy::default());
+    let drops = found.judge(|_| Ok::<u64, ()>(0)).unwrap();
+    drops.sources.into_iter().map(|source| source.database).collect()
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn help_of_the_program() {
       status       Say whether the databases are protected
       sources      List every trusted source, its prefixes and its last use
       explain      Say what happens to packets from an address, and why
-      drops        List the sources that were refused, most packets first
+      drops        List the sources that were refused, the last refused first
       suggest      Propose sources to trust, from those that were refused
       history      Show the changes of who may connect, and who asked for them
       map          Show the content of the kernel's maps
@@ -160,6 +160,8 @@ fn what_the_design_promises_parses() {
         "dbfw explain 203.0.113.7 --port 5432",
         "dbfw drops --follow",
         "dbfw drops -n 5 --color never",
+        "dbfw drops --follow --address 203.0.113.7 --database orders",
+        "dbfw drops --address 2001:db8::/32 --since 1h -d * --sort packets",
         "dbfw trust rm ip_addr:203.0.113.7 --database orders",
         "dbfw trust list",
         "dbfw reload",
@@ -188,6 +190,10 @@ fn what_the_design_promises_parses() {
         "dbfw drops --follow -n 5",
         "dbfw explain 10.0.0.1 --port 0",
         "dbfw drops -n 0",
+        "dbfw drops --follow --since 1h",
+        "dbfw drops --follow --sort packets",
+        "dbfw drops --address 203.0.113.7/24",
+        "dbfw drops --since 0s",
         "dbfw trust add 203.0.113.7 --database orders",
         "dbfw trust add ip_addr:203.0.113.7/24 --database orders",
         "dbfw trust rm nonsense --database orders",

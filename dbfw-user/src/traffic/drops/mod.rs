@@ -9,7 +9,7 @@ use dbfw_common::{Event, Family};
 use jiff::{SignedDuration, Timestamp};
 
 pub use rate::RateMeter;
-pub use top::{CAPACITY, Tally, TopSource, TopSources};
+pub use top::{CAPACITY, Distinct, MAX_LISTED, Tally, TopSource, TopSources};
 
 /// The database of packets that concern none, or whose port could not be read.
 pub const NO_DATABASE: &str = "*";
