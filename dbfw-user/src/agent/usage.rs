@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     future::pending,
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -56,16 +56,11 @@ pub(super) enum UsageError {
     Write(#[from] io::Error),
 }
 
-/// The file in a state directory.
-fn path(state_dir: &Path) -> PathBuf {
-    state_dir.join("uses.json")
-}
-
 impl Usage {
     /// Takes over what an earlier run knew. A file that cannot be used is set aside: it decides
     /// nothing.
     pub(super) fn load(state_dir: &Path) -> Self {
-        let uses = match files::read(path(state_dir), SourceUses::from_json) {
+        let uses = match files::read(state_dir.join(SourceUses::FILE), SourceUses::from_json) {
             Ok(uses) => uses,
             Err(ReadError::Missing(_)) => SourceUses::default(),
             Err(error) => {
@@ -125,7 +120,7 @@ impl Usage {
         let (mut uses, changes) = (self.uses.clone(), self.changes);
         let (reader, slots) = (kernel.reader(), kernel.slots().clone());
         let databases = kernel.policy().databases().to_vec();
-        let path = path(state_dir);
+        let path = state_dir.join(SourceUses::FILE);
         self.reading = Some(spawn_blocking(move || {
             let counted = count(&reader, &slots)?;
             uses.update(&counted, now);

@@ -2,13 +2,20 @@
 
 use std::net::IpAddr;
 
-use dbfw_common::{Reason, RuleCounter, Verdict};
-use dbfw_core::{Port, policy::Covering, source::Prefix};
+use dbfw_common::{Reason, Verdict};
+use dbfw_core::{
+    Port,
+    source::{Prefix, Rule},
+};
 use dbfw_datapath::{DatabaseSlot, DatapathError};
 use dbfw_wire::control::{self as wire, CoveringSource, Explanation, Lookup};
+use jiff::Timestamp;
 
-use super::status::{View, map_entry};
-use crate::traffic::drops::Clock;
+use super::{
+    sources::count,
+    status::{View, map_entry},
+};
+use crate::traffic::uses::{SourceUses, UsedSource};
 
 /// `dbfw map lookup`: by the maps alone.
 ///
@@ -49,13 +56,14 @@ fn longest(view: &View<'_>, address: IpAddr) -> Result<Option<Prefix>, DatapathE
 }
 
 /// `dbfw explain`: what the loaded program decides for `address`, for one port or for every
-/// protected one, and which sources of the policy cover it.
+/// protected one, and which sources of the policy cover it. `uses` is what they counted before.
 ///
 /// # Errors
 ///
 /// The maps cannot be read, or the program cannot be run.
 pub fn explain(
     view: &View<'_>,
+    uses: &SourceUses,
     address: IpAddr,
     port: Option<u16>,
 ) -> Result<Vec<Explanation>, DatapathError> {
@@ -69,9 +77,16 @@ pub fn explain(
         protected.push((Port { udp: false, port }, None));
     }
     let prefix = longest(view, address)?;
+    let covering = covering(view, uses, address)?;
     protected
         .into_iter()
-        .map(|(port, database)| explain_one(view, address, port, database, prefix))
+        .map(|(port, database)| {
+            let of_database = |(id, source): &(u8, CoveringSource)| {
+                (Some(*id) == database.map(|database| database.id)).then(|| source.clone())
+            };
+            let sources = covering.iter().filter_map(of_database).collect();
+            explain_one(view, address, port, database, prefix, sources)
+        })
         .collect()
 }
 
@@ -81,6 +96,7 @@ fn explain_one(
     port: Port,
     database: Option<&DatabaseSlot>,
     prefix: Option<Prefix>,
+    sources: Vec<CoveringSource>,
 ) -> Result<Explanation, DatapathError> {
     // A test run of TCX always has an Ethernet header, before what the program reads.
     let ethernet = view.program != dbfw_common::PROGRAM_XDP_L3;
@@ -91,13 +107,6 @@ fn explain_one(
         Verdict::Drop
     });
     let reason = Reason::from_u8(outcome.trace.reason);
-    let sources = view
-        .policy
-        .covering(address)
-        .into_iter()
-        .filter(|covering| database.is_some_and(|database| database.id == covering.rule.database))
-        .filter_map(|covering| covering_source(view, &covering).transpose())
-        .collect::<Result<_, _>>()?;
     Ok(Explanation {
         address,
         port: port.to_string(),
@@ -112,32 +121,41 @@ fn explain_one(
     })
 }
 
-/// A rule that covers an address, with what its counters say.
-fn covering_source(
+/// The rules that cover an address, each with the id of its database.
+fn covering(
     view: &View<'_>,
-    covering: &Covering,
-) -> Result<Option<CoveringSource>, DatapathError> {
-    let (Some((_, rule)), Some(key)) =
-        (view.policy.rule(covering.rule), view.policy.key(covering.rule))
-    else {
-        return Ok(None);
-    };
-    let mut counter = RuleCounter::default();
-    for (slot, _) in view.slots.slots().filter(|(_, known)| **known == key) {
-        let read = view.reader.rule(slot)?;
-        counter.packets += read.packets;
-        counter.last_hit = counter.last_hit.max(read.last_hit);
-    }
-    let clock = Clock::read().ok().filter(|_| counter.last_hit != 0);
-    Ok(Some(CoveringSource {
-        source: key.source,
-        prefix: covering.prefix.to_string(),
+    uses: &SourceUses,
+    address: IpAddr,
+) -> Result<Vec<(u8, CoveringSource)>, DatapathError> {
+    let counted = count(view.reader, view.slots)?;
+    let now = Timestamp::now();
+    let covering = view.policy.covering(address).into_iter();
+    Ok(covering
+        .filter_map(|covering| {
+            let (database, rule) = view.policy.rule(covering.rule)?;
+            let key = UsedSource::new(&database.name, &rule.kind.to_string());
+            let mut source = covering_source(rule, covering.prefix);
+            if let Some(used) = uses.of(&key, counted.get(&key), now) {
+                source.since = Some(used.since);
+                (source.packets, source.last_hit) = (used.packets, used.last_hit);
+            }
+            Some((covering.rule.database, source))
+        })
+        .collect())
+}
+
+/// A rule that lets a prefix in, without what it counted.
+pub fn covering_source(rule: &Rule, prefix: Prefix) -> CoveringSource {
+    CoveringSource {
+        source: rule.kind.to_string(),
+        prefix: prefix.to_string(),
         origin: rule.origin.to_string(),
         description: rule.kind.description().map(str::to_owned),
         expires_at: rule.kind.expires_at(),
-        packets: counter.packets,
-        last_hit: clock.map(|clock| clock.at(counter.last_hit)),
-    }))
+        since: None,
+        packets: 0,
+        last_hit: None,
+    }
 }
 
 /// A TCP SYN or a UDP datagram from `source` to `port`, padded as on a wire.

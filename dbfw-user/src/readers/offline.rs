@@ -24,7 +24,11 @@ use crate::{
     config::AgentConfig,
     metrics::{self, Format, SyncCounters},
     protection::{Coverage, Degradation, Failure, Protection},
-    state::{files::ReadError, snapshot::Snapshot},
+    state::{
+        files::{self, ReadError},
+        snapshot::Snapshot,
+    },
+    traffic::uses::SourceUses,
 };
 
 /// The pins and the last snapshot.
@@ -268,7 +272,10 @@ pub fn explain(
     port: Option<u16>,
 ) -> anyhow::Result<Vec<Explanation>> {
     let offline = Offline::open(agent)?;
-    explain::explain(&offline.view(), address, port).map_err(|error| {
+    // Without it the kernel's counters are all there is.
+    let uses = files::read(agent.state_dir.join(SourceUses::FILE), SourceUses::from_json);
+    let uses = uses.unwrap_or_default();
+    explain::explain(&offline.view(), &uses, address, port).map_err(|error| {
         if error.is_denied() {
             let message = "only root may run the loaded program without the agent: sudo dbfw \
                            explain, or start the agent";

@@ -46,7 +46,10 @@ pub struct CoveringSource {
     pub description: Option<String>,
     /// The end of its trust.
     pub expires_at: Option<Timestamp>,
-    /// Packets that it let in.
+    /// The moment since when its packets are counted; absent: it has no counter.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// Packets that it let in since then.
     #[serde(default)]
     pub packets: u64,
     /// The last time that it let one in.

@@ -48,7 +48,7 @@ fn the_fields_of_every_document() {
         (
             "explain 10.77.0.2",
             "/0/sources/0",
-            "description expires_at last_hit origin packets prefix source",
+            "description expires_at last_hit origin packets prefix since source",
         ),
         ("drops", "", "forgotten left_out remembered since sources"),
         (

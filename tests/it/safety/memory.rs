@@ -109,19 +109,23 @@ fn the_last_use_of_a_source_outlives_reboots_moves_and_new_spellings() {
     assert!(pair.reaches(TRUSTED4));
     let at_first = used(&host, "ip_addr:10.77.0.2");
     assert!(at_first["packets"].as_u64() > Some(0) && at_first["last_hit"].is_string());
-    let same = |now: &Value, context: &str| {
-        assert_eq!(now["packets"], at_first["packets"], "{context}: {now}");
-        assert_eq!(now["since"], at_first["since"], "{context}: {now}");
-        assert!(now["last_hit"].is_string(), "{context}: {now}");
+    let same = |host: &Host<'_>, source: &str, context: &str| {
+        let explained = host.json(&["explain", "10.77.0.2"]).expect("an explanation");
+        for now in [&used(host, source), &explained[0]["sources"][0]] {
+            assert_eq!(now["source"], source, "{context}: {now}");
+            assert_eq!(now["packets"], at_first["packets"], "{context}: {now}");
+            assert_eq!(now["since"], at_first["since"], "{context}: {now}");
+            assert!(now["last_hit"].is_string(), "{context}: {now}");
+        }
     };
 
     host.stop(Signal::SIGTERM);
     host.start();
-    same(&used(&host, "ip_addr:10.77.0.2"), "a restart");
+    same(&host, "ip_addr:10.77.0.2", "a restart");
     host.stop(Signal::SIGTERM);
     fs::remove_dir_all(host.pins()).expect("remove the pins, as a reboot does");
     host.start();
-    same(&used(&host, "ip_addr:10.77.0.2"), "a reboot");
+    same(&host, "ip_addr:10.77.0.2", "a reboot");
     // It is written elsewhere, in another way, then only there.
     host.configure(
         &interfaces(),
@@ -133,11 +137,11 @@ fn the_last_use_of_a_source_outlives_reboots_moves_and_new_spellings() {
         let found = host.json(&["sources"]).unwrap_or_default();
         found["sources"].as_array().is_some_and(|sources| sources.len() == 3)
     });
-    same(&used(&host, "ip_addr:10.77.0.2/32"), "a move");
+    same(&host, "ip_addr:10.77.0.2/32", "a move");
     // The database is away for one reload.
     reload(&host, &observed("other", OTHER_PORT));
     reload(&host, &(listed + "\ntrusted_sources = [\"ip_addr:10.77.0.2\"]"));
-    same(&used(&host, "ip_addr:10.77.0.2"), "away for one reload");
+    same(&host, "ip_addr:10.77.0.2", "away for one reload");
 
     assert!(pair.reaches(TRUSTED4));
     let again = used(&host, "ip_addr:10.77.0.2");

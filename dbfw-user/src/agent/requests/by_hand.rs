@@ -12,6 +12,7 @@ use crate::{
         trust::{Trust, can_resolve},
     },
     control::server::Call,
+    readers::explain::covering_source,
     state::local::{LocalChange, LocalSource},
 };
 
@@ -183,20 +184,13 @@ fn still_trusted_by(agent: &Agent, removed: &LocalSource) -> Vec<CoveringSource>
     });
     let mut found: Vec<CoveringSource> = Vec::new();
     for (rule, prefix) in covering.chain(same) {
-        let source = rule.kind.to_string();
-        let origin = rule.origin.to_string();
-        if found.iter().any(|known| (&known.source, &known.origin) == (&source, &origin)) {
-            continue;
+        let source = covering_source(rule, prefix);
+        let is_same = |known: &CoveringSource| {
+            (&known.source, &known.origin) == (&source.source, &source.origin)
+        };
+        if !found.iter().any(is_same) {
+            found.push(source);
         }
-        found.push(CoveringSource {
-            source,
-            prefix: prefix.to_string(),
-            origin,
-            description: rule.kind.description().map(str::to_owned),
-            expires_at: rule.kind.expires_at(),
-            packets: 0,
-            last_hit: None,
-        });
     }
     found
 }

@@ -10,7 +10,9 @@ use dbfw_common::HOST;
 use dbfw_core::source::Prefix;
 use dbfw_datapath::DatapathError;
 use dbfw_provider::inventory::Inventory;
-use dbfw_wire::control::{ControlError, ControlErrorKind, DropEvent, Drops, Reply, Request, Text};
+use dbfw_wire::control::{
+    ControlError, ControlErrorKind, DropEvent, Drops, Explanation, Reply, Request, Text,
+};
 use tokio::sync::{
     Semaphore,
     broadcast::{Receiver, error::RecvError},
@@ -48,7 +50,10 @@ impl Agent {
                 Ok(lookup) => call.answer(&lookup),
                 Err(error) => failed(call, &error),
             },
-            Request::Explain { address, port } => answer_explain(call, &self.kernel, address, port),
+            Request::Explain { address, port } => {
+                let uses = self.usage.uses();
+                answer_explain(call, explain::explain(&self.kernel.view(), uses, address, port));
+            }
             Request::Drops { follow, limit, address, database, since, order } => {
                 let query = Query { address, database: None, since, order, limit };
                 self.answer_drops(call, follow, database, query);
@@ -258,8 +263,8 @@ fn dump(call: Call, kernel: &Kernel, dumps: &Arc<Semaphore>) {
     });
 }
 
-fn answer_explain(call: Call, kernel: &Kernel, address: IpAddr, port: Option<u16>) {
-    match explain::explain(&kernel.view(), address, port) {
+fn answer_explain(call: Call, explained: Result<Vec<Explanation>, DatapathError>) {
+    match explained {
         Ok(explanations) => {
             tokio::spawn(async move {
                 for explanation in &explanations {

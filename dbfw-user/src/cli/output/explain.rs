@@ -51,6 +51,7 @@ impl Render for Vec<Explanation> {
                     &maybe(source.description.as_ref()),
                     &source.packets.to_string(),
                     &moment(source.last_hit),
+                    &moment(source.since),
                 ]));
             }
             for fact in &one.facts {

@@ -24,6 +24,9 @@ struct Source {
 }
 
 impl SourceUses {
+    /// Name of the file in a state directory.
+    pub const FILE: &str = "uses.json";
+
     /// All of it, for a file.
     ///
     /// # Errors

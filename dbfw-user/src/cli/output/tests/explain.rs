@@ -26,6 +26,7 @@ fn explain() {
             origin: "local".to_owned(),
             description: Some("incident 42".to_owned()),
             expires_at: Some(at("13:58:00")),
+            since: Some(at("10:00:00")),
             packets: 1204,
             last_hit: Some(at("11:59:58")),
         },
@@ -35,6 +36,7 @@ fn explain() {
             origin: "config".to_owned(),
             description: None,
             expires_at: None,
+            since: None,
             packets: 0,
             last_hit: None,
         },
@@ -68,8 +70,8 @@ fn explain() {
     ");
     insta::assert_snapshot!(for_scripts(&let_in), @r#"
     port→tcp/5432→203.0.113.7→orders→enforce→allow→trusted→dbfw_xdp→203.0.113.7/32
-    source→tcp/5432→ip_addr:203.0.113.7→203.0.113.7/32→local→2026-03-01T13:58:00Z→incident 42→1204→2026-03-01T11:59:58Z
-    source→tcp/5432→ip_addr:203.0.113.0/24→203.0.113.0/24→config→→→0→
+    source→tcp/5432→ip_addr:203.0.113.7→203.0.113.7/32→local→2026-03-01T13:58:00Z→incident 42→1204→2026-03-01T11:59:58Z→2026-03-01T10:00:00Z
+    source→tcp/5432→ip_addr:203.0.113.0/24→203.0.113.0/24→config→→→0→→
     port→tcp/5433→203.0.113.7→orders→observe→observe→untrusted→dbfw_xdp→
     fact→tcp/5433→was trusted until 2026-03-01T11:00:00Z by tag:x (config)
     port→tcp/22→203.0.113.7→→→pass→other_port→dbfw_xdp→
@@ -90,6 +92,7 @@ fn explain() {
             "origin": "local",
             "description": "incident 42",
             "expires_at": "2026-03-01T13:58:00Z",
+            "since": "2026-03-01T10:00:00Z",
             "packets": 1204,
             "last_hit": "2026-03-01T11:59:58Z"
           },
@@ -99,6 +102,7 @@ fn explain() {
             "origin": "config",
             "description": null,
             "expires_at": null,
+            "since": null,
             "packets": 0,
             "last_hit": null
           }
