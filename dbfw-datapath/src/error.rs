@@ -118,7 +118,7 @@ pub enum DatapathError {
         source: io::Error,
     },
     /// A file operation on a pin failed.
-    #[error("cannot {action} {}: {source}{}", path.display(), pin_hint(source))]
+    #[error("cannot {action} {}: {source}{} ({})", named(path), pin_hint(source), path.display())]
     Pin {
         /// pin, open, chmod, …
         action: &'static str,
@@ -156,6 +156,11 @@ fn map_hint(error: &io::Error) -> &'static str {
         Some(libc::E2BIG | libc::ENOSPC) => " (the map is full; the old policy stays in force)",
         _ => "",
     }
+}
+
+/// The pin's own name, so that a long path does not come before the reason.
+fn named(path: &Path) -> std::path::Display<'_> {
+    path.file_name().map_or(path, Path::new).display()
 }
 
 fn pin_hint(error: &io::Error) -> &'static str {

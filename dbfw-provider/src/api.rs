@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use dbfw_core::answers::{Cause, FetchError, ListOutcome, Outcome};
+use dbfw_core::answers::{Cause, FetchError, ListOutcome, Outcome, reason_first};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
@@ -308,15 +308,12 @@ impl Session<'_> {
 
     /// Waits until this request may be made.
     async fn turn(&self, what: &str) -> Result<SemaphorePermit<'_>, FetchError> {
-        let closed = |_| FetchError::new(Cause::Io, format!("{what}: dbfw is ending"));
+        let closed = |_| FetchError::new(Cause::Io, "dbfw is ending").about(what);
         let slot = self.client.slots.acquire().await.map_err(closed)?;
         let mut waited = Duration::ZERO;
         loop {
             if let Some(error) = &lock(&self.progress).broken {
-                let name = format!("{}: ", self.client.provider.name);
-                let why = error.message.strip_prefix(&name).unwrap_or(&error.message);
-                let message = format!("{what}: not asked, because {why}");
-                return Err(FetchError { message, ..error.clone() });
+                return Err(error.clone().not_asked(what));
             }
             let budget = self.client.budget.as_ref();
             let taken = budget.map_or(Ok(()), |budget| lock(budget).take(Instant::now()));
@@ -352,7 +349,7 @@ impl Session<'_> {
     fn not_found(&self, response: &Response, what: &str) -> GetError {
         let Provider { name, is_own_error, .. } = self.client.provider;
         match is_own_error(&response.body) {
-            true => GetError::Gone(format!("{what}: not found (404)")),
+            true => GetError::Gone(reason_first("answered 404, not found", what)),
             false => {
                 let text = format!("answered 404, but not in {name}'s words: check `api_url`");
                 failed(what, Cause::NotFound, &text)
@@ -363,11 +360,14 @@ impl Session<'_> {
     fn used_up(&self, what: &str, wait: Duration) -> FetchError {
         let until = Timestamp::now().saturating_add(wait).unwrap_or(Timestamp::MAX);
         let table = self.client.provider.name.to_ascii_lowercase();
-        let message = format!(
-            "{what}: the request budget is used up until {until:.0}, by requests_per_hour or \
+        let reason = format!(
+            "the request budget is used up until {until:.0}, by requests_per_hour or \
              requests_per_minute in [{table}] or by the server: poll less often"
         );
-        FetchError { cause: Cause::RateLimited, message, retry_after: Some(wait) }
+        FetchError {
+            retry_after: Some(wait),
+            ..FetchError::new(Cause::RateLimited, reason).about(what)
+        }
     }
 }
 
@@ -407,11 +407,11 @@ async fn parse<T: DeserializeOwned, V: Send + 'static>(
     if response.body.len() <= SMALL {
         return response.json(what).map(read);
     }
-    let lost = FetchError::new(Cause::Io, format!("{what}: the answer was not read to its end"));
+    let lost = FetchError::new(Cause::Io, "the answer was not read to its end").about(what);
     let what = what.to_owned();
     spawn_blocking(move || response.json(&what).map(read)).await.unwrap_or(Err(lost))
 }
 
 fn failed(what: &str, cause: Cause, text: &str) -> GetError {
-    GetError::Failed(FetchError::new(cause, format!("{what}: {text}")))
+    GetError::Failed(FetchError::new(cause, text).about(what))
 }

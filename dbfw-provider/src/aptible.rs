@@ -145,9 +145,7 @@ impl Task for Aptible {
 async fn ask(client: &Client, vhost: u64) -> Result<ListOutcome, GetError> {
     let path = format!("/vhosts/{vhost}");
     let what = format!("Aptible: GET {path}");
-    let named = |error: FetchError| {
-        GetError::Failed(FetchError { message: format!("{what}: {error}"), ..error })
-    };
+    let named = |error: FetchError| GetError::Failed(error.not_asked(&what));
     let session = client.session().map_err(named)?;
     let read = move |document: Document| rules(document, vhost, &what).map(Arc::new);
     match &*session.get(&path, MAX_BYTES, read).await? {

@@ -25,9 +25,15 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// The error about a list in the file `what`. `missing` and `too_large` are the fixes where
-    /// it does not exist, and where it is too large.
-    pub(crate) fn of_list(&self, what: &str, missing: &str, too_large: &str) -> FetchError {
+    /// The error about the `noun` in the file `about`. `missing` and `too_large` are the fixes
+    /// where it does not exist, and where it is too large.
+    pub(crate) fn of_list(
+        &self,
+        noun: &str,
+        about: &str,
+        missing: &str,
+        too_large: &str,
+    ) -> FetchError {
         let (cause, text) = match self {
             Self::NotRegular => {
                 (Cause::Invalid, format!("{self}: name a file that holds the list"))
@@ -43,7 +49,7 @@ impl OpenError {
                 _ => (Cause::Io, format!("{self}: check the file system")),
             },
         };
-        FetchError::new(cause, format!("{what} {text}"))
+        FetchError::new(cause, format!("the {noun} {text}")).about(about)
     }
 }
 

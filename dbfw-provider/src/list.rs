@@ -11,7 +11,7 @@
 //! In a long list the lines that say no more than an address are kept as prefixes: a million
 //! of them as sources would take half a gigabyte, and no counter is left for each anyway.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use dbfw_core::{
     answers::SourceList,
@@ -81,16 +81,27 @@ fn is_bare(source: &TrustedSource) -> bool {
 /// # Errors
 /// Every problem in it: a single one rejects the whole list.
 pub fn parse(file: &Path, text: &[u8]) -> Result<SourceList, Problems> {
+    parse_each(file, text, &mut |_, _| {})
+}
+
+/// As [`parse`], and shows each source with its place.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_each(file: &Path, text: &[u8], each: Each<'_>) -> Result<SourceList, Problems> {
     let mut report = Report::default();
     let list = if file.extension().is_some_and(|extension| extension == "toml") {
-        parse_toml(file, text, &mut report)
+        parse_toml(file, text, &mut report, each)
     } else {
-        parse_plain(file, text, &mut report)
+        parse_plain(file, text, &mut report, each)
     };
     report.finish(file).map(|_| list.finish())
 }
 
-fn parse_toml(file: &Path, text: &[u8], report: &mut Report) -> Collected {
+/// Is shown each source of a list, and may ask for its place.
+pub type Each<'a> = &'a mut dyn FnMut(&TrustedSource, &dyn Fn() -> Place);
+
+fn parse_toml(file: &Path, text: &[u8], report: &mut Report, each: Each<'_>) -> Collected {
     let Some(document) = utf8(file, text, report).and_then(|t| Document::parse(file, t, report))
     else {
         return Collected::default();
@@ -102,15 +113,19 @@ fn parse_toml(file: &Path, text: &[u8], report: &mut Report) -> Collected {
         if value.get().as_array().is_some_and(|array| array.len() > MAX_ENTRIES) {
             too_many(&value.place(), report);
         } else {
-            read_sources(&value, report, |source, _| list.push(source));
+            read_sources(&value, report, |source, value| {
+                each(&source, &|| value.place());
+                list.push(source);
+            });
         }
     }
     root.finish(report);
     list
 }
 
-fn parse_plain(file: &Path, text: &[u8], report: &mut Report) -> Collected {
+fn parse_plain(file: &Path, text: &[u8], report: &mut Report, each: Each<'_>) -> Collected {
     let mut list = Collected::default();
+    let shared: Arc<Path> = file.into();
     if let Some(error) = foreign_encoding(text) {
         report.problem(&Place::file(file), error.to_string(), error.fix());
         return list;
@@ -118,7 +133,14 @@ fn parse_plain(file: &Path, text: &[u8], report: &mut Report) -> Collected {
     for (number, line) in lines(text) {
         match parse_line(line) {
             Ok(None) => {}
-            Ok(Some(source)) => list.push(source),
+            Ok(Some(source)) => {
+                each(&source, &|| Place {
+                    file: Arc::clone(&shared),
+                    line: Some(number),
+                    key: String::new(),
+                });
+                list.push(source);
+            }
             Err(Bad { message, fix }) => {
                 report.problem(&Place::line(file, number), message, fix);
             }

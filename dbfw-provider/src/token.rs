@@ -55,7 +55,8 @@ impl Token {
         let path = self.path()?;
         let shown = path.display();
         let refuse = |text: &str| {
-            FetchError::new(Cause::Unauthorized, format!("token file {shown}: {text}"))
+            FetchError::new(Cause::Unauthorized, format!("the token file {text}"))
+                .about(shown.to_string())
         };
         let (seen, content) = (std::mem::take(&mut self.seen), self.content.take());
         let opened = open(&path);
@@ -80,7 +81,9 @@ impl Token {
             return Err(refuse("is not a regular file: name a file that holds the token"));
         }
         if metadata.mode() & 0o006 != 0 {
-            return Err(refuse("everybody may read or write it: chmod 600, and renew the token"));
+            return Err(refuse(
+                "may be read or written by everybody: chmod 600, and renew the token",
+            ));
         }
         if let Some(content) = content.filter(|_| seen.settles(&self.seen)) {
             self.content = Some(content.clone());

@@ -6,6 +6,7 @@ mod forms;
 pub(crate) mod group;
 mod offline;
 mod readers;
+mod scripts;
 mod setup;
 
 use std::{

@@ -11,6 +11,8 @@ mod chain;
 mod cli;
 // Every packet of the corpus through every program: verdict, reason and counters.
 mod corpus;
+// A thousand callers at once, and few file descriptors.
+mod crowd;
 // Refused clients as `dbfw drops` lists them.
 mod drops;
 // Drop events and the budget that bounds them.

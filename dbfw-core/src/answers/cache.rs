@@ -159,11 +159,11 @@ impl Cache {
     }
 
     /// The problem of a source as text; `None`: there is none.
-    pub fn problem(&self, key: &SourceKey) -> Option<&str> {
+    pub fn problem(&self, key: &SourceKey) -> Option<String> {
         let entry = self.entries.get(key)?;
         let gone = entry.gone.as_ref().filter(|_| entry.error.is_none());
-        let failure = || entry.failure().map(|error| error.message.as_str());
-        gone.map(|(_, why)| why.as_str()).or_else(failure)
+        let failure = || entry.failure().map(ToString::to_string);
+        gone.map(|(_, why)| why.clone()).or_else(failure)
     }
 
     /// The state of a source.

@@ -285,7 +285,7 @@ impl Entry {
         let rest = self.unanswered.as_ref();
         let mut failed = rest.is_some();
         if let Some(rest) = rest {
-            unresolved.push((format!("{}s", rest.parts), rest.error.message.clone()));
+            unresolved.push((format!("{}s", rest.parts), rest.error.to_string()));
         }
         for (name, part) in &self.parts {
             match &part.state {
@@ -294,7 +294,7 @@ impl Entry {
                 PartState::Failed { .. } if rest.is_some_and(|rest| rest.has(name)) => {}
                 PartState::Failed { error, .. } => {
                     failed = true;
-                    unresolved.push((name.clone(), error.message.clone()));
+                    unresolved.push((name.clone(), error.to_string()));
                 }
                 PartState::Empty { why, .. } => unresolved.push((name.clone(), why.clone())),
             }

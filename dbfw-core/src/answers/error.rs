@@ -1,17 +1,20 @@
 //! Errors of requests to providers.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use strum::{IntoStaticStr, VariantArray};
 
 /// A failed request, or an answer that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+///
+/// As text, the reason comes first: what is long, and may be cut, is what it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchError {
     /// The kind of failure.
     pub cause: Cause,
-    /// The failed thing (provider, resource, field), the reason and the fix. Never a secret.
-    pub message: String,
+    /// The reason and the fix. Never a secret.
+    pub reason: String,
+    /// The failed thing: provider, request, file. Empty if the reason names it.
+    pub about: String,
     /// Time that the provider asks to wait before the next request.
     pub retry_after: Option<Duration>,
 }
@@ -58,7 +61,36 @@ impl Cause {
 
 impl FetchError {
     /// A failure without `retry_after`.
-    pub fn new(cause: Cause, message: impl Into<String>) -> Self {
-        Self { cause, message: message.into(), retry_after: None }
+    pub fn new(cause: Cause, reason: impl Into<String>) -> Self {
+        Self { cause, reason: reason.into(), about: String::new(), retry_after: None }
     }
+
+    /// The same failure, of this thing.
+    #[must_use]
+    pub fn about(self, about: impl Into<String>) -> Self {
+        Self { about: about.into(), ..self }
+    }
+
+    /// The failure of a request for `what` that was not made because of this one.
+    #[must_use]
+    pub fn not_asked(self, what: &str) -> Self {
+        let about = match self.about.as_str() {
+            "" => what.to_owned(),
+            of => format!("{what}, not asked because of {of}"),
+        };
+        self.about(about)
+    }
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&reason_first(&self.reason, &self.about))
+    }
+}
+
+impl std::error::Error for FetchError {}
+
+/// The text of a problem: its reason, and in brackets what it is about.
+pub fn reason_first(reason: &str, about: &str) -> String {
+    if about.is_empty() { reason.to_owned() } else { format!("{reason} ({about})") }
 }

@@ -12,5 +12,5 @@ mod list;
 pub use answer::{Answer, Outcome, Part, Unanswered};
 pub use cache::{Cache, Resolution, Stored};
 pub use entry::{Limits, SourceReport, SourceState};
-pub use error::{Cause, FetchError};
+pub use error::{Cause, FetchError, reason_first};
 pub use list::{ClusterId, ListId, ListOutcome, SourceList};

@@ -82,6 +82,11 @@ impl Refusal {
         self.guard
     }
 
+    /// The setting that permits it: the end of a sentence, "raise max_shrink".
+    pub fn setting(&self) -> &str {
+        &self.setting
+    }
+
     /// The way to let the list through: to confirm the change by its id, or a setting.
     pub fn fix(&self, id: &str) -> String {
         let Self { guard, setting, .. } = self;

@@ -47,17 +47,27 @@ pub struct Problem {
     pub fix: String,
 }
 
+impl Problem {
+    /// The problem without its file, which the reader knows.
+    pub fn within_file(&self) -> String {
+        match self.place.line {
+            Some(line) => format!("line {line}: {}", self.words()),
+            None => self.words(),
+        }
+    }
+
+    /// Key, message and fix.
+    fn words(&self) -> String {
+        let words = [&self.place.key, &self.message, &self.fix];
+        let said: Vec<&str> =
+            words.into_iter().map(String::as_str).filter(|word| !word.is_empty()).collect();
+        said.join(": ")
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.place)?;
-        if !self.place.key.is_empty() {
-            write!(f, ": {}", self.place.key)?;
-        }
-        write!(f, ": {}", self.message)?;
-        if !self.fix.is_empty() {
-            write!(f, ": {}", self.fix)?;
-        }
-        Ok(())
+        write!(f, "{}: {}", self.place, self.words())
     }
 }
 

@@ -80,6 +80,8 @@ pub struct Refused {
     refusal: Refusal,
     /// The prefixes it would take away.
     lost: Vec<Prefix>,
+    /// The prefixes it would bring.
+    gained: Vec<Prefix>,
     /// The prefixes that would be trusted instead.
     kept: Arc<[Prefix]>,
 }
@@ -93,6 +95,11 @@ impl Refused {
     /// The prefixes that the change would take away.
     pub fn lost(&self) -> &[Prefix] {
         &self.lost
+    }
+
+    /// The prefixes that the change would bring.
+    pub fn gained(&self) -> &[Prefix] {
+        &self.gained
     }
 
     /// The prefixes that would be trusted instead.
@@ -391,7 +398,9 @@ impl Enforced {
             self.guarded = with_written;
         }
         self.plain = candidate.plain;
-        self.refused = Some(Refused { id, refusal, lost, kept: kept.into() });
+        let gained =
+            crate::policy::lost(&kept, &prefixes(self.rules().filter(|r| is_live(r, now))));
+        self.refused = Some(Refused { id, refusal, lost, gained, kept: kept.into() });
         Decision::Refused { guard, new }
     }
 

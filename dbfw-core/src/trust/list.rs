@@ -83,7 +83,7 @@ impl List {
                     self.read_at = self.read_at.map(|_| now);
                 }
                 self.gone_since = None;
-                self.error = Some((error.cause, error.message));
+                self.error = Some((error.cause, error.to_string()));
                 false
             }
             ListOutcome::Gone(why) => {

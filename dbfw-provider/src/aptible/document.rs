@@ -30,7 +30,7 @@ fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<Vec<Valu
 /// # Errors
 /// The document is another's, or none of its rules can be used.
 pub(super) fn rules(document: Document, vhost: u64, what: &str) -> Result<SourceList, FetchError> {
-    let invalid = |text: &str| Err(FetchError::new(Cause::Invalid, format!("{what}: {text}")));
+    let invalid = |text: &str| Err(FetchError::new(Cause::Invalid, text).about(what));
     if let Some(id) = document.id.filter(|id| *id != vhost) {
         return invalid(&format!("id: is {id}, another endpoint: check api_url"));
     }
@@ -42,14 +42,14 @@ pub(super) fn rules(document: Document, vhost: u64, what: &str) -> Result<Source
         match rule(entry) {
             Ok(source) => sources.push(source),
             Err(text) => problems
-                .push(format!("Aptible: vhost {vhost}: ip_whitelist[{i}]: {text}: fix it there")),
+                .push(format!("{text}: fix it there (Aptible: vhost {vhost}, ip_whitelist[{i}])")),
         }
     }
     match problems.first() {
         // Rules that nobody understands are not the same as no rules.
         Some(problem) if sources.is_empty() => Err(FetchError::new(
             Cause::Invalid,
-            format!("{problem}; no rule of the list can be used, so the list is not used"),
+            format!("the list has no rule that can be used, so it is not used: {problem}"),
         )),
         _ => Ok(SourceList::new(sources, problems)),
     }

@@ -157,8 +157,8 @@ impl Session<'_> {
         if one.id() == id {
             return Ok(one);
         }
-        let text = format!("{}: answered with another {}", self.name(&path), R::NOUN);
-        Err(self.unusable(FetchError::new(Cause::Invalid, text)))
+        let text = format!("answered with another {}", R::NOUN);
+        Err(self.unusable(FetchError::new(Cause::Invalid, text).about(self.name(&path))))
     }
 }
 
@@ -241,11 +241,10 @@ fn one_path<R: Resource>(id: &str) -> String {
 }
 
 fn not_listed<R: Resource>(lists: &str, id: &str) -> GetError {
-    GetError::Gone(format!("DigitalOcean: there is no {} {id} in {lists}", R::NOUN))
+    GetError::Gone(format!("there is no {} {id} in {lists} of DigitalOcean", R::NOUN))
 }
 
 fn not_asked(what: &str) -> FetchError {
-    let text =
-        format!("DigitalOcean: {what} was not requested in this round: it will be in the next");
-    FetchError::new(Cause::Io, text)
+    FetchError::new(Cause::Io, "was not requested in this round: it will be in the next")
+        .about(format!("DigitalOcean: {what}"))
 }

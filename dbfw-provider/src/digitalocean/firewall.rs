@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use dbfw_core::{
-    answers::{Cause, FetchError, ListId, ListOutcome, SourceList},
+    answers::{Cause, FetchError, ListId, ListOutcome, SourceList, reason_first},
     misleads,
     source::{SourceKey, SourceType, TrustedSource},
 };
@@ -40,21 +40,21 @@ pub(crate) fn outcome(list: &ListId, firewall: &Firewall) -> ListOutcome {
             Err(problem) if problems.len() < MAX_PROBLEMS => {
                 let uuid = match rule.uuid.as_str() {
                     "" => String::new(),
-                    uuid => format!(" ({})", clean(uuid, 80)),
+                    uuid => format!(" {}", clean(uuid, 80)),
                 };
-                problems.push(format!("{list}: rules[{at}]{uuid}: {problem}"));
+                problems.push(reason_first(&problem, &format!("{list}, rules[{at}]{uuid}")));
             }
             Err(_) => untold += 1,
         }
     }
     if untold > 0 {
-        problems.push(format!("{list}: {untold} more rules that cannot be used"));
+        problems.push(format!("{untold} more rules cannot be used ({list})"));
     }
     match problems.first() {
         // Rules that nobody understands are not the same as no rules.
         Some(problem) if sources.is_empty() => ListOutcome::Failed(FetchError::new(
             Cause::Invalid,
-            format!("{problem}: the list has no rule that can be used, so it is not used"),
+            format!("the list has no rule that can be used, so it is not used: {problem}"),
         )),
         _ => SourceList::new(sources, problems).into(),
     }

@@ -271,10 +271,11 @@ impl Session<'_> {
         filter: Filter<'_>,
         page: u64,
     ) -> Result<Arc<Page<R>>, GetError> {
-        match self.get(&path::<R>(filter, Some(page)), R::MAX_BYTES, R::page).await {
-            Err(GetError::Gone(message)) if page > 1 => {
-                // A page of a list that exists cannot be gone.
-                Err(GetError::Failed(FetchError::new(Cause::Invalid, message)))
+        let path = path::<R>(filter, Some(page));
+        match self.get(&path, R::MAX_BYTES, R::page).await {
+            Err(GetError::Gone(_)) if page > 1 => {
+                let text = "answered 404 for a page of a list that exists: the list is not used";
+                Err(GetError::Failed(FetchError::new(Cause::Invalid, text).about(self.name(&path))))
             }
             answer => answer,
         }
@@ -315,7 +316,8 @@ fn wrong(from: &str, what: &str) -> Flaw {
 }
 
 fn error(from: &str, what: &str) -> FetchError {
-    FetchError::new(Cause::Invalid, format!("DigitalOcean: {from}: {what}: the list is not used"))
+    FetchError::new(Cause::Invalid, format!("{what}: the list is not used"))
+        .about(format!("DigitalOcean: {from}"))
 }
 
 #[cfg(test)]

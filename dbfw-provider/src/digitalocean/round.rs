@@ -165,10 +165,8 @@ fn of_machines(
 
 /// Reports that nothing can be asked for. An address is itself, whoever answers.
 async fn fail(demand: &Demand, error: &FetchError, reports: &ReportSender) {
-    let about = |what: &dyn std::fmt::Display| FetchError {
-        message: format!("DigitalOcean: {what}: not asked, because {}", error.message),
-        ..error.clone()
-    };
+    let about =
+        |what: &dyn std::fmt::Display| error.clone().not_asked(&format!("DigitalOcean: {what}"));
     let lists = demand
         .lists
         .iter()

@@ -42,7 +42,7 @@ pub(crate) fn missed<R>(missed: GetError) -> Sighting<R> {
 }
 
 pub(crate) fn failure() -> FetchError {
-    FetchError::new(Cause::Server, "DigitalOcean: GET /it: answered 500")
+    FetchError::new(Cause::Server, "answered 500").about("DigitalOcean: GET /it")
 }
 
 pub(crate) fn answer(outcome: Outcome) -> Answer {
@@ -63,7 +63,7 @@ pub(crate) fn shown(part: &Part) -> String {
         Part::Prefixes(prefixes) => {
             prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         }
-        Part::Failed(error) => format!("failed, {}", error.message),
+        Part::Failed(error) => format!("failed, {}", error.to_string()),
         Part::Empty(why) => format!("empty, {why}"),
     }
 }

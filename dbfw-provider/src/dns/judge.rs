@@ -57,7 +57,7 @@ pub(super) fn judge(name: &str, v4: Found, v6: Found, config: &DnsConfig) -> (Ou
     };
     let found = [(RecordType::A, checked(v4)), (RecordType::AAAA, checked(v6))];
     if let [(_, Found::NoName(ttl4)), (_, Found::NoName(ttl6))] = &found {
-        let why = format!("dns:{name}: there is no such name (NXDOMAIN)");
+        let why = format!("there is no such name, NXDOMAIN (dns:{name})");
         return (Outcome::Gone(why), absent([*ttl4, *ttl6]));
     }
     let has_addresses = found.iter().any(|(_, found)| matches!(found, Found::Addresses(..)));
@@ -69,7 +69,7 @@ pub(super) fn judge(name: &str, v4: Found, v6: Found, config: &DnsConfig) -> (Ou
         })
         .collect();
     if !has_addresses && let Some((_, first)) = failures.first() {
-        let error = FetchError::new(first.cause, describe(name, &failures));
+        let error = describe(name, first.cause, &failures);
         let next = Next { ttl: None, failure: Some(error.cause) };
         return (Outcome::Failed(error), next);
     }
@@ -82,10 +82,7 @@ pub(super) fn judge(name: &str, v4: Found, v6: Found, config: &DnsConfig) -> (Ou
                 ttls.push(ttl);
                 Part::prefixes(addresses.into_iter().map(Prefix::host).collect())
             }
-            Found::Failed(error) => {
-                let text = describe(name, &[(family, &error)]);
-                Part::Failed(FetchError::new(error.cause, text))
-            }
+            Found::Failed(error) => Part::Failed(describe(name, error.cause, &[(family, &error)])),
             Found::None(ttl) | Found::NoName(ttl) => {
                 *absence = ttl;
                 continue;
@@ -125,20 +122,20 @@ fn checked(found: Found) -> Found {
     }
 }
 
-/// Failures in words; the same one of both families is said once.
-fn describe(name: &str, failures: &[(RecordType, &FetchError)]) -> String {
-    match failures {
-        [(_, v4), (_, v6)] if v4.message == v6.message => {
-            format!("dns:{name}: A and AAAA: {}", v4.message)
+/// The failures of a name as one; the same one of both families is said once.
+fn describe(name: &str, cause: Cause, failures: &[(RecordType, &FetchError)]) -> FetchError {
+    let (reason, about) = match failures {
+        [(family, error)] => (error.to_string(), format!("{family} of dns:{name}")),
+        [(_, v4), (_, v6)] if v4.reason == v6.reason => {
+            (v4.to_string(), format!("A and AAAA of dns:{name}"))
         }
         _ => {
-            let each: Vec<String> = failures
-                .iter()
-                .map(|(family, error)| format!("{family}: {}", error.message))
-                .collect();
-            format!("dns:{name}: {}", each.join("; "))
+            let each: Vec<String> =
+                failures.iter().map(|(family, error)| format!("{family}: {error}")).collect();
+            (each.join("; "), format!("dns:{name}"))
         }
-    }
+    };
+    FetchError::new(cause, reason).about(about)
 }
 
 #[cfg(test)]

@@ -80,8 +80,8 @@ fn servers_of(path: &Path) -> Result<Vec<SocketAddr>, FetchError> {
             Ok(nameservers(b""))
         }
         Err(error) => {
-            let text = format!("{} {error}: fix it, or set servers in [dns]", path.display());
-            Err(FetchError::new(Cause::Io, text))
+            let text = format!("{error}: fix it, or set servers in [dns]");
+            Err(FetchError::new(Cause::Io, text).about(path.display().to_string()))
         }
     }
 }
@@ -285,6 +285,6 @@ mod tests {
         assert_ne!(servers_of(&path).unwrap(), local);
         fs::write(&path, vec![b' '; 1 << 17]).unwrap();
         let error = servers_of(&path).unwrap_err();
-        assert!(error.message.contains("is larger than 65536 bytes"), "{error}");
+        assert!(error.to_string().contains("is larger than 65536 bytes"), "{error}");
     }
 }

@@ -50,7 +50,7 @@ fn part(outcome: &Outcome, name: &str) -> String {
 
 fn failure(outcome: &Outcome) -> (Cause, &str) {
     let Outcome::Failed(error) = outcome else { panic!("not failed: {outcome:?}") };
-    (error.cause, &error.message)
+    (error.cause, &error.reason)
 }
 
 #[tokio::test]
@@ -126,7 +126,10 @@ async fn a_change_is_seen_and_a_failure_changes_nothing() {
     let heard = bench.polled().await;
     assert_eq!(part(heard.source(NAME), "A"), "192.0.2.1/32");
     let failed = part(heard.source(NAME), "AAAA");
-    assert!(failed.starts_with("failed: dns:db.example: AAAA: 127.0.0.1:"), "{failed}");
+    assert!(
+        failed.starts_with("failed: 127.0.0.1:") && failed.ends_with("(AAAA of dns:db.example)"),
+        "{failed}"
+    );
     assert!(failed.contains("answered SERVFAIL"), "{failed}");
 
     for (reply, cause, words) in [
@@ -171,7 +174,7 @@ async fn a_name_that_goes_is_gone() {
     server.remove(NAME);
     let heard = bench.polled().await;
     let Outcome::Gone(why) = heard.source(NAME) else { panic!("{heard:?}") };
-    assert_eq!(why, "dns:db.example: there is no such name (NXDOMAIN)");
+    assert_eq!(why, "there is no such name, NXDOMAIN (dns:db.example)");
 }
 
 #[tokio::test]

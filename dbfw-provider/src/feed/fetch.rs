@@ -146,7 +146,8 @@ async fn read(path: PathBuf, max_bytes: u64) -> (Option<Stamp>, Result<Body, Fet
     };
     let result = content.map(|body| Some((body, Validators::default()))).map_err(|error| {
         error.of_list(
-            &format!("feed {}:", shown(&location)),
+            "feed",
+            &shown(&location),
             "create it, or correct the path",
             "shorten it, or raise max_bytes in [feeds]",
         )
@@ -195,5 +196,5 @@ pub(super) fn shown(location: &Location) -> String {
 }
 
 fn error(location: &Location, cause: Cause, text: &str) -> FetchError {
-    FetchError::new(cause, format!("feed {}: {text}", shown(location)))
+    FetchError::new(cause, text).about(format!("feed {}", shown(location)))
 }

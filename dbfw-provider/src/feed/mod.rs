@@ -212,7 +212,7 @@ fn judge(key: &SourceKey, location: &Location, list: Result<Vec<Prefix>, String>
         }
         Err(text) => {
             let name = clean(&key.to_string(), MAX_NAME);
-            Outcome::Failed(FetchError::new(Cause::Invalid, format!("{name}: {text}")))
+            Outcome::Failed(FetchError::new(Cause::Invalid, text).about(name))
         }
     }
 }

@@ -38,7 +38,7 @@ fn prefixes(outcome: &Outcome) -> String {
 
 fn failure(outcome: &Outcome) -> (Cause, &str) {
     let Outcome::Failed(error) = outcome else { panic!("not failed: {outcome:?}") };
-    (error.cause, &error.message)
+    (error.cause, &error.reason)
 }
 
 #[tokio::test]
@@ -107,7 +107,9 @@ async fn every_failure_names_the_feed_and_its_cause() {
         let heard = bench.polled().await;
         let (found, message) = failure(heard.source(&feed));
         assert_eq!(found, cause, "{status}: {message}");
-        assert!(message.contains(words) && message.contains(&feed), "{status}: {message}");
+        assert!(message.contains(words), "{status}: {message}");
+        let Outcome::Failed(error) = heard.source(&feed) else { unreachable!() };
+        assert!(error.about.contains(&feed), "{status}: {error:?}");
     }
     server.set("/list", Page::Hang);
     let heard = bench.polled().await;
@@ -128,10 +130,7 @@ async fn what_a_feed_made_of_an_unchanged_document_is_said_again() {
     assert_eq!(cause, Cause::Invalid);
     assert_eq!(
         message,
-        format!(
-            "feed:{feed}: $['a'][0]: \"x\" is not an IPv4 or IPv6 address: the feed is not used \
-             until it is fixed"
-        )
+        "$['a'][0]: \"x\" is not an IPv4 or IPv6 address: the feed is not used until it is fixed"
     );
     let again = bench.polled().await;
     assert_eq!(again.source(&feed), first.source(&feed));
@@ -216,7 +215,7 @@ async fn files() {
     let heard = bench.round().await;
     let (cause, message) = failure(heard.source(&feed));
     assert_eq!(cause, Cause::NotFound);
-    assert_eq!(message, format!("feed {feed}: does not exist: create it, or correct the path"));
+    assert_eq!(message, "the feed does not exist: create it, or correct the path");
     let (cause, message) = failure(heard.source(&pipe));
     assert_eq!(cause, Cause::Invalid);
     assert!(message.contains("is not a regular file"), "{message}");

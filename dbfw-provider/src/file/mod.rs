@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use dbfw_core::answers::{Cause, FetchError, ListId, ListOutcome, SourceList};
+use dbfw_core::{
+    answers::{Cause, FetchError, ListId, ListOutcome, SourceList},
+    toml::{Problem, Problems},
+};
 use futures_util::{
     FutureExt as _,
     future::{BoxFuture, pending},
@@ -30,7 +33,7 @@ use crate::{
 };
 
 /// Bytes a list may have.
-const MAX_BYTES: u64 = 64 << 20;
+pub const MAX_BYTES: u64 = 64 << 20;
 
 /// Time between two readings of a file that does not change: changes are noticed otherwise.
 const UNCHANGED: Duration = Duration::from_secs(24 * 3600);
@@ -127,7 +130,13 @@ impl Task for Files {
             file.stamp = Some(stamp);
             match list {
                 Some(Ok(list)) => file.outcome = Some(list.into()),
-                Some(Err(error)) => file.outcome = Some(ListOutcome::Failed(error)),
+                Some(Err(error)) => {
+                    if error.cause == Cause::Io {
+                        // Descriptors or memory ran out: that passes, and does not show at the file.
+                        file.stamp = None;
+                    }
+                    file.outcome = Some(ListOutcome::Failed(error));
+                }
                 None => {}
             }
         }
@@ -156,16 +165,27 @@ impl Task for Files {
     }
 }
 
-/// The list as it is now: all of it, or an error.
-fn read(path: &Path) -> Result<SourceList, FetchError> {
-    let text = read_file(path, MAX_BYTES).map_err(|error| {
+/// The text of a list as it is now.
+///
+/// # Errors
+/// It cannot be read, or it is too large.
+pub fn text(path: &Path) -> Result<Vec<u8>, FetchError> {
+    read_file(path, MAX_BYTES).map_err(|error| {
         error.of_list(
+            "list",
             &path.display().to_string(),
             "create it, or change the path of the provider",
             "summarise addresses as CIDRs, or split the list",
         )
-    })?;
-    list::parse(path, &text).map_err(|error| FetchError::new(Cause::Invalid, error.to_string()))
+    })
+}
+
+/// The list as it is now: all of it, or an error.
+fn read(path: &Path) -> Result<SourceList, FetchError> {
+    list::parse(path, &text(path)?).map_err(|Problems(problems)| {
+        let reasons: Vec<String> = problems.iter().map(Problem::within_file).collect();
+        FetchError::new(Cause::Invalid, reasons.join("\n")).about(path.display().to_string())
+    })
 }
 
 #[cfg(test)]
@@ -181,6 +201,26 @@ mod tests {
         let path = dir.join("orders.list");
         fs::write(&path, "10.0.0.1\n").unwrap();
         path
+    }
+
+    #[tokio::test]
+    async fn what_the_system_could_not_read_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = list_in(dir.path());
+        let mut files = Files::new();
+        files.want(&Demand { lists: [ListId::File(path.clone())].into(), ..Demand::default() });
+        // So long that a change of the file would show.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let settled = Stamp::of(&path);
+        for (cause, again) in [(Cause::Io, true), (Cause::Invalid, false), (Cause::NotFound, false)]
+        {
+            let error = FetchError::new(cause, "no");
+            let reading = Reading { stamp: settled, list: Some(Err(error)) };
+            files.heard(&path, Some(reading), &mut Backoff::default());
+            assert_eq!(!files.look().unwrap().await.is_empty(), again, "{cause:?}");
+            let asked = files.ask(&path).await.unwrap();
+            assert_eq!(asked.list.is_some(), again, "{cause:?}");
+        }
     }
 
     #[test]
@@ -201,7 +241,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             format!(
-                "{} does not exist: create it, or change the path of the provider",
+                "the list does not exist: create it, or change the path of the provider ({})",
                 missing.display()
             )
         );
@@ -223,7 +263,7 @@ mod tests {
         fs::write(&path, "10.0.0.1\nnonsense\n").unwrap();
         let error = read(&path).unwrap_err();
         assert_eq!(error.cause, Cause::Invalid);
-        assert!(error.to_string().contains("orders.list:2: "), "{error}");
+        assert!(error.to_string().contains("line 2: "), "{error}");
 
         fs::File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
         let error = read(&path).unwrap_err();

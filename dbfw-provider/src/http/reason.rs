@@ -50,8 +50,7 @@ pub(super) fn failure(error: reqwest::Error, url: &Url) -> FetchError {
 
 /// The error as one of the request `what`, without the secret.
 pub(super) fn about(error: FetchError, what: &str, secret: Option<&SecretString>) -> FetchError {
-    let message = without(&format!("{what}: {}", error.message), secret);
-    FetchError { message, ..error }
+    FetchError { reason: without(&error.reason, secret), ..error }.about(without(what, secret))
 }
 
 /// A text in which a server may have repeated the secret, without it. To be used before the

@@ -70,10 +70,8 @@ pub(super) fn install_crypto() {
 fn read_authorities(path: &Path) -> Result<Vec<Certificate>, FetchError> {
     let wrong = |reason: String| {
         let path = path.display();
-        FetchError::new(
-            Cause::Tls,
-            format!("`ca_file` {path}: {reason}: it must hold certificates in PEM"),
-        )
+        FetchError::new(Cause::Tls, format!("`ca_file` {reason}: it must hold certificates in PEM"))
+            .about(path.to_string())
     };
     let pem = read_file(path, MAX_CA_BYTES).map_err(|error| wrong(error.to_string()))?;
     let found =

@@ -249,7 +249,7 @@ async fn ask(client: &HttpClient, url: &Url) -> Result<Response, FetchError> {
 /// An error is one line about the request, without the canary.
 fn assert_clean(error: &FetchError) {
     let message = error.to_string();
-    assert!(message.starts_with(&format!("{WHAT}: ")), "{message}");
+    assert!(message.ends_with(&format!(" ({WHAT})")), "{message}");
     assert!(!format!("{message} {error:?}").contains(CANARY), "{message}");
     assert!(!message.contains(char::is_control), "{message:?}");
 }
@@ -259,6 +259,6 @@ fn assert_failed(answer: Result<Response, FetchError>, cause: Cause, words: &[&s
     let error = answer.unwrap_err();
     assert_eq!(error.cause, cause, "{error}");
     for word in words {
-        assert!(error.message.contains(word), "{word:?} is not in {:?}", error.message);
+        assert!(error.to_string().contains(word), "{word:?} is not in {:?}", error.to_string());
     }
 }

@@ -42,9 +42,10 @@ impl Fixture {
     fn refused(&mut self) -> String {
         let error = self.read().unwrap_err();
         assert_eq!(error.cause, Cause::Unauthorized);
-        let begin = format!("token file {}: ", self.path.display());
-        assert!(!error.message.contains(char::is_control), "{error}");
-        error.message.strip_prefix(&begin).unwrap_or_else(|| panic!("{error}")).to_owned()
+        assert_eq!(error.about, self.path.display().to_string());
+        assert!(!error.to_string().contains(char::is_control), "{error}");
+        let words = error.reason.strip_prefix("the token file ");
+        words.unwrap_or_else(|| panic!("{error}")).to_owned()
     }
 }
 
@@ -192,11 +193,11 @@ fn a_credential_is_a_file_in_systemds_directory() {
     assert_eq!(named("do-token").read().unwrap().expose_secret(), CANARY);
     assert!(named("do-token").changed());
     let missing = named("other").read().unwrap_err();
-    assert!(missing.message.contains("systemd passed no credential \"other\""), "{missing}");
+    assert!(missing.to_string().contains("systemd passed no credential \"other\""), "{missing}");
     for name in ["", ".", "..", "../do-token", "/etc/passwd", "a/b"] {
         let error = named(name).read().unwrap_err();
         assert_eq!(error.cause, Cause::Unauthorized);
-        assert!(error.message.contains("not the name of a credential"), "{error}");
+        assert!(error.to_string().contains("not the name of a credential"), "{error}");
     }
 }
 
@@ -206,6 +207,6 @@ fn without_credentials_both_ways_to_a_token_are_named() {
     assert!(!token.changed());
     let error = token.read().unwrap_err();
     assert_eq!(error.cause, Cause::Unauthorized);
-    assert!(error.message.contains("LoadCredential=do-token:/path"), "{error}");
-    assert!(error.message.contains("token_file"), "{error}");
+    assert!(error.to_string().contains("LoadCredential=do-token:/path"), "{error}");
+    assert!(error.to_string().contains("token_file"), "{error}");
 }

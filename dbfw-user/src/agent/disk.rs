@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 
 use super::{configuration::LastGood, process};
 use crate::{
@@ -140,8 +140,9 @@ impl Disk {
         self.snapshot_begun = Instant::now();
         let state_dir = state_dir.to_owned();
         self.snapshot.begin(move || {
-            snapshot.save(&state_dir).with_context(|| {
-                format!("cannot write the snapshot {}", Snapshot::path(&state_dir).display())
+            snapshot.save(&state_dir).map_err(|error| {
+                let path = Snapshot::path(&state_dir);
+                anyhow!("cannot write the snapshot: {error:#} ({})", path.display())
             })?;
             match last_good {
                 Some(last_good) => {

@@ -1,6 +1,6 @@
 //! The grammar of the command line, and its help.
 
-use std::{fmt::Write as _, net::IpAddr, num::NonZeroUsize, path::PathBuf};
+use std::{ffi::OsString, fmt::Write as _, net::IpAddr, num::NonZeroUsize, path::PathBuf};
 
 use clap::{
     CommandFactory, Parser, Subcommand, ValueEnum, ValueHint,
@@ -12,7 +12,10 @@ use dbfw_core::{
 };
 use jiff::SignedDuration;
 
-use super::context::Context;
+use super::{
+    context::{Context, FORMAT_VARIABLE},
+    output::Format,
+};
 
 /// Trusted sources for the databases of this host, enforced before the kernel spends
 /// anything on a packet.
@@ -24,7 +27,8 @@ use super::context::Context;
     subcommand_required = true,
     disable_help_subcommand = false,
     after_help = "Exit status: 0 done, 1 failed or the answer is no, 2 wrong usage, 69 no agent \
-                  answers, 77 not permitted, 78 bad configuration."
+                  answers, 77 not permitted, 78 bad configuration. For scripts, \
+                  docs/operations.md has the fields of JSON and the columns of plain."
 )]
 pub(super) struct Cli {
     #[command(flatten)]
@@ -137,8 +141,16 @@ pub(super) enum Verb {
     Run,
     /// Check the configuration and say what it would enforce.
     ///
-    /// Changes nothing. Exit status 78 if the configuration is bad.
-    Check,
+    /// Changes nothing. Exit status 78 if the configuration or the list is bad.
+    Check {
+        /// Check this list of trusted sources instead, as a provider of kind file reads it; - is
+        /// standard input.
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        list: Option<PathBuf>,
+        /// Take warnings for problems.
+        #[arg(long)]
+        strict: bool,
+    },
     /// Read the configuration and every list again.
     ///
     /// Exit status 1 if a list could not be read or a guard refused a change, 78 if the
@@ -246,6 +258,36 @@ fn plan_id(text: &str) -> Result<String, String> {
     } else {
         Err("an id has eight hexadecimal digits; dbfw status shows it".to_owned())
     }
+}
+
+impl Verb {
+    /// Whether its JSON is a document a line.
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self, Self::Drops { follow: true, .. } | Self::Map { verb: MapVerb::Dump })
+    }
+}
+
+/// The form of the output that a command line asks for which is wrong otherwise.
+pub(super) fn wanted_format(arguments: impl IntoIterator<Item = OsString>) -> Option<Format> {
+    let mut wanted = std::env::var_os(FORMAT_VARIABLE);
+    let mut arguments = arguments.into_iter().skip(1).take_while(|argument| argument != "--");
+    while let Some(argument) = arguments.next() {
+        let Some(argument) = argument.to_str() else { continue };
+        let value = match argument.strip_prefix("--") {
+            Some("output") => "",
+            Some(long) => match long.strip_prefix("output=") {
+                Some(value) => value,
+                None => continue,
+            },
+            // Flags without a value may stand before it, as in -fo json.
+            None => match argument.strip_prefix('-').and_then(|short| short.split_once('o')) {
+                Some(("" | "f" | "y", value)) => value.strip_prefix('=').unwrap_or(value),
+                _ => continue,
+            },
+        };
+        wanted = if value.is_empty() { arguments.next() } else { Some(value.into()) };
+    }
+    Format::from_str(wanted?.to_str()?, false).ok()
 }
 
 /// The verbs as `dbfw help` groups them.

@@ -1,42 +1,123 @@
-//! `dbfw check`: validates the configuration, and tries which files the agent may read.
+//! `dbfw check`: validates the configuration or a list, and tries which files the agent may read.
 
-use std::path::Path;
+use std::{
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
 
-use dbfw_core::toml::Problem;
+use dbfw_core::toml::{Place, Problem, Problems};
 use dbfw_datapath::Interfaces;
-use dbfw_wire::control::{Checked, CheckedDatabase, ConfigProblem, ConfigProblems};
+use dbfw_provider::file;
+use dbfw_wire::control::{
+    Checked, CheckedDatabase, CheckedList, ConfigProblem, ConfigProblems, FailureKind,
+};
+use jiff::Timestamp;
 
 use super::{
     context::Context,
-    exit::{Exit, is_broken_pipe},
+    exit::{Exit, failure, is_broken_pipe},
     message::{error, warn},
+    output::Render,
 };
 use crate::{
     config::{self, Config},
     doctor::{self, Unreadable},
 };
 
-pub(super) fn check(context: &Context) -> anyhow::Result<Exit> {
-    let mut config = match config::load(&context.config) {
-        Ok(config) => config,
-        Err(problems) => return bad(context, &problems.0),
-    };
+/// The name of standard input as a list.
+const STDIN: &str = "stdin";
+
+/// Checks the list, or else the configuration. If `strict`, a warning is a problem.
+pub(super) fn check(context: &Context, list: Option<&Path>, strict: bool) -> anyhow::Result<Exit> {
+    match list {
+        Some(list) => answer(context, check_list(context, list), strict),
+        None => answer(context, check_config(context), strict),
+    }
+}
+
+/// What is valid, and the doubts about it.
+type Valid<T> = (T, Vec<Problem>);
+
+fn answer<T: Render>(
+    context: &Context,
+    checked: Result<Valid<T>, Vec<Problem>>,
+    strict: bool,
+) -> anyhow::Result<Exit> {
+    match checked {
+        Err(problems) => bad(context, &problems),
+        Ok((_, warnings)) if strict && !warnings.is_empty() => bad(context, &warnings),
+        Ok((document, warnings)) => {
+            warnings.iter().for_each(|problem| warn(&problem.to_string()));
+            context.show(&document)?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+fn check_config(context: &Context) -> Result<Valid<Checked>, Vec<Problem>> {
+    let mut config = config::load(&context.config).map_err(|Problems(problems)| problems)?;
     // An ordinary user cannot take on the agent's rights; doctor says so.
     let found = doctor::unreadable(&config).unwrap_or_default();
     let Unreadable { configuration, others, .. } = found;
     if !configuration.is_empty() {
-        return bad(context, &configuration);
+        return Err(configuration);
     }
     config.warnings.extend(others);
-    config.warnings.iter().for_each(|problem| warn(&problem.to_string()));
-    context.show(&checked(&config))?;
-    Ok(Exit::Ok)
+    Ok((checked(&config), config.warnings))
+}
+
+fn check_list(context: &Context, list: &Path) -> Result<Valid<CheckedList>, Vec<Problem>> {
+    let from_stdin = list == Path::new("-");
+    let file = if from_stdin { PathBuf::from(STDIN) } else { list.to_owned() };
+    let unreadable = |message: String, fix: &str| {
+        vec![Problem { place: Place::file(&file), message, fix: fix.to_owned() }]
+    };
+    let text = if from_stdin {
+        read_stdin()
+            .map_err(|error| unreadable(format!("cannot be read: {error}"), "try a file"))?
+            .ok_or_else(|| {
+                let message = format!("has more than {} bytes", file::MAX_BYTES);
+                unreadable(message, "summarise addresses as CIDRs, or split the list")
+            })?
+    } else {
+        file::text(list).map_err(|error| unreadable(error.reason, ""))?
+    };
+    // A list is for any host; what this one cannot resolve is worth a warning.
+    let host = config::load(&context.config).ok();
+    let listed = config::check_list(&file, &text, host.as_ref(), Timestamp::now())
+        .map_err(|Problems(problems)| problems)?;
+    let mut warnings = listed.warnings;
+    if !from_stdin {
+        warnings.extend(config::exposed_list(list));
+    }
+    let document = CheckedList {
+        file: file.display().to_string(),
+        sources: listed.sources,
+        prefixes: listed.prefixes.len(),
+        warnings: warnings.iter().map(ToString::to_string).collect(),
+    };
+    Ok((document, warnings))
+}
+
+/// Standard input; `None`: it is larger than a list may be.
+fn read_stdin() -> io::Result<Option<Vec<u8>>> {
+    let mut text = Vec::new();
+    io::stdin().lock().take(file::MAX_BYTES + 1).read_to_end(&mut text)?;
+    Ok((text.len() as u64 <= file::MAX_BYTES).then_some(text))
 }
 
 fn bad(context: &Context, problems: &[Problem]) -> anyhow::Result<Exit> {
     problems.iter().for_each(|problem| error(&problem.to_string()));
-    let problems = problems.iter().map(to_wire).collect();
-    match context.show(&ConfigProblems { problems }) {
+    let first = problems.first().map(ToString::to_string).unwrap_or_default();
+    let message = match problems.len() {
+        0 | 1 => first,
+        all => format!("{all} problems, the first: {first}"),
+    };
+    let document = ConfigProblems {
+        error: failure(FailureKind::BadConfig, message),
+        problems: problems.iter().map(to_wire).collect(),
+    };
+    match context.show(&document) {
         Err(error) if !is_broken_pipe(&error) => Err(error),
         _ => Ok(Exit::BadConfig),
     }

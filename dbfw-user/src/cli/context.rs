@@ -8,7 +8,7 @@ use std::{
 use anstream::AutoStream;
 use anyhow::Context as _;
 use clap::{Args, ColorChoice, ValueHint};
-use dbfw_wire::control::Request;
+use dbfw_wire::control::{Failed, Failure, Request};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
@@ -21,9 +21,12 @@ use crate::{
     config::{self, AgentConfig},
     control::{
         SOCKET_NAME,
-        client::{Client, ClientError},
+        client::{Client, ClientError, Unanswered},
     },
 };
+
+/// The environment variable with the form of the output.
+pub(super) const FORMAT_VARIABLE: &str = "DBFW_OUTPUT";
 
 /// The flags that every subcommand takes, and what follows from them.
 #[derive(Debug, Args)]
@@ -52,7 +55,15 @@ pub(super) struct Context {
     pub(super) socket: Option<PathBuf>,
 
     /// Form of the output.
-    #[arg(long, short, global = true, value_name = "FORM", default_value = "table")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = FORMAT_VARIABLE,
+        hide_env_values = true,
+        value_name = "FORM",
+        default_value = "table"
+    )]
     pub(super) output: Format,
 
     /// Color of the output; auto also honors NO_COLOR.
@@ -77,9 +88,9 @@ impl Context {
         if self.output == Format::Table { 20 } else { usize::MAX }
     }
 
-    /// Reason why the pins are read instead of asking the agent.
-    pub(super) fn no_agent(&self) -> String {
-        format!("no agent answers on {}", self.socket().display())
+    /// That the pins were used instead of asking the agent, and why.
+    pub(super) fn note_pins(&self, unanswered: Unanswered, used: &str) {
+        note(&format!("{unanswered} on {}; {used}", self.socket().display()));
     }
 
     /// Connects to the agent.
@@ -121,20 +132,22 @@ impl Context {
     pub(super) fn ask_or_look<T>(
         &self,
         ask: impl FnOnce(Client) -> anyhow::Result<T>,
-        look: impl FnOnce(&AgentConfig) -> anyhow::Result<T>,
+        look: impl FnOnce(&AgentConfig, Unanswered) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let asked = self.connect().map_err(anyhow::Error::from).and_then(ask);
-        let unreachable = match asked.map_err(anyhow::Error::downcast::<ClientError>) {
+        let (error, unanswered) = match asked.map_err(anyhow::Error::downcast::<ClientError>) {
             Ok(answer) => return Ok(answer),
-            Err(Ok(error @ ClientError::Unreachable { .. })) => error,
-            Err(Ok(error @ (ClientError::Silent { .. } | ClientError::Busy { .. }))) => {
-                note(&error.to_string());
-                error
-            }
-            Err(Ok(error)) => return Err(error.into()),
+            Err(Ok(error)) => match error.unanswered() {
+                Some(unanswered) => (error, unanswered),
+                None => return Err(error.into()),
+            },
             Err(Err(error)) => return Err(error),
         };
-        match look(&self.agent_config()) {
+        if unanswered != Unanswered::NoAgent {
+            note(&error.to_string());
+        }
+        let unreachable = error;
+        match look(&self.agent_config(), unanswered) {
             Ok(found) => Ok(found),
             // Its code says more than that there is no agent.
             Err(error) if error.is::<OutputError>() => Err(error),
@@ -155,6 +168,14 @@ impl Context {
     /// Standard output cannot be written.
     pub(super) fn show(&self, document: &impl Render) -> anyhow::Result<()> {
         Ok(print(&render(document, self.output, Timestamp::now())?)?)
+    }
+
+    /// Prints the document of a failure where JSON is asked for: on one line if the command
+    /// prints a stream of documents.
+    pub(super) fn show_failure(&self, error: Failure, is_stream: bool) {
+        if self.output == Format::Json {
+            print_failure(error, is_stream);
+        }
     }
 
     /// Prints documents as they come.
@@ -189,6 +210,19 @@ impl Printer {
     /// Standard output cannot be written.
     pub(super) fn flush(&mut self) -> anyhow::Result<()> {
         Ok(self.out.flush()?)
+    }
+}
+
+/// Prints the document of a failure.
+pub(super) fn print_failure(error: Failure, is_stream: bool) {
+    let document = Failed { error };
+    let text = match is_stream {
+        true => serde_json::to_string(&document),
+        false => serde_json::to_string_pretty(&document),
+    };
+    if let Ok(text) = text {
+        // Standard error has it too, and nowhere is left to report this one to.
+        let _ = print(&(text + "\n"));
     }
 }
 
@@ -236,7 +270,7 @@ mod tests {
     }
 
     fn ask_nobody(context: &Context, look: anyhow::Result<u8>) -> anyhow::Result<u8> {
-        context.ask_or_look(|_| unreachable!("nobody listens"), |_| look)
+        context.ask_or_look(|_| unreachable!("nobody listens"), |_, _| look)
     }
 
     #[test]
@@ -244,7 +278,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let context = context(dir.path());
         let _agent = UnixListener::bind(context.socket()).unwrap();
-        let answer = context.ask_or_look(|_| Ok(1), |_| unreachable!("the agent answers"));
+        let answer = context.ask_or_look(|_| Ok(1), |_, _| unreachable!("the agent answers"));
         assert_eq!(answer.unwrap(), 1);
     }
 

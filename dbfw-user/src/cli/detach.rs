@@ -4,16 +4,17 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use dbfw_wire::control::{Request, Text};
 
-use super::{context::Context, exit::Exit, message::note};
+use super::{context::Context, exit::Exit};
 use crate::config::AgentConfig;
 
 pub(super) fn detach(context: &Context, yes: bool) -> anyhow::Result<Exit> {
     if !yes && io::stdin().is_terminal() && !confirmed()? {
-        note("nothing was detached");
-        return Ok(Exit::Failure);
+        anyhow::bail!("nothing was detached");
     }
-    let done: Text =
-        context.ask_or_look(|agent| Ok(agent.call(&Request::Detach {})?), detach_pinned)?;
+    let done: Text = context.ask_or_look(
+        |agent| Ok(agent.call(&Request::Detach {})?),
+        |config, _| detach_pinned(config),
+    )?;
     context.show(&done)?;
     Ok(Exit::Ok)
 }

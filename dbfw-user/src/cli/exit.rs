@@ -3,7 +3,7 @@
 use std::{io, process::ExitCode};
 
 use dbfw_core::toml::Problems;
-use dbfw_wire::control::ControlErrorKind;
+use dbfw_wire::control::{ControlErrorKind, Failure, FailureKind};
 
 use crate::control::client::ClientError;
 
@@ -30,6 +30,23 @@ impl From<Exit> for ExitCode {
     }
 }
 
+impl From<FailureKind> for Exit {
+    fn from(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::Usage => Self::Usage,
+            FailureKind::Unreachable | FailureKind::Silent | FailureKind::Busy => Self::Unreachable,
+            FailureKind::NotPermitted => Self::NotPermitted,
+            FailureKind::BadConfig => Self::BadConfig,
+            FailureKind::Invalid | FailureKind::Failed => Self::Failure,
+        }
+    }
+}
+
+/// A failure of this kind, for the documents.
+pub(super) fn failure(kind: FailureKind, message: String) -> Failure {
+    Failure { kind, message, exit: Exit::from(kind) as u8 }
+}
+
 /// Standard output cannot be written. Its own type, so that a reader that went away is not
 /// mistaken for an agent that did.
 #[derive(Debug, thiserror::Error)]
@@ -47,36 +64,43 @@ pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<OutputError>().is_some_and(OutputError::is_broken_pipe)
 }
 
-/// The exit code for an error: of the first in its chain that has one.
+/// The exit code for an error.
 pub(super) fn code(error: &anyhow::Error) -> Exit {
-    error.chain().find_map(of_cause).unwrap_or(Exit::Failure)
+    if is_broken_pipe(error) { Exit::Ok } else { kind(error).into() }
 }
 
-fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
-    if let Some(error) = cause.downcast_ref::<OutputError>() {
-        return Some(if error.is_broken_pipe() { Exit::Ok } else { Exit::Failure });
+/// The kind of an error: of the first in its chain that has one.
+pub(super) fn kind(error: &anyhow::Error) -> FailureKind {
+    error.chain().find_map(of_cause).unwrap_or(FailureKind::Failed)
+}
+
+fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<FailureKind> {
+    if cause.is::<OutputError>() {
+        return Some(FailureKind::Failed);
     }
     if let Some(error) = cause.downcast_ref::<ClientError>() {
         return Some(match error {
-            ClientError::Unreachable { .. }
-            | ClientError::WentAway { .. }
-            | ClientError::Silent { .. }
-            | ClientError::Busy { .. } => Exit::Unreachable,
-            ClientError::NotPermitted { .. } => Exit::NotPermitted,
+            ClientError::Unreachable { .. } | ClientError::WentAway { .. } => {
+                FailureKind::Unreachable
+            }
+            ClientError::Silent { .. } => FailureKind::Silent,
+            ClientError::Busy { .. } => FailureKind::Busy,
+            ClientError::NotPermitted { .. } => FailureKind::NotPermitted,
             ClientError::Refused(error) => match error.kind {
-                ControlErrorKind::NotPermitted => Exit::NotPermitted,
-                ControlErrorKind::BadConfig => Exit::BadConfig,
-                ControlErrorKind::Busy => Exit::Unreachable,
-                ControlErrorKind::Invalid | ControlErrorKind::Failed => Exit::Failure,
+                ControlErrorKind::NotPermitted => FailureKind::NotPermitted,
+                ControlErrorKind::BadConfig => FailureKind::BadConfig,
+                ControlErrorKind::Busy => FailureKind::Busy,
+                ControlErrorKind::Invalid => FailureKind::Invalid,
+                ControlErrorKind::Failed => FailureKind::Failed,
             },
-            ClientError::CutShort { .. } | ClientError::Garbled(_) => Exit::Failure,
+            ClientError::CutShort { .. } | ClientError::Garbled(_) => FailureKind::Failed,
         });
     }
     if cause.is::<Problems>() {
-        return Some(Exit::BadConfig);
+        return Some(FailureKind::BadConfig);
     }
     let error = cause.downcast_ref::<io::Error>()?;
-    (error.kind() == io::ErrorKind::PermissionDenied).then_some(Exit::NotPermitted)
+    (error.kind() == io::ErrorKind::PermissionDenied).then_some(FailureKind::NotPermitted)
 }
 
 #[cfg(test)]

@@ -31,13 +31,10 @@ pub(super) fn explain(
             databases = status.databases;
             Ok(found)
         },
-        |config| {
+        |config, unanswered| {
             let found = offline::explain(config, address, port)?;
-            note(&format!(
-                "{}; the pinned programs and maps were asked instead",
-                context.no_agent()
-            ));
-            doubt(&offline::status(config, &context.socket())?);
+            context.note_pins(unanswered, "the pinned programs and maps were asked instead");
+            doubt(&offline::status(config, &context.socket(), unanswered)?);
             Ok(found)
         },
     )?;

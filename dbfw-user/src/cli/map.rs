@@ -2,8 +2,10 @@
 
 use dbfw_wire::control::{Lookup, MapEntry, Request};
 
-use super::{args::MapVerb, context::Context, exit::Exit, explain::unmapped, message::note};
+use super::{args::MapVerb, context::Context, exit::Exit, explain::unmapped};
 use crate::readers::offline;
+
+const FROM_PINS: &str = "this is read from the pinned maps";
 
 pub(super) fn map(context: &Context, verb: MapVerb) -> anyhow::Result<Exit> {
     match verb {
@@ -12,9 +14,9 @@ pub(super) fn map(context: &Context, verb: MapVerb) -> anyhow::Result<Exit> {
             let address = unmapped(address);
             let found: Lookup = context.ask_or_look(
                 |agent| Ok(agent.call(&Request::MapLookup { address })?),
-                |config| {
+                |config, unanswered| {
                     let found = offline::map_lookup(config, address)?;
-                    from_pins(context);
+                    context.note_pins(unanswered, FROM_PINS);
                     Ok(found)
                 },
             )?;
@@ -31,15 +33,11 @@ fn dump(context: &Context) -> anyhow::Result<()> {
             agent.stream(&Request::MapDump {}, |entry: MapEntry| printer.item(&entry))?;
             printer.flush()
         },
-        |config| {
+        |config, unanswered| {
             let mut printer = context.printer();
             offline::map_dump(config, &mut |entry| printer.item(&entry))?;
-            from_pins(context);
+            context.note_pins(unanswered, FROM_PINS);
             printer.flush()
         },
     )
-}
-
-fn from_pins(context: &Context) {
-    note(&format!("{}; this is read from the pinned maps", context.no_agent()));
 }

@@ -2,15 +2,15 @@
 
 use dbfw_wire::control::{Request, Text};
 
-use super::{context::Context, exit::Exit, message::note};
+use super::{context::Context, exit::Exit};
 use crate::readers::offline;
 
 pub(super) fn metrics(context: &Context) -> anyhow::Result<Exit> {
     let metrics: Text = context.ask_or_look(
         |agent| Ok(agent.call(&Request::Metrics {})?),
-        |config| {
+        |config, unanswered| {
             let text = offline::metrics(config)?;
-            note(&format!("{}; these are the metrics the pinned maps have", context.no_agent()));
+            context.note_pins(unanswered, "these are the metrics the pinned maps have");
             Ok(Text { text })
         },
     )?;

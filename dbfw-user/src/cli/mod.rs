@@ -26,15 +26,17 @@ mod trust;
 
 use std::{num::NonZeroUsize, process::ExitCode};
 
-use clap::FromArgMatches as _;
+use clap::{FromArgMatches as _, error::ErrorKind};
+use dbfw_wire::control::FailureKind;
 use jiff::Timestamp;
 
 pub use args::command;
 
 use args::{Cli, Verb};
-use context::Context;
-use exit::Exit;
+use context::{Context, print_failure};
+use exit::{Exit, failure};
 use message::{causes, error};
+use output::Format;
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
@@ -44,7 +46,13 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help goes to standard output and may find nobody reading.
             let _ = error.print();
-            return if error.exit_code() == 0 { Exit::Ok } else { Exit::Usage }.into();
+            if error.exit_code() == 0 {
+                return Exit::Ok.into();
+            }
+            if args::wanted_format(std::env::args_os()) == Some(Format::Json) {
+                print_failure(failure(FailureKind::Usage, usage(&error)), false);
+            }
+            return Exit::Usage.into();
         }
     };
     match cli.context.color {
@@ -54,15 +62,31 @@ pub fn main() -> ExitCode {
     }
     .write_global();
 
+    let is_stream = cli.verb.is_stream();
     let exit = match dispatch(&cli.context, cli.verb) {
         Ok(exit) => exit,
         Err(error) if exit::is_broken_pipe(&error) => Exit::Ok,
-        Err(failure) => {
-            error(&causes(&failure));
-            exit::code(&failure)
+        Err(failed) => {
+            let (message, kind) = (causes(&failed), exit::kind(&failed));
+            error(&message);
+            cli.context.show_failure(failure(kind, message), is_stream);
+            kind.into()
         }
     };
     exit.into()
+}
+
+/// A wrong command line, in one line: clap's text without the usage.
+fn usage(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a subcommand is missing: see --help".to_owned();
+    }
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let said: Vec<&str> = lines
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .collect();
+    said.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<Exit> {
@@ -82,7 +106,7 @@ fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Metrics => metrics::metrics(context),
         Verb::Doctor => doctor::doctor(context),
         Verb::Run => run::run(context),
-        Verb::Check => check::check(context),
+        Verb::Check { list, strict } => check::check(context, list.as_deref(), strict),
         Verb::Reload { confirm } => reload::reload(context, confirm),
         Verb::Suggest { database } => suggest::suggest(context, database),
         Verb::History { since, address, database, limit } => {

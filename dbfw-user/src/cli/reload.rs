@@ -70,15 +70,18 @@ fn choose(status: &Status, named: Vec<String>) -> Choice {
 }
 
 fn told(database: &str, plan: &RefusedPlan) -> String {
-    let RefusedPlan { id, lost_total, connections_total, .. } = plan;
+    let RefusedPlan { id, lost_total, gained_total, connections_total, .. } = plan;
     let prefixes = if *lost_total == 1 { "prefix goes" } else { "prefixes go" };
+    let come = if *gained_total == 1 { "comes" } else { "come" };
     let connections = match (&plan.connections_error, connections_total) {
         (Some(error), _) => format!("which connections are cut is not known ({error})"),
         (None, 0) => "no live connection is cut".to_owned(),
         (None, 1) => "1 live connection is cut".to_owned(),
         (None, many) => format!("{many} live connections are cut"),
     };
-    format!("confirming plan {id} of {database}: {lost_total} {prefixes}, {connections}")
+    format!(
+        "confirming plan {id} of {database}: {lost_total} {prefixes}, {gained_total} {come}, {connections}"
+    )
 }
 
 #[cfg(test)]
@@ -114,7 +117,9 @@ mod tests {
         assert_eq!(plans(&choice), ["1a2b3c4d"]);
         assert_eq!(
             choice.notes,
-            ["confirming plan 1a2b3c4d of orders: 60 prefixes go, 3 live connections are cut"]
+            [
+                "confirming plan 1a2b3c4d of orders: 60 prefixes go, 2 come, 3 live connections are cut"
+            ]
         );
         assert_eq!(
             choice.warnings,

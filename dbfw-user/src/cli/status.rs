@@ -9,7 +9,7 @@ pub(super) fn status(context: &Context) -> anyhow::Result<Exit> {
     let status: Status = context.ask_or_look(
         |agent| Ok(agent.call(&Request::Status {})?),
         // That there is no agent is part of the answer.
-        |config| offline::status(config, &context.socket()),
+        |config, unanswered| offline::status(config, &context.socket(), unanswered),
     )?;
     context.show(&status)?;
     let holds = status.protection == Protection::Yes;

@@ -47,7 +47,13 @@ pub(super) fn trust(context: &Context, verb: TrustVerb) -> anyhow::Result<Exit> 
             let list: TrustList = context.call(&request)?;
             match source.key().prefixes() {
                 Some(_) => note("trusted from now on"),
-                None => note(&resolved(&context.call(&Request::Sources {})?, &database, &source)),
+                None => note(&match context.call(&Request::Sources {}) {
+                    Ok(sources) => resolved(&sources, &database, &source),
+                    // It is trusted all the same.
+                    Err(error) => format!(
+                        "trusted from now on; to which addresses it resolves is not known ({error})"
+                    ),
+                }),
             }
             context.show(&list)?;
         }

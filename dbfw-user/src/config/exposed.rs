@@ -26,6 +26,11 @@ pub fn exposed_files(config: &Config) -> Vec<Problem> {
     found
 }
 
+/// The warning about a list that another user can write or replace.
+pub fn exposed_list(path: &Path) -> Option<Problem> {
+    exposed(path, Purpose::Data)
+}
+
 fn exposed(path: &Path, purpose: Purpose) -> Option<Problem> {
     let path = std::path::absolute(path).ok()?;
     let file = fs::metadata(&path).ok()?;

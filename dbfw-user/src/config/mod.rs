@@ -3,6 +3,7 @@
 mod changes;
 mod exposed;
 mod files;
+mod listed;
 mod load;
 pub(crate) mod tables;
 #[cfg(test)]
@@ -13,7 +14,8 @@ mod validate;
 pub(crate) use self::files::{Purpose, files};
 pub use self::{
     changes::{ConfigChange, Effect, changes},
-    exposed::exposed_files,
+    exposed::{exposed_files, exposed_list},
+    listed::{Listed, check_list},
     load::{agent_section, load, parse},
     types::{AgentConfig, Config, ConfigFile, DatabaseConfig, Fragments},
 };

@@ -3,6 +3,7 @@ mod docs;
 mod doubtful;
 mod good;
 mod hostile;
+mod listed;
 mod outside;
 mod whole;
 

@@ -1,6 +1,9 @@
 //! Checks over all databases, and warnings about what is hardly meant.
 
-use std::{collections::HashMap, ptr};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    ptr,
+};
 
 use dbfw_common::MAX_DATABASES;
 use dbfw_core::{
@@ -51,47 +54,58 @@ pub(super) fn check_providers(drafts: &[Draft], config: &Config, report: &mut Re
     let has_digitalocean = config.digitalocean.is_some();
     for draft in drafts {
         if let (Some(provider), Some(place)) = (&draft.config.provider, &draft.provider) {
-            match Account::listing(provider) {
+            let (message, fix) = match Account::listing(provider) {
                 Account::DigitalOcean if !has_digitalocean => {
-                    missing(place, "the list of a cluster", &DIGITALOCEAN, report);
+                    missing("the list of a cluster", &DIGITALOCEAN)
                 }
                 Account::Aptible if config.aptible.is_none() => {
-                    missing(place, "the list of an endpoint", &APTIBLE, report);
+                    missing("the list of an endpoint", &APTIBLE)
                 }
-                _ => {}
-            }
+                _ => continue,
+            };
+            report.problem(place, message, fix);
         }
         for (source, place) in draft.config.trusted_sources.iter().zip(&draft.sources) {
-            match Account::resolving(source.kind()) {
-                Some(Account::DigitalOcean) if !has_digitalocean => {
-                    missing(place, &shortened(&source.to_string()), &DIGITALOCEAN, report);
-                }
-                Some(Account::Feeds) => check_feed(source, place, &config.feeds.http, report),
-                _ => {}
+            if let Some((message, fix)) = unanswerable(source, has_digitalocean, &config.feeds.http)
+            {
+                report.problem(place, message, fix);
             }
         }
     }
 }
 
-fn missing(place: &Place, what: &str, api: &Api, report: &mut Report) {
-    let Api { table, token_file, .. } = api;
-    report.problem(
-        place,
-        format!("{what} needs the table [{table}], which is missing"),
-        format!("write [{table}] with token_file = {token_file:?}"),
-    );
+/// The reason why nobody can be asked for a source, and the fix.
+pub(super) fn unanswerable(
+    source: &TrustedSource,
+    has_digitalocean: bool,
+    feeds: &HttpConfig,
+) -> Option<(String, String)> {
+    match Account::resolving(source.kind())? {
+        Account::DigitalOcean if !has_digitalocean => {
+            Some(missing(&shortened(&source.to_string()), &DIGITALOCEAN))
+        }
+        Account::Feeds => without_tls(source, feeds),
+        _ => None,
+    }
 }
 
-fn check_feed(source: &TrustedSource, place: &Place, feeds: &HttpConfig, report: &mut Report) {
-    let Some(FeedValue { location: Location::Url(url), .. }) = source.key().feed() else { return };
-    if !feeds.may_ask(url) {
-        let host = url.host_str().unwrap_or_default();
-        report.problem(
-            place,
+fn missing(what: &str, api: &Api) -> (String, String) {
+    let Api { table, token_file, .. } = api;
+    (
+        format!("{what} needs the table [{table}], which is missing"),
+        format!("write [{table}] with token_file = {token_file:?}"),
+    )
+}
+
+fn without_tls(source: &TrustedSource, feeds: &HttpConfig) -> Option<(String, String)> {
+    let FeedValue { location: Location::Url(url), .. } = source.key().feed()? else { return None };
+    let host = url.host_str().unwrap_or_default();
+    (!feeds.may_ask(url)).then(|| {
+        (
             format!("{} would be fetched without TLS", shortened(&source.to_string())),
             format!("use https, or write [feeds] with allow_http = [{host:?}]"),
-        );
-    }
+        )
+    })
 }
 
 /// Warns about a database's sources.
@@ -104,40 +118,63 @@ pub(super) fn warn_sources(draft: &Draft, now: Timestamp, report: &mut Report) {
             r#"add trusted_sources = ["ip_addr:10.0.0.0/8"]"#,
         );
     }
-    let mut seen = HashMap::new();
+    let mut doubts = Doubts::new(now);
     for (source, place) in config.trusted_sources.iter().zip(&draft.sources) {
-        let shown = shortened(&source.to_string());
-        let first = *seen.entry(identity(source)).or_insert(place);
-        if !ptr::eq(first, place) {
-            let message = format!("{shown} is already listed ({first})");
-            report.warning(place, message, "remove one");
-        }
+        doubts.look(source, place, report);
         if prefixes(source).iter().any(|prefix| prefix.len() == 0) {
             report.warning(
                 place,
-                format!("{shown} opens the database to everyone"),
+                format!("{} opens the database to everyone", shortened(&source.to_string())),
                 "list only the networks that need it",
             );
         }
-        if let Some(expires_at) = source.expires_at.filter(|expires_at| *expires_at <= now) {
+    }
+}
+
+/// Warnings about the sources of one list, one after the other.
+pub(super) struct Doubts {
+    now: Timestamp,
+    seen: HashMap<Identity, Place>,
+}
+
+/// Equal for sources that mean the same, however they are written.
+type Identity = (SourceType, Box<[Prefix]>, String);
+
+impl Doubts {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self { now, seen: HashMap::new() }
+    }
+
+    /// Warns about a source that is there twice, or has expired.
+    pub(super) fn look(&mut self, source: &TrustedSource, place: &Place, report: &mut Report) {
+        let shown = || shortened(&source.to_string());
+        match self.seen.entry(identity(source)) {
+            Entry::Occupied(first) => {
+                let message = format!("{} is already listed ({})", shown(), first.get());
+                report.warning(place, message, "remove one");
+            }
+            Entry::Vacant(entry) => {
+                entry.insert(place.clone());
+            }
+        }
+        if let Some(expires_at) = source.expires_at.filter(|expires_at| *expires_at <= self.now) {
             report.warning(
                 place,
-                format!("{shown} expired at {expires_at}: it is not trusted"),
+                format!("{} expired at {expires_at}: it is not trusted", shown()),
                 "remove it, or move expires_at",
             );
         }
     }
 }
 
-/// Equal for sources that mean the same, however they are written.
-fn identity(source: &TrustedSource) -> (SourceType, &[Prefix], String) {
+fn identity(source: &TrustedSource) -> Identity {
     let value = source.key().value();
     let text = match source.kind() {
         SourceType::IpAddr => String::new(),
         SourceType::Dns => value.trim_end_matches('.').to_ascii_lowercase(),
         _ => value.to_owned(),
     };
-    (source.kind(), prefixes(source), text)
+    (source.kind(), prefixes(source).into(), text)
 }
 
 fn prefixes(source: &TrustedSource) -> &[Prefix] {

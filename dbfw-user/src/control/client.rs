@@ -1,6 +1,7 @@
 //! The client of the control socket. Blocking: a command does one thing.
 
 use std::{
+    fmt,
     io::{self, BufRead, BufReader, Write},
     ops::ControlFlow,
     os::{fd::AsRawFd as _, unix::net::UnixStream},
@@ -41,8 +42,8 @@ pub enum ClientError {
     },
     /// The agent took the request and did not answer in time.
     #[error(
-        "the agent on {} hangs: it did not answer within {} seconds; `journalctl -u dbfw` may say \
-         why, `systemctl restart dbfw` leaves the filter in force",
+        "the agent on {} did not answer within {} seconds: it hangs, or this machine is overloaded; \
+         `journalctl -u dbfw` may say why, `systemctl restart dbfw` leaves the filter in force",
         path.display(),
         waited.as_secs()
     )]
@@ -88,6 +89,43 @@ pub enum ClientError {
     /// The agent did not do it.
     #[error(transparent)]
     Refused(#[from] ControlError),
+}
+
+/// Reason why the pins are read instead of the agent's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Nobody listens on the socket.
+    NoAgent,
+    /// The agent did not answer in time.
+    Silent,
+    /// Too many others were asking.
+    Busy,
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoAgent => "no agent answers",
+            Self::Silent => "the agent did not answer in time",
+            Self::Busy => "the agent was too busy to answer",
+        })
+    }
+}
+
+impl ClientError {
+    /// The reason why there was no answer, where the pins may have one.
+    pub fn unanswered(&self) -> Option<Unanswered> {
+        match self {
+            Self::Unreachable { .. } => Some(Unanswered::NoAgent),
+            Self::Silent { .. } => Some(Unanswered::Silent),
+            Self::Busy { .. } => Some(Unanswered::Busy),
+            Self::NotPermitted { .. }
+            | Self::CutShort { .. }
+            | Self::WentAway { .. }
+            | Self::Garbled(_)
+            | Self::Refused(_) => None,
+        }
+    }
 }
 
 /// A connection to the agent, good for one request.

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     config::AgentConfig,
+    control::client::Unanswered,
     metrics::{self, Format, SyncCounters},
     protection::{Coverage, Degradation, Failure, Protection},
     state::{
@@ -67,7 +68,7 @@ impl Offline {
     }
 
     /// The databases in the maps, with the lists that the snapshot knows.
-    fn databases(&self) -> Result<Vec<DatabaseStatus>, DatapathError> {
+    fn databases(&self, unanswered: Unanswered) -> Result<Vec<DatabaseStatus>, DatapathError> {
         let mut databases = status::databases(&self.view())?;
         for database in &mut databases {
             database.provider = self.snapshot.as_ref().ok().and_then(|snapshot| {
@@ -77,7 +78,7 @@ impl Offline {
                     state: ListState::Stale,
                     last_success: Some(list.last_success),
                     age_seconds: Some(status::age_seconds(list.last_success, Timestamp::now())),
-                    error: Some("no agent answers".to_owned()),
+                    error: Some(unanswered.to_string()),
                 })
             });
         }
@@ -161,12 +162,16 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
     Ok(Attached { interfaces, backstop, protection })
 }
 
-/// `dbfw status`, when no agent answers on `socket`.
+/// `dbfw status`, when there is no answer on `socket`.
 ///
 /// # Errors
 ///
 /// The pins cannot be read, or the interfaces cannot be listed.
-pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
+pub fn status(
+    agent: &AgentConfig,
+    socket: &Path,
+    unanswered: Unanswered,
+) -> anyhow::Result<Status> {
     let offline = match Offline::open(agent) {
         Ok(offline) => Some(offline),
         // Nothing was ever attached, or a reboot took it: that is an answer.
@@ -189,11 +194,11 @@ pub fn status(agent: &AgentConfig, socket: &Path) -> anyhow::Result<Status> {
                 .to_owned(),
         ],
     };
-    problems.push(no_agent(agent, socket));
+    problems.push(no_answer(agent, socket, unanswered));
     let mut databases = Vec::new();
     if let Some(offline) = &offline {
         problems.extend(offline.snapshot.as_ref().err().map(ToString::to_string));
-        databases = offline.databases()?;
+        databases = offline.databases(unanswered)?;
     }
     problems.extend(status::not_enforced(&databases));
     let enforced = Enforced::of(&databases);
@@ -221,11 +226,14 @@ pub fn is_filtering(agent: &AgentConfig) -> Option<bool> {
     }
 }
 
-/// That no agent answers, and whether one runs all the same: who holds the lock of the pins
-/// is seen by everybody.
-fn no_agent(agent: &AgentConfig, socket: &Path) -> String {
+/// That there is no answer, and whether an agent runs all the same: who holds the lock of the
+/// pins is seen by everybody.
+fn no_answer(agent: &AgentConfig, socket: &Path, unanswered: Unanswered) -> String {
     let socket = socket.display();
     match dbfw_datapath::lock_holder(&agent.pin_dir) {
+        _ if unanswered != Unanswered::NoAgent => {
+            format!("{unanswered} on {socket}; this was read from the pins")
+        }
         Some(pid) => {
             format!("no agent answers on {socket}, but one runs (pid {pid}): is that its socket?")
         }

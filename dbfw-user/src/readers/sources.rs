@@ -110,7 +110,7 @@ fn status_of(rule: &Rule, mut report: SourceReport, now: Timestamp) -> SourceSta
         resolved_from: report.from,
         age_seconds: report.answered_at.map(|at| age_seconds(at, now)),
         unresolved: report.unresolved.into_iter().map(part).collect(),
-        error: report.error.map(|error| error.message),
+        error: report.error.map(|error| error.to_string()),
         notes: report.notes,
     }
 }

@@ -39,7 +39,7 @@ pub enum ReadError {
     #[error("there is no {}", .0.display())]
     Missing(PathBuf),
     /// It cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source} ({})", named(path), path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -47,13 +47,18 @@ pub enum ReadError {
         source: io::Error,
     },
     /// Its content is damaged, of another version, or could be somebody else's.
-    #[error("{} cannot be used: {reason}", path.display())]
+    #[error("{} cannot be used: {reason} ({})", named(path), path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// Message.
         reason: String,
     },
+}
+
+/// The file's own name, so that a long path does not come before the reason.
+fn named(path: &Path) -> std::path::Display<'_> {
+    path.file_name().map_or(path, Path::new).display()
 }
 
 impl ReadError {

@@ -176,7 +176,8 @@ impl LocalSources {
                 self.not_removed = None;
             }
             Err(error) if matches!(change, LocalChange::Removed(_)) => {
-                self.not_removed = Some(format!("cannot write {}: {error}", self.path.display()));
+                self.not_removed =
+                    Some(format!("cannot write trust.json: {error} ({})", self.path.display()));
             }
             Err(_) => {}
         }
@@ -198,8 +199,8 @@ impl Content {
     fn unread_problem(&self, path: &Path) -> Option<String> {
         let error = self.error.as_ref()?;
         Some(format!(
-            "{} of the sources added by hand in {} cannot be read by this version and are not \
-             trusted ({error}); they stay in the file",
+            "{} of the sources added by hand cannot be read by this version and are not trusted \
+             ({error}); they stay in {}",
             self.unread.len(),
             path.display()
         ))
@@ -213,10 +214,11 @@ fn from_copy(path: &Path, copy: &Path) -> (Content, Option<String>) {
         return (found, None);
     }
     let mut problem = format!(
-        "there is no {}: the {} sources added by hand are those of the copy {}, with their ends",
-        path.display(),
+        "trust.json is missing: the {} sources added by hand are those of the copy {}, with their \
+         ends ({})",
         found.sources.len(),
-        copy.display()
+        copy.display(),
+        path.display()
     );
     let written = encode(&found.sources, &found.unread)
         .map_err(io::Error::from)

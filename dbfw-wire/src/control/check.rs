@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::drops::Mode;
+use super::{drops::Mode, failure::Failure};
 
 /// `dbfw check`: the effect that a valid configuration would have.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,14 +36,29 @@ pub struct CheckedDatabase {
     pub provider: Option<String>,
 }
 
-/// `dbfw check` of a bad configuration.
+/// `dbfw check --list`: a list of trusted sources that an agent would take.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckedList {
+    /// The file; "stdin": standard input.
+    pub file: String,
+    /// The sources in it.
+    pub sources: usize,
+    /// The addresses and networks that they name themselves, each once.
+    pub prefixes: usize,
+    /// Doubts about what is legal but probably not meant.
+    pub warnings: Vec<String>,
+}
+
+/// `dbfw check` of a bad configuration or list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConfigProblems {
+    /// That it failed.
+    pub error: Failure,
     /// Everything that is wrong, by file and line.
     pub problems: Vec<ConfigProblem>,
 }
 
-/// One thing wrong in the configuration.
+/// One thing wrong in the configuration or a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConfigProblem {
     /// The file.

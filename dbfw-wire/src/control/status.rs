@@ -243,6 +243,12 @@ pub struct RefusedPlan {
     pub lost: Vec<String>,
     /// The number of all of them.
     pub lost_total: usize,
+    /// The prefixes it would bring; the first 20.
+    #[serde(default)]
+    pub gained: Vec<String>,
+    /// The number of all of them.
+    #[serde(default)]
+    pub gained_total: usize,
     /// The connections it would cut; the first 20.
     pub connections: Vec<LiveConnection>,
     /// The number of all of them.

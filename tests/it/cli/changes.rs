@@ -66,7 +66,7 @@ fn reload_reads_everything_again() {
     host.replace("orders.list", "10.77.0.2\nnonsense\n10.77.0.9/24\n");
     let broken = in_every_form(&host, "reload");
     for line in [2, 3] {
-        let told = |record: &&str| record.contains(&format!("orders.list:{line}: "));
+        let told = |record: &&str| record.contains(&format!("line {line}: "));
         let log = host.log();
         let records: Vec<_> = log.lines().filter(told).collect();
         assert_eq!(records.len(), 1, "line {line} of the list, once:\n{log}");

@@ -10,7 +10,7 @@ use super::{Net, assert_exit, text};
 /// Every document of `--output json` has exactly these fields.
 #[test]
 fn the_fields_of_every_document() {
-    const CONTRACT: [(&str, &str, &str); 24] = [
+    const CONTRACT: [(&str, &str, &str); 25] = [
         (
             "status",
             "",
@@ -72,6 +72,7 @@ fn the_fields_of_every_document() {
         ),
         ("check", "", "attach backstop databases files interfaces warnings"),
         ("check", "/databases/0", "mode name ports provider sources"),
+        ("check --list LIST", "", "file prefixes sources warnings"),
         ("doctor", "", "findings"),
         ("doctor", "/findings/0", "check detail fix state"),
         ("metrics", "", "text"),
@@ -80,9 +81,10 @@ fn the_fields_of_every_document() {
     let host = net.started();
     net.fixed_traffic(&host);
     for (line, pointer, fields) in CONTRACT {
-        let document = host
-            .json(&line.split(' ').collect::<Vec<_>>())
-            .unwrap_or_else(|| panic!("{line} prints no JSON"));
+        let list = host.path("orders.list").display().to_string();
+        let words: Vec<&str> =
+            line.split(' ').map(|word| if word == "LIST" { &*list } else { word }).collect();
+        let document = host.json(&words).unwrap_or_else(|| panic!("{line} prints no JSON"));
         let value = document.pointer(pointer).unwrap_or_else(|| panic!("{line} has no {pointer}"));
         assert_eq!(keys(value), fields.split_whitespace().collect(), "{line} {pointer}");
     }
@@ -97,7 +99,8 @@ fn the_fields_of_every_document() {
 
     host.replace("dbfw.toml", "[agent\n");
     let bad = host.json(&["check"]).expect("JSON");
-    assert_eq!(keys(&bad), BTreeSet::from(["problems"]));
+    assert_eq!(keys(&bad), BTreeSet::from(["error", "problems"]));
+    assert_eq!(keys(&bad["error"]), BTreeSet::from(["exit", "kind", "message"]));
     let fields = "file fix key line message".split(' ').collect();
     assert_eq!(keys(&bad["problems"][0]), fields, "check of a bad configuration");
 }

@@ -66,7 +66,7 @@ fn a_failed_part_keeps_what_it_had_and_the_others_move_on() {
     assert_eq!(now_trusted(&cache), ["10.0.0.1/32", "10.0.0.3/32"]);
     let state = cache.state(&key());
     assert_eq!(state.state, SourceState::Stale);
-    assert_eq!(state.unresolved, [("a".to_owned(), error().message)]);
+    assert_eq!(state.unresolved, [("a".to_owned(), error().to_string())]);
     cache.accept(&key(), answer(&[("b", &["10.0.0.3"])]), at(2));
     assert_eq!(now_trusted(&cache), ["10.0.0.3/32"], "a complete answer without it");
 }

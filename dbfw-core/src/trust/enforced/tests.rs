@@ -358,3 +358,31 @@ fn what_has_expired_is_not_among_what_a_refused_change_takes_away() {
     let lost: Vec<_> = enforced.refused.unwrap().lost.iter().map(ToString::to_string).collect();
     assert_eq!(lost, ["10.0.0.2/32", "10.0.0.3/32", "10.0.0.4/32", "10.0.0.5/32"]);
 }
+
+#[test]
+fn what_a_refused_change_would_bring_is_told_beside_what_it_would_take() {
+    let database = database(OnEmpty::Keep);
+    let mut enforced = Enforced::default();
+    let five = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"];
+    enforced.decide(&database, listed(&five), NONE, at(0));
+    let told = |enforced: &Enforced| {
+        let refused = enforced.refused().unwrap();
+        let texts = |prefixes: &[Prefix]| -> Vec<String> {
+            prefixes.iter().map(ToString::to_string).collect()
+        };
+        (texts(refused.lost()), texts(refused.gained()))
+    };
+    // What the operator wrote, or holds in other pieces, is in force already.
+    let mut other = listed(&["10.0.0.1", "192.0.2.128/25", "10.1.0.0/16", "2001:db8::/48"]);
+    other.plain = vec![rule("ip_addr:192.0.2.0/24", &Origin::Config, &["192.0.2.0/24"])];
+    assert_eq!(enforced.decide(&database, other, NONE, at(0)), refused(Guard::MaxShrink));
+    let lost = ["10.0.0.2/32", "10.0.0.3/32", "10.0.0.4/32", "10.0.0.5/32"];
+    let gained = ["10.1.0.0/16", "2001:db8::/48"];
+    assert_eq!(told(&enforced), (lost.map(str::to_owned).into(), gained.map(str::to_owned).into()));
+
+    let wide = listed(&["10.0.0.1", "0.0.0.0/0"]);
+    assert_eq!(enforced.decide(&database, wide, NONE, at(0)), refused(Guard::AllowAny));
+    assert_eq!(told(&enforced), (Vec::new(), vec!["0.0.0.0/0".to_owned()]));
+    assert_eq!(enforced.decide(&database, listed(&[]), NONE, at(0)), refused(Guard::OnEmpty));
+    assert_eq!(told(&enforced).1, [""; 0]);
+}

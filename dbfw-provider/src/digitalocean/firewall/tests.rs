@@ -79,7 +79,7 @@ fn bad_rules_spoil_nothing_else() {
     );
     let types = "accepted are ip_addr, droplet, k8s, tag, app";
     let expected = [
-        "[0] (u-0): value: ip_addr: 10.0.0.5/24 has host bits set; write 10.0.0.0/24, or 10.0.0.5 \
+        "[0] u-0: value: ip_addr: 10.0.0.5/24 has host bits set; write 10.0.0.0/24, or 10.0.0.5 \
          for the one address"
             .to_owned(),
         format!("[2]: type: \"vpc\" is not accepted in this list; {types}"),
@@ -103,7 +103,11 @@ fn bad_rules_spoil_nothing_else() {
          CIDR or a range"
             .to_owned(),
     ];
-    let expected: Vec<_> = expected.iter().map(|text| format!("{NAME}: rules{text}")).collect();
+    let told = |text: &String| {
+        let (at, why) = text.split_once(": ").unwrap();
+        format!("{why} ({NAME}, rules{at})")
+    };
+    let expected: Vec<_> = expected.iter().map(told).collect();
     assert_eq!(problems, expected);
 }
 
@@ -142,7 +146,7 @@ fn problems_do_not_flood() {
     let text = format!(r#"{{"rules": [{many}, {{"type": "tag", "value": "web"}}]}}"#);
     let (_, problems) = rules(&text);
     assert_eq!(problems.len(), 101);
-    assert_eq!(problems[100], format!("{NAME}: 4900 more rules that cannot be used"));
+    assert_eq!(problems[100], format!("4900 more rules cannot be used ({NAME})"));
 }
 
 #[test]
@@ -166,5 +170,5 @@ fn rules_that_nobody_understands_are_not_no_rules() {
     let outcome = outcome(&list_id(NAME), &read(text));
     let ListOutcome::Failed(error) = outcome else { panic!("{outcome:?}") };
     assert_eq!(error.cause, Cause::Invalid);
-    assert!(error.message.contains("vpc_peering"), "{error}");
+    assert!(error.to_string().contains("vpc_peering"), "{error}");
 }

@@ -113,7 +113,7 @@ pub(crate) fn network(what: &str, field: &str, text: &str) -> Result<Prefix, Fet
 
 /// Something in an answer that cannot be used.
 pub(crate) fn invalid(what: &str, text: &str) -> FetchError {
-    FetchError::new(Cause::Invalid, format!("DigitalOcean: {what}: {text}"))
+    FetchError::new(Cause::Invalid, text).about(format!("DigitalOcean: {what}"))
 }
 
 fn why_empty(droplet: &Droplet) -> String {

@@ -42,7 +42,7 @@ async fn the_budget_is_never_exceeded() {
     let refused: Vec<_> = refused.collect();
     assert!(!refused.is_empty());
     for error in refused {
-        assert!(error.message.contains("the request budget is used up until"), "{error}");
+        assert!(error.to_string().contains("the request budget is used up until"), "{error}");
         assert!(error.retry_after.is_some());
     }
     site.bench.polled().await;

@@ -66,8 +66,8 @@ async fn one(site: &mut Site, (path, name): (String, &str), fault: Reply, cause:
     let heard = site.bench.polled().await;
     let error = error_of(&heard, name).unwrap_or_else(|| panic!("{path}: {heard:?}"));
     assert_eq!(error.cause, cause, "{path}: {error}");
-    assert!(error.message.starts_with(&format!("DigitalOcean: GET {path}")), "{error}");
-    assert!(error.message.contains(why), "{path}: {error}");
+    assert!(error.about.starts_with(&format!("DigitalOcean: GET {path}")), "{error}");
+    assert!(error.to_string().contains(why), "{path}: {error}");
     for (_, other) in resources().iter().filter(|(_, other)| *other != name) {
         assert_eq!(error_of(&heard, other), None, "{path} broke {other}");
     }
@@ -173,7 +173,7 @@ async fn a_wrong_type_names_the_field() {
         let error = error_of(&heard, name).unwrap();
         assert_eq!(error.cause, Cause::Invalid);
         let starts = format!("DigitalOcean: GET {path}");
-        assert!(error.message.starts_with(&starts) && error.message.contains(field), "{error}");
+        assert!(error.about.starts_with(&starts) && error.to_string().contains(field), "{error}");
     }
 }
 
@@ -213,7 +213,7 @@ async fn another_resource_than_asked_for() {
         [("1", "droplet"), (CLUSTER, "Kubernetes cluster"), (APP, "app"), (VPC, "VPC network")]
     {
         let error = error_of(&heard, value).unwrap();
-        assert!(error.message.ends_with(&format!("answered with another {noun}")), "{error}");
+        assert!(error.reason.ends_with(&format!("answered with another {noun}")), "{error}");
     }
 }
 
@@ -231,7 +231,7 @@ async fn gpu_droplets_that_cannot_be_listed_stay() {
     assert_eq!(lines(web.clone()), ["droplet 1: 10.0.0.1/32", "droplet 2: 10.0.0.2/32"]);
     let rest = answer(web).unanswered.expect("the GPU droplets could not be listed");
     assert_eq!(rest.parts, "GPU droplet");
-    assert!(rest.error.message.starts_with("DigitalOcean: GET /v2/droplets?type=gpus"));
+    assert!(rest.error.about.starts_with("DigitalOcean: GET /v2/droplets?type=gpus"));
 }
 
 #[tokio::test]

@@ -23,10 +23,10 @@ async fn a_refused_token_costs_little_until_it_changes() {
     for outcomes in heard.sources.values() {
         let [Outcome::Failed(error)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
         assert_eq!(error.cause, Cause::Unauthorized);
-        assert!(!error.message.contains(TOKEN));
+        assert!(!error.to_string().contains(TOKEN));
     }
     let ListOutcome::Failed(error) = heard.list(LIST) else { panic!("{heard:?}") };
-    assert!(error.message.contains("/firewall"), "{error}");
+    assert!(error.to_string().contains("/firewall"), "{error}");
     let heard = site.bench.polled().await;
     assert_eq!((heard.sources.len(), site.server.take().len()), (100, 2));
     // The first look at the file after it changed begins a round.
@@ -68,10 +68,13 @@ async fn without_a_token_everything_says_so() {
     std::fs::remove_file(&site.token).unwrap();
     let heard = site.bench.polled().await;
     let ListOutcome::Failed(error) = heard.list(LIST) else { panic!("{heard:?}") };
-    assert!(error.message.contains("token file") && error.message.contains(LIST), "{error}");
+    assert!(
+        error.to_string().contains("token file") && error.to_string().contains(LIST),
+        "{error}"
+    );
     for value in ["1", "web", CLUSTER, APP, VPC] {
         let Outcome::Failed(error) = heard.source(value) else { panic!("{heard:?}") };
-        assert!(error.message.contains(value) && error.cause == Cause::Unauthorized, "{error}");
+        assert!(error.to_string().contains(value) && error.cause == Cause::Unauthorized, "{error}");
     }
     // It needs nobody.
     assert_eq!(lines(heard.source("10.116.0.0").clone()), ["address: 10.116.0.0/32"]);

@@ -129,7 +129,7 @@ async fn an_etag_saves_the_body() {
     let Report::Source { outcome: Outcome::Failed(error), .. } = report else {
         panic!("{report:?}")
     };
-    assert!(error.message.contains("answered 304"), "{error}");
+    assert!(error.to_string().contains("answered 304"), "{error}");
 }
 
 #[tokio::test]

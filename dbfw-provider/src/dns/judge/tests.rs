@@ -45,7 +45,7 @@ fn parts(outcome: &Outcome) -> Vec<String> {
 
 fn failure(outcome: &Outcome) -> (Cause, String) {
     let Outcome::Failed(error) = outcome else { panic!("not failed: {outcome:?}") };
-    (error.cause, error.message.clone())
+    (error.cause, error.to_string())
 }
 
 fn held(ttl: u64) -> Next {
@@ -85,7 +85,7 @@ fn a_name_without_addresses_is_empty_and_one_that_is_not_is_gone() {
     assert_eq!(parts(&outcome), Vec::<String>::new());
 
     let (outcome, next) = judged(Found::NoName(Some(seconds(7200))), Found::NoName(None));
-    let why = "dns:db.example: there is no such name (NXDOMAIN)";
+    let why = "there is no such name, NXDOMAIN (dns:db.example)";
     assert_eq!(outcome, Outcome::Gone(why.to_owned()));
     // Soon, however long the absence is said to hold.
     assert_eq!(next, held(60));
@@ -98,7 +98,7 @@ fn one_family_that_failed_keeps_what_it_had() {
     let (outcome, next) = judged(addresses(&["10.0.0.1"], 60), error());
     assert_eq!(
         parts(&outcome),
-        ["A 10.0.0.1/32", "AAAA failed: dns:db.example: AAAA: 192.0.2.53:53 answered SERVFAIL"]
+        ["A 10.0.0.1/32", "AAAA failed: 192.0.2.53:53 answered SERVFAIL (AAAA of dns:db.example)"]
     );
     assert_eq!(next, Next { ttl: Some(seconds(60)), failure: Some(Cause::Server) });
 }
@@ -107,17 +107,20 @@ fn one_family_that_failed_keeps_what_it_had() {
 fn nothing_is_taken_away_on_half_a_word() {
     for absent in [Found::None(None), Found::NoName(None)] {
         let (outcome, next) = judged(failed(Cause::Timeout, "no answer"), absent);
-        assert_eq!(failure(&outcome), (Cause::Timeout, "dns:db.example: A: no answer".to_owned()));
+        assert_eq!(
+            failure(&outcome),
+            (Cause::Timeout, "no answer (A of dns:db.example)".to_owned())
+        );
         assert_eq!(next, Next { ttl: None, failure: Some(Cause::Timeout) });
     }
     let (outcome, _) =
         judged(failed(Cause::Timeout, "no answer"), failed(Cause::Timeout, "no answer"));
-    assert_eq!(failure(&outcome).1, "dns:db.example: A and AAAA: no answer");
+    assert_eq!(failure(&outcome).1, "no answer (A and AAAA of dns:db.example)");
     let (outcome, _) =
         judged(failed(Cause::Timeout, "no answer"), failed(Cause::Server, "SERVFAIL"));
     assert_eq!(
         failure(&outcome),
-        (Cause::Timeout, "dns:db.example: A: no answer; AAAA: SERVFAIL".to_owned())
+        (Cause::Timeout, "A: no answer; AAAA: SERVFAIL (dns:db.example)".to_owned())
     );
 }
 
@@ -136,8 +139,8 @@ fn addresses_that_no_other_machine_has_are_refused() {
             (
                 Cause::Invalid,
                 format!(
-                    "dns:db.example: A: {address} is {kind}, which no other machine has (DNS \
-                     rebinding?): the answer is not used"
+                    "{address} is {kind}, which no other machine has (DNS rebinding?): the answer \
+                     is not used (A of dns:db.example)"
                 )
             )
         );

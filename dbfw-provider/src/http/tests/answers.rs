@@ -19,11 +19,11 @@ async fn a_status_becomes_a_cause_with_the_servers_words() {
     let body = r#"{"id":"unauthorized","message":"Unable to authenticate you."}"#;
     let error = refusal("401 Unauthorized", "", body).await;
     assert_eq!(
-        (error.cause, &*error.message),
+        (error.cause, &*error.to_string()),
         (
             Cause::Unauthorized,
-            "DigitalOcean: GET /v2/droplets?page=2: answered 401, \"Unable to authenticate \
-             you.\": the token is refused: check the token file"
+            "answered 401, \"Unable to authenticate you.\": the token is refused: check the \
+             token file (DigitalOcean: GET /v2/droplets?page=2)"
         )
     );
     for (status, cause) in [
@@ -39,7 +39,7 @@ async fn a_status_becomes_a_cause_with_the_servers_words() {
     ] {
         let error = refusal(status, "", "<html>not JSON</html>").await;
         assert_eq!((error.cause, error.retry_after), (cause, None), "{error}");
-        assert!(error.message.contains(&format!("answered {}: ", &status[..3])), "{error}");
+        assert!(error.to_string().contains(&format!("answered {}: ", &status[..3])), "{error}");
     }
 }
 
@@ -80,8 +80,8 @@ async fn the_servers_words_are_cut_and_made_harmless() {
     let words = format!("\u{1b}[2J\u{202e}line\nbreak \u{9b}{}", "long ".repeat(100));
     let body = serde_json::json!({ "message": words, "id": 7 }).to_string();
     let error = refusal("500 Oops", "", &body).await;
-    assert!(error.message.contains("\"\u{fffd}[2J\u{fffd}line break \u{fffd}long"), "{error}");
-    assert!(error.message.chars().count() < 320, "{error}");
+    assert!(error.to_string().contains("\"\u{fffd}[2J\u{fffd}line break \u{fffd}long"), "{error}");
+    assert!(error.to_string().chars().count() < 320, "{error}");
 }
 
 #[tokio::test]
@@ -92,7 +92,10 @@ async fn a_token_that_the_server_repeats_is_not_shown() {
     for message in [again, late] {
         let body = serde_json::json!({ "message": message }).to_string();
         let error = refusal(&format!("401 {CANARY}"), "", &body).await;
-        assert!(!error.message.contains("dop_v") && error.message.contains("[tok"), "{error}");
+        assert!(
+            !error.to_string().contains("dop_v") && error.to_string().contains("[tok"),
+            "{error}"
+        );
     }
     #[derive(Debug, Deserialize)]
     #[serde(rename_all = "snake_case")]
@@ -109,7 +112,10 @@ async fn a_token_that_the_server_repeats_is_not_shown() {
         let answer = ask(&client(), &server.url("/")).await.unwrap();
         let error = answer.json::<std::collections::HashMap<String, Kind>>(WHAT).unwrap_err();
         assert_clean(&error);
-        assert!(!error.message.contains("dop_v") && error.message.contains("[tok"), "{error}");
+        assert!(
+            !error.to_string().contains("dop_v") && error.to_string().contains("[tok"),
+            "{error}"
+        );
     }
 }
 

@@ -86,7 +86,8 @@ fn wrong(body: &str) -> String {
     let error = answer.json::<Page>(WHAT).unwrap_err();
     assert_eq!(error.cause, Cause::Invalid);
     assert_clean(&error);
-    error.message.strip_prefix(&format!("{WHAT}: ")).unwrap().to_owned()
+    assert_eq!(error.about, WHAT);
+    error.reason
 }
 
 #[test]
@@ -131,7 +132,7 @@ fn a_page_for_people_is_told() {
         content_type: Some("Text/HTML; charset=utf-8".to_owned()),
         ..Response::default()
     };
-    assert!(typed.json::<Page>(WHAT).unwrap_err().message.contains("HTML instead of JSON"));
+    assert!(typed.json::<Page>(WHAT).unwrap_err().to_string().contains("HTML instead of JSON"));
     // What reads as JSON is JSON, whatever it is called.
     let named = Response { body: br#"{"droplets":[]}"#.to_vec(), ..typed };
     assert!(named.json::<Page>(WHAT).is_ok());

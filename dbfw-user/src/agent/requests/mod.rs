@@ -158,7 +158,7 @@ impl Agent {
                 None => (Inventory::default(), None),
                 Some(answer) => match answer.await {
                     Ok(Ok(inventory)) => (inventory, None),
-                    Ok(Err(error)) => (Inventory::default(), Some(error.message)),
+                    Ok(Err(error)) => (Inventory::default(), Some(error.to_string())),
                     Err(_) => {
                         let message = "the provider's worker ended before it answered";
                         (Inventory::default(), Some(message.to_owned()))

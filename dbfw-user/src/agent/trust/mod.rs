@@ -162,7 +162,7 @@ impl Trust {
                 }
                 Report::Source { key, outcome } => {
                     let was_known = self.answers.resolution(&key).known;
-                    let problem = self.answers.problem(&key).map(str::to_owned);
+                    let problem = self.answers.problem(&key);
                     if self.answers.accept(&key, outcome, now) || !was_known {
                         learned.databases.extend(self.databases_of(config, account));
                     }

@@ -153,7 +153,7 @@ impl Trust {
             .filter(|(_, provider)| Account::listing(provider) == account)
             .filter_map(|(database, _)| self.lists.get(&database.name));
         let of_lists = lists.map(|list| list.error().map(|(_, error)| error.clone()));
-        let of_sources = asked.map(|source| self.answers.problem(source.key()).map(str::to_owned));
+        let of_sources = asked.map(|source| self.answers.problem(source.key()));
         let mut errors: Vec<Option<String>> = of_lists.chain(of_sources).collect();
         if errors.iter().any(Option::is_none) { None } else { errors.pop().flatten() }
     }
@@ -195,6 +195,8 @@ fn refused_plan(refused: &Refused) -> RefusedPlan {
         message: refused.message(),
         lost: refused.lost().iter().take(MAX_SHOWN).map(ToString::to_string).collect(),
         lost_total: refused.lost().len(),
+        gained: refused.gained().iter().take(MAX_SHOWN).map(ToString::to_string).collect(),
+        gained_total: refused.gained().len(),
         connections: Vec::new(),
         connections_total: 0,
         connections_error: None,

@@ -54,7 +54,7 @@ fn list(values: &[&str]) -> ListOutcome {
 }
 
 fn failed() -> FetchError {
-    FetchError { cause: Cause::Timeout, message: "no answer within 10 s".into(), retry_after: None }
+    FetchError::new(Cause::Timeout, "no answer within 10 s")
 }
 
 fn learn_list(trust: &mut Trust, config: &Config, outcome: ListOutcome) -> Learned {

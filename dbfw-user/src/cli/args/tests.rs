@@ -84,8 +84,10 @@ fn help_of_the_program() {
               - table: For people
               - json:  One indented document; one document a line for `map dump` and
                 `drops --follow`
-              - plain: Fields separated by tabs, without a header, for scripts
+              - plain: Fields separated by tabs, without a header, for scripts;
+                docs/operations.md has their order
 
+              [env: DBFW_OUTPUT]
               [default: table]
 
           --color <WHEN>
@@ -101,7 +103,8 @@ fn help_of_the_program() {
               Print version
 
     Exit status: 0 done, 1 failed or the answer is no, 2 wrong usage, 69 no agent
-    answers, 77 not permitted, 78 bad configuration.
+    answers, 77 not permitted, 78 bad configuration. For scripts, docs/operations.md
+    has the fields of JSON and the columns of plain.
     ");
     assert_eq!(help("dbfw help"), help("dbfw --help"));
 }
@@ -125,8 +128,8 @@ fn help_of_a_verb() {
                              removed]
           --socket <PATH>    Control socket of the agent [default: dbfw.sock in the
                              configuration's run_dir] [env: DBFW_SOCKET]
-      -o, --output <FORM>    Form of the output [default: table] [possible values:
-                             table, json, plain]
+      -o, --output <FORM>    Form of the output [env: DBFW_OUTPUT] [default: table]
+                             [possible values: table, json, plain]
           --why <TEXT>       Reason, shown by `dbfw trust list` and in the history
           --color <WHEN>     Color of the output; auto also honors NO_COLOR
                              [default: auto] [possible values: auto, always, never]
@@ -291,5 +294,28 @@ fn every_shell_has_completions() {
         let mut script = Vec::new();
         clap_complete::generate(*shell, &mut command(), "dbfw", &mut script);
         assert!(String::from_utf8(script).unwrap().contains("lookup"), "{shell}");
+    }
+}
+
+#[test]
+fn the_form_that_a_wrong_command_line_asks_for() {
+    let wanted = |line: &str| wanted_format(line.split(' ').map(OsString::from));
+    for line in [
+        "dbfw -o json",
+        "dbfw statu --output json",
+        "dbfw statu --output=json more",
+        "dbfw status -ojson",
+        "dbfw status -o=json",
+        "dbfw drops -fo json",
+        "dbfw -o table status -o json",
+    ] {
+        assert_eq!(wanted(line), Some(Format::Json), "{line}");
+    }
+    assert_eq!(wanted("dbfw status -o plain more"), Some(Format::Plain));
+    for line in ["dbfw", "dbfw statu", "dbfw status -o", "dbfw status -o xml", "dbfw -- -o json"] {
+        assert_eq!(wanted(line), None, "{line}");
+    }
+    for line in ["dbfw trust rm -d json", "dbfw --color json", "dbfw json", "dbfw --out json"] {
+        assert_eq!(wanted(line), None, "{line}");
     }
 }

@@ -1,12 +1,12 @@
 //! Output of `dbfw check`, for people and as plain fields.
 
-use dbfw_wire::control::{Checked, CheckedDatabase, ConfigProblems};
+use dbfw_wire::control::{Checked, CheckedDatabase, CheckedList, ConfigProblems};
 use jiff::Timestamp;
 
 use super::{
     render::Render,
     table::{Column, Table, left, right},
-    words::{DASH, clean, fields, maybe},
+    words::{DASH, clean, fields, maybe, number_of},
 };
 
 const DATABASES: [Column<CheckedDatabase>; 5] = [
@@ -51,6 +51,22 @@ impl Render for Checked {
             ])
         };
         text.extend(self.databases.iter().map(record));
+        text.extend(self.warnings.iter().map(|warning| fields(["warning", warning])));
+        text
+    }
+}
+
+impl Render for CheckedList {
+    fn table(&self, _now: Timestamp) -> String {
+        let sources = number_of(self.sources as u64, "source", "sources");
+        let prefixes = number_of(self.prefixes as u64, "prefix", "prefixes");
+        format!("{} is a valid list: {sources}, {prefixes} in them.\n", clean(&self.file))
+    }
+
+    fn plain(&self) -> String {
+        let (sources, prefixes) = (self.sources.to_string(), self.prefixes.to_string());
+        let mut text = fields(["list", &self.file, &sources, &prefixes]);
+        text.extend(self.warnings.iter().map(|warning| fields(["warning", warning])));
         text
     }
 }

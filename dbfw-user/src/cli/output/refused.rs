@@ -24,20 +24,26 @@ fn paragraph(database: &str, plan: &RefusedPlan) -> String {
         "\n{REFUSED}REFUSED{REFUSED:#} by {guard}: a change of {database}, plan {BOLD}{id}{BOLD:#}\n"
     );
     indented(&mut text, &plan.message);
-    if plan.lost_total > 0 {
-        let prefixes = number_of(plan.lost_total as u64, "prefix", "prefixes");
-        text.push_str(&format!("  {prefixes} would go:\n"));
-        let mut names = plan.lost.join(", ");
-        names.push_str(&more(plan.lost_total, plan.lost.len()));
-        for line in wrap(&names, SCREEN - 4) {
-            text.push_str(&format!("    {line}\n"));
-        }
-    }
+    text.push_str(&prefixes("go", &plan.lost, plan.lost_total));
+    text.push_str(&prefixes("come", &plan.gained, plan.gained_total));
     text.push_str(&connections(plan));
     if plan.command.is_empty() {
         indented(&mut text, "It cannot be confirmed.");
     } else {
         text.push_str(&format!("  If it is meant: {BOLD}{}{BOLD:#}\n", clean(&plan.command)));
+    }
+    text
+}
+
+/// Prefixes that would go or come; nothing if there are none.
+fn prefixes(verb: &str, named: &[String], total: usize) -> String {
+    if total == 0 {
+        return String::new();
+    }
+    let mut text = format!("  {} would {verb}:\n", number_of(total as u64, "prefix", "prefixes"));
+    let names = named.join(", ") + &more(total, named.len());
+    for line in wrap(&names, SCREEN - 4) {
+        text.push_str(&format!("    {line}\n"));
     }
     text
 }
@@ -94,9 +100,12 @@ pub(super) fn records(database: &DatabaseStatus) -> String {
         &plan.command,
         &plan.message,
         plan.connections_error.as_deref().unwrap_or_default(),
+        &plan.gained_total.to_string(),
     ]);
-    for prefix in &plan.lost {
-        text.push_str(&fields(["lost", name, id, prefix]));
+    for (record, prefixes) in [("lost", &plan.lost), ("gained", &plan.gained)] {
+        for prefix in prefixes {
+            text.push_str(&fields([record, name, id, prefix]));
+        }
     }
     for LiveConnection { peer, port, source_prefix } in &plan.connections {
         text.push_str(&fields(["cut", name, id, peer, &port.to_string(), source_prefix]));

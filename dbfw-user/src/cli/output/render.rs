@@ -12,7 +12,7 @@ pub(in crate::cli) enum Format {
     Table,
     /// One indented document; one document a line for `map dump` and `drops --follow`.
     Json,
-    /// Fields separated by tabs, without a header, for scripts.
+    /// Fields separated by tabs, without a header, for scripts; docs/operations.md has their order.
     Plain,
 }
 

@@ -87,6 +87,8 @@ pub(in super::super) fn refused() -> RefusedPlan {
             .to_owned(),
         lost: (1..=20).map(|n| format!("10.0.0.{n}/32")).collect(),
         lost_total: 60,
+        gained: vec!["198.51.100.0/24".to_owned(), "2001:db8::7/128".to_owned()],
+        gained_total: 2,
         connections: (1..=2)
             .map(|n| LiveConnection {
                 peer: format!("10.0.0.{n}:40312"),

@@ -71,9 +71,9 @@ fn headline(status: &Status) -> String {
 fn agent_line(status: &Status, now: Timestamp) -> String {
     let Some(agent) = &status.agent else {
         if status.protection == Protection::No && status.databases.is_empty() {
-            return "no agent answers, and nothing is pinned\n".to_owned();
+            return "no answer from an agent, and nothing is pinned\n".to_owned();
         }
-        return "no agent answers; this was read from the pinned maps\n".to_owned();
+        return "no answer from an agent; this was read from the pinned maps\n".to_owned();
     };
     let up = since(agent.started_at, now);
     let AgentStatus { pid, generation, .. } = agent;

@@ -8,7 +8,7 @@ use super::words::{DASH, clean, cut, width};
 /// Columns of a terminal that nobody made wider.
 pub(super) const SCREEN: usize = 80;
 /// A column is not made narrower than this.
-const NARROWEST: usize = 7;
+pub(super) const NARROWEST: usize = 7;
 /// Of what is as it should be, needs a look, and is wrong.
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 pub(super) const FAIR: Style = AnsiColor::Yellow.on_default();
@@ -103,15 +103,16 @@ impl<const N: usize> Table<N> {
         self
     }
 
-    /// Cuts the cells of the given columns, in that order, until the table fits the screen.
-    pub(super) fn fit(&mut self, columns: &[usize]) {
-        for &column in columns {
+    /// Cuts the cells of the given columns, in that order and none below its least width, until
+    /// the table fits the screen.
+    pub(super) fn fit(&mut self, columns: &[(usize, usize)]) {
+        for &(column, least) in columns {
             let widths = self.widths();
             let total = self.indent + widths.iter().sum::<usize>() + GAP.len() * (N - 1);
             if total <= SCREEN {
                 return;
             }
-            let least = NARROWEST.max(width(&self.header[column].text));
+            let least = least.max(width(&self.header[column].text));
             let room = widths[column].saturating_sub(total - SCREEN).max(least);
             for row in &mut self.rows {
                 row[column].text = cut(&row[column].text, room);

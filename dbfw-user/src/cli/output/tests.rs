@@ -4,6 +4,7 @@ mod drops;
 mod explain;
 mod history;
 mod map;
+mod plain;
 mod refused;
 mod reload;
 mod sources;

@@ -88,7 +88,7 @@ fn half_an_answer_takes_nothing_of_the_other_half() {
     let state = cache.state(&key(0));
     assert_eq!(
         (state.state, state.unresolved),
-        (SourceState::Stale, vec![("cs".to_owned(), error().message)])
+        (SourceState::Stale, vec![("cs".to_owned(), error().to_string())])
     );
     hear(&mut cache, answer([("b", address("10.0.0.3"))]), 1003);
     assert_eq!(trusted(&cache), ["10.0.0.3/32"]);

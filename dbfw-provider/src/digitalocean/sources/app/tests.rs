@@ -67,8 +67,8 @@ fn what_cannot_be_read_keeps_what_it_was() {
         lines(outcome(seen(&app(text)))),
         [
             "VPC egress IPs: 10.0.0.1/32",
-            "dedicated IPs: failed, DigitalOcean: app a1: dedicated_ips[1].ip: \"192.0.2\" is not \
-             an address",
+            "dedicated IPs: failed, dedicated_ips[1].ip: \"192.0.2\" is not an address \
+             (DigitalOcean: app a1)",
         ]
     );
     let text = r#""dedicated_ips": [{"ip": "192.0.2.1", "status": "assigned"}],
@@ -76,10 +76,10 @@ fn what_cannot_be_read_keeps_what_it_was() {
     assert_eq!(
         lines(outcome(seen(&app(text)))),
         [
-            "VPC egress IPs: failed, DigitalOcean: app a1: vpc.egress_ips[0].ip: no machine \
-             connects from 0.0.0.0",
-            "dedicated IPs: failed, DigitalOcean: app a1: dedicated_ips[0].status is \
-             \"assigned\", which dbfw does not know",
+            "VPC egress IPs: failed, vpc.egress_ips[0].ip: no machine connects from 0.0.0.0 \
+             (DigitalOcean: app a1)",
+            "dedicated IPs: failed, dedicated_ips[0].status is \"assigned\", which dbfw does not \
+             know (DigitalOcean: app a1)",
         ]
     );
 }

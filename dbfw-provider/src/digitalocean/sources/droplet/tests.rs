@@ -59,7 +59,7 @@ fn what_has_no_address() {
         ),
         (
             r#"{"id": 7, "tags": [], "status": "active", "networks": null}"#,
-            "failed, DigitalOcean: droplet 7: networks is missing, though it is not being created",
+            "failed, networks is missing, though it is not being created (DigitalOcean: droplet 7)",
         ),
     ] {
         assert_eq!(shown(&part(&read(text), ALL)), expected, "{text}");
@@ -87,14 +87,14 @@ fn addresses_that_cannot_be() {
             droplet(&format!(r#"{{"{family}": [{{"ip_address": "{text}", "type": "public"}}]}}"#));
         assert_eq!(
             shown(&part(&bad, ALL)),
-            format!("failed, DigitalOcean: droplet 7: networks.{family}[0].ip_address: {why}")
+            format!("failed, networks.{family}[0].ip_address: {why} (DigitalOcean: droplet 7)")
         );
     }
     let odd = droplet(r#"{"v4": [{"ip_address": "2001:db8::1", "type": "public"}]}"#);
     assert_eq!(
         shown(&part(&odd, ALL)),
-        "failed, DigitalOcean: droplet 7: networks.v4[0].ip_address is 2001:db8::1/128, of the \
-         other family"
+        "failed, networks.v4[0].ip_address is 2001:db8::1/128, of the other family \
+         (DigitalOcean: droplet 7)"
     );
     let odd = droplet(r#"{"v4": [{"ip_address": "10.0.0.1", "type": "secret\u001b"}]}"#);
     assert!(shown(&part(&odd, ALL)).contains("neither public nor private"));

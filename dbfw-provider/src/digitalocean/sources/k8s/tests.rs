@@ -118,7 +118,7 @@ fn nodes_without_a_usable_droplet() {
     let first = machine(205_545_301);
     let find = |id| match id {
         205_545_301 => seen(&first),
-        4 => missed(GetError::Gone("DigitalOcean: GET /v2/droplets has no droplet 4".to_owned())),
+        4 => missed(GetError::Gone("there is no droplet 4".to_owned())),
         _ => missed(GetError::Failed(failure())),
     };
     let outcome = outcome(seen(&cluster(nodes)), find, NODES);
@@ -126,8 +126,8 @@ fn nodes_without_a_usable_droplet() {
         lines(outcome),
         [
             "node droplet 205545301: 10.0.0.1/32",
-            "node droplet 4: empty, DigitalOcean: GET /v2/droplets has no droplet 4",
-            "node droplet 5: failed, DigitalOcean: GET /it: answered 500",
+            "node droplet 4: empty, there is no droplet 4",
+            "node droplet 5: failed, answered 500 (DigitalOcean: GET /it)",
             "node node_pools[0].nodes[3]: empty, is still being created: it has no droplet yet",
         ]
     );
@@ -145,8 +145,8 @@ fn nodes_that_cannot_be_told_keep_the_last_answer() {
     ] {
         let cluster = cluster(&format!("[{node}]"));
         let error = droplets(&cluster).unwrap_err();
-        let text = format!("DigitalOcean: Kubernetes cluster c1: node_pools[0].nodes[0].{why}");
-        assert_eq!(error.message, text);
+        let text = format!("node_pools[0].nodes[0].{why} (DigitalOcean: Kubernetes cluster c1)");
+        assert_eq!(error.to_string(), text);
         let outcome = outcome(seen(&cluster), |_| missed(GetError::Failed(failure())), NODES);
         assert_eq!(outcome, Outcome::Failed(error));
     }
@@ -159,8 +159,8 @@ fn pod_subnets() {
         ("null", "pod subnet: empty, the cluster has no cluster_subnet"),
         (
             r#""10.244.0.1/16""#,
-            "pod subnet: failed, DigitalOcean: Kubernetes cluster c1: cluster_subnet: \
-             10.244.0.1/16 has host bits set",
+            "pod subnet: failed, cluster_subnet: 10.244.0.1/16 has host bits set (DigitalOcean: \
+             Kubernetes cluster c1)",
         ),
     ] {
         let text = format!(r#"{{"id": "c1", "node_pools": null, "cluster_subnet": {subnet}}}"#);

@@ -35,8 +35,8 @@ fn one_bad_droplet_spoils_nothing_else() {
     assert_eq!(
         lines(outcome("env:prod", Ok(tagged(&droplets)), ALL)),
         [
-            "droplet 3164444: failed, DigitalOcean: droplet 3164444: networks.v4[1].ip_address: \
-             \"192.241.165\" is not an address",
+            "droplet 3164444: failed, networks.v4[1].ip_address: \"192.241.165\" is not an address \
+             (DigitalOcean: droplet 3164444)",
             "droplet 3164459: 10.128.192.138/32 162.243.0.4/32",
         ]
     );
@@ -67,8 +67,8 @@ fn a_list_of_others_is_refused() {
         panic!("trusted a droplet without the tag");
     };
     assert_eq!(
-        error.message,
-        "DigitalOcean: GET /v2/droplets?tag_name=env%3Aprod: lists droplet 3164412, which does \
-         not have the tag \"env:prod\": write the tag exactly as DigitalOcean shows it"
+        error.to_string(),
+        "lists droplet 3164412, which does not have the tag \"env:prod\": write the tag exactly as \
+         DigitalOcean shows it (DigitalOcean: GET /v2/droplets?tag_name=env%3Aprod)"
     );
 }

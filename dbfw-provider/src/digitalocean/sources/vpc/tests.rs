@@ -29,7 +29,7 @@ fn ranges_that_are_none() {
         let vpc = Vpc { id: "v1".to_owned(), ip_range: text.to_owned(), ..Vpc::default() };
         assert_eq!(
             lines(outcome(seen(&vpc))),
-            [format!("range: failed, DigitalOcean: VPC network v1: ip_range: {why}")]
+            [format!("range: failed, ip_range: {why} (DigitalOcean: VPC network v1)")]
         );
     }
     let gone = missed(GetError::Gone("404".to_owned()));
@@ -63,5 +63,5 @@ fn single_addresses() {
         ("10.0.0.0/32", "its own text")
     );
     let Outcome::Failed(error) = address_outcome(&key("10.0.0.0/8"), None) else { panic!() };
-    assert_eq!(error.message, "DigitalOcean: ip_addr: \"10.0.0.0/8\" is not a single address");
+    assert_eq!(error.to_string(), "\"10.0.0.0/8\" is not a single address (DigitalOcean: ip_addr)");
 }

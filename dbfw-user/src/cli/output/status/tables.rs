@@ -8,9 +8,12 @@ use dbfw_wire::control::{
 use jiff::Timestamp;
 
 use super::super::{
-    table::{BAD, Cell, Column, FAIR, GOOD, Table, left, right},
+    table::{BAD, Cell, Column, FAIR, GOOD, NARROWEST, Table, left, right},
     words::{DASH, count, lasting, rate},
 };
+
+/// Columns that the name of an interface keeps: the kernel's own have at most 15 characters.
+const NAME: usize = 20;
 
 /// A row about an interface or the backstop.
 pub(super) struct HookRow {
@@ -102,7 +105,8 @@ fn health(healthy: bool, detail: Option<&str>) -> Cell {
 pub(super) fn interface_table(rows: &[HookRow], room: usize, now: Timestamp) -> String {
     let more = overflow(rows.len(), room);
     let mut table = Table::of(&HOOKS, &rows[..rows.len() - more], now);
-    table.fit(&[2, 0]);
+    // A name of 100 characters must not leave the reason without room.
+    table.fit(&[(0, NAME), (2, NARROWEST)]);
     table.render() + &left_out(more)
 }
 
@@ -121,7 +125,7 @@ fn left_out(more: usize) -> String {
 pub(super) fn database_table(databases: &[DatabaseStatus], room: usize, now: Timestamp) -> String {
     let more = overflow(databases.len(), room);
     let mut table = Table::of(&DATABASES, &databases[..databases.len() - more], now);
-    table.fit(&[0, 1]);
+    table.fit(&[(0, NARROWEST), (1, NARROWEST)]);
     table.render() + &left_out(more)
 }
 

@@ -1,4 +1,7 @@
+use dbfw_wire::control::FailureKind;
+
 use super::*;
+use crate::cli::exit::failure;
 
 #[test]
 fn check() {
@@ -31,6 +34,7 @@ fn check() {
     file→/etc/dbfw/conf.d/reports.toml
     agent→eth*→auto→on
     database→orders→tcp/5432,udp/1234→enforce→ip_addr:10.10.0.0/16→file:/etc/dbfw/orders.list
+    warning→dbfw.toml:3: interfaces: nothing matches
     {
       "files": [
         "/etc/dbfw/dbfw.toml",
@@ -65,6 +69,7 @@ fn check() {
 #[test]
 fn check_of_a_bad_configuration() {
     let problems = ConfigProblems {
+        error: failure(FailureKind::BadConfig, "2 problems".to_owned()),
         problems: vec![
             ConfigProblem {
                 file: "/etc/dbfw/dbfw.toml".to_owned(),
@@ -87,6 +92,11 @@ fn check_of_a_bad_configuration() {
     problem→/etc/dbfw/dbfw.toml→3→agent.attach→"xdp" is not an attach mode→use "auto"
     problem→/etc/dbfw/dbfw.toml→→→cannot be read→
     {
+      "error": {
+        "kind": "bad_config",
+        "message": "2 problems",
+        "exit": 78
+      },
       "problems": [
         {
           "file": "/etc/dbfw/dbfw.toml",
@@ -102,6 +112,29 @@ fn check_of_a_bad_configuration() {
           "message": "cannot be read",
           "fix": null
         }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn check_of_a_list() {
+    let list = CheckedList {
+        file: "orders.list".to_owned(),
+        sources: 3,
+        prefixes: 1,
+        warnings: vec!["orders.list:2: 192.0.2.1 is already listed".to_owned()],
+    };
+    insta::assert_snapshot!(table(&list), @"orders.list is a valid list: 3 sources, 1 prefix in them.");
+    insta::assert_snapshot!(for_scripts(&list), @r#"
+    list→orders.list→3→1
+    warning→orders.list:2: 192.0.2.1 is already listed
+    {
+      "file": "orders.list",
+      "sources": 3,
+      "prefixes": 1,
+      "warnings": [
+        "orders.list:2: 192.0.2.1 is already listed"
       ]
     }
     "#);

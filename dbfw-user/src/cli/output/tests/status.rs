@@ -1,3 +1,5 @@
+use dbfw_core::answers::{Cause, FetchError};
+
 use super::{
     samples::{account, status},
     *,
@@ -107,7 +109,7 @@ fn crowded() -> Status {
          program 88 (cil_from_netdev); set attach = \"generic\" or ip link set eth1 mtu 3498, and \
          then run dbfw reload"
             .to_owned(),
-        "reports: file:/etc/dbfw/reports.list:7: not an address: 10.0.0\x1b[2J".to_owned(),
+        "reports: line 7: not an address: 10.0.0\x1b[2J (/etc/dbfw/reports.list)".to_owned(),
     ];
     status.problems.extend((2..9).map(|n| format!("eth{n}: gone")));
     let down = InterfaceStatus {
@@ -150,7 +152,7 @@ fn status_fits_the_screen() {
     agent pid 812, up 3h12m, policy 41, not ready, last reload failed
     ! eth1: nothing attached: the driver refuses XDP with an MTU of 9000 and TCX is
       taken by program 88 (cil_from_netdev); set attach = "generic" or ip link set …
-    ! reports: file:/etc/dbfw/reports.list:7: not an address: 10.0.0\u{1b}[2J
+    ! reports: line 7: not an address: 10.0.0\u{1b}[2J (/etc/dbfw/reports.list)
     ! eth2: gone
     ! eth3: gone
       and 5 more: dbfw status --output plain
@@ -203,7 +205,7 @@ fn status_without_the_agent() {
     status.databases[0].provider = None;
     insta::assert_snapshot!(table(&status), @"
     NOTHING ENFORCED, as configured  dbfw 0.1.0
-    no agent answers; this was read from the pinned maps
+    no answer from an agent; this was read from the pinned maps
     (n): packets let in by observe mode that enforce would have dropped
 
     INTERFACE  MODE       STATE
@@ -224,7 +226,7 @@ fn status_that_cannot_be_told() {
     status.backstop = None;
     insta::assert_snapshot!(table(&status), @"
     PROTECTION UNKNOWN: be root, or start the agent  dbfw 0.1.0
-    no agent answers; this was read from the pinned maps
+    no answer from an agent; this was read from the pinned maps
 
     INTERFACE   MODE  STATE
     interfaces  -     unknown
@@ -260,4 +262,35 @@ fn degraded_is_told_before_anything_else() {
     ");
     assert_eq!(text(&status, Format::Plain).lines().next(), Some("protected\tdegraded\t0.1.0"));
     assert!(text(&status, Format::Json).contains(r#""protection": "degraded""#));
+}
+
+#[test]
+fn a_reason_is_never_cut() {
+    let long = "x".repeat(300);
+    for (reason, about) in [
+        ("no connection to 192.0.2.1:443, Connection refused", format!("GET https://a/{long}")),
+        ("the list does not exist: create it", format!("/etc/dbfw/{long}.list")),
+        ("answered 401: the token is refused", format!("DigitalOcean: GET /v2/{long}")),
+        ("there is no such name, NXDOMAIN", format!("dns:{long}.example")),
+    ] {
+        let error = FetchError::new(Cause::Connect, reason).about(about);
+        let mut status = status();
+        status.problems = vec![format!("orders: {error}")];
+        let mut asked = account("feeds");
+        asked.error = Some(error.to_string());
+        status.accounts = vec![asked];
+        let shown = table(&status).replace("\n  ", " ");
+        for of in ["orders", "feeds"] {
+            assert!(shown.contains(&format!("! {of}: {reason}")), "{shown}");
+        }
+    }
+    for (name, mode) in [("eth0".to_owned(), InterfaceMode::None), (long, InterfaceMode::Native)] {
+        let mut status = status();
+        let interface = &mut status.interfaces[0];
+        (interface.name, interface.mode, interface.healthy) = (name, mode, false);
+        interface.detail = Some("it is not there; it is filtered once it is".to_owned());
+        let shown = table(&status);
+        assert!(shown.contains("not filtering: it is not there"), "{shown}");
+        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    }
 }

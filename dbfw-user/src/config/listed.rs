@@ -1,0 +1,85 @@
+//! A list of trusted sources in a file, checked before an agent reads it.
+
+use std::path::Path;
+
+use dbfw_core::{
+    answers::SourceList,
+    policy::{USUAL_MIN_LEN, check_width},
+    source::Prefix,
+    toml::{Place, Problem, Problems, Report},
+};
+use dbfw_provider::{http::HttpConfig, list};
+use jiff::Timestamp;
+
+use super::{
+    types::Config,
+    validate::{Doubts, unanswerable},
+};
+
+/// A list that an agent would take.
+#[derive(Debug)]
+pub struct Listed {
+    /// Sources in it.
+    pub sources: usize,
+    /// Addresses and networks that they name themselves; the others are asked for.
+    pub prefixes: Vec<Prefix>,
+    /// Doubts about what is legal but probably not meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads a list as the worker of the provider `file` does. `host` is the configuration of the
+/// host, where there is one: without it, every source is taken to have somebody to ask.
+///
+/// # Errors
+///
+/// Every problem in the list: a single one refuses it as a whole.
+pub fn check_list(
+    file: &Path,
+    text: &[u8],
+    host: Option<&Config>,
+    now: Timestamp,
+) -> Result<Listed, Problems> {
+    let mut report = Report::default();
+    let mut doubts = Doubts::new(now);
+    let mut sources = 0;
+    let has_digitalocean = host.is_none_or(|config| config.digitalocean.is_some());
+    let defaults = HttpConfig::default();
+    let feeds = host.map_or(&defaults, |config| &config.feeds.http);
+    let list = list::parse_each(file, text, &mut |source, place| {
+        let place = place();
+        sources += 1;
+        doubts.look(source, &place, &mut report);
+        if let Some((message, fix)) = unanswerable(source, has_digitalocean, feeds) {
+            report.warning(&place, format!("{message}: it lets nobody in"), fix);
+        }
+    })?;
+    let prefixes = prefixes(&list, now);
+    warn_of_guards(file, &list, &prefixes, &mut report);
+    Ok(Listed { sources, prefixes, warnings: report.finish(file)? })
+}
+
+/// What the sources of a list name themselves, each once.
+fn prefixes(list: &SourceList, now: Timestamp) -> Vec<Prefix> {
+    let live = list.sources.iter().filter(|source| source.expires_at.is_none_or(|at| at > now));
+    let named = live.filter_map(|source| source.key().prefixes());
+    let mut prefixes: Vec<Prefix> = named.flat_map(|prefixes| prefixes.iter()).copied().collect();
+    prefixes.extend_from_slice(&list.plain);
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    prefixes
+}
+
+/// Warns of what a guard refuses unless the database's configuration says otherwise.
+fn warn_of_guards(file: &Path, list: &SourceList, prefixes: &[Prefix], report: &mut Report) {
+    let place = Place::file(file);
+    if list.is_empty() {
+        report.warning(
+            &place,
+            "names nobody: on_empty decides, and by default the last good list stays in force",
+            "add a source, or set on_empty = \"close\" for the database",
+        );
+    }
+    if let Err(refusal) = check_width(prefixes, false, USUAL_MIN_LEN) {
+        report.warning(&place, refusal.to_string(), refusal.setting());
+    }
+}
