@@ -107,7 +107,7 @@ fn parse_toml(file: &Path, text: &[u8], report: &mut Report, each: Each<'_>) -> 
         return Collected::default();
     };
     let mut root = document.root();
-    let fix = r#"add trusted_sources = ["ip_addr:10.0.0.0/8"], or [] for none"#;
+    let fix = r#"add trusted_sources = ["ip_addr:192.0.2.10"], or [] for none"#;
     let mut list = Collected::default();
     if let Some(value) = root.require("trusted_sources", fix, report) {
         if value.get().as_array().is_some_and(|array| array.len() > MAX_ENTRIES) {

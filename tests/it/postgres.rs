@@ -58,3 +58,27 @@ fn queries_run_from_trusted_sources_alone() {
     let answer = query(&other, &far.v4.server.to_string(), PORT, "select 1");
     assert_eq!(String::from_utf8_lossy(&answer.stdout).trim(), "1", "{answer:?}");
 }
+
+/// A query that is over in milliseconds, and a client of observe mode is known by it.
+#[test]
+fn a_query_makes_a_client() {
+    let (db, app) = (Netns::new("db"), Netns::new("app"));
+    let line = Line::new((&db, "to-app"), (&app, "link"), 1);
+    let _postgres = Postgres::start(&db, PORT);
+    let mut host = Host::new(&db);
+    host.configure(
+        "interfaces = [\"to-*\"]",
+        &format!("[[database]]\nname = \"orders\"\nports = [{PORT}]\nmode = \"observe\""),
+    );
+    host.start();
+    let answer = query(&app, &line.v4.server.to_string(), PORT, "select 1");
+    assert_eq!(String::from_utf8_lossy(&answer.stdout).trim(), "1", "{answer:?}");
+    host.wait("the client to be known", |host| {
+        let found = host.json(&["suggest"]).unwrap_or_default();
+        let client = &found["suggestions"][0];
+        client["looks_like"] == "client" && client["established"] == true
+    });
+    let found = host.json(&["suggest"]).unwrap_or_default();
+    let address = &found["suggestions"][0]["addresses"][0];
+    assert_eq!(address["belongs_to"]["interface"], "to-app", "{found:#}");
+}

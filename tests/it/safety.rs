@@ -25,3 +25,5 @@ mod state;
 mod stopping;
 // Sources trusted by hand.
 mod trust;
+// What refused sources look like to dbfw suggest.
+mod visitors;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::source::{Expiry, GrammarError, ParseError, SourceType, TrustedSource};
 
-const EXAMPLE: &str = r#"write "ip_addr:10.0.0.0/8" or { type = "ip_addr", value = "10.0.0.0/8" }"#;
+const EXAMPLE: &str = r#"write "ip_addr:192.0.2.10" or { type = "ip_addr", value = "192.0.2.10" }"#;
 const EXPIRES_FIX: &str =
     r#"write a time with its offset, as in "2026-12-01T00:00:00Z", or "never""#;
 
@@ -21,7 +21,7 @@ pub fn read_sources(
     report: &mut Report,
     mut keep: impl FnMut(TrustedSource, &Value<'_>),
 ) {
-    let fix = r#"write trusted_sources = ["ip_addr:10.0.0.0/8"]"#;
+    let fix = r#"write trusted_sources = ["ip_addr:192.0.2.10"]"#;
     for entry in value.array(fix, report).into_iter().flatten() {
         if let Some(source) = read_source(&entry, report) {
             keep(source, &entry);
@@ -51,7 +51,7 @@ fn bad<T>(error: &GrammarError, place: &Place, report: &mut Report) -> Option<T>
 fn read_table(mut table: Table<'_>, report: &mut Report) -> Option<TrustedSource> {
     let kind = table.require("type", r#"add type = "ip_addr""#, report);
     let kind = kind.and_then(|value| source_type(&value, report));
-    let value = table.require("value", r#"add value = "10.0.0.0/8""#, report);
+    let value = table.require("value", r#"add value = "192.0.2.10""#, report);
     let written = value.as_ref().and_then(|value| value.string(EXAMPLE, report));
     let description = table.take("description").map(|value| description(&value, report));
     let expires_at = table.take("expires_at").map(|value| expires_at(&value, report));

@@ -30,6 +30,7 @@ fn open_connections_are_found_by_their_local_port() {
     let mut expected = vec![seen(&first, &kept[0].0), seen(&first, &kept[1].0)];
     expected.sort_unstable();
     assert_eq!(established(&ports([&first])).unwrap(), expected);
+    assert_eq!(completed(&ports([&first])).unwrap(), expected);
     expected.push(seen(&second, &kept[2].0));
     expected.sort_unstable();
     assert_eq!(established(&ports([&first, &second])).unwrap(), expected);
@@ -41,9 +42,12 @@ fn a_connection_that_ended_is_not_live() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (client, server) = connect(&listener, "127.0.0.1");
     assert_eq!(established(&ports([&listener])).unwrap().len(), 1);
-    drop(server);
+    let expected = seen(&listener, &client);
     drop(client);
     assert_eq!(established(&ports([&listener])).unwrap(), []);
+    assert_eq!(completed(&ports([&listener])).unwrap(), [expected], "this host has not closed it");
+    drop(server);
+    assert_eq!(completed(&ports([&listener])).unwrap(), []);
 }
 
 #[test]
@@ -69,7 +73,7 @@ fn an_answer_of_many_parts_is_read_whole() {
 
 #[test]
 fn an_answer_cut_short_is_an_error_and_never_a_panic() {
-    let whole = request(AF_INET6, 5432);
+    let whole = request(AF_INET6, 5432, StateFlags::ESTABLISHED);
     for length in 0..whole.len() {
         let _ = take(&whole[..length], &mut |_| {});
     }
@@ -80,4 +84,44 @@ fn an_answer_cut_short_is_an_error_and_never_a_panic() {
     }
     assert!(!take(&[], &mut |_| {}).unwrap());
     assert!(take(&whole[..10], &mut |_| {}).is_err());
+}
+
+/// The connections that ended within a second, on the listeners' ports.
+fn ended(watch: &EndedConnections, listeners: &[&TcpListener], count: usize) -> Vec<Connection> {
+    let ports = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+    let mut found = BTreeSet::new();
+    for _ in 0..100 {
+        found.extend(watch.take(&ports).unwrap());
+        if found.len() >= count {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    found.into_iter().collect()
+}
+
+#[test]
+fn a_connection_is_told_when_it_ends_however_short_it_was() {
+    let watch = EndedConnections::watch().unwrap();
+    let listener = TcpListener::bind("[::]:0").unwrap();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let kept = connect(&listener, "127.0.0.1");
+    let mut expected = Vec::new();
+    for (to, client_first) in [("127.0.0.1", true), ("127.0.0.1", false), ("::1", true)] {
+        let (client, server) = connect(&listener, to);
+        expected.push(seen(&listener, &client));
+        if client_first {
+            drop(client);
+            drop(server);
+        } else {
+            drop(server);
+            drop(client);
+        }
+    }
+    drop(connect(&other, "127.0.0.1"));
+    expected.sort_unstable();
+    assert_eq!(ended(&watch, &[&listener], 3), expected);
+    assert_eq!(ended(&watch, &[&listener], 1), [], "each is told once");
+    drop(kept);
+    assert_eq!(ended(&watch, &[&listener], 1).len(), 1);
 }

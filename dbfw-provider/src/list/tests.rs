@@ -303,8 +303,8 @@ fn reports_everything_wrong_in_toml() {
             "l.toml:1: trusted_source: unknown key: did you mean \"trusted_sources\"?",
             "l.toml:3: trusted_sources[0]: 10.0.0.1 has no type: write ip_addr:10.0.0.1",
             "l.toml:4: trusted_sources[1]: must be a string or a table, not an integer: write \
-             \"ip_addr:10.0.0.0/8\" or { type = \"ip_addr\", value = \"10.0.0.0/8\" }",
-            "l.toml:5: trusted_sources[2].value: is missing: add value = \"10.0.0.0/8\"",
+             \"ip_addr:192.0.2.10\" or { type = \"ip_addr\", value = \"192.0.2.10\" }",
+            "l.toml:5: trusted_sources[2].value: is missing: add value = \"192.0.2.10\"",
             "l.toml:6: trusted_sources[3]: tag: \"a b\" is not a tag: use at most 255 letters, \
              digits, ':', '_' and '-'",
         ]
@@ -312,7 +312,7 @@ fn reports_everything_wrong_in_toml() {
     assert_eq!(
         toml("").unwrap_err(),
         ["l.toml:1: trusted_sources: is missing: add trusted_sources = \
-             [\"ip_addr:10.0.0.0/8\"], or [] for none"]
+             [\"ip_addr:192.0.2.10\"], or [] for none"]
     );
     assert_eq!(toml(b"a = 1\n\xff").unwrap_err(), ["l.toml:2: not UTF-8: save the file as UTF-8"]);
     assert!(toml("trusted_sources = [\n").unwrap_err()[0].starts_with("l.toml:1: not valid"));

@@ -169,6 +169,7 @@ impl Agent {
         if self.trust.is_clock_steady() {
             self.traffic.age(self.trust.now());
         }
+        self.watch_connections().await;
         self.disk.save_refused(&self.config.agent.state_dir, self.traffic.refused_mut());
         self.usage.save(&self.config.agent.state_dir, &self.kernel, self.trust.now());
         self.kernel.refill_events(self.config.agent.events_per_second);
@@ -321,6 +322,14 @@ impl Agent {
         self.traffic.record_drops(&events, &names);
     }
 
+    /// Takes note of the refused sources that have connections.
+    async fn watch_connections(&mut self) {
+        // Whose connection ended was refused before.
+        self.take_drops();
+        let (databases, now) = (&self.config.databases, self.trust.now());
+        self.connection_watch.tick(databases, &mut self.traffic, now).await;
+    }
+
     /// Reads everything back from the kernel, repairs what does not hold, and announces it.
     pub(super) async fn verify(&mut self) {
         self.kernel.verify(&self.config.agent).await;
@@ -369,6 +378,7 @@ impl Agent {
 
     /// Leaves the policy in force and the refused sources on disk.
     pub(super) async fn finish_saves(&mut self) {
+        self.watch_connections().await;
         // A write that is under way may lack what has changed since it began.
         for _ in 0..2 {
             self.begin_save();

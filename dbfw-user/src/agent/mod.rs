@@ -8,6 +8,7 @@
 
 mod calls;
 mod configuration;
+mod connection_watch;
 mod connections;
 mod cut_off;
 mod disk;
@@ -29,9 +30,9 @@ use jiff::Timestamp;
 
 pub use self::startup::run;
 use self::{
-    calls::OpenCalls, configuration::ConfigurationFiles, disk::Disk, history::History,
-    kernel::Kernel, systemd::Readiness, traffic::Traffic, trust::Trust, usage::Usage,
-    workers::Workers,
+    calls::OpenCalls, configuration::ConfigurationFiles, connection_watch::ConnectionWatch,
+    disk::Disk, history::History, kernel::Kernel, systemd::Readiness, traffic::Traffic,
+    trust::Trust, usage::Usage, workers::Workers,
 };
 use crate::{config::Config, metrics::SyncCounters};
 
@@ -45,6 +46,7 @@ struct Agent {
     kernel: Kernel,
     disk: Disk,
     traffic: Traffic,
+    connection_watch: ConnectionWatch,
     usage: Usage,
     history: History,
     sync: SyncCounters,

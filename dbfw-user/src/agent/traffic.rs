@@ -1,9 +1,13 @@
 //! What traffic was seen: the sources refused, how often, and how fast.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use dbfw_common::Event;
 use dbfw_core::policy::Policy;
+use dbfw_datapath::connections::Connection;
 use dbfw_wire::control::DropEvent;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
@@ -97,6 +101,21 @@ impl Traffic {
     /// Sources that were or would have been refused, to save them.
     pub(super) fn refused_mut(&mut self) -> &mut RefusedSources {
         &mut self.refused
+    }
+
+    /// Takes note of TCP connections that refused sources had at `at`, by the databases of their
+    /// ports.
+    pub(super) fn note_connected(
+        &mut self,
+        connections: impl IntoIterator<Item = Connection>,
+        databases: &BTreeMap<u16, &str>,
+        at: Timestamp,
+    ) {
+        for connection in connections {
+            if let Some(database) = databases.get(&connection.local_port) {
+                self.refused.note_connected(database, connection.peer.ip(), at);
+            }
+        }
     }
 
     /// Forgets the drops of an id that stands for another database from now on.

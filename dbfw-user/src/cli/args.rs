@@ -101,13 +101,16 @@ pub(super) enum Verb {
     },
     /// Propose sources to trust, from those that were refused.
     ///
-    /// The fewest trusted sources that would let in everyone who was refused. Many of them may
-    /// be strangers: look at each before you trust it. `--output plain` prints lines for the
-    /// configuration.
+    /// The fewest trusted sources that would let in everyone who was refused, except what looks
+    /// like a scanner. Look at each before you trust it. `--output plain` prints lines for the
+    /// configuration, those that are doubtful as comments.
     Suggest {
         /// Only for this database [default: for each].
         #[arg(long, short, value_name = "NAME")]
         database: Option<String>,
+        /// Show scanners too, and a long table whole.
+        #[arg(long, short)]
+        all: bool,
     },
     /// Show the changes of who may connect, and who asked for them.
     ///

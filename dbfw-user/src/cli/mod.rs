@@ -108,7 +108,7 @@ fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Run => run::run(context),
         Verb::Check { list, strict } => check::check(context, list.as_deref(), strict),
         Verb::Reload { confirm } => reload::reload(context, confirm),
-        Verb::Suggest { database } => suggest::suggest(context, database),
+        Verb::Suggest { database, all } => suggest::suggest(context, database, all),
         Verb::History { since, address, database, limit } => {
             let from = since.and_then(|since| Timestamp::now().checked_sub(since).ok());
             let limit = limit.map_or(context.default_limit(), NonZeroUsize::get);

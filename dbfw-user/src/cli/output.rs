@@ -27,6 +27,7 @@ pub(super) use self::{
     drops::{forgotten, is_let_in, left_out},
     render::{Format, Render, render, render_item},
     sources::UnusedSources,
+    suggest::Shown,
     words::{clean, lasting},
 };
 

@@ -5,7 +5,7 @@ use std::{
     ptr,
 };
 
-use dbfw_common::MAX_DATABASES;
+use dbfw_common::{MAX_DATABASES, Mode};
 use dbfw_core::{
     source::{FeedValue, Location, Prefix, SourceType, TrustedSource},
     toml::{Place, Report, shortened},
@@ -111,11 +111,12 @@ fn without_tls(source: &TrustedSource, feeds: &HttpConfig) -> Option<(String, St
 /// Warns about a database's sources.
 pub(super) fn warn_sources(draft: &Draft, now: Timestamp, report: &mut Report) {
     let config = &draft.config;
-    if config.trusted_sources.is_empty() && config.provider.is_none() {
+    let trusts_nobody = config.trusted_sources.is_empty() && config.provider.is_none();
+    if config.mode == Mode::Enforce && trusts_nobody {
         report.warning(
             &draft.place,
             "has neither trusted_sources nor a provider: nobody may connect",
-            r#"add trusted_sources = ["ip_addr:10.0.0.0/8"]"#,
+            r#"add trusted_sources with the addresses of its clients, or mode = "observe" to see first who they are"#,
         );
     }
     let mut doubts = Doubts::new(now);

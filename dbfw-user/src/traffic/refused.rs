@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use dbfw_common::{Event, HOST, Reason};
+use dbfw_common::{Event, HOST, Reason, Verdict};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,9 @@ const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 const AWAY_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 const MINUTES_A_DAY: i64 = 24 * 60;
+
+/// The IP protocol of connections.
+const TCP: u8 = 6;
 
 /// Ports remembered of one source.
 const MAX_PORTS: usize = 16;
@@ -52,14 +55,48 @@ pub struct Seen {
     pub packets: u64,
     /// Different minutes in which it was refused, halved for every day of silence but the first.
     minutes: u32,
+    /// Different minutes in which it was refused.
+    #[serde(default)]
+    active_minutes: u32,
+    /// Whether observe mode let a TCP packet of it pass, so that it could connect.
+    #[serde(default)]
+    passed: bool,
+    /// The last moment at which a TCP connection of it was open, or had just ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_connected: Option<Timestamp>,
     /// The ports it wanted; the first 16.
     ports: BTreeSet<u16>,
 }
 
 impl Seen {
+    /// Time of the first refusal.
+    pub fn first_seen(&self) -> Timestamp {
+        self.first_seen
+    }
+
     /// Time of the last refusal.
     pub fn last_seen(&self) -> Timestamp {
         self.last_seen
+    }
+
+    /// Number of different minutes in which it was refused.
+    pub fn active_minutes(&self) -> u32 {
+        self.active_minutes
+    }
+
+    /// The ports it wanted; the first 16.
+    pub fn ports(&self) -> &BTreeSet<u16> {
+        &self.ports
+    }
+
+    /// Whether it could connect: observe mode let a TCP packet of it pass.
+    pub fn could_connect(&self) -> bool {
+        self.passed
+    }
+
+    /// The last moment at which it had a TCP connection; `None`: none was seen.
+    pub fn last_connected(&self) -> Option<Timestamp> {
+        self.last_connected
     }
 
     /// Takes over what was seen of the same source under another name of the database.
@@ -68,18 +105,27 @@ impl Seen {
         self.last_seen = self.last_seen.max(other.last_seen);
         self.packets = self.packets.saturating_add(other.packets);
         self.minutes = self.minutes.saturating_add(other.minutes);
+        self.active_minutes = self.active_minutes.saturating_add(other.active_minutes);
+        self.passed |= other.passed;
+        self.last_connected = self.last_connected.max(other.last_connected);
         let room = MAX_PORTS.saturating_sub(self.ports.len());
         self.ports.extend(other.ports.into_iter().take(room));
     }
 
     fn worth(&self, key: &RefusedSource) -> Worth {
-        Worth { minutes: self.minutes, last: minute(self.last_seen), key: key.clone() }
+        Worth {
+            connected: self.last_connected.is_some(),
+            minutes: self.minutes,
+            last: minute(self.last_seen),
+            key: key.clone(),
+        }
     }
 }
 
 /// Rank of a source: the least is forgotten first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Worth {
+    connected: bool,
     minutes: u32,
     /// The minute of the last refusal.
     last: i64,
@@ -91,7 +137,7 @@ struct Worth {
 ///
 /// While there is room, everybody is remembered. A full memory takes in a newcomer only when
 /// it is refused in a second, later minute, and then forgets whoever was refused in the fewest
-/// different minutes, of those the one longest not seen. A flood of random sources is refused
+/// different minutes, of those the one longest not seen; whoever had a connection goes last. A flood of random sources is refused
 /// once each and so displaces nobody, however many packets it has; what keeps coming stays.
 /// Minutes lose half their worth with every day of silence but the first, so that last week's
 /// scanners make room, and after 30 days a source is forgotten.
@@ -129,13 +175,23 @@ impl RefusedSources {
             }
             None => {
                 let Some(minutes) = self.admit(&key, now) else { return };
-                let ports = BTreeSet::new();
-                Seen { first_seen: now, last_seen: now, packets: 0, minutes, ports }
+                Seen {
+                    first_seen: now,
+                    last_seen: now,
+                    packets: 0,
+                    minutes,
+                    active_minutes: minutes,
+                    passed: false,
+                    last_connected: None,
+                    ports: BTreeSet::new(),
+                }
             }
         };
         if minute(now) > minute(seen.last_seen) {
             seen.minutes = seen.minutes.saturating_add(1);
+            seen.active_minutes = seen.active_minutes.saturating_add(1);
         }
+        seen.passed |= event.verdict == Verdict::Observe as u8 && event.protocol == TCP;
         seen.last_seen = seen.last_seen.max(now);
         seen.packets = seen.packets.saturating_add(event.weight);
         if seen.ports.len() < MAX_PORTS && event.port != 0 {
@@ -143,6 +199,17 @@ impl RefusedSources {
         }
         self.keep(key, seen);
         self.dirty = true;
+    }
+
+    /// Takes note that a source had a TCP connection to a database, open at `at` or ended just
+    /// before. One that is not remembered stays unknown.
+    pub fn note_connected(&mut self, database: &str, source: IpAddr, at: Timestamp) {
+        let key = RefusedSource { database: database.into(), source: source.to_canonical() };
+        let Some(mut seen) = self.seen.remove(&key) else { return };
+        self.by_worth.remove(&seen.worth(&key));
+        self.dirty |= seen.last_connected < Some(at);
+        seen.last_connected = seen.last_connected.max(Some(at));
+        self.keep(key, seen);
     }
 
     /// In how many minutes a newcomer was refused; `None` if it is not let in yet.
@@ -235,6 +302,7 @@ impl RefusedSources {
         for seen in self.seen.values_mut() {
             adjust(&mut seen.first_seen);
             adjust(&mut seen.last_seen);
+            seen.last_connected.iter_mut().for_each(&adjust);
         }
         self.by_worth = self.seen.iter().map(|(key, seen)| seen.worth(key)).collect();
         self.dirty |= !self.seen.is_empty();

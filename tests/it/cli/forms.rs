@@ -10,7 +10,7 @@ use super::{Net, assert_exit, text};
 /// Every document of `--output json` has exactly these fields.
 #[test]
 fn the_fields_of_every_document() {
-    const CONTRACT: [(&str, &str, &str); 25] = [
+    const CONTRACT: [(&str, &str, &str); 28] = [
         (
             "status",
             "",
@@ -56,6 +56,19 @@ fn the_fields_of_every_document() {
             "/sources/0",
             "database estimated_packets first_seen has_more interfaces last_seen port ports reason \
              reasons source trusted_by trusted_now verdict",
+        ),
+        ("suggest", "", "connections_error inventory_error observed scanners since suggestions"),
+        (
+            "suggest",
+            "/suggestions/0",
+            "addresses covers database established first_seen last_connected last_seen looks_like \
+             minutes others packets ports source why",
+        ),
+        (
+            "suggest",
+            "/suggestions/0/addresses/0",
+            "address belongs_to database established first_seen last_connected last_seen \
+             looks_like minutes packets ports why",
         ),
         ("trust add ip_addr:192.0.2.1 -d orders", "", "sources"),
         (

@@ -84,14 +84,17 @@ fn proposal(suggestions: &Value) -> Proposal {
     all.map(one).collect()
 }
 
-/// Lets every client in once, and waits until all are remembered.
+/// Lets every client in once, and waits until all are remembered with their connections.
 fn observe(host: &Host<'_>, pair: &Pair) {
     for client in clients() {
         wait_let_in(host, pair, client);
     }
     wait(host, "all of them to be remembered", || {
         // An event can be skipped when many come at once: they connect again.
-        let seen = suggested(host)["observed"] == CLIENTS.len();
+        let found = suggested(host);
+        let mut all = found["suggestions"].as_array().into_iter().flatten();
+        let seen =
+            found["observed"] == CLIENTS.len() && all.all(|one| one["looks_like"] == "client");
         seen || !clients().all(|client| pair.reaches(client))
     });
 }

@@ -4,22 +4,23 @@ pub(super) mod by_hand;
 pub(super) mod reload;
 pub(super) mod status;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use dbfw_common::HOST;
+use dbfw_common::{HOST, Mode};
 use dbfw_core::source::Prefix;
-use dbfw_datapath::DatapathError;
+use dbfw_datapath::{DatapathError, connections::completed};
 use dbfw_provider::inventory::Inventory;
 use dbfw_wire::control::{
     ControlError, ControlErrorKind, DropEvent, Drops, Explanation, Reply, Request, Text,
 };
+use jiff::Timestamp;
 use tokio::sync::{
     Semaphore,
     broadcast::{Receiver, error::RecvError},
 };
 
 use self::status::{add_connections, cut_queries, scrape};
-use super::{Agent, calls::MAX_DUMPS, history::Kind, kernel::Kernel};
+use super::{Agent, calls::MAX_DUMPS, connection_watch::tcp_ports, history::Kind, kernel::Kernel};
 use crate::{
     control::server::Call,
     metrics::{self, Format},
@@ -28,7 +29,7 @@ use crate::{
         explain,
         sources::sources,
         status::map_entry,
-        suggest::suggest,
+        suggest::{Knowledge, LocalNetworks, suggest},
     },
     traffic::drops::{Clock, NO_DATABASE},
 };
@@ -150,9 +151,13 @@ impl Agent {
             let message = by_hand::unknown_database(&self.kernel, name);
             return call.fail(ControlErrorKind::Invalid, message);
         }
-        let refused = self.traffic.refused().clone();
+        let mut refused = self.traffic.refused().clone();
         let (policy, ids) = (self.kernel.policy().clone(), self.kernel.ids().clone());
         let inventory = self.workers.inventory();
+        let ports = tcp_ports(&self.config.databases, |mode| mode != Mode::Off);
+        let ports: BTreeMap<u16, String> =
+            ports.into_iter().map(|(port, name)| (port, name.to_owned())).collect();
+        let listing = Arc::clone(&self.calls.listing);
         tokio::spawn(async move {
             let (inventory, error) = match inventory {
                 None => (Inventory::default(), None),
@@ -165,13 +170,30 @@ impl Agent {
                     }
                 },
             };
-            let is_trusted = |name: &str, address: IpAddr| {
-                let bit = ids.get(name).map_or(0, |id| 1u64 << (id - 1));
-                policy.verdict_mask(address) & bit != 0
+            let permit = tokio::select! {
+                permit = listing.acquire_owned() => permit,
+                () = call.reply.closed() => return,
             };
-            let mut suggestions = suggest(&refused, database.as_deref(), &inventory, &is_trusted);
-            suggestions.inventory_error = error;
-            call.answer(&suggestions);
+            tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                let now = Timestamp::now();
+                let listed = completed(&ports.keys().copied().collect());
+                let connections_error = listed.as_ref().err().map(ToString::to_string);
+                for connection in listed.into_iter().flatten() {
+                    if let Some(name) = ports.get(&connection.local_port) {
+                        refused.note_connected(name, connection.peer.ip(), now);
+                    }
+                }
+                let local = LocalNetworks::of_this_host();
+                let known = Knowledge { inventory: &inventory, local: &local, connections_error };
+                let is_trusted = |name: &str, address: IpAddr| {
+                    let bit = ids.get(name).map_or(0, |id| 1u64 << (id - 1));
+                    policy.verdict_mask(address) & bit != 0
+                };
+                let mut suggestions = suggest(&refused, database.as_deref(), &known, &is_trusted);
+                suggestions.inventory_error = error;
+                call.answer(&suggestions);
+            });
         });
     }
 

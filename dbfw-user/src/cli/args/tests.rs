@@ -172,6 +172,7 @@ fn what_the_design_promises_parses() {
         "dbfw reload --confirm 1a2b3c4d 00000002 --output json",
         "dbfw suggest",
         "dbfw suggest --database orders -o plain",
+        "dbfw suggest --all",
         "dbfw history --since 7d -n 5",
         "dbfw trust add tag:backend --database orders --for 1h",
         "dbfw trust add dns:db.example.com --database orders",

@@ -106,14 +106,19 @@ impl<const N: usize> Table<N> {
     /// Cuts the cells of the given columns, in that order and none below its least width, until
     /// the table fits the screen.
     pub(super) fn fit(&mut self, columns: &[(usize, usize)]) {
+        self.fit_to(SCREEN, columns);
+    }
+
+    /// [`Self::fit`] for a width of its own.
+    pub(super) fn fit_to(&mut self, most: usize, columns: &[(usize, usize)]) {
         for &(column, least) in columns {
             let widths = self.widths();
             let total = self.indent + widths.iter().sum::<usize>() + GAP.len() * (N - 1);
-            if total <= SCREEN {
+            if total <= most {
                 return;
             }
             let least = least.max(width(&self.header[column].text));
-            let room = widths[column].saturating_sub(total - SCREEN).max(least);
+            let room = widths[column].saturating_sub(total - most).max(least);
             for row in &mut self.rows {
                 row[column].text = cut(&row[column].text, room);
             }

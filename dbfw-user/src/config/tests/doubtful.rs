@@ -30,7 +30,8 @@ trusted_sources = [
              the metrics without a password: use 127.0.0.1, or make sure that only the scraper \
              can reach it",
             "@/dbfw.toml:4: database.closed: has neither trusted_sources nor a provider: nobody \
-             may connect: add trusted_sources = [\"ip_addr:10.0.0.0/8\"]",
+             may connect: add trusted_sources with the addresses of its clients, or mode = \
+             \"observe\" to see first who they are",
             "@/dbfw.toml:13: database.orders.trusted_sources[1]: ip_addr:10.0.0.0-10.255.255.255 \
              is already listed (@/dbfw.toml:12): remove one",
             "@/dbfw.toml:14: database.orders.trusted_sources[2]: ip_addr:::/0 opens the database \
@@ -94,4 +95,18 @@ fn a_name_that_can_match_no_interface_is_a_warning() {
     // Only what is in force in the end counts.
     dir.write("conf.d/a.toml", "agent.interfaces = [\"eth0\"]");
     assert_eq!(dir.warnings(), [""; 0]);
+}
+
+/// Everybody is let in: who they are is what the mode is for.
+#[test]
+fn a_database_that_trusts_nobody_is_doubtful_only_if_that_closes_it() {
+    for (mode, warnings) in
+        [("", 1), ("mode = \"enforce\"", 1), ("mode = \"observe\"", 0), ("mode = \"off\"", 0)]
+    {
+        let empty = SHORT.replace(r#"["ip_addr:10.0.0.0/8"]"#, "[]");
+        let found = Dir::new(format!("{empty}{mode}\n")).warnings();
+        assert_eq!(found.len(), warnings, "{mode}: {found:?}");
+        // A hurried reader pastes what a hint names: it must not name a whole network.
+        assert!(found.iter().all(|warning| !warning.contains("/8")), "{found:?}");
+    }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use dbfw_core::source::{Prefix, PrefixMap, SourceKey, SourceType};
 use dbfw_provider::inventory::Inventory;
+use dbfw_wire::control::BelongsTo;
 
 /// An inventory by address and by group; nothing depends on its order.
 pub(super) struct Index<'i> {
@@ -86,6 +87,20 @@ impl<'i> Index<'i> {
     /// The narrowest network an address is in.
     pub(super) fn network(&self, address: IpAddr) -> Option<&'i SourceKey> {
         self.ranges.longest(address).map(|(_, key)| *key)
+    }
+
+    /// The machine that has an address, or the network it is in.
+    pub(super) fn belongs_to(&self, address: IpAddr) -> Option<BelongsTo> {
+        if let Some(key) = self.machine(address) {
+            let groups = self.machines.get(key).map(|machine| &machine.groups);
+            return Some(BelongsTo::Machine {
+                source: key.to_string(),
+                name: self.name(key).to_owned(),
+                groups: groups.into_iter().flatten().map(ToString::to_string).collect(),
+            });
+        }
+        let key = self.network(address)?;
+        Some(BelongsTo::Network { source: key.to_string(), name: self.name(key).to_owned() })
     }
 
     /// The cluster a machine is a node of.

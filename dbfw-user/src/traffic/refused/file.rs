@@ -55,6 +55,8 @@ impl RefusedSources {
                 continue;
             }
             seen.first_seen = seen.first_seen.min(seen.last_seen);
+            // An older version counted these only as they lose worth.
+            seen.active_minutes = seen.active_minutes.max(seen.minutes);
             seen.ports = seen.ports.into_iter().filter(|port| *port != 0).take(MAX_PORTS).collect();
             read.keep(key, seen);
         }

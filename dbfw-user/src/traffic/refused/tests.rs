@@ -284,3 +284,84 @@ fn fields_of_a_newer_version_are_ignored() {
     let read = RefusedSources::from_json(document.to_string().as_bytes()).unwrap();
     assert_eq!(shown(&read), ["orders 10.0.0.1"]);
 }
+
+fn of<'r>(refused: &'r RefusedSources, source: &str) -> &'r Seen {
+    refused.all().find(|(key, _)| key.source.to_string() == source).unwrap().1
+}
+
+#[test]
+fn a_connection_is_remembered_with_its_source() {
+    let mut refused = RefusedSources::default();
+    for source in ["10.0.0.1", "10.0.0.2"] {
+        add(&mut refused, source, 0);
+    }
+    refused.clean();
+    refused.note_connected("orders", "10.0.0.9".parse().unwrap(), at(5));
+    refused.note_connected("reports", "10.0.0.1".parse().unwrap(), at(5));
+    assert!(!refused.dirty(), "nobody who was refused");
+    assert_eq!(refused.all().filter(|(_, seen)| seen.last_connected().is_some()).count(), 0);
+    refused.note_connected("orders", "::ffff:10.0.0.1".parse().unwrap(), at(90));
+    refused.note_connected("orders", "10.0.0.1".parse().unwrap(), at(30));
+    assert!(refused.dirty());
+    add(&mut refused, "10.0.0.1", 200);
+    let mut read = RefusedSources::from_json(&refused.to_json().unwrap()).unwrap();
+    check(&read);
+    read.rename_database("orders", "shop");
+    read.adjust_times(|at| *at += SignedDuration::from_secs(7));
+    for (refused, later) in [(&refused, 0), (&read, 7)] {
+        check(refused);
+        assert_eq!(of(refused, "10.0.0.1").last_connected(), Some(at(90 + later)));
+        assert_eq!(of(refused, "10.0.0.2").last_connected(), None);
+    }
+}
+
+/// Scanners do not make room for each other at the cost of who uses the database.
+#[test]
+fn whoever_connected_is_forgotten_last() {
+    let mut refused = RefusedSources::default();
+    (0..CAPACITY as u32).for_each(|n| add(&mut refused, &nth(n), 0));
+    refused.note_connected("orders", nth(0).parse().unwrap(), at(1));
+    for n in 0..CAPACITY as u32 + 9 {
+        for minute in 1..4 {
+            let source = std::net::Ipv4Addr::from(0x0b00_0000 + n).to_string();
+            add(&mut refused, &source, minute * MINUTE);
+        }
+    }
+    assert!(knows(&refused, &nth(0)) && !knows(&refused, &nth(1)));
+    check(&refused);
+}
+
+#[test]
+fn minutes_are_counted_for_good_and_packets_that_pass_are_noted() {
+    let mut refused = RefusedSources::default();
+    for second in [0, 10, 59, 60, 61, 180, 3 * DAY] {
+        add(&mut refused, "10.0.0.1", second);
+    }
+    add(&mut refused, "10.0.0.2", 6 * DAY);
+    let seen = of(&refused, "10.0.0.1");
+    assert_eq!((seen.active_minutes(), seen.minutes), (4, 1));
+    for (protocol, verdict, passed) in [
+        (17, Verdict::Observe, false),
+        (6, Verdict::Drop, false),
+        (6, Verdict::Observe, true),
+        (6, Verdict::Drop, true),
+    ] {
+        let event = Event { protocol, verdict: verdict as u8, ..event("10.0.0.1", 6 * DAY) };
+        refused.add("orders", &event, &clock());
+        assert_eq!(of(&refused, "10.0.0.1").could_connect(), passed, "{protocol} {verdict:?}");
+    }
+    let read = RefusedSources::from_json(&refused.to_json().unwrap()).unwrap();
+    let seen = of(&read, "10.0.0.1");
+    assert_eq!((seen.active_minutes(), seen.could_connect()), (5, true));
+}
+
+#[test]
+fn the_file_of_an_older_version_is_read() {
+    let text = r#"{"format":1,"sources":[{"database":"orders","source":"10.0.0.1",
+        "first_seen":"2026-03-01T00:00:00Z","last_seen":"2026-03-02T00:00:00Z","packets":9,
+        "minutes":3,"ports":[5432]}]}"#;
+    let read = RefusedSources::from_json(text.as_bytes()).unwrap();
+    let seen = of(&read, "10.0.0.1");
+    assert_eq!((seen.active_minutes(), seen.last_connected()), (3, None));
+    assert!(!seen.could_connect());
+}

@@ -21,14 +21,14 @@ const SOURCES: &[(&str, &[&str])] = &[
     (
         r#"trusted_sources = "ip_addr:10.0.0.0/8""#,
         &[
-            r#"trusted_sources: must be an array, not a string: write trusted_sources = ["ip_addr:10.0.0.0/8"]"#,
+            r#"trusted_sources: must be an array, not a string: write trusted_sources = ["ip_addr:192.0.2.10"]"#,
         ],
     ),
     (
         r#"trusted_sources = ["ip_addr:300.0.0.1", 7]"#,
         &[
             r#"trusted_sources[0]: ip_addr: "300.0.0.1" is not an IPv4 or IPv6 address: write an address, a CIDR or a range"#,
-            r#"trusted_sources[1]: must be a string or a table, not an integer: write "ip_addr:10.0.0.0/8" or { type = "ip_addr", value = "10.0.0.0/8" }"#,
+            r#"trusted_sources[1]: must be a string or a table, not an integer: write "ip_addr:192.0.2.10" or { type = "ip_addr", value = "192.0.2.10" }"#,
         ],
     ),
     (
@@ -138,7 +138,7 @@ const SOURCES: &[(&str, &[&str])] = &[
         r#"trusted_sources = [{ type = "host", value = 7 }]"#,
         &[
             r#"trusted_sources[0].type: "host" is not a type of trusted source: use "ip_addr", "droplet", "k8s", "tag", "app", "vpc", "feed" or "dns""#,
-            r#"trusted_sources[0].value: must be a string, not an integer: write "ip_addr:10.0.0.0/8" or { type = "ip_addr", value = "10.0.0.0/8" }"#,
+            r#"trusted_sources[0].value: must be a string, not an integer: write "ip_addr:192.0.2.10" or { type = "ip_addr", value = "192.0.2.10" }"#,
         ],
     ),
     (

@@ -68,13 +68,24 @@ fn holds(prefixes: &[Prefix], address: IpAddr) -> bool {
     prefixes.iter().any(|prefix| prefix.contains(address))
 }
 
+/// Each address with the packets it sent; those with an odd number of them look unclear.
+fn seen(packets: &BTreeMap<IpAddr, u64>) -> Observed {
+    let looks_like =
+        |packets: u64| if packets % 2 == 0 { Visitor::Client } else { Visitor::Unclear };
+    let one = |(address, packets): (&IpAddr, &u64)| {
+        (*address, refused(*address, looks_like(*packets), *packets))
+    };
+    packets.iter().map(one).collect()
+}
+
 proptest! {
     #[test]
     fn all_are_let_in_by_no_more_than_needed(
         observed in prop::collection::btree_map(address(), 1u64..9, 0..40),
         inventory in inventory(),
     ) {
-        let found = of_database("orders", &observed, &Index::new(&inventory));
+        let index = Index::new(&inventory);
+        let found = of_database("orders", &seen(&observed), &Observed::new(), &index);
         let admitted: Vec<_> = found.iter().map(|one| admits(&one.source, &inventory)).collect();
         for address in observed.keys() {
             prop_assert!(admitted.iter().any(|prefixes| holds(prefixes, *address)), "{address}");
@@ -84,7 +95,11 @@ proptest! {
                 observed.keys().copied().filter(|address| holds(&admitted[at], *address)).collect();
             let texts: Vec<_> = covers.iter().map(IpAddr::to_string).collect();
             prop_assert_eq!(&one.covers, &texts);
-            prop_assert_eq!(one.packets, covers.iter().map(|address| observed[address]).sum::<u64>());
+            prop_assert_eq!(one.activity.packets, covers.iter().map(|address| observed[address]).sum::<u64>());
+            let named: Vec<_> = one.addresses.iter().map(|address| address.address).collect();
+            prop_assert_eq!(&named, &covers);
+            let are_clients = covers.iter().all(|address| observed[address] % 2 == 0);
+            prop_assert_eq!(one.looks_like == Visitor::Client, are_clients);
             let spared = |address: &IpAddr| {
                 let mut rest = admitted.iter().enumerate().filter(|(other, _)| *other != at);
                 rest.any(|(_, prefixes)| holds(prefixes, *address))
@@ -101,6 +116,9 @@ proptest! {
             prop_assert_eq!(one.others, (distinct.len() - covers.len()) as u64);
             if one.source.starts_with("ip_addr:") {
                 prop_assert_eq!(one.others, 0);
+            }
+            if one.source.starts_with("vpc:") {
+                prop_assert!(covers.len() >= 3 && one.others < 256 * covers.len() as u64);
             }
             if one.source.starts_with("tag:") {
                 let group = key(&one.source);
@@ -127,13 +145,15 @@ proptest! {
         observed in prop::collection::btree_map(address(), 1u64..9, 0..40),
         mut inventory in inventory(),
     ) {
-        let found = of_database("orders", &observed, &Index::new(&inventory));
+        let (observed, scanning) = (seen(&observed), Observed::new());
+        let found = of_database("orders", &observed, &scanning, &Index::new(&inventory));
         inventory.machines.reverse();
         inventory.networks.reverse();
         for machine in &mut inventory.machines {
             machine.groups.reverse();
             machine.prefixes.reverse();
         }
-        prop_assert_eq!(of_database("orders", &observed, &Index::new(&inventory)), found);
+        let again = of_database("orders", &observed, &scanning, &Index::new(&inventory));
+        prop_assert_eq!(again, found);
     }
 }

@@ -1,0 +1,87 @@
+//! The refused sources that have TCP connections while observe mode lets them in.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    time::{Duration, Instant},
+};
+
+use dbfw_common::Mode;
+use dbfw_datapath::connections::{Connection, EndedConnections, completed};
+use jiff::Timestamp;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::traffic::Traffic;
+use crate::{config::DatabaseConfig, lasting::LastingProblems};
+
+/// Time between two listings of the open connections. Those that end are told at once.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// The watch over the connections to databases in observe mode. Where there is none, it costs
+/// nothing: the kernel tells of no connection that ends.
+#[derive(Debug, Default)]
+pub(super) struct ConnectionWatch {
+    ended: Option<EndedConnections>,
+    listing: Option<JoinHandle<io::Result<Vec<Connection>>>>,
+    begun: Option<Instant>,
+    lasting: LastingProblems,
+}
+
+impl ConnectionWatch {
+    /// Takes note of the connections that ended since the last tick, and of those that are open,
+    /// once a minute. Waits for nothing.
+    pub(super) async fn tick(
+        &mut self,
+        databases: &[DatabaseConfig],
+        traffic: &mut Traffic,
+        now: Timestamp,
+    ) {
+        let ports = tcp_ports(databases, |mode| mode == Mode::Observe);
+        if ports.is_empty() {
+            *self = Self { lasting: std::mem::take(&mut self.lasting), ..Self::default() };
+            return;
+        }
+        let numbers: BTreeSet<u16> = ports.keys().copied().collect();
+        let ended = self.take_ended(&numbers);
+        let listed = match self.listing.take_if(|listing| listing.is_finished()) {
+            Some(listing) => listing.await.unwrap_or_else(|error| Err(io::Error::other(error))),
+            None => Ok(Vec::new()),
+        };
+        let is_due = self.begun.is_none_or(|begun| begun.elapsed() >= EVERY);
+        if is_due && self.listing.is_none() && traffic.refused().all().next().is_some() {
+            self.begun = Some(Instant::now());
+            self.listing = Some(spawn_blocking(move || completed(&numbers)));
+        }
+        for (what, result) in [
+            ("dbfw suggest does not know of short connections", ended),
+            ("dbfw suggest does not know of open connections", listed),
+        ] {
+            let result = result.map(|found| traffic.note_connected(found, &ports, now));
+            self.lasting.follow(what, result);
+        }
+    }
+
+    fn take_ended(&mut self, ports: &BTreeSet<u16>) -> io::Result<Vec<Connection>> {
+        let ended = match self.ended.take() {
+            Some(ended) => ended,
+            None => EndedConnections::watch()?,
+        };
+        // One that fails is opened anew.
+        let found = ended.take(ports)?.into_iter().collect();
+        self.ended = Some(ended);
+        Ok(found)
+    }
+}
+
+/// The databases whose mode `is_wanted`, by their TCP ports.
+pub(super) fn tcp_ports(
+    databases: &[DatabaseConfig],
+    is_wanted: impl Fn(Mode) -> bool,
+) -> BTreeMap<u16, &str> {
+    let wanted = databases.iter().filter(|database| is_wanted(database.mode));
+    let ports = wanted.flat_map(|database| {
+        let tcp = database.ports.iter().filter(|port| !port.udp);
+        tcp.map(|port| (port.port, &*database.name))
+    });
+    ports.collect()
+}
