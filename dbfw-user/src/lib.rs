@@ -7,6 +7,7 @@
 //! asks the agent, or them.
 
 pub mod agent;
+mod causes;
 pub mod cli;
 pub mod config;
 pub mod control;

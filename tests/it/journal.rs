@@ -100,4 +100,26 @@ fn the_journal_has_the_facts_in_the_text_and_in_fields() {
     let opened = format!("MESSAGE_ID={}", message_id("opened"));
     host.wait("the opening to be logged", |_| !journal.records(&opened).is_empty());
     assert_eq!(journal.records(&opened)[0]["DBFW_DATABASE"], "orders");
+
+    // A reload that is refused, whoever asks for it, and a trial.
+    host.configure(&interfaces(), "nonsense");
+    assert_eq!(host.dbfw(&["reload"]).status.code(), Some(78));
+    let failed = format!("MESSAGE_ID={}", message_id("reload_failed"));
+    host.wait("the refusal to be logged", |_| journal.records(&failed).len() == 1);
+    let failed = &journal.records(&failed)[0];
+    assert_eq!(failed["PRIORITY"], "3");
+    let message = failed["MESSAGE"].as_str().expect("a text");
+    assert!(message.contains("the configuration is bad"), "{message}");
+    host.configure(&interfaces(), &listed(&host, ""));
+    for (arguments, event) in [
+        (&["reload", "--trial", "1h"][..], "trial_began"),
+        (&["reload", "--revert"], "trial_ended"),
+        (&["reload", "--trial", "1h"], "trial_began"),
+        (&["reload", "--keep"], "trial_kept"),
+    ] {
+        host.dbfw(arguments);
+        let told = format!("MESSAGE_ID={}", message_id(event));
+        host.wait(event, |_| !journal.records(&told).is_empty());
+        assert_eq!(journal.records(&told)[0]["DBFW_BY"], "uid 0", "{event}");
+    }
 }

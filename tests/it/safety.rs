@@ -11,6 +11,8 @@ mod clock;
 mod config;
 // Sources that end.
 mod expiry;
+// File systems that do not answer.
+mod hanging;
 // Starts with a bad configuration, with and without a last good one.
 mod last_good;
 // Bad, empty, shrunk, missing and overly generous lists.
@@ -23,6 +25,8 @@ mod permissions;
 mod state;
 // Ending the agent, ending the protection, and a second agent.
 mod stopping;
+// Configurations on trial, and what changed while no agent ran.
+mod trial;
 // Sources trusted by hand.
 mod trust;
 // What refused sources look like to dbfw suggest.

@@ -8,6 +8,7 @@ pub mod corpus;
 pub mod dns_server;
 pub mod features;
 pub mod foreign;
+pub mod hang;
 pub mod kernel;
 pub mod model;
 pub mod mutate;

@@ -143,6 +143,13 @@ impl Cache {
         self.entries.retain(|key, _| wanted.contains(key));
     }
 
+    /// Takes over the answers that an earlier state of this cache had and this one has not.
+    pub fn take_back(&mut self, earlier: &Self) {
+        for (key, entry) in &earlier.entries {
+            self.entries.entry(key.clone()).or_insert_with(|| entry.clone());
+        }
+    }
+
     /// The prefixes of a source.
     pub fn resolution(&self, key: &SourceKey) -> Resolution {
         self.entries.get(key).map_or_else(Resolution::default, |entry| Resolution {

@@ -4,7 +4,7 @@ use std::{
 };
 
 use dbfw_core::{
-    answers::Answer,
+    answers::{Answer, Cause},
     source::{SourceKey, SourceType},
 };
 use tokio::sync::oneshot;
@@ -20,6 +20,8 @@ struct Script {
     asked: Asked,
     wait: Duration,
     changed: Arc<Mutex<BTreeSet<String>>>,
+    /// Every answer is a failure, and how long each made wait.
+    failures: Option<Arc<Mutex<Vec<Duration>>>>,
 }
 
 impl Task for Script {
@@ -37,7 +39,10 @@ impl Task for Script {
         receiver.map(|_| ()).boxed()
     }
 
-    fn heard(&mut self, key: &String, (): (), _: &mut Backoff) -> (Vec<Report>, Duration) {
+    fn heard(&mut self, key: &String, (): (), backoff: &mut Backoff) -> (Vec<Report>, Duration) {
+        if let Some(failures) = &self.failures {
+            failures.lock().unwrap().push(backoff.failed(self.wait, Cause::Server, None));
+        }
         (vec![Report::Source { key: source(key), outcome: Answer::default().into() }], self.wait)
     }
 
@@ -66,7 +71,11 @@ impl Scripted {
     /// Begins a task that wants `values` and asks again after `wait`.
     fn new(values: &[&str], wait: Duration) -> Self {
         let (asked, changed): (Asked, _) = Default::default();
-        let task = Script { asked: Arc::clone(&asked), wait, changed: Arc::clone(&changed) };
+        Self::of(Script { asked, wait, changed, failures: None }, values)
+    }
+
+    fn of(task: Script, values: &[&str]) -> Self {
+        let (asked, changed) = (Arc::clone(&task.asked), Arc::clone(&task.changed));
         let bench = Bench::new(demand(values), |mailbox| run(task, mailbox));
         Self { bench, asked, changed }
     }
@@ -101,6 +110,8 @@ fn counts(keys: &[&str]) -> BTreeMap<String, usize> {
 }
 
 const NEVER: Duration = Duration::from_secs(3600);
+/// Long enough that nothing is asked again by itself, and the next failure in a row waits longer.
+const SHORT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn all_is_asked_and_reported_and_the_round_ends() {
@@ -142,6 +153,23 @@ async fn a_poll_asks_for_everything() {
     assert_eq!(bench.asked().await, ["a", "b"]);
     bench.answer();
     assert_eq!(bench.round().await, counts(&["a", "b"]));
+}
+
+#[tokio::test]
+async fn a_poll_forgets_failures() {
+    let failures = Arc::new(Mutex::new(Vec::new()));
+    let (asked, changed): (Asked, _) = Default::default();
+    let script = Script { asked, wait: SHORT, changed, failures: Some(Arc::clone(&failures)) };
+    let mut bench = Scripted::of(script, &["a"]);
+    for poll in 0..4 {
+        if poll > 0 {
+            bench.bench.poll().await;
+        }
+        assert_eq!(bench.asked().await, ["a"]);
+        bench.answer();
+        bench.round().await;
+    }
+    assert_eq!(*failures.lock().unwrap(), [SHORT; 4], "each is the first");
 }
 
 #[tokio::test]

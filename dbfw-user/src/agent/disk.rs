@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
-use super::{configuration::LastGood, process};
+use super::{configuration::Unsaved, process};
 use crate::{
     lasting::LastingProblems,
     state::{
@@ -134,7 +134,7 @@ impl Disk {
         &mut self,
         state_dir: &Path,
         snapshot: Snapshot,
-        last_good: Option<LastGood>,
+        configuration: Option<Unsaved>,
     ) {
         (self.changed, self.confirmed) = (false, false);
         self.snapshot_begun = Instant::now();
@@ -144,9 +144,9 @@ impl Disk {
                 let path = Snapshot::path(&state_dir);
                 anyhow!("cannot write the snapshot: {error:#} ({})", path.display())
             })?;
-            match last_good {
-                Some(last_good) => {
-                    last_good.save(&state_dir).context("cannot write the last good configuration")
+            match configuration {
+                Some(unsaved) => {
+                    unsaved.save(&state_dir).context("cannot write the last good configuration")
                 }
                 None => Ok(()),
             }

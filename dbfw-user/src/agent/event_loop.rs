@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, future::pending, pin::pin, time::Duration};
 
 use anyhow::Context as _;
+use dbfw_core::toml::Problems;
 use dbfw_provider::worker::{Account, Report};
 use jiff::Timestamp;
 use tokio::{
@@ -13,14 +14,20 @@ use tokio::{
 
 use super::{
     Agent,
+    configuration::TrialRecord,
     disk::Written,
     kernel::Applied,
-    requests::{by_hand, reload::reload_from_disk, status::scrape},
+    requests::{
+        by_hand,
+        reload::{reload_from_disk, take_good_files},
+        status::scrape,
+        trial,
+    },
     trust::Learned,
     usage::{UsageError, UsageReading},
 };
 use crate::{
-    config::DatabaseConfig,
+    config::{Config, DatabaseConfig},
     control::server::Call,
     metrics::Scrape,
     protection::Protection,
@@ -37,6 +44,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Longest wait of a start or a reload for lists in files.
 const FILES_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Time that writing the record of a trial may take.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Everything that can wake the loop.
 #[derive(Debug)]
@@ -57,6 +67,8 @@ enum Event {
     Written(Written),
     /// The use of the sources was read and written, or not.
     UsageRead(Result<UsageReading, UsageError>),
+    /// The configuration's files were looked at.
+    Looked(Box<Result<Config, Problems>>),
     /// SIGHUP.
     Reload,
     /// A request over the control socket.
@@ -106,11 +118,13 @@ impl Agent {
                 () = self.kernel.has_events() => Event::Drops,
                 written = self.disk.written() => Event::Written(written),
                 read = self.usage.read() => Event::UsageRead(read),
+                found = self.files.looked() => Event::Looked(found.into()),
                 (change, result) = self.trust.local_mut().saved() => {
                     Event::LocalSaved(change, result)
                 }
             };
             if matches!(event, Event::Shutdown) {
+                trial::end_at_stop(self).await;
                 by_hand::finish_all(self).await;
                 return Ok(());
             }
@@ -146,6 +160,11 @@ impl Agent {
                 self.kernel.follow_own_addresses().await;
             }
             Event::Drops => self.take_drops(),
+            Event::Looked(found) => {
+                if let Some(config) = self.files.found(*found, &self.config) {
+                    take_good_files(self, config).await;
+                }
+            }
             Event::Reload => reload_from_disk(self, "SIGHUP").await,
             Event::Call(call) => self.answer(call).await,
             Event::Scrape(reply) => {
@@ -185,9 +204,8 @@ impl Agent {
         }
         self.must_converge |= self.kernel.apply_failed();
         self.trust.local_mut().retry();
-        if self.files.are_good_again() {
-            reload_from_disk(self, "agent").await;
-        }
+        trial::end_if_over(self).await;
+        self.files.begin_look();
     }
 
     /// Makes the workers and the kernel follow what is trusted now.
@@ -349,8 +367,8 @@ impl Agent {
             return;
         }
         let holds = self.files.are_unsaved() && self.protection().ready().is_ok();
-        let last_good = holds.then(|| self.files.take_unsaved(&self.config)).flatten();
-        if !self.disk.is_save_due() && last_good.is_none() {
+        let unsaved = holds.then(|| self.files.take_unsaved(&self.config)).flatten();
+        if !self.disk.is_save_due() && unsaved.is_none() {
             return;
         }
         self.trust.note_ended(&self.config);
@@ -359,11 +377,11 @@ impl Agent {
             self.kernel.slots().clone(),
             self.kernel.policy().databases(),
         );
-        self.disk.begin_save(&self.config.agent.state_dir, snapshot, last_good);
+        self.disk.begin_save(&self.config.agent.state_dir, snapshot, unsaved);
     }
 
     /// Notes whether something was written. Failure is reported and changes nothing else.
-    fn written(&mut self, written: Written) {
+    pub(super) fn written(&mut self, written: Written) {
         match written {
             Written::Snapshot(result) => {
                 if !self.disk.saved(result) {
@@ -372,6 +390,34 @@ impl Agent {
             }
             Written::Refused(result) => {
                 self.disk.refused_saved(result, self.traffic.refused_mut());
+            }
+        }
+    }
+
+    /// Writes the record of a trial, or removes it: after what is being written now, which may write
+    /// it as well.
+    ///
+    /// # Errors
+    /// The reason in words, with the file.
+    pub(super) async fn write_trial(&mut self, record: Option<TrialRecord>) -> Result<(), String> {
+        let state_dir = self.config.agent.state_dir.clone();
+        let shown = TrialRecord::path(&state_dir).display().to_string();
+        let write = async {
+            while self.disk.is_saving() {
+                let written = self.disk.written().await;
+                self.written(written);
+            }
+            let write = tokio::task::spawn_blocking(move || match record {
+                Some(record) => record.save(&state_dir),
+                None => TrialRecord::remove(&state_dir),
+            });
+            write.await
+        };
+        match tokio::time::timeout(WRITE_TIMEOUT, write).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(error))) => Err(format!("cannot write {shown}: {error}")),
+            Err(_) | Ok(Err(_)) => {
+                Err(format!("{shown} could not be written within {} s", WRITE_TIMEOUT.as_secs()))
             }
         }
     }

@@ -6,7 +6,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 /// Message ids of the events that matter, by the events' names.
-const MESSAGE_IDS: [(&str, &str); 9] = [
+const MESSAGE_IDS: [(&str, &str); 12] = [
     ("ready", "528a2711c39c477d8375aaea099833bc"),
     ("attachment_lost", "a10483ffd3894cc1bd5488fdd1fe4843"),
     ("degraded", "9ff5ec6c281a428c95a6e315142f8de6"),
@@ -15,6 +15,9 @@ const MESSAGE_IDS: [(&str, &str); 9] = [
     ("policy_changed", "b894a115e74a44a3bb90b928597abd9e"),
     ("policy_not_applied", "c2ad8b955f3f4419b5a1b0c59ce1a140"),
     ("list_trouble", "6165ed4f56f242b6a03246b997e4769b"),
+    ("trial_began", "2e9beefdded35ba349cfaffccdc7f374"),
+    ("trial_kept", "5843233da68ba5c69a9f6903ab6e98f2"),
+    ("trial_ended", "8423c773250d01174acb1f4338761b45"),
     ("reload_failed", "3e4790a39b5a4825b0059f5abf890d5d"),
 ];
 

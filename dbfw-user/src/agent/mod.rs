@@ -17,6 +17,7 @@ pub(crate) mod history;
 mod journal;
 mod kernel;
 mod logging;
+mod not_started;
 mod process;
 mod requests;
 mod startup;

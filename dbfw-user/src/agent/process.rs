@@ -64,8 +64,7 @@ pub(super) fn raise_file_limit() -> io::Result<()> {
     if hard < OPEN_FILES {
         return Err(io::Error::other(format!(
             "the limit on open files is {hard}, and the agent needs {OPEN_FILES}: set \
-             LimitNOFILE={OPEN_FILES} or more in the unit (by hand: ulimit -n). What an earlier \
-             agent attached goes on filtering"
+             LimitNOFILE={OPEN_FILES} or more in the unit (by hand: ulimit -n)"
         )));
     }
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use dbfw_wire::control::Reloaded;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use rtnetlink::{Handle, MulticastGroup};
@@ -21,11 +22,15 @@ use super::{
     calls::OpenCalls,
     configuration::{ConfigurationFiles, Loaded},
     connection_watch::ConnectionWatch,
+    cut_off::CutOffQuery,
     disk::{Disk, load_refused},
     event_loop::Inbox,
     history::{History, Kind},
     kernel::Kernel,
-    logging, process,
+    logging,
+    not_started::NotStarted,
+    process,
+    requests::reload,
     systemd::{self, Readiness, status},
     traffic::Traffic,
     trust::{Trust, synced},
@@ -33,6 +38,7 @@ use super::{
     workers::Workers,
 };
 use crate::{
+    config,
     control::{listen, server},
     metrics::{
         Scrape, SyncCounters,
@@ -56,6 +62,23 @@ const QUEUE: usize = 64;
 /// [`dbfw_core::toml::Problems`] in the error's chain.
 pub fn run(config_path: PathBuf) -> anyhow::Result<()> {
     logging::init();
+    let mut stage = Stage::Starting;
+    run_to_end(config_path.clone(), &mut stage).map_err(|error| match stage {
+        Stage::Starting => NotStarted::new(error, &config::agent_section(&config_path)).into(),
+        Stage::Running => error,
+    })
+}
+
+/// How far the agent has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Not everything that it needs is there yet.
+    Starting,
+    /// Everything was attached.
+    Running,
+}
+
+fn run_to_end(config_path: PathBuf, stage: &mut Stage) -> anyhow::Result<()> {
     process::set_up_allocator();
     process::check_capabilities()?;
     process::raise_file_limit()?;
@@ -68,7 +91,7 @@ pub fn run(config_path: PathBuf) -> anyhow::Result<()> {
         .on_thread_start(process::drop_capabilities)
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(run_loop(loaded));
+    let result = runtime.block_on(run_loop(loaded, stage));
     // A name that is being looked up must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -80,8 +103,8 @@ pub fn run(config_path: PathBuf) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// The agent cannot start. What an earlier agent attached goes on filtering.
-async fn run_loop(loaded: Loaded) -> anyhow::Result<()> {
-    let Loaded { config, files, problem: files_problem } = loaded;
+async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
+    let Loaded { config, files, problems: files_problems, before, ends_trial } = loaded;
     status("loading");
     if let Some(problem) = files.degradation() {
         tracing::error!("{problem}");
@@ -126,7 +149,10 @@ async fn run_loop(loaded: Loaded) -> anyhow::Result<()> {
         must_converge: false,
         config,
     };
-    for problem in [local_problem, files_problem].into_iter().flatten() {
+    if let Some(problem) = agent.trust.local().unreadable_problem() {
+        tracing::error!("{problem}");
+    }
+    for problem in local_problem.into_iter().chain(files_problems) {
         agent.disk.add_problem(problem);
     }
     agent.traffic.follow_databases(&agent.config.databases, agent.trust.now());
@@ -140,12 +166,10 @@ async fn run_loop(loaded: Loaded) -> anyhow::Result<()> {
     agent.read_files().await;
     agent.reevaluate_all(&BTreeSet::new());
     if let Err(error) = agent.converge() {
-        anyhow::bail!(
-            "the policy cannot be carried out: {error}. Nothing is attached or replaced; what an \
-             earlier agent attached goes on filtering"
-        );
+        anyhow::bail!("the policy cannot be carried out: {error}. Nothing is attached or replaced");
     }
     agent.usage.begin(&agent.kernel, agent.trust.now());
+    let changes = before.map(|before| config::changes(&before, &agent.config)).unwrap_or_default();
     agent.kernel.follow_own_addresses().await;
     status("attaching");
     agent.kernel.attach(&agent.config.agent).await?;
@@ -158,8 +182,21 @@ async fn run_loop(loaded: Loaded) -> anyhow::Result<()> {
     let control = serve_control(&mut agent, call_sender, stopped.clone());
     let metrics = serve_metrics(&mut agent, scrape_sender, stopped).await;
     process::drop_capabilities();
+    *stage = Stage::Running;
     let generation = agent.kernel.generation();
     agent.history.record_action(generation, Kind::Started, "agent", crate::version());
+    if ends_trial {
+        let why = "the agent was started, and nobody had kept it";
+        agent.history.record_action(generation, Kind::TrialEnded, "trial", why);
+        tracing::warn!(
+            name: "trial_ended",
+            "the configuration before the trial is in force again: {why}"
+        );
+    }
+    reload::tell_changes(&mut agent, &changes, if ends_trial { "trial" } else { "agent" });
+    if let Some(query) = CutOffQuery::of_changes(&agent, &changes) {
+        tokio::task::spawn_blocking(move || query.run(&mut Reloaded::default()));
+    }
 
     let result = agent.run(Inbox { links, calls, scrapes }).await;
     systemd::stopping();
@@ -187,8 +224,7 @@ fn refuse_exposed(key: &str, directory: &Path) -> anyhow::Result<()> {
         None => Ok(()),
         Some(exposure) => anyhow::bail!(
             "{key} {shown} {exposure}, who could let anybody in by what is in it. Look at it \
-             (ls -la {shown}), then: {}. Nothing is attached or replaced; what an earlier agent \
-             attached goes on filtering",
+             (ls -la {shown}), then: {}",
             exposure.fix(directory)
         ),
     }

@@ -157,11 +157,23 @@ pub(super) enum Verb {
     /// Read the configuration and every list again.
     ///
     /// Exit status 1 if a list could not be read or a guard refused a change, 78 if the
-    /// configuration is bad; what was enforced before then stays.
+    /// configuration is bad; what was enforced before then stays. With --trial the configuration
+    /// in force now is in force again after a time, or at once if the agent stops or is started
+    /// again, so that nobody stays locked out by a mistake.
     Reload {
         /// Confirm the refused changes with these ids, or all that are refused now.
         #[arg(long, value_name = "ID", num_args = 0.., value_parser = plan_id)]
         confirm: Option<Vec<String>>,
+        /// Go back to the configuration in force now after this time, as in 10m, unless --keep
+        /// is said by then.
+        #[arg(long, value_name = "DURATION", value_parser = trial)]
+        trial: Option<SignedDuration>,
+        /// Keep the configuration that is on trial. Reads nothing.
+        #[arg(long, conflicts_with_all = ["confirm", "trial"])]
+        keep: bool,
+        /// Go back to the configuration before the trial now. Reads nothing.
+        #[arg(long, conflicts_with_all = ["confirm", "trial", "keep"])]
+        revert: bool,
     },
     /// Add and remove trusted sources by hand.
     Trust {
@@ -250,6 +262,17 @@ fn lifetime(text: &str) -> Result<SignedDuration, String> {
         Ok(duration)
     } else {
         Err("it must be longer than zero".to_owned())
+    }
+}
+
+/// Longest trial.
+const MAX_TRIAL: SignedDuration = SignedDuration::from_hours(24);
+
+/// The length of a trial.
+fn trial(text: &str) -> Result<SignedDuration, String> {
+    match lifetime(text)? {
+        duration if duration > MAX_TRIAL => Err("a trial lasts at most 24h".to_owned()),
+        duration => Ok(duration),
     }
 }
 

@@ -14,10 +14,11 @@ use serde::de::DeserializeOwned;
 
 use super::{
     exit::{Exit, OutputError, code},
-    message::{causes, note},
+    message::note,
     output::{Format, Render, render, render_item},
 };
 use crate::{
+    causes::causes,
     config::{self, AgentConfig},
     control::{
         SOCKET_NAME,

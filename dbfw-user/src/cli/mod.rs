@@ -35,8 +35,10 @@ pub use args::command;
 use args::{Cli, Verb};
 use context::{Context, print_failure};
 use exit::{Exit, failure};
-use message::{causes, error};
+use message::error;
 use output::Format;
+
+use crate::causes::causes;
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
@@ -107,7 +109,9 @@ fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Doctor => doctor::doctor(context),
         Verb::Run => run::run(context),
         Verb::Check { list, strict } => check::check(context, list.as_deref(), strict),
-        Verb::Reload { confirm } => reload::reload(context, confirm),
+        Verb::Reload { keep: true, .. } => reload::keep(context),
+        Verb::Reload { revert: true, .. } => reload::revert(context),
+        Verb::Reload { confirm, trial, .. } => reload::reload(context, confirm, trial),
         Verb::Suggest { database, all } => suggest::suggest(context, database, all),
         Verb::History { since, address, database, limit } => {
             let from = since.and_then(|since| Timestamp::now().checked_sub(since).ok());

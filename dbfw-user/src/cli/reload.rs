@@ -1,6 +1,7 @@
 //! `dbfw reload`: has the agent read everything again, and confirms refused changes.
 
-use dbfw_wire::control::{RefusedPlan, Reloaded, Request, Status};
+use dbfw_wire::control::{RefusedPlan, Reloaded, Request, Status, Text};
+use jiff::SignedDuration;
 
 use super::{
     context::Context,
@@ -8,19 +9,43 @@ use super::{
     message::{note, warn},
 };
 
-pub(super) fn reload(context: &Context, confirm: Option<Vec<String>>) -> anyhow::Result<Exit> {
+pub(super) fn reload(
+    context: &Context,
+    confirm: Option<Vec<String>>,
+    trial: Option<SignedDuration>,
+) -> anyhow::Result<Exit> {
     let choice = match confirm {
         Some(named) => choose(&context.call(&Request::Status {})?, named),
         None => Choice::default(),
     };
     choice.notes.iter().for_each(|text| note(text));
     choice.warnings.iter().for_each(|text| warn(text));
-    let reloaded: Reloaded = context.call(&Request::Reload { plans: choice.plans })?;
+    // A part of a second is one: the positive duration must not become none.
+    let trial_seconds = trial.map(|lasts| lasts.as_millis_f64() / 1000.0).map(|s| s.ceil() as u64);
+    let reloaded: Reloaded =
+        context.call(&Request::Reload { plans: choice.plans, trial_seconds })?;
     context.show(&reloaded)?;
     // A plan that is not there was not confirmed.
-    let confirmed = choice.warnings.is_empty();
-    let done = confirmed && reloaded.refused.is_empty() && reloaded.failed.is_empty();
-    Ok(if done { Exit::Ok } else { Exit::Failure })
+    Ok(if choice.warnings.is_empty() { exit(&reloaded) } else { Exit::Failure })
+}
+
+/// Keeps the configuration on trial.
+pub(super) fn keep(context: &Context) -> anyhow::Result<Exit> {
+    let kept: Text = context.call(&Request::TrialKeep {})?;
+    context.show(&kept)?;
+    Ok(Exit::Ok)
+}
+
+/// Goes back to the configuration before the trial.
+pub(super) fn revert(context: &Context) -> anyhow::Result<Exit> {
+    let reloaded: Reloaded = context.call(&Request::TrialRevert {})?;
+    context.show(&reloaded)?;
+    Ok(exit(&reloaded))
+}
+
+fn exit(reloaded: &Reloaded) -> Exit {
+    let done = reloaded.refused.is_empty() && reloaded.failed.is_empty();
+    if done { Exit::Ok } else { Exit::Failure }
 }
 
 /// Which plans to confirm, and what to tell about them.

@@ -121,7 +121,7 @@ pub async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     lasting.follow("the control socket takes no connection", Ok::<(), String>(()));
-                    if let Some((connection, slot)) = admit(stream, &slots) {
+                    if let Some((connection, slot)) = admit(stream, &slots, &mut lasting) {
                         let calls = calls.clone();
                         connections.spawn(async move {
                             connection.run(calls).await;
@@ -143,6 +143,10 @@ struct Slots {
     readers: Arc<Semaphore>,
 }
 
+/// The problem while connections are refused. It has ended when half of them are free: near the
+/// limit it would begin and end with every caller.
+const TOO_MANY: &str = "too many connections to the control socket, more are refused";
+
 struct Slot {
     _any: OwnedSemaphorePermit,
     _reader: Option<OwnedSemaphorePermit>,
@@ -158,10 +162,19 @@ impl Slots {
         let any = Arc::clone(&self.all).try_acquire_owned().ok()?;
         Some(Slot { _any: any, _reader: reader })
     }
+
+    fn are_half_free(&self) -> bool {
+        self.all.available_permits() >= MAX_CONNECTIONS / 2
+            && self.readers.available_permits() >= (MAX_CONNECTIONS - RESERVED_FOR_ROOT) / 2
+    }
 }
 
 /// A connection and its slot; `None` if there is no room for it, which it is told.
-fn admit(stream: UnixStream, slots: &Slots) -> Option<(Connection, Slot)> {
+fn admit(
+    stream: UnixStream,
+    slots: &Slots,
+    lasting: &mut LastingProblems,
+) -> Option<(Connection, Slot)> {
     let peer = match Peer::of(&stream) {
         Ok(peer) => peer,
         Err(error) => {
@@ -170,13 +183,17 @@ fn admit(stream: UnixStream, slots: &Slots) -> Option<(Connection, Slot)> {
         }
     };
     let Some(slot) = slots.take(peer) else {
-        tracing::warn!(uid = peer.uid, "too many connections to the control socket");
+        let refused = format!("{MAX_CONNECTIONS}, of which {RESERVED_FOR_ROOT} are root's alone");
+        lasting.follow(TOO_MANY, Err(refused));
         let busy = "the agent has too many open connections on its control socket; \
                     try again, or end a `dbfw drops --follow`";
         // A short line into an empty buffer: it is taken at once or not at all.
         let _ = stream.try_write(&refusal(ControlErrorKind::Busy, busy));
         return None;
     };
+    if slots.are_half_free() {
+        lasting.follow(TOO_MANY, Ok::<(), String>(()));
+    }
     let (reader, writer) = stream.into_split();
     let reader = BufReader::new(reader);
     Some((Connection { peer, reader, writer }, slot))

@@ -22,6 +22,11 @@ pub enum Degradation {
         /// Time when that was accepted.
         since: Timestamp,
     },
+    /// The configuration on disk was on trial and was not kept.
+    TrialEnded {
+        /// Time since when the one before it is in force again.
+        since: Timestamp,
+    },
     /// Somebody else's program stands before ours and decides first.
     ForeignBefore {
         /// The interface.
@@ -104,6 +109,12 @@ impl fmt::Display for Degradation {
                 f,
                 "the last reload failed, and the configuration in force since {since:.0} stays: \
                  dbfw check says whether the file is bad"
+            ),
+            Self::TrialEnded { since } => write!(
+                f,
+                "the configuration on disk was on trial and was not kept, and the configuration \
+                 before it is in force since {since:.0}: dbfw reload --trial 10m tries what is on \
+                 disk again, dbfw reload puts it in force for good"
             ),
             Self::ForeignBefore { interface } => write!(
                 f,

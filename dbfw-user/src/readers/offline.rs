@@ -303,7 +303,10 @@ pub fn metrics(agent: &AgentConfig) -> anyhow::Result<String> {
     // Who may not open the links still sees the maps.
     let Attached { interfaces, protection, .. } =
         attached(agent, &offline.reader).unwrap_or_default();
-    let mut scrape = scrape(&offline.view(), interfaces, SyncCounters::default(), true);
+    let (mut scrape, read) = scrape(&offline.view(), interfaces, SyncCounters::default(), true);
+    if let Err(error) = read {
+        tracing::error!(%error, "the counters cannot be read");
+    }
     scrape.protection = protection.as_ref().map(Protection::state).unwrap_or_default();
     Ok(metrics::render(scrape, Format::Prometheus))
 }

@@ -10,13 +10,14 @@ use crate::{
     traffic::drops::NO_DATABASE,
 };
 
-/// Everything a scrape shows. What cannot be read shows as `dbfw_up 0`.
+/// Everything a scrape shows, and whether the counters could be read: if not, that shows as
+/// `dbfw_up 0`.
 pub fn scrape(
     view: &View<'_>,
     interfaces: Vec<InterfaceStatus>,
     sync: SyncCounters,
     reload_ok: bool,
-) -> Scrape {
+) -> (Scrape, Result<(), DatapathError>) {
     let mut scrape = Scrape {
         version: crate::version().to_owned(),
         revision: crate::revision().to_owned(),
@@ -25,11 +26,9 @@ pub fn scrape(
         reload_ok,
         ..Scrape::default()
     };
-    match read_counters(view, &mut scrape) {
-        Ok(()) => scrape.up = true,
-        Err(error) => tracing::error!(%error, "the counters cannot be read"),
-    }
-    scrape
+    let read = read_counters(view, &mut scrape);
+    scrape.up = read.is_ok();
+    (scrape, read)
 }
 
 fn read_counters(view: &View<'_>, scrape: &mut Scrape) -> Result<(), DatapathError> {

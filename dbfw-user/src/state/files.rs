@@ -308,6 +308,20 @@ fn write_new(new: &Place<'_>, content: &[u8], readers: Readers) -> io::Result<()
     file.sync_all()
 }
 
+/// Removes the file at `path`, if it is there. It stays removed after a crash.
+///
+/// # Errors
+///
+/// The system's reason.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    let place = Place::of(path)?;
+    match place.remove() {
+        Ok(()) => place.sync(),
+        Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// Gives a file another name in its directory.
 fn rename(path: &Path, to: &Path) -> io::Result<()> {
     Place::of(path)?.rename_to(to.file_name().ok_or(Errno::EINVAL)?)

@@ -4,8 +4,10 @@ use std::{
     future::pending,
     io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 
+use anyhow::anyhow;
 use dbfw_core::source::TrustedSource;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,13 @@ pub(crate) struct LocalSources {
     saving: Option<(LocalChange, Vec<LocalSource>)>,
     write: Write,
     not_removed: Option<String>,
+    /// The reason why the file cannot be read. Until it can be it is not written: what is in it may
+    /// be known nowhere else.
+    unreadable: Option<String>,
+    /// What was removed meanwhile.
+    removed: Vec<LocalSource>,
+    /// The content of the file, from the thread that read it again.
+    read_again: Arc<Mutex<Option<Content>>>,
 }
 
 /// The file. The first versions wrote the list alone.
@@ -61,12 +70,14 @@ pub(crate) enum LocalChange {
     Expired,
     /// A removal that could not be written was tried again.
     Retried,
+    /// The file that could not be read was read again.
+    ReadAgain,
 }
 
 impl LocalSources {
-    /// Reads them. A file that cannot be used is set aside and none of it is trusted. If `maps_live`,
-    /// the copy in `run_dir` takes the place of a file that is missing. The problem comes with it, in
-    /// words.
+    /// Reads them. A file whose content cannot be used is set aside and none of it is trusted. If
+    /// `maps_live`, the copy in `run_dir` takes the place of a file that is missing, and of one that
+    /// cannot be read until it can be. The problem comes with it, in words.
     pub(crate) fn load(
         state_dir: &Path,
         run_dir: &Path,
@@ -80,14 +91,39 @@ impl LocalSources {
             }
             Err(ReadError::Missing(_)) if maps_live => from_copy(&path, &copy),
             Err(ReadError::Missing(_)) => (Content::default(), None),
+            Err(error @ ReadError::Io { .. }) => {
+                return (Self::unreadable(path, copy, maps_live, error.to_string()), None);
+            }
             Err(error) => {
-                let problem = format!("{}; no source added by hand is trusted", error.set_aside());
-                (Content::default(), Some(problem))
+                let problem = error.set_aside();
+                if path.symlink_metadata().is_ok() {
+                    return (Self::unreadable(path, copy, maps_live, problem), None);
+                }
+                (Content::default(), Some(format!("{problem}; no source added by hand is trusted")))
             }
         };
         let Content { sources, unread, .. } = read;
         write_copy(&copy, encode(&sources, &unread));
         (Self { path, copy, sources, unread, ..Self::default() }, problem)
+    }
+
+    /// Those of the copy, until the file can be read.
+    fn unreadable(path: PathBuf, copy: PathBuf, maps_live: bool, why: String) -> Self {
+        let found = if maps_live { files::read(copy.clone(), decode).ok() } else { None };
+        let Content { sources, unread, .. } = found.unwrap_or_default();
+        Self { path, copy, sources, unread, unreadable: Some(why), ..Self::default() }
+    }
+
+    /// The problem while the file cannot be read, in words.
+    pub(crate) fn unreadable_problem(&self) -> Option<String> {
+        let why = self.unreadable.as_ref()?;
+        let trusted = match self.sources.len() {
+            0 => "no source added by hand is trusted".to_owned(),
+            n => format!("the {n} sources added by hand that are trusted are those of a copy"),
+        };
+        Some(format!(
+            "{why}. Until it can be read {trusted}, it is not written, and none can be added"
+        ))
     }
 
     /// Every source added by hand, also expired ones that were not removed yet.
@@ -117,6 +153,9 @@ impl LocalSources {
     ) -> Option<LocalSource> {
         let is_it = |known: &LocalSource| is_same(known, database, source);
         let removed = self.sources.remove(self.sources.iter().position(is_it)?);
+        if self.unreadable.is_some() {
+            self.removed.push(removed.clone());
+        }
         self.begin(LocalChange::Removed(removed.clone()), self.sources.clone());
         Some(removed)
     }
@@ -126,11 +165,49 @@ impl LocalSources {
         self.not_removed.as_deref()
     }
 
-    /// Begins to write again what could not be written.
+    /// Begins to read again what could not be read, or to write what could not be written.
     pub(crate) fn retry(&mut self) {
-        if self.not_removed.is_some() && !self.is_saving() {
+        if self.is_saving() {
+            return;
+        }
+        if self.unreadable.is_some() {
+            let (path, read_again) = (self.path.clone(), Arc::clone(&self.read_again));
+            let (sources, unread) = (self.sources.clone(), self.unread.clone());
+            self.write.begin(move || {
+                let read = match files::read(path, decode) {
+                    // What is known takes its place.
+                    Err(ReadError::Missing(path)) => {
+                        files::replace(&path, &encode(&sources, &unread)?, Readers::Group)?;
+                        Content { sources, unread, error: None }
+                    }
+                    read => read?,
+                };
+                if let Ok(mut slot) = read_again.lock() {
+                    *slot = Some(read);
+                }
+                Ok(())
+            });
+            self.saving = Some((LocalChange::ReadAgain, self.sources.clone()));
+        } else if self.not_removed.is_some() {
             self.begin(LocalChange::Retried, self.sources.clone());
         }
+    }
+
+    /// Takes in the file that could be read again, without what was removed meanwhile.
+    fn take_read(&mut self) {
+        let read = self.read_again.lock().ok().and_then(|mut slot| slot.take());
+        let Some(Content { sources, unread, .. }) = read else { return };
+        let removed = std::mem::take(&mut self.removed);
+        (self.sources, self.unread, self.unreadable) = (sources, unread, None);
+        let is_removed = |known: &LocalSource| {
+            removed.iter().any(|removed| is_same(known, &removed.database, &removed.source))
+        };
+        let before = self.sources.len();
+        self.sources.retain(|known| !is_removed(known));
+        if self.sources.len() == before {
+            self.not_removed = None;
+        }
+        write_copy(&self.copy, encode(&self.sources, &self.unread));
     }
 
     /// Begins to remove the sources that ended before `now`, if there are any.
@@ -141,7 +218,7 @@ impl LocalSources {
             .filter(|local| local.source.expires_at.is_none_or(|at| at > now))
             .cloned()
             .collect();
-        if live.len() < self.sources.len() {
+        if live.len() < self.sources.len() && self.unreadable.is_none() {
             self.begin(LocalChange::Expired, live);
         }
     }
@@ -151,14 +228,18 @@ impl LocalSources {
         let (path, copy) = (self.path.clone(), self.copy.clone());
         let text = encode(&sources, &self.unread);
         let adds = matches!(change, LocalChange::Added(_));
+        let unreadable = self.unreadable.clone();
         self.write.begin(move || {
             let text = text?;
-            let written = files::replace(&path, &text, Readers::Group);
+            let written = match unreadable {
+                None => files::replace(&path, &text, Readers::Group).map_err(Into::into),
+                Some(why) => Err(anyhow!("{why}")),
+            };
             // What was removed is not to come back from the copy, also if the file stays.
             if written.is_ok() || !adds {
                 write_copy(&copy, Ok(text));
             }
-            Ok(written?)
+            written
         });
         self.saving = Some((change, sources));
     }
@@ -171,6 +252,7 @@ impl LocalSources {
         let written = self.write.done().await;
         let Some((change, sources)) = self.saving.take() else { return pending().await };
         match &written {
+            Ok(()) if change == LocalChange::ReadAgain => self.take_read(),
             Ok(()) => {
                 self.sources = sources;
                 self.not_removed = None;
@@ -409,6 +491,61 @@ mod tests {
             sources.saved().await.1.unwrap();
         }
         assert_eq!(sources.all(), [local("10.0.0.1", None)]);
+    }
+
+    /// Makes the file of a directory unreadable for a reason that passes, and hides it meanwhile.
+    fn hide(state: &Path) {
+        let (file, hidden) = (state.join("trust.json"), state.join("hidden"));
+        fs::rename(&file, &hidden).unwrap();
+        fs::write(&file, "[{").unwrap();
+        // What is damaged cannot be set aside.
+        fs::create_dir_all(state.join("trust.json.bad/full")).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_is_neither_written_nor_forgotten() {
+        for maps_live in [true, false] {
+            let directory = tempfile::tempdir().unwrap();
+            let [state, run] = ["state", "run"].map(|name| directory.path().join(name));
+            [&state, &run].into_iter().for_each(|path| fs::create_dir(path).unwrap());
+            let (mut sources, _) = LocalSources::load(&state, &run, true);
+            add(&mut sources, local("10.0.0.1", None)).await;
+            let second = local("10.0.0.2", Some("2126-01-01T00:00:00Z"));
+            add(&mut sources, second.clone()).await;
+            hide(&state);
+            let copy = fs::read(run.join("trust.json")).unwrap();
+            let (mut again, problem) = LocalSources::load(&state, &run, maps_live);
+            assert_eq!(problem, None, "it lasts no longer than the reason");
+            assert_eq!(again.all().len(), if maps_live { 2 } else { 0 });
+            let problem = again.unreadable_problem().unwrap();
+            assert!(problem.contains("cannot be set aside"), "{problem}");
+            assert_eq!(fs::read(run.join("trust.json")).unwrap(), copy, "the copy stays");
+
+            // What is removed is removed for good, once that can be written.
+            let first = "ip_addr:10.0.0.1".parse().unwrap();
+            if again.begin_remove("orders", &first).is_some() {
+                assert!(again.saved().await.1.is_err());
+                assert_eq!(again.all(), [second]);
+                assert!(again.not_removed().is_some());
+            }
+            again.begin_remove_expired(Timestamp::MAX);
+            assert!(!again.is_saving());
+            again.retry();
+            assert!(again.saved().await.1.is_err(), "it still cannot be read");
+            assert_eq!(fs::read(state.join("trust.json")).unwrap(), b"[{", "it is not written");
+
+            fs::rename(state.join("hidden"), state.join("trust.json")).unwrap();
+            again.retry();
+            assert_eq!(again.saved().await.0, LocalChange::ReadAgain);
+            assert_eq!(again.unreadable_problem(), None);
+            assert_eq!(again.all().len(), if maps_live { 1 } else { 2 });
+            again.retry();
+            if again.is_saving() {
+                again.saved().await.1.unwrap();
+            }
+            assert_eq!(again.not_removed(), None);
+            assert_eq!(load(&state).0.all(), again.all());
+        }
     }
 
     #[test]

@@ -78,6 +78,10 @@ words! {
         Expired = "expired",
         /// The configuration was read again.
         Reloaded = "reloaded",
+        /// A configuration that was on trial was kept.
+        TrialKept = "trial_kept",
+        /// A trial ended; the configuration before it is in force again.
+        TrialEnded = "trial_ended",
         /// The configuration changed what is open and what is closed.
         ConfigChanged = "config_changed",
         /// It was bad or could not be carried out; the one before stands.

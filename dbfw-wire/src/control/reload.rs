@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::words::words;
+use super::{status::ConfigFileStatus, words::words};
 
 /// The change that a reload made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reloaded {
     /// Number of the policy now in force.
     pub generation: u64,
@@ -34,6 +34,26 @@ pub struct Reloaded {
     /// Sources that were not asked for before and have no answer yet.
     #[serde(default)]
     pub pending: Vec<String>,
+    /// The trial of the configuration in force.
+    #[serde(default)]
+    pub trial: Option<Trial>,
+}
+
+/// The trial of the configuration in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// The time at which the configuration before is in force again.
+    pub ends_at: Timestamp,
+    /// The command that keeps the configuration on trial.
+    pub keep: String,
+    /// The command that goes back at once.
+    pub revert: String,
+    /// The time since when the configuration before was in force.
+    pub restores_since: Timestamp,
+    /// The files of the configuration before, the main file first.
+    pub restores: Vec<ConfigFileStatus>,
+    /// What going back opens and closes.
+    pub changes: Vec<ConfigChange>,
 }
 
 /// A change of the configuration that opens or closes something.

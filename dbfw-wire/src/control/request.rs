@@ -58,7 +58,15 @@ pub enum Request {
         /// and no others.
         #[serde(default)]
         plans: Vec<String>,
+        /// Seconds until the configuration before is in force again, unless it is kept; absent: it
+        /// is in force for good.
+        #[serde(default)]
+        trial_seconds: Option<u64>,
     },
+    /// Root only. One [`super::Text`]: the configuration on trial stays.
+    TrialKeep {},
+    /// Root only. One [`super::Reloaded`]: the configuration before the trial is in force again.
+    TrialRevert {},
     /// One [`super::Suggestions`].
     Suggest {
         /// For this database alone.
@@ -84,6 +92,8 @@ impl Request {
             Self::TrustAdd { .. }
             | Self::TrustRemove { .. }
             | Self::Reload { .. }
+            | Self::TrialKeep {}
+            | Self::TrialRevert {}
             | Self::Detach {} => true,
         }
     }

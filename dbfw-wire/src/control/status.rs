@@ -4,7 +4,7 @@ use dbfw_core::policy;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{drops::Mode, words::words};
+use super::{drops::Mode, reload::Trial, words::words};
 
 /// The state of the agent and of everything it protects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,7 +129,7 @@ pub struct AgentStatus {
     pub detached: bool,
     /// Number of the policy in force; it grows with every change.
     pub generation: u64,
-    /// Whether the last reload of the configuration succeeded.
+    /// Whether the configuration in force is what its files said when they were last read.
     pub config_ok: bool,
     /// The time since when the configuration in force is in force.
     #[serde(default)]
@@ -137,6 +137,9 @@ pub struct AgentStatus {
     /// The files of the configuration in force, the main file first.
     #[serde(default)]
     pub config_files: Vec<ConfigFileStatus>,
+    /// The trial of the configuration in force; absent: it is in force for good.
+    #[serde(default)]
+    pub trial: Option<Trial>,
     /// Ids of the programs that it loaded, in ascending order.
     #[serde(default)]
     pub programs: Vec<u32>,

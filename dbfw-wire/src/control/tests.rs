@@ -11,7 +11,7 @@ fn read<T: DeserializeOwned>(value: Value) -> T {
 #[test]
 fn documents_without_the_later_fields_are_read() {
     let request: Request = read(json!({"verb": "reload"}));
-    assert_eq!(request, Request::Reload { plans: Vec::new() });
+    assert_eq!(request, Request::Reload { plans: Vec::new(), trial_seconds: None });
     let reloaded: Reloaded =
         read(json!({"generation": 1, "added": 0, "removed": 0, "refused": []}));
     assert_eq!((reloaded.failed.len(), reloaded.pending.len()), (0, 0));

@@ -10,7 +10,7 @@ use super::{Net, assert_exit, text};
 /// Every document of `--output json` has exactly these fields.
 #[test]
 fn the_fields_of_every_document() {
-    const CONTRACT: [(&str, &str, &str); 28] = [
+    const CONTRACT: [(&str, &str, &str); 31] = [
         (
             "status",
             "",
@@ -19,7 +19,8 @@ fn the_fields_of_every_document() {
         (
             "status",
             "/agent",
-            "config_files config_ok config_since detached generation pid programs ready started_at",
+            "config_files config_ok config_since detached generation pid programs ready started_at \
+             trial",
         ),
         ("status", "/backstop", "detail exempt healthy"),
         ("status", "/interfaces/0", "detail healthy ifindex mode name"),
@@ -81,8 +82,11 @@ fn the_fields_of_every_document() {
         (
             "reload",
             "",
-            "added changes connections_error cut_off failed generation pending refused removed",
+            "added changes connections_error cut_off failed generation pending refused removed trial",
         ),
+        ("reload --trial 1h", "/trial", "changes ends_at keep restores restores_since revert"),
+        ("reload --trial 1h", "/trial/restores/0", "path sha256"),
+        ("reload --keep", "", "text"),
         ("check", "", "attach backstop databases files interfaces warnings"),
         ("check", "/databases/0", "mode name ports provider sources"),
         ("check --list LIST", "", "file prefixes sources warnings"),

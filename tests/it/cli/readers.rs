@@ -109,6 +109,32 @@ fn followed(net: &Net, host: &Host<'_>, form: &str, lines: usize) -> String {
     text
 }
 
+/// Near the limit a line for every caller would fill the log.
+#[test]
+fn too_many_connections_are_told_once() {
+    let net = Net::new();
+    let host = net.started();
+    let connect = || UnixStream::connect(host.path("run/dbfw.sock")).expect("the socket");
+    let told = |host: &Host<'_>, text: &str| host.log().matches(text).count();
+    const TOO_MANY: &str = "too many connections to the control socket";
+    for times in 1..3 {
+        let mut clients: Vec<UnixStream> = (0..60).map(|_| connect()).collect();
+        host.wait("connections to be refused", |host| told(host, TOO_MANY) >= 2 * times - 1);
+        // Some end, and others come.
+        for _ in 0..20 {
+            clients.rotate_left(1);
+            clients.pop();
+            clients.push(connect());
+        }
+        drop(clients);
+        host.wait("the end to be told", |host| {
+            drop(connect());
+            told(host, &format!("resolved: {TOO_MANY}")) == times
+        });
+        assert_eq!(told(&host, TOO_MANY), 2 * times, "{}", host.log());
+    }
+}
+
 /// Clients that do not read their dump cannot take every thread of the agent, and leave none
 /// behind when they go.
 #[test]

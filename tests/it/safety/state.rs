@@ -8,7 +8,7 @@ use std::{
 
 use dbfw_tests::{
     agent::Host,
-    pair::{FRIEND4, Pair, STRANGER4, TRUSTED4, interfaces, listed, problems},
+    pair::{FRIEND4, Pair, STRANGER4, TRUSTED4, interfaces, listed, orders, problems},
 };
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
@@ -226,13 +226,23 @@ fn a_state_directory_of_others_is_refused_and_the_filter_goes_on() {
         assert_eq!(host.ended(), Some(1), "{}", host.log());
         let log = host.log();
         let told = log.lines().find(|line| line.contains("state_dir")).unwrap_or_default();
-        assert!(told.contains(reason) && told.contains("goes on filtering"), "{log}");
+        assert!(told.contains(reason), "{log}");
+        let last = log.lines().last().unwrap_or_default();
+        assert!(last.contains("goes on filtering by the last policy"), "{log}");
         let doctor = String::from_utf8(host.dbfw(&["doctor"]).stdout).expect("text");
         assert!(doctor.contains(reason), "{doctor}");
         assert_answered(&pair, &host, TRUSTED4);
         assert_refused(&pair, &host, STRANGER4);
         fs::write(host.path("agent.log"), "").expect("empty the log");
     }
+    // After a reboot nothing filters, and the last line says so.
+    fs::remove_dir_all(host.pins().parent().expect("a pin directory")).expect("remove the pins");
+    host.spawn();
+    assert_eq!(host.ended(), Some(1), "{}", host.log());
+    let log = host.log();
+    let last = log.lines().last().unwrap_or_default();
+    assert!(last.contains("the ports of the databases are OPEN to everyone"), "{log}");
+    host.wait("the port to be open, as it says", |_| pair.reaches(STRANGER4));
     // As the message says. What was planted is root's file: only root could have written it.
     chown(&state, Some(0), None).expect("take it back");
     fs::set_permissions(&state, fs::Permissions::from_mode(0o750)).expect("close it");
@@ -311,4 +321,43 @@ fn without_a_snapshot_an_empty_list_is_refused_as_with_one() {
     assert!(problems(&host).contains("empty list"), "{}", problems(&host));
     assert_answered(&pair, &host, TRUSTED4);
     assert_refused(&pair, &host, STRANGER4);
+}
+
+/// The agent has given up the right to read other users' files.
+#[test]
+fn a_file_of_sources_by_hand_that_may_not_be_read_is_kept_and_read_later() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    host.configure(&interfaces(), &orders("trusted_sources = [\"ip_addr:10.77.0.2\"]\n"));
+    host.start();
+    let trust = |host: &Host<'_>, words: &[&str], source: IpAddr| {
+        let source = format!("ip_addr:{source}");
+        host.dbfw(&[&["trust"], words, &[&*source, "-d", "orders"]].concat())
+    };
+    for client in [FRIEND4, STRANGER4] {
+        assert!(trust(&host, &["add"], client).status.success());
+    }
+    host.wait("both to be let in", |_| pair.reaches(FRIEND4) && pair.reaches(STRANGER4));
+    host.stop(Signal::SIGTERM);
+    let (file, copy) = (host.path("state/trust.json"), host.path("run/trust.json"));
+    let content = fs::read_to_string(&file).expect("the sources");
+    chown(&file, Some(65534), None).expect("give it away");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("close it");
+    host.start();
+    assert!(problems(&host).contains("trust.json: Permission denied"), "{}", problems(&host));
+    host.wait("the copy to count", |_| pair.reaches(FRIEND4) && pair.reaches(STRANGER4));
+    // Nothing is added meanwhile, and what is removed stays removed.
+    let refused = trust(&host, &["add"], TRUSTED4);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(trust(&host, &["rm"], STRANGER4).status.success());
+    host.wait("it to be cut", |_| !pair.reaches(STRANGER4));
+    assert_eq!(fs::read_to_string(&file).expect("the sources"), content, "it is not written");
+    assert!(fs::read_to_string(&copy).expect("the copy").contains(&FRIEND4.to_string()));
+    chown(&file, Some(0), None).expect("take it back");
+    host.wait("nothing to be wrong", |host| !problems(host).contains("trust.json"));
+    host.wait("the removal to be written", |_| {
+        fs::read_to_string(&file).is_ok_and(|text| !text.contains(&STRANGER4.to_string()))
+    });
+    assert!(pair.reaches(FRIEND4) && !pair.reaches(STRANGER4), "{}", host.log());
+    assert!(trust(&host, &["add"], STRANGER4).status.success());
 }

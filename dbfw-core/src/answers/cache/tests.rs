@@ -172,3 +172,19 @@ fn parts_that_all_vanish_for_an_empty_one_go_after_a_while() {
     assert!(!cache.accept(&key(), nothing(), at(140)));
     assert_eq!(now_trusted(&cache), [""; 0]);
 }
+
+#[test]
+fn what_an_earlier_state_knew_is_taken_back_and_replaces_nothing() {
+    let other = SourceKey::new(SourceType::Tag, "other").unwrap();
+    let mut cache = cache(None);
+    for key in [&key(), &other] {
+        cache.accept(key, answer(&[("droplet 1", &["10.0.0.1"])]), at(0));
+    }
+    let earlier = cache.clone();
+    cache.retain(&BTreeSet::from([key()]));
+    cache.accept(&key(), answer(&[("droplet 1", &["10.0.0.2"])]), at(1));
+    cache.take_back(&earlier);
+    assert_eq!(*cache.resolution(&key()).prefixes, prefixes(&["10.0.0.2"]));
+    assert_eq!(*cache.resolution(&other).prefixes, prefixes(&["10.0.0.1"]));
+    assert!(cache.resolution(&other).known);
+}

@@ -120,16 +120,21 @@ impl History {
     /// Queues entries, and loses those for which there is no room.
     fn queue(&mut self, entries: impl IntoIterator<Item = Pending>) {
         let Some(queue) = &self.queue else { return };
-        let mut lost = 0;
+        let (mut queued, mut lost) = (0, 0);
         for pending in entries {
+            queued += 1;
             // The queue is full; or the thread panicked, and has said so.
             lost += u64::from(queue.try_send(Work::Write(Box::new(pending))).is_err());
         }
         self.errors.fetch_add(lost, Ordering::Relaxed);
-        if lost > 0 && !self.is_losing {
-            tracing::error!(entries = lost, "{TOO_SLOW}");
+        match (lost > 0, self.is_losing) {
+            (true, false) => tracing::error!(entries = lost, "{TOO_SLOW}"),
+            (false, true) if queued > 0 => tracing::info!("resolved: {TOO_SLOW}"),
+            _ => {}
         }
-        self.is_losing = lost > 0;
+        if queued > 0 {
+            self.is_losing = lost > 0;
+        }
     }
 
     /// Waits until everything queued so far was written or could not be; at most two seconds.
@@ -228,6 +233,8 @@ mod tests {
         assert!(history.error().unwrap().contains("too slowly"));
         history.queue(entries(6..9));
         assert_eq!(history.errors(), 5);
+        history.queue(entries(9..9));
+        assert!(history.error().is_some(), "no entry has found room");
 
         history.start(directory.path().to_owned(), waiting);
         while !written(&directory).contains(&3) {

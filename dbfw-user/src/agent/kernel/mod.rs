@@ -225,6 +225,11 @@ impl Kernel {
         ids.map(|(name, id)| (name.as_str(), dropped_packets(&self.reader, *id).ok()))
     }
 
+    /// Takes in whether the counters could be read.
+    pub(super) fn counters_read(&mut self, read: Result<(), DatapathError>) {
+        self.lasting.follow("the counters cannot be read", read);
+    }
+
     /// Makes the maps hold what the rules of the configured databases say.
     ///
     /// # Errors

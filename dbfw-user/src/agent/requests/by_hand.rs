@@ -45,6 +45,9 @@ fn begin(agent: &mut Agent, request: Request, by: &str) -> Result<(), Invalid> {
             if !agent.kernel.ids().contains_key(&database) {
                 return Err(unknown_database(&agent.kernel, &database));
             }
+            if let Some(problem) = agent.trust.local().unreadable_problem() {
+                return Err(problem);
+            }
             let mut source = parse(&source)?;
             (source.description, source.expires_at) = (why, expires_at);
             let added_at = agent.trust.now();
@@ -103,6 +106,13 @@ pub(in crate::agent) fn saved(agent: &mut Agent, done: LocalChange, written: any
         LocalChange::Retried => {
             if written.is_ok() {
                 tracing::info!("what was removed by hand is off the disk now");
+            }
+        }
+        // The problem is one of the status until it is over.
+        LocalChange::ReadAgain => {
+            if written.is_ok() {
+                tracing::info!("the sources added by hand could be read again");
+                agent.reevaluate_all(&[].into());
             }
         }
         LocalChange::Expired => {

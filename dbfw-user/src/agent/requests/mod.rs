@@ -1,10 +1,12 @@
 //! Requests over the control socket.
 
 pub(super) mod by_hand;
+mod documents;
 pub(super) mod reload;
 pub(super) mod status;
+pub(super) mod trial;
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use dbfw_common::{HOST, Mode};
 use dbfw_core::source::Prefix;
@@ -64,26 +66,53 @@ impl Agent {
             }
             Request::TrustList {} => call.answer(&by_hand::list(&self.trust)),
             Request::TrustAdd { .. } | Request::TrustRemove { .. } => by_hand::change(self, call),
-            Request::Reload { plans } => {
-                match reload::reload(self, &plans.into_iter().collect(), &call.user()).await {
-                    Ok((mut reloaded, query)) => {
-                        let written = self.history.written();
-                        tokio::spawn(async move {
-                            written.await;
-                            tokio::task::spawn_blocking(move || {
-                                if let Some(query) = query {
-                                    query.run(&mut reloaded);
-                                }
-                                call.answer(&reloaded);
-                            });
-                        });
-                    }
-                    Err(ControlError { kind, message }) => call.fail(kind, message),
-                }
+            Request::Reload { plans, trial_seconds } => {
+                let confirmed = &plans.into_iter().collect();
+                let way = match trial_seconds.map(Duration::from_secs) {
+                    Some(lasts) => reload::Way::Trial { confirmed, lasts },
+                    None => reload::Way::Reload { confirmed },
+                };
+                let result = reload::reload(self, way, &call.user()).await;
+                self.answer_reload(call, result);
             }
+            Request::TrialRevert {} => {
+                let result = trial::revert(self, &call.user()).await;
+                self.answer_reload(call, result);
+            }
+            Request::TrialKeep {} => match trial::keep(self, &call.user()).await {
+                Ok(kept) => self.answer_recorded(call, kept),
+                Err(ControlError { kind, message }) => call.fail(kind, message),
+            },
             Request::Suggest { database } => self.answer_suggest(call, database),
             Request::Detach {} => self.detach(call),
         }
+    }
+
+    /// Answers a reload once it is in the history and it is known who is cut off.
+    fn answer_reload(&self, call: Call, result: Result<reload::Answer, ControlError>) {
+        let (mut reloaded, query) = match result {
+            Ok(answer) => answer,
+            Err(ControlError { kind, message }) => return call.fail(kind, message),
+        };
+        let written = self.history.written();
+        tokio::spawn(async move {
+            written.await;
+            tokio::task::spawn_blocking(move || {
+                if let Some(query) = query {
+                    query.run(&mut reloaded);
+                }
+                call.answer(&reloaded);
+            });
+        });
+    }
+
+    /// Answers once what was done is in the history.
+    fn answer_recorded(&self, call: Call, document: Text) {
+        let written = self.history.written();
+        tokio::spawn(async move {
+            written.await;
+            call.answer(&document);
+        });
     }
 
     /// Answers at once, or from another thread where refused plans are shown with the connections

@@ -2,86 +2,193 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use dbfw_wire::control::{self as wire, ChangeEffect, ControlError, ControlErrorKind, Reloaded};
+use dbfw_wire::control::{ControlError, ControlErrorKind, Reloaded};
 use jiff::Timestamp;
 
+use super::documents;
 use crate::{
-    agent::{Agent, cut_off::CutOffQuery, history::Kind, kernel::Applied, trust::synced},
-    config::{self, ConfigChange, DatabaseConfig, Effect},
+    agent::{
+        Agent, configuration::TrialRecord, cut_off::CutOffQuery, history::Kind, kernel::Applied,
+        trust::synced,
+    },
+    config::{self, Config, ConfigChange, DatabaseConfig, Effect},
+    state::expiry::Reading,
 };
 
 /// Time that reading the files of the configuration may take.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The answer to who asked, and the question who is cut off, which is not for the loop's thread.
+pub(super) type Answer = (Reloaded, Option<CutOffQuery>);
+
+/// How a configuration comes in force.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way<'a> {
+    /// For good, with these refused plans.
+    Reload { confirmed: &'a BTreeSet<String> },
+    /// Until the end of a trial, with these refused plans.
+    Trial { confirmed: &'a BTreeSet<String>, lasts: Duration },
+    /// By going back to the one before a trial.
+    Back { why: &'a str },
+}
+
 /// Reloads where nobody waits for an answer.
 pub(in crate::agent) async fn reload_from_disk(agent: &mut Agent, by: &str) {
     agent.readiness.reloading();
-    // What went wrong was logged.
-    if let Ok((mut reloaded, Some(query))) = reload(agent, &BTreeSet::new(), by).await {
-        tokio::task::spawn_blocking(move || query.run(&mut reloaded));
+    let result = reload(agent, Way::Reload { confirmed: &BTreeSet::new() }, by).await;
+    tell_cut_off(result);
+    agent.readiness.reloaded();
+}
+
+/// Puts files in force that were bad at the start and are good now.
+pub(in crate::agent) async fn take_good_files(agent: &mut Agent, config: Config) {
+    agent.readiness.reloading();
+    match take(agent, config, Way::Reload { confirmed: &BTreeSet::new() }, "agent").await {
+        Ok(answer) => tell_cut_off(Ok(answer)),
+        // It is tried again every minute, and told when it begins and when its reason changes.
+        Err(message) if agent.files.not_taken(&message) => {
+            refuse(agent, ControlErrorKind::Failed, "agent", message);
+        }
+        Err(_) => {}
     }
     agent.readiness.reloaded();
 }
 
-/// Reads the configuration again and puts it in force, with the refused plans in `confirmed`.
-/// Returns what changed, and the question who is cut off by it, which is not for the loop's thread.
+/// Has the log tell who is cut off where nobody waits for an answer. What went wrong was logged.
+pub(super) fn tell_cut_off(result: Result<Answer, ControlError>) {
+    if let Ok((mut reloaded, Some(query))) = result {
+        tokio::task::spawn_blocking(move || query.run(&mut reloaded));
+    }
+}
+
+/// Reads the configuration again and puts it in force.
 ///
 /// # Errors
-/// The files are bad, or the kernel refused the policy. Nothing changes then.
+/// The files are bad, a configuration is on trial, or the kernel refused the policy. Nothing
+/// changes then.
 pub(super) async fn reload(
     agent: &mut Agent,
-    confirmed: &BTreeSet<String>,
+    way: Way<'_>,
     by: &str,
-) -> Result<(Reloaded, Option<CutOffQuery>), ControlError> {
+) -> Result<Answer, ControlError> {
+    if let (Way::Reload { .. }, Some(trial)) = (way, agent.files.trial()) {
+        let message = format!(
+            "a configuration is on trial until {:.0}, and nothing was read: dbfw reload --keep \
+             keeps it, dbfw reload --revert goes back to the one before; reload after that, or \
+             try what is on disk now with dbfw reload --trial",
+            trial.ends_at(Reading::now())
+        );
+        return Err(refuse(agent, ControlErrorKind::Failed, by, message));
+    }
     // Off the loop's thread: a file, or one that it names, may be on a file system that hangs.
     let path = agent.files.path().to_owned();
     let load = tokio::task::spawn_blocking(move || config::load(&path));
-    let config = match tokio::time::timeout(LOAD_TIMEOUT, load).await {
-        Ok(Ok(Ok(config))) => config,
+    match tokio::time::timeout(LOAD_TIMEOUT, load).await {
+        Ok(Ok(Ok(config))) => match take(agent, config, way, by).await {
+            Ok(answer) => Ok(answer),
+            Err(message) => Err(refuse(agent, ControlErrorKind::Failed, by, message)),
+        },
         Err(_) | Ok(Err(_)) => {
             let message = format!(
                 "the configuration could not be read within {} s; the one in force stays",
                 LOAD_TIMEOUT.as_secs()
             );
-            record(agent, Kind::ReloadFailed, by, &message);
             agent.files.refused(None);
-            return Err(refused(ControlErrorKind::Failed, message));
+            Err(refuse(agent, ControlErrorKind::Failed, by, message))
         }
         Ok(Ok(Err(problems))) => {
             record(agent, Kind::ReloadFailed, by, "the configuration is bad");
             let message =
                 format!("the configuration is bad, the last good one stays in force:\n{problems}");
             agent.files.refused(Some(problems));
-            return Err(refused(ControlErrorKind::BadConfig, message));
+            Err(failed(ControlErrorKind::BadConfig, message))
         }
-    };
+    }
+}
+
+/// Puts a configuration in force that was read.
+///
+/// # Errors
+/// The reason in words. Nothing changed.
+async fn take(agent: &mut Agent, config: Config, way: Way<'_>, by: &str) -> Result<Answer, String> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let (old, new) = (&agent.config.agent, &config.agent);
-    if (&old.state_dir, &old.run_dir, &old.pin_dir, old.metrics_listen)
-        != (&new.state_dir, &new.run_dir, &new.pin_dir, new.metrics_listen)
-    {
+    let moves = (&old.state_dir, &old.run_dir, &old.pin_dir, old.metrics_listen)
+        != (&new.state_dir, &new.run_dir, &new.pin_dir, new.metrics_listen);
+    let result = match way {
+        Way::Trial { .. } if moves => Err("a changed directory or metrics_listen takes effect at \
+                                           the next start and cannot be tried; nothing changed"
+            .to_owned()),
+        Way::Trial { .. } => {
+            let record = match agent.files.trial() {
+                Some(trial) => trial.record(&config),
+                None => TrialRecord::new(&agent.config, agent.files.in_force_since(), &config),
+            };
+            agent.write_trial(Some(record)).await.map_err(|error| {
+                format!("the way back cannot be kept over a restart, and nothing changed: {error}")
+            })
+        }
+        Way::Reload { .. } | Way::Back { .. } => Ok(()),
+    };
+    result?;
+    if moves {
         tracing::warn!("a changed directory or metrics_listen takes effect at the next start");
     }
+    match put_in_force(agent, config, way, by).await {
+        Ok(answer) => Ok(answer),
+        Err(message) => {
+            if let Way::Trial { .. } = way {
+                let record = agent.files.trial().map(|trial| trial.record(&agent.config));
+                if let Err(error) = agent.write_trial(record).await {
+                    tracing::error!("a restart takes the trial for begun: {error}");
+                }
+            }
+            agent.files.refused(None);
+            Err(message)
+        }
+    }
+}
+
+/// Puts a configuration in force, tells what it opens and closes, and reads it back.
+///
+/// # Errors
+/// The kernel refused the policy. Nothing changes then.
+pub(super) async fn put_in_force(
+    agent: &mut Agent,
+    config: Config,
+    way: Way<'_>,
+    by: &str,
+) -> Result<Answer, String> {
     // By the ids that databases have until now.
     agent.take_drops();
     let before = std::mem::replace(&mut agent.config, config);
     let checkpoint = agent.trust.checkpoint();
     agent.trust.follow_config(&agent.config);
-    agent.follow_demand();
-    agent.read_files().await;
+    let nothing = BTreeSet::new();
+    let confirmed = match way {
+        Way::Reload { confirmed } | Way::Trial { confirmed, .. } => {
+            agent.follow_demand();
+            agent.read_files().await;
+            confirmed
+        }
+        Way::Back { .. } => {
+            // Waits for nothing: the lists of both went on, and the others are known.
+            agent.trust.take_back(&before, &agent.config);
+            agent.follow_demand();
+            &nothing
+        }
+    };
     agent.reevaluate_all(confirmed);
     let applied = match agent.converge() {
         Ok(applied) => applied,
         Err(message) => {
             agent.config = before;
-            agent.files.refused(None);
             agent.trust.roll_back(checkpoint);
             agent.follow_demand();
             agent.workers.poll();
-            record(agent, Kind::ReloadFailed, by, &message);
-            return Err(refused(ControlErrorKind::Failed, message));
+            return Err(message);
         }
     };
     agent.sync.set_databases(synced(&agent.config).map(|database| &*database.name));
@@ -93,10 +200,64 @@ pub(super) async fn reload(
     for (_, text) in went.filter(|(name, _)| is_in(&before.databases, name)) {
         tracing::warn!("{text}");
     }
-    agent.files.accepted(before.files == agent.config.files, Timestamp::now());
-    record(agent, Kind::Reloaded, by, "");
     let changes = config::changes(&before, &agent.config);
-    for change in &changes {
+    let generation = agent.kernel.generation();
+    let (added, removed) = (applied.added, applied.removed);
+    let was_detached = agent.kernel.is_detached();
+    match way {
+        Way::Reload { .. } => {
+            let was_tried = agent.files.trial_ended();
+            agent.files.accepted(before.files == agent.config.files, Timestamp::now());
+            if was_tried && let Err(error) = agent.write_trial(None).await {
+                tracing::error!("a restart goes back to the configuration before: {error}");
+            }
+            record(agent, Kind::Reloaded, by, "");
+            tracing::info!(by, generation, added, removed, "the configuration was loaded again");
+        }
+        Way::Trial { lasts, .. } => {
+            let now = Reading::now();
+            agent.trust.begin_trial(checkpoint);
+            agent.files.begin_trial(before, now.boot.saturating_add(lasts), now.wall);
+            let ends_at = agent.files.trial().map_or(now.wall, |trial| trial.ends_at(now));
+            record(agent, Kind::Reloaded, by, &format!("on trial until {ends_at:.0}"));
+            tracing::warn!(
+                name: "trial_began",
+                by,
+                generation,
+                added,
+                removed,
+                "the configuration is on trial until {ends_at:.0}: dbfw reload --keep keeps it, \
+                 dbfw reload --revert goes back to the one before"
+            );
+        }
+        Way::Back { why } => {
+            agent.trust.end_trial();
+            agent.files.went_back(Timestamp::now());
+            record(agent, Kind::TrialEnded, by, why);
+            tracing::warn!(
+                name: "trial_ended",
+                by,
+                generation,
+                added,
+                removed,
+                "the configuration before the trial is in force again: {why}"
+            );
+        }
+    }
+    tell_changes(agent, &changes, by);
+    agent.workers.poll();
+    // Time alone attaches nothing that the operator detached.
+    if !(was_detached && matches!(way, Way::Back { .. })) {
+        agent.kernel.follow_config(&agent.config.agent);
+    }
+    agent.verify().await;
+    let query = CutOffQuery::of_changes(agent, &changes);
+    Ok((reloaded(agent, &applied, &changes), query))
+}
+
+/// Tells log and history what a change of the configuration opened and closed.
+pub(in crate::agent) fn tell_changes(agent: &mut Agent, changes: &[ConfigChange], by: &str) {
+    for change in changes {
         match change.effect() {
             Effect::Opens => {
                 tracing::warn!(name: "opened", database = change.database(), "{change}");
@@ -106,15 +267,7 @@ pub(super) async fn reload(
             }
         }
     }
-    let generation = agent.kernel.generation();
-    let (added, removed) = (applied.added, applied.removed);
-    tracing::info!(by, generation, added, removed, "the configuration was loaded again");
-    agent.history.record_config_changes(agent.kernel.generation(), &changes, by);
-    agent.workers.poll();
-    agent.kernel.follow_config(&agent.config.agent);
-    agent.verify().await;
-    let query = CutOffQuery::of_changes(agent, &changes);
-    Ok((reloaded(agent, &applied, &changes), query))
+    agent.history.record_config_changes(agent.kernel.generation(), changes, by);
 }
 
 /// The databases that have another name: one with the same ports went and came.
@@ -135,28 +288,30 @@ fn is_in(databases: &[DatabaseConfig], name: &str) -> bool {
     databases.iter().any(|database| database.name == name)
 }
 
+/// Records and logs that a reload was refused.
+pub(super) fn refuse(
+    agent: &mut Agent,
+    kind: ControlErrorKind,
+    by: &str,
+    message: String,
+) -> ControlError {
+    record(agent, Kind::ReloadFailed, by, &message);
+    failed(kind, message)
+}
+
 /// Logs that a reload was refused, whoever asked for it.
-fn refused(kind: ControlErrorKind, message: String) -> ControlError {
+fn failed(kind: ControlErrorKind, message: String) -> ControlError {
     tracing::error!(name: "reload_failed", "{message}");
     ControlError { kind, message }
 }
 
-fn record(agent: &mut Agent, kind: Kind, by: &str, message: &str) {
+pub(super) fn record(agent: &mut Agent, kind: Kind, by: &str, message: &str) {
     agent.history.record_action(agent.kernel.generation(), kind, by, message);
 }
 
 fn reloaded(agent: &Agent, applied: &Applied, changes: &[ConfigChange]) -> Reloaded {
-    let change = |change: &ConfigChange| wire::ConfigChange {
-        effect: match change.effect() {
-            Effect::Opens => ChangeEffect::Opens,
-            Effect::Closes => ChangeEffect::Closes,
-            Effect::Other => ChangeEffect::Other,
-        },
-        database: change.database().map(str::to_owned),
-        text: change.to_string(),
-    };
     Reloaded {
-        changes: changes.iter().map(change).collect(),
+        changes: changes.iter().map(documents::config_change).collect(),
         cut_off: Vec::new(),
         connections_error: None,
         generation: agent.kernel.generation(),
@@ -165,5 +320,6 @@ fn reloaded(agent: &Agent, applied: &Applied, changes: &[ConfigChange]) -> Reloa
         refused: agent.trust.refusals(),
         failed: agent.trust.list_errors(),
         pending: agent.trust.unanswered(&agent.config),
+        trial: documents::trial(agent),
     }
 }

@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
+use super::documents;
 use crate::{
     agent::{Agent, configuration::Standing, connections::CutQuery},
-    config::{ConfigFile, DatabaseConfig},
+    config::DatabaseConfig,
     metrics::Scrape,
     readers::{
         scrape,
         status::{databases, not_enforced},
     },
-    state::checked::sha256,
 };
 use dbfw_provider::{stats::Stats, worker::Account};
-use dbfw_wire::control::{
-    self as wire, AccountStatus, AgentStatus, ConfigFileStatus, Enforced, Status,
-};
+use dbfw_wire::control::{self as wire, AccountStatus, AgentStatus, Enforced, Status};
 
 /// Connections of a refused plan that are named.
 const MAX_SHOWN: usize = 20;
@@ -31,6 +29,7 @@ pub(super) fn status(agent: &Agent) -> Status {
     problems.extend(trust.local().not_removed().map(|why| {
         format!("a source that was removed by hand is trusted again by a restart: {why}")
     }));
+    problems.extend(trust.local().unreadable_problem());
     problems.extend(trust.without_database(config).into_values());
     problems.extend(agent.history.error());
     problems.extend(agent.disk.problems());
@@ -61,7 +60,8 @@ pub(super) fn status(agent: &Agent) -> Status {
             generation: kernel.generation(),
             config_ok: config_ok(agent),
             config_since: Some(agent.files.in_force_since()),
-            config_files: config.files.iter().map(config_file).collect(),
+            config_files: config.files.iter().map(documents::config_file).collect(),
+            trial: documents::trial(agent),
             programs: kernel.program_ids(),
         }),
         interfaces: kernel.interface_status(&config.agent, &protection),
@@ -69,11 +69,6 @@ pub(super) fn status(agent: &Agent) -> Status {
         accounts: account_status(agent),
         databases,
     }
-}
-
-fn config_file(file: &ConfigFile) -> ConfigFileStatus {
-    let path = file.path.display().to_string();
-    ConfigFileStatus { path, sha256: sha256(&file.text) }
 }
 
 /// Whether the configuration in force is what its files said when they were last read.
@@ -101,12 +96,14 @@ fn account_status(agent: &Agent) -> Vec<AccountStatus> {
 }
 
 /// The values of the metrics, read now.
-pub(in crate::agent) fn scrape(agent: &Agent) -> Scrape {
-    let Agent { config, trust, kernel, .. } = agent;
+pub(in crate::agent) fn scrape(agent: &mut Agent) -> Scrape {
     let protection = agent.protection();
-    let interfaces = kernel.interface_status(&config.agent, &protection);
+    let interfaces = agent.kernel.interface_status(&agent.config.agent, &protection);
     let sync = agent.sync.clone();
-    let mut scrape = scrape::scrape(&kernel.view(), interfaces, sync, config_ok(agent));
+    let (mut scrape, read) =
+        scrape::scrape(&agent.kernel.view(), interfaces, sync, config_ok(agent));
+    agent.kernel.counters_read(read);
+    let Agent { config, trust, kernel, .. } = agent;
     scrape.protection = protection.state();
     let provider = |(account, stats, _): (_, &Stats, _)| (account, stats.values());
     scrape.providers = agent.workers.accounts().map(provider).collect();

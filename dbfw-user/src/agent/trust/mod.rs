@@ -55,6 +55,8 @@ pub(super) struct Trust {
     lapsed: BTreeSet<String>,
     /// The problem of each list that was last logged, by database.
     logged: BTreeMap<String, String>,
+    /// What was known before the configuration on trial was in force.
+    before_trial: Option<Checkpoint>,
 }
 
 /// The changes that a batch of reports made.
@@ -86,6 +88,7 @@ impl Trust {
             read_files: BTreeSet::new(),
             lapsed: BTreeSet::new(),
             logged: BTreeMap::new(),
+            before_trial: None,
         }
     }
 
@@ -270,6 +273,11 @@ impl Trust {
         self.answers.adjust_times(&adjust, self.clock.now());
         self.lists.values_mut().for_each(|list| list.adjust_times(&adjust));
         self.enforced.values_mut().for_each(|enforced| enforced.adjust_times(&adjust));
+        if let Some(before) = &mut self.before_trial {
+            before.answers.adjust_times(&adjust, self.clock.now());
+            before.lists.values_mut().for_each(|list| list.adjust_times(&adjust));
+            before.enforced.values_mut().for_each(|enforced| enforced.adjust_times(&adjust));
+        }
         Some(step)
     }
 
@@ -334,6 +342,36 @@ impl Trust {
     /// Returns to an earlier state.
     pub(super) fn roll_back(&mut self, to: Checkpoint) {
         Checkpoint { lists: self.lists, answers: self.answers, enforced: self.enforced } = to;
+    }
+
+    /// Keeps what was known before a trial for its end. Of several trials the first counts.
+    pub(super) fn begin_trial(&mut self, before: Checkpoint) {
+        self.before_trial.get_or_insert(before);
+    }
+
+    /// Forgets what was known before the trial: it has ended.
+    pub(super) fn end_trial(&mut self) {
+        self.before_trial = None;
+    }
+
+    /// Takes back what only the configuration before the trial needs, as it was then. `config` is
+    /// that one, and is followed already. What both need went on living.
+    pub(super) fn take_back(&mut self, tried: &Config, config: &Config) {
+        let Some(before) = &self.before_trial else { return };
+        let of_tried = |name: &str| tried.databases.iter().find(|tried| tried.name == name);
+        for database in &config.databases {
+            let name = &database.name;
+            if of_tried(name).is_some_and(|tried| tried.provider == database.provider) {
+                continue;
+            }
+            if let Some(list) = before.lists.get(name) {
+                self.lists.insert(name.clone(), list.clone());
+            }
+            if let Some(enforced) = before.enforced.get(name) {
+                self.enforced.insert(name.clone(), enforced.clone());
+            }
+        }
+        self.answers.take_back(&before.answers);
     }
 
     /// The list of a database; a new one if it had another provider.
@@ -445,17 +483,18 @@ impl Trust {
         }
     }
 
-    /// Logs the problem of a database's list when it changes, not with every try.
+    /// Logs the problem of a database's list, or of its other sources where there is no list, when
+    /// it changes, not with every try.
     fn log_list_problem(&mut self, database: &str) {
         let problem = self.list_problem(database);
-        let Some(provider) = self.lists.get(database).map(List::name) else { return };
+        let provider = self.lists.get(database).map_or_else(|| "config".into(), List::name);
         match (&problem, self.logged.get(database)) {
             (Some(problem), before) if before != Some(problem) => {
                 for line in logging::records(problem) {
                     tracing::warn!(name: "list_trouble", %database, %provider, "{line}");
                 }
             }
-            (None, Some(_)) => tracing::info!(%database, %provider, "the list recovered"),
+            (None, Some(_)) => tracing::info!(%database, %provider, "the sources recovered"),
             _ => {}
         }
         match problem {

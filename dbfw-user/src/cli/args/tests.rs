@@ -279,7 +279,7 @@ fn lifetimes_as_people_write_them() {
 #[test]
 fn a_confirmation_names_plans_or_means_all() {
     let confirm = |line: &str| match parse(line).unwrap().verb {
-        Verb::Reload { confirm } => confirm,
+        Verb::Reload { confirm, .. } => confirm,
         _ => panic!("another verb"),
     };
     assert_eq!(confirm("dbfw reload"), None);

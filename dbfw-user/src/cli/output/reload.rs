@@ -1,18 +1,18 @@
 //! Output of `dbfw reload`, for people and as plain fields.
 
-use dbfw_wire::control::{CutOff, Reloaded};
+use dbfw_wire::control::{CutOff, Reloaded, Trial};
 use jiff::Timestamp;
 
 use super::{
     render::Render,
-    words::{clean, fields, lines, maybe, moment, number_of},
+    words::{clean, ending, fields, lines, maybe, moment, number_of},
 };
 
 /// Sources that are cut off and shown in a table.
 const MAX_SHOWN: usize = 20;
 
 impl Render for Reloaded {
-    fn table(&self, _now: Timestamp) -> String {
+    fn table(&self, now: Timestamp) -> String {
         let prefixes = |n: usize| number_of(n as u64, "prefix", "prefixes");
         let mut text = format!(
             "Policy {} is in force: {} added, {} removed.\n",
@@ -42,6 +42,9 @@ impl Render for Reloaded {
         for pending in &self.pending {
             text.push_str(&format!("Being resolved: {}\n", clean(pending)));
         }
+        if let Some(trial) = &self.trial {
+            text.push_str(&on_trial(trial, now));
+        }
         text
     }
 
@@ -70,8 +73,28 @@ impl Render for Reloaded {
         self.refused.iter().for_each(|refusal| text.push_str(&fields(["refused", refusal])));
         self.failed.iter().for_each(|failure| text.push_str(&fields(["failed", failure])));
         self.pending.iter().for_each(|pending| text.push_str(&fields(["pending", pending])));
+        if let Some(trial) = &self.trial {
+            text.push_str(&trial_fields(trial));
+        }
         text
     }
+}
+
+/// The trial of the configuration in force, with the ways to end it.
+pub(super) fn on_trial(trial: &Trial, now: Timestamp) -> String {
+    format!(
+        "The configuration is on trial until {:.0} ({}).\n  {} keeps it, {} goes back at once.\n",
+        trial.ends_at,
+        ending(Some(trial.ends_at), now),
+        clean(&trial.keep),
+        clean(&trial.revert),
+    )
+}
+
+/// The trial for scripts: its end, and the time since when what it goes back to was in force.
+pub(super) fn trial_fields(trial: &Trial) -> String {
+    let [ends_at, since] = [trial.ends_at, trial.restores_since].map(|at| moment(Some(at)));
+    fields(["trial", &ends_at, &since])
 }
 
 /// The sources that are cut off, with what is known of each; the first of many.

@@ -3,7 +3,7 @@
 use dbfw_wire::control::{
     AccountStatus, AgentStatus, BackstopStatus, ConfigFileStatus, DatabaseStatus, Enforced, Guard,
     InterfaceMode, InterfaceStatus, ListState, LiveConnection, Mode, Protection, ProviderStatus,
-    RefusedPlan, SourceState, SourceStatus, Status,
+    RefusedPlan, SourceState, SourceStatus, Status, Trial,
 };
 use jiff::Timestamp;
 
@@ -36,6 +36,7 @@ pub(in super::super) fn status() -> Status {
                 sha256: "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
                     .to_owned(),
             }],
+            trial: None,
             programs: vec![71, 72],
         }),
         interfaces: vec![InterfaceStatus {
@@ -74,6 +75,18 @@ pub(in super::super) fn status() -> Status {
             oldest_age_seconds: Some(7),
         }],
         accounts: Vec::new(),
+    }
+}
+
+/// One that goes on for nearly ten minutes.
+pub(in super::super) fn trial() -> Trial {
+    Trial {
+        ends_at: at("12:09:58"),
+        keep: "dbfw reload --keep".to_owned(),
+        revert: "dbfw reload --revert".to_owned(),
+        restores_since: at("08:48:00"),
+        restores: Vec::new(),
+        changes: Vec::new(),
     }
 }
 

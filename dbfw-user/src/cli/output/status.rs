@@ -10,6 +10,7 @@ use tables::{database_table, interface_rows, interface_table};
 
 use super::{
     refused,
+    reload::on_trial,
     render::Render,
     table::{BAD, FAIR, GOOD, SCREEN},
     words::{clean, cut, lasting, since, wrap},
@@ -32,6 +33,9 @@ impl Render for Status {
         let mut text = headline(self);
         text.push_str(&agent_line(self, now));
         let before = text.lines().count();
+        if let Some(trial) = self.agent.as_ref().and_then(|agent| agent.trial.as_ref()) {
+            text.push_str(&on_trial(trial, now));
+        }
         text.push_str(&accounts_line(&self.accounts));
         text.push_str(&problems(self));
         text.push_str(&footnote(self));
@@ -81,7 +85,7 @@ fn agent_line(status: &Status, now: Timestamp) -> String {
     for (unusual, words) in [
         (agent.detached, "detached"),
         (!agent.ready && !agent.detached, "not ready"),
-        (!agent.config_ok, "last reload failed"),
+        (!agent.config_ok, "configuration on disk not in force"),
     ] {
         if unusual {
             text.push_str(&format!(", {BAD}{words}{BAD:#}"));

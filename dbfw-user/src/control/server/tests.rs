@@ -74,7 +74,9 @@ async fn the_agents_refusal_keeps_its_kind() {
     let mut agent = agent();
     let path = agent.path.clone();
     let client = spawn_blocking(move || {
-        Client::connect(&path).unwrap().call::<Text>(&Request::Reload { plans: Vec::new() })
+        Client::connect(&path)
+            .unwrap()
+            .call::<Text>(&Request::Reload { plans: Vec::new(), trial_seconds: None })
     });
     let call = agent.calls.recv().await.unwrap();
     call.fail(ControlErrorKind::BadConfig, "dbfw.toml:3: bad port");

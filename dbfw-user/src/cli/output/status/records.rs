@@ -4,6 +4,7 @@ use dbfw_wire::control::{AccountStatus, DatabaseStatus, Status};
 
 use super::super::{
     refused,
+    reload::trial_fields,
     words::{fields, maybe, moment},
 };
 
@@ -23,6 +24,9 @@ pub(super) fn plain(status: &Status) -> String {
             &agent.generation.to_string(),
             yes(agent.config_ok),
         ]));
+        if let Some(trial) = &agent.trial {
+            text.push_str(&trial_fields(trial));
+        }
     }
     for interface in &status.interfaces {
         text.push_str(&fields([

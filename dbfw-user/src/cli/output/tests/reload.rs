@@ -14,6 +14,7 @@ fn reload() {
         refused: Vec::new(),
         failed: Vec::new(),
         pending: Vec::new(),
+        trial: None,
     };
     insta::assert_snapshot!(table(&reloaded), @"Policy 42 is in force: 3 prefixes added, 1 prefix removed.");
     reloaded.refused = vec!["orders: 60 of 100 prefixes would go, max_shrink is 50%".to_owned()];
@@ -36,7 +37,8 @@ fn reload() {
         "orders: 60 of 100 prefixes would go, max_shrink is 50%"
       ],
       "failed": [],
-      "pending": []
+      "pending": [],
+      "trial": null
     }
     "#);
     reloaded.refused.clear();
@@ -55,6 +57,29 @@ fn reload() {
     Being resolved: tag:backend
     Being resolved: dns:db\u{1b}.example
     ");
+}
+
+#[test]
+fn a_trial_says_until_when_and_how_it_ends() {
+    let reloaded =
+        Reloaded { generation: 42, trial: Some(samples::trial()), ..Reloaded::default() };
+    insta::assert_snapshot!(table(&reloaded), @"
+    Policy 42 is in force: 0 prefixes added, 0 prefixes removed.
+    The configuration is on trial until 2026-03-01T12:09:58Z (in 9m58s).
+      dbfw reload --keep keeps it, dbfw reload --revert goes back at once.
+    ");
+    assert_eq!(
+        reloaded.plain(),
+        "policy\t42\t0\t0\ntrial\t2026-03-01T12:09:58Z\t2026-03-01T08:48:00Z\n"
+    );
+    let mut status = samples::status();
+    status.agent.as_mut().unwrap().trial = Some(samples::trial());
+    let shown = table(&status);
+    assert!(
+        shown.contains("\nThe configuration is on trial until 2026-03-01T12:09:58Z (in 9m58s).\n")
+    );
+    assert!(shown.contains("dbfw reload --keep keeps it"), "{shown}");
+    assert!(status.plain().contains("\ntrial\t2026-03-01T12:09:58Z\t"), "{}", status.plain());
 }
 
 #[test]
@@ -103,6 +128,7 @@ fn what_a_reload_opens_and_whom_it_cuts_off() {
         refused: Vec::new(),
         failed: Vec::new(),
         pending: Vec::new(),
+        trial: None,
     };
     let shown = table(&reloaded);
     assert_eq!(shown.lines().count(), 3 + 20 + 1, "{shown}");

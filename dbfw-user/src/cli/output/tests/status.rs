@@ -149,7 +149,7 @@ fn status_fits_the_screen() {
     let shown = table(&crowded());
     insta::assert_snapshot!(shown, @r#"
     NOT PROTECTED  dbfw 0.1.0
-    agent pid 812, up 3h12m, policy 41, not ready, last reload failed
+    agent pid 812, up 3h12m, policy 41, not ready, configuration on disk not in force
     ! eth1: nothing attached: the driver refuses XDP with an MTU of 9000 and TCX is
       taken by program 88 (cil_from_netdev); set attach = "generic" or ip link set …
     ! reports: line 7: not an address: 10.0.0\u{1b}[2J (/etc/dbfw/reports.list)

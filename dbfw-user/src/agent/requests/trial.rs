@@ -1,0 +1,77 @@
+//! The end of a trial: it is kept, or the configuration before it is in force again.
+
+use dbfw_wire::control::{ControlError, ControlErrorKind, Text};
+
+use super::reload::{Answer, Way, put_in_force, record, refuse, tell_cut_off};
+use crate::{
+    agent::{Agent, history::Kind},
+    state::expiry::Reading,
+};
+
+/// Keeps the configuration on trial: from now on a restart uses it.
+///
+/// # Errors
+/// None is on trial, or that cannot be written: the trial goes on.
+pub(super) async fn keep(agent: &mut Agent, by: &str) -> Result<Text, ControlError> {
+    none_on_trial(agent)?;
+    if let Err(error) = agent.write_trial(None).await {
+        let message = format!("the configuration is not kept, and its trial goes on: {error}");
+        return Err(ControlError { kind: ControlErrorKind::Failed, message });
+    }
+    agent.files.keep_trial();
+    agent.trust.end_trial();
+    record(agent, Kind::TrialKept, by, "");
+    tracing::info!(name: "trial_kept", by, "the configuration that was on trial stays in force");
+    Ok(Text { text: "The configuration that was on trial stays in force.".to_owned() })
+}
+
+/// Goes back to the configuration before the trial.
+///
+/// # Errors
+/// None is on trial, or the kernel refused the policy: the trial goes on.
+pub(super) async fn revert(agent: &mut Agent, by: &str) -> Result<Answer, ControlError> {
+    none_on_trial(agent)?;
+    go_back(agent, by, "it was asked for").await
+}
+
+/// Goes back if the time of a trial is over.
+pub(in crate::agent) async fn end_if_over(agent: &mut Agent) {
+    if agent.files.trial().is_some_and(|trial| trial.left(Reading::now()).is_zero()) {
+        tell_cut_off(go_back(agent, "trial", "its time is over, and nobody kept it").await);
+    }
+}
+
+/// Goes back where the agent stops: no agent would be there when the time is over.
+pub(in crate::agent) async fn end_at_stop(agent: &mut Agent) {
+    if agent.files.trial().is_some() {
+        tell_cut_off(go_back(agent, "trial", "the agent stops, and nobody kept it").await);
+    }
+}
+
+fn none_on_trial(agent: &Agent) -> Result<(), ControlError> {
+    let message = || {
+        let ended = if agent.files.trial_ended() { ": the last trial has ended" } else { "" };
+        format!("no configuration is on trial{ended}; dbfw history tells what is in force")
+    };
+    match agent.files.trial() {
+        Some(_) => Ok(()),
+        None => Err(ControlError { kind: ControlErrorKind::Failed, message: message() }),
+    }
+}
+
+async fn go_back(agent: &mut Agent, by: &str, why: &str) -> Result<Answer, ControlError> {
+    let before = agent.files.trial().map(|trial| trial.before().clone()).unwrap_or_default();
+    match put_in_force(agent, before, Way::Back { why }, by).await {
+        Ok(answer) => Ok(answer),
+        Err(error) => {
+            let message = format!(
+                "the configuration before the trial cannot be put in force, and the one on trial \
+                 stays: {error}; once the time is over it is tried again every 10 s"
+            );
+            if agent.files.stuck(Reading::now()) {
+                return Err(refuse(agent, ControlErrorKind::Failed, by, message));
+            }
+            Err(ControlError { kind: ControlErrorKind::Failed, message })
+        }
+    }
+}
