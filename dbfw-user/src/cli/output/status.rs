@@ -85,7 +85,7 @@ fn agent_line(status: &Status, now: Timestamp) -> String {
     for (unusual, words) in [
         (agent.detached, "detached"),
         (!agent.ready && !agent.detached, "not ready"),
-        (!agent.config_ok, "configuration on disk not in force"),
+        (!agent.config_ok, "files on disk not in force"),
     ] {
         if unusual {
             text.push_str(&format!(", {BAD}{words}{BAD:#}"));

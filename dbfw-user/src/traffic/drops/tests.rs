@@ -38,7 +38,7 @@ fn the_clock_reads_both_clocks() {
 fn ranked(top: &TopSources) -> Vec<(String, u64)> {
     let all = top.all().map(|(source, tally)| (source.source.to_string(), tally.certain()));
     let mut all: Vec<_> = all.collect();
-    all.sort_by(|a, b| b.1.cmp(&a.1));
+    all.sort_by_key(|(_, packets)| std::cmp::Reverse(*packets));
     all
 }
 

@@ -44,6 +44,7 @@ fn status_when_all_is_well() {
             "sha256": "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
           }
         ],
+        "trial": null,
         "programs": [
           71,
           72
@@ -149,7 +150,7 @@ fn status_fits_the_screen() {
     let shown = table(&crowded());
     insta::assert_snapshot!(shown, @r#"
     NOT PROTECTED  dbfw 0.1.0
-    agent pid 812, up 3h12m, policy 41, not ready, configuration on disk not in force
+    agent pid 812, up 3h12m, policy 41, not ready, files on disk not in force
     ! eth1: nothing attached: the driver refuses XDP with an MTU of 9000 and TCX is
       taken by program 88 (cil_from_netdev); set attach = "generic" or ip link set …
     ! reports: line 7: not an address: 10.0.0\u{1b}[2J (/etc/dbfw/reports.list)
