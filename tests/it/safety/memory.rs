@@ -111,11 +111,11 @@ fn the_last_use_of_a_source_outlives_reboots_moves_and_new_spellings() {
     assert!(at_first["packets"].as_u64() > Some(0) && at_first["last_hit"].is_string());
     let same = |host: &Host<'_>, source: &str, context: &str| {
         let explained = host.json(&["explain", "10.77.0.2"]).expect("an explanation");
-        for now in [&used(host, source), &explained[0]["sources"][0]] {
-            assert_eq!(now["source"], source, "{context}: {now}");
-            assert_eq!(now["packets"], at_first["packets"], "{context}: {now}");
-            assert_eq!(now["since"], at_first["since"], "{context}: {now}");
-            assert!(now["last_hit"].is_string(), "{context}: {now}");
+        for found in [&used(host, source), &explained[0]["sources"][0]] {
+            assert_eq!(found["source"], source, "{context}: {found}");
+            assert_eq!(found["packets"], at_first["packets"], "{context}: {found}");
+            assert_eq!(found["since"], at_first["since"], "{context}: {found}");
+            assert!(found["last_hit"].is_string(), "{context}: {found}");
         }
     };
 

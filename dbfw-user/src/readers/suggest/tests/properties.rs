@@ -71,7 +71,7 @@ fn holds(prefixes: &[Prefix], address: IpAddr) -> bool {
 /// Each address with the packets it sent; those with an odd number of them look unclear.
 fn seen(packets: &BTreeMap<IpAddr, u64>) -> Observed {
     let looks_like =
-        |packets: u64| if packets % 2 == 0 { Visitor::Client } else { Visitor::Unclear };
+        |packets: u64| if packets.is_multiple_of(2) { Visitor::Client } else { Visitor::Unclear };
     let one = |(address, packets): (&IpAddr, &u64)| {
         (*address, refused(*address, looks_like(*packets), *packets))
     };
@@ -98,7 +98,7 @@ proptest! {
             prop_assert_eq!(one.activity.packets, covers.iter().map(|address| observed[address]).sum::<u64>());
             let named: Vec<_> = one.addresses.iter().map(|address| address.address).collect();
             prop_assert_eq!(&named, &covers);
-            let are_clients = covers.iter().all(|address| observed[address] % 2 == 0);
+            let are_clients = covers.iter().all(|address| observed[address].is_multiple_of(2));
             prop_assert_eq!(one.looks_like == Visitor::Client, are_clients);
             let spared = |address: &IpAddr| {
                 let mut rest = admitted.iter().enumerate().filter(|(other, _)| *other != at);
