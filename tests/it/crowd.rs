@@ -152,10 +152,16 @@ struct Answer {
 impl Answer {
     fn assert_true(&self) {
         let all = format!("{self:#?}");
-        assert!(matches!(self.exit, 0 | 69), "{all}");
+        // An agent without a descriptor to open a map with says so.
+        let is_short = self.exit == 1 && self.stdout.contains("Too many open files");
+        assert!(is_short || matches!(self.exit, 0 | 69), "{all}");
         let found: Value = serde_json::from_str(&self.stdout).unwrap_or_else(|_| panic!("{all}"));
         for lie in ["no agent answers", "NOT PROTECTED", "nothing is pinned", "broke off"] {
             assert!(!self.stdout.contains(lie) && !self.stderr.contains(lie), "{lie}: {all}");
+        }
+        if is_short {
+            assert_eq!(found["error"]["kind"], "failed", "{all}");
+            return;
         }
         if self.exit == 69 {
             let kind = found["error"]["kind"].as_str();

@@ -63,7 +63,7 @@ pub(crate) fn shown(part: &Part) -> String {
         Part::Prefixes(prefixes) => {
             prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         }
-        Part::Failed(error) => format!("failed, {}", error.to_string()),
+        Part::Failed(error) => format!("failed, {error}"),
         Part::Empty(why) => format!("empty, {why}"),
     }
 }

@@ -128,12 +128,14 @@ impl ConfigurationFiles {
             Err(_) => config::agent_section(&path),
         };
         let mut problems = Vec::new();
-        let record = match TrialRecord::load(&agent.state_dir) {
-            Ok(record) => Some(record),
-            Err(ReadError::Missing(_)) => None,
+        let (record, is_damaged) = match TrialRecord::load(&agent.state_dir) {
+            Ok(record) => (Some(record), false),
+            Err(ReadError::Missing(_)) => (None, false),
             Err(error) => {
                 problems.push(error.set_aside());
-                None
+                // Nobody kept what was on trial: the last good files are those before it.
+                let before = LastGood::load(&agent.state_dir).ok();
+                (before.map(|before| TrialRecord { before, tried: None }), true)
             }
         };
         let was_recorded = record.is_some();
@@ -146,7 +148,12 @@ impl ConfigurationFiles {
                     let since = if ends_trial { now } else { before.in_force_since };
                     return Ok(Loaded {
                         config,
-                        files: Self::new(path, Standing::TrialEnded, since, ends_trial),
+                        files: Self::new(
+                            path,
+                            Standing::TrialEnded,
+                            since,
+                            ends_trial || is_damaged,
+                        ),
                         problems,
                         before: tried.and_then(|files| config::parse(files).ok()),
                         ends_trial,
@@ -256,6 +263,27 @@ impl ConfigurationFiles {
     /// Whether the files on disk were on trial and not kept.
     pub(super) fn trial_ended(&self) -> bool {
         self.standing == Standing::TrialEnded
+    }
+
+    /// What to write of `config`, which is on trial and is kept.
+    pub(super) fn kept(&self, config: &Config) -> Unsaved {
+        let files = config.files.clone();
+        let last_good = LastGood { in_force_since: self.in_force_since, files };
+        Unsaved { last_good, trial_ended: false }
+    }
+
+    /// What has to be on disk of a trial while `config` is in force.
+    pub(super) fn trial_record(&self, config: &Config) -> Option<TrialRecord> {
+        match &self.trial {
+            Some(trial) => Some(trial.record(config)),
+            None => self.trial_ended().then(|| TrialRecord {
+                before: LastGood {
+                    in_force_since: self.in_force_since,
+                    files: config.files.clone(),
+                },
+                tried: None,
+            }),
+        }
     }
 
     /// Takes note that what is on trial stays.

@@ -44,8 +44,11 @@ impl ConnectionWatch {
         let numbers: BTreeSet<u16> = ports.keys().copied().collect();
         let ended = self.take_ended(&numbers);
         let listed = match self.listing.take_if(|listing| listing.is_finished()) {
-            Some(listing) => listing.await.unwrap_or_else(|error| Err(io::Error::other(error))),
-            None => Ok(Vec::new()),
+            Some(listing) => {
+                Some(listing.await.unwrap_or_else(|error| Err(io::Error::other(error))))
+            }
+            // None has ended since the last tick: nothing new is known.
+            None => None,
         };
         let is_due = self.begun.is_none_or(|begun| begun.elapsed() >= EVERY);
         if is_due && self.listing.is_none() && traffic.refused().all().next().is_some() {
@@ -53,9 +56,10 @@ impl ConnectionWatch {
             self.listing = Some(spawn_blocking(move || completed(&numbers)));
         }
         for (what, result) in [
-            ("dbfw suggest does not know of short connections", ended),
+            ("dbfw suggest does not know of short connections", Some(ended)),
             ("dbfw suggest does not know of open connections", listed),
         ] {
+            let Some(result) = result else { continue };
             let result = result.map(|found| traffic.note_connected(found, &ports, now));
             self.lasting.follow(what, result);
         }

@@ -1,6 +1,6 @@
 //! The loop: one event after the other, then the kernel follows.
 
-use std::{collections::BTreeSet, future::pending, pin::pin, time::Duration};
+use std::{collections::BTreeSet, future::pending, io, path::Path, pin::pin, time::Duration};
 
 use anyhow::Context as _;
 use dbfw_core::toml::Problems;
@@ -394,30 +394,41 @@ impl Agent {
         }
     }
 
-    /// Writes the record of a trial, or removes it: after what is being written now, which may write
-    /// it as well.
+    /// Writes the record of a trial, or removes it.
     ///
     /// # Errors
-    /// The reason in words, with the file.
+    /// The reason in words, with the directory.
     pub(super) async fn write_trial(&mut self, record: Option<TrialRecord>) -> Result<(), String> {
+        self.write_state(move |state_dir| match record {
+            Some(record) => record.save(state_dir),
+            None => TrialRecord::remove(state_dir),
+        })
+        .await
+    }
+
+    /// Writes to `state_dir` and waits for it: after what is being written now, which may be about
+    /// the same files.
+    ///
+    /// # Errors
+    /// The reason in words, with the directory.
+    pub(super) async fn write_state(
+        &mut self,
+        write: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
+    ) -> Result<(), String> {
         let state_dir = self.config.agent.state_dir.clone();
-        let shown = TrialRecord::path(&state_dir).display().to_string();
+        let shown = state_dir.display().to_string();
         let write = async {
             while self.disk.is_saving() {
                 let written = self.disk.written().await;
                 self.written(written);
             }
-            let write = tokio::task::spawn_blocking(move || match record {
-                Some(record) => record.save(&state_dir),
-                None => TrialRecord::remove(&state_dir),
-            });
-            write.await
+            tokio::task::spawn_blocking(move || write(&state_dir)).await
         };
         match tokio::time::timeout(WRITE_TIMEOUT, write).await {
             Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(format!("cannot write {shown}: {error}")),
+            Ok(Ok(Err(error))) => Err(format!("cannot write to {shown}: {error}")),
             Err(_) | Ok(Err(_)) => {
-                Err(format!("{shown} could not be written within {} s", WRITE_TIMEOUT.as_secs()))
+                Err(format!("{shown} could not be written to within {} s", WRITE_TIMEOUT.as_secs()))
             }
         }
     }

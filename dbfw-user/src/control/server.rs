@@ -226,8 +226,10 @@ impl Connection {
         let (reply, replies) = mpsc::channel(REPLIES_IN_FLIGHT);
         let call = Call { request, peer: self.peer, reply };
         let delivered = tokio::select! {
-            sent = calls.send(call) => sent.is_ok(),
+            // First: who was told that the agent hangs must not have it done later.
+            biased;
             () = gone(&mut self.reader) => return,
+            sent = calls.send(call) => sent.is_ok(),
         };
         if !delivered {
             let message = "the agent is stopping; the filter stays in force";

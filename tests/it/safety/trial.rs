@@ -341,6 +341,61 @@ fn what_was_detached_stays_detached_when_a_trial_ends() {
 }
 
 #[test]
+fn who_goes_back_by_hand_attaches_again() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    configure(&host, "enforce");
+    host.start();
+    configure(&host, "observe");
+    reload(&host, "--trial 1h", 0);
+    assert!(host.dbfw(&["detach", "--yes"]).status.success());
+    reload(&host, "--revert", 0);
+    assert_open(&pair, &host, false);
+}
+
+#[test]
+fn what_is_kept_outlives_a_crash_right_after_the_answer() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    configure(&host, "enforce");
+    host.start();
+    configure(&host, "observe");
+    reload(&host, "--trial 1h", 0);
+    // Nothing but what was kept can be used by the next start.
+    configure(&host, "nonsense");
+    reload(&host, "--keep", 0);
+    host.stop(Signal::SIGKILL);
+    host.start();
+    assert_open(&pair, &host, true);
+}
+
+#[test]
+fn a_damaged_record_does_not_keep_what_was_on_trial() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    configure(&host, "enforce");
+    host.start();
+    host.wait("the last good configuration", |host| host.path("state/config.json").exists());
+    configure(&host, "observe");
+    reload(&host, "--trial 1h", 0);
+    host.stop(Signal::SIGKILL);
+    fs::write(host.path("state/trial.json"), "{").expect("a damaged record");
+    for _ in 0..2 {
+        host.start();
+        assert_open(&pair, &host, false);
+        assert!(problems(&host).contains("trial"), "{}", problems(&host));
+        host.wait("a record again", |host| {
+            fs::read_to_string(host.path("state/trial.json")).is_ok_and(|text| text.len() > 1)
+        });
+        host.stop(Signal::SIGKILL);
+    }
+    // Who reloads takes the files on disk.
+    host.start();
+    reload(&host, "", 0);
+    assert_open(&pair, &host, true);
+}
+
+#[test]
 fn a_change_while_no_agent_ran_is_told_by_the_next_start() {
     let pair = Pair::new();
     let mut host = Host::new(&pair.db);

@@ -29,7 +29,11 @@ pub(super) enum Way<'a> {
     /// Until the end of a trial, with these refused plans.
     Trial { confirmed: &'a BTreeSet<String>, lasts: Duration },
     /// By going back to the one before a trial.
-    Back { why: &'a str },
+    Back {
+        why: &'a str,
+        /// Whether it attaches what the operator detached.
+        attaches: bool,
+    },
 }
 
 /// Reloads where nobody waits for an answer.
@@ -140,7 +144,7 @@ async fn take(agent: &mut Agent, config: Config, way: Way<'_>, by: &str) -> Resu
         Ok(answer) => Ok(answer),
         Err(message) => {
             if let Way::Trial { .. } = way {
-                let record = agent.files.trial().map(|trial| trial.record(&agent.config));
+                let record = agent.files.trial_record(&agent.config);
                 if let Err(error) = agent.write_trial(record).await {
                     tracing::error!("a restart takes the trial for begun: {error}");
                 }
@@ -230,7 +234,7 @@ pub(super) async fn put_in_force(
                  dbfw reload --revert goes back to the one before"
             );
         }
-        Way::Back { why } => {
+        Way::Back { why, .. } => {
             agent.trust.end_trial();
             agent.files.went_back(Timestamp::now());
             record(agent, Kind::TrialEnded, by, why);
@@ -244,10 +248,17 @@ pub(super) async fn put_in_force(
             );
         }
     }
+    // Time alone attaches nothing that the operator detached.
+    let stays_detached = was_detached && matches!(way, Way::Back { attaches: false, .. });
+    let changes = if stays_detached {
+        tracing::warn!("everything stays detached: the ports are open to everyone");
+        Vec::new()
+    } else {
+        changes
+    };
     tell_changes(agent, &changes, by);
     agent.workers.poll();
-    // Time alone attaches nothing that the operator detached.
-    if !(was_detached && matches!(way, Way::Back { .. })) {
+    if !stays_detached {
         agent.kernel.follow_config(&agent.config.agent);
     }
     agent.verify().await;

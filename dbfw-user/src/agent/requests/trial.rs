@@ -13,8 +13,11 @@ use crate::{
 /// # Errors
 /// None is on trial, or that cannot be written: the trial goes on.
 pub(super) async fn keep(agent: &mut Agent, by: &str) -> Result<Text, ControlError> {
-    none_on_trial(agent)?;
-    if let Err(error) = agent.write_trial(None).await {
+    if agent.files.trial().is_none() {
+        return Err(none_on_trial(agent));
+    }
+    let kept = agent.files.kept(&agent.config);
+    if let Err(error) = agent.write_state(move |state_dir| kept.save(state_dir)).await {
         let message = format!("the configuration is not kept, and its trial goes on: {error}");
         return Err(ControlError { kind: ControlErrorKind::Failed, message });
     }
@@ -30,43 +33,43 @@ pub(super) async fn keep(agent: &mut Agent, by: &str) -> Result<Text, ControlErr
 /// # Errors
 /// None is on trial, or the kernel refused the policy: the trial goes on.
 pub(super) async fn revert(agent: &mut Agent, by: &str) -> Result<Answer, ControlError> {
-    none_on_trial(agent)?;
-    go_back(agent, by, "it was asked for").await
+    go_back(agent, Way::Back { why: "it was asked for", attaches: true }, by).await
 }
 
 /// Goes back if the time of a trial is over.
 pub(in crate::agent) async fn end_if_over(agent: &mut Agent) {
     if agent.files.trial().is_some_and(|trial| trial.left(Reading::now()).is_zero()) {
-        tell_cut_off(go_back(agent, "trial", "its time is over, and nobody kept it").await);
+        let way = Way::Back { why: "its time is over, and nobody kept it", attaches: false };
+        tell_cut_off(go_back(agent, way, "trial").await);
     }
 }
 
 /// Goes back where the agent stops: no agent would be there when the time is over.
 pub(in crate::agent) async fn end_at_stop(agent: &mut Agent) {
     if agent.files.trial().is_some() {
-        tell_cut_off(go_back(agent, "trial", "the agent stops, and nobody kept it").await);
+        let way = Way::Back { why: "the agent stops, and nobody kept it", attaches: false };
+        tell_cut_off(go_back(agent, way, "trial").await);
     }
 }
 
-fn none_on_trial(agent: &Agent) -> Result<(), ControlError> {
-    let message = || {
-        let ended = if agent.files.trial_ended() { ": the last trial has ended" } else { "" };
-        format!("no configuration is on trial{ended}; dbfw history tells what is in force")
+/// That there is no trial to end.
+fn none_on_trial(agent: &Agent) -> ControlError {
+    let ended = if agent.files.trial_ended() { ": the last trial has ended" } else { "" };
+    let message =
+        format!("no configuration is on trial{ended}; dbfw history tells what is in force");
+    ControlError { kind: ControlErrorKind::Failed, message }
+}
+
+async fn go_back(agent: &mut Agent, way: Way<'_>, by: &str) -> Result<Answer, ControlError> {
+    let Some(before) = agent.files.trial().map(|trial| trial.before().clone()) else {
+        return Err(none_on_trial(agent));
     };
-    match agent.files.trial() {
-        Some(_) => Ok(()),
-        None => Err(ControlError { kind: ControlErrorKind::Failed, message: message() }),
-    }
-}
-
-async fn go_back(agent: &mut Agent, by: &str, why: &str) -> Result<Answer, ControlError> {
-    let before = agent.files.trial().map(|trial| trial.before().clone()).unwrap_or_default();
-    match put_in_force(agent, before, Way::Back { why }, by).await {
+    match put_in_force(agent, before, way, by).await {
         Ok(answer) => Ok(answer),
         Err(error) => {
             let message = format!(
                 "the configuration before the trial cannot be put in force, and the one on trial \
-                 stays: {error}; once the time is over it is tried again every 10 s"
+                 stays: {error}; once the time is over it is tried again every 10 s, and at the next start"
             );
             if agent.files.stuck(Reading::now()) {
                 return Err(refuse(agent, ControlErrorKind::Failed, by, message));

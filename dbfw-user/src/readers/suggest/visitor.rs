@@ -52,9 +52,10 @@ pub(super) fn judge(facts: &Facts) -> Visitor {
     }
     if facts.connected {
         let stayed = facts.stayed >= STAYED;
-        return match stayed || facts.is_near && !many_ports {
+        let is_client = if facts.is_near { stayed || !many_ports } else { stayed && keeps_coming };
+        return match is_client {
             true => Visitor::Client,
-            // A scanner that connects and leaves.
+            // A scanner that connects, leaves and comes back.
             false => Visitor::Unclear,
         };
     }
@@ -120,7 +121,16 @@ mod tests {
                 Client,
             ),
             ("a stranger connects and leaves", connected(Facts { packets: 9, ..ONCE }), Unclear),
-            ("a stranger stays", connected(Facts { minutes: 2, stayed: STAYED, ..ONCE }), Client),
+            (
+                "a stranger keeps coming",
+                connected(Facts { minutes: MANY_MINUTES, stayed: STAYED * 4, ..ONCE }),
+                Client,
+            ),
+            (
+                "a stranger comes back",
+                connected(Facts { minutes: 3, stayed: STAYED * 3, packets: 21, ..ONCE }),
+                Unclear,
+            ),
             ("a neighbour is refused once", NEAR, Unclear),
             ("a neighbour scans", passed(Facts { ports: 5, packets: 30, ..NEAR }), Scanner),
             ("a neighbour scans what is closed", Facts { ports: 5, packets: 2, ..NEAR }, Scanner),
