@@ -11,7 +11,7 @@ mod chain;
 mod cli;
 // Every packet of the corpus through every program: verdict, reason and counters.
 mod corpus;
-// A thousand callers at once, and few file descriptors.
+// A thousand callers at once.
 mod crowd;
 // Refused clients as `dbfw drops` lists them.
 mod drops;

@@ -397,7 +397,7 @@ impl Agent {
     /// Writes the record of a trial, or removes it.
     ///
     /// # Errors
-    /// The reason in words, with the directory.
+    /// The reason in words, with the file.
     pub(super) async fn write_trial(&mut self, record: Option<TrialRecord>) -> Result<(), String> {
         self.write_state(move |state_dir| match record {
             Some(record) => record.save(state_dir),
@@ -406,17 +406,17 @@ impl Agent {
         .await
     }
 
-    /// Writes to `state_dir` and waits for it: after what is being written now, which may be about
-    /// the same files.
+    /// Writes what a start has to know of a trial, and waits for it: after what is being written
+    /// now, which may write it as well.
     ///
     /// # Errors
-    /// The reason in words, with the directory.
+    /// The reason in words, with the file of trials.
     pub(super) async fn write_state(
         &mut self,
         write: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
     ) -> Result<(), String> {
         let state_dir = self.config.agent.state_dir.clone();
-        let shown = state_dir.display().to_string();
+        let shown = TrialRecord::path(&state_dir).display().to_string();
         let write = async {
             while self.disk.is_saving() {
                 let written = self.disk.written().await;
@@ -426,7 +426,7 @@ impl Agent {
         };
         match tokio::time::timeout(WRITE_TIMEOUT, write).await {
             Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(format!("cannot write to {shown}: {error}")),
+            Ok(Ok(Err(error))) => Err(format!("cannot write {shown}: {error}")),
             Err(_) | Ok(Err(_)) => {
                 Err(format!("{shown} could not be written to within {} s", WRITE_TIMEOUT.as_secs()))
             }

@@ -182,3 +182,26 @@ fn without_tls_only_loopback_and_whom_the_configuration_names() {
     wait_prefixes(&host, &by_other, &["10.77.0.2/32"]);
     wait_let_in(&host, &pair, TRUSTED4);
 }
+
+#[test]
+fn a_refused_change_is_told_also_where_there_is_no_list() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    let lines = |n: u8| (2..2 + n).map(|last| format!("10.77.0.{last}\n")).collect::<String>();
+    host.replace("offices", &lines(7));
+    let sources = format!("trusted_sources = [\"feed:{}\"]\n", host.path("offices").display());
+    host.configure(&agent_keys(""), &format!("[feeds]\npoll = \"200ms\"\n{}", orders(&sources)));
+    host.start();
+    wait_let_in(&host, &pair, FRIEND4);
+    host.replace("offices", &lines(1));
+    host.wait_for_log("the new list loses 6 of 7 prefixes");
+    host.wait("the history to have it", |host| {
+        let history = host.json(&["history"]).unwrap_or_default();
+        let entries = history["entries"].as_array().cloned().unwrap_or_default();
+        entries.iter().any(|entry| entry["kind"] == "refused" && entry["database"] == "orders")
+    });
+    assert_eq!(host.log().matches("the new list loses").count(), 1, "{}", host.log());
+    host.replace("offices", &lines(7));
+    host.wait_for_log("the sources recovered");
+    assert_let_in(&host, &pair, FRIEND4);
+}

@@ -150,6 +150,11 @@ fn a_change_whose_caller_is_gone_is_not_made_when_the_agent_wakes() {
     let pair = Pair::new();
     let host = started(&pair);
     host.signal(Signal::SIGSTOP);
+    host.wait("the agent to stop", |host| {
+        let tasks = fs::read_dir(format!("/proc/{}/task", host.pid())).expect("its threads");
+        let mut states = tasks.flatten().map(|task| fs::read_to_string(task.path().join("stat")));
+        states.all(|stat| stat.is_ok_and(|stat| stat.contains(") T ")))
+    });
     let source = format!("ip_addr:{STRANGER4}");
     let mut caller =
         host.command(&["trust", "add", "--database", "orders", &source]).spawn().expect("a caller");
