@@ -293,7 +293,10 @@ fn scanners_are_told_from_clients() {
         ([203, 0, 113, 7], [10, 0, 3, 9], [198, 51, 100, 3], [198, 51, 100, 4]);
     for (source, database, port, minute) in [
         (client, "orders", 5432, 0),
+        (client, "orders", 5432, 1),
+        (client, "orders", 5432, 2),
         (client, "orders", 5432, 3),
+        (client, "orders", 5432, 4),
         (neighbour, "orders", 5432, 0),
         (scanner, "orders", 5432, 0),
         (scanner, "orders", 6432, 0),
@@ -327,7 +330,7 @@ fn scanners_are_told_from_clients() {
         assert_eq!((&*client.source, client.looks_like), ("ip_addr:203.0.113.7", Visitor::Client));
         let activity = &client.activity;
         assert_eq!((activity.established, activity.last_connected), (true, Some(connected)));
-        assert_eq!((activity.minutes, activity.packets), (2, 2));
+        assert_eq!((activity.minutes, activity.packets), (5, 5));
         assert_eq!(activity.ports, BTreeSet::from([5432]));
         assert_eq!(
             neighbour.addresses[0].belongs_to,
@@ -345,7 +348,7 @@ fn scanners_are_told_from_clients() {
     });
     let clients = [
         "orders 10.0.3.9 client: private, in eth0's network 10.0.3.0/24, connected, within a minute",
-        "orders 203.0.113.7 client: public, unknown, connected, in 2 minutes",
+        "orders 203.0.113.7 client: public, unknown, connected, in 5 minutes",
     ];
     let unclear = "orders 198.51.100.4 unclear: public, unknown, never connected, within a minute";
     assert_eq!(

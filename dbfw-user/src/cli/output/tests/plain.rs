@@ -7,7 +7,7 @@ use dbfw_wire::control::{FailureKind, HistoryEntry, HistoryKind};
 use serde_json::{Value, json};
 
 use super::{
-    samples::{account, at, refused, source, status},
+    samples::{self, account, at, refused, source, status},
     *,
 };
 use crate::cli::exit::failure;
@@ -138,7 +138,9 @@ fn plain_has_the_documented_columns() {
 fn check_status(all: &mut Comparison) {
     let mut status = status();
     status.problems = vec!["one".to_owned(), "two\tand\nmore".to_owned()];
-    status.agent.as_mut().unwrap().config_ok = false;
+    let agent = status.agent.as_mut().unwrap();
+    agent.config_ok = false;
+    agent.trial = Some(samples::trial());
     status.interfaces[0].detail = Some("slow".to_owned());
     status.backstop.as_mut().unwrap().detail = Some("late".to_owned());
     let mut asked = account("digitalocean");
@@ -167,6 +169,7 @@ fn check_status(all: &mut Comparison) {
         vec![("protected", document.clone())],
         problems.into(),
         vec![("agent", document["agent"].clone())],
+        vec![("trial", document["agent"]["trial"].clone())],
         each("interface", &document["interfaces"]),
         vec![("backstop", document["backstop"].clone())],
         each("account", &document["accounts"]),
@@ -262,6 +265,7 @@ fn check_changes(all: &mut Comparison) {
         }],
         "connections_error": "not all are known",
         "refused": ["r"], "failed": ["f"], "pending": ["tag:a", "tag:b"],
+        "trial": value(&samples::trial()),
     }))
     .unwrap();
     let document = value(&reloaded);
@@ -273,6 +277,7 @@ fn check_changes(all: &mut Comparison) {
         texts("refused", "text", &document["refused"]),
         texts("failed", "text", &document["failed"]),
         texts("pending", "text", &document["pending"]),
+        vec![("trial", document["trial"].clone())],
     ];
     all.check("reload", &reloaded, &records.concat());
     let text = |text: &str| Some(text.to_owned());
