@@ -10,7 +10,7 @@ pub(super) const MAX_VALIDATOR: usize = 1024;
 /// Options of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Options<'a> {
-    /// Sent as `Authorization: Bearer`; an error together with [`Redirects::Follow`].
+    /// Sent as `Authorization: Bearer`; an error together with [`Redirects::Follow`](super::Redirects::Follow).
     pub bearer: Option<&'a SecretString>,
     /// The media type, "application/json".
     pub accept: &'a str,
