@@ -226,10 +226,8 @@ impl Connection {
         let (reply, replies) = mpsc::channel(REPLIES_IN_FLIGHT);
         let call = Call { request, peer: self.peer, reply };
         let delivered = tokio::select! {
-            // First: who was told that the agent hangs must not have it done later.
-            biased;
-            () = gone(&mut self.reader) => return,
             sent = calls.send(call) => sent.is_ok(),
+            () = gone(&mut self.reader) => return,
         };
         if !delivered {
             let message = "the agent is stopping; the filter stays in force";

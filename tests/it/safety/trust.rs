@@ -1,4 +1,4 @@
-use std::{fs, thread, time::Duration};
+use std::fs;
 
 use dbfw_tests::{
     agent::Host,
@@ -143,26 +143,4 @@ fn revoking_works_where_nothing_can_be_written() {
     host.wait("it to be written", |host| problems(host).is_empty());
     let text = fs::read_to_string(&file).expect("the file");
     assert!(!text.contains("10.77.0.3"), "{text}");
-}
-
-#[test]
-fn a_change_whose_caller_is_gone_is_not_made_when_the_agent_wakes() {
-    let pair = Pair::new();
-    let host = started(&pair);
-    host.signal(Signal::SIGSTOP);
-    host.wait("the agent to stop", |host| {
-        let tasks = fs::read_dir(format!("/proc/{}/task", host.pid())).expect("its threads");
-        let mut states = tasks.flatten().map(|task| fs::read_to_string(task.path().join("stat")));
-        states.all(|stat| stat.is_ok_and(|stat| stat.contains(") T ")))
-    });
-    let source = format!("ip_addr:{STRANGER4}");
-    let mut caller =
-        host.command(&["trust", "add", "--database", "orders", &source]).spawn().expect("a caller");
-    thread::sleep(Duration::from_secs(1));
-    caller.kill().expect("end the caller");
-    caller.wait().expect("the caller's end");
-    host.signal(Signal::SIGCONT);
-    let list = host.json(&["trust", "list"]).expect("the agent answers again");
-    assert_eq!(list["sources"].as_array().map(Vec::len), Some(0), "{list}");
-    assert!(!pair.reaches(STRANGER4), "{}", host.log());
 }
