@@ -122,7 +122,7 @@ impl Caller {
     }
 }
 
-/// What a caller was told.
+/// The answer to a caller.
 #[derive(Debug)]
 struct Answer {
     verb: String,

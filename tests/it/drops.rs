@@ -1,4 +1,4 @@
-//! What `dbfw drops` says of clients that are refused by real packets.
+//! `dbfw drops` about clients that are refused by real packets.
 
 use std::{
     io::{BufRead as _, BufReader},

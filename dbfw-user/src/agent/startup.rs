@@ -69,7 +69,7 @@ pub fn run(config_path: PathBuf) -> anyhow::Result<()> {
     })
 }
 
-/// How far the agent has come.
+/// The stage of the start that the agent has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Not everything that it needs is there yet.

@@ -35,7 +35,7 @@ pub(super) fn check(context: &Context, list: Option<&Path>, strict: bool) -> any
     }
 }
 
-/// What is valid, and the doubts about it.
+/// A valid document, and the warnings about it.
 type Valid<T> = (T, Vec<Problem>);
 
 fn answer<T: Render>(

@@ -58,7 +58,7 @@ pub fn check_list(
     Ok(Listed { sources, prefixes, warnings: report.finish(file)? })
 }
 
-/// What the sources of a list name themselves, each once.
+/// The prefixes that the sources of a list name themselves, each once.
 fn prefixes(list: &SourceList, now: Timestamp) -> Vec<Prefix> {
     let live = list.sources.iter().filter(|source| source.expires_at.is_none_or(|at| at > now));
     let named = live.filter_map(|source| source.key().prefixes());

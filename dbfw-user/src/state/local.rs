@@ -46,7 +46,7 @@ pub(crate) struct LocalSources {
     /// The reason why the file cannot be read. Until it can be it is not written: what is in it may
     /// be known nowhere else.
     unreadable: Option<String>,
-    /// What was removed meanwhile.
+    /// The sources removed meanwhile.
     removed: Vec<LocalSource>,
     /// The content of the file, from the thread that read it again.
     read_again: Arc<Mutex<Option<Content>>>,

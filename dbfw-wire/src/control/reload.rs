@@ -52,7 +52,7 @@ pub struct Trial {
     pub restores_since: Timestamp,
     /// The files of the configuration before, the main file first.
     pub restores: Vec<ConfigFileStatus>,
-    /// What going back opens and closes.
+    /// The changes that going back makes: what it opens and closes.
     pub changes: Vec<ConfigChange>,
 }
 

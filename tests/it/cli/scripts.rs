@@ -1,4 +1,4 @@
-//! What scripts rely on: lists checked before they are used, and failures as documents.
+//! The promises to scripts: lists checked before they are used, and failures as documents.
 
 use std::{
     io::Write as _,

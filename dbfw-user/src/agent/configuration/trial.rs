@@ -71,7 +71,7 @@ impl Trial {
         reading.wall.saturating_add(self.left(reading)).unwrap_or(Timestamp::MAX)
     }
 
-    /// What has to be on disk while `tried` is in force.
+    /// The record that has to be on disk while `tried` is in force.
     pub(in crate::agent) fn record(&self, tried: &Config) -> TrialRecord {
         TrialRecord::new(&self.before, self.before_since, tried)
     }

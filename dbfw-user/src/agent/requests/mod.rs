@@ -359,7 +359,7 @@ mod tests {
         }
     }
 
-    /// What a follower gets of ten events for which a channel of eight has too little room.
+    /// The events that a follower gets of ten, where the channel has room for eight.
     async fn followed(address: Option<&str>, database: Option<&str>) -> Vec<(String, u64)> {
         let (sender, events) = broadcast::channel(8);
         for n in 0..10 {

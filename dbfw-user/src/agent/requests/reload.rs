@@ -21,7 +21,7 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The answer to who asked, and the question who is cut off, which is not for the loop's thread.
 pub(super) type Answer = (Reloaded, Option<CutOffQuery>);
 
-/// How a configuration comes in force.
+/// The way in which a configuration comes in force.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Way<'a> {
     /// For good, with these refused plans.

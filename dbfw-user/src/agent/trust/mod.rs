@@ -55,7 +55,7 @@ pub(super) struct Trust {
     lapsed: BTreeSet<String>,
     /// The problem of each list that was last logged, by database.
     logged: BTreeMap<String, String>,
-    /// What was known before the configuration on trial was in force.
+    /// The state from before the configuration on trial was in force.
     before_trial: Option<Checkpoint>,
 }
 

@@ -85,7 +85,7 @@ pub(in super::super) fn left_out(drops: &Drops) -> Option<String> {
     (drops.left_out > 0).then(|| format!("{left_out} not shown: --limit {all}"))
 }
 
-/// What the agent does not remember any more.
+/// The sources that the agent forgot, in words.
 pub(in super::super) fn forgotten(drops: &Drops) -> Option<String> {
     let times = number_of(drops.forgotten, "time", "times");
     (drops.forgotten > 0).then(|| {
