@@ -58,7 +58,7 @@ pub(super) struct NoConfiguration {
     missing: String,
 }
 
-/// What has to be written of a configuration that is in force for good and was read back.
+/// The copies that are still to be written of a configuration that is in force for good.
 #[derive(Debug)]
 pub(super) struct Unsaved {
     last_good: LastGood,
@@ -265,24 +265,23 @@ impl ConfigurationFiles {
         self.standing == Standing::TrialEnded
     }
 
-    /// What to write of `config`, which is on trial and is kept.
+    /// The copies to write of `config`, which is on trial and is kept.
     pub(super) fn kept(&self, config: &Config) -> Unsaved {
-        let files = config.files.clone();
-        let last_good = LastGood { in_force_since: self.in_force_since, files };
-        Unsaved { last_good, trial_ended: false }
+        Unsaved { last_good: self.last_good(config), trial_ended: false }
     }
 
-    /// What has to be on disk of a trial while `config` is in force.
+    /// The files of `config`, which is in force.
+    fn last_good(&self, config: &Config) -> LastGood {
+        LastGood { in_force_since: self.in_force_since, files: config.files.clone() }
+    }
+
+    /// The record that has to be on disk while `config` is in force; `None`: none may be.
     pub(super) fn trial_record(&self, config: &Config) -> Option<TrialRecord> {
         match &self.trial {
             Some(trial) => Some(trial.record(config)),
-            None => self.trial_ended().then(|| TrialRecord {
-                before: LastGood {
-                    in_force_since: self.in_force_since,
-                    files: config.files.clone(),
-                },
-                tried: None,
-            }),
+            None => self
+                .trial_ended()
+                .then(|| TrialRecord { before: self.last_good(config), tried: None }),
         }
     }
 
@@ -377,17 +376,12 @@ impl ConfigurationFiles {
         self.unsaved && self.trial.is_none()
     }
 
-    /// What to write of `config`, which is in force and was read back.
+    /// The copies to write of `config`, which is in force and was read back.
     pub(super) fn take_unsaved(&mut self, config: &Config) -> Option<Unsaved> {
         let is_unsaved = self.are_unsaved();
         self.unsaved &= !is_unsaved;
-        is_unsaved.then(|| Unsaved {
-            last_good: LastGood {
-                in_force_since: self.in_force_since,
-                files: config.files.clone(),
-            },
-            trial_ended: self.trial_ended(),
-        })
+        is_unsaved
+            .then(|| Unsaved { last_good: self.last_good(config), trial_ended: self.trial_ended() })
     }
 
     /// Takes note that it was not written.

@@ -428,7 +428,7 @@ impl Agent {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(error))) => Err(format!("cannot write {shown}: {error}")),
             Err(_) | Ok(Err(_)) => {
-                Err(format!("{shown} could not be written to within {} s", WRITE_TIMEOUT.as_secs()))
+                Err(format!("{shown} could not be written within {} s", WRITE_TIMEOUT.as_secs()))
             }
         }
     }

@@ -27,14 +27,24 @@ fn table(name: &str, port: u16, mode: &str) -> String {
     )
 }
 
-/// A host in observe mode, with a configuration on disk that enforces.
-fn observing(pair: &Pair) -> Host<'_> {
+/// A host in one mode, with a configuration on disk that is in another.
+fn changing<'p>(pair: &'p Pair, in_force: &str, on_disk: &str) -> Host<'p> {
     let mut host = Host::new(&pair.db);
-    configure(&host, "observe");
+    configure(&host, in_force);
     host.start();
     host.wait("the last good configuration", |host| host.path("state/config.json").exists());
-    configure(&host, "enforce");
+    configure(&host, on_disk);
     host
+}
+
+/// A host in observe mode, with a configuration on disk that enforces.
+fn observing(pair: &Pair) -> Host<'_> {
+    changing(pair, "observe", "enforce")
+}
+
+/// A host that enforces, with a configuration on disk that only observes.
+fn enforcing(pair: &Pair) -> Host<'_> {
+    changing(pair, "enforce", "observe")
 }
 
 fn said(output: &Output) -> String {
@@ -329,24 +339,20 @@ fn going_back_has_the_list_of_before_and_needs_no_confirmation() {
 #[test]
 fn what_was_detached_stays_detached_when_a_trial_ends() {
     let pair = Pair::new();
-    let mut host = Host::new(&pair.db);
-    configure(&host, "enforce");
-    host.start();
-    configure(&host, "observe");
+    let host = enforcing(&pair);
     reload(&host, "--trial 2s", 0);
     assert!(host.dbfw(&["detach", "--yes"]).status.success());
     host.wait("the trial to end", |host| told(host, "trial_ended", "trial", "time is over"));
     thread::sleep(Duration::from_secs(2));
     assert!(pair.reaches(STRANGER4), "nothing was attached");
+    assert!(!host.log().contains(CLOSES), "nothing was closed: {}", host.log());
+    assert_eq!(history(&host, "config_changed").len(), 1, "the trial opened, and nothing closed");
 }
 
 #[test]
 fn who_goes_back_by_hand_attaches_again() {
     let pair = Pair::new();
-    let mut host = Host::new(&pair.db);
-    configure(&host, "enforce");
-    host.start();
-    configure(&host, "observe");
+    let host = enforcing(&pair);
     reload(&host, "--trial 1h", 0);
     assert!(host.dbfw(&["detach", "--yes"]).status.success());
     reload(&host, "--revert", 0);
@@ -356,10 +362,7 @@ fn who_goes_back_by_hand_attaches_again() {
 #[test]
 fn what_is_kept_outlives_a_crash_right_after_the_answer() {
     let pair = Pair::new();
-    let mut host = Host::new(&pair.db);
-    configure(&host, "enforce");
-    host.start();
-    configure(&host, "observe");
+    let mut host = enforcing(&pair);
     reload(&host, "--trial 1h", 0);
     // Nothing but what was kept can be used by the next start.
     configure(&host, "nonsense");
@@ -372,20 +375,19 @@ fn what_is_kept_outlives_a_crash_right_after_the_answer() {
 #[test]
 fn a_damaged_record_does_not_keep_what_was_on_trial() {
     let pair = Pair::new();
-    let mut host = Host::new(&pair.db);
-    configure(&host, "enforce");
-    host.start();
-    host.wait("the last good configuration", |host| host.path("state/config.json").exists());
-    configure(&host, "observe");
+    let mut host = enforcing(&pair);
     reload(&host, "--trial 1h", 0);
     host.stop(Signal::SIGKILL);
-    fs::write(host.path("state/trial.json"), "{").expect("a damaged record");
-    for _ in 0..2 {
+    let record = host.path("state/trial.json");
+    let whole = fs::read_to_string(&record).expect("the record");
+    let changed = whole.replace("enforce", "observe");
+    for damage in ["", "{", "{}", "null", &whole[..whole.len() / 2], &changed] {
+        fs::write(&record, damage).expect("a damaged record");
         host.start();
         assert_open(&pair, &host, false);
-        assert!(problems(&host).contains("trial"), "{}", problems(&host));
-        host.wait("a record again", |host| {
-            fs::read_to_string(host.path("state/trial.json")).is_ok_and(|text| text.len() > 1)
+        assert!(problems(&host).contains("trial"), "{damage}: {}", problems(&host));
+        host.wait("a record again", |_| {
+            fs::read_to_string(&record).is_ok_and(|text| text.len() > 10 && text != damage)
         });
         host.stop(Signal::SIGKILL);
     }

@@ -69,7 +69,8 @@ async fn go_back(agent: &mut Agent, way: Way<'_>, by: &str) -> Result<Answer, Co
         Err(error) => {
             let message = format!(
                 "the configuration before the trial cannot be put in force, and the one on trial \
-                 stays: {error}; once the time is over it is tried again every 10 s, and at the next start"
+                 stays: {error}; once the time is over it is tried again every 10 s, and at the next \
+                 start"
             );
             if agent.files.stuck(Reading::now()) {
                 return Err(refuse(agent, ControlErrorKind::Failed, by, message));
