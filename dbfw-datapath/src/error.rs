@@ -117,6 +117,9 @@ pub enum DatapathError {
         /// The system's error.
         source: io::Error,
     },
+    /// This process can open no file.
+    #[error("cannot look at the pins: {0} (LimitNOFILE=, prlimit)")]
+    NoDescriptor(#[source] io::Error),
     /// A file operation on a pin failed.
     #[error("cannot {action} {}: {source}{} ({})", named(path), pin_hint(source), path.display())]
     Pin {

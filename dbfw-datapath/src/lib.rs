@@ -49,7 +49,9 @@ mod shape;
 mod sys;
 mod trie;
 
-pub use attach::{AttachError, Attachment, FirstPlace, socket_lookup_programs};
+pub use attach::{
+    AttachError, AttachedProgram, Attachment, FirstPlace, attached_programs, socket_lookup_programs,
+};
 pub use databases::DatabaseSlot;
 pub use datapath::{
     Datapath,

@@ -35,12 +35,12 @@ pub struct Budget {
     limits: RequestLimits,
     /// Times of the last hour's requests, oldest first.
     made: VecDeque<Instant>,
-    told: Option<Told>,
+    reported: Option<Reported>,
 }
 
 /// The server's last word; the limits hold beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+enum Reported {
     /// So many are left, others than dbfw included, until the oldest one expires.
     Left { left: u32, until: Instant },
     /// None at this moment (429).
@@ -61,7 +61,7 @@ pub(crate) struct Left {
 impl Budget {
     /// A budget of which nothing is spent. A limit of 0 counts as 1.
     pub fn new(limits: RequestLimits) -> Self {
-        let mut budget = Self { limits, made: VecDeque::new(), told: None };
+        let mut budget = Self { limits, made: VecDeque::new(), reported: None };
         budget.set_limits(limits);
         budget
     }
@@ -89,23 +89,27 @@ impl Budget {
         }
         let hour = self.until_free(now, self.limits.per_hour, HOUR);
         let minute = self.until_free(now, self.limits.per_minute, MINUTE);
-        let told = match self.told {
-            Some(Told::Left { left: 0, until } | Told::Refused { until }) => between(now, until),
+        let reported = match self.reported {
+            Some(Reported::Left { left: 0, until } | Reported::Refused { until }) => {
+                between(now, until)
+            }
             // Its answer may come any moment.
-            Some(Told::Probing { until }) => between(now, until).map(|wait| wait.min(SLACK)),
-            Some(Told::Left { .. }) | None => None,
+            Some(Reported::Probing { until }) => between(now, until).map(|wait| wait.min(SLACK)),
+            Some(Reported::Left { .. }) | None => None,
         };
-        if let Some(wait) = hour.max(minute).max(told) {
+        if let Some(wait) = hour.max(minute).max(reported) {
             return Err(wait);
         }
-        self.told = match self.told {
-            Some(Told::Left { left: 0, .. } | Told::Refused { .. } | Told::Probing { .. }) => {
-                Some(Told::Probing { until: now + PROBE })
+        self.reported = match self.reported {
+            Some(
+                Reported::Left { left: 0, .. }
+                | Reported::Refused { .. }
+                | Reported::Probing { .. },
+            ) => Some(Reported::Probing { until: now + PROBE }),
+            Some(Reported::Left { left, until }) if until > now => {
+                Some(Reported::Left { left: left - 1, until })
             }
-            Some(Told::Left { left, until }) if until > now => {
-                Some(Told::Left { left: left - 1, until })
-            }
-            Some(Told::Left { .. }) | None => None,
+            Some(Reported::Left { .. }) | None => None,
         };
         self.made.push_back(now);
         Ok(())
@@ -121,36 +125,40 @@ impl Budget {
             let wait = rate.retry_after.map_or(wait, |wait| wait.max(SLACK));
             now + wait.min(HOUR)
         });
-        self.told = match (self.told, refused) {
-            (Some(Told::Refused { until: before }), Some(until)) => {
-                Some(Told::Refused { until: until.max(before) })
+        self.reported = match (self.reported, refused) {
+            (Some(Reported::Refused { until: before }), Some(until)) => {
+                Some(Reported::Refused { until: until.max(before) })
             }
-            (_, Some(until)) => Some(Told::Refused { until }),
+            (_, Some(until)) => Some(Reported::Refused { until }),
             // An answer to a request from before the refusal.
-            (Some(told @ Told::Refused { until }), None) if until > now => Some(told),
-            (told, None) => match rate.remaining {
+            (Some(reported @ Reported::Refused { until }), None) if until > now => Some(reported),
+            (reported, None) => match rate.remaining {
                 Some(left) => {
                     let least = if left == 0 { PROBE } else { Duration::ZERO };
                     let reset = reset.unwrap_or(UNSAID).clamp(least, HOUR);
-                    Some(Told::Left { left, until: now + reset })
+                    Some(Reported::Left { left, until: now + reset })
                 }
-                None => told.filter(|told| matches!(told, Told::Left { .. })),
+                None => reported.filter(|reported| matches!(reported, Reported::Left { .. })),
             },
         };
     }
 
     /// The requests that may still be spent.
     pub(crate) fn left(&self, now: Instant) -> Left {
-        let told = match self.told {
-            Some(Told::Left { left, until }) if until > now => left,
-            Some(Told::Refused { until } | Told::Probing { until }) if until > now => 0,
-            Some(Told::Left { left: 0, .. } | Told::Refused { .. } | Told::Probing { .. }) => 1,
-            Some(Told::Left { .. }) | None => u32::MAX,
+        let reported = match self.reported {
+            Some(Reported::Left { left, until }) if until > now => left,
+            Some(Reported::Refused { until } | Reported::Probing { until }) if until > now => 0,
+            Some(
+                Reported::Left { left: 0, .. }
+                | Reported::Refused { .. }
+                | Reported::Probing { .. },
+            ) => 1,
+            Some(Reported::Left { .. }) | None => u32::MAX,
         };
         let left = |limit: u32, window| {
             let expired = self.made.partition_point(|made| remains(now, *made, window).is_none());
             let spent = u32::try_from(self.made.len() - expired).unwrap_or(u32::MAX);
-            limit.saturating_sub(spent).min(told)
+            limit.saturating_sub(spent).min(reported)
         };
         let hour = left(self.limits.per_hour, HOUR);
         Left { hour, minute: left(self.limits.per_minute, MINUTE).min(hour) }

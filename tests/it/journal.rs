@@ -90,7 +90,7 @@ fn the_journal_has_the_facts_in_the_text_and_in_fields() {
         !journal.records("DBFW_DATABASE=orders").is_empty()
     });
     let trouble = &journal.records("DBFW_DATABASE=orders")[0];
-    assert_eq!(trouble["MESSAGE_ID"], message_id("list_trouble"));
+    assert_eq!(trouble["MESSAGE_ID"], message_id("list_problem"));
     assert_eq!(trouble["PRIORITY"], "4");
     let provider = trouble["DBFW_PROVIDER"].as_str().expect("a provider");
     assert!(provider.starts_with("file:"), "{provider}");

@@ -19,6 +19,8 @@ mod last_good;
 mod lists;
 // What is known, through reloads, restarts, reboots and new names.
 mod memory;
+// Strangers who get in although nothing failed.
+mod openings;
 // Files of other users.
 mod permissions;
 // Damaged state files, full disks, directories that cannot be written.

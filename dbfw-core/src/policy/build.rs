@@ -1,6 +1,10 @@
 //! [`Policy`]: the databases that every prefix may reach, from the rules.
 
-use std::{collections::HashSet, net::IpAddr, ops::Range};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::Range,
+};
 
 use dbfw_common::{Family, MAX_DATABASES};
 use serde::{Deserialize, Serialize};
@@ -95,6 +99,8 @@ pub struct Policy {
     effective: Vec<RuleRef>,
     /// Per database id: distinct prefixes with rules of its own, IPv4 and IPv6.
     counts: Vec<[u64; 2]>,
+    /// Per database id: public addresses that may connect, IPv4 and IPv6.
+    extents: Vec<[u128; 2]>,
 }
 
 /// The rules of one prefix.
@@ -124,6 +130,7 @@ impl Policy {
             databases: databases.to_vec(),
             own: claims.iter().map(|(_, rule)| *rule).collect(),
             counts: vec![[0; 2]; MAX_DATABASES as usize + 1],
+            extents: vec![[0; 2]; MAX_DATABASES as usize + 1],
             nodes: PrefixMap::with_capacity(claims.chunk_by(|a, b| a.0 == b.0).count()),
             effective: Vec::new(),
         };
@@ -150,6 +157,11 @@ impl Policy {
             if mask & bit == 0 {
                 mask |= bit;
                 self.counts[usize::from(rule.database)][prefix.family() as usize] += 1;
+                // What a wider prefix of the database holds was counted with that.
+                if inherited & bit == 0 {
+                    self.extents[usize::from(rule.database)][prefix.family() as usize] +=
+                        public_addresses(&prefix);
+                }
                 self.effective.push(rule);
             }
         }
@@ -193,6 +205,12 @@ impl Policy {
         self.nodes.longest(addr).map_or(0, |(_, node)| node.mask)
     }
 
+    /// Whether `addr` may reach the database of this name.
+    pub fn lets_in(&self, database: &str, addr: IpAddr) -> bool {
+        let found = self.databases.iter().find(|known| known.name == database);
+        found.is_some_and(|found| self.verdict_mask(addr) & bit(found.id) != 0)
+    }
+
     /// Every rule of every database that covers `addr`, most specific first, then by database
     /// and order; each once. As on the wire: an IPv4-mapped address is IPv6.
     pub fn covering(&self, addr: IpAddr) -> Vec<Covering> {
@@ -231,6 +249,33 @@ impl Policy {
     pub fn prefixes(&self, database: u8, family: Family) -> u64 {
         self.counts.get(usize::from(database)).map_or(0, |counts| counts[family as usize])
     }
+
+    /// The percentage of all public addresses of a family that may connect to a database; 100 only
+    /// if all of them may.
+    pub fn share(&self, database: u8, family: Family) -> u8 {
+        let addresses = self.extents.get(usize::from(database)).map_or(0, |e| e[family as usize]);
+        let all = public_addresses(&PUBLIC[family as usize]);
+        if addresses == all { 100 } else { (addresses / (all / 100)).min(99) as u8 }
+    }
+}
+
+/// Addresses that can be a client's out on the internet: all of IPv4, and the global unicast
+/// addresses of IPv6 (RFC 4291, section 2.4, as IANA assigns them).
+const PUBLIC: [Prefix; 2] = [
+    Prefix::v4(Ipv4Addr::UNSPECIFIED, 0),
+    Prefix::v6(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3),
+];
+
+/// The number of public addresses in a prefix.
+fn public_addresses(prefix: &Prefix) -> u128 {
+    let public = &PUBLIC[prefix.family() as usize];
+    let held = if prefix.covers(public) { public } else { prefix };
+    if !public.covers(held) {
+        return 0;
+    }
+    // At most 2^125.
+    let (first, last) = held.bounds();
+    last - first + 1
 }
 
 /// An index into a list of a policy. The limits of configuration and lists keep it far below 2^32.
@@ -247,6 +292,33 @@ fn bit(id: u8) -> u64 {
 mod tests {
     use super::*;
     use crate::policy::tests::support::{database, prefix, rule};
+
+    #[test]
+    fn the_share_counts_each_public_address_once() {
+        for (prefixes, shares) in [
+            (&[][..], [0, 0]),
+            (&["0.0.0.0/0", "10.0.0.0/8"], [100, 0]),
+            (&["0.0.0.0/1", "128.0.0.0/1"], [100, 0]),
+            (&["0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3", "64.0.0.0/2"], [87, 0]),
+            (&["0.0.0.0/1", "1.0.0.0/8", "128.0.0.0/32"], [50, 0]),
+            (&["::/0"], [0, 100]),
+            (&["2000::/3", "2001:db8::/32"], [0, 100]),
+            (&["2000::/4", "3000::/5", "3800::/6", "3c00::/7"], [0, 93]),
+            (&["fc00::/7", "::/4", "4000::/2", "2000::/127"], [0, 0]),
+            (&["10.0.0.0/8", "172.16.0.0/12"], [0, 0]),
+            (&["128.0.0.0/1", "0.0.0.0/2", "64.0.0.0/3", "96.0.0.1/32"], [87, 0]),
+        ] {
+            // Another database has everything, in its own order.
+            let everything = rule("all", &["0.0.0.0/0", "::/0"]);
+            let policy = Policy::build(&[
+                database(1, vec![rule("a", prefixes)]),
+                database(2, vec![everything.clone(), everything]),
+            ]);
+            assert_eq!(Family::ALL.map(|family| policy.share(1, family)), shares, "{prefixes:?}");
+            assert_eq!(Family::ALL.map(|family| policy.share(2, family)), [100, 100]);
+            assert_eq!(policy.share(3, Family::V4), 0);
+        }
+    }
 
     #[test]
     fn nested_prefixes_reach_the_union() {

@@ -59,7 +59,7 @@ impl Prefix {
     }
 
     /// An IPv4 prefix; its host bits are zero.
-    const fn v4(addr: Ipv4Addr, len: u8) -> Self {
+    pub(crate) const fn v4(addr: Ipv4Addr, len: u8) -> Self {
         Self(IpNetwork::V4(net4(addr, len)))
     }
 

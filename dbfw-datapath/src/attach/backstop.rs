@@ -27,6 +27,8 @@ const NAMESPACE: &str = "/proc/thread-self/ns/net";
 #[derive(Debug)]
 pub(crate) struct Backstop {
     link: OwnedFd,
+    /// The network namespace of this process, kept so that a check needs no descriptor.
+    namespace: Attached,
 }
 
 impl Backstop {
@@ -44,13 +46,13 @@ impl Backstop {
         {
             sys::link_update(link.as_fd(), program.fd.as_fd())
                 .map_err(|error| format!("cannot replace the backstop's program: {error}"))?;
-            return Ok(Self { link });
+            return Ok(Self { link, namespace: here(&namespace) });
         }
         let target = namespace.as_raw_fd() as u32;
         let link = sys::link_create(program.fd.as_fd(), target, HOOK, 0, 0)
             .map_err(|error| format!("cannot attach the backstop: {error}"))?;
         pins.replace(link.as_fd(), BACKSTOP_PIN).map_err(|error| error.to_string())?;
-        Ok(Self { link })
+        Ok(Self { link, namespace: here(&namespace) })
     }
 
     /// Reads back that it holds.
@@ -59,8 +61,7 @@ impl Backstop {
     /// The reason why it does not hold.
     pub(crate) fn check(&self, programs: &Programs) -> Result<(), String> {
         let info = sys::link_info(self.link.as_fd()).map_err(|error| error.to_string())?;
-        let namespace = namespace().map_err(|error| error.to_string())?;
-        if info.attached != here(&namespace) {
+        if info.attached != self.namespace {
             return Err("the backstop was detached".to_owned());
         }
         if !programs.is_ours(info.program) {

@@ -1,5 +1,6 @@
 //! Attaching to interfaces and to the network namespace, and reading attachments back.
 
+mod attached;
 mod backstop;
 mod chain;
 
@@ -11,6 +12,7 @@ use std::{
 
 use aya_obj::generated::bpf_attach_type;
 
+pub use attached::{AttachedProgram, attached_programs};
 pub use backstop::socket_lookup_programs;
 pub(crate) use backstop::{Backstop, check_namespace};
 

@@ -1,6 +1,6 @@
 //! Reading the pins back, and pinning again whatever somebody removed or replaced.
 
-use std::os::fd::AsFd as _;
+use std::{fs::File, os::fd::AsFd as _};
 
 use dbfw_common::MAPS;
 
@@ -16,8 +16,10 @@ impl Datapath {
     /// the names of what was repaired.
     ///
     /// # Errors
-    /// Something cannot be pinned again.
+    /// Something cannot be pinned again, or [`DatapathError::NoDescriptor`]: nothing was looked at.
     pub fn repair_pins(&mut self) -> Result<Vec<String>, DatapathError> {
+        // Without one no pin can be opened, and each would look lost.
+        File::open("/").map_err(DatapathError::NoDescriptor)?;
         self.pins.ensure_directories()?;
         let mut repaired = Vec::new();
         for name in MAPS {

@@ -156,7 +156,7 @@ fn stacked(interface: &Interface, context: &HookContext<'_>) -> Choice {
 }
 
 /// The interfaces that another one is made of.
-fn below<'a>(
+pub fn below<'a>(
     upper: &'a Interface,
     present: &'a [Interface],
 ) -> impl Iterator<Item = &'a Interface> {

@@ -6,6 +6,6 @@ mod choice;
 mod drivers;
 mod mode;
 
-pub use choice::{Choice, HookContext, NativeObstacle, exceeded_mtu};
+pub use choice::{Choice, HookContext, NativeObstacle, below, exceeded_mtu};
 pub use drivers::{MtuChange, NativeXdp, native_xdp};
 pub use mode::{Attach, HookMode};

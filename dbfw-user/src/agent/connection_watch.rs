@@ -1,21 +1,30 @@
-//! The refused sources that have TCP connections while observe mode lets them in.
+//! The sources that are not trusted and have TCP connections while observe mode lets them in.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
 use dbfw_common::Mode;
+use dbfw_core::policy::Policy;
 use dbfw_datapath::connections::{Connection, EndedConnections, completed};
 use jiff::Timestamp;
-use tokio::task::{JoinHandle, spawn_blocking};
+use nix::ifaddrs::getifaddrs;
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::timeout,
+};
 
 use super::traffic::Traffic;
 use crate::{config::DatabaseConfig, lasting::LastingProblems};
 
 /// Time between two listings of the open connections. Those that end are told at once.
 const EVERY: Duration = Duration::from_secs(60);
+
+/// Longest wait for the listing of an agent that ends.
+const LAST_LISTING: Duration = Duration::from_secs(2);
 
 /// The watch over the connections to databases in observe mode. Where there is none, it costs
 /// nothing: the kernel tells of no connection that ends.
@@ -33,6 +42,7 @@ impl ConnectionWatch {
     pub(super) async fn tick(
         &mut self,
         databases: &[DatabaseConfig],
+        policy: &Policy,
         traffic: &mut Traffic,
         now: Timestamp,
     ) {
@@ -51,17 +61,37 @@ impl ConnectionWatch {
             None => None,
         };
         let is_due = self.begun.is_none_or(|begun| begun.elapsed() >= EVERY);
-        if is_due && self.listing.is_none() && traffic.refused().all().next().is_some() {
+        if is_due && self.listing.is_none() {
             self.begun = Some(Instant::now());
-            self.listing = Some(spawn_blocking(move || completed(&numbers)));
+            self.listing = Some(spawn_blocking(move || completed(&numbers).map(from_elsewhere)));
         }
         for (what, result) in [
             ("dbfw suggest does not know of short connections", Some(ended)),
             ("dbfw suggest does not know of open connections", listed),
         ] {
             let Some(result) = result else { continue };
-            let result = result.map(|found| traffic.note_connected(found, &ports, now));
+            let result = result.map(|found| traffic.note_connected(found, &ports, policy, now));
             self.lasting.follow(what, result);
+        }
+    }
+
+    /// Takes note of the connections that are open when the agent ends. Waits for the kernel, but not
+    /// for long.
+    pub(super) async fn finish(
+        &mut self,
+        databases: &[DatabaseConfig],
+        policy: &Policy,
+        traffic: &mut Traffic,
+        now: Timestamp,
+    ) {
+        let ports = tcp_ports(databases, |mode| mode == Mode::Observe);
+        if ports.is_empty() {
+            return;
+        }
+        let numbers: BTreeSet<u16> = ports.keys().copied().collect();
+        let listing = spawn_blocking(move || completed(&numbers).map(from_elsewhere));
+        if let Ok(Ok(Ok(found))) = timeout(LAST_LISTING, listing).await {
+            traffic.note_connected(found, &ports, policy, now);
         }
     }
 
@@ -71,10 +101,31 @@ impl ConnectionWatch {
             None => EndedConnections::watch()?,
         };
         // One that fails is opened anew.
-        let found = ended.take(ports)?.into_iter().collect();
+        let found = from_elsewhere(ended.take(ports)?.into_iter().collect());
         self.ended = Some(ended);
         Ok(found)
     }
+}
+
+/// The connections whose peers are other hosts: what this one's own addresses send is not judged.
+pub(super) fn from_elsewhere(mut connections: Vec<Connection>) -> Vec<Connection> {
+    if connections.is_empty() {
+        return connections;
+    }
+    let own: BTreeSet<IpAddr> = getifaddrs()
+        .into_iter()
+        .flatten()
+        .filter_map(|listed| {
+            let address = listed.address?;
+            let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
+        })
+        .collect();
+    connections.retain(|connection| {
+        let peer = connection.peer.ip().to_canonical();
+        !peer.is_loopback() && !own.contains(&peer)
+    });
+    connections
 }
 
 /// The databases whose mode `is_wanted`, by their TCP ports.

@@ -1,4 +1,4 @@
-//! The sources that a database let in, in observe mode, and does not let in any more.
+//! The sources that could connect to ports and cannot any more, by a change of the configuration.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use dbfw_common::Mode;
 use dbfw_core::policy::Policy;
 use dbfw_datapath::connections::established;
 use dbfw_wire::control::{CutOff, Reloaded};
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 use super::Agent;
 use crate::{
     config::{ConfigChange, Effect},
-    traffic::refused::{RefusedSource, Seen},
+    traffic::refused::RefusedSource,
 };
 
 /// Age of the last packet of a source that is told.
@@ -25,62 +26,116 @@ const MAX_NAMED: usize = 20;
 /// The question who is cut off by databases that a change closed, to be asked on another thread.
 #[derive(Debug)]
 pub(super) struct CutOffQuery {
-    /// The databases with their bits in a verdict, and their TCP ports that were closed.
-    closed: BTreeMap<String, (u64, BTreeSet<u16>)>,
-    /// The sources that observe mode saw of late.
+    closed: Vec<Closed>,
+    /// The sources that observe mode let in of late.
     seen: Vec<(RefusedSource, Timestamp)>,
+    policy_before: Policy,
     policy: Policy,
 }
 
-impl CutOffQuery {
-    /// The question about `changes`, which are in force; `None`: they closed nothing that was
-    /// open to everyone.
-    pub(super) fn of_changes(agent: &Agent, changes: &[ConfigChange]) -> Option<Self> {
-        let mut closed: BTreeMap<String, (u64, BTreeSet<u16>)> = BTreeMap::new();
-        for change in changes.iter().filter(|change| change.effect() == Effect::Closes) {
-            let ConfigChange::Ports { ports, after: Some(after), .. } = change else { continue };
-            let Some(id) = agent.kernel.ids().get(&after.database) else { continue };
-            let tcp = ports.iter().filter(|port| !port.udp).map(|port| port.port);
-            let entry = closed.entry(after.database.clone()).or_default();
-            entry.0 = 1 << (id - 1);
-            entry.1.extend(tcp);
+/// Ports that a database closed to sources that it does not trust.
+#[derive(Debug)]
+struct Closed {
+    database: String,
+    /// The TCP ports.
+    ports: BTreeSet<u16>,
+    before: Before,
+}
+
+/// The sources that could connect to ports before they were closed.
+#[derive(Debug)]
+enum Before {
+    /// Everyone. Observe mode let them in for a database of this name.
+    Everyone(Option<String>),
+    /// Those that the database of this name trusted.
+    TrustedBy(String),
+}
+
+impl Closed {
+    /// What `change` closed to somebody who could connect; `None`: nothing.
+    fn of(change: &ConfigChange) -> Option<Self> {
+        let ConfigChange::Ports { ports, before, after: Some(after) } = change else { return None };
+        let before = match (change.effect(), before) {
+            (Effect::Closes, before) => {
+                Before::Everyone(before.as_ref().map(|owner| owner.database.clone()))
+            }
+            // From one database in enforce mode to another.
+            (Effect::Other, Some(owner)) if after.mode == Mode::Enforce => {
+                Before::TrustedBy(owner.database.clone())
+            }
+            _ => return None,
+        };
+        Some(Self {
+            database: after.database.clone(),
+            ports: ports.iter().filter(|port| !port.udp).map(|port| port.port).collect(),
+            before,
+        })
+    }
+
+    /// Whether observe mode let in a source for what is closed now.
+    fn was_observed(&self, key: &RefusedSource) -> bool {
+        match &self.before {
+            Before::Everyone(before) => {
+                *key.database == *self.database || before.as_deref() == Some(&*key.database)
+            }
+            Before::TrustedBy(_) => false,
         }
+    }
+}
+
+impl CutOffQuery {
+    /// The question about `changes`, which are in force; `None`: they closed nothing.
+    /// `policy_before` was in force before.
+    pub(super) fn of_changes(
+        agent: &Agent,
+        changes: &[ConfigChange],
+        policy_before: &Policy,
+    ) -> Option<Self> {
+        let closed: Vec<Closed> = changes.iter().filter_map(Closed::of).collect();
         if closed.is_empty() {
             return None;
         }
         let now = Timestamp::now();
-        let recent = |seen: &Seen| {
-            let age = now.duration_since(seen.last_seen());
-            Duration::try_from(age).map_or(true, |age| age < RECENT)
+        let is_recent = |at: &Timestamp| {
+            Duration::try_from(now.duration_since(*at)).map_or(true, |age| age < RECENT)
         };
-        let seen = agent.traffic.refused().all();
-        let seen = seen.filter(|(key, seen)| closed.contains_key(&*key.database) && recent(seen));
-        let seen = seen.map(|(key, seen)| (key.clone(), seen.last_seen())).collect();
-        Some(Self { closed, seen, policy: agent.kernel.policy().clone() })
+        let let_in = agent.traffic.refused().all().filter_map(|(key, seen)| {
+            let at = seen.last_let_in().filter(is_recent)?;
+            closed.iter().any(|closed| closed.was_observed(key)).then(|| (key.clone(), at))
+        });
+        Some(Self {
+            seen: let_in.collect(),
+            closed,
+            policy_before: policy_before.clone(),
+            policy: agent.kernel.policy().clone(),
+        })
     }
 
     /// Tells who is cut off, in the answer and in the log. Lists connections, which takes its
     /// time.
     pub(super) fn run(self, reloaded: &mut Reloaded) {
         let mut found = BTreeMap::new();
-        for (key, last_seen) in &self.seen {
-            if self.cuts_off(&key.database, key.source) {
-                entry(&mut found, &key.database, key.source).last_seen = Some(*last_seen);
+        for closed in &self.closed {
+            for (key, at) in self.seen.iter().filter(|(key, _)| closed.was_observed(key)) {
+                if self.cuts_off(closed, key.source) {
+                    let last_seen = &mut entry(&mut found, &closed.database, key.source).last_seen;
+                    *last_seen = (*last_seen).max(Some(*at));
+                }
             }
-        }
-        for (database, (_, ports)) in &self.closed {
-            let connections = established(ports).unwrap_or_else(|error| {
+            let connections = established(&closed.ports).unwrap_or_else(|error| {
                 reloaded.connections_error = Some(error.to_string());
                 Vec::new()
             });
             for connection in connections {
                 let source = connection.peer.ip().to_canonical();
-                if self.cuts_off(database, source) {
-                    entry(&mut found, database, source).connections += 1;
+                if self.cuts_off(closed, source) {
+                    entry(&mut found, &closed.database, source).connections += 1;
                 }
             }
         }
-        for database in self.closed.keys() {
+        let databases: BTreeSet<&str> =
+            self.closed.iter().map(|closed| &*closed.database).collect();
+        for database in databases {
             let of = found.values().filter(|cut_off| cut_off.database == *database);
             let names: Vec<String> = of.map(|cut_off| cut_off.source.to_string()).collect();
             if !names.is_empty() {
@@ -96,10 +151,13 @@ impl CutOffQuery {
         reloaded.cut_off.sort_by_key(|cut_off| std::cmp::Reverse(cut_off.connections));
     }
 
-    /// Whether a database does not let a source in any more. Loopback is never judged.
-    fn cuts_off(&self, database: &str, source: IpAddr) -> bool {
-        let bit = self.closed.get(database).map_or(0, |(bit, _)| *bit);
-        !source.is_loopback() && self.policy.verdict_mask(source) & bit == 0
+    /// Whether a source could connect, and cannot any more. Loopback is never judged.
+    fn cuts_off(&self, closed: &Closed, source: IpAddr) -> bool {
+        let could = match &closed.before {
+            Before::Everyone(_) => true,
+            Before::TrustedBy(database) => self.policy_before.lets_in(database, source),
+        };
+        could && !source.is_loopback() && !self.policy.lets_in(&closed.database, source)
     }
 }
 

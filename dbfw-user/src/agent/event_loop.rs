@@ -345,7 +345,8 @@ impl Agent {
         // Whose connection ended was refused before.
         self.take_drops();
         let (databases, now) = (&self.config.databases, self.trust.now());
-        self.connection_watch.tick(databases, &mut self.traffic, now).await;
+        let policy = self.kernel.policy();
+        self.connection_watch.tick(databases, policy, &mut self.traffic, now).await;
     }
 
     /// Reads everything back from the kernel, repairs what does not hold, and announces it.
@@ -436,6 +437,9 @@ impl Agent {
     /// Leaves the policy in force and the refused sources on disk.
     pub(super) async fn finish_saves(&mut self) {
         self.watch_connections().await;
+        let (databases, policy) = (&self.config.databases, self.kernel.policy());
+        let now = self.trust.now();
+        self.connection_watch.finish(databases, policy, &mut self.traffic, now).await;
         // A write that is under way may lack what has changed since it began.
         for _ in 0..2 {
             self.begin_save();

@@ -14,7 +14,7 @@ const MESSAGE_IDS: [(&str, &str); 12] = [
     ("opened", "587f4c322a9946b3a7ceaaba6e44d108"),
     ("policy_changed", "b894a115e74a44a3bb90b928597abd9e"),
     ("policy_not_applied", "c2ad8b955f3f4419b5a1b0c59ce1a140"),
-    ("list_trouble", "6165ed4f56f242b6a03246b997e4769b"),
+    ("list_problem", "6165ed4f56f242b6a03246b997e4769b"),
     ("trial_began", "2e9beefdded35ba349cfaffccdc7f374"),
     ("trial_kept", "5843233da68ba5c69a9f6903ab6e98f2"),
     ("trial_ended", "8423c773250d01174acb1f4338761b45"),

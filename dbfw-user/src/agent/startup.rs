@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use dbfw_wire::control::Reloaded;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
@@ -165,11 +165,12 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
     agent.follow_demand();
     agent.read_files().await;
     agent.reevaluate_all(&BTreeSet::new());
-    if let Err(error) = agent.converge() {
-        anyhow::bail!("the policy cannot be carried out: {error}. Nothing is attached or replaced");
-    }
+    let applied = agent.converge().map_err(|error| {
+        anyhow!("the policy cannot be carried out: {error}. Nothing is attached or replaced")
+    })?;
     agent.usage.begin(&agent.kernel, agent.trust.now());
-    let changes = before.map(|before| config::changes(&before, &agent.config)).unwrap_or_default();
+    let changes =
+        before.map(|before| agent.kernel.changes(&before, &agent.config)).unwrap_or_default();
     agent.kernel.follow_own_addresses().await;
     status("attaching");
     agent.kernel.attach(&agent.config.agent).await?;
@@ -194,7 +195,7 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
         );
     }
     reload::tell_changes(&mut agent, &changes, if ends_trial { "trial" } else { "agent" });
-    if let Some(query) = CutOffQuery::of_changes(&agent, &changes) {
+    if let Some(query) = CutOffQuery::of_changes(&agent, &changes, &applied.before) {
         tokio::task::spawn_blocking(move || query.run(&mut Reloaded::default()));
     }
 

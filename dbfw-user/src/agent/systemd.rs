@@ -76,7 +76,7 @@ impl Readiness {
             Ok(()) => {
                 self.announced = true;
                 self.health.beat();
-                tracing::info!(name: "ready", "ready: every covered interface is protected");
+                tracing::info!(name: "ready", "ready: the configuration is in force on every covered interface");
                 let _ = sd_notify::notify(&[NotifyState::Ready]);
                 status(&in_a_line(protection));
             }

@@ -103,17 +103,21 @@ impl Traffic {
         &mut self.refused
     }
 
-    /// Takes note of TCP connections that refused sources had at `at`, by the databases of their
-    /// ports.
+    /// Takes note of TCP connections that were open at `at` and whose peers `policy` does not trust,
+    /// by the databases of their ports.
     pub(super) fn note_connected(
         &mut self,
         connections: impl IntoIterator<Item = Connection>,
         databases: &BTreeMap<u16, &str>,
+        policy: &Policy,
         at: Timestamp,
     ) {
-        for connection in connections {
-            if let Some(database) = databases.get(&connection.local_port) {
-                self.refused.note_connected(database, connection.peer.ip(), at);
+        for Connection { local_port, peer } in connections {
+            let source = peer.ip().to_canonical();
+            if let Some(database) = databases.get(&local_port)
+                && !policy.lets_in(database, source)
+            {
+                self.refused.add_connected(database, source, local_port, at);
             }
         }
     }

@@ -80,7 +80,7 @@ impl Usage {
     /// Reads the counters now, before a packet can be counted: what an earlier run counted is told
     /// from what counters say that began again.
     pub(super) fn begin(&mut self, kernel: &Kernel, now: Timestamp) {
-        match count(&kernel.reader(), kernel.slots()) {
+        match count(&kernel.reader(), kernel.slots(), |_| true) {
             Ok(counted) => self.uses.update(&counted, now),
             Err(error) => self.failed(&error.into()),
         }
@@ -122,7 +122,7 @@ impl Usage {
         let databases = kernel.policy().databases().to_vec();
         let path = state_dir.join(SourceUses::FILE);
         self.reading = Some(spawn_blocking(move || {
-            let counted = count(&reader, &slots)?;
+            let counted = count(&reader, &slots, |_| true)?;
             uses.update(&counted, now);
             let in_force = in_force(&databases);
             uses.follow(|source| counted.contains_key(source) || in_force.contains(source), now);

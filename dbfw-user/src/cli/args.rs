@@ -51,7 +51,8 @@ pub(super) enum Order {
 pub(super) enum Verb {
     /// Say whether the databases are protected.
     ///
-    /// Exit status 1 if they are not.
+    /// Exit status 1 if what is configured is not in force: a mode that drops nothing is a line of the
+    /// answer, and JSON's `protected` is false.
     Status,
     /// List every trusted source, its prefixes and its last use.
     Sources {

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dbfw_core::toml::{Place, Problem, Problems};
+use dbfw_core::{
+    answers::ListId,
+    toml::{Place, Problem, Problems},
+};
 use dbfw_datapath::Interfaces;
 use dbfw_provider::file;
 use dbfw_wire::control::{
@@ -20,7 +23,7 @@ use super::{
     output::Render,
 };
 use crate::{
-    config::{self, Config},
+    config::{self, Config, DatabaseConfig},
     doctor::{self, Unreadable},
 };
 
@@ -63,7 +66,30 @@ fn check_config(context: &Context) -> Result<Valid<Checked>, Vec<Problem>> {
         return Err(configuration);
     }
     config.warnings.extend(others);
+    let lists = config.databases.iter().flat_map(|database| problems_of_list(&config, database));
+    let lists: Vec<Problem> = lists.collect();
+    config.warnings.extend(lists);
     Ok((checked(&config), config.warnings))
+}
+
+/// Problems of the file that the list of a database is in. The agent starts with them, and keeps
+/// the last good list.
+fn problems_of_list(config: &Config, database: &DatabaseConfig) -> Vec<Problem> {
+    let Some(ListId::File(path)) = &database.provider else { return Vec::new() };
+    let text = match file::text(path) {
+        Ok(text) => text,
+        Err(_) if config.warnings.iter().any(|known| *known.place.file == **path) => {
+            return Vec::new();
+        }
+        Err(error) => {
+            let (place, message) = (Place::file(path), error.reason);
+            return vec![Problem { place, message, fix: String::new() }];
+        }
+    };
+    match config::check_list(path, &text, Some(config), Some(database), Timestamp::now()) {
+        Ok(listed) => listed.warnings,
+        Err(Problems(problems)) => problems,
+    }
 }
 
 fn check_list(context: &Context, list: &Path) -> Result<Valid<CheckedList>, Vec<Problem>> {
@@ -84,7 +110,7 @@ fn check_list(context: &Context, list: &Path) -> Result<Valid<CheckedList>, Vec<
     };
     // A list is for any host; what this one cannot resolve is worth a warning.
     let host = config::load(&context.config).ok();
-    let listed = config::check_list(&file, &text, host.as_ref(), Timestamp::now())
+    let listed = config::check_list(&file, &text, host.as_ref(), None, Timestamp::now())
         .map_err(|Problems(problems)| problems)?;
     let mut warnings = listed.warnings;
     if !from_stdin {

@@ -104,14 +104,20 @@ impl Context {
             // With defaults in place of the configuration it may be the wrong socket.
             if matches!(error, ClientError::Unreachable { .. })
                 && self.socket.is_none()
-                && config::load(&self.config).is_err()
+                && let Some(doubt) = self.config_doubt()
             {
-                note(&format!(
-                    "{} is bad (`dbfw check` says why); keys that cannot be read have their \
-                     defaults",
-                    self.config.display()
-                ));
+                note(&doubt);
             }
+        })
+    }
+
+    /// The doubt whether the directories are the agent's, where the configuration is bad.
+    pub(super) fn config_doubt(&self) -> Option<String> {
+        config::load(&self.config).is_err().then(|| {
+            format!(
+                "{} is bad (`dbfw check` says why); keys that cannot be read have their defaults",
+                self.config.display()
+            )
         })
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use dbfw_wire::control::{Request, Text};
 
 use super::{context::Context, exit::Exit};
-use crate::config::AgentConfig;
+use crate::{config::AgentConfig, readers::offline};
 
 pub(super) fn detach(context: &Context, yes: bool) -> anyhow::Result<Exit> {
     if !yes && io::stdin().is_terminal() && !confirmed()? {
@@ -23,6 +23,9 @@ fn detach_pinned(agent: &AgentConfig) -> anyhow::Result<Text> {
     let mut detached = dbfw_datapath::detach_pinned(&agent.pin_dir)?;
     detached.sort_by_key(|name| name == "backstop");
     let text = if detached.is_empty() {
+        if let Some(elsewhere) = offline::attached_elsewhere(agent)? {
+            return Err(elsewhere.into());
+        }
         "Nothing was attached.".to_owned()
     } else {
         format!(

@@ -22,24 +22,26 @@ pub(super) fn explain(
     port: Option<u16>,
 ) -> anyhow::Result<Exit> {
     let address = unmapped(address);
-    let mut databases = Vec::new();
-    let mut explanations: Vec<Explanation> = context.ask_or_look(
+    let (mut explanations, status): (Vec<Explanation>, Status) = context.ask_or_look(
         |agent| {
             let found = agent.documents(&Request::Explain { address, port })?;
-            let status: Status = context.call(&Request::Status {})?;
-            doubt(&status);
-            databases = status.databases;
-            Ok(found)
+            Ok((found, context.call(&Request::Status {})?))
         },
         |config, unanswered| {
             let found = offline::explain(config, address, port)?;
             context.note_pins(unanswered, "the pinned programs and maps were asked instead");
-            doubt(&offline::status(config, &context.socket(), unanswered)?);
-            Ok(found)
+            Ok((found, offline::status(config, &context.socket(), unanswered)?))
         },
     )?;
     if explanations.is_empty() {
         note("no database is configured, so nothing is judged");
+    }
+    let doubt = doubt(&status);
+    if let Some(doubt) = doubt {
+        warn(&format!("{doubt} (`dbfw status` says why): {IF_ATTACHED}"));
+    }
+    for explanation in &mut explanations {
+        explanation.facts.extend(doubt.map(|doubt| format!("{doubt}: {IF_ATTACHED}")));
     }
     if explanations.iter().any(is_refused) {
         // Without the history there is one fact less.
@@ -52,7 +54,7 @@ pub(super) fn explain(
         let entries = history::read(context, &query).map(|found| found.entries);
         let entries = entries.unwrap_or_default();
         for explanation in explanations.iter_mut().filter(|found| is_refused(found)) {
-            explanation.facts = facts(explanation, &entries, &databases);
+            explanation.facts.extend(facts(explanation, &entries, &status.databases));
         }
     }
     context.show(&explanations)?;
@@ -73,7 +75,15 @@ fn facts(
     was_trusted(&entries, explanation.address)
         .into_iter()
         .chain(database.into_iter().flat_map(about_the_list))
+        .chain(
+            database.filter(|_| explanation.verdict == Verdict::Drop).into_iter().flat_map(ways_in),
+        )
         .collect()
+}
+
+/// Ways by which a database in enforce mode lets in whoever is not trusted.
+fn ways_in(database: &DatabaseStatus) -> impl Iterator<Item = String> {
+    database.openings.iter().map(|opening| format!("not everything is judged: {opening}"))
 }
 
 fn is_refused(explanation: &Explanation) -> bool {
@@ -143,13 +153,15 @@ pub(super) fn unmapped(address: IpAddr) -> IpAddr {
     canonical
 }
 
-/// Warns where the programs are not attached: there their decision means little.
-fn doubt(status: &Status) {
-    let doubt = match status.protection {
-        Protection::Yes => return,
-        Protection::Degraded => "this host is protected in part",
-        Protection::No => "this host is not protected",
-        Protection::Unknown => "whether this host is protected is unknown",
-    };
-    warn(&format!("{doubt} (`dbfw status` says why): it is only what the programs would decide"));
+/// The meaning of a decision while not everything is attached.
+const IF_ATTACHED: &str = "it is only what the programs would decide";
+
+/// The doubt whether the programs are attached: where they are not, their decision means little.
+fn doubt(status: &Status) -> Option<&'static str> {
+    match status.protection {
+        Protection::Yes => None,
+        Protection::Degraded => Some("this host is protected in part"),
+        Protection::No => Some("this host is not protected"),
+        Protection::Unknown => Some("whether this host is protected is unknown"),
+    }
 }

@@ -98,6 +98,7 @@ pub(super) fn read(context: &Context, query: &Query) -> anyhow::Result<Found> {
     let mut notes = Vec::new();
     if files.text().is_empty() {
         notes.push(format!("{} does not exist: nothing was recorded", path.display()));
+        notes.extend(context.config_doubt());
     }
     let (mut found, mut reaches_back, mut matching) = (Vec::new(), false, 0);
     for (path, file) in files.text() {

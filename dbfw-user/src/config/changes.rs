@@ -22,6 +22,15 @@ pub enum ConfigChange {
         /// The database they are of.
         after: Option<Owner>,
     },
+    /// Interfaces by which packets come in unjudged, or do no more.
+    WayIn {
+        /// Their names.
+        interfaces: Vec<String>,
+        /// The enforced ports that this is about.
+        ports: Vec<Port>,
+        /// The effect there.
+        effect: Effect,
+    },
     /// A setting of `[agent]` about what is judged.
     Setting {
         /// Its key.
@@ -62,6 +71,7 @@ impl ConfigChange {
                 (false, true) => Effect::Closes,
                 _ => Effect::Other,
             },
+            Self::WayIn { effect, .. } => *effect,
             Self::Setting { .. } => Effect::Other,
         }
     }
@@ -72,7 +82,7 @@ impl ConfigChange {
             Self::Ports { before, after, .. } => {
                 after.as_ref().or(before.as_ref()).map(|owner| &*owner.database)
             }
-            Self::Setting { .. } => None,
+            Self::WayIn { .. } | Self::Setting { .. } => None,
         }
     }
 }
@@ -85,13 +95,24 @@ impl fmt::Display for ConfigChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (ports, before, after) = match self {
             Self::Ports { ports, before, after } => (ports, before, after),
+            Self::WayIn { interfaces, ports, effect } => {
+                let verb = if ports.len() == 1 { "is" } else { "are" };
+                let (judged, state) = match effect {
+                    Effect::Opens => ("no longer judged", "open to everyone there"),
+                    Effect::Closes => {
+                        ("judged from now on", "closed to sources that are not trusted")
+                    }
+                    Effect::Other => ("not judged", "open to everyone there, as before"),
+                };
+                let interfaces = interfaces.join(", ");
+                return write!(f, "{interfaces}: {judged}: {} {verb} {state}", listed(ports));
+            }
             Self::Setting { key, before, after } => {
                 return write!(f, "agent.{key}: {before} → {after}");
             }
         };
-        let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
         let (verb, plural) = if ports.len() == 1 { ("is", "") } else { ("are", "s") };
-        let ports = ports.join(", ");
+        let ports = listed(ports);
         match (before, after) {
             (Some(before), Some(after)) if before.database == after.database => {
                 let (from, to) = (before.mode.as_str(), after.mode.as_str());
@@ -115,6 +136,10 @@ impl fmt::Display for ConfigChange {
     }
 }
 
+fn listed(ports: &[Port]) -> String {
+    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// A database with its mode.
 struct Shown<'a>(&'a Owner);
 
@@ -124,8 +149,13 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// The changes from one configuration to another, by database, then by port.
-pub fn changes(before: &Config, after: &Config) -> Vec<ConfigChange> {
+/// The changes from one configuration to another, by database, then by port. `unjudged` are the
+/// interfaces by which packets come in unjudged with the one and with the other.
+pub fn changes(
+    before: &Config,
+    after: &Config,
+    unjudged: [&BTreeSet<String>; 2],
+) -> Vec<ConfigChange> {
     let (former, now) = (owners(before), owners(after));
     let mut ports: BTreeMap<(Option<Owner>, Option<Owner>), Vec<Port>> = BTreeMap::new();
     let keys: BTreeSet<&Port> = former.keys().chain(now.keys()).collect();
@@ -140,7 +170,36 @@ pub fn changes(before: &Config, after: &Config) -> Vec<ConfigChange> {
         before,
         after,
     });
-    ports.chain(settings(&before.agent, &after.agent)).collect()
+    let enforced = |owners: &BTreeMap<Port, Owner>, port: &Port| {
+        owners.get(port).is_some_and(|owner| owner.mode == Mode::Enforce)
+    };
+    let closed = now.keys().filter(|port| enforced(&now, port)).copied();
+    let (kept, fresh): (Vec<Port>, Vec<Port>) = closed.partition(|port| enforced(&former, port));
+    ports
+        .chain(settings(&before.agent, &after.agent))
+        .chain(ways_in(unjudged, &kept, &fresh))
+        .collect()
+}
+
+/// The changes of the ways in, for ports that were enforced before and for those that were not.
+fn ways_in(
+    [before, after]: [&BTreeSet<String>; 2],
+    kept: &[Port],
+    fresh: &[Port],
+) -> Vec<ConfigChange> {
+    [
+        (Effect::Opens, after - before, kept),
+        (Effect::Closes, before - after, kept),
+        (Effect::Other, after.clone(), fresh),
+    ]
+    .into_iter()
+    .filter(|(_, interfaces, ports)| !interfaces.is_empty() && !ports.is_empty())
+    .map(|(effect, interfaces, ports)| ConfigChange::WayIn {
+        interfaces: interfaces.into_iter().collect(),
+        ports: ports.to_vec(),
+        effect,
+    })
+    .collect()
 }
 
 fn owners(config: &Config) -> BTreeMap<Port, Owner> {
@@ -187,7 +246,8 @@ mod tests {
     }
 
     fn told(before: &str, after: &str) -> Vec<(Effect, String)> {
-        let changes = changes(&config(before), &config(after));
+        let none = BTreeSet::new();
+        let changes = changes(&config(before), &config(after), [&none, &none]);
         changes.iter().map(|change| (change.effect(), change.to_string())).collect()
     }
 
@@ -267,6 +327,48 @@ mod tests {
         ] {
             let told = told(&agent(before), &agent(after));
             assert_eq!(told, [(Effect::Other, text.to_owned())]);
+        }
+    }
+
+    #[test]
+    fn ways_in_are_told_for_what_is_enforced() {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let both = database("shop", "5432, 5433", "enforce");
+        for (before, after, unjudged, told) in [
+            (&both, &both, [&["eth1"][..], &["eth1"]], &[][..]),
+            (
+                &both,
+                &both,
+                [&["eth1"], &["docker0", "eth1", "eth2"]],
+                &["docker0, eth2: no longer judged: tcp/5432, tcp/5433 are open to everyone there"],
+            ),
+            (
+                &both,
+                &both,
+                [&["eth1", "eth2"], &["eth2"]],
+                &["eth1: judged from now on: tcp/5432, tcp/5433 are closed to sources that are \
+                   not trusted"],
+            ),
+            (
+                &database("shop", "5432", "observe"),
+                &database("shop", "5432", "enforce"),
+                [&["eth1"], &["eth1"]],
+                &[
+                    "shop: observe → enforce: tcp/5432 is closed to sources that are not trusted",
+                    "eth1: not judged: tcp/5432 is open to everyone there, as before",
+                ],
+            ),
+            (
+                &database("shop", "5432", "observe"),
+                &database("shop", "5432", "observe"),
+                [&[], &["eth1"]],
+                &[],
+            ),
+        ] {
+            let unjudged: [BTreeSet<String>; 2] = unjudged.map(names);
+            let found = changes(&config(before), &config(after), [&unjudged[0], &unjudged[1]]);
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            assert_eq!(found, told, "{unjudged:?}");
         }
     }
 

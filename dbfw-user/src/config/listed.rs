@@ -7,12 +7,13 @@ use dbfw_core::{
     policy::{USUAL_MIN_LEN, check_width},
     source::Prefix,
     toml::{Place, Problem, Problems, Report},
+    trust::OnEmpty,
 };
 use dbfw_provider::{http::HttpConfig, list};
 use jiff::Timestamp;
 
 use super::{
-    types::Config,
+    types::{Config, DatabaseConfig},
     validate::{Doubts, unanswerable},
 };
 
@@ -28,7 +29,8 @@ pub struct Listed {
 }
 
 /// Reads a list as the worker of the provider `file` does. `host` is the configuration of the
-/// host, where there is one: without it, every source is taken to have somebody to ask.
+/// host, where there is one: without it, every source is taken to have somebody to ask. `database`
+/// is the one whose list it is: without it, the guards are taken to have their defaults.
 ///
 /// # Errors
 ///
@@ -37,6 +39,7 @@ pub fn check_list(
     file: &Path,
     text: &[u8],
     host: Option<&Config>,
+    database: Option<&DatabaseConfig>,
     now: Timestamp,
 ) -> Result<Listed, Problems> {
     let mut report = Report::default();
@@ -54,7 +57,7 @@ pub fn check_list(
         }
     })?;
     let prefixes = prefixes(&list, now);
-    warn_of_guards(file, &list, &prefixes, &mut report);
+    warn_of_guards(file, &list, &prefixes, database, &mut report);
     Ok(Listed { sources, prefixes, warnings: report.finish(file)? })
 }
 
@@ -69,17 +72,26 @@ fn prefixes(list: &SourceList, now: Timestamp) -> Vec<Prefix> {
     prefixes
 }
 
-/// Warns of what a guard refuses unless the database's configuration says otherwise.
-fn warn_of_guards(file: &Path, list: &SourceList, prefixes: &[Prefix], report: &mut Report) {
+/// Warns of what a guard refuses by the configuration of the database, or by the defaults.
+fn warn_of_guards(
+    file: &Path,
+    list: &SourceList,
+    prefixes: &[Prefix],
+    database: Option<&DatabaseConfig>,
+    report: &mut Report,
+) {
     let place = Place::file(file);
-    if list.is_empty() {
+    let keeps = database.is_none_or(|database| database.on_empty == OnEmpty::Keep);
+    let (allow_any, min_prefix) = database
+        .map_or((false, USUAL_MIN_LEN), |database| (database.allow_any, database.min_prefix));
+    if list.is_empty() && keeps {
         report.warning(
             &place,
             "names nobody: on_empty decides, and by default the last good list stays in force",
             "add a source, or set on_empty = \"close\" for the database",
         );
     }
-    if let Err(refusal) = check_width(prefixes, false, USUAL_MIN_LEN) {
+    if let Err(refusal) = check_width(prefixes, allow_any, min_prefix) {
         report.warning(&place, refusal.to_string(), refusal.setting());
     }
 }

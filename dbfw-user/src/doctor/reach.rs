@@ -1,9 +1,6 @@
 //! Checks whether a database can be reached by an interface that is not covered.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use dbfw_common::Mode;
 use dbfw_core::Port;
@@ -37,25 +34,47 @@ pub(super) fn check(
         .collect();
     let mut listeners = listeners(host);
     listeners.retain(|(_, port)| protected.contains(port));
-    let uncovered = uncovered(&listeners, &host.addresses(), present, agent);
-    uncovered
+    let coverage = Coverage::of(present, agent);
+    uncovered(&listeners, &host.addresses(), present, &coverage)
         .into_iter()
-        .map(|(interface, ports)| judge(interface, &ports, agent.backstop))
+        .map(|(interface, ports)| {
+            let is_exempt = coverage.exempt().contains(&interface.index);
+            judge(&interface.name, &ports, Behind::of(agent.backstop, is_exempt))
+        })
         .collect()
 }
 
-/// The ports of databases that each interface gives a way to, of those that are neither covered
-/// nor exempt.
+/// The judge of what comes in by an interface that is not covered.
+#[derive(Clone, Copy, Debug)]
+enum Behind {
+    /// The backstop.
+    Backstop,
+    /// Nobody, as configured: the interface is exempt.
+    Exempt,
+    /// Nobody: there is no backstop.
+    Nothing,
+}
+
+impl Behind {
+    fn of(backstop: bool, is_exempt: bool) -> Self {
+        match (backstop, is_exempt) {
+            (true, false) => Self::Backstop,
+            (true, true) => Self::Exempt,
+            (false, _) => Self::Nothing,
+        }
+    }
+}
+
+/// The ports of databases that each interface gives a way to, of those that are not covered.
 fn uncovered<'a>(
     listeners: &[Listener],
     addresses: &[(String, IpAddr)],
     present: &'a [Interface],
-    agent: &AgentConfig,
-) -> BTreeMap<&'a str, BTreeSet<Port>> {
-    let coverage = Coverage::of(present, agent);
-    let mut found = BTreeMap::<&str, BTreeSet<Port>>::new();
+    coverage: &Coverage,
+) -> Vec<(&'a Interface, BTreeSet<Port>)> {
+    let mut found = Vec::new();
     for interface in present {
-        if coverage.covers(interface.index) || coverage.exempt().contains(&interface.index) {
+        if coverage.covers(interface.index) {
             continue;
         }
         let own: Vec<IpAddr> = addresses
@@ -72,26 +91,29 @@ fn uncovered<'a>(
         let ports: BTreeSet<Port> =
             listeners.iter().filter(|(at, _)| is_open(*at)).map(|(_, port)| *port).collect();
         if !ports.is_empty() {
-            found.insert(&interface.name, ports);
+            found.push((interface, ports));
         }
     }
     found
 }
 
-fn judge(interface: &str, ports: &BTreeSet<Port>, backstop: bool) -> Finding {
+fn judge(interface: &str, ports: &BTreeSet<Port>, behind: Behind) -> Finding {
     let ports: Vec<String> = ports.iter().map(Port::to_string).collect();
     let open = format!("{} can be reached by {interface}, which is not covered", ports.join(", "));
-    if backstop {
-        return finding::ok(
+    match behind {
+        Behind::Backstop => {
+            finding::ok(CHECK, format!("{open}: the backstop alone judges what comes in by it"))
+        }
+        Behind::Exempt => finding::ok(
             CHECK,
-            format!("{open}: the backstop alone judges what comes in by it"),
-        );
+            format!("{open} and is exempt, as configured: everybody there may connect"),
+        ),
+        Behind::Nothing => finding::warn(
+            CHECK,
+            format!("{open}, and there is no backstop: everybody there may connect"),
+            format!("add {interface:?} to interfaces in [agent], or set backstop = true"),
+        ),
     }
-    finding::warn(
-        CHECK,
-        format!("{open}, and there is no backstop: everybody there may connect"),
-        format!("add {interface:?} to interfaces in [agent], or set backstop = true"),
-    )
 }
 
 #[cfg(test)]
@@ -129,27 +151,36 @@ mod tests {
             at("mgmt", "203.0.113.1"),
             at("lo", "127.0.0.1"),
         ];
-        let (present, agent) = (interfaces(), agent());
+        let present = interfaces();
+        let coverage = Coverage::of(&present, &agent());
         for (listener, found) in [
-            ("0.0.0.0", true),
-            ("::", true),
-            ("198.51.100.1", true),
-            ("2001:db8::1", true),
-            ("192.0.2.1", false),
-            ("203.0.113.1", false),
-            ("127.0.0.1", false),
-            ("198.51.100.2", false),
+            ("0.0.0.0", &["eth1", "mgmt"][..]),
+            ("::", &["eth1", "mgmt"]),
+            ("198.51.100.1", &["eth1"]),
+            ("2001:db8::1", &["eth1"]),
+            ("192.0.2.1", &[]),
+            ("203.0.113.1", &["mgmt"]),
+            ("127.0.0.1", &[]),
+            ("198.51.100.2", &[]),
         ] {
             let port = Port { udp: false, port: 5432 };
             let listeners = [(listener.parse().unwrap(), port)];
-            let open = uncovered(&listeners, &addresses, &present, &agent);
-            let wanted = found.then(|| ("eth1", BTreeSet::from([port])));
-            assert_eq!(open, wanted.into_iter().collect(), "{listener}");
+            let open = uncovered(&listeners, &addresses, &present, &coverage);
+            let names: Vec<&str> = open.iter().map(|(interface, _)| &*interface.name).collect();
+            assert_eq!(names, found, "{listener}");
+            assert!(open.iter().all(|(_, ports)| *ports == BTreeSet::from([port])));
         }
         let ports = BTreeSet::from([Port { udp: false, port: 5432 }]);
-        assert_eq!(judge("eth1", &ports, true).state.as_str(), "ok");
-        let open = judge("eth1", &ports, false);
-        assert_eq!(open.state.as_str(), "warn");
-        assert!(open.detail.contains("tcp/5432 can be reached by eth1"), "{open:?}");
+        for (backstop, is_exempt, state, text) in [
+            (true, false, "ok", "the backstop alone judges"),
+            (true, true, "ok", "is exempt, as configured: everybody"),
+            (false, false, "warn", "there is no backstop: everybody"),
+            (false, true, "warn", "there is no backstop: everybody"),
+        ] {
+            let open = judge("eth1", &ports, Behind::of(backstop, is_exempt));
+            assert_eq!(open.state.as_str(), state);
+            assert!(open.detail.contains("tcp/5432 can be reached by eth1"), "{open:?}");
+            assert!(open.detail.contains(text), "{open:?}");
+        }
     }
 }

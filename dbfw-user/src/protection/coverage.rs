@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use dbfw_common::MAX_EXEMPT;
 use dbfw_datapath::{
-    Interface, Interfaces,
+    Interface, Interfaces, Kind, hook,
     interfaces::{Unmatchable, is_glob},
 };
 
@@ -16,13 +16,17 @@ use crate::config::AgentConfig;
 pub struct Coverage {
     covered: BTreeSet<u32>,
     exempt: Vec<u32>,
+    /// Names of the interfaces by which packets come in that no program at a hook judges; where
+    /// there is a backstop, of those that it lets through.
+    unjudged: Vec<String>,
+    backstop: bool,
     degradations: Vec<Degradation>,
 }
 
 impl Coverage {
     /// Coverage of the interfaces `present` by `agent`.
     pub fn of(present: &[Interface], agent: &AgentConfig) -> Self {
-        let covered = present
+        let covered: BTreeSet<u32> = present
             .iter()
             .filter(|interface| interface.is_covered_by(&agent.interfaces))
             .map(|interface| interface.index)
@@ -40,13 +44,30 @@ impl Coverage {
             let left_out = left_out.iter().map(|interface| interface.name.clone()).collect();
             degradations.push(Degradation::TooManyExempt { matching, left_out });
         }
-        let exempt = exempt.iter().map(|interface| interface.index).collect();
-        Self { covered, exempt, degradations }
+        let exempt: Vec<u32> = exempt.iter().map(|interface| interface.index).collect();
+        let unjudged = present
+            .iter()
+            .filter(|interface| !agent.backstop || exempt.contains(&interface.index))
+            .filter(|interface| is_way_in(interface, present, &covered))
+            .map(|interface| interface.name.clone())
+            .collect();
+        Self { covered, exempt, unjudged, backstop: agent.backstop, degradations }
     }
 
     /// Whether the interface with this index is to be filtered.
     pub fn covers(&self, index: u32) -> bool {
         self.covered.contains(&index)
+    }
+
+    /// Names of the interfaces by which packets come in that no program judges, also where the
+    /// configuration exempts them.
+    pub fn unjudged(&self) -> &[String] {
+        &self.unjudged
+    }
+
+    /// Those of [`Self::unjudged`] that are so for want of a backstop.
+    pub fn uncovered(&self) -> &[String] {
+        if self.backstop { &[] } else { &self.unjudged }
     }
 
     /// The interfaces that the backstop lets through, as many as it can hold.
@@ -70,6 +91,23 @@ impl Coverage {
     pub fn degradations(&self) -> &[Degradation] {
         &self.degradations
     }
+}
+
+/// Whether packets come in by an interface that no program at a hook judges, there or below it.
+fn is_way_in(interface: &Interface, present: &[Interface], covered: &BTreeSet<u32>) -> bool {
+    let is_part = |master: u32| {
+        let master = present.iter().find(|other| other.index == master);
+        // What a routing domain is made of keeps its own way in.
+        master.is_some_and(|master| master.kind != Kind::Vrf)
+    };
+    let mut below = hook::below(interface, present).peekable();
+    let judged_below = below.peek().is_some() && below.all(|lower| covered.contains(&lower.index));
+    interface.up
+        && !interface.loopback
+        && interface.kind != Kind::Vrf
+        && !covered.contains(&interface.index)
+        && !interface.master.is_some_and(is_part)
+        && !judged_below
 }
 
 /// Names that are not covered: exact ones in their order, then those of globs.

@@ -5,11 +5,13 @@
 mod coverage;
 mod degradation;
 mod failure;
+mod opening;
 
 pub use coverage::Coverage;
 use dbfw_wire::control as wire;
 pub use degradation::Degradation;
 pub use failure::Failure;
+pub use opening::Opening;
 
 /// Failures and degradations of what the configuration asks for, each most serious first.
 #[derive(Clone, Debug, PartialEq, Eq)]

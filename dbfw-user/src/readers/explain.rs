@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use dbfw_common::{Reason, Verdict};
 use dbfw_core::{
     Port,
+    policy::RuleKey,
     source::{Prefix, Rule},
 };
 use dbfw_datapath::{DatabaseSlot, DatapathError};
@@ -127,10 +128,19 @@ fn covering(
     uses: &SourceUses,
     address: IpAddr,
 ) -> Result<Vec<(u8, CoveringSource)>, DatapathError> {
-    let counted = count(view.reader, view.slots)?;
+    let found = view.policy.covering(address);
+    let shown: Vec<(&str, String)> = found
+        .iter()
+        .filter_map(|covering| view.policy.rule(covering.rule))
+        .map(|(database, rule)| (&*database.name, rule.kind.to_string()))
+        .collect();
+    let is_shown = |key: &RuleKey| {
+        shown.iter().any(|(database, source)| *database == key.database && *source == key.source)
+    };
+    let counted = count(view.reader, view.slots, is_shown)?;
     let now = Timestamp::now();
-    let covering = view.policy.covering(address).into_iter();
-    Ok(covering
+    Ok(found
+        .into_iter()
         .filter_map(|covering| {
             let (database, rule) = view.policy.rule(covering.rule)?;
             let key = UsedSource::new(&database.name, &rule.kind.to_string());

@@ -1,10 +1,15 @@
 //! Documents without the agent: from the pins and the last snapshot.
 
-use std::{io, net::IpAddr, path::Path};
+use std::{
+    io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
+use dbfw_common::Family;
 use dbfw_core::policy::{Policy, SlotTable};
 use dbfw_datapath::{
-    DatapathError, HookMode, Interface, KernelVersion, Layer, PinnedLink, Reader,
+    AttachedProgram, DatapathError, HookMode, Interface, KernelVersion, Layer, PinnedLink, Reader,
     hook::{Choice, HookContext},
     interfaces,
 };
@@ -67,9 +72,29 @@ impl Offline {
         }
     }
 
+    /// Fills in the number of prefixes of each database by the maps alone.
+    fn count_prefixes(&self, databases: &mut [DatabaseStatus]) -> Result<(), DatapathError> {
+        let slots = self.reader.databases()?;
+        self.reader.for_each_entry(|_, prefix, entry| {
+            let mask = entry.mask();
+            for slot in slots.iter().filter(|slot| mask >> (slot.id - 1) & 1 != 0) {
+                let database = databases.iter_mut().find(|database| database.name == slot.name);
+                match (database, prefix.family()) {
+                    (Some(database), Family::V4) => database.prefixes_ipv4 += 1,
+                    (Some(database), Family::V6) => database.prefixes_ipv6 += 1,
+                    (None, _) => {}
+                }
+            }
+            Ok::<(), DatapathError>(())
+        })
+    }
+
     /// The databases in the maps, with the lists that the snapshot knows.
     fn databases(&self, unanswered: Unanswered) -> Result<Vec<DatabaseStatus>, DatapathError> {
         let mut databases = status::databases(&self.view())?;
+        if self.snapshot.is_err() {
+            self.count_prefixes(&mut databases)?;
+        }
         for database in &mut databases {
             database.provider = self.snapshot.as_ref().ok().and_then(|snapshot| {
                 let list = snapshot.database(&database.name)?.list.as_ref()?;
@@ -86,20 +111,37 @@ impl Offline {
     }
 }
 
-/// Attached programs, and the protection that follows; none as far as can be seen.
-#[derive(Default)]
+/// Attached programs, and the protection that follows.
 struct Attached {
     interfaces: Vec<InterfaceStatus>,
     backstop: Option<BackstopStatus>,
-    /// `None`: this process may not look.
-    protection: Option<Protection>,
+    /// Names of the interfaces by which packets come in unjudged.
+    uncovered: Vec<String>,
+    /// The protection, or why it is not known.
+    protection: Result<Protection, String>,
 }
+
+impl Attached {
+    /// Nothing that this process could see.
+    fn unknown(why: impl Into<String>) -> Self {
+        Self {
+            interfaces: Vec::new(),
+            backstop: None,
+            uncovered: Vec::new(),
+            protection: Err(why.into()),
+        }
+    }
+}
+
+/// The problem of whoever may not look.
+const ONLY_ROOT: &str =
+    "without the agent only root can see what is attached; whatever is, goes on filtering";
 
 /// Holds the pinned links against the configuration and the interfaces that are here.
 fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
     let links = match reader.links() {
         Ok(links) => links,
-        Err(error) if error.is_denied() => return Ok(Attached::default()),
+        Err(error) if error.is_denied() => return Ok(Attached::unknown(ONLY_ROOT)),
         Err(error) => return Err(error.into()),
     };
     let here = interfaces::list_now()?;
@@ -158,8 +200,62 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
         failures.push(Failure::NoDatabase);
     }
     interfaces.extend(coverage.degradations().iter().filter_map(status::unfiltered));
-    let protection = Some(Protection::of(failures, degradations));
-    Ok(Attached { interfaces, backstop, protection })
+    Ok(Attached {
+        interfaces,
+        backstop,
+        uncovered: coverage.uncovered().to_vec(),
+        protection: Ok(Protection::of(failures, degradations)),
+    })
+}
+
+/// What is attached where nothing is pinned: nothing, unless it is by pins that are elsewhere.
+fn attached_without_pins(agent: &AgentConfig) -> Attached {
+    match attached_elsewhere(agent) {
+        Ok(None) => Attached {
+            interfaces: Vec::new(),
+            backstop: None,
+            uncovered: Vec::new(),
+            protection: Ok(Protection::of(vec![Failure::NothingAttached], Vec::new())),
+        },
+        Ok(Some(elsewhere)) => Attached::unknown(elsewhere.to_string()),
+        Err(_) => Attached::unknown(ONLY_ROOT),
+    }
+}
+
+/// Programs of dbfw that filter here and are not pinned where the configuration says.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} filtered by a program of dbfw that is not pinned below {}: the agent that attached it has \
+     another pin_dir or another BPF file system; name its configuration with --config, and look \
+     with bpftool prog show id {program}",
+    places.join(", "),
+    pin_dir.display()
+)]
+pub struct AttachedElsewhere {
+    places: Vec<String>,
+    pin_dir: PathBuf,
+    program: u32,
+}
+
+/// The programs of dbfw that are attached in this network namespace, for callers that found no
+/// pins.
+///
+/// # Errors
+///
+/// The kernel does not tell; only root may ask.
+pub fn attached_elsewhere(agent: &AgentConfig) -> io::Result<Option<AttachedElsewhere>> {
+    let attached = dbfw_datapath::attached_programs(&interfaces::list_now()?)?;
+    let Some(first) = attached.first() else { return Ok(None) };
+    let place = |program: &AttachedProgram| {
+        program.interface.clone().unwrap_or_else(|| "new connections".to_owned())
+    };
+    let mut places: Vec<String> = attached.iter().map(place).collect();
+    places.dedup();
+    if let Some(last) = places.last_mut() {
+        let verb = if attached.len() == 1 && first.interface.is_some() { "is" } else { "are" };
+        *last = format!("{last} {verb}");
+    }
+    Ok(Some(AttachedElsewhere { places, pin_dir: agent.pin_dir.clone(), program: first.id }))
 }
 
 /// `dbfw status`, when there is no answer on `socket`.
@@ -180,27 +276,21 @@ pub fn status(
     };
     let attached = match &offline {
         Some(offline) => attached(agent, &offline.reader)?,
-        None => {
-            let protection = Some(Protection::of(vec![Failure::NothingAttached], Vec::new()));
-            Attached { protection, ..Attached::default() }
-        }
+        None => attached_without_pins(agent),
     };
-    let Attached { interfaces, backstop, protection } = attached;
+    let Attached { interfaces, backstop, uncovered, protection } = attached;
     let state = protection.as_ref().map(Protection::state).unwrap_or_default();
     let mut problems = match protection {
-        Some(protection) => protection.problems(),
-        None => vec![
-            "without the agent only root can see what is attached; whatever is, goes on filtering"
-                .to_owned(),
-        ],
+        Ok(protection) => protection.problems(),
+        Err(unknown) => vec![unknown],
     };
     problems.push(no_answer(agent, socket, unanswered));
     let mut databases = Vec::new();
     if let Some(offline) = &offline {
         problems.extend(offline.snapshot.as_ref().err().map(ToString::to_string));
         databases = offline.databases(unanswered)?;
+        problems.extend(status::add_openings(&mut databases, &offline.policy, &uncovered));
     }
-    problems.extend(status::not_enforced(&databases));
     let enforced = Enforced::of(&databases);
     Ok(Status {
         version: crate::version().to_owned(),
@@ -222,7 +312,7 @@ pub fn is_filtering(agent: &AgentConfig) -> Option<bool> {
     match Reader::open(&agent.pin_dir).and_then(|reader| reader.links()) {
         Ok(links) => Some(links.iter().any(|link| link.ours && link.ifindex != Some(0))),
         Err(error) if error.is_denied() => None,
-        Err(_) => Some(false),
+        Err(_) => attached_elsewhere(agent).ok().map(|found| found.is_some()),
     }
 }
 
@@ -235,7 +325,10 @@ fn no_answer(agent: &AgentConfig, socket: &Path, unanswered: Unanswered) -> Stri
             format!("{unanswered} on {socket}; this was read from the pins")
         }
         Some(pid) => {
-            format!("no agent answers on {socket}, but one runs (pid {pid}): is that its socket?")
+            format!(
+                "no agent answers on {socket}, but one runs (pid {pid}): it may be starting, or \
+                 have another socket (run_dir, --socket)"
+            )
         }
         None => format!(
             "no agent answers on {socket}: the list is not kept up to date (systemctl start dbfw)"
@@ -301,8 +394,8 @@ pub fn explain(
 pub fn metrics(agent: &AgentConfig) -> anyhow::Result<String> {
     let offline = Offline::open(agent)?;
     // Who may not open the links still sees the maps.
-    let Attached { interfaces, protection, .. } =
-        attached(agent, &offline.reader).unwrap_or_default();
+    let Attached { interfaces, protection, .. } = attached(agent, &offline.reader)
+        .unwrap_or_else(|error| Attached::unknown(error.to_string()));
     let (mut scrape, read) = scrape(&offline.view(), interfaces, SyncCounters::default(), true);
     if let Err(error) = read {
         tracing::error!(%error, "the counters cannot be read");

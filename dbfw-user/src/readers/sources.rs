@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use dbfw_core::{
     answers::SourceReport,
-    policy::SlotTable,
+    policy::{RuleKey, SlotTable},
     source::{Prefix, Rule, SourceKey},
 };
 use dbfw_datapath::{DatapathError, Reader};
@@ -17,7 +17,7 @@ use crate::traffic::{
     uses::{Counted, SourceUses, UsedSource},
 };
 
-/// The counters of every source that has any.
+/// The counters of the sources that are `wanted` and have any. Reading one is a system call.
 ///
 /// # Errors
 ///
@@ -25,10 +25,11 @@ use crate::traffic::{
 pub fn count(
     reader: &Reader,
     slots: &SlotTable,
+    wanted: impl Fn(&RuleKey) -> bool,
 ) -> Result<HashMap<UsedSource, Counted>, DatapathError> {
     let clock = Clock::read().ok();
     let mut counted: HashMap<UsedSource, Counted> = HashMap::new();
-    for (slot, key) in slots.slots() {
+    for (slot, key) in slots.slots().filter(|(_, key)| wanted(key)) {
         let source = UsedSource::new(&key.database, &key.source);
         counted.entry(source).or_default().add(count_slot(reader, slot, clock)?);
     }
@@ -61,7 +62,7 @@ pub fn sources(
     report: &dyn Fn(&SourceKey) -> SourceReport,
     uses: &SourceUses,
 ) -> Result<Sources, DatapathError> {
-    let counted = count(view.reader, view.slots)?;
+    let counted = count(view.reader, view.slots, |_| true)?;
     let now = Timestamp::now();
     let mut sources = Vec::new();
     for database in view.policy.databases() {

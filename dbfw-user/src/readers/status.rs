@@ -9,10 +9,10 @@ use dbfw_core::{
     source::Prefix,
 };
 use dbfw_datapath::{DatabaseSlot, DatapathError, HookMode, Interface, Reader, Sets, Totals};
-use dbfw_wire::control::{self as wire, DatabaseStatus, InterfaceMode, InterfaceStatus, MapEntry};
+use dbfw_wire::control::{DatabaseStatus, InterfaceMode, InterfaceStatus, MapEntry};
 use jiff::Timestamp;
 
-use crate::protection::Degradation;
+use crate::protection::{Degradation, Opening};
 
 /// Maps and policy that the readers look at.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +100,7 @@ pub fn databases(view: &View<'_>) -> Result<Vec<DatabaseStatus>, DatapathError> 
             Ok(DatabaseStatus {
                 ports: database.ports.iter().map(Port::to_string).collect(),
                 mode: database.mode.into(),
+                openings: Vec::new(),
                 sources: rules_of(view.policy, database.id),
                 prefixes_ipv4: view.policy.prefixes(database.id, Family::V4),
                 prefixes_ipv6: view.policy.prefixes(database.id, Family::V6),
@@ -118,13 +119,21 @@ pub fn databases(view: &View<'_>) -> Result<Vec<DatabaseStatus>, DatapathError> 
         .collect()
 }
 
-/// A problem for every database that lets strangers in, as its mode says.
-pub fn not_enforced(databases: &[DatabaseStatus]) -> impl Iterator<Item = String> {
-    databases.iter().filter(|database| database.mode != wire::Mode::Enforce).map(|database| {
-        let DatabaseStatus { name, mode, ports, .. } = database;
-        let ports = ports.join(", ");
-        format!("{name}: mode = \"{mode}\": {ports} is open to everyone")
-    })
+/// Fills in how each database lets strangers in although nothing failed, and returns the problem
+/// of each way. `uncovered` are the interfaces by which packets come in unjudged.
+pub fn add_openings(
+    databases: &mut [DatabaseStatus],
+    policy: &Policy,
+    uncovered: &[String],
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    for DatabaseStatus { name, mode, ports, openings, .. } in databases {
+        let of_database = policy.databases().iter().find(|database| database.name == *name);
+        let found = Opening::of(*mode, policy, of_database, uncovered);
+        problems.extend(found.iter().map(|opening| opening.problem(name, ports)));
+        *openings = found.iter().map(ToString::to_string).collect();
+    }
+    problems
 }
 
 fn rules_of(policy: &Policy, id: u8) -> usize {

@@ -29,6 +29,9 @@ const AWAY_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 const MINUTES_A_DAY: i64 = 24 * 60;
 
+/// Days for which a source that had a connection goes after those that had none.
+const CONNECTED_DAYS: i64 = 7;
+
 /// The IP protocol of connections.
 const TCP: u8 = 6;
 
@@ -61,6 +64,9 @@ pub struct Seen {
     /// Whether observe mode let a TCP packet of it pass, so that it could connect.
     #[serde(default)]
     passed: bool,
+    /// The last moment at which observe mode let it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_let_in: Option<Timestamp>,
     /// The last moment at which a TCP connection of it was open, or had just ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_connected: Option<Timestamp>,
@@ -94,6 +100,11 @@ impl Seen {
         self.passed
     }
 
+    /// The last moment at which observe mode let it in; `None`: enforce mode refused all it sent.
+    pub fn last_let_in(&self) -> Option<Timestamp> {
+        self.last_let_in
+    }
+
     /// The last moment at which it had a TCP connection; `None`: none was seen.
     pub fn last_connected(&self) -> Option<Timestamp> {
         self.last_connected
@@ -107,18 +118,10 @@ impl Seen {
         self.minutes = self.minutes.saturating_add(other.minutes);
         self.active_minutes = self.active_minutes.saturating_add(other.active_minutes);
         self.passed |= other.passed;
+        self.last_let_in = self.last_let_in.max(other.last_let_in);
         self.last_connected = self.last_connected.max(other.last_connected);
         let room = MAX_PORTS.saturating_sub(self.ports.len());
         self.ports.extend(other.ports.into_iter().take(room));
-    }
-
-    fn worth(&self, key: &RefusedSource) -> Worth {
-        Worth {
-            connected: self.last_connected.is_some(),
-            minutes: self.minutes,
-            last: minute(self.last_seen),
-            key: key.clone(),
-        }
     }
 }
 
@@ -137,8 +140,9 @@ struct Worth {
 ///
 /// While there is room, everybody is remembered. A full memory takes in a newcomer only when
 /// it is refused in a second, later minute, and then forgets whoever was refused in the fewest
-/// different minutes, of those the one longest not seen; whoever had a connection goes last. A flood of random sources is refused
-/// once each and so displaces nobody, however many packets it has; what keeps coming stays.
+/// different minutes, of those the one longest not seen; whoever had a connection within a week goes
+/// last. A flood of random sources is refused once each and so displaces nobody, however many
+/// packets it has; what keeps coming stays.
 /// Minutes lose half their worth with every day of silence but the first, so that last week's
 /// scanners make room, and after 30 days a source is forgotten.
 #[derive(Clone, Debug, Default)]
@@ -168,30 +172,15 @@ impl RefusedSources {
         }
         let now = clock.at(event.time);
         let key = RefusedSource { database: database.into(), source };
-        let mut seen = match self.seen.remove(&key) {
-            Some(seen) => {
-                self.by_worth.remove(&seen.worth(&key));
-                seen
-            }
-            None => {
-                let Some(minutes) = self.admit(&key, now) else { return };
-                Seen {
-                    first_seen: now,
-                    last_seen: now,
-                    packets: 0,
-                    minutes,
-                    active_minutes: minutes,
-                    passed: false,
-                    last_connected: None,
-                    ports: BTreeSet::new(),
-                }
-            }
-        };
+        let Some(mut seen) = self.take(&key, now) else { return };
         if minute(now) > minute(seen.last_seen) {
             seen.minutes = seen.minutes.saturating_add(1);
             seen.active_minutes = seen.active_minutes.saturating_add(1);
         }
-        seen.passed |= event.verdict == Verdict::Observe as u8 && event.protocol == TCP;
+        if event.verdict == Verdict::Observe as u8 {
+            seen.passed |= event.protocol == TCP;
+            seen.last_let_in = seen.last_let_in.max(Some(now));
+        }
         seen.last_seen = seen.last_seen.max(now);
         seen.packets = seen.packets.saturating_add(event.weight);
         if seen.ports.len() < MAX_PORTS && event.port != 0 {
@@ -205,11 +194,51 @@ impl RefusedSources {
     /// before. One that is not remembered stays unknown.
     pub fn note_connected(&mut self, database: &str, source: IpAddr, at: Timestamp) {
         let key = RefusedSource { database: database.into(), source: source.to_canonical() };
-        let Some(mut seen) = self.seen.remove(&key) else { return };
-        self.by_worth.remove(&seen.worth(&key));
+        if self.seen.contains_key(&key)
+            && let Some(seen) = self.take(&key, at)
+        {
+            self.keep_connected(key, seen, at);
+        }
+    }
+
+    /// Takes note that observe mode let a source have a TCP connection. It may be older than the
+    /// agent and idle, so that no packet was seen of it.
+    pub fn add_connected(&mut self, database: &str, source: IpAddr, port: u16, at: Timestamp) {
+        let key = RefusedSource { database: database.into(), source: source.to_canonical() };
+        let Some(mut seen) = self.take(&key, at) else { return };
+        seen.passed = true;
+        seen.last_let_in = seen.last_let_in.max(Some(at));
+        if seen.ports.len() < MAX_PORTS {
+            seen.ports.insert(port);
+        }
+        self.keep_connected(key, seen, at);
+    }
+
+    fn keep_connected(&mut self, key: RefusedSource, mut seen: Seen, at: Timestamp) {
         self.dirty |= seen.last_connected < Some(at);
         seen.last_connected = seen.last_connected.max(Some(at));
         self.keep(key, seen);
+    }
+
+    /// Takes out what is known of a source, to be changed and kept; `None`: it is new, and not let
+    /// in yet.
+    fn take(&mut self, key: &RefusedSource, now: Timestamp) -> Option<Seen> {
+        if let Some(seen) = self.seen.remove(key) {
+            self.by_worth.remove(&self.worth(key, &seen));
+            return Some(seen);
+        }
+        let minutes = self.admit(key, now)?;
+        Some(Seen {
+            first_seen: now,
+            last_seen: now,
+            packets: 0,
+            minutes,
+            active_minutes: minutes,
+            passed: false,
+            last_let_in: None,
+            last_connected: None,
+            ports: BTreeSet::new(),
+        })
     }
 
     /// In how many minutes a newcomer was refused; `None` if it is not let in yet.
@@ -226,8 +255,23 @@ impl RefusedSources {
         Some(2)
     }
 
+    /// The rank of a source as of the day minutes last lost worth.
+    fn worth(&self, key: &RefusedSource, seen: &Seen) -> Worth {
+        let is_current = |at: Timestamp| day(at) + CONNECTED_DAYS >= self.aged_on;
+        Worth {
+            connected: seen.last_connected.is_some_and(is_current),
+            minutes: seen.minutes,
+            last: minute(seen.last_seen),
+            key: key.clone(),
+        }
+    }
+
+    fn rank_all(&mut self) {
+        self.by_worth = self.seen.iter().map(|(key, seen)| self.worth(key, seen)).collect();
+    }
+
     fn keep(&mut self, key: RefusedSource, seen: Seen) {
-        self.by_worth.insert(seen.worth(&key));
+        self.by_worth.insert(self.worth(&key, &seen));
         self.seen.insert(key, seen);
     }
 
@@ -242,7 +286,7 @@ impl RefusedSources {
             self.away.retain(|_, since| !is_over(since));
             self.dirty = true;
         }
-        let today = minute(now) / MINUTES_A_DAY;
+        let today = day(now);
         if today <= self.aged_on {
             return;
         }
@@ -250,11 +294,11 @@ impl RefusedSources {
         self.seen.retain(|_, seen| now.duration_since(seen.last_seen) < KEPT);
         for seen in self.seen.values_mut().filter(|_| !first_time) {
             // Who comes once a day loses nothing.
-            if minute(seen.last_seen) / MINUTES_A_DAY + 1 < today {
+            if day(seen.last_seen) + 1 < today {
                 seen.minutes = (seen.minutes / 2).max(1);
             }
         }
-        self.by_worth = self.seen.iter().map(|(key, seen)| seen.worth(key)).collect();
+        self.rank_all();
     }
 
     /// Follows the databases that are configured now. What another one refused is kept for a day,
@@ -286,7 +330,7 @@ impl RefusedSources {
         for (RefusedSource { source, .. }, mut seen) in renamed {
             let key = RefusedSource { database: to.into(), source };
             if let Some(other) = self.seen.remove(&key) {
-                self.by_worth.remove(&other.worth(&key));
+                self.by_worth.remove(&self.worth(&key, &other));
                 seen.absorb(other);
             }
             self.keep(key, seen);
@@ -302,9 +346,10 @@ impl RefusedSources {
         for seen in self.seen.values_mut() {
             adjust(&mut seen.first_seen);
             adjust(&mut seen.last_seen);
+            seen.last_let_in.iter_mut().for_each(&adjust);
             seen.last_connected.iter_mut().for_each(&adjust);
         }
-        self.by_worth = self.seen.iter().map(|(key, seen)| seen.worth(key)).collect();
+        self.rank_all();
         self.dirty |= !self.seen.is_empty();
     }
 
@@ -337,6 +382,10 @@ impl RefusedSources {
 
 fn minute(at: Timestamp) -> i64 {
     at.as_second().div_euclid(60)
+}
+
+fn day(at: Timestamp) -> i64 {
+    minute(at).div_euclid(MINUTES_A_DAY)
 }
 
 #[cfg(test)]

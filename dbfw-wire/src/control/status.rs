@@ -15,7 +15,7 @@ pub struct Status {
     pub protected: bool,
     /// Whether what the configuration asks for is in force.
     pub protection: Protection,
-    /// Whether the databases are in enforce mode.
+    /// Whether the configuration keeps strangers out of the databases.
     #[serde(default)]
     pub enforced: Enforced,
     /// The problems in words, most serious first; empty when all is well.
@@ -51,7 +51,7 @@ words! {
 }
 
 words! {
-    /// Whether the databases that the configuration names are in enforce mode.
+    /// Whether the databases that the configuration names keep strangers out.
     #[derive(Default)]
     pub enum Enforced {
         /// All of them.
@@ -65,10 +65,12 @@ words! {
 }
 
 impl Enforced {
-    /// Whether `databases` are in enforce mode.
+    /// Whether `databases` keep strangers out, as configured.
     pub fn of(databases: &[DatabaseStatus]) -> Self {
-        let enforcing = databases.iter().filter(|database| database.mode == Mode::Enforce).count();
-        match enforcing {
+        let is_enforced = |database: &&DatabaseStatus| {
+            database.mode == Mode::Enforce && database.openings.is_empty()
+        };
+        match databases.iter().filter(is_enforced).count() {
             0 => Self::No,
             all if all == databases.len() => Self::Yes,
             _ => Self::Partly,
@@ -189,6 +191,9 @@ pub struct DatabaseStatus {
     pub ports: Vec<String>,
     /// Treatment of packets from untrusted sources.
     pub mode: Mode,
+    /// Ways in which the configuration itself lets strangers in, in words; none: it is enforced.
+    #[serde(default)]
+    pub openings: Vec<String>,
     /// Trusted sources in force.
     pub sources: usize,
     /// IPv4 prefixes in force.

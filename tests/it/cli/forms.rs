@@ -28,7 +28,7 @@ fn the_fields_of_every_document() {
             "status",
             "/databases/0",
             "allowed_packets dropped_packets drops_per_second mode name observed_packets \
-             oldest_age_seconds ports prefixes_ipv4 prefixes_ipv6 provider refused sources \
+             oldest_age_seconds openings ports prefixes_ipv4 prefixes_ipv6 provider refused sources \
              stale_sources unresolved_sources",
         ),
         ("status", "/databases/0/provider", "age_seconds error last_success name state"),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dbfw_datapath::{
-    FirstPlace, Gap, HookMode, Interface, KernelVersion,
+    DatapathError, FirstPlace, Gap, HookMode, Interface, KernelVersion,
     hook::{Choice, HookContext},
     interfaces,
 };
@@ -12,7 +12,7 @@ use rtnetlink::Handle;
 
 use super::{Hooks, Kernel};
 use crate::{
-    config::AgentConfig,
+    config::{self, AgentConfig, Config, ConfigChange},
     protection::{Coverage, Degradation, Failure, Protection},
     readers::status,
 };
@@ -206,8 +206,16 @@ impl Kernel {
     }
 
     /// The interfaces that the configuration covers.
-    fn coverage(&self, config: &AgentConfig) -> Coverage {
+    pub(in crate::agent) fn coverage(&self, config: &AgentConfig) -> Coverage {
         Coverage::of(&self.hooks.interfaces, config)
+    }
+
+    /// The changes from one configuration to another that change who may connect.
+    pub(in crate::agent) fn changes(&self, before: &Config, after: &Config) -> Vec<ConfigChange> {
+        let [former, now] = [before, after].map(|config| {
+            self.coverage(&config.agent).unjudged().iter().cloned().collect::<BTreeSet<_>>()
+        });
+        config::changes(before, after, [&former, &now])
     }
 
     /// Detaches from interfaces that the configuration no longer names.
@@ -357,7 +365,15 @@ impl Kernel {
 
     /// Pins again what is pinned no more, and notes what cannot be.
     fn repair_pins(&mut self) {
-        let error = match self.datapath.repair_pins() {
+        let result = self.datapath.repair_pins();
+        let seen = match &result {
+            Err(error @ DatapathError::NoDescriptor(_)) => Err(error),
+            _ => Ok(()),
+        };
+        self.lasting.follow("nobody would notice that pins are lost", seen);
+        let error = match result {
+            // As they were when last seen.
+            Err(DatapathError::NoDescriptor(_)) => return,
             Ok(repaired) => {
                 if !repaired.is_empty() {
                     tracing::error!(

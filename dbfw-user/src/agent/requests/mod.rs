@@ -6,11 +6,14 @@ pub(super) mod reload;
 pub(super) mod status;
 pub(super) mod trial;
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dbfw_common::{HOST, Mode};
 use dbfw_core::source::Prefix;
-use dbfw_datapath::{DatapathError, connections::completed};
+use dbfw_datapath::{
+    DatapathError,
+    connections::{Connection, completed},
+};
 use dbfw_provider::inventory::Inventory;
 use dbfw_wire::control::{
     ControlError, ControlErrorKind, DropEvent, Drops, Explanation, Reply, Request, Text,
@@ -22,7 +25,13 @@ use tokio::sync::{
 };
 
 use self::status::{add_connections, cut_queries, scrape};
-use super::{Agent, calls::MAX_DUMPS, connection_watch::tcp_ports, history::Kind, kernel::Kernel};
+use super::{
+    Agent,
+    calls::MAX_DUMPS,
+    connection_watch::{from_elsewhere, tcp_ports},
+    history::Kind,
+    kernel::Kernel,
+};
 use crate::{
     control::server::Call,
     metrics::{self, Format},
@@ -181,11 +190,13 @@ impl Agent {
             return call.fail(ControlErrorKind::Invalid, message);
         }
         let mut refused = self.traffic.refused().clone();
-        let (policy, ids) = (self.kernel.policy().clone(), self.kernel.ids().clone());
+        let policy = self.kernel.policy().clone();
         let inventory = self.workers.inventory();
-        let ports = tcp_ports(&self.config.databases, |mode| mode != Mode::Off);
-        let ports: BTreeMap<u16, String> =
-            ports.into_iter().map(|(port, name)| (port, name.to_owned())).collect();
+        let ports = |mode| -> BTreeMap<u16, String> {
+            let ports = tcp_ports(&self.config.databases, |of| of == mode).into_iter();
+            ports.map(|(port, name)| (port, name.to_owned())).collect()
+        };
+        let (observed, enforced) = (ports(Mode::Observe), ports(Mode::Enforce));
         let listing = Arc::clone(&self.calls.listing);
         tokio::spawn(async move {
             let (inventory, error) = match inventory {
@@ -206,19 +217,21 @@ impl Agent {
             tokio::task::spawn_blocking(move || {
                 let _permit = permit;
                 let now = Timestamp::now();
-                let listed = completed(&ports.keys().copied().collect());
+                let listed = completed(&observed.keys().chain(enforced.keys()).copied().collect());
                 let connections_error = listed.as_ref().err().map(ToString::to_string);
-                for connection in listed.into_iter().flatten() {
-                    if let Some(name) = ports.get(&connection.local_port) {
-                        refused.note_connected(name, connection.peer.ip(), now);
+                for Connection { local_port, peer } in from_elsewhere(listed.unwrap_or_default()) {
+                    let source = peer.ip().to_canonical();
+                    match (observed.get(&local_port), enforced.get(&local_port)) {
+                        (Some(name), _) if !policy.lets_in(name, source) => {
+                            refused.add_connected(name, source, local_port, now);
+                        }
+                        (None, Some(name)) => refused.note_connected(name, source, now),
+                        _ => {}
                     }
                 }
                 let local = LocalNetworks::of_this_host();
                 let known = Knowledge { inventory: &inventory, local: &local, connections_error };
-                let is_trusted = |name: &str, address: IpAddr| {
-                    let bit = ids.get(name).map_or(0, |id| 1u64 << (id - 1));
-                    policy.verdict_mask(address) & bit != 0
-                };
+                let is_trusted = |name: &str, address| policy.lets_in(name, address);
                 let mut suggestions = suggest(&refused, database.as_deref(), &known, &is_trusted);
                 suggestions.inventory_error = error;
                 call.answer(&suggestions);

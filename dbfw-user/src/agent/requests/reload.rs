@@ -204,7 +204,7 @@ pub(super) async fn put_in_force(
     for (_, text) in went.filter(|(name, _)| is_in(&before.databases, name)) {
         tracing::warn!("{text}");
     }
-    let changes = config::changes(&before, &agent.config);
+    let changes = agent.kernel.changes(&before, &agent.config);
     let generation = agent.kernel.generation();
     let (added, removed) = (applied.added, applied.removed);
     let was_detached = agent.kernel.is_detached();
@@ -262,7 +262,7 @@ pub(super) async fn put_in_force(
         agent.kernel.follow_config(&agent.config.agent);
     }
     agent.verify().await;
-    let query = CutOffQuery::of_changes(agent, &changes);
+    let query = CutOffQuery::of_changes(agent, &changes, &applied.before);
     Ok((reloaded(agent, &applied, &changes), query))
 }
 

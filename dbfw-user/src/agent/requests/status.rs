@@ -9,7 +9,7 @@ use crate::{
     metrics::Scrape,
     readers::{
         scrape,
-        status::{databases, not_enforced},
+        status::{add_openings, databases},
     },
 };
 use dbfw_provider::{stats::Stats, worker::Account};
@@ -44,7 +44,8 @@ pub(super) fn status(agent: &Agent) -> Status {
             trust.fill_status(status, database, kernel.rules(&database.name));
         }
     }
-    problems.extend(not_enforced(&databases));
+    let uncovered = kernel.coverage(&config.agent);
+    problems.extend(add_openings(&mut databases, kernel.policy(), uncovered.uncovered()));
     let enforced = Enforced::of(&databases);
     Status {
         version: crate::version().to_owned(),

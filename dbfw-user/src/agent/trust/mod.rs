@@ -491,7 +491,7 @@ impl Trust {
         match (&problem, self.logged.get(database)) {
             (Some(problem), before) if before != Some(problem) => {
                 for line in logging::records(problem) {
-                    tracing::warn!(name: "list_trouble", %database, %provider, "{line}");
+                    tracing::warn!(name: "list_problem", %database, %provider, "{line}");
                 }
             }
             (None, Some(_)) => tracing::info!(%database, %provider, "the sources recovered"),

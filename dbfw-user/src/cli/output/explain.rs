@@ -85,6 +85,9 @@ fn explanation(one: &Explanation, now: Timestamp) -> String {
     };
     let address = one.address;
     let prefix = match (&one.prefix, &one.database) {
+        (Some(prefix), Some(_)) if one.sources.is_empty() && one.verdict == Verdict::Allow => {
+            format!("{}, by a source that is not known without the agent", clean(prefix))
+        }
         (Some(prefix), Some(database)) if one.sources.is_empty() => {
             format!("{}, not trusted by {}", clean(prefix), clean(database))
         }

@@ -66,7 +66,7 @@ fn headline(status: &Status) -> String {
         (Protection::Yes, Enforced::No) => ("NOTHING ENFORCED, as configured", FAIR),
         (Protection::Degraded, _) => ("DEGRADED", FAIR),
         (Protection::No, _) => ("NOT PROTECTED", BAD),
-        (Protection::Unknown, _) => ("PROTECTION UNKNOWN: be root, or start the agent", FAIR),
+        (Protection::Unknown, _) => ("PROTECTION UNKNOWN", FAIR),
     };
     let style = style.bold();
     format!("{style}{word}{style:#}  dbfw {}\n", clean(&status.version))
@@ -74,7 +74,7 @@ fn headline(status: &Status) -> String {
 
 fn agent_line(status: &Status, now: Timestamp) -> String {
     let Some(agent) = &status.agent else {
-        if status.protection == Protection::No && status.databases.is_empty() {
+        if status.databases.is_empty() {
             return "no answer from an agent, and nothing is pinned\n".to_owned();
         }
         return "no answer from an agent; this was read from the pinned maps\n".to_owned();

@@ -133,7 +133,7 @@ impl Render for Shown<'_> {
         if more > 0 {
             text.push_str(&format!("and {more} more: dbfw suggest --all\n"));
         }
-        text.push_str(&format!("\n{}", refused(suggestions)));
+        text.push_str(&format!("\n{}", untrusted(suggestions)));
         let hint = match (suggestions.scanners.len(), all) {
             (0, _) | (_, true) => "",
             _ => " (dbfw suggest --all)",
@@ -184,21 +184,25 @@ impl Render for Shown<'_> {
 fn nothing(suggestions: &Suggestions) -> String {
     match suggestions.since {
         Some(_) if !suggestions.scanners.is_empty() => {
-            format!("Nothing to propose: {} (dbfw suggest --all).", refused(suggestions))
+            format!("Nothing to propose: {} (dbfw suggest --all).", untrusted(suggestions))
         }
-        Some(since) => format!("Every source refused since {since:.0} is trusted by now."),
-        None => "No client was refused because it is not trusted.".to_owned(),
+        Some(since) => format!("Every source that came since {since:.0} is trusted by now."),
+        None => "Nobody has come who is not trusted.".to_owned(),
     }
 }
 
-/// The number of refused addresses, without a full stop.
-fn refused(suggestions: &Suggestions) -> String {
-    let observed = number_of(suggestions.observed as u64, "address was", "addresses were");
+/// The number of addresses that are not trusted, without a full stop.
+fn untrusted(suggestions: &Suggestions) -> String {
+    let observed = number_of(
+        suggestions.observed as u64,
+        "address that is not trusted came",
+        "addresses that are not trusted came",
+    );
     let scanners = match suggestions.scanners.len() {
         0 => String::new(),
         scanners => format!("; {}", scanners_are(scanners)),
     };
-    format!("{observed} refused and not trusted since{scanners}")
+    format!("{observed}{scanners}")
 }
 
 fn scanners_are(count: usize) -> String {

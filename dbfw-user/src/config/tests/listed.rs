@@ -6,7 +6,7 @@ use crate::config::check_list;
 
 fn warnings(name: &str, text: &str) -> Vec<String> {
     let now = "2026-03-01T12:00:00Z".parse().unwrap();
-    let listed = check_list(Path::new(name), text.as_bytes(), None, now).unwrap();
+    let listed = check_list(Path::new(name), text.as_bytes(), None, None, now).unwrap();
     listed.warnings.iter().map(ToString::to_string).collect()
 }
 
@@ -43,10 +43,10 @@ fn every_source_counts_and_each_prefix_once() {
     let now = "2026-03-01T12:00:00Z".parse().unwrap();
     let many: String = (0..10_000).map(|n| format!("10.{}.{}.1\n", n / 256, n % 256)).collect();
     let text = format!("{many}10.0.0.1\ntag:backend\n10.0.0.4-10.0.0.6\n");
-    let listed = check_list(Path::new("l"), text.as_bytes(), None, now).unwrap();
+    let listed = check_list(Path::new("l"), text.as_bytes(), None, None, now).unwrap();
     assert_eq!((listed.sources, listed.prefixes.len()), (10_003, 10_002));
     assert_eq!(listed.warnings.len(), 1, "one is there twice");
-    let Err(problems) = check_list(Path::new("l"), b"x\n10.0.0.1\ny\n", None, now) else {
+    let Err(problems) = check_list(Path::new("l"), b"x\n10.0.0.1\ny\n", None, None, now) else {
         panic!("two lines are bad")
     };
     let lines: Vec<_> = problems.0.iter().map(|problem| problem.place.line).collect();

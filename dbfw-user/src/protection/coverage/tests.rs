@@ -123,3 +123,47 @@ fn more_exempt_interfaces_than_fit_are_told() {
         assert_eq!(Coverage::of(&bridges(count), &config).degradations(), []);
     }
 }
+
+#[test]
+fn ways_in_that_no_hook_judges_are_named() {
+    let link = |name: &str, index| Interface::ethernet(name, index);
+    let of =
+        |kind, lower, master, interface: Interface| Interface { kind, lower, master, ..interface };
+    let present = [
+        Interface { layer: None, loopback: true, ..link("lo", 1) },
+        link("eth0", 2),
+        link("eth1", 3),
+        Interface { up: false, ..link("eth2", 4) },
+        Interface { layer: Some(Layer::Network), ..link("wg0", 5) },
+        // Judged below: a VLAN and a macvlan of eth0, a bond of eth0's kind.
+        of(Kind::Vlan, Some(2), None, link("eth0.5", 6)),
+        of(Kind::MacVlan, Some(2), None, link("mac0", 7)),
+        of(Kind::Vlan, Some(3), None, link("eth1.5", 8)),
+        // A bridge with a port that is covered and one that is not.
+        of(Kind::Bridge, None, None, link("br0", 9)),
+        of(Kind::Plain, None, Some(9), link("eth3", 10)),
+        of(Kind::Plain, None, Some(9), link("veth1", 11)),
+        // A bond of which every port is covered.
+        of(Kind::Bond, None, None, link("bond0", 12)),
+        of(Kind::Plain, None, Some(12), link("eth4", 13)),
+        // A routing domain, and the interface in it.
+        of(Kind::Vrf, None, None, link("vrf0", 14)),
+        of(Kind::Plain, None, Some(14), link("eth5", 15)),
+        // No program fits it, and it is a way in all the same.
+        Interface { layer: None, ..link("ib0", 16) },
+        link("docker0", 17),
+    ];
+    let covered = ["eth0", "eth3", "eth4"];
+    let ways = ["br0", "docker0", "eth1", "eth1.5", "eth5", "ib0", "wg0"];
+    for (backstop, unjudged, uncovered) in
+        [(false, &ways[..], &ways[..]), (true, &["docker0"], &[])]
+    {
+        let config = AgentConfig { backstop, ..agent(&covered, &["docker0"]) };
+        let coverage = Coverage::of(&present, &config);
+        for (found, wanted) in [(coverage.unjudged(), unjudged), (coverage.uncovered(), uncovered)]
+        {
+            let found: BTreeSet<&str> = found.iter().map(String::as_str).collect();
+            assert!(found.iter().eq(wanted), "backstop {backstop}: {found:?}");
+        }
+    }
+}

@@ -62,7 +62,8 @@ fn knows(refused: &RefusedSources, source: &str) -> bool {
 
 fn check(refused: &RefusedSources) {
     assert!(refused.seen.len() <= CAPACITY);
-    let worth: BTreeSet<_> = refused.seen.iter().map(|(key, seen)| seen.worth(key)).collect();
+    let worth: BTreeSet<_> =
+        refused.seen.iter().map(|(key, seen)| refused.worth(key, seen)).collect();
     assert_eq!(worth, refused.by_worth);
 }
 
@@ -364,4 +365,43 @@ fn the_file_of_an_older_version_is_read() {
     let seen = of(&read, "10.0.0.1");
     assert_eq!((seen.active_minutes(), seen.last_connected()), (3, None));
     assert!(!seen.could_connect());
+}
+
+#[test]
+fn an_idle_connection_makes_its_source_known() {
+    let mut refused = RefusedSources::default();
+    refused.add_connected("orders", "::ffff:10.0.0.1".parse().unwrap(), 5432, at(60));
+    refused.add_connected("orders", "10.0.0.1".parse().unwrap(), 5433, at(120));
+    add(&mut refused, "10.0.0.2", 60);
+    assert!(refused.dirty());
+    let read = RefusedSources::from_json(&refused.to_json().unwrap()).unwrap();
+    for refused in [&refused, &read] {
+        check(refused);
+        let seen = of(refused, "10.0.0.1");
+        assert_eq!((seen.packets, seen.active_minutes()), (0, 1));
+        assert_eq!((seen.first_seen(), seen.last_seen()), (at(60), at(60)));
+        assert_eq!((seen.last_connected(), seen.last_let_in()), (Some(at(120)), Some(at(120))));
+        assert!(seen.could_connect() && seen.ports().iter().eq(&[5432, 5433]));
+        assert_eq!(of(refused, "10.0.0.2").last_let_in(), None, "enforce mode refused it");
+    }
+    let mut observed = event("10.0.0.2", 300);
+    observed.verdict = Verdict::Observe as u8;
+    refused.add("orders", &observed, &clock());
+    assert_eq!(of(&refused, "10.0.0.2").last_let_in(), Some(at(300)));
+}
+
+#[test]
+fn a_connection_counts_for_a_week() {
+    let mut refused = RefusedSources::default();
+    const DAY: u64 = 24 * 3600;
+    add(&mut refused, "10.0.0.1", 0);
+    refused.note_connected("orders", "10.0.0.1".parse().unwrap(), at(0));
+    for (day, connected) in [(1, true), (7, true), (8, false), (9, false)] {
+        refused.age(at(day * DAY));
+        check(&refused);
+        assert_eq!(refused.by_worth.first().unwrap().connected, connected, "day {day}");
+    }
+    refused.note_connected("orders", "10.0.0.1".parse().unwrap(), at(9 * DAY));
+    check(&refused);
+    assert!(refused.by_worth.first().unwrap().connected);
 }

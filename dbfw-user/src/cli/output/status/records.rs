@@ -10,7 +10,13 @@ use super::super::{
 
 /// A record for everything there is to tell.
 pub(super) fn plain(status: &Status) -> String {
-    let mut text = fields(["protected", status.protection.as_str(), &status.version]);
+    let mut text = fields([
+        "protected",
+        status.protection.as_str(),
+        &status.version,
+        status.enforced.as_str(),
+        yes(status.protected),
+    ]);
     for problem in &status.problems {
         text.push_str(&fields(["problem", problem]));
     }
@@ -75,6 +81,7 @@ fn database_fields(database: &DatabaseStatus) -> String {
         &database.stale_sources.to_string(),
         &database.unresolved_sources.to_string(),
         &maybe(database.oldest_age_seconds.as_ref()),
+        &database.openings.join("; "),
     ])
 }
 

@@ -19,11 +19,11 @@ fn status_when_all_is_well() {
     orders    5432,6432  enforce        13  ok 12s     1.2M    40.3k  1204/s
     ");
     insta::assert_snapshot!(for_scripts(&status()), @r#"
-    protected→yes→0.1.0
+    protected→yes→0.1.0→yes→yes
     agent→812→2026-03-01T08:48:00Z→yes→no→41→yes
     interface→eth0→2→native→yes→
     backstop→yes→docker0→
-    database→orders→tcp/5432,tcp/6432→enforce→3→12→1→1234567→40321→0→1204.0→file:/etc/dbfw/orders.list→ok→12→→0→0→7
+    database→orders→tcp/5432,tcp/6432→enforce→3→12→1→1234567→40321→0→1204.0→file:/etc/dbfw/orders.list→ok→12→→0→0→7→
     {
       "version": "0.1.0",
       "protected": true,
@@ -74,6 +74,7 @@ fn status_when_all_is_well() {
             "tcp/6432"
           ],
           "mode": "enforce",
+          "openings": [],
           "sources": 3,
           "prefixes_ipv4": 12,
           "prefixes_ipv6": 1,
@@ -226,7 +227,7 @@ fn status_that_cannot_be_told() {
     status.interfaces.clear();
     status.backstop = None;
     insta::assert_snapshot!(table(&status), @"
-    PROTECTION UNKNOWN: be root, or start the agent  dbfw 0.1.0
+    PROTECTION UNKNOWN  dbfw 0.1.0
     no answer from an agent; this was read from the pinned maps
 
     INTERFACE   MODE  STATE
@@ -236,7 +237,7 @@ fn status_that_cannot_be_told() {
     DATABASE  PORTS      MODE     PREFIXES  LIST    ALLOWED  DROPPED     NOW
     orders    5432,6432  enforce        13  ok 12s     1.2M    40.3k  1204/s
     ");
-    assert_eq!(text(&status, Format::Plain).lines().next(), Some("protected\tunknown\t0.1.0"));
+    assert_eq!(text(&status, Format::Plain).lines().next(), Some("protected\tunknown\t0.1.0\tyes\tno"));
     assert!(text(&status, Format::Json).contains(r#""protection": "unknown""#));
 }
 
@@ -261,7 +262,10 @@ fn degraded_is_told_before_anything_else() {
     DATABASE  PORTS      MODE     PREFIXES  LIST    ALLOWED  DROPPED     NOW
     orders    5432,6432  observe        13  ok 12s     1.2M      (0)  1204/s
     ");
-    assert_eq!(text(&status, Format::Plain).lines().next(), Some("protected\tdegraded\t0.1.0"));
+    assert_eq!(
+        text(&status, Format::Plain).lines().next(),
+        Some("protected\tdegraded\t0.1.0\tyes\tno")
+    );
     assert!(text(&status, Format::Json).contains(r#""protection": "degraded""#));
 }
 

@@ -102,7 +102,7 @@ fn suggestions_for_people() {
     reports   ip_addr:10.0.9.9     unclear          0       41  3h02m ago
         private, unknown, never connected, within a minute; first seen 11h12m ago, ~1234 packets to 5432
 
-    7 addresses were refused and not trusted since; 1 looks like a scanner (dbfw suggest --all).
+    7 addresses that are not trusted came; 1 looks like a scanner (dbfw suggest --all).
     Look at each before you trust it. `dbfw suggest --output plain` prints lines for the configuration.
     "#);
     insta::assert_snapshot!(table(&shown(&found, true)), @r#"
@@ -119,11 +119,11 @@ fn suggestions_for_people() {
         public, unknown, never connected, within a minute to 3 ports; first seen 11h12m ago, ~1234
         packets to 5432
 
-    7 addresses were refused and not trusted since; 1 looks like a scanner.
+    7 addresses that are not trusted came; 1 looks like a scanner.
     Look at each before you trust it. `dbfw suggest --output plain` prints lines for the configuration.
     "#);
     found.suggestions.clear();
-    insta::assert_snapshot!(table(&shown(&found, false)), @"Nothing to propose: 7 addresses were refused and not trusted since; 1 looks like a scanner (dbfw suggest --all).");
+    insta::assert_snapshot!(table(&shown(&found, false)), @"Nothing to propose: 7 addresses that are not trusted came; 1 looks like a scanner (dbfw suggest --all).");
     insta::assert_snapshot!(text(&shown(&found, false), Format::Plain), @r#"
     # For the database "orders":
     trusted_sources = [
@@ -131,10 +131,10 @@ fn suggestions_for_people() {
     ]
     "#);
     found.scanners.clear();
-    insta::assert_snapshot!(table(&shown(&found, false)), @"Every source refused since 2026-03-01T00:48:00Z is trusted by now.");
-    insta::assert_snapshot!(text(&shown(&found, false), Format::Plain), @"# Every source refused since 2026-03-01T00:48:00Z is trusted by now.");
+    insta::assert_snapshot!(table(&shown(&found, false)), @"Every source that came since 2026-03-01T00:48:00Z is trusted by now.");
+    insta::assert_snapshot!(text(&shown(&found, false), Format::Plain), @"# Every source that came since 2026-03-01T00:48:00Z is trusted by now.");
     found.since = None;
-    insta::assert_snapshot!(table(&shown(&found, false)), @"No client was refused because it is not trusted.");
+    insta::assert_snapshot!(table(&shown(&found, false)), @"Nobody has come who is not trusted.");
 }
 
 /// Whatever others named, and however much there is.

@@ -1,0 +1,313 @@
+//! Strangers who get in although nothing failed, and filters that are not where they are looked for.
+
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use dbfw_tests::{
+    agent::Host,
+    netns::veth,
+    pair::{
+        HOST4, OTHER_PORT, PORT, Pair, STRANGER4, TRUSTED4, interfaces, listed, orders, problems,
+    },
+    traffic,
+};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+const TRUSTED: &str = "trusted_sources = [\"ip_addr:10.77.0.2\"]";
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A second way to the host, "db1", by which a stranger comes.
+struct SideDoor {
+    host: IpAddr,
+    stranger: IpAddr,
+}
+
+impl SideDoor {
+    fn new(pair: &Pair) -> Self {
+        veth((&pair.db, "db1"), (&pair.clients, "cl1"));
+        pair.db.address("db1", "10.78.0.1/24");
+        pair.clients.address("cl1", "10.78.0.9/24");
+        Self { host: [10, 78, 0, 1].into(), stranger: [10, 78, 0, 9].into() }
+    }
+
+    fn is_open(&self, pair: &Pair) -> bool {
+        traffic::reaches(&pair.clients, self.stranger, SocketAddr::new(self.host, PORT))
+    }
+}
+
+fn texts(value: &Value) -> Vec<&str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+#[test]
+fn an_interface_that_nothing_judges_is_told_by_every_command() {
+    let pair = Pair::new();
+    let side = SideDoor::new(&pair);
+    let mut host = Host::new(&pair.db);
+    let agent = |backstop: bool, exempt: &str| {
+        format!("{}\nbackstop = {backstop}\nexempt_interfaces = [{exempt}]", interfaces())
+    };
+    host.configure(&agent(true, ""), &orders(TRUSTED));
+    host.start();
+    assert!(!side.is_open(&pair));
+    assert_eq!(host.json(&["status"]).expect("JSON")["protected"], true);
+
+    for (backstop, exempt, is_open, told) in [
+        (false, "", true, "db1: no longer judged: tcp/5432 is open to everyone there"),
+        (
+            true,
+            "",
+            false,
+            "db1: judged from now on: tcp/5432 is closed to sources that are not trusted",
+        ),
+        (true, "\"db1\"", true, "db1: no longer judged: tcp/5432 is open to everyone there"),
+    ] {
+        host.configure(&agent(backstop, exempt), &orders(TRUSTED));
+        let document = host.json(&["reload"]).expect("JSON");
+        let changes = document["changes"].as_array().cloned().unwrap_or_default();
+        let change = changes.iter().find(|change| change["text"] == told);
+        let effect = if is_open { "opens" } else { "closes" };
+        assert_eq!(change.expect("the change")["effect"], effect, "{document}");
+        assert_eq!(side.is_open(&pair), is_open, "{told}");
+        assert!(!pair.reaches(STRANGER4));
+        let status = host.json(&["status"]).expect("JSON");
+        assert_eq!(status["protection"], "yes");
+        // What is exempt was written down: the row of the backstop shows it.
+        assert_eq!(status["protected"], backstop, "{status}");
+        assert_eq!(status["enforced"], if backstop { "yes" } else { "no" });
+        let opening = "db1 is not in agent.interfaces, and there is no backstop";
+        assert_eq!(texts(&status["databases"][0]["openings"]).contains(&opening), !backstop);
+        let explained = host.json(&["explain", "10.78.0.9", "--port", "5432"]).expect("JSON");
+        let facts = texts(&explained[0]["facts"]);
+        assert_eq!(facts.iter().any(|fact| fact.contains(opening)), !backstop, "{explained}");
+        // Without the agent it is the same.
+        host.stop(Signal::SIGTERM);
+        let offline = host.json(&["status"]).expect("JSON");
+        assert_eq!(
+            (&offline["protected"], &offline["enforced"]),
+            (&backstop.into(), &status["enforced"])
+        );
+        host.start();
+    }
+}
+
+#[test]
+fn sources_that_let_in_most_of_the_world_do_not_look_protected() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    host.replace("orders.list", "");
+    let open_list = listed(&host, "on_empty = \"open\"");
+    let everyone = "trusted_sources = [\"ip_addr:0.0.0.0/0\", \"ip_addr:::/0\"]";
+    let halves = "trusted_sources = [\"ip_addr:0.0.0.0/1\", \"ip_addr:128.0.0.0/1\"]";
+    let most = "trusted_sources = [\"ip_addr:0.0.0.0/1\", \"ip_addr:128.0.0.0/2\"]";
+    for (databases, told) in [
+        (orders(everyone), "orders: every public IPv4 address is trusted (ip_addr:0.0.0.0/0)"),
+        (orders(halves), "orders: every public IPv4 address is trusted (ip_addr:0.0.0.0/1, "),
+        (
+            orders(most),
+            "orders: 75 % of all public IPv4 addresses are trusted (ip_addr:0.0.0.0/1, ",
+        ),
+        (open_list, "orders: every public IPv4 address is trusted ("),
+    ] {
+        host.configure(&interfaces(), &databases);
+        host.start();
+        assert!(pair.reaches(STRANGER4), "{databases}");
+        for runs in [true, false] {
+            if !runs {
+                host.stop(Signal::SIGTERM);
+            }
+            let status = host.json(&["status"]).expect("JSON");
+            let said = (&status["protection"], &status["enforced"], &status["protected"]);
+            assert_eq!(said, (&"yes".into(), &"no".into(), &false.into()), "{status}");
+            assert!(problems(&host).contains(told), "{told}: {}", problems(&host));
+        }
+    }
+    host.configure(&interfaces(), &orders(TRUSTED));
+    host.start();
+    assert_eq!(host.json(&["status"]).expect("JSON")["protected"], true, "{}", problems(&host));
+}
+
+/// What a command knows of the directories when the configuration cannot be read.
+#[test]
+fn a_filter_that_is_pinned_elsewhere_is_not_denied() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    host.configure(&interfaces(), &orders(TRUSTED));
+    host.start();
+    host.stop(Signal::SIGTERM);
+    let good = fs::read_to_string(host.path("dbfw.toml")).expect("the configuration");
+    let cut = good.find("pin_dir").expect("the key");
+    for bad in ["", "[agent\n", &good[..cut], &good.replace("pin_dir = \"", "pin_dir = \"\\q")] {
+        fs::write(host.path("dbfw.toml"), bad).expect("a bad configuration");
+        let status = host.json(&["status"]).expect("JSON");
+        assert_eq!(
+            (&status["protection"], &status["protected"]),
+            (&"unknown".into(), &false.into())
+        );
+        let told =
+            "db0, new connections are filtered by a program of dbfw that is not pinned below";
+        assert!(problems(&host).contains(told), "{}", problems(&host));
+        assert_eq!(host.dbfw(&["status"]).status.code(), Some(1));
+        let detached = host.dbfw(&["detach", "--yes"]);
+        assert_eq!(detached.status.code(), Some(69), "{detached:?}");
+        assert!(String::from_utf8_lossy(&detached.stderr).contains(told), "{detached:?}");
+        let history = host.dbfw(&["history"]);
+        let told = String::from_utf8_lossy(&history.stderr).contains("is bad");
+        let shown = String::from_utf8_lossy(&history.stdout).contains("applied");
+        assert!(told || shown, "an empty history is doubted: {history:?}");
+        assert!(!pair.reaches(STRANGER4) && pair.reaches(TRUSTED4));
+    }
+    // Without the copy of the last good configuration, which is in state_dir, it cannot start.
+    fs::write(host.path("dbfw.toml"), "[agent\n").expect("a bad configuration");
+    host.spawn();
+    assert_eq!(host.ended(), Some(78), "{}", host.log());
+    let log = host.log();
+    let last = log.lines().last().unwrap_or_default();
+    assert!(last.contains("goes on filtering"), "{log}");
+    fs::write(host.path("dbfw.toml"), good).expect("the good configuration");
+    assert_eq!(host.json(&["status"]).expect("JSON")["protected"], true, "{}", problems(&host));
+}
+
+#[test]
+fn what_the_pins_alone_tell_is_told_as_such() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    let sources = "trusted_sources = [\"ip_addr:10.77.0.2\", \"ip_addr:10.77.0.3\", \
+                   \"ip_addr:fd77::/64\"]";
+    host.configure(&interfaces(), &orders(sources));
+    host.start();
+    host.stop(Signal::SIGTERM);
+    fs::remove_file(host.path("state/snapshot.json")).expect("the snapshot");
+    let status = host.json(&["status"]).expect("JSON");
+    let database = &status["databases"][0];
+    assert_eq!((&database["prefixes_ipv4"], &database["prefixes_ipv6"]), (&2.into(), &1.into()));
+    let shown = String::from_utf8(host.dbfw(&["explain", "10.77.0.2"]).stdout).expect("text");
+    assert!(shown.contains("let in") && !shown.contains("not trusted"), "{shown}");
+    // Nothing is attached where the link is gone.
+    fs::remove_file(host.pins().join("link_native_db0")).expect("the link");
+    let explained = host.json(&["explain", "10.77.0.9"]).expect("JSON");
+    assert_eq!(explained[0]["verdict"], "drop");
+    let facts = texts(&explained[0]["facts"]);
+    assert!(facts.iter().any(|fact| fact.starts_with("this host is not protected: ")), "{facts:?}");
+}
+
+#[test]
+fn clients_of_a_port_that_moves_are_cut_off_and_those_refused_before_are_not() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    let table = |name: &str, port: u16, mode: &str, source: &str| {
+        format!(
+            "[[database]]\nname = \"{name}\"\nports = [{port}]\nmode = \"{mode}\"\n\
+             trusted_sources = [\"ip_addr:{source}\"]\n"
+        )
+    };
+    host.configure(&interfaces(), &table("orders", PORT, "enforce", "10.77.0.2"));
+    host.start();
+    let target = SocketAddr::new(HOST4, PORT);
+    // Enforce mode refuses the stranger: to close the port cuts nobody off who got in.
+    assert!(!pair.reaches(STRANGER4));
+    let mut open = traffic::connect(&pair.clients, TRUSTED4, target, PATIENCE).expect("let in");
+    host.wait("the stranger to be seen", |host| {
+        host.json(&["suggest", "--all"]).unwrap_or_default()["observed"] == 1
+    });
+    host.configure(&interfaces(), &table("orders", PORT, "observe", "10.77.0.2"));
+    assert_eq!(host.json(&["reload"]).expect("JSON")["cut_off"], Value::Array(vec![]));
+    host.configure(&interfaces(), &table("orders", PORT, "enforce", "10.77.0.2"));
+    let document = host.json(&["reload"]).expect("JSON");
+    assert_eq!(document["cut_off"], Value::Array(vec![]), "{document}");
+    // Another database that does not trust the client takes the port over.
+    let moved = table("orders", OTHER_PORT, "enforce", "10.77.0.2")
+        + &table("store", PORT, "enforce", "10.77.0.3");
+    host.configure(&interfaces(), &moved);
+    let document = host.json(&["reload"]).expect("JSON");
+    let cut_off = document["cut_off"].as_array().cloned().unwrap_or_default();
+    assert_eq!(cut_off.len(), 1, "{document}");
+    assert_eq!(
+        (&cut_off[0]["database"], &cut_off[0]["source"], &cut_off[0]["connections"]),
+        (&"store".into(), &TRUSTED4.to_string().into(), &1.into())
+    );
+    assert!(traffic::round_trip(&mut open, Duration::from_secs(1)).is_err(), "it is cut");
+}
+
+#[test]
+fn a_client_that_connected_before_the_agent_and_is_silent_is_suggested() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    let target = SocketAddr::new(HOST4, PORT);
+    let idle = traffic::connect(&pair.clients, STRANGER4, target, PATIENCE).expect("no filter");
+    let own = pair.db.run(|| std::net::TcpStream::connect(target)).expect("no filter");
+    host.configure(&interfaces(), &orders(&format!("mode = \"observe\"\n{TRUSTED}")));
+    host.start();
+    let suggested = |host: &Host<'_>| {
+        let document = host.json(&["suggest", "--all"]).unwrap_or_default();
+        let suggestions = document["suggestions"].as_array().cloned().unwrap_or_default();
+        suggestions.iter().map(|one| one["source"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(suggested(&host), ["ip_addr:10.77.0.9"]);
+    // The agent keeps it, also over a restart, when the connection is gone.
+    drop((idle, own));
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(suggested(&host), ["ip_addr:10.77.0.9"]);
+    host.stop(Signal::SIGTERM);
+    host.start();
+    assert_eq!(suggested(&host), ["ip_addr:10.77.0.9"]);
+}
+
+#[test]
+fn a_list_in_a_file_is_checked_with_the_configuration() {
+    let pair = Pair::new();
+    let host = Host::new(&pair.db);
+    for (list, strict, told) in [
+        (Some("10.77.0.2\n"), 0, ""),
+        (Some("10.77.0.2\nnot an address\n"), 78, "orders.list:2"),
+        (Some(""), 78, "names nobody"),
+        (Some("0.0.0.0/0\n"), 78, "not allowed"),
+        (None, 78, "does not exist"),
+    ] {
+        match list {
+            Some(list) => host.replace("orders.list", list),
+            None => fs::remove_file(host.path("orders.list")).expect("the list"),
+        }
+        host.configure(&interfaces(), &listed(&host, ""));
+        let output = host.dbfw(&["check"]);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "the agent would start: {text}");
+        assert!(text.contains(told), "{told}: {text}");
+        assert_eq!(host.dbfw(&["check", "--strict"]).status.code(), Some(strict), "{list:?}");
+    }
+    // What the configuration permits is no doubt.
+    host.replace("orders.list", "0.0.0.0/0\n");
+    host.configure(&interfaces(), &listed(&host, "allow_any = true"));
+    assert_eq!(host.dbfw(&["check", "--strict"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_running_agent_without_descriptors_claims_no_loss() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    host.configure(&interfaces(), &orders(TRUSTED));
+    host.start();
+    let pid = host.pid().to_string();
+    let limit = |files: u32| {
+        let output = std::process::Command::new("prlimit")
+            .args(["--pid", &pid, &format!("--nofile={files}:")])
+            .output()
+            .expect("run prlimit");
+        assert!(output.status.success(), "{output:?}");
+    };
+    limit(3);
+    host.wait_for_log("nobody would notice that pins are lost");
+    std::thread::sleep(Duration::from_millis(2500));
+    limit(4096);
+    host.wait_for_log("resolved: nobody would notice that pins are lost");
+    let log = host.log();
+    for lie in ["was lost", "pins were missing", "the filter ends with the agent"] {
+        assert!(!log.contains(lie), "{lie}: {log}");
+    }
+    assert!(!pair.reaches(STRANGER4) && pair.reaches(TRUSTED4));
+    assert_eq!(host.json(&["status"]).expect("JSON")["protected"], true, "{}", problems(&host));
+}
