@@ -11,11 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::anyhow;
 use dbfw_core::toml::Problems;
 use jiff::Timestamp;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use self::last_good::LastGood;
+use self::last_good::{Kept, LastGood};
 pub(super) use self::trial::{Trial, TrialRecord};
 use crate::{
     config::{self, Config},
@@ -46,7 +47,10 @@ pub(super) enum Standing {
         bad: Problems,
     },
     /// The files were on trial and not kept: what was in force before is in force.
-    TrialEnded,
+    TrialEnded {
+        /// The problems of the files on disk, if they are bad.
+        bad: Option<Problems>,
+    },
 }
 
 /// A start without any configuration.
@@ -67,18 +71,79 @@ pub(super) struct Unsaved {
 }
 
 impl Unsaved {
-    /// Writes the copy of the files, and what a start has to know of a trial.
+    /// Writes the copy of the files, and what a start has to know of a trial. What cannot be
+    /// written is told by the name of the copy before.
+    ///
+    /// # Errors
+    ///
+    /// The system's reason, and what a restart would do.
+    pub(super) fn save(&self, state_dir: &Path) -> anyhow::Result<()> {
+        let since = self.last_good.in_force_since;
+        let copied = self.last_good.save(state_dir);
+        let recorded = self.save_record(state_dir);
+        if let Err(error) = copied {
+            self.note(state_dir);
+            return Err(anyhow!(
+                "cannot write the configuration in force since {since:.0} to config.json: {error}; {}",
+                without_copy(state_dir)
+            ));
+        }
+        let record = TrialRecord::path(state_dir);
+        recorded.map_err(|error| {
+            let restart = if self.trial_ended {
+                "a restart knows the configuration in force all the same"
+            } else {
+                "a restart goes back to the configuration before the trial"
+            };
+            anyhow!(
+                "cannot write that no trial is under way: {error}; {restart} ({})",
+                record.display()
+            )
+        })
+    }
+
+    /// Writes what is kept of a trial: both, or it goes on.
     ///
     /// # Errors
     ///
     /// The system's reason.
-    pub(super) fn save(self, state_dir: &Path) -> io::Result<()> {
+    pub(super) fn keep(&self, state_dir: &Path) -> io::Result<()> {
         self.last_good.save(state_dir)?;
+        self.save_record(state_dir)
+    }
+
+    /// Has the name of the copy on disk tell that the configuration in force came after it. What
+    /// fails is told when the copy is written.
+    pub(super) fn note(&self, state_dir: &Path) {
+        if let Err(error) = self.last_good.follow_copy(state_dir) {
+            tracing::debug!(%error, "cannot rename the copy of the configuration before");
+        }
+    }
+
+    /// A configuration without files that is in force since `since`.
+    #[cfg(test)]
+    pub(super) fn of_tests(since: Timestamp) -> Self {
+        let last_good = LastGood { in_force_since: since, files: Vec::new() };
+        Self { last_good, trial_ended: false }
+    }
+
+    fn save_record(&self, state_dir: &Path) -> io::Result<()> {
         if self.trial_ended {
-            TrialRecord { before: self.last_good, tried: None }.save(state_dir)
+            TrialRecord::ended(self.last_good.clone()).save(state_dir)
         } else {
             TrialRecord::remove(state_dir)
         }
+    }
+}
+
+/// The configuration that a restart with a bad file uses, where the one in force is not on disk.
+fn without_copy(state_dir: &Path) -> String {
+    match LastGood::load(state_dir) {
+        Ok(kept) => format!(
+            "a restart with a bad file would use the configuration of {:.0}",
+            kept.last_good.in_force_since
+        ),
+        Err(_) => "a restart with a bad file would have no configuration to use".to_owned(),
     }
 }
 
@@ -90,10 +155,30 @@ pub(super) struct Loaded {
     pub(super) files: ConfigurationFiles,
     /// The problems of the copies in `state_dir`.
     pub(super) problems: Vec<String>,
-    /// The configuration that was in force, where that is another.
-    pub(super) before: Option<Config>,
-    /// Whether this start ends a trial.
-    pub(super) ends_trial: bool,
+    /// The configuration that was in force before this start.
+    pub(super) former: Former,
+}
+
+/// The configuration that was in force before a start, as far as that is known.
+pub(super) enum Former {
+    /// The same, or nothing is known of it.
+    Same,
+    /// Another.
+    Other(Config),
+    /// Another, of which only since when it was in force is on disk, and the one before it.
+    Unwritten {
+        /// The one before it.
+        before: Config,
+        /// The moment since which it was in force.
+        since: Timestamp,
+    },
+    /// One on trial: this start ends the trial.
+    Tried {
+        /// The configuration; `None`: it is not good for this version.
+        tried: Option<Config>,
+        /// Whether it is certain that it was in force: the agent may have ended before.
+        is_certain: bool,
+    },
 }
 
 /// The files of the configuration in force.
@@ -104,6 +189,8 @@ pub(super) struct ConfigurationFiles {
     in_force_since: Timestamp,
     /// Whether the configuration in force still has to be written to `state_dir`.
     unsaved: bool,
+    /// Whether the copy on disk tells by its name that another is in force.
+    noted: bool,
     trial: Option<Trial>,
     /// The look at the files that is under way.
     look: Option<JoinHandle<Result<Config, Problems>>>,
@@ -128,61 +215,67 @@ impl ConfigurationFiles {
             Err(_) => config::agent_section(&path),
         };
         let mut problems = Vec::new();
+        let saved = LastGood::load(&agent.state_dir);
         let (record, is_damaged) = match TrialRecord::load(&agent.state_dir) {
             Ok(record) => (Some(record), false),
             Err(ReadError::Missing(_)) => (None, false),
             Err(error) => {
                 problems.push(error.set_aside());
                 // Nobody kept what was on trial: the last good files are those before it.
-                let before = LastGood::load(&agent.state_dir).ok();
-                (before.map(|before| TrialRecord { before, tried: None }), true)
+                let before = saved.as_ref().ok().map(|kept| kept.clone().in_force(now));
+                (before.map(TrialRecord::ended), true)
             }
         };
         let was_recorded = record.is_some();
-        if let Some(TrialRecord { before, tried }) = record
-            && !read.as_ref().is_ok_and(|config| config.files == before.files)
-        {
-            match config::parse(before.files) {
-                Ok(config) => {
-                    let ends_trial = tried.is_some();
-                    let since = if ends_trial { now } else { before.in_force_since };
-                    return Ok(Loaded {
-                        config,
-                        files: Self::new(
-                            path,
-                            Standing::TrialEnded,
-                            since,
-                            ends_trial || is_damaged,
-                        ),
-                        problems,
-                        before: tried.and_then(|files| config::parse(files).ok()),
-                        ends_trial,
-                    });
+        let mut ended = None;
+        if let Some(TrialRecord { before, tried, is_in_force }) = record {
+            let ended_at = saved.as_ref().ok().and_then(|kept| ended_at(&before, kept));
+            let ends = tried.filter(|_| ended_at.is_none());
+            ended = ends.map(|files| Former::Tried {
+                tried: config::parse(files).ok(),
+                is_certain: is_in_force,
+            });
+            if !read.as_ref().is_ok_and(|config| config.files == before.files) {
+                let recorded = ended_at.unwrap_or(before.in_force_since);
+                match config::parse(before.files) {
+                    Ok(config) => {
+                        let since = if ended.is_some() { now } else { recorded };
+                        let unsaved = ended.is_some() || ended_at.is_some() || is_damaged;
+                        let standing = Standing::TrialEnded { bad: read.err() };
+                        return Ok(Loaded {
+                            config,
+                            files: Self::new(path, standing, since, unsaved),
+                            problems,
+                            former: ended.unwrap_or(Former::Same),
+                        });
+                    }
+                    Err(bad) => {
+                        ended = None;
+                        problems.push(format!(
+                            "the configuration before the trial is not good for this version: {bad}"
+                        ));
+                    }
                 }
-                Err(bad) => problems.push(format!(
-                    "the configuration before the trial is not good for this version: {bad}"
-                )),
             }
         }
-        let saved = LastGood::load(&agent.state_dir);
         match read {
             Ok(config) => {
-                let (since, unsaved, before) = match saved {
-                    Ok(saved) if saved.files == config.files => (saved.in_force_since, false, None),
-                    Ok(saved) => (now, true, config::parse(saved.files).ok()),
-                    Err(ReadError::Missing(_)) => (now, true, None),
-                    Err(error) => {
-                        problems.push(error.set_aside());
-                        (now, true, None)
-                    }
+                let kept = saved.as_ref().ok();
+                let since = kept.and_then(|kept| kept.in_force_since(&config.files));
+                let is_written = since.is_some() && kept.is_some_and(Kept::is_current);
+                let (since, former) = match (ended, since) {
+                    (Some(tried), _) => (now, tried),
+                    (None, Some(since)) => (since, Former::Same),
+                    (None, None) => (now, former(saved, &mut problems)),
                 };
-                let files = Self::new(path, Standing::Current, since, unsaved || was_recorded);
-                Ok(Loaded { config, files, problems, before, ends_trial: false })
+                let unsaved = !is_written || was_recorded;
+                let files = Self::new(path, Standing::Current, since, unsaved);
+                Ok(Loaded { config, files, problems, former })
             }
             Err(bad) => {
                 let no_configuration =
                     |missing: String| NoConfiguration { bad: bad.clone(), missing };
-                let saved = saved.map_err(|error| match error {
+                let kept = saved.map_err(|error| match error {
                     ReadError::Missing(_) => {
                         let directory = agent.state_dir.display();
                         no_configuration(format!(
@@ -191,14 +284,23 @@ impl ConfigurationFiles {
                     }
                     error => no_configuration(error.set_aside()),
                 })?;
-                let config = config::parse(saved.files).map_err(|bad| {
+                let unsaved = !kept.is_current();
+                let since = kept.in_force_since(&kept.last_good.files);
+                if let (None, Some(successor)) = (since, &kept.successor) {
+                    problems.push(format!(
+                        "the configuration that came in force at {:.0} could not be written to \
+                         config.json: this start uses the one before it, of {:.0}",
+                        successor.since, kept.last_good.in_force_since
+                    ));
+                }
+                let config = config::parse(kept.last_good.files).map_err(|bad| {
                     no_configuration(format!(
                         "the last good configuration is not good for this version: {bad}"
                     ))
                 })?;
                 let standing = Standing::LastGood { bad };
-                let files = Self::new(path, standing, saved.in_force_since, false);
-                Ok(Loaded { config, files, problems, before: None, ends_trial: false })
+                let files = Self::new(path, standing, since.unwrap_or(now), unsaved);
+                Ok(Loaded { config, files, problems, former: Former::Same })
             }
         }
     }
@@ -210,6 +312,7 @@ impl ConfigurationFiles {
             standing,
             in_force_since,
             unsaved,
+            noted: false,
             trial: None,
             look: None,
             look_begun: now,
@@ -237,7 +340,7 @@ impl ConfigurationFiles {
     pub(super) fn accepted(&mut self, same_text: bool, now: Timestamp) {
         if !same_text {
             self.in_force_since = now;
-            self.unsaved = true;
+            (self.unsaved, self.noted) = (true, false);
         }
         self.standing = Standing::Current;
         self.not_taken = None;
@@ -262,7 +365,7 @@ impl ConfigurationFiles {
 
     /// Whether the files on disk were on trial and not kept.
     pub(super) fn trial_ended(&self) -> bool {
-        self.standing == Standing::TrialEnded
+        matches!(self.standing, Standing::TrialEnded { .. })
     }
 
     /// The copies to write of `config`, which is on trial and is kept.
@@ -278,25 +381,24 @@ impl ConfigurationFiles {
     /// The record that has to be on disk while `config` is in force; `None`: none may be.
     pub(super) fn trial_record(&self, config: &Config) -> Option<TrialRecord> {
         match &self.trial {
-            Some(trial) => Some(trial.record(config)),
-            None => self
-                .trial_ended()
-                .then(|| TrialRecord { before: self.last_good(config), tried: None }),
+            Some(trial) => Some(trial.record_in_force(config)),
+            None => self.trial_ended().then(|| TrialRecord::ended(self.last_good(config))),
         }
     }
 
     /// Takes note that what is on trial stays.
     pub(super) fn keep_trial(&mut self) {
         self.trial = None;
-        self.unsaved = true;
+        (self.unsaved, self.noted) = (true, false);
     }
 
     /// Takes note that the configuration before the trial is in force again.
     pub(super) fn went_back(&mut self, now: Timestamp) {
         self.trial = None;
-        self.standing = Standing::TrialEnded;
+        // Of the files on disk nothing else is known than that they were tried.
+        self.standing = Standing::TrialEnded { bad: None };
         self.in_force_since = now;
-        self.unsaved = true;
+        (self.unsaved, self.noted) = (true, false);
     }
 
     /// Takes note that going back failed, and leaves some time until it is tried again. Returns
@@ -312,7 +414,8 @@ impl ConfigurationFiles {
         }
         match (&mut self.standing, bad) {
             (Standing::LastGood { bad: known }, Some(bad)) => *known = bad,
-            (Standing::LastGood { .. }, None) | (Standing::TrialEnded, _) => {}
+            (Standing::TrialEnded { bad: known }, Some(bad)) => *known = Some(bad),
+            (Standing::LastGood { .. } | Standing::TrialEnded { .. }, None) => {}
             (standing, _) => *standing = Standing::ReloadRefused,
         }
     }
@@ -327,7 +430,7 @@ impl ConfigurationFiles {
     /// where they were not.
     pub(super) fn begin_look(&mut self) {
         let is_other = match self.standing {
-            Standing::LastGood { .. } | Standing::TrialEnded => true,
+            Standing::LastGood { .. } | Standing::TrialEnded { .. } => true,
             Standing::Current | Standing::ReloadRefused => false,
         };
         if is_other && self.look.is_none() && Instant::now() >= self.next_look {
@@ -362,13 +465,31 @@ impl ConfigurationFiles {
         match (&mut self.standing, found) {
             (Standing::LastGood { .. }, Ok(config)) => return Some(config),
             (Standing::LastGood { bad }, Err(problems)) => *bad = problems,
-            (Standing::TrialEnded, Ok(config)) if config.files == in_force.files => {
+            (Standing::TrialEnded { .. }, Ok(config)) if config.files == in_force.files => {
                 self.standing = Standing::Current;
                 self.unsaved = true;
+            }
+            (Standing::TrialEnded { bad }, found) => {
+                let was_bad = bad.is_some();
+                *bad = found.err();
+                if let Some(problem) = self.bad_as_well().filter(|_| !was_bad) {
+                    tracing::error!("{problem}");
+                }
             }
             _ => {}
         }
         None
+    }
+
+    /// The problem of bad files that were on trial and not kept, in words.
+    pub(super) fn bad_as_well(&self) -> Option<String> {
+        let Standing::TrialEnded { bad: Some(bad) } = &self.standing else { return None };
+        let first = bad.0.first().map(ToString::to_string).unwrap_or_default();
+        let more = match bad.0.len() {
+            0 | 1 => String::new(),
+            count => format!(" (and {} more: dbfw check)", count - 1),
+        };
+        Some(format!("the configuration on disk is bad, and dbfw reload refuses it: {first}{more}"))
     }
 
     /// Whether what is in force for good is not on disk yet.
@@ -380,11 +501,22 @@ impl ConfigurationFiles {
     pub(super) fn take_unsaved(&mut self, config: &Config) -> Option<Unsaved> {
         let is_unsaved = self.are_unsaved();
         self.unsaved &= !is_unsaved;
-        is_unsaved
-            .then(|| Unsaved { last_good: self.last_good(config), trial_ended: self.trial_ended() })
+        is_unsaved.then(|| self.copies(config))
     }
 
-    /// Takes note that it was not written.
+    /// What the copy on disk has to tell of `config`, which is in force and was not read back;
+    /// once.
+    pub(super) fn take_note(&mut self, config: &Config) -> Option<Unsaved> {
+        let is_new = self.are_unsaved() && !self.noted;
+        self.noted |= is_new;
+        is_new.then(|| self.copies(config))
+    }
+
+    fn copies(&self, config: &Config) -> Unsaved {
+        Unsaved { last_good: self.last_good(config), trial_ended: self.trial_ended() }
+    }
+
+    /// Takes note that the copies were not written.
     pub(super) fn not_saved(&mut self) {
         self.unsaved = true;
     }
@@ -398,7 +530,35 @@ impl ConfigurationFiles {
             Standing::LastGood { bad } => {
                 Some(Degradation::LastGoodConfiguration { bad: bad.clone(), since })
             }
-            Standing::TrialEnded => Some(Degradation::TrialEnded { since }),
+            Standing::TrialEnded { .. } => Some(Degradation::TrialEnded { since }),
         }
     }
 }
+
+/// The moment at which a trial ended, where its record could not be written after that: what was
+/// in force before it is in force since then.
+fn ended_at(before: &LastGood, kept: &Kept) -> Option<Timestamp> {
+    let since = kept.in_force_since(&before.files)?;
+    // The name of a copy has milliseconds.
+    (since.as_millisecond() > before.in_force_since.as_millisecond()).then_some(since)
+}
+
+/// The configuration that was in force before files that are new, by the copy.
+fn former(saved: Result<Kept, ReadError>, problems: &mut Vec<String>) -> Former {
+    let Kept { last_good, successor } = match saved {
+        Ok(kept) => kept,
+        Err(ReadError::Missing(_)) => return Former::Same,
+        Err(error) => {
+            problems.push(error.set_aside());
+            return Former::Same;
+        }
+    };
+    match (config::parse(last_good.files), successor) {
+        (Ok(before), None) => Former::Other(before),
+        (Ok(before), Some(successor)) => Former::Unwritten { before, since: successor.since },
+        (Err(_), _) => Former::Same,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,12 @@
-//! What is on disk: the snapshot and the refused sources, written beside the loop.
+//! What is on disk: the snapshot, the configuration and the refused sources, written beside the
+//! loop.
 
 use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 
 use super::{configuration::Unsaved, process};
 use crate::{
@@ -54,6 +55,11 @@ pub(super) struct Disk {
     snapshot: Write,
     /// The error of the last snapshot.
     snapshot_error: Option<String>,
+    configuration: Write,
+    /// The error of the last copy of the configuration.
+    configuration_error: Option<String>,
+    /// The note that the copy of the configuration is not of the one in force.
+    note: Write,
     refused_begun: Instant,
     refused: Write,
     /// Writes that fail, as they were logged.
@@ -67,6 +73,10 @@ pub(super) struct Disk {
 pub(super) enum Written {
     /// The snapshot's.
     Snapshot(anyhow::Result<()>),
+    /// The configuration's.
+    Configuration(anyhow::Result<()>),
+    /// The note's that the configuration on disk is not the one in force.
+    Note,
     /// The refused sources'.
     Refused(anyhow::Result<()>),
 }
@@ -81,6 +91,9 @@ impl Disk {
             snapshot_begun: now,
             snapshot: Write::default(),
             snapshot_error: None,
+            configuration: Write::default(),
+            configuration_error: None,
+            note: Write::default(),
             refused_begun: now,
             refused: Write::default(),
             lasting: LastingProblems::default(),
@@ -96,7 +109,8 @@ impl Disk {
 
     /// The problems, for the status.
     pub(super) fn problems(&self) -> impl Iterator<Item = String> {
-        self.snapshot_error.iter().chain(&self.problems).cloned()
+        let errors = self.snapshot_error.iter().chain(&self.configuration_error);
+        errors.chain(&self.problems).cloned()
     }
 
     /// Notes that the policy in force is another than the snapshot's.
@@ -114,9 +128,14 @@ impl Disk {
         self.snapshot.is_under_way()
     }
 
+    /// Whether a copy of the configuration is being written, or what it has to tell.
+    pub(super) fn is_saving_configuration(&self) -> bool {
+        self.configuration.is_under_way() || self.note.is_under_way()
+    }
+
     /// Whether anything is being written.
     pub(super) fn is_writing(&self) -> bool {
-        self.snapshot.is_under_way() || self.refused.is_under_way()
+        self.is_saving() || self.is_saving_configuration() || self.refused.is_under_way()
     }
 
     /// Whether the last snapshot failed.
@@ -124,18 +143,18 @@ impl Disk {
         self.snapshot_error.is_some()
     }
 
+    /// Whether the last copy of the configuration failed.
+    pub(super) fn configuration_failed(&self) -> bool {
+        self.configuration_error.is_some()
+    }
+
     /// Whether there is something new for a snapshot.
     pub(super) fn is_save_due(&self) -> bool {
         self.changed || (self.confirmed && self.snapshot_begun.elapsed() >= CONFIRMED_EVERY)
     }
 
-    /// Begins to write a snapshot, then the configuration it belongs to.
-    pub(super) fn begin_save(
-        &mut self,
-        state_dir: &Path,
-        snapshot: Snapshot,
-        configuration: Option<Unsaved>,
-    ) {
+    /// Begins to write a snapshot.
+    pub(super) fn begin_save(&mut self, state_dir: &Path, snapshot: Snapshot) {
         (self.changed, self.confirmed) = (false, false);
         self.snapshot_begun = Instant::now();
         let state_dir = state_dir.to_owned();
@@ -143,13 +162,23 @@ impl Disk {
             snapshot.save(&state_dir).map_err(|error| {
                 let path = Snapshot::path(&state_dir);
                 anyhow!("cannot write the snapshot: {error:#} ({})", path.display())
-            })?;
-            match configuration {
-                Some(unsaved) => {
-                    unsaved.save(&state_dir).context("cannot write the last good configuration")
-                }
-                None => Ok(()),
-            }
+            })
+        });
+    }
+
+    /// Begins to write the configuration, whatever becomes of the snapshot: a start uses each
+    /// without the other.
+    pub(super) fn begin_save_configuration(&mut self, state_dir: &Path, unsaved: Unsaved) {
+        let state_dir = state_dir.to_owned();
+        self.configuration.begin(move || unsaved.save(&state_dir));
+    }
+
+    /// Begins to note that the configuration on disk is not the one in force.
+    pub(super) fn begin_note(&mut self, state_dir: &Path, unsaved: Unsaved) {
+        let state_dir = state_dir.to_owned();
+        self.note.begin(move || {
+            unsaved.note(&state_dir);
+            Ok(())
         });
     }
 
@@ -157,12 +186,24 @@ impl Disk {
     pub(super) async fn written(&mut self) -> Written {
         tokio::select! {
             result = self.snapshot.done() => Written::Snapshot(result),
+            result = self.configuration.done() => Written::Configuration(result),
+            _ = self.note.done() => Written::Note,
             result = self.refused.done() => Written::Refused(result),
         }
     }
 
-    /// Notes whether the snapshot was written. Returns whether it was.
-    pub(super) fn saved(&mut self, result: anyhow::Result<()>) -> bool {
+    /// Notes whether the configuration was written. Returns whether it was.
+    pub(super) fn configuration_saved(&mut self, result: anyhow::Result<()>) -> bool {
+        self.configuration_error = result.err().map(|error| format!("{error:#}"));
+        self.lasting.follow(
+            "the configuration in force is not on disk",
+            self.configuration_error.as_ref().map_or(Ok(()), Err),
+        );
+        self.configuration_error.is_none()
+    }
+
+    /// Notes whether the snapshot was written.
+    pub(super) fn saved(&mut self, result: anyhow::Result<()>) {
         process::trim_memory();
         self.snapshot_error = result.err().map(|error| format!("{error:#}"));
         self.lasting.follow(
@@ -170,7 +211,6 @@ impl Disk {
             self.snapshot_error.as_ref().map_or(Ok(()), Err),
         );
         self.changed |= self.snapshot_error.is_some();
-        self.snapshot_error.is_none()
     }
 
     /// Begins to write the refused sources if there are new ones and it is time.

@@ -63,7 +63,7 @@ enum Event {
     Drops,
     /// A change of the sources added by hand was written, or not.
     LocalSaved(LocalChange, anyhow::Result<()>),
-    /// The snapshot or the refused sources were written, or not.
+    /// The snapshot, the configuration or the refused sources were written, or not.
     Written(Written),
     /// The use of the sources was read and written, or not.
     UsageRead(Result<UsageReading, UsageError>),
@@ -104,6 +104,9 @@ impl Agent {
             }
             if !self.disk.save_failed() {
                 self.begin_save();
+            }
+            if !self.disk.configuration_failed() {
+                self.begin_save_configuration();
             }
             let event = tokio::select! {
                 _ = terminate.recv() => Event::Shutdown,
@@ -181,6 +184,7 @@ impl Agent {
         self.kernel.remove_other_versions(&self.config.agent);
         // A save that failed is retried once a tick.
         self.begin_save();
+        self.begin_save_configuration();
         self.readiness.beat();
         if self.trust.age(&self.config) {
             self.reevaluate_all(&BTreeSet::new());
@@ -361,15 +365,10 @@ impl Agent {
         self.kernel.protection(&self.config.agent, self.files.degradation())
     }
 
-    /// Begins to write the policy in force to disk, and its configuration once that was read
-    /// back, unless a write is under way or there is nothing new.
+    /// Begins to write the policy in force to disk, unless a write is under way or there is nothing
+    /// new.
     fn begin_save(&mut self) {
-        if self.disk.is_saving() {
-            return;
-        }
-        let holds = self.files.are_unsaved() && self.protection().ready().is_ok();
-        let unsaved = holds.then(|| self.files.take_unsaved(&self.config)).flatten();
-        if !self.disk.is_save_due() && unsaved.is_none() {
+        if self.disk.is_saving() || !self.disk.is_save_due() {
             return;
         }
         self.trust.note_ended(&self.config);
@@ -378,17 +377,35 @@ impl Agent {
             self.kernel.slots().clone(),
             self.kernel.policy().databases(),
         );
-        self.disk.begin_save(&self.config.agent.state_dir, snapshot, unsaved);
+        self.disk.begin_save(&self.config.agent.state_dir, snapshot);
+    }
+
+    /// Begins to write the configuration to disk once it was read back, unless a write is under way
+    /// or there is nothing new. Until then it begins to note that what is on disk is older.
+    fn begin_save_configuration(&mut self) {
+        if self.disk.is_saving_configuration() || !self.files.are_unsaved() {
+            return;
+        }
+        let state_dir = &self.config.agent.state_dir;
+        if self.protection().ready().is_ok() {
+            if let Some(unsaved) = self.files.take_unsaved(&self.config) {
+                self.disk.begin_save_configuration(state_dir, unsaved);
+            }
+        } else if let Some(unsaved) = self.files.take_note(&self.config) {
+            self.disk.begin_note(state_dir, unsaved);
+        }
     }
 
     /// Notes whether something was written. Failure is reported and changes nothing else.
     pub(super) fn written(&mut self, written: Written) {
         match written {
-            Written::Snapshot(result) => {
-                if !self.disk.saved(result) {
+            Written::Snapshot(result) => self.disk.saved(result),
+            Written::Configuration(result) => {
+                if !self.disk.configuration_saved(result) {
                     self.files.not_saved();
                 }
             }
+            Written::Note => {}
             Written::Refused(result) => {
                 self.disk.refused_saved(result, self.traffic.refused_mut());
             }
@@ -419,7 +436,7 @@ impl Agent {
         let state_dir = self.config.agent.state_dir.clone();
         let shown = TrialRecord::path(&state_dir).display().to_string();
         let write = async {
-            while self.disk.is_saving() {
+            while self.disk.is_saving_configuration() {
                 let written = self.disk.written().await;
                 self.written(written);
             }
@@ -443,6 +460,7 @@ impl Agent {
         // A write that is under way may lack what has changed since it began.
         for _ in 0..2 {
             self.begin_save();
+            self.begin_save_configuration();
             let state_dir = &self.config.agent.state_dir;
             self.disk.begin_save_refused(state_dir, self.traffic.refused_mut());
             while self.disk.is_writing() {

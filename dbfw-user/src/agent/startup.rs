@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     Agent,
     calls::OpenCalls,
-    configuration::{ConfigurationFiles, Loaded},
+    configuration::{ConfigurationFiles, Former, Loaded},
     connection_watch::ConnectionWatch,
     cut_off::CutOffQuery,
     disk::{Disk, load_refused},
@@ -38,7 +38,7 @@ use super::{
     workers::Workers,
 };
 use crate::{
-    config,
+    config::{self, Config, ConfigChange},
     control::{listen, server},
     metrics::{
         Scrape, SyncCounters,
@@ -104,9 +104,12 @@ fn run_to_end(config_path: PathBuf, stage: &mut Stage) -> anyhow::Result<()> {
 /// # Errors
 /// The agent cannot start. What an earlier agent attached goes on filtering.
 async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
-    let Loaded { config, files, problems: files_problems, before, ends_trial } = loaded;
+    let Loaded { config, files, problems: files_problems, former } = loaded;
     status("loading");
     if let Some(problem) = files.degradation() {
+        tracing::error!("{problem}");
+    }
+    if let Some(problem) = files.bad_as_well() {
         tracing::error!("{problem}");
     }
     for warning in &config.warnings {
@@ -169,8 +172,6 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
         anyhow!("the policy cannot be carried out: {error}. Nothing is attached or replaced")
     })?;
     agent.usage.begin(&agent.kernel, agent.trust.now());
-    let changes =
-        before.map(|before| agent.kernel.changes(&before, &agent.config)).unwrap_or_default();
     agent.kernel.follow_own_addresses().await;
     status("attaching");
     agent.kernel.attach(&agent.config.agent).await?;
@@ -186,18 +187,7 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
     *stage = Stage::Running;
     let generation = agent.kernel.generation();
     agent.history.record_action(generation, Kind::Started, "agent", crate::version());
-    if ends_trial {
-        let why = "the agent was started, and nobody had kept it";
-        agent.history.record_action(generation, Kind::TrialEnded, "trial", why);
-        tracing::warn!(
-            name: "trial_ended",
-            "the configuration before the trial is in force again: {why}"
-        );
-    }
-    reload::tell_changes(&mut agent, &changes, if ends_trial { "trial" } else { "agent" });
-    if let Some(query) = CutOffQuery::of_changes(&agent, &changes, &applied.before) {
-        tokio::task::spawn_blocking(move || query.run(&mut Reloaded::default()));
-    }
+    tell_former(&mut agent, former, &applied.before);
 
     let result = agent.run(Inbox { links, calls, scrapes }).await;
     systemd::stopping();
@@ -214,6 +204,54 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
         Err(why) => tracing::error!("stopped; the ports are open: {why}"),
     }
     result
+}
+
+/// Tells log and history what this start changed: only what is certain.
+fn tell_former(agent: &mut Agent, former: Former, policy_before: &Policy) {
+    let by = if matches!(former, Former::Tried { .. }) { "trial" } else { "agent" };
+    let changes_from = |agent: &Agent, before: &Config| agent.kernel.changes(before, &agent.config);
+    let changes = match former {
+        Former::Same => Vec::new(),
+        Former::Other(before) => changes_from(agent, &before),
+        Former::Unwritten { before, since } => {
+            // Some of it was changed then, and told.
+            let changes = changes_from(agent, &before);
+            let when = format!(
+                "by this start, or by the configuration that came in force at {since:.0} and could \
+                 not be written"
+            );
+            return reload::tell_unsure_changes(agent, &changes, by, &when);
+        }
+        Former::Tried { tried, is_certain } => {
+            let changes = tried.map(|tried| changes_from(agent, &tried)).unwrap_or_default();
+            let why = if is_certain {
+                "the agent was started, and nobody had kept it".to_owned()
+            } else {
+                unsure_end(&changes)
+            };
+            reload::record(agent, Kind::TrialEnded, by, &why);
+            tracing::warn!(
+                name: "trial_ended",
+                "the configuration before the trial is in force again: {why}"
+            );
+            if is_certain { changes } else { Vec::new() }
+        }
+    };
+    reload::tell_changes(agent, &changes, by);
+    if let Some(query) = CutOffQuery::of_changes(agent, &changes, policy_before) {
+        tokio::task::spawn_blocking(move || query.run(&mut Reloaded::default()));
+    }
+}
+
+/// The reason for the end of a trial that may never have begun, with what that changes.
+fn unsure_end(changes: &[ConfigChange]) -> String {
+    let mut why =
+        "the agent ended when the trial began or was about to, and was started again".to_owned();
+    if !changes.is_empty() {
+        let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        why.push_str(&format!("; if it had begun, this changed: {}", changes.join("; ")));
+    }
+    why
 }
 
 /// Refuses a directory in which somebody else can write: what is in it decides who may connect,

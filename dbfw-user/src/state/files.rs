@@ -67,7 +67,7 @@ impl ReadError {
     pub(crate) fn set_aside(self) -> String {
         let Self::Damaged { path, .. } = &self else { return self.to_string() };
         let aside = path.with_added_extension("bad");
-        match rename(path, &aside) {
+        match rename(path, aside.file_name().unwrap_or_default()) {
             Ok(()) => format!("{self}; set aside as {}", aside.display()),
             Err(error) => format!("{self}; and cannot be set aside: {error}"),
         }
@@ -322,9 +322,15 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives a file another name in its directory.
-fn rename(path: &Path, to: &Path) -> io::Result<()> {
-    Place::of(path)?.rename_to(to.file_name().ok_or(Errno::EINVAL)?)
+/// Gives a file another name in its directory, which it keeps after a crash.
+///
+/// # Errors
+///
+/// The system's reason.
+pub(crate) fn rename(path: &Path, name: &OsStr) -> io::Result<()> {
+    let place = Place::of(path)?;
+    place.rename_to(name)?;
+    place.sync()
 }
 
 /// Gives a file to the group that may read it.

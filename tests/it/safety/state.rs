@@ -172,6 +172,101 @@ fn a_full_disk_stops_neither_changes_nor_the_filter_and_is_told() {
     host.stop(Signal::SIGTERM);
 }
 
+/// Since when the configuration in force is, to the second.
+fn config_since(host: &Host<'_>) -> String {
+    let status = host.json(&["status"]).expect("a status");
+    status["agent"]["config_since"].as_str().expect("a time")[..19].to_owned()
+}
+
+#[test]
+fn a_configuration_that_a_full_disk_keeps_out_is_told_and_no_restart_says_what_is_false() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    let sources = |source: &str| orders(&format!("trusted_sources = [\"ip_addr:{source}\"]\n"));
+    host.configure(&interfaces(), &sources("10.77.0.2"));
+    let state = host.path("state");
+    let _mounted = Mounted::tmpfs(&state, "size=64k,mode=750");
+    host.start();
+    host.wait("the last good configuration", |_| state.join("config.json").exists());
+    let first = config_since(&host);
+    let ballast = fill(&state);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+
+    host.configure(&interfaces(), &sources("10.77.0.9"));
+    assert!(host.dbfw(&["reload"]).status.success(), "{}", host.log());
+    assert_answered(&pair, &host, STRANGER4);
+    let restart = format!("a restart with a bad file would use the configuration of {first}");
+    host.wait("the status to tell", |host| problems(host).contains(&restart));
+    let second = config_since(&host);
+    assert_ne!(first, second);
+    let told =
+        |host: &Host<'_>| host.log().matches("the configuration in force is not on disk").count();
+    host.wait("some tries", |host| {
+        host.json(&["status"]).is_some() && host.log().contains(&restart)
+    });
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    assert_eq!(told(&host), 1, "once while it lasts: {}", host.log());
+
+    // The files on disk are what was in force: since then, however the agent ended.
+    for end in [Signal::SIGKILL, Signal::SIGTERM] {
+        host.stop(end);
+        host.start();
+        assert_eq!(config_since(&host), second);
+        assert_answered(&pair, &host, STRANGER4);
+        host.wait("the status to tell", |host| problems(host).contains(&restart));
+    }
+    // A bad file: the one before, and it is said which.
+    host.stop(Signal::SIGKILL);
+    let good = fs::read_to_string(host.path("dbfw.toml")).expect("the configuration");
+    host.replace("dbfw.toml", &(good.clone() + "ports_ = 1\n"));
+    host.start();
+    assert_answered(&pair, &host, TRUSTED4);
+    assert_refused(&pair, &host, STRANGER4);
+    let told = problems(&host);
+    assert!(told.contains("could not be written to config.json"), "{told}");
+    assert!(told.contains(&second) && told.contains(&first), "{told}");
+    assert!(![first.clone(), second.clone()].contains(&config_since(&host)), "since the start");
+
+    // With room it is written, and nothing is wrong.
+    fs::remove_file(&ballast).expect("make room");
+    host.replace("dbfw.toml", &good);
+    host.wait("the good file to be taken", |_| pair.reaches(STRANGER4));
+    host.wait("it to be on disk", |_| {
+        fs::read_to_string(state.join("config.json")).is_ok_and(|text| text.contains("10.77.0.9"))
+    });
+    let third = config_since(&host);
+    host.stop(Signal::SIGKILL);
+    host.start();
+    assert_eq!(config_since(&host), third);
+    host.wait("the status to be good again", |host| problems(host).is_empty());
+    let names = fs::read_dir(&state).expect("the directory").flatten();
+    let copies = names.filter(|entry| entry.file_name().to_string_lossy().starts_with("config"));
+    assert_eq!(copies.count(), 1, "one copy is left");
+    host.stop(Signal::SIGTERM);
+}
+
+#[test]
+fn a_configuration_is_written_also_if_the_snapshot_cannot_be() {
+    let pair = Pair::new();
+    let mut host = configured(&pair);
+    host.start();
+    assert_answered(&pair, &host, TRUSTED4);
+    let config = host.path("state/config.json");
+    host.wait("the last good configuration", |_| config.exists());
+    fs::create_dir(host.path("state/.new-snapshot.json")).expect("block the snapshot");
+    let text = fs::read_to_string(host.path("dbfw.toml")).expect("the configuration");
+    host.replace("dbfw.toml", &text.replace("10.77.0.3", "10.77.0.9"));
+    assert!(host.dbfw(&["reload"]).status.success(), "{}", host.log());
+    host.wait("it to be on disk", |_| {
+        fs::read_to_string(&config).is_ok_and(|text| text.contains("10.77.0.9"))
+    });
+    let told = problems(&host);
+    assert!(told.contains("cannot write the snapshot"), "{told}");
+    assert!(!told.contains("cannot write the configuration"), "{told}");
+    fs::remove_dir(host.path("state/.new-snapshot.json")).expect("unblock the snapshot");
+    host.wait("nothing to be wrong", |host| problems(host).is_empty());
+}
+
 #[test]
 fn a_state_directory_that_cannot_be_written_is_told_and_the_filter_works() {
     let pair = Pair::new();

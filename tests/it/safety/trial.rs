@@ -1,7 +1,12 @@
 //! Configurations on trial, and changes that were made while no agent ran.
 
 use std::{
-    fs, os::unix::fs::PermissionsExt as _, path::Path, process::Output, thread, time::Duration,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Output},
+    thread,
+    time::Duration,
 };
 
 use dbfw_tests::{
@@ -424,4 +429,88 @@ fn a_change_while_no_agent_ran_is_told_by_the_next_start() {
     host.stop(Signal::SIGTERM);
     host.start();
     assert_eq!(history(&host, "config_changed").len(), before);
+}
+
+/// Changes the record of a trial, with its digest.
+fn edit_record(host: &Host<'_>, change: impl FnOnce(String) -> String) {
+    let path = host.path("state/trial.json");
+    let text = fs::read_to_string(&path).expect("the record");
+    let mut record: Value = serde_json::from_str(&text).expect("JSON");
+    let body = change(record["body"].as_str().expect("a body").to_owned());
+    fs::write(host.path("body"), &body).expect("write the body");
+    let output = Command::new("sha256sum").arg(host.path("body")).output().expect("sha256sum");
+    let digest = String::from_utf8_lossy(&output.stdout)[..64].to_owned();
+    (record["body"], record["sha256"]) = (body.into(), digest.into());
+    fs::write(path, record.to_string()).expect("write the record");
+}
+
+#[test]
+fn a_trial_that_may_never_have_begun_is_told_as_such() {
+    let pair = Pair::new();
+    for earlier in [false, true] {
+        let mut host = observing(&pair);
+        reload(&host, "--trial 1h", 0);
+        host.wait("it to be known that it began", |host| {
+            fs::read_to_string(host.path("state/trial.json"))
+                .is_ok_and(|text| text.contains(r#"is_in_force\":true"#))
+        });
+        host.stop(Signal::SIGKILL);
+        // As if the agent had ended before; or as an earlier version wrote it.
+        edit_record(&host, |body| {
+            let without = body.replace(r#","is_in_force":true"#, "");
+            if earlier { without } else { body.replace("force\":true", "force\":false") }
+        });
+        host.start();
+        assert_went_back(&pair, &host);
+        host.wait("the end to be told", |host| !history(host, "trial_ended").is_empty());
+        let told = history(&host, "trial_ended");
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].1.contains("began or was about to"), "{told:?}");
+        assert!(told[0].1.contains(&format!("if it had begun, this changed: {OPENS}")), "{told:?}");
+        assert!(!told_by(&host, "config_changed", "trial"), "it is not certain");
+        // Told once.
+        host.wait("the record of the end", |host| {
+            fs::read_to_string(host.path("state/trial.json"))
+                .is_ok_and(|text| text.contains(r#"tried\":null"#))
+        });
+        host.stop(Signal::SIGKILL);
+        host.start();
+        assert_went_back(&pair, &host);
+        assert_eq!(history(&host, "trial_ended"), told);
+    }
+}
+
+fn told_by(host: &Host<'_>, kind: &str, by: &str) -> bool {
+    history(host, kind).iter().any(|entry| entry.0 == by)
+}
+
+#[test]
+fn a_bad_file_is_told_beside_a_trial_that_ended() {
+    let pair = Pair::new();
+    let mut host = observing(&pair);
+    reload(&host, "--trial 1h", 0);
+    let good = fs::read_to_string(host.path("dbfw.toml")).expect("the configuration");
+    host.stop(Signal::SIGKILL);
+    for (bad, named) in [
+        (good.clone() + "ports_ = 1\n", "ports_"),
+        (good.replace("10.77.0.2", "10.77.0.999"), "10.77.0.999"),
+        (good.clone() + "[[database\n", "dbfw.toml:"),
+    ] {
+        host.replace("dbfw.toml", &bad);
+        host.start();
+        assert_went_back(&pair, &host);
+        let told = problems(&host);
+        assert!(
+            told.contains("the configuration on disk is bad") && told.contains(named),
+            "{told}"
+        );
+        assert!(host.log().contains(named), "{}", host.log());
+        assert!(reload(&host, "", 78).contains(named));
+        host.replace("dbfw.toml", &good);
+        host.wait("it to be good again", |host| !problems(host).contains("on disk is bad"));
+        assert_went_back(&pair, &host);
+        host.replace("dbfw.toml", &bad);
+        host.wait("it to be bad again", |host| problems(host).contains(named));
+        host.stop(Signal::SIGTERM);
+    }
 }

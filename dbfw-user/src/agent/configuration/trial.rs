@@ -71,9 +71,14 @@ impl Trial {
         reading.wall.saturating_add(self.left(reading)).unwrap_or(Timestamp::MAX)
     }
 
-    /// The record that has to be on disk while `tried` is in force.
+    /// The record that has to be on disk before `tried` is in force.
     pub(in crate::agent) fn record(&self, tried: &Config) -> TrialRecord {
         TrialRecord::new(&self.before, self.before_since, tried)
+    }
+
+    /// The record that has to be on disk while `tried` is in force.
+    pub(super) fn record_in_force(&self, tried: &Config) -> TrialRecord {
+        TrialRecord { is_in_force: true, ..self.record(tried) }
     }
 }
 
@@ -84,13 +89,21 @@ pub(in crate::agent) struct TrialRecord {
     pub(super) before: LastGood,
     /// The files on trial; `None`: those before them are in force again.
     pub(super) tried: Option<Vec<ConfigFile>>,
+    /// Whether the files on trial are in force: else they may be, or were about to be.
+    #[serde(default)]
+    pub(super) is_in_force: bool,
 }
 
 impl TrialRecord {
     /// Of a trial that is to begin.
     pub(in crate::agent) fn new(before: &Config, before_since: Timestamp, tried: &Config) -> Self {
         let before = LastGood { in_force_since: before_since, files: before.files.clone() };
-        Self { before, tried: Some(tried.files.clone()) }
+        Self { before, tried: Some(tried.files.clone()), is_in_force: false }
+    }
+
+    /// Of a trial that is over: nothing but `before` is in force.
+    pub(super) fn ended(before: LastGood) -> Self {
+        Self { before, tried: None, is_in_force: false }
     }
 
     /// Its file in a state directory.

@@ -45,18 +45,21 @@ impl History {
         self.queue([entry.into()]);
     }
 
-    /// Records what a change of the configuration opened and closed.
+    /// Records what a change of the configuration opened and closed; `when`, if that is not known
+    /// to be now.
     pub(in crate::agent) fn record_config_changes(
         &mut self,
         generation: u64,
         changes: &[ConfigChange],
         by: &str,
+        when: Option<&str>,
     ) {
+        let when = when.map(|when| format!(" ({when})")).unwrap_or_default();
         let entries = changes.iter().map(|change| {
             let entry = Entry {
                 database: change.database().map(str::to_owned),
                 by: Some(by.to_owned()),
-                message: Some(change.to_string()),
+                message: Some(format!("{change}{when}")),
                 ..entry(Kind::ConfigChanged, generation)
             };
             entry.into()

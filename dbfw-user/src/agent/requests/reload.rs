@@ -140,19 +140,23 @@ async fn take(agent: &mut Agent, config: Config, way: Way<'_>, by: &str) -> Resu
     if moves {
         tracing::warn!("a changed directory or metrics_listen takes effect at the next start");
     }
-    match put_in_force(agent, config, way, by).await {
-        Ok(answer) => Ok(answer),
-        Err(message) => {
-            if let Way::Trial { .. } = way {
-                let record = agent.files.trial_record(&agent.config);
-                if let Err(error) = agent.write_trial(record).await {
-                    tracing::error!("a restart takes the trial for begun: {error}");
-                }
-            }
-            agent.files.refused(None);
-            Err(message)
+    let result = put_in_force(agent, config, way, by).await;
+    if let Way::Trial { .. } = way {
+        // What is in force is certain now.
+        let record = agent.files.trial_record(&agent.config);
+        if let Err(error) = agent.write_trial(record).await {
+            let begun = if result.is_ok() {
+                "does not know that the trial began"
+            } else {
+                "takes the trial for one that may have begun"
+            };
+            tracing::warn!("a restart {begun}: {error}");
         }
     }
+    if result.is_err() {
+        agent.files.refused(None);
+    }
+    result
 }
 
 /// Puts a configuration in force, tells what it opens and closes, and reads it back.
@@ -278,7 +282,21 @@ pub(in crate::agent) fn tell_changes(agent: &mut Agent, changes: &[ConfigChange]
             }
         }
     }
-    agent.history.record_config_changes(agent.kernel.generation(), changes, by);
+    agent.history.record_config_changes(agent.kernel.generation(), changes, by, None);
+}
+
+/// Tells log and history of changes of which it is not known when they were made: `when` says what
+/// is.
+pub(in crate::agent) fn tell_unsure_changes(
+    agent: &mut Agent,
+    changes: &[ConfigChange],
+    by: &str,
+    when: &str,
+) {
+    for change in changes {
+        tracing::warn!(database = change.database(), "{change} ({when})");
+    }
+    agent.history.record_config_changes(agent.kernel.generation(), changes, by, Some(when));
 }
 
 /// The databases that have another name: one with the same ports went and came.
@@ -316,7 +334,7 @@ fn failed(kind: ControlErrorKind, message: String) -> ControlError {
     ControlError { kind, message }
 }
 
-pub(super) fn record(agent: &mut Agent, kind: Kind, by: &str, message: &str) {
+pub(in crate::agent) fn record(agent: &mut Agent, kind: Kind, by: &str, message: &str) {
     agent.history.record_action(agent.kernel.generation(), kind, by, message);
 }
 

@@ -23,6 +23,7 @@ pub(super) fn status(agent: &Agent) -> Status {
     let Agent { config, trust, kernel, .. } = agent;
     let protection = agent.protection();
     let mut problems = protection.problems();
+    problems.extend(agent.files.bad_as_well());
     for database in &config.databases {
         problems.extend(trust.problems(database, kernel.rules(&database.name)));
     }

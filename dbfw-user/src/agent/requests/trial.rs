@@ -17,7 +17,7 @@ pub(super) async fn keep(agent: &mut Agent, by: &str) -> Result<Text, ControlErr
         return Err(none_on_trial(agent));
     }
     let kept = agent.files.kept(&agent.config);
-    if let Err(error) = agent.write_state(move |state_dir| kept.save(state_dir)).await {
+    if let Err(error) = agent.write_state(move |state_dir| kept.keep(state_dir)).await {
         let message = format!("the configuration is not kept, and its trial goes on: {error}");
         return Err(ControlError { kind: ControlErrorKind::Failed, message });
     }

@@ -39,7 +39,7 @@ fn nothing_is_read_or_written_where_others_can_write() {
         for call in CALLS {
             refused(&path, "is writable by others", call);
         }
-        rename(&path, &path.with_added_extension("bad")).unwrap_err();
+        rename(&path, OsStr::new("trust.json.bad")).unwrap_err();
         assert_eq!(exposure(&directory).unwrap(), Some(Exposure::Mode(bits)));
         assert_eq!(fs::read(&path).unwrap(), b"planted");
         mode(&directory, 0o755);
