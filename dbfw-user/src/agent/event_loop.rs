@@ -79,6 +79,14 @@ enum Event {
     Shutdown,
 }
 
+/// The refused plans that somebody lets through.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Confirmed<'a> {
+    pub(super) plans: &'a BTreeSet<String>,
+    /// The user who does, for the history.
+    pub(super) by: &'a str,
+}
+
 /// The channels through which other tasks wake the loop.
 pub(super) struct Inbox {
     pub(super) links: mpsc::Receiver<()>,
@@ -187,7 +195,7 @@ impl Agent {
         self.begin_save_configuration();
         self.readiness.beat();
         if self.trust.age(&self.config) {
-            self.reevaluate_all(&BTreeSet::new());
+            self.reevaluate_all(None);
         }
         if self.trust.is_clock_steady() {
             self.traffic.age(self.trust.now());
@@ -246,21 +254,24 @@ impl Agent {
     pub(super) fn reevaluate<'a>(
         &mut self,
         names: impl IntoIterator<Item = &'a str>,
-        confirmed: &BTreeSet<String>,
+        confirmed: Option<Confirmed<'_>>,
     ) {
         self.must_converge = true;
+        let nothing = BTreeSet::new();
+        let plans = confirmed.map_or(&nothing, |confirmed| confirmed.plans);
         for name in names {
             let mut databases = self.config.databases.iter();
             let Some(database) = databases.find(|database| database.name == name) else { continue };
-            let decision = self.trust.reevaluate(&self.config, database, confirmed);
+            let decision = self.trust.reevaluate(&self.config, database, plans);
             let enforced = self.trust.enforced(name);
             let generation = self.kernel.generation();
-            self.history.record_decision(generation, database, &decision, enforced);
+            let by = confirmed.map(|confirmed| confirmed.by);
+            self.history.record_decision(generation, database, &decision, enforced, by);
         }
     }
 
     /// [`Self::reevaluate`] for every database.
-    pub(super) fn reevaluate_all(&mut self, confirmed: &BTreeSet<String>) {
+    pub(super) fn reevaluate_all(&mut self, confirmed: Option<Confirmed<'_>>) {
         let names: Vec<String> =
             self.config.databases.iter().map(|database| database.name.clone()).collect();
         self.reevaluate(names.iter().map(String::as_str), confirmed);
@@ -270,7 +281,7 @@ impl Agent {
     fn learn(&mut self, account: Account, reports: Vec<Report>) {
         let Learned { databases, rounds } = self.trust.learn(&self.config, account, reports);
         if !databases.is_empty() {
-            self.reevaluate(databases.iter().map(String::as_str), &BTreeSet::new());
+            self.reevaluate(databases.iter().map(String::as_str), None);
         }
         for took in rounds {
             self.end_round(account, took);
@@ -312,7 +323,7 @@ impl Agent {
 
     fn expire(&mut self) {
         self.trust.end_expired(&self.config);
-        self.reevaluate_all(&BTreeSet::new());
+        self.reevaluate_all(None);
     }
 
     /// Evaluates everything again after the clock was stepped.

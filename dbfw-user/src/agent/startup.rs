@@ -167,7 +167,7 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
     status("applying the policy");
     agent.follow_demand();
     agent.read_files().await;
-    agent.reevaluate_all(&BTreeSet::new());
+    agent.reevaluate_all(None);
     let applied = agent.converge().map_err(|error| {
         anyhow!("the policy cannot be carried out: {error}. Nothing is attached or replaced")
     })?;

@@ -112,7 +112,36 @@ fn every_change_is_written_down_with_its_counts() {
     let confirmed = recorded(&host, "confirmed");
     assert_eq!(confirmed.len(), 1, "{confirmed:?}");
     assert_eq!(confirmed[0]["plan"], plan.as_str());
+    assert_eq!(confirmed[0]["by"], "uid 0");
     assert_eq!(recorded(&host, "refused").len(), 1, "said once, not with every poll");
+}
+
+#[test]
+fn a_refused_change_is_written_down_with_what_would_come_and_who_confirms_it() {
+    let pair = Pair::new();
+    let server = server(&pair.db);
+    let host = started(&pair, &server);
+    wait_list(&host, "ok");
+    server.account(|account| {
+        account.rules_mut(CLUSTER).truncate(1);
+        for address in ["10.1.0.1", "10.1.0.2/31", "2001:db8::1"] {
+            account.add_rule(CLUSTER, "ip_addr", address);
+        }
+    });
+    wait_list(&host, "refused");
+    wait_counts(&host, "refused", &[("", 3, 4)]);
+    let refused = recorded(&host, "refused").remove(0);
+    let mut come = texts(&refused["added"]);
+    come.sort_unstable();
+    assert_eq!(come, ["10.1.0.1/32", "10.1.0.2/31", "2001:db8::1/128"]);
+    assert_eq!(texts(&refused["removed"]).len(), 4);
+    // Whom a refused change would have let in was never let in, nor cut off.
+    let explained = host.json(&["explain", "10.1.0.1", "--port", "5432"]).expect("an answer");
+    assert!(!explained.to_string().contains("was trusted"), "{explained}");
+    assert_eq!(host.dbfw(&["reload", "--confirm"]).status.code(), Some(0));
+    wait(&host, "the confirmation", || !recorded(&host, "confirmed").is_empty());
+    let confirmed = recorded(&host, "confirmed").remove(0);
+    assert_eq!((&confirmed["by"], &confirmed["plan"]), (&"uid 0".into(), &refused["plan"]));
 }
 
 #[test]

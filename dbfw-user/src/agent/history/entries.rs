@@ -118,11 +118,15 @@ impl History {
         database: &DatabaseConfig,
         decision: &Decision,
         enforced: Option<&Enforced>,
+        by: Option<&str>,
     ) {
         let mut pending: Pending = match decision {
-            Decision::Accepted { confirmed: Some(plan) } => {
-                Entry { plan: Some(plan.clone()), ..entry(Kind::Confirmed, generation) }.into()
+            Decision::Accepted { confirmed: Some(plan) } => Entry {
+                plan: Some(plan.clone()),
+                by: by.map(str::to_owned),
+                ..entry(Kind::Confirmed, generation)
             }
+            .into(),
             Decision::Refused { new: true, .. } => {
                 let Some(enforced) = enforced else { return };
                 let Some(refused) = enforced.refused() else { return };
@@ -133,7 +137,7 @@ impl History {
                     ..entry(Kind::Refused, generation)
                 };
                 Pending {
-                    entry: with_prefixes(entry, &[], refused.lost()),
+                    entry: with_prefixes(entry, refused.gained(), refused.lost()),
                     connections: CutQuery::of_refused(database, enforced),
                 }
             }

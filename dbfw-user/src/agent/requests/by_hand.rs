@@ -74,7 +74,7 @@ fn begin(agent: &mut Agent, request: Request, by: &str) -> Result<(), Invalid> {
             let generation = agent.kernel.generation();
             agent.history.record_trust(generation, Kind::TrustRemoved, &removed, by);
             // In force before it is on disk: a full disk must not keep anybody in.
-            agent.reevaluate([&*database], &[].into());
+            agent.reevaluate([&*database], None);
             if let Err(error) = agent.converge() {
                 tracing::error!(%error, "cannot take away what was trusted by hand; will retry");
             }
@@ -112,7 +112,7 @@ pub(in crate::agent) fn saved(agent: &mut Agent, done: LocalChange, written: any
         LocalChange::ReadAgain => {
             if written.is_ok() {
                 tracing::info!("the sources added by hand could be read again");
-                agent.reevaluate_all(&[].into());
+                agent.reevaluate_all(None);
             }
         }
         LocalChange::Expired => {
@@ -136,7 +136,7 @@ fn finish(agent: &mut Agent, kind: Kind, local: &LocalSource, written: anyhow::R
             let generation = agent.kernel.generation();
             agent.history.record_trust(generation, kind, local, &call.user());
         }
-        agent.reevaluate([&*local.database], &[].into());
+        agent.reevaluate([&*local.database], None);
         agent.converge()
     });
     // The end of expired sources may have had to wait for this change.

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use super::documents;
 use crate::{
     agent::{
-        Agent, configuration::TrialRecord, cut_off::CutOffQuery, history::Kind, kernel::Applied,
-        trust::synced,
+        Agent, configuration::TrialRecord, cut_off::CutOffQuery, event_loop::Confirmed,
+        history::Kind, kernel::Applied, trust::synced,
     },
     config::{self, Config, ConfigChange, DatabaseConfig, Effect},
     state::expiry::Reading,
@@ -174,18 +174,17 @@ pub(super) async fn put_in_force(
     let before = std::mem::replace(&mut agent.config, config);
     let checkpoint = agent.trust.checkpoint();
     agent.trust.follow_config(&agent.config);
-    let nothing = BTreeSet::new();
     let confirmed = match way {
         Way::Reload { confirmed } | Way::Trial { confirmed, .. } => {
             agent.follow_demand();
             agent.read_files().await;
-            confirmed
+            Some(Confirmed { plans: confirmed, by })
         }
         Way::Back { .. } => {
             // Waits for nothing: the lists of both went on, and the others are known.
             agent.trust.take_back(&before, &agent.config);
             agent.follow_demand();
-            &nothing
+            None
         }
     };
     agent.reevaluate_all(confirmed);
