@@ -13,6 +13,8 @@ mod config;
 mod expiry;
 // File systems that do not answer.
 mod hanging;
+// What the history tells, and what it does not.
+mod history;
 // Starts with a bad configuration, with and without a last good one.
 mod last_good;
 // Bad, empty, shrunk, missing and overly generous lists.

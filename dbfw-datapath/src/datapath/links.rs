@@ -316,13 +316,12 @@ impl Datapath {
     }
 }
 
-/// Detaches everything pinned below `pin_dir`, whoever pinned it, and removes every pin.
-/// Returns what was detached: interfaces and "backstop".
+/// Detaches everything pinned below `pin_dir`, whoever pinned it, and removes every pin. Adds to
+/// `detached` what was, also where it fails then: interfaces and "backstop".
 ///
 /// # Errors
 /// A pin cannot be opened or removed.
-pub fn detach_pinned(pin_dir: &Path) -> Result<Vec<String>, DatapathError> {
-    let mut detached = Vec::new();
+pub fn detach_pinned(pin_dir: &Path, detached: &mut Vec<String>) -> Result<(), DatapathError> {
     for abi in pins::list(pin_dir, "v")? {
         let directory = pin_dir.join(abi);
         for name in pins::list(&directory, "")? {
@@ -339,5 +338,5 @@ pub fn detach_pinned(pin_dir: &Path) -> Result<Vec<String>, DatapathError> {
         fs::remove_dir(&directory)
             .map_err(|error| DatapathError::pin("remove", &directory, error))?;
     }
-    Ok(detached)
+    Ok(())
 }

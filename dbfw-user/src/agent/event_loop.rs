@@ -235,7 +235,7 @@ impl Agent {
             self.traffic.forget_id(*id);
         }
         self.usage.slots_changed(&self.kernel, &applied.slots_before, now);
-        let (before, after) = (applied.before.databases(), self.kernel.policy().databases());
+        let (before, after) = (&applied.before, self.kernel.policy());
         self.history.record_change(self.kernel.generation(), before, after, now);
         if applied.changed {
             self.disk.policy_changed();

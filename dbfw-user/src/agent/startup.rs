@@ -7,6 +7,10 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
+use dbfw_core::{
+    policy::Policy,
+    source::{Origin, Prefix},
+};
 use dbfw_wire::control::Reloaded;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
@@ -25,7 +29,7 @@ use super::{
     cut_off::CutOffQuery,
     disk::{Disk, load_refused},
     event_loop::Inbox,
-    history::{History, Kind},
+    history::{History, Kind, lets_in},
     kernel::Kernel,
     logging,
     not_started::NotStarted,
@@ -47,7 +51,7 @@ use crate::{
     state::{
         expiry::Reading,
         files::{self, ReadError, make_directory},
-        local::LocalSources,
+        local::{LocalSource, LocalSources},
         snapshot::Snapshot,
     },
 };
@@ -162,7 +166,7 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
     for (_, text) in agent.trust.without_database(&agent.config) {
         tracing::warn!("{text}");
     }
-    restore(&mut agent);
+    let ended = restore(&mut agent);
 
     status("applying the policy");
     agent.follow_demand();
@@ -187,6 +191,7 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
     *stage = Stage::Running;
     let generation = agent.kernel.generation();
     agent.history.record_action(generation, Kind::Started, "agent", crate::version());
+    tell_ended(&mut agent, &ended);
     tell_former(&mut agent, former, &applied.before);
 
     let result = agent.run(Inbox { links, calls, scrapes }).await;
@@ -287,8 +292,13 @@ fn watch_links() -> std::io::Result<(Handle, mpsc::Receiver<()>)> {
     Ok((netlink, links))
 }
 
-/// Takes over what an earlier run enforced: from the snapshot, or else from the maps.
-fn restore(agent: &mut Agent) {
+/// A source added by hand that ended while no agent ran, with the prefixes that the maps held for
+/// it.
+type EndedSource = (LocalSource, Vec<Prefix>);
+
+/// Takes over what an earlier run enforced: from the snapshot, or else from the maps. Returns the
+/// sources added by hand that ended and that no snapshot had.
+fn restore(agent: &mut Agent) -> Vec<EndedSource> {
     let config = &agent.config;
     match Snapshot::load(&config.agent.state_dir) {
         Ok(snapshot) => {
@@ -298,9 +308,10 @@ fn restore(agent: &mut Agent) {
                     agent.sync.restore(&database.name, list.last_success);
                 }
             }
+            let ended = ended_unseen(agent, Some(&snapshot));
             agent.kernel.restore(&snapshot);
             agent.trust.restore(config, snapshot);
-            return;
+            return ended;
         }
         Err(ReadError::Missing(_)) => {}
         Err(error) => {
@@ -310,6 +321,43 @@ fn restore(agent: &mut Agent) {
     }
     for database in synced(config) {
         agent.trust.adopt(database, agent.kernel.held_by(&database.name));
+    }
+    ended_unseen(agent, None)
+}
+
+/// The sources added by hand that ended after the snapshot was written and are not in it: the run
+/// that trusted them ended before it could write them. Without a snapshot those that the maps hold.
+fn ended_unseen(agent: &Agent, snapshot: Option<&Snapshot>) -> Vec<EndedSource> {
+    let now = agent.trust.now();
+    let is_new = |local: &&LocalSource| {
+        let Some(end) = local.source.expires_at.filter(|end| *end <= now) else { return false };
+        let Some(snapshot) = snapshot else { return true };
+        let known = snapshot.database(&local.database);
+        let mut rules = known.into_iter().flat_map(|database| &database.rules);
+        end > snapshot.written_at
+            && !rules.any(|rule| {
+                let source = rule.source().filter(|_| rule.origin == Origin::Local);
+                source.is_some_and(|source| source.key().names_the_same(local.source.key()))
+            })
+    };
+    let with_held = |local: &LocalSource| {
+        let own = local.source.key().prefixes().map_or(&[][..], |prefixes| prefixes);
+        let held: BTreeSet<Prefix> = agent.kernel.held_by(&local.database).into_iter().collect();
+        let held: Vec<Prefix> =
+            own.iter().filter(|prefix| held.contains(prefix)).copied().collect();
+        (snapshot.is_some() || !held.is_empty()).then(|| (local.clone(), held))
+    };
+    agent.trust.local().all().iter().filter(is_new).filter_map(with_held).collect()
+}
+
+/// Records the end of sources that no policy of this run had.
+fn tell_ended(agent: &mut Agent, ended: &[EndedSource]) {
+    for (local, held) in ended {
+        let policy = agent.kernel.policy();
+        let id = agent.kernel.ids().get(&local.database).copied().unwrap_or(0);
+        let removed: Vec<Prefix> =
+            held.iter().filter(|prefix| !lets_in(policy, id, prefix)).copied().collect();
+        agent.history.record_expired(agent.kernel.generation(), local, &removed);
     }
 }
 

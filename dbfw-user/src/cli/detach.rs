@@ -2,10 +2,16 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use dbfw_wire::control::{Request, Text};
+use dbfw_datapath::DatapathError;
+use dbfw_wire::control::{HistoryEntry, HistoryKind, Request, Text};
+use jiff::Timestamp;
+use nix::unistd::getuid;
 
-use super::{context::Context, exit::Exit};
-use crate::{config::AgentConfig, readers::offline};
+use super::{context::Context, exit::Exit, message::warn};
+use crate::{
+    agent::history, config::AgentConfig, control::server::user, readers::offline,
+    state::snapshot::Snapshot,
+};
 
 pub(super) fn detach(context: &Context, yes: bool) -> anyhow::Result<Exit> {
     if !yes && io::stdin().is_terminal() && !confirmed()? {
@@ -20,8 +26,13 @@ pub(super) fn detach(context: &Context, yes: bool) -> anyhow::Result<Exit> {
 }
 
 fn detach_pinned(agent: &AgentConfig) -> anyhow::Result<Text> {
-    let mut detached = dbfw_datapath::detach_pinned(&agent.pin_dir)?;
+    let mut detached = Vec::new();
+    let result = dbfw_datapath::detach_pinned(&agent.pin_dir, &mut detached);
     detached.sort_by_key(|name| name == "backstop");
+    if !detached.is_empty() {
+        record(agent, &detached, result.as_ref().err());
+    }
+    result?;
     let text = if detached.is_empty() {
         if let Some(elsewhere) = offline::attached_elsewhere(agent)? {
             return Err(elsewhere.into());
@@ -35,6 +46,27 @@ fn detach_pinned(agent: &AgentConfig) -> anyhow::Result<Text> {
         )
     };
     Ok(Text { text })
+}
+
+/// Records in the history what no agent does: who detached what.
+fn record(agent: &AgentConfig, detached: &[String], error: Option<&DatapathError>) {
+    let mut message = format!("without the agent: {}", detached.join(", "));
+    if let Some(error) = error {
+        message.push_str(&format!("; then it failed: {error}"));
+    }
+    let entry = HistoryEntry {
+        time: Timestamp::now(),
+        kind: HistoryKind::Detached,
+        // Unknown without a snapshot, as before the first policy.
+        generation: Snapshot::load(&agent.state_dir).map_or(0, |snapshot| snapshot.generation),
+        by: Some(user(getuid().as_raw())),
+        message: Some(message),
+        ..HistoryEntry::default()
+    };
+    if let Err(error) = history::append(&agent.state_dir, &entry) {
+        let path = history::path(&agent.state_dir);
+        warn(&format!("the history does not tell it: cannot write {}: {error}", path.display()));
+    }
 }
 
 fn confirmed() -> io::Result<bool> {

@@ -91,13 +91,18 @@ impl Call {
 
     /// The user who asked, for the history.
     pub(crate) fn user(&self) -> String {
-        format!("uid {}", self.peer.uid)
+        user(self.peer.uid)
     }
 
     /// Says that it was not done. Never waits; a peer that is gone is ignored.
     pub fn fail(self, kind: ControlErrorKind, message: impl Into<String>) {
         let _ = self.reply.try_send(Reply::Error(ControlError { kind, message: message.into() }));
     }
+}
+
+/// A user, for the history.
+pub(crate) fn user(uid: u32) -> String {
+    format!("uid {uid}")
 }
 
 /// Serves `listener` until `shutdown`, handing every request to `calls`. Then open

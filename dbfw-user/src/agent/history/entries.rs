@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use dbfw_core::{
-    policy::DatabasePolicy,
-    source::{Prefix, Rule},
+    policy::{Covering, DatabasePolicy, Policy},
+    source::{Origin, Prefix, PrefixMap, Rule},
     trust::{Decision, Enforced},
 };
 use jiff::Timestamp;
@@ -29,6 +29,8 @@ struct SourceChange<'a> {
     rule: Option<&'a Rule>,
     added: Vec<Prefix>,
     removed: Vec<Prefix>,
+    /// The end of the source, if that is why it went.
+    expired: Option<Timestamp>,
 }
 
 impl History {
@@ -85,33 +87,54 @@ impl History {
         self.queue([entry.into()]);
     }
 
-    /// Records a change of the policy, by source. A source that has expired by `now` is why its
-    /// prefixes went.
+    /// Records what a change of the policy let in and cut off, by source. A source that has expired
+    /// by `now` is why its prefixes went; its end is recorded also where others let them in.
     pub(in crate::agent) fn record_change(
         &mut self,
         generation: u64,
-        old: &[DatabasePolicy],
-        new: &[DatabasePolicy],
+        old: &Policy,
+        new: &Policy,
         now: Timestamp,
     ) {
-        let description = |rule: &Rule| rule.kind.description().map(str::to_owned);
         let entry = |change: SourceChange<'_>| {
-            let ends_at = change.rule.and_then(|rule| rule.kind.expires_at());
-            let expired = ends_at.is_some_and(|at| at <= now);
-            let kind = if expired { Kind::Expired } else { Kind::Applied };
             let entry = Entry {
                 database: Some(change.database.to_owned()),
                 source: change.rule.map(|rule| rule.kind.to_string()),
                 origin: change.rule.map(|rule| rule.origin.to_string()),
-                why: change.rule.filter(|_| expired).and_then(description),
-                ..entry(kind, generation)
+                ..entry(Kind::Applied, generation)
+            };
+            let entry = match change.expired {
+                None => entry,
+                Some(at) => {
+                    let description = change.rule.and_then(|rule| rule.kind.description());
+                    expired(entry, description.map(str::to_owned), at)
+                }
             };
             with_prefixes(entry, &change.added, &change.removed).into()
         };
-        self.queue(changes(old, new).into_iter().map(entry));
+        self.queue(changes(old, new, now).into_iter().map(entry));
     }
 
-    /// Records that the guards refused a change for the first time, or that it was confirmed.
+    /// Records that a source added by hand has expired that no policy of this run had, with the
+    /// prefixes that an earlier run had let in for it.
+    pub(in crate::agent) fn record_expired(
+        &mut self,
+        generation: u64,
+        local: &LocalSource,
+        removed: &[Prefix],
+    ) {
+        let Some(at) = local.source.expires_at else { return };
+        let entry = Entry {
+            database: Some(local.database.clone()),
+            source: Some(local.source.to_string()),
+            origin: Some(Origin::Local.to_string()),
+            ..entry(Kind::Applied, generation)
+        };
+        let entry = expired(entry, local.source.description.clone(), at);
+        self.queue([with_prefixes(entry, &[], removed).into()]);
+    }
+
+    /// Records that the guards refused a change for the first time, or that `by` confirmed it.
     pub(in crate::agent) fn record_decision(
         &mut self,
         generation: u64,
@@ -154,6 +177,11 @@ fn entry(kind: Kind, generation: u64) -> Entry {
     Entry { time: Timestamp::now(), kind, generation, ..Entry::default() }
 }
 
+/// The entry as one of a source that reached its end.
+fn expired(entry: Entry, why: Option<String>, at: Timestamp) -> Entry {
+    Entry { kind: Kind::Expired, why, message: Some(format!("its end was {at:.0}")), ..entry }
+}
+
 /// The entry with the prefixes that came in and went out.
 pub(super) fn with_prefixes(entry: Entry, added: &[Prefix], removed: &[Prefix]) -> Entry {
     let first = |prefixes: &[Prefix]| {
@@ -168,50 +196,110 @@ pub(super) fn with_prefixes(entry: Entry, added: &[Prefix], removed: &[Prefix]) 
     }
 }
 
-/// The sources whose prefixes differ between two policies.
-fn changes<'a>(old: &'a [DatabasePolicy], new: &'a [DatabasePolicy]) -> Vec<SourceChange<'a>> {
+/// The sources that let other addresses in than before, or do not any more, and those that expired.
+fn changes<'a>(old: &'a Policy, new: &'a Policy, now: Timestamp) -> Vec<SourceChange<'a>> {
     let (mut before, after) = (by_name(old), by_name(new));
     let mut all = Vec::new();
-    for (name, rules) in after {
-        all.extend(of_database(name, before.remove(name).unwrap_or_default(), rules));
+    for (name, database) in after {
+        all.extend(of_database(name, before.remove(name), Some(database), now));
     }
-    for (name, rules) in before {
-        all.extend(of_database(name, rules, &[]));
+    for (name, database) in before {
+        all.extend(of_database(name, Some(database), None, now));
     }
     all
 }
 
-fn by_name(databases: &[DatabasePolicy]) -> BTreeMap<&str, &[Rule]> {
-    databases.iter().map(|database| (&*database.name, &*database.rules)).collect()
+fn by_name<'p>(policy: &'p Policy) -> BTreeMap<&'p str, Side<'p>> {
+    let side = |database: &'p DatabasePolicy| (&*database.name, Side { policy, database });
+    policy.databases().iter().map(side).collect()
 }
 
-fn of_database<'a>(database: &'a str, old: &'a [Rule], new: &'a [Rule]) -> Vec<SourceChange<'a>> {
-    let key = |rule: &'a Rule| (rule.kind.to_string(), &rule.origin);
-    let mut before: HashMap<_, _> = old.iter().map(|rule| (key(rule), rule)).collect();
-    let mut changed = Vec::new();
-    let mut push = |rule: &'a Rule, added: Vec<Prefix>, removed: Vec<Prefix>| {
-        if !added.is_empty() || !removed.is_empty() {
-            changed.push(SourceChange { database, rule: Some(rule), added, removed });
-        }
-    };
-    for rule in new {
-        let was = before.remove(&key(rule));
-        if was.is_some_and(|was| was.prefixes == rule.prefixes) {
-            continue;
-        }
-        let was = was.map_or(&[][..], |was| &was.prefixes);
-        push(rule, minus(&rule.prefixes, was), minus(was, &rule.prefixes));
+/// A database in one of the two policies.
+#[derive(Clone, Copy)]
+struct Side<'a> {
+    policy: &'a Policy,
+    database: &'a DatabasePolicy,
+}
+
+impl Side<'_> {
+    /// Whether the database lets in every address of a prefix, by whatever rules.
+    fn lets_in(self, prefix: &Prefix) -> bool {
+        lets_in(self.policy, self.database.id, prefix)
     }
-    for rule in before.into_values() {
-        push(rule, Vec::new(), rule.prefixes.to_vec());
+}
+
+/// Whether a database lets in every address of a prefix, by whatever rules.
+pub(in crate::agent) fn lets_in(policy: &Policy, id: u8, prefix: &Prefix) -> bool {
+    let bit = u32::from(id).checked_sub(1).and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0);
+    // Most prefixes that are not let in end here.
+    if policy.verdict_mask(prefix.addr()) & bit == 0 || prefix.is_host() {
+        return policy.verdict_mask(prefix.addr()) & bit != 0;
     }
+    let covers = |rule: &Covering| rule.rule.database == id && rule.prefix.covers(prefix);
+    if policy.covering(prefix.addr()).iter().any(covers) {
+        return true;
+    }
+    [prefix.addr(), prefix.last_addr()]
+        .iter()
+        .all(|half| lets_in(policy, id, &Prefix::new(*half, prefix.len() + 1)))
+}
+
+fn of_database<'a>(
+    database: &'a str,
+    old: Option<Side<'a>>,
+    new: Option<Side<'a>>,
+    now: Timestamp,
+) -> Vec<SourceChange<'a>> {
+    let mut changed = differences(database, old, new, now);
+    // Another spelling, origin or source that lets in the same addresses changes no access.
+    for change in &mut changed {
+        change.removed.retain(|prefix| !new.is_some_and(|new| new.lets_in(prefix)));
+    }
+    let was_let_in = |prefix: &Prefix| old.is_some_and(|old| old.lets_in(prefix));
+    let went: PrefixMap<()> =
+        changed.iter().flat_map(|change| change.removed.iter().copied()).collect();
+    for change in &mut changed {
+        // What stays of a wider prefix that went is named beside it.
+        change.added.retain(|prefix| went.covering(prefix).is_some() || !was_let_in(prefix));
+    }
+    changed.retain(|change| {
+        change.expired.is_some() || !change.added.is_empty() || !change.removed.is_empty()
+    });
     if changed.len() > MAX_SOURCES {
         let (mut added, mut removed) = (Vec::new(), Vec::new());
         for change in changed.drain(MAX_SOURCES..) {
             added.extend(change.added);
             removed.extend(change.removed);
         }
-        changed.push(SourceChange { database, rule: None, added, removed });
+        changed.push(SourceChange { database, rule: None, added, removed, expired: None });
+    }
+    changed
+}
+
+/// The sources whose prefixes differ, with those of their prefixes that do.
+fn differences<'a>(
+    database: &'a str,
+    old: Option<Side<'a>>,
+    new: Option<Side<'a>>,
+    now: Timestamp,
+) -> Vec<SourceChange<'a>> {
+    let [old, new] = [old, new].map(|side| side.map_or(&[][..], |side| &side.database.rules[..]));
+    let key = |rule: &'a Rule| (rule.kind.to_string(), &rule.origin);
+    let mut before: HashMap<_, _> = old.iter().map(|rule| (key(rule), rule)).collect();
+    let mut changed = Vec::new();
+    for rule in new {
+        let was = before.remove(&key(rule));
+        if was.is_some_and(|was| was.prefixes == rule.prefixes) {
+            continue;
+        }
+        let was = was.map_or(&[][..], |was| &was.prefixes);
+        let (added, removed) = (minus(&rule.prefixes, was), minus(was, &rule.prefixes));
+        changed.push(SourceChange { database, rule: Some(rule), added, removed, expired: None });
+    }
+    for rule in before.into_values() {
+        let expired = rule.kind.expires_at().filter(|at| *at <= now);
+        let (added, removed) = (Vec::new(), rule.prefixes.to_vec());
+        changed.push(SourceChange { database, rule: Some(rule), added, removed, expired });
     }
     changed
 }
@@ -222,66 +310,4 @@ fn minus(from: &[Prefix], what: &[Prefix]) -> Vec<Prefix> {
 }
 
 #[cfg(test)]
-mod tests {
-    use dbfw_core::source::{Origin, TrustedSource};
-
-    use super::*;
-
-    fn rule(text: &str, prefixes: &[&str]) -> Rule {
-        let source: TrustedSource = text.parse().unwrap();
-        let prefixes: Vec<Prefix> = prefixes.iter().map(|text| text.parse().unwrap()).collect();
-        Rule::of_source(source.into(), Origin::Config, prefixes)
-    }
-
-    fn policy(name: &str, rules: Vec<Rule>) -> DatabasePolicy {
-        DatabasePolicy { id: 1, name: name.to_owned(), rules }
-    }
-
-    fn told(old: &[DatabasePolicy], new: &[DatabasePolicy]) -> Vec<String> {
-        let line = |change: SourceChange<'_>| {
-            let kind = change.rule.map(|rule| rule.kind.to_string());
-            let source = kind.unwrap_or_else(|| "rest".to_owned());
-            format!(
-                "{} {source} +{} -{}",
-                change.database,
-                change.added.len(),
-                change.removed.len()
-            )
-        };
-        let mut lines: Vec<String> = changes(old, new).into_iter().map(line).collect();
-        lines.sort_unstable();
-        lines
-    }
-
-    #[test]
-    fn tells_what_came_and_went_by_source() {
-        let old = [
-            policy(
-                "a",
-                vec![rule("tag:x", &["10.0.0.1", "10.0.0.2"]), rule("tag:y", &["10.0.0.9"])],
-            ),
-            policy("b", vec![rule("ip_addr:10.1.0.0/16", &["10.1.0.0/16"])]),
-        ];
-        let new = [policy("a", vec![rule("tag:x", &["10.0.0.2", "10.0.0.3", "10.0.0.4"])])];
-        assert_eq!(
-            told(&old, &new),
-            ["a tag:x +2 -1", "a tag:y +0 -1", "b ip_addr:10.1.0.0/16 +0 -1"]
-        );
-        assert_eq!(told(&new, &new), [""; 0]);
-    }
-
-    #[test]
-    fn a_long_list_is_summed_up() {
-        let rules = |range: std::ops::Range<u32>| {
-            range
-                .map(|i| {
-                    let address = std::net::Ipv4Addr::from(0x0a00_0000 + i).to_string();
-                    rule(&format!("ip_addr:{address}"), &[&address])
-                })
-                .collect()
-        };
-        let told = told(&[], &[policy("a", rules(0..5000))]);
-        assert_eq!(told.len(), 101);
-        assert!(told.contains(&"a rest +4900 -0".to_owned()), "{told:?}");
-    }
-}
+mod tests;

@@ -180,6 +180,17 @@ fn list(directory: &Path) -> io::Result<Vec<Name>> {
     Ok(names)
 }
 
+/// Appends one entry where no agent writes the history, or beside one that hangs: an entry is one
+/// call, so that those of two writers do not mix.
+///
+/// # Errors
+///
+/// The system's reason, or the file is another than one that dbfw made.
+pub(crate) fn append(state_dir: &Path, entry: &Entry) -> io::Result<()> {
+    rename_former(state_dir);
+    HistoryLog::open(state_dir).append(entry)
+}
+
 /// The file, opened for the first entry and again when it was moved away.
 #[derive(Debug)]
 pub(super) struct HistoryLog {

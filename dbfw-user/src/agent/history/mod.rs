@@ -27,7 +27,8 @@ use self::files::HistoryLog;
 use super::{connections::CutQuery, process};
 use crate::lasting::LastingProblems;
 
-pub(crate) use self::files::{HistoryFiles, path};
+pub(super) use self::entries::lets_in;
+pub(crate) use self::files::{HistoryFiles, append, path};
 
 /// Entries that may wait to be written: more than twice what a change of every source of every
 /// database has.
