@@ -35,7 +35,10 @@ use self::{
     disk::Disk, history::History, kernel::Kernel, systemd::Readiness, traffic::Traffic,
     trust::Trust, usage::Usage, workers::Workers,
 };
-use crate::{config::Config, metrics::SyncCounters};
+use crate::{
+    config::{AgentConfig, Config},
+    metrics::SyncCounters,
+};
 
 /// The agent's state: one owner for each thing it keeps. The loop alone touches it.
 struct Agent {
@@ -54,6 +57,8 @@ struct Agent {
     calls: OpenCalls,
     readiness: Readiness,
     started_at: Timestamp,
+    /// The settings at the start: of some, only a start takes others.
+    at_start: AgentConfig,
     /// Whether the rules in force may have changed since the last [`Agent::converge`].
     must_converge: bool,
 }

@@ -153,6 +153,7 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
         calls: OpenCalls::new(),
         readiness: Readiness::new(),
         started_at: Timestamp::now(),
+        at_start: config.agent.clone(),
         must_converge: false,
         config,
     };

@@ -1,12 +1,12 @@
 //! `dbfw reload`: has the agent read everything again, and confirms refused changes.
 
-use dbfw_wire::control::{RefusedPlan, Reloaded, Request, Status, Text};
+use dbfw_wire::control::{FailureKind, RefusedPlan, Reloaded, Request, Status, Text, Unconfirmed};
 use jiff::SignedDuration;
 
 use super::{
     context::Context,
-    exit::Exit,
-    message::{note, warn},
+    exit::{Exit, failure},
+    message::{error, note},
 };
 
 pub(super) fn reload(
@@ -19,14 +19,20 @@ pub(super) fn reload(
         None => Choice::default(),
     };
     choice.notes.iter().for_each(|text| note(text));
-    choice.warnings.iter().for_each(|text| warn(text));
+    choice.unconfirmed.iter().for_each(|(_, text)| error(text));
     // A part of a second is one: the positive duration must not become none.
     let trial_seconds = trial.map(|lasts| lasts.as_millis_f64() / 1000.0).map(|s| s.ceil() as u64);
     let reloaded: Reloaded =
         context.call(&Request::Reload { plans: choice.plans, trial_seconds })?;
-    context.show(&reloaded)?;
     // A plan that is not there was not confirmed.
-    Ok(if choice.warnings.is_empty() { exit(&reloaded) } else { Exit::Failure })
+    if let Some((kind, _)) = choice.unconfirmed.first() {
+        let said: Vec<&str> = choice.unconfirmed.iter().map(|(_, text)| &**text).collect();
+        let error = failure(*kind, said.join("; "));
+        context.show(&Unconfirmed { reloaded, error })?;
+        return Ok((*kind).into());
+    }
+    context.show(&reloaded)?;
+    Ok(exit(&reloaded))
 }
 
 /// Keeps the configuration on trial.
@@ -53,7 +59,8 @@ fn exit(reloaded: &Reloaded) -> Exit {
 struct Choice {
     plans: Vec<String>,
     notes: Vec<String>,
-    warnings: Vec<String>,
+    /// The reason why something named cannot be confirmed.
+    unconfirmed: Vec<(FailureKind, String)>,
 }
 
 /// The plans that are named, or else all that are refused now and can be confirmed. What else
@@ -73,7 +80,8 @@ fn choose(status: &Status, named: Vec<String>) -> Choice {
         unknown.retain(|id| *id != plan.id);
         if plan.command.is_empty() {
             let RefusedPlan { id, message, .. } = plan;
-            choice.warnings.push(format!("plan {id} of {database} cannot be confirmed: {message}"));
+            let text = format!("plan {id} of {database} cannot be confirmed: {message}");
+            choice.unconfirmed.push((FailureKind::Failed, text));
         } else {
             choice.notes.push(told(database, plan));
             if !choice.plans.contains(&plan.id) {
@@ -82,9 +90,8 @@ fn choose(status: &Status, named: Vec<String>) -> Choice {
         }
     }
     for id in unknown {
-        choice
-            .warnings
-            .push(format!("no plan {id} is refused now; dbfw status shows those that are"));
+        let text = format!("no plan {id} is refused now; dbfw status shows those that are");
+        choice.unconfirmed.push((FailureKind::Invalid, text));
         // The list may be refused again by the time it is read.
         choice.plans.push(id);
     }
@@ -118,6 +125,10 @@ mod tests {
         choice.plans.iter().map(String::as_str).collect()
     }
 
+    fn unconfirmed(choice: &Choice) -> Vec<(FailureKind, &str)> {
+        choice.unconfirmed.iter().map(|(kind, text)| (*kind, &**text)).collect()
+    }
+
     fn status() -> Status {
         let mut status = samples::status();
         let mut orders = status.databases[0].clone();
@@ -146,10 +157,8 @@ mod tests {
                 "confirming plan 1a2b3c4d of orders: 60 prefixes go, 2 come, 3 live connections are cut"
             ]
         );
-        assert_eq!(
-            choice.warnings,
-            ["plan 00000002 of reports cannot be confirmed: 0.0.0.0/0 is wider than /8"]
-        );
+        let wide = "plan 00000002 of reports cannot be confirmed: 0.0.0.0/0 is wider than /8";
+        assert_eq!(unconfirmed(&choice), [(FailureKind::Failed, wide)]);
     }
 
     #[test]
@@ -157,12 +166,10 @@ mod tests {
         let choice = choose(&status(), vec!["deadbeef".to_owned()]);
         assert_eq!(plans(&choice), ["deadbeef"]);
         assert_eq!(choice.notes, [""; 0]);
-        assert_eq!(
-            choice.warnings,
-            ["no plan deadbeef is refused now; dbfw status shows those that are"]
-        );
+        let unknown = "no plan deadbeef is refused now; dbfw status shows those that are";
+        assert_eq!(unconfirmed(&choice), [(FailureKind::Invalid, unknown)]);
         let choice = choose(&status(), vec!["1a2b3c4d".to_owned()]);
-        assert_eq!((plans(&choice), choice.warnings.len()), (vec!["1a2b3c4d"], 0));
+        assert_eq!((plans(&choice), choice.unconfirmed.len()), (vec!["1a2b3c4d"], 0));
     }
 
     #[test]

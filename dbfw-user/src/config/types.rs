@@ -77,6 +77,36 @@ pub struct AgentConfig {
     pub max_stale: Option<Duration>,
 }
 
+impl AgentConfig {
+    /// The keys that have another value in `other` and take effect only when an agent starts.
+    pub fn changed_at_start(&self, other: &Self) -> Vec<&'static str> {
+        // By name: whoever adds a key decides what it is.
+        let Self {
+            metrics_listen,
+            state_dir,
+            run_dir,
+            pin_dir,
+            interfaces: _,
+            attach: _,
+            backstop: _,
+            exempt_interfaces: _,
+            fragments: _,
+            events_per_second: _,
+            gone_after: _,
+            max_stale: _,
+        } = self;
+        [
+            ("agent.metrics_listen", *metrics_listen != other.metrics_listen),
+            ("agent.state_dir", *state_dir != other.state_dir),
+            ("agent.run_dir", *run_dir != other.run_dir),
+            ("agent.pin_dir", *pin_dir != other.pin_dir),
+        ]
+        .into_iter()
+        .filter_map(|(key, is_other)| is_other.then_some(key))
+        .collect()
+    }
+}
+
 /// Treatment of fragments that are not the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

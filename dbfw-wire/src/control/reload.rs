@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{status::ConfigFileStatus, words::words};
+use super::{failure::Failure, status::ConfigFileStatus, words::words};
 
 /// The change that a reload made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,9 +34,23 @@ pub struct Reloaded {
     /// Sources that were not asked for before and have no answer yet.
     #[serde(default)]
     pub pending: Vec<String>,
+    /// Keys whose values are not those that the agent started with, and take effect only when it is
+    /// started again: "agent.metrics_listen".
+    #[serde(default)]
+    pub restart: Vec<String>,
     /// The trial of the configuration in force.
     #[serde(default)]
     pub trial: Option<Trial>,
+}
+
+/// A reload that did not confirm what was named: the document of the command, not of the agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unconfirmed {
+    /// The change that the reload made.
+    #[serde(flatten)]
+    pub reloaded: Reloaded,
+    /// The reason why something named was not confirmed.
+    pub error: Failure,
 }
 
 /// The trial of the configuration in force.

@@ -10,7 +10,7 @@ use super::{Net, assert_exit, text};
 /// Every document of `--output json` has exactly these fields.
 #[test]
 fn the_fields_of_every_document() {
-    const CONTRACT: [(&str, &str, &str); 31] = [
+    const CONTRACT: [(&str, &str, &str); 33] = [
         (
             "status",
             "",
@@ -82,8 +82,16 @@ fn the_fields_of_every_document() {
         (
             "reload",
             "",
-            "added changes connections_error cut_off failed generation pending refused removed trial",
+            "added changes connections_error cut_off failed generation pending refused removed \
+             restart trial",
         ),
+        (
+            "reload --confirm deadbeef",
+            "",
+            "added changes connections_error cut_off error failed generation pending refused \
+             removed restart trial",
+        ),
+        ("reload --confirm deadbeef", "/error", "exit kind message"),
         ("reload --trial 1h", "/trial", "changes ends_at keep restores restores_since revert"),
         ("reload --trial 1h", "/trial/restores/0", "path sha256"),
         ("reload --keep", "", "text"),

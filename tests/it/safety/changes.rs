@@ -148,4 +148,61 @@ fn a_plan_that_is_not_there_is_not_confirmed() {
     let output = host.dbfw(&["reload", "--confirm", "deadbeef"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("no plan deadbeef"), "{output:?}");
+    for plans in [&["deadbeef"][..], &["deadbeef", "00000000"]] {
+        let words = [&["reload", "--confirm"], plans, &["-o", "json"]].concat();
+        let output = host.dbfw(&words);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let document: Value = serde_json::from_slice(&output.stdout).expect("one document");
+        let error = &document["error"];
+        assert_eq!((&error["kind"], &error["exit"]), (&"invalid".into(), &1.into()), "{document}");
+        let message = error["message"].as_str().expect("a message");
+        assert!(plans.iter().all(|plan| message.contains(plan)), "{message}");
+        assert!(document["generation"].is_u64(), "the reload that was made: {document}");
+    }
+}
+
+#[test]
+fn what_takes_effect_at_a_restart_is_named_until_then() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    let tables = table("orders", PORT, "enforce");
+    host.configure(&interfaces(), &tables);
+    host.start();
+    let base = fs::read_to_string(host.path("dbfw.toml")).expect("the configuration");
+    let listening =
+        base.replace("metrics_listen = \"off\"", "metrics_listen = \"127.0.0.1:19787\"");
+    let moved = listening.replace("/run\"", "/run2\"");
+    for (text, keys) in [
+        (&listening, &["agent.metrics_listen"][..]),
+        // Until the restart also a reload that changes nothing names it.
+        (&listening, &["agent.metrics_listen"]),
+        (&moved, &["agent.metrics_listen", "agent.run_dir"]),
+        (&listening, &["agent.metrics_listen"]),
+        (&base, &[]),
+    ] {
+        host.replace("dbfw.toml", text);
+        // The socket stays where it is.
+        let socket = host.path("run/dbfw.sock").display().to_string();
+        let reload = |form| host.dbfw(&["reload", "--socket", &socket, "-o", form]);
+        let output = reload("json");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(document["restart"], Value::from(keys), "{document}");
+        let [table, plain] = ["table", "plain"]
+            .map(|form| String::from_utf8_lossy(&reload(form).stdout).into_owned());
+        assert_eq!(table.contains("at a restart of the agent"), !keys.is_empty(), "{table}");
+        for key in keys {
+            assert!(table.contains(key) && plain.contains(&format!("restart\t{key}\n")), "{table}");
+            assert!(host.log().contains(key), "{}", host.log());
+        }
+    }
+    host.replace("dbfw.toml", &listening);
+    let refused = host.dbfw(&["reload", "--trial", "1h"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("agent.metrics_listen"));
+    assert!(host.dbfw(&["reload"]).status.success());
+    host.stop(Signal::SIGTERM);
+    host.start();
+    let document = host.json(&["reload"]).expect("JSON");
+    assert_eq!(document["restart"].as_array().map(Vec::len), Some(0), "it was taken");
 }

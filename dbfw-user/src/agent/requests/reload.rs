@@ -118,13 +118,12 @@ async fn take(agent: &mut Agent, config: Config, way: Way<'_>, by: &str) -> Resu
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let (old, new) = (&agent.config.agent, &config.agent);
-    let moves = (&old.state_dir, &old.run_dir, &old.pin_dir, old.metrics_listen)
-        != (&new.state_dir, &new.run_dir, &new.pin_dir, new.metrics_listen);
+    let at_start = agent.config.agent.changed_at_start(&config.agent).join(", ");
     let result = match way {
-        Way::Trial { .. } if moves => Err("a changed directory or metrics_listen takes effect at \
-                                           the next start and cannot be tried; nothing changed"
-            .to_owned()),
+        Way::Trial { .. } if !at_start.is_empty() => Err(format!(
+            "a change of {at_start} takes effect at a restart of the agent and cannot be tried; \
+             nothing changed"
+        )),
         Way::Trial { .. } => {
             let record = match agent.files.trial() {
                 Some(trial) => trial.record(&config),
@@ -137,10 +136,10 @@ async fn take(agent: &mut Agent, config: Config, way: Way<'_>, by: &str) -> Resu
         Way::Reload { .. } | Way::Back { .. } => Ok(()),
     };
     result?;
-    if moves {
-        tracing::warn!("a changed directory or metrics_listen takes effect at the next start");
-    }
     let result = put_in_force(agent, config, way, by).await;
+    if result.is_ok() && !at_start.is_empty() {
+        tracing::warn!("the change of {at_start} takes effect at a restart of the agent");
+    }
     if let Way::Trial { .. } = way {
         // What is in force is certain now.
         let record = agent.files.trial_record(&agent.config);
@@ -348,6 +347,12 @@ fn reloaded(agent: &Agent, applied: &Applied, changes: &[ConfigChange]) -> Reloa
         refused: agent.trust.refusals(),
         failed: agent.trust.list_errors(),
         pending: agent.trust.unanswered(&agent.config),
+        restart: agent
+            .at_start
+            .changed_at_start(&agent.config.agent)
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
         trial: documents::trial(agent),
     }
 }

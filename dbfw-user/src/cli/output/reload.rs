@@ -1,6 +1,6 @@
 //! Output of `dbfw reload`, for people and as plain fields.
 
-use dbfw_wire::control::{CutOff, Reloaded, Trial};
+use dbfw_wire::control::{CutOff, Reloaded, Trial, Unconfirmed};
 use jiff::Timestamp;
 
 use super::{
@@ -42,6 +42,12 @@ impl Render for Reloaded {
         for pending in &self.pending {
             text.push_str(&format!("Being resolved: {}\n", clean(pending)));
         }
+        if !self.restart.is_empty() {
+            text.push_str(&format!(
+                "Takes effect at a restart of the agent (systemctl restart dbfw): {}\n",
+                clean(&self.restart.join(", "))
+            ));
+        }
         if let Some(trial) = &self.trial {
             text.push_str(&on_trial(trial, now));
         }
@@ -73,10 +79,22 @@ impl Render for Reloaded {
         self.refused.iter().for_each(|refusal| text.push_str(&fields(["refused", refusal])));
         self.failed.iter().for_each(|failure| text.push_str(&fields(["failed", failure])));
         self.pending.iter().for_each(|pending| text.push_str(&fields(["pending", pending])));
+        self.restart.iter().for_each(|key| text.push_str(&fields(["restart", key])));
         if let Some(trial) = &self.trial {
             text.push_str(&trial_fields(trial));
         }
         text
+    }
+}
+
+impl Render for Unconfirmed {
+    fn table(&self, now: Timestamp) -> String {
+        self.reloaded.table(now)
+    }
+
+    fn plain(&self) -> String {
+        let Self { reloaded, error } = self;
+        reloaded.plain() + &fields(["error", error.kind.as_str(), &error.message])
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dbfw_wire::control::{FailureKind, HistoryEntry, HistoryKind};
+use dbfw_wire::control::{FailureKind, HistoryEntry, HistoryKind, Unconfirmed};
 use serde_json::{Value, json};
 
 use super::{
@@ -265,6 +265,7 @@ fn check_changes(all: &mut Comparison) {
         }],
         "connections_error": "not all are known",
         "refused": ["r"], "failed": ["f"], "pending": ["tag:a", "tag:b"],
+        "restart": ["agent.state_dir", "agent.run_dir"],
         "trial": value(&samples::trial()),
     }))
     .unwrap();
@@ -277,9 +278,14 @@ fn check_changes(all: &mut Comparison) {
         texts("refused", "text", &document["refused"]),
         texts("failed", "text", &document["failed"]),
         texts("pending", "text", &document["pending"]),
+        texts("restart", "text", &document["restart"]),
         vec![("trial", document["trial"].clone())],
     ];
     all.check("reload", &reloaded, &records.concat());
+    let error = failure(FailureKind::Invalid, "no plan deadbeef".to_owned());
+    let unconfirmed = Unconfirmed { reloaded, error };
+    let error = value(&unconfirmed)["error"].clone();
+    all.check("reload", &unconfirmed, &[records.concat(), vec![("error", error)]].concat());
     let text = |text: &str| Some(text.to_owned());
     let entry = HistoryEntry {
         time: at("09:00:00"),

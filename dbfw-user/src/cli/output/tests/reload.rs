@@ -1,6 +1,7 @@
-use dbfw_wire::control::{ChangeEffect, ConfigChange, CutOff};
+use dbfw_wire::control::{ChangeEffect, ConfigChange, CutOff, FailureKind, Unconfirmed};
 
 use super::{samples::at, *};
+use crate::cli::exit::failure;
 
 #[test]
 fn reload() {
@@ -14,6 +15,7 @@ fn reload() {
         refused: Vec::new(),
         failed: Vec::new(),
         pending: Vec::new(),
+        restart: Vec::new(),
         trial: None,
     };
     insta::assert_snapshot!(table(&reloaded), @"Policy 42 is in force: 3 prefixes added, 1 prefix removed.");
@@ -38,6 +40,7 @@ fn reload() {
       ],
       "failed": [],
       "pending": [],
+      "restart": [],
       "trial": null
     }
     "#);
@@ -57,6 +60,30 @@ fn reload() {
     Being resolved: tag:backend
     Being resolved: dns:db\u{1b}.example
     ");
+}
+
+#[test]
+fn what_needs_a_restart_and_what_was_not_confirmed() {
+    let restart = ["agent.metrics_listen", "agent.state_dir"].map(str::to_owned).to_vec();
+    let reloaded = Reloaded { generation: 42, restart, ..Reloaded::default() };
+    insta::assert_snapshot!(table(&reloaded), @"
+    Policy 42 is in force: 0 prefixes added, 0 prefixes removed.
+    Takes effect at a restart of the agent (systemctl restart dbfw): agent.metrics_listen, agent.state_dir
+    ");
+    assert_eq!(
+        reloaded.plain(),
+        "policy\t42\t0\t0\nrestart\tagent.metrics_listen\nrestart\tagent.state_dir\n"
+    );
+    let error = failure(FailureKind::Invalid, "no plan deadbeef".to_owned());
+    let unconfirmed = Unconfirmed { reloaded: Reloaded::default(), error };
+    assert_eq!(table(&unconfirmed), table(&Reloaded::default()), "standard error has the reason");
+    assert_eq!(unconfirmed.plain(), "policy\t0\t0\t0\nerror\tinvalid\tno plan deadbeef\n");
+    let document = serde_json::to_value(&unconfirmed).unwrap();
+    assert_eq!(document["generation"], 0);
+    assert_eq!(
+        document["error"],
+        serde_json::json!({ "kind": "invalid", "message": "no plan deadbeef", "exit": 1 })
+    );
 }
 
 #[test]
@@ -128,6 +155,7 @@ fn what_a_reload_opens_and_whom_it_cuts_off() {
         refused: Vec::new(),
         failed: Vec::new(),
         pending: Vec::new(),
+        restart: Vec::new(),
         trial: None,
     };
     let shown = table(&reloaded);
