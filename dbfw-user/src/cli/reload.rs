@@ -24,6 +24,9 @@ pub(super) fn reload(
     let trial_seconds = trial.map(|lasts| lasts.as_millis_f64() / 1000.0).map(|s| s.ceil() as u64);
     let reloaded: Reloaded =
         context.call(&Request::Reload { plans: choice.plans, trial_seconds })?;
+    if trial_seconds.is_some() && reloaded.trial.is_none() {
+        anyhow::bail!(not_on_trial(&reloaded));
+    }
     // A plan that is not there was not confirmed.
     if let Some((kind, _)) = choice.unconfirmed.first() {
         let said: Vec<&str> = choice.unconfirmed.iter().map(|(_, text)| &**text).collect();
@@ -33,6 +36,21 @@ pub(super) fn reload(
     }
     context.show(&reloaded)?;
     Ok(exit(&reloaded))
+}
+
+/// The failure where an agent of an earlier version reloaded for good what was to be tried.
+fn not_on_trial(reloaded: &Reloaded) -> String {
+    let mut changed = vec![format!(
+        "policy {} is in force, {} prefixes were added and {} removed",
+        reloaded.generation, reloaded.added, reloaded.removed
+    )];
+    changed.extend(reloaded.changes.iter().map(|change| change.text.clone()));
+    format!(
+        "nothing is on trial: the agent does not know trials, and has put the files on disk in \
+         force for good ({}). To go back, put the former files back and run dbfw reload. Restart \
+         the agent before you try again: systemctl restart dbfw starts this version",
+        changed.join("; ")
+    )
 }
 
 /// Keeps the configuration on trial.
@@ -118,8 +136,14 @@ fn told(database: &str, plan: &RefusedPlan) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{BufRead as _, BufReader, Write as _},
+        os::unix::net::UnixListener,
+        path::Path,
+    };
+
     use super::*;
-    use crate::cli::output::samples;
+    use crate::cli::output::{Format, samples};
 
     fn plans(choice: &Choice) -> Vec<&str> {
         choice.plans.iter().map(String::as_str).collect()
@@ -177,5 +201,62 @@ mod tests {
         let choice = choose(&samples::status(), Vec::new());
         assert_eq!(plans(&choice), [""; 0]);
         assert_eq!(choice.notes, ["there is nothing to confirm; everything is read again"]);
+    }
+
+    /// An agent that answers one request with this line.
+    fn answering(socket: &Path, answer: &'static str) -> std::thread::JoinHandle<String> {
+        let listener = UnixListener::bind(socket).unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = String::new();
+            BufReader::new(stream.try_clone().unwrap()).read_line(&mut request).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            request
+        })
+    }
+
+    #[test]
+    fn an_agent_that_ignores_a_trial_is_a_failure_that_names_what_it_did() {
+        let directory = tempfile::tempdir().unwrap();
+        let trial = Some(SignedDuration::from_mins(10));
+        for (number, (answer, says)) in [
+            (
+                concat!(
+                    r#"{"data":{"generation":42,"added":3,"removed":1,"refused":[]}}"#,
+                    "\n{\"end\":{}}\n"
+                ),
+                &["policy 42", "3 prefixes were added", "1 removed", "for good"][..],
+            ),
+            (
+                concat!(
+                    r#"{"data":{"generation":7,"added":0,"removed":0,"refused":[],"trial":null,"#,
+                    r#""changes":[{"effect":"opens","database":"a","text":"a: enforce → off"}]}}"#,
+                    "\n{\"end\":{}}\n"
+                ),
+                &["policy 7", "a: enforce → off", "dbfw reload"],
+            ),
+            (
+                r#"{"error":{"kind":"invalid","message":"unknown field `trial_seconds`"}}
+"#,
+                &["trial_seconds"],
+            ),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let socket = directory.path().join(number.to_string());
+            let agent = answering(&socket, answer);
+            let context = Context {
+                config: directory.path().join("dbfw.toml"),
+                socket: Some(socket),
+                output: Format::Table,
+                color: clap::ColorChoice::Auto,
+            };
+            let error = reload(&context, None, trial).unwrap_err();
+            assert!(agent.join().unwrap().contains(r#""trial_seconds":600"#));
+            for text in says {
+                assert!(error.to_string().contains(text), "{error:#}");
+            }
+        }
     }
 }
