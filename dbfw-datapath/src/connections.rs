@@ -32,9 +32,9 @@ const BUFFER: usize = 64 << 10;
 /// An open connection to this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Connection {
-    /// The port on this host.
-    pub local_port: u16,
-    /// The other end; IPv4 also where an IPv6 socket serves it.
+    /// This end; IPv4 also where an IPv6 socket serves it.
+    pub local: SocketAddr,
+    /// The other end, likewise.
     pub peer: SocketAddr,
 }
 
@@ -66,7 +66,7 @@ fn list(ports: &BTreeSet<u16>, states: StateFlags) -> io::Result<Vec<Connection>
     let only = if ports.len() == 1 { ports.first().copied() } else { None };
     for family in [AF_INET, AF_INET6] {
         dump(family, only.unwrap_or(0), states.clone(), |connection| {
-            if ports.contains(&connection.local_port) {
+            if ports.contains(&connection.local.port()) {
                 found.push(connection);
             }
         })
@@ -125,8 +125,9 @@ fn take(mut bytes: &[u8], each: &mut impl FnMut(Connection)) -> io::Result<bool>
             NetlinkPayload::Error(error) => return Err(error.to_io()),
             NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
                 let id = response.header.socket_id;
+                let local = SocketAddr::new(id.source_address, id.source_port);
                 let peer = SocketAddr::new(id.destination_address, id.destination_port);
-                each(Connection { local_port: id.source_port, peer: canonical(peer) });
+                each(Connection { local: canonical(local), peer: canonical(peer) });
             }
             _ => {}
         }
@@ -186,7 +187,7 @@ impl EndedConnections {
                 Err(error) => return Err(error),
             }
             take(&buffer, &mut |connection| {
-                if ports.contains(&connection.local_port) && connection.peer.port() != 0 {
+                if ports.contains(&connection.local.port()) && connection.peer.port() != 0 {
                     ended.insert(connection);
                 }
             })?;

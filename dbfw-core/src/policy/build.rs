@@ -1,6 +1,7 @@
 //! [`Policy`]: the databases that every prefix may reach, from the rules.
 
 use std::{
+    cmp::Ordering,
     collections::HashSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ops::Range,
@@ -250,6 +251,51 @@ impl Policy {
         self.counts.get(usize::from(database)).map_or(0, |counts| counts[family as usize])
     }
 
+    /// The numbers of prefixes that `after` trusts and this policy does not, and the other way round,
+    /// each once for each database.
+    pub fn count_changes(&self, after: &Self) -> (usize, usize) {
+        let (mut before, mut now) = (self.trusted().peekable(), after.trusted().peekable());
+        let (mut added, mut removed) = (0, 0);
+        loop {
+            let order = match (before.peek(), now.peek()) {
+                (None, None) => return (added, removed),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(former), Some(latter)) => former.cmp(latter),
+            };
+            match order {
+                Ordering::Less => {
+                    removed += 1;
+                    before.next();
+                }
+                Ordering::Greater => {
+                    added += 1;
+                    now.next();
+                }
+                Ordering::Equal => {
+                    let former = before.next().map(|(_, id)| self.name_of(id));
+                    let latter = now.next().map(|(_, id)| after.name_of(id));
+                    let is_other = usize::from(former != latter);
+                    (added, removed) = (added + is_other, removed + is_other);
+                }
+            }
+        }
+    }
+
+    /// Every prefix with the id of each database whose rules name it, sorted.
+    fn trusted(&self) -> impl Iterator<Item = (Prefix, u8)> {
+        self.nodes.iter().enumerate().flat_map(|(index, (prefix, _))| {
+            let rules = &self.own[self.own_of(index)];
+            let databases = rules.chunk_by(|a, b| a.database == b.database);
+            databases.map(move |rules| (prefix, rules[0].database))
+        })
+    }
+
+    fn name_of(&self, id: u8) -> Option<&str> {
+        let found = self.databases.iter().find(|database| database.id == id);
+        found.map(|database| &*database.name)
+    }
+
     /// The percentage of all public addresses of a family that may connect to a database; 100 only
     /// if all of them may.
     pub fn share(&self, database: u8, family: Family) -> u8 {
@@ -292,6 +338,29 @@ fn bit(id: u8) -> u64 {
 mod tests {
     use super::*;
     use crate::policy::tests::support::{database, prefix, rule};
+
+    #[test]
+    fn changes_are_counted_by_database() {
+        let of = |parts: &[(u8, &[&str])]| {
+            let databases: Vec<_> = parts
+                .iter()
+                .map(|(id, prefixes)| database(*id, vec![rule("r", prefixes), rule("s", prefixes)]))
+                .collect();
+            Policy::build(&databases)
+        };
+        for (before, after, changes) in [
+            (of(&[]), of(&[]), (0, 0)),
+            (of(&[]), of(&[(1, &["10.0.0.1", "10.0.0.2"])]), (2, 0)),
+            // It is in the maps already, for another database.
+            (of(&[(1, &["10.0.0.1"])]), of(&[(1, &["10.0.0.1"]), (2, &["10.0.0.1"])]), (1, 0)),
+            (of(&[(1, &["10.0.0.0/8", "10.0.0.1"])]), of(&[(1, &["10.0.0.0/8"])]), (0, 1)),
+            (of(&[(1, &["10.0.0.1"]), (2, &["::1"])]), of(&[(1, &["::1"]), (2, &["::1"])]), (1, 1)),
+            (of(&[(2, &["10.0.0.1"])]), of(&[(3, &["10.0.0.1"])]), (1, 1)),
+        ] {
+            assert_eq!(before.count_changes(&after), changes);
+            assert_eq!(after.count_changes(&before), (changes.1, changes.0));
+        }
+    }
 
     #[test]
     fn the_share_counts_each_public_address_once() {

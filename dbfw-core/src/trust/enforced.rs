@@ -201,9 +201,10 @@ impl Enforced {
         &self.guarded
     }
 
-    /// The prefixes that the operator wrote as addresses.
-    pub fn plain_prefixes(&self) -> impl Iterator<Item = &Prefix> {
-        self.plain.iter().flat_map(|rule| rule.prefixes.iter())
+    /// The prefixes that the operator wrote as addresses, and that have not expired by `now`.
+    pub fn plain_prefixes(&self, now: Timestamp) -> impl Iterator<Item = &Prefix> {
+        let live = self.plain.iter().filter(move |rule| is_live(rule, now));
+        live.flat_map(|rule| rule.prefixes.iter())
     }
 
     /// Whether something is kept only until a source was asked for.

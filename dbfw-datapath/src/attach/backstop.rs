@@ -125,6 +125,11 @@ fn namespace() -> io::Result<File> {
     File::open(NAMESPACE)
 }
 
+/// Whether a link is attached to the network namespace of this thread.
+pub(crate) fn is_here(attached: Attached) -> bool {
+    namespace().is_ok_and(|namespace| attached == here(&namespace))
+}
+
 fn here(namespace: &File) -> Attached {
     let inode = namespace.metadata().map_or(0, |metadata| metadata.ino() as u32);
     Attached::NetworkNamespace { inode }

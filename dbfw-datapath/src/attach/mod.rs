@@ -14,7 +14,7 @@ use aya_obj::generated::bpf_attach_type;
 
 pub use attached::{AttachedProgram, attached_programs};
 pub use backstop::socket_lookup_programs;
-pub(crate) use backstop::{Backstop, check_namespace};
+pub(crate) use backstop::{Backstop, check_namespace, is_here};
 
 use crate::{
     error::DatapathError,

@@ -14,11 +14,8 @@ fn connect(listener: &TcpListener, to: &str) -> (TcpStream, TcpStream) {
     (client, server)
 }
 
-fn seen(listener: &TcpListener, client: &TcpStream) -> Connection {
-    Connection {
-        local_port: listener.local_addr().unwrap().port(),
-        peer: client.local_addr().unwrap(),
-    }
+fn seen(client: &TcpStream) -> Connection {
+    Connection { local: client.peer_addr().unwrap(), peer: client.local_addr().unwrap() }
 }
 
 #[test]
@@ -27,11 +24,11 @@ fn open_connections_are_found_by_their_local_port() {
     let second = TcpListener::bind("127.0.0.1:0").unwrap();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let kept = [&first, &first, &second, &other].map(|listener| connect(listener, "127.0.0.1"));
-    let mut expected = vec![seen(&first, &kept[0].0), seen(&first, &kept[1].0)];
+    let mut expected = vec![seen(&kept[0].0), seen(&kept[1].0)];
     expected.sort_unstable();
     assert_eq!(established(&ports([&first])).unwrap(), expected);
     assert_eq!(completed(&ports([&first])).unwrap(), expected);
-    expected.push(seen(&second, &kept[2].0));
+    expected.push(seen(&kept[2].0));
     expected.sort_unstable();
     assert_eq!(established(&ports([&first, &second])).unwrap(), expected);
     assert_eq!(established(&BTreeSet::new()).unwrap(), []);
@@ -42,7 +39,7 @@ fn a_connection_that_ended_is_not_live() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (client, server) = connect(&listener, "127.0.0.1");
     assert_eq!(established(&ports([&listener])).unwrap().len(), 1);
-    let expected = seen(&listener, &client);
+    let expected = seen(&client);
     drop(client);
     assert_eq!(established(&ports([&listener])).unwrap(), []);
     assert_eq!(completed(&ports([&listener])).unwrap(), [expected], "this host has not closed it");
@@ -55,7 +52,7 @@ fn ipv4_behind_an_ipv6_socket_is_ipv4() {
     let listener = TcpListener::bind("[::]:0").unwrap();
     let (v4, _v4_server) = connect(&listener, "127.0.0.1");
     let (v6, _v6_server) = connect(&listener, "::1");
-    let mut expected = [seen(&listener, &v4), seen(&listener, &v6)];
+    let mut expected = [seen(&v4), seen(&v6)];
     expected.sort_unstable();
     assert!(v4.local_addr().unwrap().is_ipv4());
     assert_eq!(established(&ports([&listener])).unwrap(), expected);
@@ -66,7 +63,7 @@ fn ipv4_behind_an_ipv6_socket_is_ipv4() {
 fn an_answer_of_many_parts_is_read_whole() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let kept: Vec<_> = (0..600).map(|_| connect(&listener, "127.0.0.1")).collect();
-    let expected: BTreeSet<_> = kept.iter().map(|(client, _)| seen(&listener, client)).collect();
+    let expected: BTreeSet<_> = kept.iter().map(|(client, _)| seen(client)).collect();
     let found = established(&ports([&listener])).unwrap();
     assert_eq!(found, Vec::from_iter(expected));
 }
@@ -109,7 +106,7 @@ fn a_connection_is_told_when_it_ends_however_short_it_was() {
     let mut expected = Vec::new();
     for (to, client_first) in [("127.0.0.1", true), ("127.0.0.1", false), ("::1", true)] {
         let (client, server) = connect(&listener, to);
-        expected.push(seen(&listener, &client));
+        expected.push(seen(&client));
         if client_first {
             drop(client);
             drop(server);

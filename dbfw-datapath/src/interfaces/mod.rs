@@ -177,6 +177,8 @@ pub fn interface(message: &LinkMessage) -> Interface {
         up: message.header.flags.contains(LinkFlags::Up),
         ..Interface::ethernet("", message.header.index)
     };
+    let names_namespace = |attribute: &_| matches!(attribute, LinkAttribute::LinkNetNsId(_));
+    let is_elsewhere = message.attributes.iter().any(names_namespace);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => interface.name.clone_from(name),
@@ -192,7 +194,10 @@ pub fn interface(message: &LinkMessage) -> Interface {
                 }
             }
             LinkAttribute::Controller(index) => interface.master = Some(*index),
-            LinkAttribute::Link(index) if *index != 0 => interface.lower = Some(*index),
+            // The index is of another network namespace where that is named, as for a veth's peer.
+            LinkAttribute::Link(index) if *index != 0 && !is_elsewhere => {
+                interface.lower = Some(*index);
+            }
             LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
             LinkAttribute::ParentDevName(_) => interface.hardware = true,
             LinkAttribute::Xdp(xdp) => interface.xdp_program = xdp_program(xdp),

@@ -18,6 +18,7 @@ use dbfw_core::source::Prefix;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::{
+    attach::is_here,
     databases::{self, DatabaseSlot},
     error::DatapathError,
     hook::HookMode,
@@ -231,7 +232,7 @@ impl Reader {
             let mode = mode_of(&pin);
             let ifindex = match info.attached {
                 Attached::Xdp { ifindex } | Attached::Tcx { ifindex } => Some(ifindex),
-                _ if pin == BACKSTOP_PIN => None,
+                attached if pin == BACKSTOP_PIN && is_here(attached) => None,
                 _ => Some(0),
             };
             let ours = match pinned.get(&info.program) {

@@ -33,6 +33,8 @@ pub(super) struct ConnectionWatch {
     ended: Option<EndedConnections>,
     listing: Option<JoinHandle<io::Result<Vec<Connection>>>>,
     begun: Option<Instant>,
+    /// The ports of the last listing.
+    listed: BTreeSet<u16>,
     lasting: LastingProblems,
 }
 
@@ -61,8 +63,9 @@ impl ConnectionWatch {
             None => None,
         };
         let is_due = self.begun.is_none_or(|begun| begun.elapsed() >= EVERY);
-        if is_due && self.listing.is_none() {
+        if (is_due || self.listed != numbers) && self.listing.is_none() {
             self.begun = Some(Instant::now());
+            self.listed.clone_from(&numbers);
             self.listing = Some(spawn_blocking(move || completed(&numbers).map(from_elsewhere)));
         }
         for (what, result) in [
@@ -112,20 +115,24 @@ pub(super) fn from_elsewhere(mut connections: Vec<Connection>) -> Vec<Connection
     if connections.is_empty() {
         return connections;
     }
-    let own: BTreeSet<IpAddr> = getifaddrs()
-        .into_iter()
-        .flatten()
-        .filter_map(|listed| {
-            let address = listed.address?;
-            let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
-        })
-        .collect();
+    let own = addresses_of(|_| true);
     connections.retain(|connection| {
         let peer = connection.peer.ip().to_canonical();
         !peer.is_loopback() && !own.contains(&peer)
     });
     connections
+}
+
+/// The addresses of the interfaces whose names are `wanted`.
+pub(super) fn addresses_of(wanted: impl Fn(&str) -> bool) -> BTreeSet<IpAddr> {
+    let listed = getifaddrs().into_iter().flatten();
+    let of_wanted = listed.filter(|listed| wanted(&listed.interface_name));
+    let addresses = of_wanted.filter_map(|listed| {
+        let address = listed.address?;
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
+    });
+    addresses.collect()
 }
 
 /// The databases whose mode `is_wanted`, by their TCP ports.

@@ -8,6 +8,7 @@ use dbfw_core::{
 };
 use dbfw_datapath::connections::{Connection, established};
 use dbfw_wire::control::LiveConnection;
+use jiff::Timestamp;
 
 use crate::config::DatabaseConfig;
 
@@ -24,13 +25,17 @@ pub(super) struct CutQuery {
 impl CutQuery {
     /// The question about the refused plan of a database; `None` if there is no such plan, or
     /// it takes nothing away.
-    pub(super) fn of_refused(database: &DatabaseConfig, enforced: &Enforced) -> Option<Self> {
+    pub(super) fn of_refused(
+        database: &DatabaseConfig,
+        enforced: &Enforced,
+        now: Timestamp,
+    ) -> Option<Self> {
         let refused = enforced.refused().filter(|refused| !refused.lost().is_empty())?;
         let tcp = database.ports.iter().filter(|port| !port.udp);
         Some(Self {
             ports: tcp.map(|port| port.port).collect(),
             lost: refused.lost().to_vec(),
-            kept: [Arc::clone(refused.kept()), enforced.plain_prefixes().copied().collect()],
+            kept: [Arc::clone(refused.kept()), enforced.plain_prefixes(now).copied().collect()],
         })
     }
 
@@ -60,7 +65,7 @@ fn cut(
         let (prefix, ()) = lost.longest(peer)?;
         (!peer.is_loopback() && !kept(peer)).then(|| LiveConnection {
             peer: connection.peer.to_string(),
-            port: connection.local_port,
+            port: connection.local.port(),
             source_prefix: prefix.to_string(),
         })
     };

@@ -8,41 +8,41 @@ use std::{
 
 use dbfw_common::Mode;
 use dbfw_core::policy::Policy;
-use dbfw_datapath::connections::established;
+use dbfw_datapath::connections::{Connection, established};
 use dbfw_wire::control::{CutOff, Reloaded};
 use jiff::Timestamp;
 
-use super::Agent;
-use crate::{
-    config::{ConfigChange, Effect},
-    traffic::refused::RefusedSource,
-};
+use super::{Agent, connection_watch::addresses_of};
+use crate::{config::Config, traffic::refused::RefusedSource};
 
 /// Age of the last packet of a source that is told.
 const RECENT: Duration = Duration::from_secs(24 * 3600);
 /// Sources that the log names.
 const MAX_NAMED: usize = 20;
 
-/// The question who is cut off by databases that a change closed, to be asked on another thread.
+/// The question who is cut off by a change, to be asked on another thread.
 #[derive(Debug)]
 pub(super) struct CutOffQuery {
-    closed: Vec<Closed>,
+    /// The TCP ports that are closed to sources that are not trusted.
+    closed: BTreeMap<u16, Closed>,
     /// The sources that observe mode let in of late.
     seen: Vec<(RefusedSource, Timestamp)>,
     policy_before: Policy,
     policy: Policy,
+    /// Interfaces by which everybody could connect before.
+    unjudged_before: BTreeSet<String>,
+    /// Interfaces whose open connections go on: only new ones are judged there.
+    without_hook: BTreeSet<String>,
 }
 
-/// Ports that a database closed to sources that it does not trust.
+/// A port that a database closes to sources that it does not trust.
 #[derive(Debug)]
 struct Closed {
     database: String,
-    /// The TCP ports.
-    ports: BTreeSet<u16>,
     before: Before,
 }
 
-/// The sources that could connect to ports before they were closed.
+/// The sources that could connect to a port before.
 #[derive(Debug)]
 enum Before {
     /// Everyone. Observe mode let them in for a database of this name.
@@ -51,27 +51,18 @@ enum Before {
     TrustedBy(String),
 }
 
-impl Closed {
-    /// What `change` closed to somebody who could connect; `None`: nothing.
-    fn of(change: &ConfigChange) -> Option<Self> {
-        let ConfigChange::Ports { ports, before, after: Some(after) } = change else { return None };
-        let before = match (change.effect(), before) {
-            (Effect::Closes, before) => {
-                Before::Everyone(before.as_ref().map(|owner| owner.database.clone()))
-            }
-            // From one database in enforce mode to another.
-            (Effect::Other, Some(owner)) if after.mode == Mode::Enforce => {
-                Before::TrustedBy(owner.database.clone())
-            }
-            _ => return None,
-        };
-        Some(Self {
-            database: after.database.clone(),
-            ports: ports.iter().filter(|port| !port.udp).map(|port| port.port).collect(),
-            before,
-        })
+impl Before {
+    fn of(before: &Config, port: u16) -> Self {
+        let has = |known: &dbfw_core::Port| !known.udp && known.port == port;
+        let owner = before.databases.iter().find(|database| database.ports.iter().any(has));
+        match owner {
+            Some(owner) if owner.mode == Mode::Enforce => Self::TrustedBy(owner.name.clone()),
+            owner => Self::Everyone(owner.map(|owner| owner.name.clone())),
+        }
     }
+}
 
+impl Closed {
     /// Whether observe mode let in a source for what is closed now.
     fn was_observed(&self, key: &RefusedSource) -> bool {
         match &self.before {
@@ -84,14 +75,25 @@ impl Closed {
 }
 
 impl CutOffQuery {
-    /// The question about `changes`, which are in force; `None`: they closed nothing.
+    /// The question about the change from `before`, which is in force; `None`: nothing is closed.
     /// `policy_before` was in force before.
-    pub(super) fn of_changes(
+    pub(super) fn of_change(
         agent: &Agent,
-        changes: &[ConfigChange],
+        before: &Config,
         policy_before: &Policy,
     ) -> Option<Self> {
-        let closed: Vec<Closed> = changes.iter().filter_map(Closed::of).collect();
+        let was_detached = agent.kernel.is_detached();
+        let mut closed = BTreeMap::new();
+        let enforced = agent.config.databases.iter().filter(|known| known.mode == Mode::Enforce);
+        for database in enforced {
+            for port in database.ports.iter().filter(|port| !port.udp) {
+                let before = match was_detached {
+                    true => Before::Everyone(None),
+                    false => Before::of(before, port.port),
+                };
+                closed.insert(port.port, Closed { database: database.name.clone(), before });
+            }
+        }
         if closed.is_empty() {
             return None;
         }
@@ -101,10 +103,14 @@ impl CutOffQuery {
         };
         let let_in = agent.traffic.refused().all().filter_map(|(key, seen)| {
             let at = seen.last_let_in().filter(is_recent)?;
-            closed.iter().any(|closed| closed.was_observed(key)).then(|| (key.clone(), at))
+            closed.values().any(|closed| closed.was_observed(key)).then(|| (key.clone(), at))
         });
+        let now_covered = agent.kernel.coverage(&agent.config.agent);
+        let unjudged_before = agent.kernel.coverage(&before.agent).unjudged(|_| false);
         Some(Self {
             seen: let_in.collect(),
+            unjudged_before: unjudged_before.names.into_iter().collect(),
+            without_hook: now_covered.without_hook().map(str::to_owned).collect(),
             closed,
             policy_before: policy_before.clone(),
             policy: agent.kernel.policy().clone(),
@@ -115,49 +121,67 @@ impl CutOffQuery {
     /// time.
     pub(super) fn run(self, reloaded: &mut Reloaded) {
         let mut found = BTreeMap::new();
-        for closed in &self.closed {
+        for closed in self.closed.values() {
             for (key, at) in self.seen.iter().filter(|(key, _)| closed.was_observed(key)) {
-                if self.cuts_off(closed, key.source) {
+                if self.cuts_off(closed, key.source, false) {
                     let last_seen = &mut entry(&mut found, &closed.database, key.source).last_seen;
                     *last_seen = (*last_seen).max(Some(*at));
                 }
             }
-            let connections = established(&closed.ports).unwrap_or_else(|error| {
-                reloaded.connections_error = Some(error.to_string());
-                Vec::new()
-            });
-            for connection in connections {
-                let source = connection.peer.ip().to_canonical();
-                if self.cuts_off(closed, source) {
-                    entry(&mut found, &closed.database, source).connections += 1;
-                }
+        }
+        let ports = self.closed.keys().copied().collect();
+        let connections = established(&ports).unwrap_or_else(|error| {
+            reloaded.connections_error = Some(error.to_string());
+            Vec::new()
+        });
+        let unjudged_before = addresses_of(|name| self.unjudged_before.contains(name));
+        let without_hook = addresses_of(|name| self.without_hook.contains(name));
+        for Connection { local, peer } in connections {
+            let source = peer.ip().to_canonical();
+            let Some(closed) = self.closed.get(&local.port()) else { continue };
+            if !self.cuts_off(closed, source, unjudged_before.contains(&local.ip())) {
+                continue;
+            }
+            let cut_off = entry(&mut found, &closed.database, source);
+            match without_hook.contains(&local.ip()) {
+                true => cut_off.going_on += 1,
+                false => cut_off.connections += 1,
             }
         }
-        let databases: BTreeSet<&str> =
-            self.closed.iter().map(|closed| &*closed.database).collect();
-        for database in databases {
-            let of = found.values().filter(|cut_off| cut_off.database == *database);
-            let names: Vec<String> = of.map(|cut_off| cut_off.source.to_string()).collect();
-            if !names.is_empty() {
-                tracing::warn!(
-                    database,
-                    "{database}: sources that were let in are not trusted and cut off now ({}): {}",
-                    names.len(),
-                    names[..names.len().min(MAX_NAMED)].join(", "),
-                );
-            }
-        }
+        tell(&found);
         reloaded.cut_off = found.into_values().collect();
         reloaded.cut_off.sort_by_key(|cut_off| std::cmp::Reverse(cut_off.connections));
     }
 
     /// Whether a source could connect, and cannot any more. Loopback is never judged.
-    fn cuts_off(&self, closed: &Closed, source: IpAddr) -> bool {
+    fn cuts_off(&self, closed: &Closed, source: IpAddr, was_unjudged: bool) -> bool {
         let could = match &closed.before {
             Before::Everyone(_) => true,
-            Before::TrustedBy(database) => self.policy_before.lets_in(database, source),
+            Before::TrustedBy(database) => {
+                was_unjudged || self.policy_before.lets_in(database, source)
+            }
         };
         could && !source.is_loopback() && !self.policy.lets_in(&closed.database, source)
+    }
+}
+
+fn tell(found: &BTreeMap<(String, IpAddr), CutOff>) {
+    let databases: BTreeSet<&str> = found.keys().map(|(database, _)| &**database).collect();
+    for database in databases {
+        let of = found.values().filter(|cut_off| cut_off.database == *database);
+        let names: Vec<String> = of.clone().map(|cut_off| cut_off.source.to_string()).collect();
+        let going_on: usize = of.map(|cut_off| cut_off.going_on).sum();
+        let but = match going_on {
+            0 => String::new(),
+            1 => "; 1 open connection goes on, by an interface that is not covered".to_owned(),
+            many => format!("; {many} open connections go on, by interfaces that are not covered"),
+        };
+        tracing::warn!(
+            database,
+            "{database}: sources that were let in are not trusted and cut off now ({}): {}{but}",
+            names.len(),
+            names[..names.len().min(MAX_NAMED)].join(", "),
+        );
     }
 }
 
@@ -170,6 +194,7 @@ fn entry<'a>(
         database: database.to_owned(),
         source,
         connections: 0,
+        going_on: 0,
         last_seen: None,
     })
 }

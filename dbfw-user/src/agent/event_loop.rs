@@ -17,6 +17,7 @@ use super::{
     configuration::TrialRecord,
     disk::Written,
     kernel::Applied,
+    openings::Openings,
     requests::{
         by_hand,
         reload::{reload_from_disk, take_good_files},
@@ -356,7 +357,7 @@ impl Agent {
     }
 
     /// Takes note of the refused sources that have connections.
-    async fn watch_connections(&mut self) {
+    pub(super) async fn watch_connections(&mut self) {
         // Whose connection ended was refused before.
         self.take_drops();
         let (databases, now) = (&self.config.databases, self.trust.now());
@@ -369,6 +370,10 @@ impl Agent {
         self.kernel.verify(&self.config.agent).await;
         let protection = self.protection();
         self.readiness.follow(&protection);
+        // While nothing is attached everything is open, and was told so.
+        if !self.kernel.is_detached() {
+            self.openings.follow(Openings::find(&self.config, &self.kernel));
+        }
     }
 
     /// Whether the configuration is in force.

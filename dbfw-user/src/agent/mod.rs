@@ -18,6 +18,7 @@ mod journal;
 mod kernel;
 mod logging;
 mod not_started;
+mod openings;
 mod process;
 mod requests;
 mod startup;
@@ -32,8 +33,8 @@ use jiff::Timestamp;
 pub use self::startup::run;
 use self::{
     calls::OpenCalls, configuration::ConfigurationFiles, connection_watch::ConnectionWatch,
-    disk::Disk, history::History, kernel::Kernel, systemd::Readiness, traffic::Traffic,
-    trust::Trust, usage::Usage, workers::Workers,
+    disk::Disk, history::History, kernel::Kernel, openings::Openings, systemd::Readiness,
+    traffic::Traffic, trust::Trust, usage::Usage, workers::Workers,
 };
 use crate::{
     config::{AgentConfig, Config},
@@ -55,6 +56,7 @@ struct Agent {
     history: History,
     sync: SyncCounters,
     calls: OpenCalls,
+    openings: Openings,
     readiness: Readiness,
     started_at: Timestamp,
     /// The settings at the start: of some, only a start takes others.

@@ -33,6 +33,7 @@ use super::{
     kernel::Kernel,
     logging,
     not_started::NotStarted,
+    openings::Openings,
     process,
     requests::reload,
     systemd::{self, Readiness, status},
@@ -151,6 +152,7 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
         history: History::new(state_dir),
         sync,
         calls: OpenCalls::new(),
+        openings: Openings::default(),
         readiness: Readiness::new(),
         started_at: Timestamp::now(),
         at_start: config.agent.clone(),
@@ -216,9 +218,11 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
 fn tell_former(agent: &mut Agent, former: Former, policy_before: &Policy) {
     let by = if matches!(former, Former::Tried { .. }) { "trial" } else { "agent" };
     let changes_from = |agent: &Agent, before: &Config| agent.kernel.changes(before, &agent.config);
-    let changes = match former {
-        Former::Same => Vec::new(),
-        Former::Other(before) => changes_from(agent, &before),
+    let query_from =
+        |agent: &Agent, before: &Config| CutOffQuery::of_change(agent, before, policy_before);
+    let (changes, query) = match former {
+        Former::Same => (Vec::new(), None),
+        Former::Other(before) => (changes_from(agent, &before), query_from(agent, &before)),
         Former::Unwritten { before, since } => {
             // Some of it was changed then, and told.
             let changes = changes_from(agent, &before);
@@ -229,6 +233,7 @@ fn tell_former(agent: &mut Agent, former: Former, policy_before: &Policy) {
             return reload::tell_unsure_changes(agent, &changes, by, &when);
         }
         Former::Tried { tried, is_certain } => {
+            let query = tried.as_ref().and_then(|tried| query_from(agent, tried));
             let changes = tried.map(|tried| changes_from(agent, &tried)).unwrap_or_default();
             let why = if is_certain {
                 "the agent was started, and nobody had kept it".to_owned()
@@ -240,11 +245,11 @@ fn tell_former(agent: &mut Agent, former: Former, policy_before: &Policy) {
                 name: "trial_ended",
                 "the configuration before the trial is in force again: {why}"
             );
-            if is_certain { changes } else { Vec::new() }
+            if is_certain { (changes, query) } else { (Vec::new(), None) }
         }
     };
     reload::tell_changes(agent, &changes, by);
-    if let Some(query) = CutOffQuery::of_changes(agent, &changes, policy_before) {
+    if let Some(query) = query {
         tokio::task::spawn_blocking(move || query.run(&mut Reloaded::default()));
     }
 }

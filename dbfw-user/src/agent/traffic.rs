@@ -112,12 +112,12 @@ impl Traffic {
         policy: &Policy,
         at: Timestamp,
     ) {
-        for Connection { local_port, peer } in connections {
+        for Connection { local, peer } in connections {
             let source = peer.ip().to_canonical();
-            if let Some(database) = databases.get(&local_port)
+            if let Some(database) = databases.get(&local.port())
                 && !policy.lets_in(database, source)
             {
-                self.refused.add_connected(database, source, local_port, at);
+                self.refused.add_connected(database, source, local.port(), at);
             }
         }
     }

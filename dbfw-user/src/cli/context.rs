@@ -115,7 +115,8 @@ impl Context {
     pub(super) fn config_doubt(&self) -> Option<String> {
         config::load(&self.config).is_err().then(|| {
             format!(
-                "{} is bad (`dbfw check` says why); keys that cannot be read have their defaults",
+                "{} cannot be used (`dbfw check` says why); keys that cannot be read have their \
+                 defaults",
                 self.config.display()
             )
         })

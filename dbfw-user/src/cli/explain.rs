@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use dbfw_wire::control::{
-    DatabaseStatus, Explanation, HistoryEntry, HistoryKind, ListState, Protection, Request, Status,
-    Verdict,
+    DatabaseStatus, Explanation, HistoryEntry, HistoryKind, ListState, Protection, Reason, Request,
+    Status, Verdict,
 };
 use jiff::Timestamp;
 
@@ -37,11 +37,20 @@ pub(super) fn explain(
         note("no database is configured, so nothing is judged");
     }
     let doubt = doubt(&status);
-    if let Some(doubt) = doubt {
-        warn(&format!("{doubt} (`dbfw status` says why): {IF_ATTACHED}"));
+    if let Some(doubt) = &doubt {
+        warn(doubt);
     }
     for explanation in &mut explanations {
-        explanation.facts.extend(doubt.map(|doubt| format!("{doubt}: {IF_ATTACHED}")));
+        explanation.facts.extend(doubt.clone());
+        if explanation.reason == Reason::Martian {
+            explanation.facts.push("from this host itself it is let in".to_owned());
+        }
+        explanation.facts.extend(overdue(explanation, Timestamp::now()));
+        if explanation.verdict == Verdict::Allow {
+            let facts: Vec<String> =
+                of_database(explanation, &status).flat_map(about_the_list).collect();
+            explanation.facts.extend(facts);
+        }
     }
     if explanations.iter().any(is_refused) {
         // Without the history there is one fact less.
@@ -54,7 +63,7 @@ pub(super) fn explain(
         let entries = history::read(context, &query).map(|found| found.entries);
         let entries = entries.unwrap_or_default();
         for explanation in explanations.iter_mut().filter(|found| is_refused(found)) {
-            explanation.facts.extend(facts(explanation, &entries, &status.databases));
+            explanation.facts.extend(facts(explanation, &entries, &status));
         }
     }
     context.show(&explanations)?;
@@ -63,15 +72,11 @@ pub(super) fn explain(
 }
 
 /// Facts that help to understand why an address is kept out.
-fn facts(
-    explanation: &Explanation,
-    entries: &[HistoryEntry],
-    databases: &[DatabaseStatus],
-) -> Vec<String> {
+fn facts(explanation: &Explanation, entries: &[HistoryEntry], status: &Status) -> Vec<String> {
     let Some(name) = &explanation.database else { return Vec::new() };
     let is_of = |entry: &&HistoryEntry| entry.database.as_ref() == Some(name);
     let entries: Vec<&HistoryEntry> = entries.iter().filter(is_of).collect();
-    let database = databases.iter().find(|database| database.name == *name);
+    let database = of_database(explanation, status).next();
     was_trusted(&entries, explanation.address)
         .into_iter()
         .chain(database.into_iter().flat_map(about_the_list))
@@ -81,9 +86,27 @@ fn facts(
         .collect()
 }
 
+/// Sources that let the address in although their time is over: no agent took them out.
+fn overdue(explanation: &Explanation, now: Timestamp) -> Vec<String> {
+    let over = explanation.sources.iter().filter_map(|source| {
+        let at = source.expires_at.filter(|at| *at <= now)?;
+        Some(format!("{} expired at {at:.0} and stays until an agent runs", source.source))
+    });
+    over.collect()
+}
+
+/// The database of an explanation.
+fn of_database<'s>(
+    explanation: &Explanation,
+    status: &'s Status,
+) -> impl Iterator<Item = &'s DatabaseStatus> {
+    let name = explanation.database.clone();
+    status.databases.iter().filter(move |database| Some(&database.name) == name.as_ref())
+}
+
 /// Ways by which a database in enforce mode lets in whoever is not trusted.
 fn ways_in(database: &DatabaseStatus) -> impl Iterator<Item = String> {
-    database.openings.iter().map(|opening| format!("not everything is judged: {opening}"))
+    database.openings.iter().map(|opening| format!("strangers get in all the same: {opening}"))
 }
 
 fn is_refused(explanation: &Explanation) -> bool {
@@ -130,7 +153,8 @@ fn about_the_list(database: &DatabaseStatus) -> Vec<String> {
             Some(at) => format!("is from {at:.0}"),
             None => "was never read".to_owned(),
         };
-        let why = provider.error.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let why = provider.error.as_ref().map(|why| why.replace('\n', "; "));
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         facts
             .push(format!("the list in force {since} ({} {}){why}", provider.name, provider.state));
     }
@@ -153,15 +177,20 @@ pub(super) fn unmapped(address: IpAddr) -> IpAddr {
     canonical
 }
 
-/// The meaning of a decision while not everything is attached.
-const IF_ATTACHED: &str = "it is only what the programs would decide";
-
-/// The doubt whether the programs are attached: where they are not, their decision means little.
-fn doubt(status: &Status) -> Option<&'static str> {
+/// The doubt about what is decided: where the programs are not attached, it means little.
+fn doubt(status: &Status) -> Option<String> {
+    let only = "it is only what the programs would decide";
     match status.protection {
         Protection::Yes => None,
-        Protection::Degraded => Some("this host is protected in part"),
-        Protection::No => Some("this host is not protected"),
-        Protection::Unknown => Some("whether this host is protected is unknown"),
+        Protection::Degraded => {
+            let problem = status.problems.first().map(String::as_str).unwrap_or_default();
+            Some(format!("dbfw is DEGRADED: {problem}"))
+        }
+        Protection::No => {
+            Some(format!("this host is not protected (`dbfw status` says why): {only}"))
+        }
+        Protection::Unknown => Some(format!(
+            "whether this host is protected is unknown (`dbfw status` says why): {only}"
+        )),
     }
 }

@@ -23,6 +23,9 @@ pub(super) fn trust(context: &Context, verb: TrustVerb) -> anyhow::Result<Exit> 
                 [] => note("no longer trusted by hand; no other source covers all of it"),
                 others => warn(&still_trusted(others)),
             }
+            for opening in &list.still_open {
+                warn(&format!("strangers are let in, and so is what was removed: {opening}"));
+            }
             if let Some(why) = &list.not_written {
                 warn(&format!(
                     "a restart of the agent trusts it again until that is written: {why}"

@@ -31,6 +31,20 @@ pub enum ConfigChange {
         /// The effect there.
         effect: Effect,
     },
+    /// Programs that are attached again after `dbfw detach`.
+    Attached {
+        /// The enforced ports.
+        ports: Vec<Port>,
+    },
+    /// Sources of a database that let in most of the world, or do no more.
+    Sources {
+        /// The database.
+        database: String,
+        /// The problem, in words.
+        opening: String,
+        /// Whether it began.
+        began: bool,
+    },
     /// A setting of `[agent]` about what is judged.
     Setting {
         /// Its key.
@@ -72,6 +86,8 @@ impl ConfigChange {
                 _ => Effect::Other,
             },
             Self::WayIn { effect, .. } => *effect,
+            Self::Sources { began: true, .. } => Effect::Opens,
+            Self::Attached { .. } | Self::Sources { began: false, .. } => Effect::Closes,
             Self::Setting { .. } => Effect::Other,
         }
     }
@@ -82,7 +98,8 @@ impl ConfigChange {
             Self::Ports { before, after, .. } => {
                 after.as_ref().or(before.as_ref()).map(|owner| &*owner.database)
             }
-            Self::WayIn { .. } | Self::Setting { .. } => None,
+            Self::Sources { database, .. } => Some(database),
+            Self::Attached { .. } | Self::WayIn { .. } | Self::Setting { .. } => None,
         }
     }
 }
@@ -107,6 +124,18 @@ impl fmt::Display for ConfigChange {
                 let interfaces = interfaces.join(", ");
                 return write!(f, "{interfaces}: {judged}: {} {verb} {state}", listed(ports));
             }
+            Self::Attached { ports } => {
+                let verb = if ports.len() == 1 { "is" } else { "are" };
+                return write!(
+                    f,
+                    "attached again: {} {verb} closed to sources that are not trusted",
+                    listed(ports)
+                );
+            }
+            Self::Sources { opening, began: true, .. } => return f.write_str(opening),
+            Self::Sources { opening, began: false, .. } => {
+                return write!(f, "no longer so: {opening}");
+            }
             Self::Setting { key, before, after } => {
                 return write!(f, "agent.{key}: {before} → {after}");
             }
@@ -128,9 +157,12 @@ impl fmt::Display for ConfigChange {
             (None, None) => {}
         }
         match self.effect() {
+            Effect::Other if is_closed(after) && is_closed(before) => {
+                let name = after.as_ref().map_or("", |owner| &owner.database);
+                write!(f, "{verb} closed to sources that {name} does not trust")
+            }
             Effect::Opens => write!(f, "{verb} open to everyone"),
             Effect::Closes => write!(f, "{verb} closed to sources that are not trusted"),
-            Effect::Other if is_closed(after) => write!(f, "{verb} closed as before"),
             Effect::Other => write!(f, "{verb} open to everyone, as before"),
         }
     }
@@ -179,6 +211,13 @@ pub fn changes(
         .chain(settings(&before.agent, &after.agent))
         .chain(ways_in(unjudged, &kept, &fresh))
         .collect()
+}
+
+/// The change that programs are attached again; `None`: they enforce nothing.
+pub fn attached_again(config: &Config) -> Option<ConfigChange> {
+    let enforced = config.databases.iter().filter(|database| database.mode == Mode::Enforce);
+    let ports: Vec<Port> = enforced.flat_map(|database| database.ports.iter().copied()).collect();
+    (!ports.is_empty()).then_some(ConfigChange::Attached { ports })
 }
 
 /// The changes of the ways in, for ports that were enforced before and for those that were not.
@@ -284,7 +323,8 @@ mod tests {
                 &shop,
                 database("store", "5432", "enforce"),
                 Effect::Other,
-                "shop (enforce) → store (enforce): tcp/5432 is closed as before",
+                "shop (enforce) → store (enforce): tcp/5432 is closed to sources that store does not \
+                 trust",
             ),
             (
                 &shop,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dbfw_datapath::{Interface, Reader, interfaces};
+use dbfw_datapath::{Interface, Reader, attached_programs, interfaces};
 use dbfw_wire::control::{Request, Status};
 
 use crate::{
@@ -30,11 +30,15 @@ impl Links {
                 Some(links.iter().filter(|link| link.ours).map(|link| link.program).collect())
             }
             Err(error) if error.is_denied() => None,
-            // Lost under an agent, or there is none.
+            // Lost under an agent, pinned elsewhere, or there is none.
             Err(_) => Some(programs_of_the_agent(agent)),
         };
+        let interfaces = interfaces::list_now();
+        let named = interfaces.as_ref().ok().and_then(|here| attached_programs(here).ok());
+        let named = named.into_iter().flatten().map(|program| program.id);
+        let ours = ours.map(|ours: BTreeSet<u32>| ours.into_iter().chain(named).collect());
         Self {
-            interfaces: interfaces::list_now().map_err(|error| error.to_string()),
+            interfaces: interfaces.map_err(|error| error.to_string()),
             ours,
             socket_lookup: dbfw_datapath::socket_lookup_programs().ok(),
         }

@@ -101,9 +101,13 @@ fn judge(interface: &str, ports: &BTreeSet<Port>, behind: Behind) -> Finding {
     let ports: Vec<String> = ports.iter().map(Port::to_string).collect();
     let open = format!("{} can be reached by {interface}, which is not covered", ports.join(", "));
     match behind {
-        Behind::Backstop => {
-            finding::ok(CHECK, format!("{open}: the backstop alone judges what comes in by it"))
-        }
+        Behind::Backstop => finding::ok(
+            CHECK,
+            format!(
+                "{open}: the backstop alone judges it, and only new connections to sockets of this \
+                 host"
+            ),
+        ),
         Behind::Exempt => finding::ok(
             CHECK,
             format!("{open} and is exempt, as configured: everybody there may connect"),
@@ -172,7 +176,7 @@ mod tests {
         }
         let ports = BTreeSet::from([Port { udp: false, port: 5432 }]);
         for (backstop, is_exempt, state, text) in [
-            (true, false, "ok", "the backstop alone judges"),
+            (true, false, "ok", "the backstop alone judges it"),
             (true, true, "ok", "is exempt, as configured: everybody"),
             (false, false, "warn", "there is no backstop: everybody"),
             (false, true, "warn", "there is no backstop: everybody"),

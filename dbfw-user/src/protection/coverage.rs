@@ -16,11 +16,19 @@ use crate::config::AgentConfig;
 pub struct Coverage {
     covered: BTreeSet<u32>,
     exempt: Vec<u32>,
-    /// Names of the interfaces by which packets come in that no program at a hook judges; where
-    /// there is a backstop, of those that it lets through.
-    unjudged: Vec<String>,
+    /// The interfaces by which packets come in that no program at a hook is to judge.
+    without_hook: Vec<(u32, String)>,
     backstop: bool,
     degradations: Vec<Degradation>,
+}
+
+/// Interfaces by which packets come in that no program judges.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unjudged {
+    /// Their names.
+    pub names: Vec<String>,
+    /// Whether that is so because the backstop lets them through.
+    pub are_exempt: bool,
 }
 
 impl Coverage {
@@ -45,13 +53,12 @@ impl Coverage {
             degradations.push(Degradation::TooManyExempt { matching, left_out });
         }
         let exempt: Vec<u32> = exempt.iter().map(|interface| interface.index).collect();
-        let unjudged = present
+        let without_hook = present
             .iter()
-            .filter(|interface| !agent.backstop || exempt.contains(&interface.index))
             .filter(|interface| is_way_in(interface, present, &covered))
-            .map(|interface| interface.name.clone())
+            .map(|interface| (interface.index, interface.name.clone()))
             .collect();
-        Self { covered, exempt, unjudged, backstop: agent.backstop, degradations }
+        Self { covered, exempt, without_hook, backstop: agent.backstop, degradations }
     }
 
     /// Whether the interface with this index is to be filtered.
@@ -59,15 +66,20 @@ impl Coverage {
         self.covered.contains(&index)
     }
 
-    /// Names of the interfaces by which packets come in that no program judges, also where the
-    /// configuration exempts them.
-    pub fn unjudged(&self) -> &[String] {
-        &self.unjudged
+    /// Names of the interfaces by which packets come in that no program at a hook judges: at most
+    /// the backstop does, which sees new connections only.
+    pub fn without_hook(&self) -> impl Iterator<Item = &str> {
+        self.without_hook.iter().map(|(_, name)| name.as_str())
     }
 
-    /// Those of [`Self::unjudged`] that are so for want of a backstop.
-    pub fn uncovered(&self) -> &[String] {
-        if self.backstop { &[] } else { &self.unjudged }
+    /// The interfaces by which packets come in that no program judges. `is_attached` tells of one by
+    /// its index whether a program is there all the same, as after a rename.
+    pub fn unjudged(&self, is_attached: impl Fn(u32) -> bool) -> Unjudged {
+        let is_open = |index| !self.backstop || self.exempt.contains(&index);
+        let open = self.without_hook.iter().filter(|(index, _)| is_open(*index));
+        let open = open.filter(|(index, _)| !is_attached(*index));
+        let names = open.map(|(_, name)| name.clone()).collect();
+        Unjudged { names, are_exempt: self.backstop }
     }
 
     /// The interfaces that the backstop lets through, as many as it can hold.

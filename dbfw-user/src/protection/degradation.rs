@@ -143,7 +143,7 @@ impl fmt::Display for Degradation {
                 "{interface}: no program fits this kind of link; leave it out of agent.interfaces"
             ),
             Self::Absent { name } => {
-                write!(f, "{name}: no such interface; it is filtered as soon as it appears")
+                write!(f, "{name}: no such interface; the agent filters it as soon as it appears")
             }
             Self::Unmatchable { name, reason } => write!(f, "{name}: {reason}; {}", reason.fix()),
             Self::TooManyExempt { matching, left_out } => write!(

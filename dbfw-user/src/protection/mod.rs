@@ -7,7 +7,7 @@ mod degradation;
 mod failure;
 mod opening;
 
-pub use coverage::Coverage;
+pub use coverage::{Coverage, Unjudged};
 use dbfw_wire::control as wire;
 pub use degradation::Degradation;
 pub use failure::Failure;

@@ -4,7 +4,9 @@ use std::fmt;
 
 use dbfw_common::Family;
 use dbfw_core::policy::{DatabasePolicy, Policy};
-use dbfw_wire::control::Mode;
+use dbfw_wire::control::{Enforced, Mode};
+
+use super::coverage::Unjudged;
 
 /// Percentage of a family's public addresses from which on a list is no list of clients.
 const MOST: u8 = 50;
@@ -27,17 +29,16 @@ pub enum Opening {
         sources: Vec<String>,
     },
     /// No program judges what comes in by some interfaces.
-    Uncovered(Vec<String>),
+    WayIn(Unjudged),
 }
 
 impl Opening {
-    /// The openings of a database with this mode and policy, where `uncovered` are the interfaces
-    /// by which packets come in unjudged.
+    /// The openings of a database with this mode and policy.
     pub fn of(
         mode: Mode,
         policy: &Policy,
         database: Option<&DatabasePolicy>,
-        uncovered: &[String],
+        unjudged: &Unjudged,
     ) -> Vec<Self> {
         if mode != Mode::Enforce {
             return vec![Self::Mode(mode)];
@@ -49,10 +50,26 @@ impl Opening {
             (percent >= MOST).then(|| Self::Share { family, percent, sources: widest() })
         };
         let mut openings: Vec<Self> = Family::ALL.into_iter().filter_map(share).collect();
-        if !uncovered.is_empty() {
-            openings.push(Self::Uncovered(uncovered.to_vec()));
+        if !unjudged.names.is_empty() {
+            openings.push(Self::WayIn(unjudged.clone()));
         }
         openings
+    }
+
+    /// Whether a database with these openings keeps strangers out.
+    pub fn enforced(openings: &[Self]) -> Enforced {
+        let is_whole = |of: Family| {
+            let opens = |opening: &Self| matches!(opening, Self::Share { family, percent: 100, .. } if *family == of);
+            openings.iter().any(opens)
+        };
+        let is_off = openings.iter().any(|opening| matches!(opening, Self::Mode(_)));
+        if openings.is_empty() {
+            Enforced::Yes
+        } else if is_off || Family::ALL.into_iter().all(is_whole) {
+            Enforced::No
+        } else {
+            Enforced::Partly
+        }
     }
 
     /// The problem of a database with this opening, in words.
@@ -62,7 +79,7 @@ impl Opening {
             Self::Share { percent: 100, family: Family::V4, .. } => "everyone who has IPv4",
             Self::Share { percent: 100, family: Family::V6, .. } => "everyone who has IPv6",
             Self::Share { .. } => "them",
-            Self::Uncovered(_) => "whoever comes in there",
+            Self::WayIn(_) => "whoever comes in there",
         };
         let verb = if ports.len() == 1 { "is" } else { "are" };
         format!("{database}: {self}: {} {verb} open to {whom}", ports.join(", "))
@@ -85,13 +102,13 @@ impl fmt::Display for Opening {
                 let noun = if *percent == 100 { "address is" } else { "addresses are" };
                 write!(f, "{share} public {family} {noun} trusted ({})", sources.join(", "))
             }
-            Self::Uncovered(interfaces) => {
-                let verb = if interfaces.len() == 1 { "is" } else { "are" };
-                write!(
-                    f,
-                    "{} {verb} not in agent.interfaces, and there is no backstop",
-                    interfaces.join(", ")
-                )
+            Self::WayIn(Unjudged { names, are_exempt }) => {
+                let verb = if names.len() == 1 { "is" } else { "are" };
+                let why = match are_exempt {
+                    true => "exempt, and not in agent.interfaces",
+                    false => "not in agent.interfaces, and there is no backstop",
+                };
+                write!(f, "{} {verb} {why}", names.join(", "))
             }
         }
     }
@@ -128,13 +145,29 @@ mod tests {
         Rule::of_source(Arc::new(source), Origin::Config, prefixes)
     }
 
-    fn problems(mode: Mode, networks: &[&str], uncovered: &[&str]) -> Vec<String> {
+    fn openings(mode: Mode, networks: &[&str], uncovered: &[&str]) -> Vec<Opening> {
         let rules = networks.iter().map(|network| rule(network)).collect();
         let policy = Policy::build(&[DatabasePolicy { id: 1, name: "shop".to_owned(), rules }]);
-        let uncovered: Vec<String> = uncovered.iter().map(|&name| name.to_owned()).collect();
-        let found = Opening::of(mode, &policy, policy.databases().first(), &uncovered);
-        let ports = ["tcp/5432".to_owned()];
-        found.iter().map(|opening| opening.problem("shop", &ports)).collect()
+        let names = uncovered.iter().map(|&name| name.to_owned()).collect();
+        // Where there is a backstop, only what is exempt gets in.
+        let unjudged = Unjudged { names, are_exempt: uncovered.contains(&"docker0") };
+        Opening::of(mode, &policy, policy.databases().first(), &unjudged)
+    }
+
+    #[test]
+    fn a_database_is_enforced_wholly_in_part_or_not() {
+        for (mode, networks, uncovered, enforced) in [
+            (Mode::Enforce, &["10.0.0.0/8"][..], &[][..], Enforced::Yes),
+            (Mode::Enforce, &["10.0.0.0/8"], &["eth1"], Enforced::Partly),
+            (Mode::Enforce, &["0.0.0.0/1"], &[], Enforced::Partly),
+            (Mode::Enforce, &["0.0.0.0/0"], &["eth1"], Enforced::Partly),
+            (Mode::Enforce, &["0.0.0.0/0", "::/1", "8000::/1"], &[], Enforced::No),
+            (Mode::Observe, &["10.0.0.0/8"], &[], Enforced::No),
+            (Mode::Off, &[], &[], Enforced::No),
+        ] {
+            let found = openings(mode, networks, uncovered);
+            assert_eq!(Opening::enforced(&found), enforced, "{mode} {networks:?}");
+        }
     }
 
     #[test]
@@ -171,12 +204,23 @@ mod tests {
             (
                 Mode::Enforce,
                 &["10.0.0.1"],
-                &["docker0", "eth1"],
-                &["shop: docker0, eth1 are not in agent.interfaces, and there is no backstop: \
+                &["eth1", "eth2"],
+                &["shop: eth1, eth2 are not in agent.interfaces, and there is no backstop: \
                    tcp/5432 is open to whoever comes in there"],
             ),
+            (
+                Mode::Enforce,
+                &["10.0.0.1"],
+                &["docker0"],
+                &["shop: docker0 is exempt, and not in agent.interfaces: tcp/5432 is open to \
+                   whoever comes in there"],
+            ),
         ] {
-            assert_eq!(problems(mode, networks, uncovered), told, "{networks:?}");
+            let found = openings(mode, networks, uncovered);
+            let ports = ["tcp/5432".to_owned()];
+            let problems: Vec<String> =
+                found.iter().map(|opening| opening.problem("shop", &ports)).collect();
+            assert_eq!(problems, told, "{networks:?}");
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     config::AgentConfig,
     control::client::Unanswered,
     metrics::{self, Format, SyncCounters},
-    protection::{Coverage, Degradation, Failure, Protection},
+    protection::{Coverage, Degradation, Failure, Protection, Unjudged},
     state::{
         files::{self, ReadError},
         snapshot::Snapshot,
@@ -115,8 +115,8 @@ impl Offline {
 struct Attached {
     interfaces: Vec<InterfaceStatus>,
     backstop: Option<BackstopStatus>,
-    /// Names of the interfaces by which packets come in unjudged.
-    uncovered: Vec<String>,
+    /// Interfaces by which packets come in unjudged.
+    unjudged: Unjudged,
     /// The protection, or why it is not known.
     protection: Result<Protection, String>,
 }
@@ -127,7 +127,7 @@ impl Attached {
         Self {
             interfaces: Vec::new(),
             backstop: None,
-            uncovered: Vec::new(),
+            unjudged: Unjudged::default(),
             protection: Err(why.into()),
         }
     }
@@ -203,7 +203,8 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
     Ok(Attached {
         interfaces,
         backstop,
-        uncovered: coverage.uncovered().to_vec(),
+        unjudged: coverage
+            .unjudged(|index| links.iter().any(|link| link.ours && link.ifindex == Some(index))),
         protection: Ok(Protection::of(failures, degradations)),
     })
 }
@@ -214,7 +215,7 @@ fn attached_without_pins(agent: &AgentConfig) -> Attached {
         Ok(None) => Attached {
             interfaces: Vec::new(),
             backstop: None,
-            uncovered: Vec::new(),
+            unjudged: Unjudged::default(),
             protection: Ok(Protection::of(vec![Failure::NothingAttached], Vec::new())),
         },
         Ok(Some(elsewhere)) => Attached::unknown(elsewhere.to_string()),
@@ -278,18 +279,24 @@ pub fn status(
         Some(offline) => attached(agent, &offline.reader)?,
         None => attached_without_pins(agent),
     };
-    let Attached { interfaces, backstop, uncovered, protection } = attached;
+    let Attached { interfaces, backstop, unjudged, protection } = attached;
     let state = protection.as_ref().map(Protection::state).unwrap_or_default();
     let mut problems = match protection {
         Ok(protection) => protection.problems(),
         Err(unknown) => vec![unknown],
     };
-    problems.push(no_answer(agent, socket, unanswered));
+    problems.push(match state {
+        // Nor is it known where its agent would be.
+        wire::Protection::Unknown if offline.is_none() => {
+            format!("no agent answers on {}", socket.display())
+        }
+        _ => no_answer(agent, socket, unanswered),
+    });
     let mut databases = Vec::new();
     if let Some(offline) = &offline {
         problems.extend(offline.snapshot.as_ref().err().map(ToString::to_string));
         databases = offline.databases(unanswered)?;
-        problems.extend(status::add_openings(&mut databases, &offline.policy, &uncovered));
+        problems.extend(status::add_openings(&mut databases, &offline.policy, &unjudged));
     }
     let enforced = Enforced::of(&databases);
     Ok(Status {
@@ -427,9 +434,10 @@ fn interface_status(link: &PinnedLink, here: &[Interface]) -> InterfaceStatus {
 }
 
 fn backstop_status(link: &PinnedLink) -> BackstopStatus {
-    BackstopStatus {
-        healthy: link.ours,
-        exempt: Vec::new(),
-        detail: (!link.ours).then(|| "its program is not ours".to_owned()),
-    }
+    let detail = match (link.ifindex, link.ours) {
+        (Some(_), _) => Some("it is not attached to this network namespace".to_owned()),
+        (None, false) => Some("its program is not ours".to_owned()),
+        (None, true) => None,
+    };
+    BackstopStatus { healthy: detail.is_none(), exempt: Vec::new(), detail }
 }

@@ -9,10 +9,10 @@ use dbfw_core::{
     source::Prefix,
 };
 use dbfw_datapath::{DatabaseSlot, DatapathError, HookMode, Interface, Reader, Sets, Totals};
-use dbfw_wire::control::{DatabaseStatus, InterfaceMode, InterfaceStatus, MapEntry};
+use dbfw_wire::control::{DatabaseStatus, Enforced, InterfaceMode, InterfaceStatus, MapEntry};
 use jiff::Timestamp;
 
-use crate::protection::{Degradation, Opening};
+use crate::protection::{Degradation, Opening, Unjudged};
 
 /// Maps and policy that the readers look at.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +100,7 @@ pub fn databases(view: &View<'_>) -> Result<Vec<DatabaseStatus>, DatapathError> 
             Ok(DatabaseStatus {
                 ports: database.ports.iter().map(Port::to_string).collect(),
                 mode: database.mode.into(),
+                enforced: Enforced::No,
                 openings: Vec::new(),
                 sources: rules_of(view.policy, database.id),
                 prefixes_ipv4: view.policy.prefixes(database.id, Family::V4),
@@ -120,17 +121,18 @@ pub fn databases(view: &View<'_>) -> Result<Vec<DatabaseStatus>, DatapathError> 
 }
 
 /// Fills in how each database lets strangers in although nothing failed, and returns the problem
-/// of each way. `uncovered` are the interfaces by which packets come in unjudged.
+/// of each way.
 pub fn add_openings(
     databases: &mut [DatabaseStatus],
     policy: &Policy,
-    uncovered: &[String],
+    unjudged: &Unjudged,
 ) -> Vec<String> {
     let mut problems = Vec::new();
-    for DatabaseStatus { name, mode, ports, openings, .. } in databases {
+    for DatabaseStatus { name, mode, ports, enforced, openings, .. } in databases {
         let of_database = policy.databases().iter().find(|database| database.name == *name);
-        let found = Opening::of(*mode, policy, of_database, uncovered);
+        let found = Opening::of(*mode, policy, of_database, unjudged);
         problems.extend(found.iter().map(|opening| opening.problem(name, ports)));
+        *enforced = Opening::enforced(&found);
         *openings = found.iter().map(ToString::to_string).collect();
     }
     problems

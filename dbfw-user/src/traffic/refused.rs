@@ -58,7 +58,7 @@ pub struct Seen {
     pub packets: u64,
     /// Different minutes in which it was refused, halved for every day of silence but the first.
     minutes: u32,
-    /// Different minutes in which it was refused.
+    /// Different minutes in which it was refused, or in observe mode had a connection.
     #[serde(default)]
     active_minutes: u32,
     /// Whether observe mode let a TCP packet of it pass, so that it could connect.
@@ -85,7 +85,7 @@ impl Seen {
         self.last_seen
     }
 
-    /// Number of different minutes in which it was refused.
+    /// Number of different minutes in which it was refused, or in observe mode had a connection.
     pub fn active_minutes(&self) -> u32 {
         self.active_minutes
     }
@@ -206,6 +206,11 @@ impl RefusedSources {
     pub fn add_connected(&mut self, database: &str, source: IpAddr, port: u16, at: Timestamp) {
         let key = RefusedSource { database: database.into(), source: source.to_canonical() };
         let Some(mut seen) = self.take(&key, at) else { return };
+        let last = seen.last_connected.map_or(seen.last_seen, |last| last.max(seen.last_seen));
+        if minute(at) > minute(last) {
+            seen.minutes = seen.minutes.saturating_add(1);
+            seen.active_minutes = seen.active_minutes.saturating_add(1);
+        }
         seen.passed = true;
         seen.last_let_in = seen.last_let_in.max(Some(at));
         if seen.ports.len() < MAX_PORTS {

@@ -19,8 +19,8 @@ pub struct Reloaded {
     /// Changes of the configuration that open or close something.
     #[serde(default)]
     pub changes: Vec<ConfigChange>,
-    /// Sources that could connect to a database, by observe mode, and cannot any more: those that
-    /// it saw in the last day, and those with open connections. Most connections first.
+    /// Sources that could connect to a database and cannot any more: those that observe mode let in
+    /// during the last day, and those with open connections. Most connections first.
     #[serde(default)]
     pub cut_off: Vec<CutOff>,
     /// The reason why open connections are not known.
@@ -100,8 +100,12 @@ pub struct CutOff {
     pub database: String,
     /// Its address.
     pub source: IpAddr,
-    /// Connections that it has open.
+    /// Connections that it had open, and that are cut.
     pub connections: usize,
+    /// Connections that it has open and that go on: by an interface that is not covered, where only
+    /// new connections are judged.
+    #[serde(default)]
+    pub going_on: usize,
     /// The last time that observe mode saw it, if it did.
     pub last_seen: Option<Timestamp>,
 }

@@ -67,13 +67,12 @@ words! {
 impl Enforced {
     /// Whether `databases` keep strangers out, as configured.
     pub fn of(databases: &[DatabaseStatus]) -> Self {
-        let is_enforced = |database: &&DatabaseStatus| {
-            database.mode == Mode::Enforce && database.openings.is_empty()
-        };
-        match databases.iter().filter(is_enforced).count() {
-            0 => Self::No,
-            all if all == databases.len() => Self::Yes,
-            _ => Self::Partly,
+        let are_all = |state| databases.iter().all(|database| database.enforced == state);
+        match (are_all(Self::No), are_all(Self::Yes)) {
+            // Also where there is none.
+            (true, _) => Self::No,
+            (false, true) => Self::Yes,
+            (false, false) => Self::Partly,
         }
     }
 }
@@ -191,7 +190,10 @@ pub struct DatabaseStatus {
     pub ports: Vec<String>,
     /// Treatment of packets from untrusted sources.
     pub mode: Mode,
-    /// Ways in which the configuration itself lets strangers in, in words; none: it is enforced.
+    /// Whether the configuration keeps strangers out of it.
+    #[serde(default)]
+    pub enforced: Enforced,
+    /// Ways in which the configuration itself lets strangers in, in words.
     #[serde(default)]
     pub openings: Vec<String>,
     /// Trusted sources in force.

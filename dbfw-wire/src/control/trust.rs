@@ -13,6 +13,9 @@ pub struct TrustList {
     /// Sources that still let in what was removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub still_trusted_by: Vec<CoveringSource>,
+    /// Ways in which the database lets strangers in, and so what was removed, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub still_open: Vec<String>,
     /// The reason why what was removed is still on disk, and trusted again by a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_written: Option<String>,

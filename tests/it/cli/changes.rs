@@ -84,7 +84,7 @@ fn reload_reads_everything_again() {
     host.replace("dbfw.toml", "not TOML");
     let status = host.dbfw(&["status"]);
     assert!(
-        text(&status.stderr).contains("is bad (`dbfw check` says why)"),
+        text(&status.stderr).contains("cannot be used (`dbfw check` says why)"),
         "a reader that cannot find the agent for lack of a configuration says so: {}",
         text(&status.stderr)
     );

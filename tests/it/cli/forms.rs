@@ -27,7 +27,7 @@ fn the_fields_of_every_document() {
         (
             "status",
             "/databases/0",
-            "allowed_packets dropped_packets drops_per_second mode name observed_packets \
+            "allowed_packets dropped_packets drops_per_second enforced mode name observed_packets \
              oldest_age_seconds openings ports prefixes_ipv4 prefixes_ipv6 provider refused sources \
              stale_sources unresolved_sources",
         ),

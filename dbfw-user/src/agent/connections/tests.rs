@@ -5,7 +5,7 @@ fn prefixes(texts: &[&str]) -> Vec<Prefix> {
 }
 
 fn connection(peer: &str) -> Connection {
-    Connection { local_port: 5432, peer: peer.parse().unwrap() }
+    Connection { local: "10.77.0.1:5432".parse().unwrap(), peer: peer.parse().unwrap() }
 }
 
 #[test]

@@ -161,7 +161,7 @@ impl History {
                 };
                 Pending {
                     entry: with_prefixes(entry, refused.gained(), refused.lost()),
-                    connections: CutQuery::of_refused(database, enforced),
+                    connections: CutQuery::of_refused(database, enforced, Timestamp::now()),
                 }
             }
             _ => return,

@@ -13,7 +13,7 @@ use rtnetlink::Handle;
 use super::{Hooks, Kernel};
 use crate::{
     config::{self, AgentConfig, Config, ConfigChange},
-    protection::{Coverage, Degradation, Failure, Protection},
+    protection::{Coverage, Degradation, Failure, Protection, Unjudged},
     readers::status,
 };
 
@@ -210,10 +210,17 @@ impl Kernel {
         Coverage::of(&self.hooks.interfaces, config)
     }
 
+    /// The interfaces by which packets come in that no program judges.
+    pub(in crate::agent) fn unjudged(&self, config: &AgentConfig) -> Unjudged {
+        self.coverage(config).unjudged(|index| self.datapath.attachment(index).is_some())
+    }
+
     /// The changes from one configuration to another that change who may connect.
     pub(in crate::agent) fn changes(&self, before: &Config, after: &Config) -> Vec<ConfigChange> {
+        // By the configurations alone: what is attached follows.
         let [former, now] = [before, after].map(|config| {
-            self.coverage(&config.agent).unjudged().iter().cloned().collect::<BTreeSet<_>>()
+            let unjudged = self.coverage(&config.agent).unjudged(|_| false);
+            unjudged.names.into_iter().collect::<BTreeSet<_>>()
         });
         config::changes(before, after, [&former, &now])
     }
@@ -449,7 +456,9 @@ impl Kernel {
         if self.datapath.attachments().is_empty() && hooks.attach_errors.is_empty() {
             failures.extend(coverage.nothing_covered(&config.interfaces, backstop));
         }
-        failures.extend(hooks.backstop_error.clone().map(Failure::Backstop));
+        // Looked at now: a document must not contradict itself.
+        let lost = config.backstop.then(|| self.datapath.check_backstop().err()).flatten();
+        failures.extend(hooks.backstop_error.clone().or(lost).map(Failure::Backstop));
         failures.extend(self.apply_error.clone().map(Failure::Change));
         failures
     }

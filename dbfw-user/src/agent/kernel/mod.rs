@@ -15,6 +15,7 @@ use std::{
 use anyhow::Context as _;
 use dbfw_common::{Event, FLAG_DROP_FRAGMENTS, MAX_DATABASES};
 use dbfw_core::{
+    Port,
     policy::{DatabasePolicy, Policy, SlotTable, diff},
     source::{Prefix, Rule},
 };
@@ -42,6 +43,8 @@ pub(super) struct Kernel {
     reader: Arc<Reader>,
     /// Database ids by name, as the maps know them.
     ids: BTreeMap<String, u8>,
+    /// The database of each protected port, as the maps know them.
+    owners: BTreeMap<Port, String>,
     slots: SlotTable,
     /// The policy in force.
     policy: Policy,
@@ -90,9 +93,9 @@ struct Hooks {
 /// The change that [`Kernel::apply`] made.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Applied {
-    /// Prefixes that came in.
+    /// Prefixes that came in, each once for each database.
     pub(super) added: usize,
-    /// Prefixes that went out.
+    /// Prefixes that went out, likewise.
     pub(super) removed: usize,
     /// The policy that was in force before.
     pub(super) before: Policy,
@@ -114,12 +117,14 @@ impl Kernel {
         let local_routes = LocalRoutes::open().context("cannot open a netlink socket")?;
         let hooks = Hooks::new(netlink).await.context("cannot list the interfaces")?;
         let (ids, reader) = (datapath.database_ids()?, datapath.reader()?);
+        let owners = owners(&reader.databases()?);
         // SAFETY: `Events` owns its descriptor, the same one for as long as it lives.
         let events = unsafe { AsyncFd::register(datapath.events()?) };
         Ok(Self {
             datapath,
             reader: Arc::new(reader),
             ids,
+            owners,
             slots: SlotTable::default(),
             policy: Policy::default(),
             sizes: BTreeMap::new(),
@@ -241,7 +246,7 @@ impl Kernel {
         now: Timestamp,
         rules: impl Fn(&DatabaseConfig) -> Vec<Rule>,
     ) -> Result<Applied, String> {
-        let ids = assign_ids(&self.ids, &config.databases);
+        let ids = assign_ids(&self.ids, &self.owners, &config.databases);
         let result = self.carry_out(config, ids, rules);
         match &result {
             Ok(_) => self.apply_error = None,
@@ -294,8 +299,6 @@ impl Kernel {
         self.lasting.follow("more rules than counters", uncounted);
         let held = self.datapath.held();
         let plan = diff(held, &assigned.entries);
-        let added = plan.writes.iter().filter(|(prefix, _)| held.get(prefix).is_none()).count();
-        let removed = plan.removals.len();
         let flags = match config.agent.fragments {
             Fragments::Drop => FLAG_DROP_FRAGMENTS,
             Fragments::Pass => 0,
@@ -304,6 +307,10 @@ impl Kernel {
             Change { fresh_rules: assigned.fresh, plan, databases: databases.collect(), flags };
         let started = Instant::now();
         self.datapath.apply(&change).map_err(|error| error.to_string())?;
+        let (added, removed) = match change.plan.is_empty() {
+            true => (0, 0),
+            false => self.policy.count_changes(&policy),
+        };
         if !change.plan.is_empty() {
             self.generation += 1;
             tracing::info!(
@@ -325,6 +332,7 @@ impl Kernel {
         }
         let freed = self.ids.iter().filter(|(name, id)| ids.get(*name) != Some(id));
         let freed_ids = freed.map(|(_, id)| *id).collect();
+        self.owners = owners(&change.databases);
         let before = std::mem::replace(&mut self.policy, policy);
         let slots_before = std::mem::replace(&mut self.slots, slots);
         self.ids = ids;
@@ -410,10 +418,46 @@ impl Kernel {
     }
 }
 
-/// An id for every database: the one it has, or the lowest that is free.
-fn assign_ids(known: &BTreeMap<String, u8>, databases: &[DatabaseConfig]) -> BTreeMap<String, u8> {
+/// The database of each port.
+fn owners(databases: &[DatabaseSlot]) -> BTreeMap<Port, String> {
+    let of = |database: &DatabaseSlot| {
+        database.ports.iter().map(|port| (*port, database.name.clone())).collect::<Vec<_>>()
+    };
+    databases.iter().flat_map(of).collect()
+}
+
+/// The databases that give a port to another one or take it. Their sources may change as well, and
+/// while one id stands for the old sources and the new ones, each could reach the ports of the other.
+fn exchanging(owners: &BTreeMap<Port, String>, databases: &[DatabaseConfig]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for database in databases {
+        for port in &database.ports {
+            if let Some(owner) = owners.get(port).filter(|owner| **owner != database.name) {
+                found.extend([owner.clone(), database.name.clone()]);
+            }
+        }
+    }
+    found
+}
+
+/// An id for every database: the one it has, or the lowest that is free. One that exchanges a port
+/// gets another if there is one that no database has.
+fn assign_ids(
+    known: &BTreeMap<String, u8>,
+    owners: &BTreeMap<Port, String>,
+    databases: &[DatabaseConfig],
+) -> BTreeMap<String, u8> {
+    let mut exchanging = exchanging(owners, databases);
+    let named = databases.iter().filter(|database| known.contains_key(&database.name));
+    let fresh = named.filter(|database| exchanging.contains(&database.name)).count();
+    let unused = MAX_DATABASES as usize - known.len();
+    let added = databases.iter().filter(|database| !known.contains_key(&database.name)).count();
+    if fresh + added > unused {
+        exchanging.clear();
+    }
     let mut ids: BTreeMap<String, u8> = databases
         .iter()
+        .filter(|database| !exchanging.contains(&database.name))
         .filter_map(|database| Some((database.name.clone(), *known.get(&database.name)?)))
         .collect();
     for database in databases {

@@ -12,6 +12,7 @@ use crate::{
         trust::{Trust, can_resolve},
     },
     control::server::Call,
+    protection::Opening,
     readers::explain::covering_source,
     state::local::{LocalChange, LocalSource},
 };
@@ -144,6 +145,7 @@ fn finish(agent: &mut Agent, kind: Kind, local: &LocalSource, written: anyhow::R
     match result {
         Ok(_) if kind == Kind::TrustRemoved => call.answer(&TrustList {
             still_trusted_by: still_trusted_by(agent, local),
+            still_open: still_open(agent, &local.database),
             not_written: agent.trust.local().not_removed().map(str::to_owned),
             ..list_of([local])
         }),
@@ -171,8 +173,21 @@ fn list_of<'a>(sources: impl IntoIterator<Item = &'a LocalSource>) -> TrustList 
     TrustList {
         sources: sources.into_iter().map(to_wire).collect(),
         still_trusted_by: Vec::new(),
+        still_open: Vec::new(),
         not_written: None,
     }
+}
+
+/// Ways in which a database lets strangers in, in words.
+fn still_open(agent: &Agent, name: &str) -> Vec<String> {
+    let Some(database) = agent.config.databases.iter().find(|known| known.name == name) else {
+        return Vec::new();
+    };
+    let policy = agent.kernel.policy();
+    let of_database = policy.databases().iter().find(|known| known.name == name);
+    let unjudged = agent.kernel.unjudged(&agent.config.agent);
+    let openings = Opening::of(database.mode.into(), policy, of_database, &unjudged);
+    openings.iter().map(ToString::to_string).collect()
 }
 
 /// The rules that let in a source that was removed: those that name the same, and those that cover

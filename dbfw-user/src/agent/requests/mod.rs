@@ -92,7 +92,11 @@ impl Agent {
                 Ok(kept) => self.answer_recorded(call, kept),
                 Err(ControlError { kind, message }) => call.fail(kind, message),
             },
-            Request::Suggest { database } => self.answer_suggest(call, database),
+            Request::Suggest { database } => {
+                // Connections that ended a moment ago count as well.
+                self.watch_connections().await;
+                self.answer_suggest(call, database);
+            }
             Request::Detach {} => self.detach(call),
         }
     }
@@ -219,11 +223,11 @@ impl Agent {
                 let now = Timestamp::now();
                 let listed = completed(&observed.keys().chain(enforced.keys()).copied().collect());
                 let connections_error = listed.as_ref().err().map(ToString::to_string);
-                for Connection { local_port, peer } in from_elsewhere(listed.unwrap_or_default()) {
+                for Connection { local, peer } in from_elsewhere(listed.unwrap_or_default()) {
                     let source = peer.ip().to_canonical();
-                    match (observed.get(&local_port), enforced.get(&local_port)) {
+                    match (observed.get(&local.port()), enforced.get(&local.port())) {
                         (Some(name), _) if !policy.lets_in(name, source) => {
-                            refused.add_connected(name, source, local_port, now);
+                            refused.add_connected(name, source, local.port(), now);
                         }
                         (None, Some(name)) => refused.note_connected(name, source, now),
                         _ => {}

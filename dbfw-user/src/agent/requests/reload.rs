@@ -9,7 +9,7 @@ use super::documents;
 use crate::{
     agent::{
         Agent, configuration::TrialRecord, cut_off::CutOffQuery, event_loop::Confirmed,
-        history::Kind, kernel::Applied, trust::synced,
+        history::Kind, kernel::Applied, openings::Openings, trust::synced,
     },
     config::{self, Config, ConfigChange, DatabaseConfig, Effect},
     state::expiry::Reading,
@@ -206,10 +206,13 @@ pub(super) async fn put_in_force(
     for (_, text) in went.filter(|(name, _)| is_in(&before.databases, name)) {
         tracing::warn!("{text}");
     }
-    let changes = agent.kernel.changes(&before, &agent.config);
+    let mut changes = agent.kernel.changes(&before, &agent.config);
+    let openings = Openings::find(&agent.config, &agent.kernel);
+    changes.extend(agent.openings.take_over(openings));
+    let was_detached = agent.kernel.is_detached();
+    let query = CutOffQuery::of_change(agent, &before, &applied.before);
     let generation = agent.kernel.generation();
     let (added, removed) = (applied.added, applied.removed);
-    let was_detached = agent.kernel.is_detached();
     match way {
         Way::Reload { .. } => {
             let was_tried = agent.files.trial_ended();
@@ -252,11 +255,14 @@ pub(super) async fn put_in_force(
     }
     // Time alone attaches nothing that the operator detached.
     let stays_detached = was_detached && matches!(way, Way::Back { attaches: false, .. });
-    let changes = if stays_detached {
+    let (changes, query) = if stays_detached {
         tracing::warn!("everything stays detached: the ports are open to everyone");
-        Vec::new()
+        (Vec::new(), None)
     } else {
-        changes
+        if was_detached {
+            changes.extend(config::attached_again(&agent.config));
+        }
+        (changes, query)
     };
     tell_changes(agent, &changes, by);
     agent.workers.poll();
@@ -264,7 +270,6 @@ pub(super) async fn put_in_force(
         agent.kernel.follow_config(&agent.config.agent);
     }
     agent.verify().await;
-    let query = CutOffQuery::of_changes(agent, &changes, &applied.before);
     Ok((reloaded(agent, &applied, &changes), query))
 }
 

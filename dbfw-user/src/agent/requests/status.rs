@@ -45,8 +45,8 @@ pub(super) fn status(agent: &Agent) -> Status {
             trust.fill_status(status, database, kernel.rules(&database.name));
         }
     }
-    let uncovered = kernel.coverage(&config.agent);
-    problems.extend(add_openings(&mut databases, kernel.policy(), uncovered.uncovered()));
+    let unjudged = kernel.unjudged(&config.agent);
+    problems.extend(add_openings(&mut databases, kernel.policy(), &unjudged));
     let enforced = Enforced::of(&databases);
     Status {
         version: crate::version().to_owned(),
@@ -120,7 +120,7 @@ pub(in crate::agent) fn scrape(agent: &mut Agent) -> Scrape {
 pub(super) fn cut_queries(agent: &Agent) -> Vec<(String, CutQuery)> {
     let query = |database: &DatabaseConfig| {
         let enforced = agent.trust.enforced(&database.name)?;
-        Some((database.name.clone(), CutQuery::of_refused(database, enforced)?))
+        Some((database.name.clone(), CutQuery::of_refused(database, enforced, agent.trust.now())?))
     };
     agent.config.databases.iter().filter_map(query).collect()
 }

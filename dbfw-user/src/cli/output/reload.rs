@@ -71,6 +71,7 @@ impl Render for Reloaded {
                 &source,
                 &connections,
                 &last_seen,
+                &cut_off.going_on.to_string(),
             ]));
         }
         if let Some(error) = &self.connections_error {
@@ -123,10 +124,16 @@ fn cut_off(reloaded: &Reloaded) -> String {
         text.push_str(&format!("Cut off, because not trusted: {sources}\n"));
     }
     for cut_off in reloaded.cut_off.iter().take(MAX_SHOWN) {
-        let CutOff { database, source, connections, last_seen } = cut_off;
+        let CutOff { database, source, connections, going_on, last_seen } = cut_off;
         let connections = number_of(*connections as u64, "open connection", "open connections");
+        let going_on = match going_on {
+            0 => String::new(),
+            1 => ", 1 goes on (an interface that is not covered)".to_owned(),
+            many => format!(", {many} go on (an interface that is not covered)"),
+        };
         let last_seen = last_seen.map_or_else(String::new, |at| format!(", last seen {at:.0}"));
-        text.push_str(&format!("  {source} ({}): {connections}{last_seen}\n", clean(database)));
+        let facts = format!("{connections}{going_on}{last_seen}");
+        text.push_str(&format!("  {source} ({}): {facts}\n", clean(database)));
     }
     if let Some(more) = reloaded.cut_off.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
         text.push_str(&format!("  and {more} more: --output plain shows all\n"));

@@ -55,6 +55,7 @@ pub(in super::super) fn status() -> Status {
             name: "orders".to_owned(),
             ports: vec!["tcp/5432".to_owned(), "tcp/6432".to_owned()],
             mode: Mode::Enforce,
+            enforced: Enforced::Yes,
             openings: Vec::new(),
             sources: 3,
             prefixes_ipv4: 12,

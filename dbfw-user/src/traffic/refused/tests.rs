@@ -378,7 +378,7 @@ fn an_idle_connection_makes_its_source_known() {
     for refused in [&refused, &read] {
         check(refused);
         let seen = of(refused, "10.0.0.1");
-        assert_eq!((seen.packets, seen.active_minutes()), (0, 1));
+        assert_eq!((seen.packets, seen.active_minutes()), (0, 2));
         assert_eq!((seen.first_seen(), seen.last_seen()), (at(60), at(60)));
         assert_eq!((seen.last_connected(), seen.last_let_in()), (Some(at(120)), Some(at(120))));
         assert!(seen.could_connect() && seen.ports().iter().eq(&[5432, 5433]));

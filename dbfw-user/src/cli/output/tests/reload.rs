@@ -137,6 +137,7 @@ fn what_a_reload_opens_and_whom_it_cuts_off() {
         database: "shop".to_owned(),
         source: [192, 0, 2, last].into(),
         connections,
+        going_on: usize::from(last == 67),
         last_seen: (connections == 0).then(|| at("11:58:00")),
     };
     let reloaded = Reloaded {
@@ -170,14 +171,14 @@ fn what_a_reload_opens_and_whom_it_cuts_off() {
     shop: enforce → off: tcp/1 is open to everyone
     Cut off, because not trusted: 2 sources
       192.0.2.66 (shop): 2 open connections
-      192.0.2.67 (shop): 0 open connections, last seen 2026-03-01T11:58:00Z
+      192.0.2.67 (shop): 0 open connections, 1 goes on (an interface that is not covered), last seen 2026-03-01T11:58:00Z
     Open connections are not known: no answer
     ");
     insta::assert_snapshot!(reloaded.plain().replace('\t', "→"), @"
     policy→43→0→0
     change→opens→shop→shop: enforce → off: tcp/1 is open to everyone
-    cut_off→shop→192.0.2.66→2→
-    cut_off→shop→192.0.2.67→0→2026-03-01T11:58:00Z
+    cut_off→shop→192.0.2.66→2→→0
+    cut_off→shop→192.0.2.67→0→2026-03-01T11:58:00Z→1
     connections_error→no answer
     ");
 }

@@ -74,6 +74,7 @@ fn status_when_all_is_well() {
             "tcp/6432"
           ],
           "mode": "enforce",
+          "enforced": "yes",
           "openings": [],
           "sources": 3,
           "prefixes_ipv4": 12,
@@ -237,7 +238,10 @@ fn status_that_cannot_be_told() {
     DATABASE  PORTS      MODE     PREFIXES  LIST    ALLOWED  DROPPED     NOW
     orders    5432,6432  enforce        13  ok 12s     1.2M    40.3k  1204/s
     ");
-    assert_eq!(text(&status, Format::Plain).lines().next(), Some("protected\tunknown\t0.1.0\tyes\tno"));
+    assert_eq!(
+        text(&status, Format::Plain).lines().next(),
+        Some("protected\tunknown\t0.1.0\tyes\tno")
+    );
     assert!(text(&status, Format::Json).contains(r#""protection": "unknown""#));
 }
 

@@ -4,6 +4,7 @@ use super::*;
 fn trust() {
     let list = TrustList {
         still_trusted_by: Vec::new(),
+        still_open: Vec::new(),
         not_written: None,
         sources: vec![
             LocalSource {
