@@ -16,7 +16,17 @@ pub(super) fn check(links: &Links) -> Finding {
     };
     let others: Vec<_> =
         present.iter().filter(|id| !ours.contains(id)).map(ToString::to_string).collect();
+    let elsewhere = |id: &&u32| links.backstops.contains(*id) && !ours.contains(*id);
     match others.first() {
+        Some(first) if present.iter().filter(elsewhere).count() == others.len() => finding::warn(
+            "backstop",
+            format!(
+                "socket lookup program {} is a backstop of dbfw that is not pinned in pin_dir: its \
+                 agent has another configuration",
+                others.join(", ")
+            ),
+            format!("name that configuration with --config; bpftool prog show id {first}"),
+        ),
         None => finding::ok("backstop", "no other socket lookup program is attached"),
         Some(first) => finding::warn(
             "backstop",
@@ -43,6 +53,7 @@ mod tests {
                 interfaces: Ok(Vec::new()),
                 ours: ours.map(|ids| ids.iter().copied().collect::<BTreeSet<_>>()),
                 socket_lookup: present.map(<[u32]>::to_vec),
+                backstops: BTreeSet::from([20]),
             });
             (finding.state.as_str().to_owned(), finding.detail)
         };
@@ -51,6 +62,10 @@ mod tests {
         let (state, detail) = found(Some(&[7, 12, 13]), Some(&[7]));
         assert_eq!(state, "warn");
         assert!(detail.contains("program 12, 13 is attached"), "{detail}");
+        let (state, detail) = found(Some(&[20]), Some(&[]));
+        assert_eq!(state, "warn");
+        assert!(detail.contains("is a backstop of dbfw that is not pinned"), "{detail}");
+        assert!(found(Some(&[12, 20]), Some(&[])).1.contains("is not dbfw's"));
         assert!(found(None, Some(&[7])).1.contains("not checked"));
         assert!(found(Some(&[7]), None).1.contains("not checked"));
     }

@@ -19,12 +19,18 @@ pub(super) struct Links {
     pub(super) ours: Option<BTreeSet<u32>>,
     /// Ids of this namespace's socket lookup programs; `None`: this process may not know.
     pub(super) socket_lookup: Option<Vec<u32>>,
+    /// Ids of those of them that are called as dbfw's backstop, where nothing is pinned.
+    pub(super) backstops: BTreeSet<u32>,
 }
 
 impl Links {
     /// Those of this network namespace, as far as this process may see them.
     pub(super) fn of(agent: &AgentConfig) -> Self {
         let pinned = Reader::open(&agent.pin_dir).and_then(|reader| reader.links());
+        let backstops = match &pinned {
+            Err(error) if !error.is_denied() => attached_programs(&[]).unwrap_or_default(),
+            _ => Vec::new(),
+        };
         let ours = match pinned {
             Ok(links) => {
                 Some(links.iter().filter(|link| link.ours).map(|link| link.program).collect())
@@ -33,14 +39,11 @@ impl Links {
             // Lost under an agent, pinned elsewhere, or there is none.
             Err(_) => Some(programs_of_the_agent(agent)),
         };
-        let interfaces = interfaces::list_now();
-        let named = interfaces.as_ref().ok().and_then(|here| attached_programs(here).ok());
-        let named = named.into_iter().flatten().map(|program| program.id);
-        let ours = ours.map(|ours: BTreeSet<u32>| ours.into_iter().chain(named).collect());
         Self {
-            interfaces: interfaces.map_err(|error| error.to_string()),
+            interfaces: interfaces::list_now().map_err(|error| error.to_string()),
             ours,
             socket_lookup: dbfw_datapath::socket_lookup_programs().ok(),
+            backstops: backstops.into_iter().map(|program| program.id).collect(),
         }
     }
 }

@@ -88,6 +88,7 @@ fn links() -> Links {
         interfaces: Ok(interfaces),
         ours: Some(BTreeSet::new()),
         socket_lookup: Some(Vec::new()),
+        backstops: BTreeSet::new(),
     }
 }
 
@@ -156,7 +157,12 @@ fn an_ill_host_is_told_how_to_get_well() {
 #[test]
 fn an_empty_tree_is_reported_and_does_not_panic() {
     let directory = TempDir::new().unwrap();
-    let mut links = Links { interfaces: Ok(Vec::new()), ours: None, socket_lookup: None };
+    let mut links = Links {
+        interfaces: Ok(Vec::new()),
+        ours: None,
+        socket_lookup: None,
+        backstops: BTreeSet::new(),
+    };
     let findings =
         check_host(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links);
     assert_eq!(find(&findings, "kernel").fix.as_deref(), Some("sudo dbfw doctor"));
