@@ -288,7 +288,7 @@ impl ConfigurationFiles {
                 let since = kept.in_force_since(&kept.last_good.files);
                 if let (None, Some(successor)) = (since, &kept.successor) {
                     problems.push(format!(
-                        "the configuration that came in force at {:.0} could not be written to \
+                        "the configuration that came in force at {:.0} was not written to \
                          config.json: this start uses the one before it, of {:.0}",
                         successor.since, kept.last_good.in_force_since
                     ));

@@ -227,8 +227,8 @@ fn tell_former(agent: &mut Agent, former: Former, policy_before: &Policy) {
             // Some of it was changed then, and told.
             let changes = changes_from(agent, &before);
             let when = format!(
-                "by this start, or by the configuration that came in force at {since:.0} and could \
-                 not be written"
+                "by this start, or by the configuration that came in force at {since:.0} and was \
+                 not written"
             );
             return reload::tell_unsure_changes(agent, &changes, by, &when);
         }

@@ -223,7 +223,7 @@ fn a_configuration_that_a_full_disk_keeps_out_is_told_and_no_restart_says_what_i
     assert_answered(&pair, &host, TRUSTED4);
     assert_refused(&pair, &host, STRANGER4);
     let told = problems(&host);
-    assert!(told.contains("could not be written to config.json"), "{told}");
+    assert!(told.contains("was not written to config.json"), "{told}");
     assert!(told.contains(&second) && told.contains(&first), "{told}");
     assert!(![first.clone(), second.clone()].contains(&config_since(&host)), "since the start");
 
@@ -242,6 +242,35 @@ fn a_configuration_that_a_full_disk_keeps_out_is_told_and_no_restart_says_what_i
     let names = fs::read_dir(&state).expect("the directory").flatten();
     let copies = names.filter(|entry| entry.file_name().to_string_lossy().starts_with("config"));
     assert_eq!(copies.count(), 1, "one copy is left");
+    host.stop(Signal::SIGTERM);
+}
+
+#[test]
+fn a_change_that_may_be_older_than_a_start_is_told_as_such() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    let of = |mode: &str, source: &str| {
+        orders(&format!("mode = \"{mode}\"\ntrusted_sources = [\"ip_addr:{source}\"]\n"))
+    };
+    host.configure(&interfaces(), &of("enforce", "10.77.0.2"));
+    let state = host.path("state");
+    let _mounted = Mounted::tmpfs(&state, "size=64k,mode=750");
+    host.start();
+    host.wait("the last good configuration", |_| state.join("config.json").exists());
+    fill(&state);
+    host.configure(&interfaces(), &of("enforce", "10.77.0.3"));
+    assert!(host.dbfw(&["reload"]).status.success(), "{}", host.log());
+    host.wait("the status to tell", |host| problems(host).contains("a restart with a bad file"));
+    let second = config_since(&host);
+    host.stop(Signal::SIGKILL);
+    host.configure(&interfaces(), &of("observe", "10.77.0.3"));
+    host.start();
+    assert_answered(&pair, &host, STRANGER4);
+    let told = format!(
+        "tcp/5432 is open to everyone (by this start, or by the configuration that came in force \
+         at {second}"
+    );
+    host.wait(&told, |host| host.log().contains(&told));
     host.stop(Signal::SIGTERM);
 }
 

@@ -167,7 +167,7 @@ fn what_cannot_be_written_is_told_and_no_restart_says_what_is_false() {
         ]
     );
     let stale = site.start("bad");
-    assert!(stale.problems[0].contains("could not be written"), "{:?}", stale.problems);
+    assert!(stale.problems[0].contains("was not written"), "{:?}", stale.problems);
     assert!(stale.files.are_unsaved(), "since when it is in force is another moment now");
     assert!(site.start("observe").files.are_unsaved());
     // Back to what the copy on disk has.
