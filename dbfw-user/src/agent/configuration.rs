@@ -1,7 +1,6 @@
 //! The configuration's files as the agent sees them, and the copy of the last good ones that a
 //! start with a bad file uses.
 
-mod last_good;
 mod trial;
 
 use std::{
@@ -16,12 +15,16 @@ use dbfw_core::toml::Problems;
 use jiff::Timestamp;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use self::last_good::{Kept, LastGood};
-pub(super) use self::trial::{Trial, TrialRecord};
+pub(super) use self::trial::Trial;
 use crate::{
     config::{self, Config},
     protection::Degradation,
-    state::{expiry::Reading, files::ReadError},
+    state::{
+        expiry::Reading,
+        files::ReadError,
+        last_good::{Kept, LastGood},
+        trial::TrialRecord,
+    },
 };
 
 /// Pause before a file that is good, but could not be put in force, is tried again.
@@ -216,20 +219,15 @@ impl ConfigurationFiles {
         };
         let mut problems = Vec::new();
         let saved = LastGood::load(&agent.state_dir);
-        let (record, is_damaged) = match TrialRecord::load(&agent.state_dir) {
-            Ok(record) => (Some(record), false),
-            Err(ReadError::Missing(_)) => (None, false),
-            Err(error) => {
-                problems.push(error.set_aside());
-                // Nobody kept what was on trial: the last good files are those before it.
-                let before = saved.as_ref().ok().map(|kept| kept.clone().in_force(now));
-                (before.map(TrialRecord::ended), true)
-            }
-        };
+        let kept = saved.as_ref().ok();
+        let (record, damage) = TrialRecord::of_start(&agent.state_dir, kept, now);
+        let is_damaged = damage.is_some();
+        problems.extend(damage.map(ReadError::set_aside));
         let was_recorded = record.is_some();
         let mut ended = None;
-        if let Some(TrialRecord { before, tried, is_in_force }) = record {
-            let ended_at = saved.as_ref().ok().and_then(|kept| ended_at(&before, kept));
+        if let Some(record) = record {
+            let ended_at = record.ended_at(kept);
+            let TrialRecord { before, tried, is_in_force } = record;
             let ends = tried.filter(|_| ended_at.is_none());
             ended = ends.map(|files| Former::Tried {
                 tried: config::parse(files).ok(),
@@ -260,7 +258,6 @@ impl ConfigurationFiles {
         }
         match read {
             Ok(config) => {
-                let kept = saved.as_ref().ok();
                 let since = kept.and_then(|kept| kept.in_force_since(&config.files));
                 let is_written = since.is_some() && kept.is_some_and(Kept::is_current);
                 let (since, former) = match (ended, since) {
@@ -533,14 +530,6 @@ impl ConfigurationFiles {
             Standing::TrialEnded { .. } => Some(Degradation::TrialEnded { since }),
         }
     }
-}
-
-/// The moment at which a trial ended, where its record could not be written after that: what was
-/// in force before it is in force since then.
-fn ended_at(before: &LastGood, kept: &Kept) -> Option<Timestamp> {
-    let since = kept.in_force_since(&before.files)?;
-    // The name of a copy has milliseconds.
-    (since.as_millisecond() > before.in_force_since.as_millisecond()).then_some(since)
 }
 
 /// The configuration that was in force before files that are new, by the copy.

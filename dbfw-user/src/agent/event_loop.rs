@@ -14,7 +14,6 @@ use tokio::{
 
 use super::{
     Agent,
-    configuration::TrialRecord,
     disk::Written,
     kernel::Applied,
     openings::Openings,
@@ -36,6 +35,7 @@ use crate::{
     state::{
         expiry::{Reading, Step},
         local::LocalChange,
+        trial::TrialRecord,
     },
     traffic::drops::Clock,
 };

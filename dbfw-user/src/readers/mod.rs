@@ -7,3 +7,4 @@ pub mod scrape;
 pub mod sources;
 pub mod status;
 pub mod suggest;
+mod trial;

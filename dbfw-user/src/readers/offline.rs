@@ -24,6 +24,7 @@ use super::{
     explain,
     scrape::scrape,
     status::{self, View},
+    trial::NextStart,
 };
 use crate::{
     config::AgentConfig,
@@ -285,12 +286,17 @@ pub fn status(
         Ok(protection) => protection.problems(),
         Err(unknown) => vec![unknown],
     };
+    let pid = dbfw_datapath::lock_holder(&agent.pin_dir);
+    let runs = unanswered != Unanswered::NoAgent || pid.is_some();
+    let next_start = NextStart::of(&agent.state_dir, runs);
+    let goes_back = next_start.as_ref().is_some_and(|next| next.goes_back);
+    problems.extend(next_start.map(|next| next.problem));
     problems.push(match state {
         // Nor is it known where its agent would be.
         wire::Protection::Unknown if offline.is_none() => {
             format!("no agent answers on {}", socket.display())
         }
-        _ => no_answer(agent, socket, unanswered),
+        _ => no_answer(socket, unanswered, pid, goes_back),
     });
     let mut databases = Vec::new();
     if let Some(offline) = &offline {
@@ -323,11 +329,11 @@ pub fn is_filtering(agent: &AgentConfig) -> Option<bool> {
     }
 }
 
-/// That there is no answer, and whether an agent runs all the same: who holds the lock of the
-/// pins is seen by everybody.
-fn no_answer(agent: &AgentConfig, socket: &Path, unanswered: Unanswered) -> String {
+/// That there is no answer, and whether an agent runs all the same: `pid` holds the lock of the
+/// pins, which is seen by everybody. A start is advised unless it `goes_back` behind a trial.
+fn no_answer(socket: &Path, unanswered: Unanswered, pid: Option<u32>, goes_back: bool) -> String {
     let socket = socket.display();
-    match dbfw_datapath::lock_holder(&agent.pin_dir) {
+    match pid {
         _ if unanswered != Unanswered::NoAgent => {
             format!("{unanswered} on {socket}; this was read from the pins")
         }
@@ -337,9 +343,10 @@ fn no_answer(agent: &AgentConfig, socket: &Path, unanswered: Unanswered) -> Stri
                  have another socket (run_dir, --socket)"
             )
         }
-        None => format!(
-            "no agent answers on {socket}: the list is not kept up to date (systemctl start dbfw)"
-        ),
+        None => {
+            let advice = if goes_back { "" } else { " (systemctl start dbfw)" };
+            format!("no agent answers on {socket}: the list is not kept up to date{advice}")
+        }
     }
 }
 

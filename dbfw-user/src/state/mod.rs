@@ -1,7 +1,10 @@
-//! Files in the state directory: the snapshot, sources added by hand, endings that are final.
+//! Files in the state directory: the snapshot, sources added by hand, endings that are final, the
+//! last good configuration and its trial.
 
 pub(crate) mod checked;
 pub(crate) mod expiry;
 pub(crate) mod files;
+pub(crate) mod last_good;
 pub(crate) mod local;
 pub mod snapshot;
+pub(crate) mod trial;

@@ -155,7 +155,10 @@ fn members_of_the_group_read() {
         let output = as_nobody(&net, &host, &gid, line);
         assert_exit(&output, 0, &format!("{line} as a member through the socket"));
     }
+    // Its record is root's alone: a member is told nothing of it, and nothing false.
+    assert_exit(&host.dbfw(&["reload", "--trial", "1h"]), 0, "a trial");
     host.stop(Signal::SIGKILL);
+    assert!(text(&host.dbfw(&["status"]).stdout).contains("was on trial"), "root is told");
     let output = as_nobody(&net, &host, &gid, "map dump");
     assert_exit(&output, 77, "map dump as a member without socket and pins");
 

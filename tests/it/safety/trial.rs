@@ -192,6 +192,76 @@ fn an_agent_that_ends_ends_the_trial() {
     }
 }
 
+/// Kills the agent, and asserts what a reader tells about a trial then.
+#[track_caller]
+fn assert_told_offline(host: &mut Host<'_>, texts: &[&str]) {
+    host.stop(Signal::SIGKILL);
+    let told = problems(host);
+    for text in texts {
+        assert!(told.contains(text), "{text}: {told}");
+    }
+    assert!(!told.contains("not kept up to date (systemctl start dbfw)"), "{told}");
+}
+
+#[test]
+fn without_an_agent_a_trial_is_told_and_the_way_to_keep_it_works() {
+    let pair = Pair::new();
+    for (before, tried, change) in [("observe", "enforce", OPENS), ("enforce", "observe", CLOSES)] {
+        let is_open = tried == "observe";
+        let mut host = changing(&pair, before, tried);
+        reload(&host, "--trial 1h", 0);
+        assert_open(&pair, &host, is_open);
+        let record = host.path("state/trial.json").display().to_string();
+        let advice = format!("To keep it instead: rm {record}, then systemctl start dbfw");
+        let goes_back = "a start goes back to the one before it, which was in force since";
+        assert_told_offline(&mut host, &["was on trial", goes_back, change, &advice]);
+        host.start();
+        assert_went_back_to(&pair, &host, !is_open);
+
+        // Edited meanwhile: those on trial have to be there again.
+        let text = fs::read_to_string(host.path("dbfw.toml")).expect("the configuration");
+        reload(&host, "--trial 1h", 0);
+        host.replace("dbfw.toml", &(text.clone() + "# edited\n"));
+        assert_told_offline(&mut host, &[goes_back, "put those back, then rm"]);
+        host.replace("dbfw.toml", &text);
+        assert!(problems(&host).contains(&advice), "{}", problems(&host));
+        fs::remove_file(&record).expect("remove the record");
+        host.start();
+        assert_open(&pair, &host, is_open);
+        assert!(!problems(&host).contains("trial"), "{}", problems(&host));
+    }
+}
+
+/// Asserts that what was before a trial is in force again.
+#[track_caller]
+fn assert_went_back_to(pair: &Pair, host: &Host<'_>, open: bool) {
+    assert_open(pair, host, open);
+    host.wait("the trial to be over", |host| {
+        trial(host).is_null() && problems(host).contains("was on trial and was not kept")
+    });
+}
+
+#[test]
+fn without_an_agent_an_ended_trial_is_told_while_its_files_are_on_disk() {
+    let pair = Pair::new();
+    let mut host = observing(&pair);
+    reload(&host, "--trial 1h", 0);
+    reload(&host, "--revert", 0);
+    host.wait("the record of the end", |host| {
+        fs::read_to_string(host.path("state/trial.json"))
+            .is_ok_and(|text| text.contains(r#"tried\":null"#))
+    });
+    host.stop(Signal::SIGKILL);
+    let ended = "the configuration on disk was on trial and not kept: a start uses the one before";
+    for (mode, is_told) in [("enforce", true), ("off", true), ("observe", false)] {
+        configure(&host, mode);
+        assert_eq!(problems(&host).contains(ended), is_told, "{mode}: {}", problems(&host));
+    }
+    configure(&host, "enforce");
+    host.start();
+    assert_went_back(&pair, &host);
+}
+
 #[test]
 fn a_reboot_during_a_trial_starts_with_the_configuration_before() {
     let pair = Pair::new();

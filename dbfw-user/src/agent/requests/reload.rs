@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use super::documents;
 use crate::{
     agent::{
-        Agent, configuration::TrialRecord, cut_off::CutOffQuery, event_loop::Confirmed,
-        history::Kind, kernel::Applied, openings::Openings, trust::synced,
+        Agent, cut_off::CutOffQuery, event_loop::Confirmed, history::Kind, kernel::Applied,
+        openings::Openings, trust::synced,
     },
     config::{self, Config, ConfigChange, DatabaseConfig, Effect},
-    state::expiry::Reading,
+    state::{expiry::Reading, trial::TrialRecord},
 };
 
 /// Time that reading the files of the configuration may take.

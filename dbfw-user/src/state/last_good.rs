@@ -8,13 +8,11 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    config::ConfigFile,
-    state::{
-        checked,
-        files::{self, ReadError},
-    },
+use super::{
+    checked,
+    files::{self, ReadError},
 };
+use crate::config::ConfigFile;
 
 const FORMAT: u32 = 1;
 
@@ -27,33 +25,33 @@ const FOLLOWED: &str = "config.json.before-";
 
 /// The files that were last in force, as `state_dir` keeps them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct LastGood {
+pub(crate) struct LastGood {
     /// The moment they were put in force.
-    pub(super) in_force_since: Timestamp,
+    pub(crate) in_force_since: Timestamp,
     /// The main file first.
-    pub(super) files: Vec<ConfigFile>,
+    pub(crate) files: Vec<ConfigFile>,
 }
 
 /// The copy as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Kept {
-    pub(super) last_good: LastGood,
+pub(crate) struct Kept {
+    pub(crate) last_good: LastGood,
     /// The configuration that came in force later and is not on disk.
-    pub(super) successor: Option<Successor>,
+    pub(crate) successor: Option<Successor>,
 }
 
 /// A configuration that is in force and could not be written. The name of the copy before tells
 /// it: a full disk takes a new name where it takes no content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Successor {
-    pub(super) since: Timestamp,
+pub(crate) struct Successor {
+    pub(crate) since: Timestamp,
     /// Of its files.
     digest: String,
 }
 
 impl LastGood {
     /// Reads the copy.
-    pub(super) fn load(state_dir: &Path) -> Result<Kept, ReadError> {
+    pub(crate) fn load(state_dir: &Path) -> Result<Kept, ReadError> {
         let read = |path| files::read(path, |content| checked::decode(FORMAT, content));
         match (read(state_dir.join(NAME)), followed(state_dir).pop()) {
             (Err(ReadError::Missing(_)), Some((path, successor))) => {
@@ -68,7 +66,7 @@ impl LastGood {
     /// # Errors
     ///
     /// The system's reason; what was there before stays.
-    pub(super) fn save(&self, state_dir: &Path) -> io::Result<()> {
+    pub(crate) fn save(&self, state_dir: &Path) -> io::Result<()> {
         let bytes = checked::encode(FORMAT, self)?;
         files::replace(&state_dir.join(NAME), &bytes, files::Readers::Owner)?;
         for (path, _) in followed(state_dir) {
@@ -85,7 +83,7 @@ impl LastGood {
     /// # Errors
     ///
     /// The system's reason.
-    pub(super) fn follow_copy(&self, state_dir: &Path) -> io::Result<()> {
+    pub(crate) fn follow_copy(&self, state_dir: &Path) -> io::Result<()> {
         let name = Successor::of(self).name();
         let former = state_dir.join(NAME);
         let path = match former.symlink_metadata() {
@@ -103,19 +101,19 @@ impl LastGood {
 
 impl Kept {
     /// Whether the copy is of what was in force last, as far as is known.
-    pub(super) fn is_current(&self) -> bool {
+    pub(crate) fn is_current(&self) -> bool {
         self.successor.is_none()
     }
 
     /// The configuration of the copy, with the moment since which it is in force: `now`, if it is
     /// in force again.
-    pub(super) fn in_force(self, now: Timestamp) -> LastGood {
+    pub(crate) fn in_force(self, now: Timestamp) -> LastGood {
         let since = self.in_force_since(&self.last_good.files).unwrap_or(now);
         LastGood { in_force_since: since, ..self.last_good }
     }
 
     /// The moment since which `files` are in force, if they are what was in force last.
-    pub(super) fn in_force_since(&self, files: &[ConfigFile]) -> Option<Timestamp> {
+    pub(crate) fn in_force_since(&self, files: &[ConfigFile]) -> Option<Timestamp> {
         match &self.successor {
             Some(successor) => successor.is(files).then_some(successor.since),
             None => (self.last_good.files == files).then_some(self.last_good.in_force_since),
