@@ -123,6 +123,13 @@ impl List {
         self.error.as_ref()
     }
 
+    /// Whether the last try to read it failed, so that it may say something else by now. That a
+    /// list is gone is an answer once it is believed.
+    pub fn is_failing(&self) -> bool {
+        let is_answer = self.is_gone && self.gone_since.is_some();
+        self.error.is_some() && !is_answer
+    }
+
     /// Whether the list is from the snapshot, and nothing was read since the start.
     pub fn is_restored(&self) -> bool {
         self.from_snapshot
@@ -202,6 +209,29 @@ mod tests {
         assert_eq!(shown(&list), ["10.0.0.1", "10.0.0.2"]);
         assert!(list.accept(listed(&["10.0.0.1"]), GONE_AFTER, at(10_243)));
         assert!(!list.is_gone);
+    }
+
+    #[test]
+    fn only_a_failure_makes_it_unknown_what_it_says() {
+        let mut list = List::new(&endpoint());
+        assert!(!list.is_failing());
+        let failure = || ListOutcome::Failed(FetchError::new(Cause::Timeout, "no answer"));
+        let gone = || ListOutcome::Gone("404".to_owned());
+        for (second, outcome, is_failing) in [
+            (0, failure(), true),
+            (1, listed(&["10.0.0.1"]), false),
+            (2, gone(), true),
+            (121, gone(), true),
+            (122, gone(), false),
+            (123, gone(), false),
+            (124, failure(), true),
+            (125, gone(), false),
+            (126, listed(&[]), false),
+            (127, failure(), true),
+        ] {
+            list.accept(outcome, GONE_AFTER, at(second));
+            assert_eq!(list.is_failing(), is_failing, "at {second}");
+        }
     }
 
     #[test]

@@ -304,6 +304,7 @@ impl Agent {
     /// Waits until every list in a file was read and taken in: at most [`FILES_PATIENCE`]. A list
     /// that was not read by then counts as soon as it is.
     pub(super) async fn read_files(&mut self) {
+        self.trust.begin_reading(&self.config);
         let Some(mut done) = self.workers.refresh_files() else { return };
         let mut late = pin!(sleep(FILES_PATIENCE));
         loop {

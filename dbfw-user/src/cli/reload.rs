@@ -1,6 +1,8 @@
 //! `dbfw reload`: has the agent read everything again, and confirms refused changes.
 
-use dbfw_wire::control::{FailureKind, RefusedPlan, Reloaded, Request, Status, Text, Unconfirmed};
+use dbfw_wire::control::{
+    FailureKind, RefusedPlan, Reloaded, Request, Status, Text, Unconfirmed, UnconfirmedPlan,
+};
 use jiff::SignedDuration;
 
 use super::{
@@ -27,15 +29,24 @@ pub(super) fn reload(
     if trial_seconds.is_some() && reloaded.trial.is_none() {
         anyhow::bail!(not_on_trial(&reloaded));
     }
+    let refused: Vec<_> = reloaded.unconfirmed.iter().map(still_refused).collect();
+    refused.iter().for_each(|(_, text)| error(text));
+    let unconfirmed = [choice.unconfirmed, refused].concat();
     // A plan that is not there was not confirmed.
-    if let Some((kind, _)) = choice.unconfirmed.first() {
-        let said: Vec<&str> = choice.unconfirmed.iter().map(|(_, text)| &**text).collect();
+    if let Some((kind, _)) = unconfirmed.first() {
+        let said: Vec<&str> = unconfirmed.iter().map(|(_, text)| &**text).collect();
         let error = failure(*kind, said.join("; "));
         context.show(&Unconfirmed { reloaded, error })?;
         return Ok((*kind).into());
     }
     context.show(&reloaded)?;
     Ok(exit(&reloaded))
+}
+
+/// The failure where the agent did not confirm a plan that was refused before.
+fn still_refused(plan: &UnconfirmedPlan) -> (FailureKind, String) {
+    let UnconfirmedPlan { id, database, message } = plan;
+    (FailureKind::Failed, format!("plan {id} of {database} was not confirmed: {message}"))
 }
 
 /// The failure where an agent of an earlier version reloaded for good what was to be tried.

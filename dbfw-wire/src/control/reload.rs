@@ -28,6 +28,9 @@ pub struct Reloaded {
     pub connections_error: Option<String>,
     /// Changes a guard refuses, in words; `dbfw status` shows what each would take away.
     pub refused: Vec<String>,
+    /// Refused changes that were named to confirm them and are still refused, with the reason.
+    #[serde(default)]
+    pub unconfirmed: Vec<UnconfirmedPlan>,
     /// Lists that could not be read, and why; what they held before stays in force.
     #[serde(default)]
     pub failed: Vec<String>,
@@ -41,6 +44,17 @@ pub struct Reloaded {
     /// The trial of the configuration in force.
     #[serde(default)]
     pub trial: Option<Trial>,
+}
+
+/// A refused change that was named to confirm it, and is still refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnconfirmedPlan {
+    /// Its id.
+    pub id: String,
+    /// The database.
+    pub database: String,
+    /// The reason why it was not confirmed.
+    pub message: String,
 }
 
 /// A reload that did not confirm what was named: the document of the command, not of the agent.

@@ -83,13 +83,13 @@ fn the_fields_of_every_document() {
             "reload",
             "",
             "added changes connections_error cut_off failed generation pending refused removed \
-             restart trial",
+             restart trial unconfirmed",
         ),
         (
             "reload --confirm deadbeef",
             "",
             "added changes connections_error cut_off error failed generation pending refused \
-             removed restart trial",
+             removed restart trial unconfirmed",
         ),
         ("reload --confirm deadbeef", "/error", "exit kind message"),
         ("reload --trial 1h", "/trial", "changes ends_at keep restores restores_since revert"),

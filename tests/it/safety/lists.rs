@@ -141,6 +141,43 @@ fn a_list_that_shrinks_too_much_waits_for_a_human_word_about_that_list() {
 }
 
 #[test]
+fn a_plan_is_not_confirmed_while_the_list_cannot_be_read() {
+    let pair = Pair::new();
+    let whole = "10.77.0.2\n10.77.0.3\n10.0.0.4\n10.0.0.5\n10.0.0.6\n";
+    let host = started(&pair, whole, "");
+    for (less, bad) in [
+        ("", Some("10.77.0.2\nnonsense\n")),
+        ("10.77.0.2\n", Some("10.77.0.999\n")),
+        ("10.0.0.4\n", None),
+    ] {
+        host.replace("orders.list", less);
+        wait_for_state(&host, "refused");
+        let plan = database(&host)["refused"]["id"].as_str().expect("a refused plan").to_owned();
+        match bad {
+            Some(bad) => host.replace("orders.list", bad),
+            None => fs::remove_file(host.path("orders.list")).expect("remove the list"),
+        }
+        for (named, form) in [(&*plan, "plain"), ("", "plain"), (&plan, "json")] {
+            let mut words = vec!["reload", "-o", form, "--confirm"];
+            words.extend(Some(named).filter(|named| !named.is_empty()));
+            let output = host.dbfw(&words);
+            assert_eq!(output.status.code(), Some(1), "{}", host.log());
+            let said = String::from_utf8_lossy(&output.stdout);
+            let why =
+                format!("plan {plan} of orders was not confirmed: the list could not be read");
+            assert!(said.contains(&why), "{said}");
+            assert!(String::from_utf8_lossy(&output.stderr).contains(&why), "{words:?}");
+            assert_answered(&pair, &host, FRIEND4);
+        }
+        host.replace("orders.list", less);
+        assert_eq!(host.dbfw(&["reload", "--confirm", &plan]).status.code(), Some(0));
+        assert_refused(&pair, &host, FRIEND4);
+        host.replace("orders.list", whole);
+        host.wait("the whole list", |_| pair.reaches(FRIEND4));
+    }
+}
+
+#[test]
 fn a_list_cannot_open_the_database_to_everybody() {
     let pair = Pair::new();
     let host = started(&pair, TRUSTED, "");

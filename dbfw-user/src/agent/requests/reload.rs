@@ -270,7 +270,11 @@ pub(super) async fn put_in_force(
         agent.kernel.follow_config(&agent.config.agent);
     }
     agent.verify().await;
-    Ok((reloaded(agent, &applied, &changes), query))
+    let mut reloaded = reloaded(agent, &applied, &changes);
+    if let Way::Reload { confirmed } | Way::Trial { confirmed, .. } = way {
+        reloaded.unconfirmed = agent.trust.unconfirmed(confirmed);
+    }
+    Ok((reloaded, query))
 }
 
 /// Tells log and history what a change of the configuration opened and closed.
@@ -350,6 +354,7 @@ fn reloaded(agent: &Agent, applied: &Applied, changes: &[ConfigChange]) -> Reloa
         added: applied.added,
         removed: applied.removed,
         refused: agent.trust.refusals(),
+        unconfirmed: Vec::new(),
         failed: agent.trust.list_errors(),
         pending: agent.trust.unanswered(&agent.config),
         restart: agent

@@ -51,6 +51,8 @@ pub(super) struct Trust {
     clock: Expiry,
     /// Databases whose file was read since the round of the files' worker began.
     read_files: BTreeSet<String>,
+    /// Databases whose file was not read since the last reload or start began.
+    late_files: BTreeSet<String>,
     /// Databases whose list is older than `max_stale`.
     lapsed: BTreeSet<String>,
     /// The problem of each list that was last logged, by database.
@@ -86,6 +88,7 @@ impl Trust {
             local,
             clock: Expiry::new(reading),
             read_files: BTreeSet::new(),
+            late_files: BTreeSet::new(),
             lapsed: BTreeSet::new(),
             logged: BTreeMap::new(),
             before_trial: None,
@@ -199,10 +202,18 @@ impl Trust {
                 changed.push(database.name.clone());
             }
             if account == Account::Files {
+                self.late_files.remove(&database.name);
                 self.read_files.insert(database.name.clone());
             }
         }
         changed
+    }
+
+    /// Notes that every list in a file is read again from now on.
+    pub(super) fn begin_reading(&mut self, config: &Config) {
+        let files = with_provider(config)
+            .filter(|(_, provider)| Account::listing(provider) == Account::Files);
+        self.late_files = files.map(|(database, _)| database.name.clone()).collect();
     }
 
     /// Ends a round over everything an account was asked for. Returns the databases it concerns.
@@ -247,7 +258,8 @@ impl Trust {
     }
 
     /// Puts what is known of a database's sources in force, as far as the guards allow, with the
-    /// refused plans in `confirmed`.
+    /// refused plans in `confirmed`: not with one of a list that could not be read, which may say
+    /// something else by now.
     pub(super) fn reevaluate(
         &mut self,
         config: &Config,
@@ -256,6 +268,9 @@ impl Trust {
     ) -> Decision {
         let now = self.now();
         let candidate = self.compose(config, database);
+        let nothing = BTreeSet::new();
+        let is_unread = self.unread(&database.name).is_some();
+        let confirmed = if is_unread { &nothing } else { confirmed };
         let enforced = self.enforced.entry(database.name.clone()).or_default();
         let decision = enforced.decide(&database.guards(), candidate, confirmed, now);
         if let Decision::Accepted { confirmed: Some(plan) } = &decision {
@@ -501,6 +516,15 @@ impl Trust {
             Some(problem) => self.logged.insert(database.to_owned(), problem),
             None => self.logged.remove(database),
         };
+    }
+
+    /// The reason why it is not known what a database's list says now.
+    fn unread(&self, database: &str) -> Option<String> {
+        let list = self.lists.get(database)?;
+        if self.late_files.contains(database) {
+            return Some(format!("{}: it was not read in time", list.name()));
+        }
+        list.error().filter(|_| list.is_failing()).map(|(_, message)| message.clone())
     }
 
     /// The problem that keeps a database's list from being read or from being in force.

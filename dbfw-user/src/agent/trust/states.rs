@@ -8,7 +8,7 @@ use dbfw_core::{
     trust::{Enforced, List, Refused, is_listed},
 };
 use dbfw_provider::worker::Account;
-use dbfw_wire::control::{DatabaseStatus, ListState, ProviderStatus, RefusedPlan};
+use dbfw_wire::control::{DatabaseStatus, ListState, ProviderStatus, RefusedPlan, UnconfirmedPlan};
 use jiff::Timestamp;
 
 use super::{Trust, can_resolve, with_provider};
@@ -171,8 +171,29 @@ impl Trust {
 
     /// The errors of lists, one text a database.
     pub(in crate::agent) fn list_errors(&self) -> Vec<String> {
-        let failed = self.lists.iter().filter_map(|(name, list)| Some((name, list.error()?)));
-        failed.map(|(name, (_, error))| format!("{name}: {error}")).collect()
+        let error = |(name, list): (&String, &List)| {
+            let error = || list.error().map(|(_, error)| error.clone());
+            Some(format!("{name}: {}", self.unread(name).or_else(error)?))
+        };
+        self.lists.iter().filter_map(error).collect()
+    }
+
+    /// The plans among those named that are refused still, because the list could not be read.
+    pub(in crate::agent) fn unconfirmed(&self, named: &BTreeSet<String>) -> Vec<UnconfirmedPlan> {
+        let plan = |(database, enforced): (&String, &Enforced)| {
+            let refused = enforced.refused().filter(|refused| named.contains(refused.id()))?;
+            let message = format!(
+                "the list could not be read, and may say something else by now ({}); mend it, and \
+                 dbfw status shows what is refused then",
+                self.unread(database)?
+            );
+            Some(UnconfirmedPlan {
+                id: refused.id().to_owned(),
+                database: database.clone(),
+                message,
+            })
+        };
+        self.enforced.iter().filter_map(plan).collect()
     }
 
     /// The sources that have no answer yet.

@@ -132,6 +132,77 @@ fn a_refused_list_is_the_outcome_of_its_round_and_a_plan() {
     assert_eq!(trusted(&trust, "orders"), ["10.9.0.0/16", "192.0.2.1/32"]);
 }
 
+/// A plan of a list is not confirmed while it is not known what the list says now.
+#[test]
+fn a_plan_is_not_confirmed_while_its_list_cannot_be_read() {
+    let providers = [
+        ("kind = \"file\", path = \"/orders.list\"", Account::Files),
+        ("kind = \"aptible\", vhost = 123", Account::Aptible),
+        (
+            "kind = \"digitalocean\", cluster = \"9cc10173-e9ea-4176-9dbc-a4cee4c4ff30\"",
+            Account::DigitalOcean,
+        ),
+    ];
+    let hosts: Vec<String> = (1..=20).map(|host| format!("192.0.2.{host}")).collect();
+    let all: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    for (keys, account) in providers {
+        let config = config(
+            &(CONFIG.replace("kind = \"file\", path = \"/orders.list\"", keys)
+                + "[digitalocean]\ntoken_file = \"/do\"\n[aptible]\ntoken_file = \"/aptible\"\n"),
+        );
+        let id = config.databases[0].provider.clone().unwrap();
+        for rest in [&[][..], &["192.0.2.1"], &["192.0.2.7", "192.0.2.8"]] {
+            for way in 0..4 {
+                let mut trust = trust(&config);
+                let learn = |trust: &mut Trust, outcome: ListOutcome| {
+                    let report = Report::List { list: id.clone(), outcome };
+                    trust.learn(&config, account, vec![report]);
+                };
+                learn(&mut trust, list(&all));
+                reevaluate(&mut trust, &config, "orders");
+                learn(&mut trust, list(rest));
+                reevaluate(&mut trust, &config, "orders");
+                let plan = trust.enforced("orders").and_then(Enforced::refused).unwrap();
+                let plans = BTreeSet::from([plan.id().to_owned()]);
+                let why = match way {
+                    0 => {
+                        learn(&mut trust, ListOutcome::Failed(failed()));
+                        Some("no answer within 10 s")
+                    }
+                    1 => {
+                        learn(&mut trust, ListOutcome::Gone("404".to_owned()));
+                        Some("404")
+                    }
+                    2 if account == Account::Files => {
+                        trust.begin_reading(&config);
+                        Some("not read in time")
+                    }
+                    _ => {
+                        learn(&mut trust, ListOutcome::Failed(failed()));
+                        learn(&mut trust, list(rest));
+                        None
+                    }
+                };
+                let decision = trust.reevaluate(&config, &config.databases[0], &plans);
+                let unconfirmed = trust.unconfirmed(&plans);
+                let Some(why) = why else {
+                    let confirmed = plans.first().cloned();
+                    assert_eq!(decision, Decision::Accepted { confirmed }, "{account:?}");
+                    assert_eq!(unconfirmed, []);
+                    continue;
+                };
+                assert!(matches!(decision, Decision::Refused { new: false, .. }), "{decision:?}");
+                assert_eq!(trusted(&trust, "orders").len(), 21, "{account:?}");
+                let [plan] = &unconfirmed[..] else { panic!("{unconfirmed:?}") };
+                assert_eq!((&*plan.database, Some(&plan.id)), ("orders", plans.first()));
+                assert!(plan.message.contains(why), "{}", plan.message);
+                assert_eq!(trust.unconfirmed(&BTreeSet::new()), [], "nobody named it");
+                assert!(trust.list_errors()[0].contains(why), "{:?}", trust.list_errors());
+            }
+        }
+    }
+}
+
 #[test]
 fn a_list_lapses_by_the_clock_while_it_cannot_be_read() {
     let config = config(CONFIG);

@@ -1,6 +1,6 @@
 //! Output of `dbfw reload`, for people and as plain fields.
 
-use dbfw_wire::control::{CutOff, Reloaded, Trial, Unconfirmed};
+use dbfw_wire::control::{CutOff, Reloaded, Trial, Unconfirmed, UnconfirmedPlan};
 use jiff::Timestamp;
 
 use super::{
@@ -78,6 +78,10 @@ impl Render for Reloaded {
             text.push_str(&fields(["connections_error", error]));
         }
         self.refused.iter().for_each(|refusal| text.push_str(&fields(["refused", refusal])));
+        for plan in &self.unconfirmed {
+            let UnconfirmedPlan { id, database, message } = plan;
+            text.push_str(&fields(["unconfirmed", database, id, message]));
+        }
         self.failed.iter().for_each(|failure| text.push_str(&fields(["failed", failure])));
         self.pending.iter().for_each(|pending| text.push_str(&fields(["pending", pending])));
         self.restart.iter().for_each(|key| text.push_str(&fields(["restart", key])));

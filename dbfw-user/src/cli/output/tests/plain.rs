@@ -264,7 +264,9 @@ fn check_changes(all: &mut Comparison) {
             "last_seen": "2026-03-01T09:00:00Z",
         }],
         "connections_error": "not all are known",
-        "refused": ["r"], "failed": ["f"], "pending": ["tag:a", "tag:b"],
+        "refused": ["r"],
+        "unconfirmed": [{ "id": "1a2b3c4d", "database": "orders", "message": "not read" }],
+        "failed": ["f"], "pending": ["tag:a", "tag:b"],
         "restart": ["agent.state_dir", "agent.run_dir"],
         "trial": value(&samples::trial()),
     }))
@@ -276,6 +278,7 @@ fn check_changes(all: &mut Comparison) {
         each("cut_off", &document["cut_off"]),
         vec![("connections_error", document.clone())],
         texts("refused", "text", &document["refused"]),
+        each("unconfirmed", &document["unconfirmed"]),
         texts("failed", "text", &document["failed"]),
         texts("pending", "text", &document["pending"]),
         texts("restart", "text", &document["restart"]),

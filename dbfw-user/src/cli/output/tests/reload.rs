@@ -1,23 +1,13 @@
-use dbfw_wire::control::{ChangeEffect, ConfigChange, CutOff, FailureKind, Unconfirmed};
+use dbfw_wire::control::{
+    ChangeEffect, ConfigChange, CutOff, FailureKind, Unconfirmed, UnconfirmedPlan,
+};
 
 use super::{samples::at, *};
 use crate::cli::exit::failure;
 
 #[test]
 fn reload() {
-    let mut reloaded = Reloaded {
-        generation: 42,
-        added: 3,
-        removed: 1,
-        changes: Vec::new(),
-        cut_off: Vec::new(),
-        connections_error: None,
-        refused: Vec::new(),
-        failed: Vec::new(),
-        pending: Vec::new(),
-        restart: Vec::new(),
-        trial: None,
-    };
+    let mut reloaded = Reloaded { generation: 42, added: 3, removed: 1, ..Reloaded::default() };
     insta::assert_snapshot!(table(&reloaded), @"Policy 42 is in force: 3 prefixes added, 1 prefix removed.");
     reloaded.refused = vec!["orders: 60 of 100 prefixes would go, max_shrink is 50%".to_owned()];
     insta::assert_snapshot!(table(&reloaded), @"
@@ -38,6 +28,7 @@ fn reload() {
       "refused": [
         "orders: 60 of 100 prefixes would go, max_shrink is 50%"
       ],
+      "unconfirmed": [],
       "failed": [],
       "pending": [],
       "restart": [],
@@ -75,6 +66,16 @@ fn what_needs_a_restart_and_what_was_not_confirmed() {
         "policy\t42\t0\t0\nrestart\tagent.metrics_listen\nrestart\tagent.state_dir\n"
     );
     let error = failure(FailureKind::Invalid, "no plan deadbeef".to_owned());
+    let plan = UnconfirmedPlan {
+        id: "1a2b3c4d".to_owned(),
+        database: "orders".to_owned(),
+        message: "the list\tcould not be read".to_owned(),
+    };
+    let still_refused = Reloaded { unconfirmed: vec![plan], ..Reloaded::default() };
+    assert_eq!(
+        still_refused.plain(),
+        "policy\t0\t0\t0\nunconfirmed\torders\t1a2b3c4d\tthe list\\tcould not be read\n"
+    );
     let unconfirmed = Unconfirmed { reloaded: Reloaded::default(), error };
     assert_eq!(table(&unconfirmed), table(&Reloaded::default()), "standard error has the reason");
     assert_eq!(unconfirmed.plain(), "policy\t0\t0\t0\nerror\tinvalid\tno plan deadbeef\n");
@@ -152,12 +153,7 @@ fn what_a_reload_opens_and_whom_it_cuts_off() {
             .into_iter()
             .chain((100..121).map(|last| cut_off(last, 0)))
             .collect(),
-        connections_error: None,
-        refused: Vec::new(),
-        failed: Vec::new(),
-        pending: Vec::new(),
-        restart: Vec::new(),
-        trial: None,
+        ..Reloaded::default()
     };
     let shown = table(&reloaded);
     assert_eq!(shown.lines().count(), 3 + 20 + 1, "{shown}");
