@@ -406,9 +406,11 @@ impl ConfigurationFiles {
 
     /// Takes note that a reload was refused; `bad` is what is wrong with the files, if they are.
     pub(super) fn refused(&mut self, bad: Option<Problems>) {
-        if bad.is_none() {
+        if bad.is_none() && matches!(self.standing, Standing::LastGood { .. }) {
             self.next_look = Instant::now() + AFTER_REFUSAL;
         }
+        // It began before the files were what was refused.
+        self.look = None;
         match (&mut self.standing, bad) {
             (Standing::LastGood { bad: known }, Some(bad)) => *known = bad,
             (Standing::TrialEnded { bad: known }, Some(bad)) => *known = Some(bad),
@@ -427,8 +429,10 @@ impl ConfigurationFiles {
     /// where they were not.
     pub(super) fn begin_look(&mut self) {
         let is_other = match self.standing {
-            Standing::LastGood { .. } | Standing::TrialEnded { .. } => true,
-            Standing::Current | Standing::ReloadRefused => false,
+            Standing::LastGood { .. } | Standing::TrialEnded { .. } | Standing::ReloadRefused => {
+                true
+            }
+            Standing::Current => false,
         };
         if is_other && self.look.is_none() && Instant::now() >= self.next_look {
             let path = self.path.clone();
@@ -462,9 +466,13 @@ impl ConfigurationFiles {
         match (&mut self.standing, found) {
             (Standing::LastGood { .. }, Ok(config)) => return Some(config),
             (Standing::LastGood { bad }, Err(problems)) => *bad = problems,
-            (Standing::TrialEnded { .. }, Ok(config)) if config.files == in_force.files => {
+            (Standing::TrialEnded { .. } | Standing::ReloadRefused, Ok(config))
+                if config.files == in_force.files =>
+            {
+                // The record of a trial goes.
+                self.unsaved |= self.trial_ended();
                 self.standing = Standing::Current;
-                self.unsaved = true;
+                tracing::info!("the files on disk are those in force again");
             }
             (Standing::TrialEnded { bad }, found) => {
                 let was_bad = bad.is_some();

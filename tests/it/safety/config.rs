@@ -1,4 +1,4 @@
-use std::fs;
+use std::{fs, thread, time::Duration};
 
 use dbfw_tests::{
     agent::Host,
@@ -57,6 +57,42 @@ fn a_bad_configuration_at_reload_leaves_the_old_one_in_force() {
     assert_eq!(metric(&host, RELOAD_METRIC), Some(1.0));
     assert_eq!(problems(&host), "");
     assert_unchanged(&pair, &host);
+}
+
+#[test]
+fn a_refused_reload_is_over_when_the_files_are_those_in_force_again() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    host.configure(&interfaces(), &orders(TRUSTED));
+    host.start();
+    let good = fs::read_to_string(host.path("dbfw.toml")).expect("the configuration");
+    let other = good.replace("10.77.0.2", "10.77.0.9");
+    fs::create_dir(host.path("conf.d")).expect("a directory of drop-ins");
+    for (bad, drop_in) in [
+        (good.clone() + "ports_ = 1\n", None),
+        (good.clone() + "[[database\n", None),
+        (good.clone(), Some("[[database\n")),
+    ] {
+        host.replace("dbfw.toml", &bad);
+        if let Some(text) = drop_in {
+            fs::write(host.path("conf.d/more.toml"), text).expect("a drop-in");
+        }
+        assert_eq!(host.dbfw(&["reload"]).status.code(), Some(78));
+        assert!(problems(&host).contains("the last reload failed"), "{}", problems(&host));
+        if drop_in.is_some() {
+            fs::remove_file(host.path("conf.d/more.toml")).expect("no drop-in");
+        } else {
+            // Good files that are others wait for a reload.
+            host.replace("dbfw.toml", &other);
+            thread::sleep(Duration::from_millis(2500));
+            assert!(problems(&host).contains("the last reload failed"), "{}", problems(&host));
+            assert_unchanged(&pair, &host);
+            host.replace("dbfw.toml", &good);
+        }
+        host.wait("the refusal to be over", |host| problems(host).is_empty());
+        assert_eq!(metric(&host, RELOAD_METRIC), Some(1.0));
+        assert_unchanged(&pair, &host);
+    }
 }
 
 #[test]

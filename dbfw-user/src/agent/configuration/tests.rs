@@ -282,6 +282,39 @@ fn the_end_of_a_trial_that_cannot_be_written_is_told_once() {
     }
 }
 
+#[tokio::test]
+async fn a_refused_reload_is_over_when_the_files_are_those_in_force_again() {
+    let site = Site::enforcing();
+    let Loaded { mut files, config, .. } = site.start("enforce");
+    // Bad files, and good ones that the kernel refused or that could not be read in time.
+    for (refused, others) in [("bad", ["off", "observe"]), ("observe", ["bad", "off"])] {
+        site.write(refused);
+        files.refused(config::load(&site.path()).err());
+        for mode in [refused].into_iter().chain(others) {
+            site.write(mode);
+            look(&mut files, &config).await;
+            assert_eq!(files.standing(), &Standing::ReloadRefused, "{mode}");
+        }
+        site.write("enforce");
+        look(&mut files, &config).await;
+        assert_eq!(files.standing(), &Standing::Current);
+        assert!(!files.are_unsaved(), "it is on disk as it was");
+        assert_eq!(minute(files.in_force_since()), Some(0));
+    }
+}
+
+/// Waits for the next look, and takes in what it finds: never a configuration to put in force.
+async fn look(files: &mut ConfigurationFiles, in_force: &Config) {
+    let begun = Instant::now();
+    while files.look.is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(5), "it takes seconds");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        files.begin_look();
+    }
+    let found = files.looked().await;
+    assert!(files.found(found, in_force).is_none());
+}
+
 #[test]
 fn a_damaged_record_and_a_copy_that_is_not_of_what_was_in_force() {
     let site = trying(true);
