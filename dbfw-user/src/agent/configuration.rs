@@ -49,6 +49,11 @@ pub(super) enum Standing {
         /// The problems of the files on disk.
         bad: Problems,
     },
+    /// What was on trial was kept, and the files on disk are others by then.
+    KeptOther {
+        /// The problems of the files on disk, if they are bad.
+        bad: Option<Problems>,
+    },
     /// The files were on trial and not kept: what was in force before is in force.
     TrialEnded {
         /// The problems of the files on disk, if they are bad.
@@ -340,7 +345,7 @@ impl ConfigurationFiles {
             (self.unsaved, self.noted) = (true, false);
         }
         self.standing = Standing::Current;
-        self.not_taken = None;
+        (self.look, self.not_taken) = (None, None);
     }
 
     /// The trial of the configuration in force.
@@ -358,6 +363,7 @@ impl ConfigurationFiles {
         self.trial = Some(Trial::new(before, since, deadline));
         self.in_force_since = now;
         self.standing = Standing::Current;
+        self.look = None;
     }
 
     /// Whether the files on disk were on trial and not kept.
@@ -383,10 +389,37 @@ impl ConfigurationFiles {
         }
     }
 
-    /// Takes note that what is on trial stays.
-    pub(super) fn keep_trial(&mut self) {
+    /// Takes note that what is on trial, `in_force`, stays. The files on disk were found to be
+    /// `on_disk`; `None`: they could not be read in time.
+    pub(super) fn keep_trial(
+        &mut self,
+        in_force: &Config,
+        on_disk: Option<Result<Config, Problems>>,
+    ) {
         self.trial = None;
         (self.unsaved, self.noted) = (true, false);
+        self.look = None;
+        self.standing = match on_disk {
+            Some(Ok(config)) if config.files == in_force.files => Standing::Current,
+            found => Standing::KeptOther { bad: found.and_then(Result::err) },
+        };
+    }
+
+    /// That the files on disk are not those that were kept, and what comes of it.
+    pub(super) fn kept_other(&self) -> Option<String> {
+        let Standing::KeptOther { bad } = &self.standing else { return None };
+        let effect = match bad {
+            None => "the next start or reload takes those on disk".to_owned(),
+            Some(bad) => format!(
+                "a reload refuses those on disk, and a start uses what was kept until they are \
+                 good: {}",
+                first_of(bad)
+            ),
+        };
+        Some(format!(
+            "the files on disk are not those that were on trial and kept: {effect}. To keep what is \
+             in force put its files back"
+        ))
     }
 
     /// Takes note that the configuration before the trial is in force again.
@@ -428,12 +461,7 @@ impl ConfigurationFiles {
     /// Begins to look, on another thread, whether the files are good again or what is in force,
     /// where they were not.
     pub(super) fn begin_look(&mut self) {
-        let is_other = match self.standing {
-            Standing::LastGood { .. } | Standing::TrialEnded { .. } | Standing::ReloadRefused => {
-                true
-            }
-            Standing::Current => false,
-        };
+        let is_other = self.standing != Standing::Current;
         if is_other && self.look.is_none() && Instant::now() >= self.next_look {
             let path = self.path.clone();
             self.look_begun = Instant::now();
@@ -466,14 +494,13 @@ impl ConfigurationFiles {
         match (&mut self.standing, found) {
             (Standing::LastGood { .. }, Ok(config)) => return Some(config),
             (Standing::LastGood { bad }, Err(problems)) => *bad = problems,
-            (Standing::TrialEnded { .. } | Standing::ReloadRefused, Ok(config))
-                if config.files == in_force.files =>
-            {
+            (_, Ok(config)) if config.files == in_force.files => {
                 // The record of a trial goes.
                 self.unsaved |= self.trial_ended();
                 self.standing = Standing::Current;
                 tracing::info!("the files on disk are those in force again");
             }
+            (Standing::KeptOther { bad }, found) => *bad = found.err(),
             (Standing::TrialEnded { bad }, found) => {
                 let was_bad = bad.is_some();
                 *bad = found.err();
@@ -489,12 +516,8 @@ impl ConfigurationFiles {
     /// The problem of bad files that were on trial and not kept, in words.
     pub(super) fn bad_as_well(&self) -> Option<String> {
         let Standing::TrialEnded { bad: Some(bad) } = &self.standing else { return None };
-        let first = bad.0.first().map(ToString::to_string).unwrap_or_default();
-        let more = match bad.0.len() {
-            0 | 1 => String::new(),
-            count => format!(" (and {} more: dbfw check)", count - 1),
-        };
-        Some(format!("the configuration on disk is bad, and dbfw reload refuses it: {first}{more}"))
+        let first = first_of(bad);
+        Some(format!("the configuration on disk is bad, and dbfw reload refuses it: {first}"))
     }
 
     /// Whether what is in force for good is not on disk yet.
@@ -530,13 +553,23 @@ impl ConfigurationFiles {
     pub(super) fn degradation(&self) -> Option<Degradation> {
         let since = self.in_force_since;
         match &self.standing {
-            Standing::Current => None,
+            // What was asked for is in force: `kept_other` tells the rest.
+            Standing::Current | Standing::KeptOther { .. } => None,
             Standing::ReloadRefused => Some(Degradation::ReloadRefused { since }),
             Standing::LastGood { bad } => {
                 Some(Degradation::LastGoodConfiguration { bad: bad.clone(), since })
             }
             Standing::TrialEnded { .. } => Some(Degradation::TrialEnded { since }),
         }
+    }
+}
+
+/// The first problem of files, and how many more there are.
+fn first_of(bad: &Problems) -> String {
+    let first = bad.0.first().map(ToString::to_string).unwrap_or_default();
+    match bad.0.len() {
+        0 | 1 => first,
+        count => format!("{first} (and {} more: dbfw check)", count - 1),
     }
 }
 

@@ -448,6 +448,52 @@ fn what_is_kept_outlives_a_crash_right_after_the_answer() {
 }
 
 #[test]
+fn keeping_tells_that_the_files_on_disk_are_others_by_now() {
+    let pair = Pair::new();
+    let mut host = observing(&pair);
+    let tried = fs::read_to_string(host.path("dbfw.toml")).expect("the configuration");
+    for (on_disk, effect, opens) in [
+        (tried.replace("enforce", "observe"), "the next start or reload takes those", true),
+        (tried.clone() + "# edited\n", "the next start or reload takes those", false),
+        (tried.clone() + "[[database\n", "a start uses what was kept", false),
+    ] {
+        host.replace("dbfw.toml", &tried);
+        reload(&host, "--trial 1h", 0);
+        host.replace("dbfw.toml", &on_disk);
+        let shown = reload(&host, "--keep", 0);
+        let other = "the files on disk are not those that were on trial and kept";
+        for text in ["stays in force", other, effect] {
+            assert!(shown.contains(text), "{text}: {shown}");
+        }
+        assert!(told(&host, "trial_kept", "uid 0", effect), "{:?}", history(&host, "trial_kept"));
+        assert!(host.log().contains(effect), "{}", host.log());
+        for _ in 0..2 {
+            let status = host.json(&["status"]).expect("a status");
+            assert_eq!(status["agent"]["config_ok"], false);
+            assert!(problems(&host).contains(other), "{}", problems(&host));
+            thread::sleep(Duration::from_millis(1500));
+        }
+        let table = said(&host.dbfw(&["status"]));
+        assert!(table.contains("files on disk not in force"), "{table}");
+        assert_open(&pair, &host, false);
+        // It is as it was said.
+        host.stop(Signal::SIGKILL);
+        host.start();
+        assert_open(&pair, &host, opens);
+        host.replace("dbfw.toml", &tried);
+        reload(&host, "", 0);
+        assert_open(&pair, &host, false);
+    }
+    // The advice: the files in force are put back.
+    reload(&host, "--trial 1h", 0);
+    host.replace("dbfw.toml", &(tried.clone() + "# edited\n"));
+    reload(&host, "--keep", 0);
+    host.replace("dbfw.toml", &tried);
+    host.wait("nothing to be wrong", |host| problems(host).is_empty());
+    assert_eq!(host.json(&["status"]).expect("a status")["agent"]["config_ok"], true);
+}
+
+#[test]
 fn a_damaged_record_does_not_keep_what_was_on_trial() {
     let pair = Pair::new();
     let mut host = enforcing(&pair);

@@ -105,6 +105,7 @@ fn standing(loaded: &Loaded) -> &'static str {
         Standing::Current => "current",
         Standing::ReloadRefused => "refused",
         Standing::LastGood { .. } => "last good",
+        Standing::KeptOther { .. } => "kept",
         Standing::TrialEnded { bad: None } => "ended",
         Standing::TrialEnded { bad: Some(_) } => "ended, bad",
     }
@@ -301,6 +302,48 @@ async fn a_refused_reload_is_over_when_the_files_are_those_in_force_again() {
         assert!(!files.are_unsaved(), "it is on disk as it was");
         assert_eq!(minute(files.in_force_since()), Some(0));
     }
+}
+
+#[tokio::test]
+async fn what_is_kept_is_held_against_the_files_on_disk() {
+    let site = Site::enforcing();
+    let Loaded { mut files, config, .. } = site.start("enforce");
+    let observe = site.config("observe");
+    for (mode, told) in [
+        ("observe", None),
+        ("off", Some("the next start or reload takes those on disk")),
+        ("enforce", Some("the next start or reload takes those on disk")),
+        ("bad", Some("a reload refuses those on disk")),
+    ] {
+        files.begin_trial(config.clone(), Duration::from_secs(100), at(10));
+        site.write(mode);
+        files.keep_trial(&observe, Some(config::load(&site.path())));
+        for _ in 0..2 {
+            let found = files.kept_other();
+            assert_eq!(found.is_some(), told.is_some(), "{mode}: {found:?}");
+            let found = found.unwrap_or_default();
+            assert!(found.contains(told.unwrap_or_default()), "{mode}: {found}");
+            assert_eq!(*files.standing() == Standing::Current, told.is_none(), "{mode}");
+            if told.is_some() {
+                look(&mut files, &observe).await;
+            }
+        }
+        // What a start does with each.
+        files.take_unsaved(&observe).unwrap().save(&site.state()).unwrap();
+        let uses = if mode == "bad" { "observe" } else { mode };
+        assert_eq!(self::mode(&site.start(mode).config), uses);
+        if told.is_some() {
+            site.write("observe");
+            look(&mut files, &observe).await;
+        }
+        assert_eq!((files.kept_other(), files.standing()), (None, &Standing::Current));
+    }
+    site.write("observe");
+    files.begin_trial(config.clone(), Duration::from_secs(100), at(10));
+    files.keep_trial(&observe, None);
+    assert!(files.kept_other().is_some(), "it is not known");
+    look(&mut files, &observe).await;
+    assert_eq!(files.kept_other(), None);
 }
 
 /// Waits for the next look, and takes in what it finds: never a configuration to put in force.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use dbfw_core::toml::Problems;
 use dbfw_wire::control::{ControlError, ControlErrorKind, Reloaded};
 use jiff::Timestamp;
 
@@ -84,15 +85,12 @@ pub(super) async fn reload(
         );
         return Err(refuse(agent, ControlErrorKind::Failed, by, message));
     }
-    // Off the loop's thread: a file, or one that it names, may be on a file system that hangs.
-    let path = agent.files.path().to_owned();
-    let load = tokio::task::spawn_blocking(move || config::load(&path));
-    match tokio::time::timeout(LOAD_TIMEOUT, load).await {
-        Ok(Ok(Ok(config))) => match take(agent, config, way, by).await {
+    match load(agent).await {
+        Some(Ok(config)) => match take(agent, config, way, by).await {
             Ok(answer) => Ok(answer),
             Err(message) => Err(refuse(agent, ControlErrorKind::Failed, by, message)),
         },
-        Err(_) | Ok(Err(_)) => {
+        None => {
             let message = format!(
                 "the configuration could not be read within {} s; the one in force stays",
                 LOAD_TIMEOUT.as_secs()
@@ -100,7 +98,7 @@ pub(super) async fn reload(
             agent.files.refused(None);
             Err(refuse(agent, ControlErrorKind::Failed, by, message))
         }
-        Ok(Ok(Err(problems))) => {
+        Some(Err(problems)) => {
             record(agent, Kind::ReloadFailed, by, "the configuration is bad");
             let message =
                 format!("the configuration is bad, the last good one stays in force:\n{problems}");
@@ -108,6 +106,14 @@ pub(super) async fn reload(
             Err(failed(ControlErrorKind::BadConfig, message))
         }
     }
+}
+
+/// Reads the configuration's files; `None`: not in time.
+pub(super) async fn load(agent: &Agent) -> Option<Result<Config, Problems>> {
+    // Off the loop's thread: a file, or one that it names, may be on a file system that hangs.
+    let path = agent.files.path().to_owned();
+    let load = tokio::task::spawn_blocking(move || config::load(&path));
+    tokio::time::timeout(LOAD_TIMEOUT, load).await.ok()?.ok()
 }
 
 /// Puts a configuration in force that was read.

@@ -2,7 +2,7 @@
 
 use dbfw_wire::control::{ControlError, ControlErrorKind, Text};
 
-use super::reload::{Answer, Way, put_in_force, record, refuse, tell_cut_off};
+use super::reload::{Answer, Way, load, put_in_force, record, refuse, tell_cut_off};
 use crate::{
     agent::{Agent, history::Kind},
     state::expiry::Reading,
@@ -21,11 +21,29 @@ pub(super) async fn keep(agent: &mut Agent, by: &str) -> Result<Text, ControlErr
         let message = format!("the configuration is not kept, and its trial goes on: {error}");
         return Err(ControlError { kind: ControlErrorKind::Failed, message });
     }
-    agent.files.keep_trial();
+    let on_disk = load(agent).await;
+    let is_late = on_disk.is_none();
+    agent.files.keep_trial(&agent.config, on_disk);
     agent.trust.end_trial();
-    record(agent, Kind::TrialKept, by, "");
-    tracing::info!(name: "trial_kept", by, "the configuration that was on trial stays in force");
-    Ok(Text { text: "The configuration that was on trial stays in force.".to_owned() })
+    let mut text = "The configuration that was on trial stays in force.".to_owned();
+    let Some(mut other) = agent.files.kept_other() else {
+        record(agent, Kind::TrialKept, by, "");
+        tracing::info!(name: "trial_kept", by, "the configuration that was on trial stays in force");
+        return Ok(Text { text });
+    };
+    if is_late {
+        other = "the files on disk could not be read in time: if they are not those that were on \
+                 trial, the next start or reload takes those on disk"
+            .to_owned();
+    }
+    record(agent, Kind::TrialKept, by, &other);
+    tracing::warn!(
+        name: "trial_kept",
+        by,
+        "the configuration that was on trial stays in force, but {other}"
+    );
+    text.push_str(&format!(" But {other}."));
+    Ok(Text { text })
 }
 
 /// Goes back to the configuration before the trial.
