@@ -65,8 +65,8 @@ pub enum ListPart {
     Read(Timestamp),
     /// It was confirmed at this moment and is empty.
     Empty(Timestamp),
-    /// The provider says that it does not exist any more.
-    Gone,
+    /// The provider says, last at this moment, that it does not exist any more.
+    Gone(Timestamp),
     /// It is older than `max_stale`.
     Lapsed,
 }
@@ -241,8 +241,9 @@ impl Enforced {
         self.refused = None;
         self.measure = None;
         match candidate.list {
-            ListPart::Read(at) | ListPart::Empty(at) => self.accepted_at = Some(at),
-            ListPart::Gone => self.accepted_at = Some(now),
+            ListPart::Read(at) | ListPart::Empty(at) | ListPart::Gone(at) => {
+                self.accepted_at = Some(at);
+            }
             ListPart::None | ListPart::Unread | ListPart::Lapsed => {}
         }
         if !taken_out && self.plain == candidate.plain && self.guarded == candidate.guarded {
@@ -329,11 +330,12 @@ impl Enforced {
         check_width(&new, guards.allow_any, guards.min_prefix)?;
         match candidate.list {
             // An empty list in force: it was confirmed, or empty was fine then.
-            ListPart::Empty(_) | ListPart::Gone if !was_listed && self.accepted_at.is_some() => {}
+            ListPart::Empty(_) | ListPart::Gone(_) if !was_listed && self.accepted_at.is_some() => {
+            }
             ListPart::Empty(_) if !listed && guards.on_empty != OnEmpty::Close => {
                 return Err(self.empty(guards, "has an empty list"));
             }
-            ListPart::Gone if guards.on_empty != OnEmpty::Close => {
+            ListPart::Gone(_) if guards.on_empty != OnEmpty::Close => {
                 return Err(self.empty(guards, "says that the list no longer exists"));
             }
             _ => {}
@@ -357,7 +359,7 @@ impl Enforced {
         let lapsed: BTreeSet<&Prefix> = candidate.lapsed.iter().collect();
         // Where the configuration says that an empty list closes, it may.
         let closes = guards.on_empty == OnEmpty::Close
-            && matches!(candidate.list, ListPart::Empty(_) | ListPart::Gone);
+            && matches!(candidate.list, ListPart::Empty(_) | ListPart::Gone(_));
         let in_force = self.guarded.iter().filter(|rule| is_live(rule, now));
         let mut old = prefixes(in_force.filter(|rule| !(closes && is_listed(rule))));
         old.retain(|prefix| !lapsed.contains(prefix));

@@ -22,12 +22,17 @@ pub struct List {
     answer: Option<Arc<SourceList>>,
     /// The time at which it was last confirmed.
     read_at: Option<Timestamp>,
+    /// The time until which it was good though nobody read it again: it is watched, and could not
+    /// be read when it changed.
+    good_until: Option<Timestamp>,
     /// The error of the last try.
     error: Option<(Cause, String)>,
     /// It is from the snapshot: nothing was read since the start.
     from_snapshot: bool,
     /// Since when the provider says that there is no such list.
     gone_since: Option<Timestamp>,
+    /// The time at which it last said so.
+    gone_at: Option<Timestamp>,
     /// It was gone for long enough to be believed.
     is_gone: bool,
 }
@@ -41,9 +46,11 @@ impl List {
             is_watched: matches!(id, ListId::File(_)),
             answer: None,
             read_at: None,
+            good_until: None,
             error: None,
             from_snapshot: false,
             gone_since: None,
+            gone_at: None,
             is_gone: false,
         }
     }
@@ -55,11 +62,13 @@ impl List {
         sources: Vec<Arc<TrustedSource>>,
         plain: Arc<[Prefix]>,
         read_at: Timestamp,
+        good_until: Option<Timestamp>,
     ) -> Self {
         let list = SourceList { sources, plain, problems: Vec::new() };
         Self {
             answer: (!list.is_empty()).then(|| list.into()),
             read_at: Some(read_at),
+            good_until,
             from_snapshot: true,
             ..Self::new(id)
         }
@@ -70,7 +79,7 @@ impl List {
         match outcome {
             ListOutcome::Answer(answer) => {
                 (self.error, self.gone_since) = (None, None);
-                self.read_at = Some(now);
+                (self.read_at, self.good_until) = (Some(now), None);
                 self.from_snapshot = false;
                 let is_same =
                     |last: &Arc<SourceList>| Arc::ptr_eq(last, &answer) || **last == *answer;
@@ -80,7 +89,7 @@ impl List {
             }
             ListOutcome::Failed(error) => {
                 if self.is_watched && self.error.is_none() && !self.from_snapshot {
-                    self.read_at = self.read_at.map(|_| now);
+                    self.good_until = self.read_at.map(|_| now);
                 }
                 self.gone_since = None;
                 self.error = Some((error.cause, error.to_string()));
@@ -88,6 +97,7 @@ impl List {
             }
             ListOutcome::Gone(why) => {
                 let since = *self.gone_since.get_or_insert(now);
+                self.gone_at = Some(now);
                 self.error = Some((Cause::NotFound, why));
                 let passed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
                 let believed = passed >= gone_after && self.answer.is_some();
@@ -116,6 +126,16 @@ impl List {
     /// The time at which the list was last confirmed.
     pub fn read_at(&self) -> Option<Timestamp> {
         self.read_at
+    }
+
+    /// The time until which it was good, where that is later than [`Self::read_at`].
+    pub fn good_until(&self) -> Option<Timestamp> {
+        self.good_until
+    }
+
+    /// The time at which the provider last said that there is no such list.
+    pub fn gone_at(&self) -> Option<Timestamp> {
+        self.gone_at
     }
 
     /// The error of the last try.
@@ -152,15 +172,17 @@ impl List {
 
     /// Whether it is older than `max_stale` and cannot be refreshed.
     pub fn is_lapsed(&self, max_stale: Option<Duration>, now: Timestamp) -> bool {
-        let Some((max_stale, read_at)) = max_stale.zip(self.read_at) else { return false };
-        let age = Duration::try_from(now.duration_since(read_at)).unwrap_or_default();
+        let good_at = self.good_until.max(self.read_at);
+        let Some((max_stale, good_at)) = max_stale.zip(good_at) else { return false };
+        let age = Duration::try_from(now.duration_since(good_at)).unwrap_or_default();
         self.error.is_some() && age >= max_stale
     }
 
     /// Moves every moment it remembers, after the clock was stepped.
     pub fn adjust_times(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
-        self.read_at.iter_mut().for_each(adjust);
-        self.gone_since.iter_mut().for_each(adjust);
+        let times =
+            [&mut self.read_at, &mut self.good_until, &mut self.gone_since, &mut self.gone_at];
+        times.into_iter().flatten().for_each(adjust);
     }
 }
 
@@ -236,7 +258,7 @@ mod tests {
 
     #[test]
     fn what_was_not_in_force_is_not_an_empty_list() {
-        let restored = List::restore(&endpoint(), vec![], [].into(), at(0));
+        let restored = List::restore(&endpoint(), vec![], [].into(), at(0), None);
         assert_eq!(restored.answer(), None, "or on_empty would decide before anybody was asked");
     }
 
@@ -259,11 +281,25 @@ mod tests {
         let max = Some(Duration::from_secs(60));
         assert!(!list.is_lapsed(max, at(100)), "nobody tried since");
         let failure = || ListOutcome::Failed(FetchError::new(Cause::Io, "gone"));
-        // A file is looked at all the time: it was good until it failed.
-        list.accept(failure(), GONE_AFTER, at(100));
-        list.accept(failure(), GONE_AFTER, at(150));
+        // A file is looked at all the time: it was good until it failed. It was not read then.
+        for second in [100, 120, 150] {
+            list.accept(failure(), GONE_AFTER, at(second));
+            assert_eq!((list.read_at(), list.good_until()), (Some(at(0)), Some(at(100))));
+        }
         assert!(list.is_lapsed(max, at(160)));
         assert!(!list.is_lapsed(max, at(159)));
         assert!(!list.is_lapsed(None, at(1_000_000)));
+        // As a restart finds it.
+        let sources = list.sources().to_vec();
+        let mut restored = List::restore(list.id(), sources, [].into(), at(0), list.good_until());
+        restored.accept(failure(), GONE_AFTER, at(155));
+        assert_eq!(
+            (restored.is_lapsed(max, at(159)), restored.is_lapsed(max, at(160))),
+            (false, true)
+        );
+        for (second, values) in [(170, "10.0.0.1"), (171, "10.0.0.2")] {
+            list.accept(listed(&[values]), GONE_AFTER, at(second));
+            assert_eq!((list.read_at(), list.good_until()), (Some(at(second)), None));
+        }
     }
 }

@@ -68,6 +68,9 @@ pub struct ListSnapshot {
     pub provider: String,
     /// Time when it was read.
     pub last_success: Timestamp,
+    /// Time until which it was good, where that is later: it was watched, and failed then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub good_until: Option<Timestamp>,
 }
 
 impl Snapshot {

@@ -1,6 +1,8 @@
 use std::{
     fs::{self, File},
     io::Write as _,
+    thread,
+    time::Duration,
 };
 
 use dbfw_tests::{
@@ -63,6 +65,30 @@ fn a_bad_list_leaves_the_last_good_one_in_force() {
     wait_for_state(&host, "ok");
     assert_answered(&pair, &host, FRIEND4);
     assert_refused(&pair, &host, STRANGER4);
+}
+
+#[test]
+fn a_reload_that_cannot_read_the_list_does_not_make_it_younger() {
+    let pair = Pair::new();
+    let host = started(&pair, TRUSTED, "");
+    wait_for_state(&host, "ok");
+    let read_at = || database(&host)["provider"]["last_success"].take();
+    let first = read_at();
+    for bad in [Some("nonsense\n"), Some("10.77.0.999\n"), None] {
+        thread::sleep(Duration::from_millis(1200));
+        match bad {
+            Some(bad) => host.replace("orders.list", bad),
+            None => fs::remove_file(host.path("orders.list")).expect("remove the list"),
+        }
+        wait_for_state(&host, "stale");
+        for _ in 0..2 {
+            assert_eq!(host.dbfw(&["reload"]).status.code(), Some(1), "{}", host.log());
+            assert_eq!(read_at(), first, "{bad:?}");
+        }
+    }
+    host.replace("orders.list", TRUSTED);
+    host.wait("the list to be confirmed", |_| read_at() != first);
+    assert_eq!(host.dbfw(&["reload"]).status.code(), Some(0));
 }
 
 #[test]

@@ -172,8 +172,13 @@ fn a_list_that_is_gone_never_opens() {
         let database = database(on_empty);
         let mut enforced = Enforced::default();
         enforced.decide(&database, listed(&["10.0.0.1"]), NONE, at(0));
-        let gone = Candidate { list: ListPart::Gone, ..Candidate::default() };
-        enforced.decide(&database, gone, NONE, at(0));
+        let gone = || Candidate { list: ListPart::Gone(at(1)), ..Candidate::default() };
+        for second in [1, 2, 50] {
+            enforced.decide(&database, gone(), NONE, at(second));
+            // Not when something else is evaluated.
+            let said_at = if on_empty == OnEmpty::Close { at(1) } else { at(0) };
+            assert_eq!(enforced.accepted_at(), Some(said_at));
+        }
         let expected: &[&str] = if on_empty == OnEmpty::Close { &[] } else { &["10.0.0.1/32"] };
         assert_eq!(trusted(&enforced), expected);
     }

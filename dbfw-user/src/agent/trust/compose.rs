@@ -52,7 +52,7 @@ impl Trust {
             return ListPart::Lapsed;
         }
         if list.is_gone() {
-            return ListPart::Gone;
+            return ListPart::Gone(list.gone_at().unwrap_or(now));
         }
         let read_at = list.read_at().unwrap_or(now);
         if answer.is_empty() {

@@ -425,6 +425,7 @@ impl Trust {
             list: list.map(|(list, last_success)| ListSnapshot {
                 provider: list.id().to_string(),
                 last_success,
+                good_until: list.good_until(),
             }),
             measure: enforced.and_then(Enforced::measure),
         }
@@ -448,7 +449,8 @@ impl Trust {
                     listed().filter_map(|rule| rule.source().map(Arc::clone)).collect();
                 let plain = listed().find(|rule| rule.kind == RuleKind::PlainLines);
                 let plain = plain.map_or_else(|| [].into(), |rule| Arc::clone(&rule.prefixes));
-                let restored = List::restore(provider, sources, plain, list.last_success);
+                let restored =
+                    List::restore(provider, sources, plain, list.last_success, list.good_until);
                 self.lists.insert(database.name.clone(), restored);
             }
             let enforced = Enforced::restore(guarded, accepted_at, known.measure.as_deref());

@@ -219,6 +219,31 @@ fn a_list_lapses_by_the_clock_while_it_cannot_be_read() {
 }
 
 #[test]
+fn a_failure_is_not_the_time_of_the_list_in_force() {
+    let config = config(CONFIG);
+    let mut trust = trust(&config);
+    let good = || list(&["192.0.2.1"]);
+    for (second, outcome, read_at) in [
+        (0, good(), 0),
+        (15, ListOutcome::Failed(failed()), 0),
+        (30, ListOutcome::Failed(failed()), 0),
+        (45, ListOutcome::Gone("404".to_owned()), 0),
+        (60, good(), 60),
+        (75, ListOutcome::Failed(failed()), 60),
+        (90, list(&["192.0.2.1", "192.0.2.2"]), 90),
+    ] {
+        trust.follow_clock(reading(second));
+        learn_list(&mut trust, &config, outcome);
+        for _ in 0..2 {
+            reevaluate(&mut trust, &config, "orders");
+            trust.end_round(&config, Account::Files);
+            let found = trust.enforced("orders").and_then(Enforced::accepted_at);
+            assert_eq!(found, Some(reading(read_at).wall), "at {second}");
+        }
+    }
+}
+
+#[test]
 fn a_step_of_the_clock_ages_nothing() {
     let config = config(CONFIG);
     let mut trust = trust(&config);

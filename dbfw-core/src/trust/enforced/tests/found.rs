@@ -82,7 +82,7 @@ fn a_plan_that_waits_keeps_its_id() {
     let database = database(OnEmpty::Keep);
     let mut enforced = Enforced::default();
     enforced.decide(&database, listed(&["10.0.0.1"]), NONE, at(0));
-    let gone = || Candidate { list: ListPart::Gone, pending: true, ..Candidate::default() };
+    let gone = || Candidate { list: ListPart::Gone(at(0)), pending: true, ..Candidate::default() };
     let guard = Guard::OnEmpty;
     assert_eq!(enforced.decide(&database, gone(), NONE, at(0)), refused(guard));
     let again = Decision::Refused { guard, new: false };

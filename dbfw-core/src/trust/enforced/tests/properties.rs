@@ -249,7 +249,7 @@ impl Run {
             return Ok(());
         }
         let closes = self.settings.on_empty == OnEmpty::Close;
-        let is_empty = matches!(candidate.list, ListPart::Empty(_) | ListPart::Gone);
+        let is_empty = matches!(candidate.list, ListPart::Empty(_) | ListPart::Gone(_));
         let old = before.guarded.iter().filter(|rule| {
             let closed = closes && is_empty && is_listed(rule);
             !closed && !self.is_withdrawn(rule, candidate)

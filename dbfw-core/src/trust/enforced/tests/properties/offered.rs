@@ -123,7 +123,7 @@ impl Offered {
         if settings.provider {
             candidate.list = match self.said {
                 Said::Unread => ListPart::Unread,
-                Said::Gone => ListPart::Gone,
+                Said::Gone => ListPart::Gone(at(now)),
                 Said::Lapsed => ListPart::Lapsed,
                 Said::List if self.listed.is_empty() => ListPart::Empty(at(now)),
                 Said::List => ListPart::Read(at(now)),
