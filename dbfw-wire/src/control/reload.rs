@@ -28,6 +28,9 @@ pub struct Reloaded {
     pub connections_error: Option<String>,
     /// Changes a guard refuses, in words; `dbfw status` shows what each would take away.
     pub refused: Vec<String>,
+    /// Ids of the refused changes that can be confirmed now.
+    #[serde(default)]
+    pub confirmable: Vec<String>,
     /// Refused changes that were named to confirm them and are still refused, with the reason.
     #[serde(default)]
     pub unconfirmed: Vec<UnconfirmedPlan>,

@@ -82,13 +82,13 @@ fn the_fields_of_every_document() {
         (
             "reload",
             "",
-            "added changes connections_error cut_off failed generation pending refused removed \
-             restart trial unconfirmed",
+            "added changes confirmable connections_error cut_off failed generation pending refused \
+             removed restart trial unconfirmed",
         ),
         (
             "reload --confirm deadbeef",
             "",
-            "added changes connections_error cut_off error failed generation pending refused \
+            "added changes confirmable connections_error cut_off error failed generation pending refused \
              removed restart trial unconfirmed",
         ),
         ("reload --confirm deadbeef", "/error", "exit kind message"),

@@ -211,6 +211,9 @@ fn a_list_cannot_open_the_database_to_everybody() {
         host.replace("orders.list", &format!("10.77.0.2\n{everybody}\n"));
         wait_for_state(&host, "refused");
         assert!(error(&host).contains("allow_any"), "{everybody}: {}", error(&host));
+        let reload = host.dbfw(&["reload"]);
+        let said = String::from_utf8_lossy(&reload.stdout);
+        assert!(said.contains("Refused: ") && !said.contains("--confirm"), "{said}");
         assert_refused(&pair, &host, STRANGER4);
         host.replace("orders.list", TRUSTED);
         wait_for_state(&host, "ok");

@@ -360,6 +360,7 @@ fn reloaded(agent: &Agent, applied: &Applied, changes: &[ConfigChange]) -> Reloa
         added: applied.added,
         removed: applied.removed,
         refused: agent.trust.refusals(),
+        confirmable: agent.trust.confirmable(),
         unconfirmed: Vec::new(),
         failed: agent.trust.list_errors(),
         pending: agent.trust.unanswered(&agent.config),

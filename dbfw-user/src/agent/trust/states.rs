@@ -178,6 +178,17 @@ impl Trust {
         self.lists.iter().filter_map(error).collect()
     }
 
+    /// The ids of the refused changes that can be confirmed: not by a guard that only the
+    /// configuration satisfies, and not while the list cannot be read.
+    pub(in crate::agent) fn confirmable(&self) -> Vec<String> {
+        let id = |(database, enforced): (&String, &Enforced)| {
+            let refused = enforced.refused()?;
+            let can_be = refused.guard().can_be_confirmed() && self.unread(database).is_none();
+            can_be.then(|| refused.id().to_owned())
+        };
+        self.enforced.iter().filter_map(id).collect()
+    }
+
     /// The plans among those named that are refused still, because the list could not be read.
     pub(in crate::agent) fn unconfirmed(&self, named: &BTreeSet<String>) -> Vec<UnconfirmedPlan> {
         let plan = |(database, enforced): (&String, &Enforced)| {

@@ -164,6 +164,7 @@ fn a_plan_is_not_confirmed_while_its_list_cannot_be_read() {
                 reevaluate(&mut trust, &config, "orders");
                 let plan = trust.enforced("orders").and_then(Enforced::refused).unwrap();
                 let plans = BTreeSet::from([plan.id().to_owned()]);
+                assert_eq!(BTreeSet::from_iter(trust.confirmable()), plans);
                 let why = match way {
                     0 => {
                         learn(&mut trust, ListOutcome::Failed(failed()));
@@ -197,6 +198,7 @@ fn a_plan_is_not_confirmed_while_its_list_cannot_be_read() {
                 assert_eq!((&*plan.database, Some(&plan.id)), ("orders", plans.first()));
                 assert!(plan.message.contains(why), "{}", plan.message);
                 assert_eq!(trust.unconfirmed(&BTreeSet::new()), [], "nobody named it");
+                assert_eq!(trust.confirmable(), [""; 0]);
                 assert!(trust.list_errors()[0].contains(why), "{:?}", trust.list_errors());
             }
         }

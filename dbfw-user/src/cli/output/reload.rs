@@ -33,12 +33,7 @@ impl Render for Reloaded {
         if !self.failed.is_empty() {
             text.push_str("The last good lists stay in force.\n");
         }
-        if !self.refused.is_empty() {
-            text.push_str(
-                "`dbfw status` shows what would be lost; `dbfw reload --confirm` lets the refused \
-                 changes through.\n",
-            );
-        }
+        text.push_str(&way_through(self));
         for pending in &self.pending {
             text.push_str(&format!("Being resolved: {}\n", clean(pending)));
         }
@@ -78,6 +73,7 @@ impl Render for Reloaded {
             text.push_str(&fields(["connections_error", error]));
         }
         self.refused.iter().for_each(|refusal| text.push_str(&fields(["refused", refusal])));
+        self.confirmable.iter().for_each(|id| text.push_str(&fields(["confirmable", id])));
         for plan in &self.unconfirmed {
             let UnconfirmedPlan { id, database, message } = plan;
             text.push_str(&fields(["unconfirmed", database, id, message]));
@@ -118,6 +114,23 @@ pub(super) fn on_trial(trial: &Trial, now: Timestamp) -> String {
 pub(super) fn trial_fields(trial: &Trial) -> String {
     let [ends_at, since] = [trial.ends_at, trial.restores_since].map(|at| moment(Some(at)));
     fields(["trial", &ends_at, &since])
+}
+
+/// The way to see refused changes, and to let those through that can be confirmed.
+fn way_through(reloaded: &Reloaded) -> String {
+    let Reloaded { refused, confirmable, .. } = reloaded;
+    match (refused.len(), confirmable.len()) {
+        (0, _) => String::new(),
+        (_, 0) => "`dbfw status` shows more about what is refused.\n".to_owned(),
+        (all, some) if all == some => "`dbfw status` shows what would be lost; `dbfw reload \
+             --confirm` lets the refused changes through.\n"
+            .to_owned(),
+        _ => format!(
+            "`dbfw status` shows what would be lost; `dbfw reload --confirm` lets {} through, and \
+             no other.\n",
+            clean(&confirmable.join(", "))
+        ),
+    }
 }
 
 /// The sources that are cut off, with what is known of each; the first of many.

@@ -10,6 +10,7 @@ fn reload() {
     let mut reloaded = Reloaded { generation: 42, added: 3, removed: 1, ..Reloaded::default() };
     insta::assert_snapshot!(table(&reloaded), @"Policy 42 is in force: 3 prefixes added, 1 prefix removed.");
     reloaded.refused = vec!["orders: 60 of 100 prefixes would go, max_shrink is 50%".to_owned()];
+    reloaded.confirmable = vec!["1a2b3c4d".to_owned()];
     insta::assert_snapshot!(table(&reloaded), @"
     Policy 42 is in force: 3 prefixes added, 1 prefix removed.
     Refused: orders: 60 of 100 prefixes would go, max_shrink is 50%
@@ -18,6 +19,7 @@ fn reload() {
     insta::assert_snapshot!(for_scripts(&reloaded), @r#"
     policy→42→3→1
     refused→orders: 60 of 100 prefixes would go, max_shrink is 50%
+    confirmable→1a2b3c4d
     {
       "generation": 42,
       "added": 3,
@@ -27,6 +29,9 @@ fn reload() {
       "connections_error": null,
       "refused": [
         "orders: 60 of 100 prefixes would go, max_shrink is 50%"
+      ],
+      "confirmable": [
+        "1a2b3c4d"
       ],
       "unconfirmed": [],
       "failed": [],
@@ -51,6 +56,26 @@ fn reload() {
     Being resolved: tag:backend
     Being resolved: dns:db\u{1b}.example
     ");
+}
+
+#[test]
+fn only_what_can_be_confirmed_is_said_to_be() {
+    for (refused, confirmable, says) in [
+        (&["a"][..], &[][..], "shows more about what is refused.\n"),
+        (&["a", "b"], &[], "shows more about what is refused.\n"),
+        (
+            &["a", "b"],
+            &["00000002"],
+            "`dbfw reload --confirm` lets 00000002 through, and no other.\n",
+        ),
+        (&["a", "b"], &["00000001", "00000002"], "lets the refused changes through.\n"),
+    ] {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let (refused, confirmable): (Vec<_>, Vec<_>) = (texts(refused), texts(confirmable));
+        let shown = table(&Reloaded { refused, confirmable, ..Reloaded::default() });
+        assert!(shown.ends_with(says), "{shown}");
+        assert_eq!(shown.contains("--confirm"), says.contains("through"), "{shown}");
+    }
 }
 
 #[test]
