@@ -92,6 +92,37 @@ fn a_reload_that_cannot_read_the_list_does_not_make_it_younger() {
 }
 
 #[test]
+fn a_reload_that_cannot_read_a_list_is_told_by_log_and_history() {
+    let pair = Pair::new();
+    let host = started(&pair, TRUSTED, "");
+    wait_for_state(&host, "ok");
+    let last = |kind: &str| {
+        let document = host.json(&["history"]).expect("a history");
+        let entries = document["entries"].as_array().expect("entries").iter();
+        let last = entries.filter(|entry| entry["kind"] == kind).next_back();
+        last.map(|entry| entry["message"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(host.dbfw(&["reload"]).status.code(), Some(0));
+    assert_eq!(last("reloaded").as_deref(), Some(""), "everything was read");
+    for bad in [Some("10.77.0.2\nnonsense\nmore\n"), Some("10.77.0.999\n"), None] {
+        match bad {
+            Some(bad) => host.replace("orders.list", bad),
+            None => fs::remove_file(host.path("orders.list")).expect("remove the list"),
+        }
+        for words in [&["reload"][..], &["reload", "--trial", "1h"]] {
+            assert_eq!(host.dbfw(words).status.code(), Some(1), "{}", host.log());
+            let told = last("reloaded").expect("an entry");
+            let says = "not read, and as before: orders: ";
+            assert!(told.contains(says) && told.contains("orders.list"), "{told}");
+            let log = host.log();
+            let line = log.lines().rev().find(|line| line.contains(says)).expect("a line");
+            assert!(line.contains("WARN") && line.contains("orders.list"), "{line}");
+        }
+        assert_eq!(host.dbfw(&["reload", "--revert"]).status.code(), Some(1));
+    }
+}
+
+#[test]
 fn an_empty_list_is_refused_until_confirmed_where_it_is_to_be_kept() {
     let pair = Pair::new();
     let host = started(&pair, TRUSTED, "on_empty = \"keep\"");

@@ -226,15 +226,32 @@ pub(super) async fn put_in_force(
             if was_tried && let Err(error) = agent.write_trial(None).await {
                 tracing::error!("a restart goes back to the configuration before: {error}");
             }
-            record(agent, Kind::Reloaded, by, "");
-            tracing::info!(by, generation, added, removed, "the configuration was loaded again");
+            let unread = unread(agent);
+            record(agent, Kind::Reloaded, by, unread.as_deref().unwrap_or_default());
+            match unread {
+                None => tracing::info!(
+                    by,
+                    generation,
+                    added,
+                    removed,
+                    "the configuration was loaded again"
+                ),
+                Some(unread) => tracing::warn!(
+                    by,
+                    generation,
+                    added,
+                    removed,
+                    "the configuration was loaded again; {unread}"
+                ),
+            }
         }
         Way::Trial { lasts, .. } => {
             let now = Reading::now();
             agent.trust.begin_trial(checkpoint);
             agent.files.begin_trial(before, now.boot.saturating_add(lasts), now.wall);
             let ends_at = agent.files.trial().map_or(now.wall, |trial| trial.ends_at(now));
-            record(agent, Kind::Reloaded, by, &format!("on trial until {ends_at:.0}"));
+            let unread = unread(agent).map_or_else(String::new, |text| format!("; {text}"));
+            record(agent, Kind::Reloaded, by, &format!("on trial until {ends_at:.0}{unread}"));
             tracing::warn!(
                 name: "trial_began",
                 by,
@@ -242,7 +259,7 @@ pub(super) async fn put_in_force(
                 added,
                 removed,
                 "the configuration is on trial until {ends_at:.0}: dbfw reload --keep keeps it, \
-                 dbfw reload --revert goes back to the one before"
+                 dbfw reload --revert goes back to the one before{unread}"
             );
         }
         Way::Back { why, .. } => {
@@ -281,6 +298,13 @@ pub(super) async fn put_in_force(
         reloaded.unconfirmed = agent.trust.unconfirmed(confirmed);
     }
     Ok((reloaded, query))
+}
+
+/// The lists that could not be read, in one line; `None`: there are none.
+fn unread(agent: &Agent) -> Option<String> {
+    let errors = agent.trust.list_errors();
+    let lists = errors.join("; ").replace('\n', ", ");
+    (!errors.is_empty()).then(|| format!("not read, and as before: {lists}"))
 }
 
 /// Tells log and history what a change of the configuration opened and closed.
