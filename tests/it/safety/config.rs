@@ -155,7 +155,7 @@ fn a_reload_that_fails_half_way_leaves_the_lists_in_force() {
     assert_eq!(host.dbfw(&["reload"]).status.code(), Some(1), "{}", host.log());
     let reads = |host: &Host<'_>| host.json(&["status"]).map(|s| s["agent"]["generation"].clone());
     let before = reads(&host);
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    thread::sleep(Duration::from_secs(3));
     assert_eq!(reads(&host), before, "ticks change nothing");
     assert!(pair.reaches(TRUSTED4), "the list that was in force still is\n{}", host.log());
     assert!(!pair.reaches(STRANGER4));

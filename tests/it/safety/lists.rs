@@ -98,8 +98,8 @@ fn a_reload_that_cannot_read_a_list_is_told_by_log_and_history() {
     wait_for_state(&host, "ok");
     let last = |kind: &str| {
         let document = host.json(&["history"]).expect("a history");
-        let entries = document["entries"].as_array().expect("entries").iter();
-        let last = entries.filter(|entry| entry["kind"] == kind).next_back();
+        let mut entries = document["entries"].as_array().expect("entries").iter();
+        let last = entries.rfind(|entry| entry["kind"] == kind);
         last.map(|entry| entry["message"].as_str().unwrap_or_default().to_owned())
     };
     assert_eq!(host.dbfw(&["reload"]).status.code(), Some(0));
@@ -112,7 +112,7 @@ fn a_reload_that_cannot_read_a_list_is_told_by_log_and_history() {
         for words in [&["reload"][..], &["reload", "--trial", "1h"]] {
             assert_eq!(host.dbfw(words).status.code(), Some(1), "{}", host.log());
             let told = last("reloaded").expect("an entry");
-            let says = "not read, and as before: orders: ";
+            let says = "not read, and as before: orders";
             assert!(told.contains(says) && told.contains("orders.list"), "{told}");
             let log = host.log();
             let line = log.lines().rev().find(|line| line.contains(says)).expect("a line");

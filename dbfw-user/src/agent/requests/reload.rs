@@ -227,7 +227,8 @@ pub(super) async fn put_in_force(
                 tracing::error!("a restart goes back to the configuration before: {error}");
             }
             let unread = unread(agent);
-            record(agent, Kind::Reloaded, by, unread.as_deref().unwrap_or_default());
+            let reasons = unread.as_ref().map_or("", |[reasons, _]| reasons);
+            record(agent, Kind::Reloaded, by, reasons);
             match unread {
                 None => tracing::info!(
                     by,
@@ -236,12 +237,12 @@ pub(super) async fn put_in_force(
                     removed,
                     "the configuration was loaded again"
                 ),
-                Some(unread) => tracing::warn!(
+                Some([_, lists]) => tracing::warn!(
                     by,
                     generation,
                     added,
                     removed,
-                    "the configuration was loaded again; {unread}"
+                    "the configuration was loaded again; {lists}"
                 ),
             }
         }
@@ -250,8 +251,9 @@ pub(super) async fn put_in_force(
             agent.trust.begin_trial(checkpoint);
             agent.files.begin_trial(before, now.boot.saturating_add(lasts), now.wall);
             let ends_at = agent.files.trial().map_or(now.wall, |trial| trial.ends_at(now));
-            let unread = unread(agent).map_or_else(String::new, |text| format!("; {text}"));
-            record(agent, Kind::Reloaded, by, &format!("on trial until {ends_at:.0}{unread}"));
+            let unread = unread(agent).map(|texts| texts.map(|text| format!("; {text}")));
+            let [reasons, lists] = unread.unwrap_or_default();
+            record(agent, Kind::Reloaded, by, &format!("on trial until {ends_at:.0}{reasons}"));
             tracing::warn!(
                 name: "trial_began",
                 by,
@@ -259,7 +261,7 @@ pub(super) async fn put_in_force(
                 added,
                 removed,
                 "the configuration is on trial until {ends_at:.0}: dbfw reload --keep keeps it, \
-                 dbfw reload --revert goes back to the one before{unread}"
+                 dbfw reload --revert goes back to the one before{lists}"
             );
         }
         Way::Back { why, .. } => {
@@ -300,11 +302,13 @@ pub(super) async fn put_in_force(
     Ok((reloaded, query))
 }
 
-/// The lists that could not be read, in one line; `None`: there are none.
-fn unread(agent: &Agent) -> Option<String> {
-    let errors = agent.trust.list_errors();
-    let lists = errors.join("; ").replace('\n', ", ");
-    (!errors.is_empty()).then(|| format!("not read, and as before: {lists}"))
+/// The lists that could not be read, for the history with the reasons and for the log, which has
+/// those already; `None`: there are none.
+fn unread(agent: &Agent) -> Option<[String; 2]> {
+    let reasons = agent.trust.list_errors().join("; ").replace('\n', ", ");
+    let lists = agent.trust.failed_lists();
+    let told = |lists: &str| format!("not read, and as before: {lists}");
+    (!lists.is_empty()).then(|| [told(&reasons), told(&lists.join(", "))])
 }
 
 /// Tells log and history what a change of the configuration opened and closed.

@@ -178,6 +178,15 @@ impl Trust {
         self.lists.iter().filter_map(error).collect()
     }
 
+    /// The lists that could not be read, each with its database.
+    pub(in crate::agent) fn failed_lists(&self) -> Vec<String> {
+        let failed = self
+            .lists
+            .iter()
+            .filter(|(database, list)| list.error().is_some() || self.unread(database).is_some());
+        failed.map(|(database, list)| format!("{database} ({})", list.name())).collect()
+    }
+
     /// The ids of the refused changes that can be confirmed: not by a guard that only the
     /// configuration satisfies, and not while the list cannot be read.
     pub(in crate::agent) fn confirmable(&self) -> Vec<String> {
