@@ -1,5 +1,7 @@
 //! Resetting counters, and refilling the budget of events.
 
+use std::ops::Range;
+
 use aya::{
     Pod,
     maps::{MapData, PerCpuArray, PerCpuValues},
@@ -29,6 +31,25 @@ pub(crate) fn reset<T: Pod + Default>(
         counters
             .set(slot, zero, 0)
             .map_err(|error| DatapathError::map("reset", map, map_io(error)))?;
+    }
+    Ok(())
+}
+
+/// Gives counters the values of others: the slots `from`, to `to` in the same order.
+///
+/// # Errors
+/// The map cannot be read or written.
+pub(crate) fn copy<T: Pod>(
+    counters: &mut PerCpuArray<MapData, T>,
+    map: &'static str,
+    from: Range<u32>,
+    to: Range<u32>,
+) -> Result<(), DatapathError> {
+    for (from, to) in from.zip(to) {
+        counters
+            .get(&from, 0)
+            .and_then(|values| counters.set(to, values, 0))
+            .map_err(|error| DatapathError::map("copy", map, map_io(error)))?;
     }
     Ok(())
 }

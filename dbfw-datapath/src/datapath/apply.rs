@@ -42,10 +42,16 @@ impl Datapath {
         counters::reset(&mut self.maps.rule_stats, RULE_STATS, fresh_rules)?;
         for database in &change.databases {
             let known = name_of(&self.maps.database(u32::from(database.id))?);
-            if known != database.name {
-                let first = stats_slot(u32::from(database.id), Family::V4, Counted::Allowed);
-                let end = stats_slot(u32::from(database.id) + 1, Family::V4, Counted::Allowed);
-                counters::reset(&mut self.maps.stats, STATS, first..end)?;
+            if known == database.name {
+                continue;
+            }
+            // One that gets another id goes on counting; what it counts until its ports follow is lost.
+            let slots = counters_of(database.id);
+            match self.database_ids()?.get(&database.name) {
+                Some(id) => {
+                    counters::copy(&mut self.maps.stats, STATS, counters_of(*id), slots)?;
+                }
+                None => counters::reset(&mut self.maps.stats, STATS, slots)?,
             }
         }
 
@@ -119,6 +125,12 @@ impl Datapath {
             DatapathError::map(format!("write slot {id} of"), DATABASES, map_io(error))
         })
     }
+}
+
+/// The counters of a database by its id.
+fn counters_of(id: u8) -> Range<u32> {
+    let first = |id: u32| stats_slot(id, Family::V4, Counted::Allowed);
+    first(u32::from(id))..first(u32::from(id) + 1)
 }
 
 /// `before` without the bytes that are zero in `after`.

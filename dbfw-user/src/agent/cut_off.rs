@@ -25,12 +25,14 @@ const MAX_NAMED: usize = 20;
 pub(super) struct CutOffQuery {
     /// The TCP ports that are closed to sources that are not trusted.
     closed: BTreeMap<u16, Closed>,
-    /// The sources that observe mode let in of late.
-    seen: Vec<(RefusedSource, Timestamp)>,
+    /// The sources that observe mode let in of late, to the ports of a database that it was of.
+    seen: Vec<(RefusedSource, BTreeSet<u16>, Timestamp)>,
     policy_before: Policy,
     policy: Policy,
     /// Interfaces by which everybody could connect before.
     unjudged_before: BTreeSet<String>,
+    /// Interfaces by which everybody can connect now.
+    unjudged: BTreeSet<String>,
     /// Interfaces whose open connections go on: only new ones are judged there.
     without_hook: BTreeSet<String>,
 }
@@ -45,19 +47,26 @@ struct Closed {
 /// The sources that could connect to a port before.
 #[derive(Debug)]
 enum Before {
-    /// Everyone. Observe mode let them in for a database of this name.
+    /// Everyone. Observe mode let them in for a database that is called so now.
     Everyone(Option<String>),
     /// Those that the database of this name trusted.
     TrustedBy(String),
 }
 
 impl Before {
-    fn of(before: &Config, port: u16) -> Self {
+    /// Those of a port that is of `database` now.
+    fn of(before: &Config, now: &Config, port: u16, database: &str) -> Self {
         let has = |known: &dbfw_core::Port| !known.udp && known.port == port;
         let owner = before.databases.iter().find(|database| database.ports.iter().any(has));
         match owner {
             Some(owner) if owner.mode == Mode::Enforce => Self::TrustedBy(owner.name.clone()),
-            owner => Self::Everyone(owner.map(|owner| owner.name.clone())),
+            Some(owner) if owner.mode == Mode::Observe => {
+                // What was seen of a database that is renamed is of its new name.
+                let is_there = now.databases.iter().any(|known| known.name == owner.name);
+                let name = if is_there { &*owner.name } else { database };
+                Self::Everyone(Some(name.to_owned()))
+            }
+            _ => Self::Everyone(None),
         }
     }
 }
@@ -66,9 +75,7 @@ impl Closed {
     /// Whether observe mode let in a source for what is closed now.
     fn was_observed(&self, key: &RefusedSource) -> bool {
         match &self.before {
-            Before::Everyone(before) => {
-                *key.database == *self.database || before.as_deref() == Some(&*key.database)
-            }
+            Before::Everyone(before) => before.as_deref() == Some(&*key.database),
             Before::TrustedBy(_) => false,
         }
     }
@@ -89,7 +96,7 @@ impl CutOffQuery {
             for port in database.ports.iter().filter(|port| !port.udp) {
                 let before = match was_detached {
                     true => Before::Everyone(None),
-                    false => Before::of(before, port.port),
+                    false => Before::of(before, &agent.config, port.port, &database.name),
                 };
                 closed.insert(port.port, Closed { database: database.name.clone(), before });
             }
@@ -103,13 +110,15 @@ impl CutOffQuery {
         };
         let let_in = agent.traffic.refused().all().filter_map(|(key, seen)| {
             let at = seen.last_let_in().filter(is_recent)?;
-            closed.values().any(|closed| closed.was_observed(key)).then(|| (key.clone(), at))
+            let was_observed = closed.values().any(|closed| closed.was_observed(key));
+            was_observed.then(|| (key.clone(), seen.ports().clone(), at))
         });
         let now_covered = agent.kernel.coverage(&agent.config.agent);
         let unjudged_before = agent.kernel.coverage(&before.agent).unjudged(|_| false);
         Some(Self {
             seen: let_in.collect(),
             unjudged_before: unjudged_before.names.into_iter().collect(),
+            unjudged: now_covered.unjudged(|_| false).names.into_iter().collect(),
             without_hook: now_covered.without_hook().map(str::to_owned).collect(),
             closed,
             policy_before: policy_before.clone(),
@@ -121,8 +130,12 @@ impl CutOffQuery {
     /// time.
     pub(super) fn run(self, reloaded: &mut Reloaded) {
         let mut found = BTreeMap::new();
-        for closed in self.closed.values() {
-            for (key, at) in self.seen.iter().filter(|(key, _)| closed.was_observed(key)) {
+        for (port, closed) in &self.closed {
+            let observed = self
+                .seen
+                .iter()
+                .filter(|(key, ports, _)| closed.was_observed(key) && ports.contains(port));
+            for (key, _, at) in observed {
                 if self.cuts_off(closed, key.source, false) {
                     let last_seen = &mut entry(&mut found, &closed.database, key.source).last_seen;
                     *last_seen = (*last_seen).max(Some(*at));
@@ -135,11 +148,13 @@ impl CutOffQuery {
             Vec::new()
         });
         let unjudged_before = addresses_of(|name| self.unjudged_before.contains(name));
+        let unjudged = addresses_of(|name| self.unjudged.contains(name));
         let without_hook = addresses_of(|name| self.without_hook.contains(name));
         for Connection { local, peer } in connections {
             let source = peer.ip().to_canonical();
             let Some(closed) = self.closed.get(&local.port()) else { continue };
-            if !self.cuts_off(closed, source, unjudged_before.contains(&local.ip())) {
+            let was_unjudged = unjudged_before.contains(&local.ip());
+            if unjudged.contains(&local.ip()) || !self.cuts_off(closed, source, was_unjudged) {
                 continue;
             }
             let cut_off = entry(&mut found, &closed.database, source);

@@ -232,8 +232,8 @@ impl Agent {
         let now = self.trust.now();
         let rules = |database: &DatabaseConfig| self.trust.rules(&database.name);
         let applied = self.kernel.apply(&self.config, now, rules)?;
-        for id in &applied.freed_ids {
-            self.traffic.forget_id(*id);
+        for (id, now) in &applied.freed_ids {
+            self.traffic.free_id(*id, *now);
         }
         self.usage.slots_changed(&self.kernel, &applied.slots_before, now);
         let (before, after) = (&applied.before, self.kernel.policy());

@@ -122,9 +122,12 @@ impl Traffic {
         }
     }
 
-    /// Forgets the drops of an id that stands for another database from now on.
-    pub(super) fn forget_id(&mut self, id: u8) {
-        self.top.forget_database(id);
+    /// Gives the drops of an id that its database has no more to the one it has now, or forgets them.
+    pub(super) fn free_id(&mut self, id: u8, now: Option<u8>) {
+        match now {
+            Some(now) => self.top.move_database(id, now),
+            None => self.top.forget_database(id),
+        }
     }
 
     /// Follows the databases that are configured now. The refused sources of one that went are kept

@@ -159,7 +159,7 @@ impl fmt::Display for ConfigChange {
         match self.effect() {
             Effect::Other if is_closed(after) && is_closed(before) => {
                 let name = after.as_ref().map_or("", |owner| &owner.database);
-                write!(f, "{verb} closed to sources that {name} does not trust")
+                write!(f, "{verb} open to the sources of {name} alone")
             }
             Effect::Opens => write!(f, "{verb} open to everyone"),
             Effect::Closes => write!(f, "{verb} closed to sources that are not trusted"),
@@ -323,8 +323,7 @@ mod tests {
                 &shop,
                 database("store", "5432", "enforce"),
                 Effect::Other,
-                "shop (enforce) → store (enforce): tcp/5432 is closed to sources that store does not \
-                 trust",
+                "shop (enforce) → store (enforce): tcp/5432 is open to the sources of store alone",
             ),
             (
                 &shop,

@@ -386,8 +386,7 @@ fn whom_a_reload_lets_in_is_told_whatever_lets_them_in() {
         opens(&document, told) || opens(&document, "tcp/5432, tcp/8080 are open"),
         "{document}"
     );
-    let said =
-        "orders (enforce) → shop (enforce): tcp/5432 is closed to sources that shop does not trust";
+    let said = "orders (enforce) → shop (enforce): tcp/5432 is open to the sources of shop alone";
     assert!(changes(&document).iter().any(|(_, text)| text == said), "{document}");
     // Sources that are everyone, and back.
     host.configure(&interfaces(), &table("orders", "5432", &["ip_addr:10.77.0.2"]));
@@ -442,6 +441,12 @@ fn what_opens_while_the_agent_runs_is_logged() {
     pair.db.up("lan0");
     host.wait("the new name", |host| problems(host).contains("db0: no such interface"));
     assert!(!problems(&host).contains("lan0"), "{}", problems(&host));
+    assert!(!pair.reaches(STRANGER4));
+    // A reload of the same files detaches it.
+    let document = host.json(&["reload"]).expect("JSON");
+    let told = "lan0: no longer judged: tcp/5432 is open to everyone there";
+    assert!(changes(&document).iter().any(|(_, text)| text == told), "{document}");
+    assert!(pair.reaches(STRANGER4));
 }
 
 #[test]
@@ -522,9 +527,20 @@ fn ports_that_databases_exchange_are_open_to_nobody_meanwhile() {
             }
             refused
         });
+        let dropped = |host: &Host<'_>| {
+            let status = host.json(&["status"]).unwrap_or_default();
+            let databases = status["databases"].as_array().cloned().unwrap_or_default();
+            databases.iter().filter_map(|one| one["dropped_packets"].as_u64()).sum::<u64>()
+        };
+        host.wait("the stranger to be refused", |host| dropped(host) > 20);
         for swap in 0..30 {
+            let before = dropped(&host);
             host.configure(&interfaces(), if swap % 2 == 0 { &other } else { &one });
-            assert_eq!(host.dbfw(&["reload"]).status.code(), Some(0));
+            let document = host.json(&["reload"]).expect("JSON");
+            assert_eq!(document["cut_off"], Value::Array(vec![]), "nobody who got in");
+            assert!(dropped(&host) >= before, "the counters go on");
+            let drops = host.json(&["drops"]).expect("JSON").to_string();
+            assert!(drops.contains("10.77.0.9"), "what was refused is remembered: {drops}");
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         let (tried, got_in) = stranger.join().expect("the stranger");
@@ -576,8 +592,48 @@ fn clients_that_any_change_cuts_off_are_named_and_those_that_go_on_as_well() {
     let removed =
         host.json(&["trust", "rm", "ip_addr:10.77.0.9", "--database", "orders"]).expect("JSON");
     assert_eq!(texts(&removed["still_open"]), ["mode = \"observe\""], "{removed}");
+    host.json(&["trust", "add", "ip_addr:10.77.0.9", "--database", "orders"]).expect("JSON");
+    host.configure(&interfaces(), &sources(&both[..1]));
+    host.json(&["reload"]).expect("JSON");
+    assert!(host.dbfw(&["detach", "--yes"]).status.success());
+    let removed = host.json(&["trust", "rm", "ip_addr:10.77.0.9", "--database", "orders"]);
+    let removed = removed.expect("JSON");
+    assert_eq!(texts(&removed["still_open"]), ["everything is detached"], "{removed}");
+    host.configure(&interfaces(), &observed);
+    host.json(&["reload"]).expect("JSON");
     // Over in a moment, and known at once.
     assert!(pair.reaches(STRANGER4));
     let found = host.json(&["suggest", "--all"]).expect("JSON").to_string();
     assert!(found.contains("\"established\":true"), "{found}");
+}
+
+#[test]
+fn who_was_refused_before_is_not_cut_off_and_who_gets_in_is_not_either() {
+    let pair = Pair::new();
+    let side = SideDoor::new(&pair);
+    let mut host = Host::new(&pair.db);
+    let observed = table("orders", "5432", &["ip_addr:10.77.0.2"])
+        .replace("ports", "mode = \"observe\"\nports");
+    host.configure(&interfaces(), &observed);
+    host.start();
+    let cut_off = |databases: &str, keys: &str| -> Vec<String> {
+        host.configure(&format!("{}\n{keys}", interfaces()), databases);
+        let document = host.json(&["reload"]).expect("JSON");
+        let found = document["cut_off"].as_array().cloned().unwrap_or_default();
+        found.iter().filter_map(|one| one["source"].as_str().map(str::to_owned)).collect()
+    };
+    let nobody: [&str; 0] = [];
+    assert!(pair.reaches(STRANGER4));
+    let enforced = |ports: &str| table("orders", ports, &["ip_addr:10.77.0.2"]);
+    assert_eq!(cut_off(&enforced("5432"), ""), ["10.77.0.9"]);
+    assert_eq!(cut_off(&enforced("5432, 5434"), ""), nobody);
+    assert_eq!(cut_off(&enforced("5434"), ""), nobody);
+    assert_eq!(cut_off(&enforced("5432"), ""), nobody);
+    let by_side = SocketAddr::new(side.host, PORT);
+    let exempt = "exempt_interfaces = [\"db1\"]";
+    assert_eq!(cut_off(&enforced("5432"), exempt), nobody);
+    let _open = traffic::connect(&pair.clients, side.stranger, by_side, PATIENCE).expect("exempt");
+    assert_eq!(cut_off(&enforced("5432"), "backstop = false"), nobody);
+    assert_eq!(cut_off(&enforced("5432"), exempt), nobody);
+    assert_eq!(cut_off(&enforced("5432"), ""), ["10.78.0.9"]);
 }

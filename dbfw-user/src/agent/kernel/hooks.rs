@@ -217,11 +217,11 @@ impl Kernel {
 
     /// The changes from one configuration to another that change who may connect.
     pub(in crate::agent) fn changes(&self, before: &Config, after: &Config) -> Vec<ConfigChange> {
-        // By the configurations alone: what is attached follows.
-        let [former, now] = [before, after].map(|config| {
-            let unjudged = self.coverage(&config.agent).unjudged(|_| false);
-            unjudged.names.into_iter().collect::<BTreeSet<_>>()
-        });
+        // What is attached stays until the configuration is followed, also under another name.
+        let former = self.unjudged(&before.agent);
+        let now = self.coverage(&after.agent).unjudged(|_| false);
+        let [former, now] =
+            [former, now].map(|unjudged| unjudged.names.into_iter().collect::<BTreeSet<_>>());
         config::changes(before, after, [&former, &now])
     }
 

@@ -99,8 +99,8 @@ pub(super) struct Applied {
     pub(super) removed: usize,
     /// The policy that was in force before.
     pub(super) before: Policy,
-    /// Ids that no longer stand for the database they stood for.
-    pub(super) freed_ids: Vec<u8>,
+    /// Ids that no longer stand for the database they stood for, with its id now if it has one.
+    pub(super) freed_ids: Vec<(u8, Option<u8>)>,
     /// The counters of the rules that were in force before.
     pub(super) slots_before: SlotTable,
     /// Whether a snapshot of the policy before is out of date.
@@ -331,7 +331,7 @@ impl Kernel {
             self.sizes = self.datapath.held().sizes();
         }
         let freed = self.ids.iter().filter(|(name, id)| ids.get(*name) != Some(id));
-        let freed_ids = freed.map(|(_, id)| *id).collect();
+        let freed_ids = freed.map(|(name, id)| (*id, ids.get(name).copied())).collect();
         self.owners = owners(&change.databases);
         let before = std::mem::replace(&mut self.policy, policy);
         let slots_before = std::mem::replace(&mut self.slots, slots);

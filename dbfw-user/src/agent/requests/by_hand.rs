@@ -187,7 +187,8 @@ fn still_open(agent: &Agent, name: &str) -> Vec<String> {
     let of_database = policy.databases().iter().find(|known| known.name == name);
     let unjudged = agent.kernel.unjudged(&agent.config.agent);
     let openings = Opening::of(database.mode.into(), policy, of_database, &unjudged);
-    openings.iter().map(ToString::to_string).collect()
+    let detached = agent.kernel.is_detached().then(|| "everything is detached".to_owned());
+    detached.into_iter().chain(openings.iter().map(ToString::to_string)).collect()
 }
 
 /// The rules that let in a source that was removed: those that name the same, and those that cover

@@ -54,7 +54,9 @@ fn drops_are_ranked_suggested_and_followed() {
     let suggested: Vec<&str> = traffic.refused().all().map(|(key, _)| &*key.database).collect();
     assert_eq!(suggested, ["orders"], "an id without a database cannot be suggested for");
 
-    traffic.forget_id(1);
+    traffic.free_id(1, Some(7));
+    assert_eq!(top(&traffic), ["#7", "#9"], "the drops follow the id");
+    traffic.free_id(7, None);
     assert_eq!(top(&traffic), ["#9"]);
     traffic.rename_database("orders", "shop");
     let suggested: Vec<&str> = traffic.refused().all().map(|(key, _)| &*key.database).collect();

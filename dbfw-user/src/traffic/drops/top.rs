@@ -171,6 +171,17 @@ impl TopSources {
         self.by_count.retain(|(_, key)| key.database != id);
     }
 
+    /// Takes what the id `from` refused for what `to` did, which is new.
+    pub fn move_database(&mut self, from: u8, to: u8) {
+        let moved: Vec<_> = self.seen.extract_if(|key, _| key.database == from).collect();
+        self.by_count.retain(|(_, key)| key.database != from);
+        for (key, seen) in moved {
+            let key = TopSource { database: to, ..key };
+            self.by_count.insert((seen.count, key));
+            self.seen.insert(key, seen);
+        }
+    }
+
     /// The time since when sources are counted.
     pub fn since(&self) -> Timestamp {
         self.since
