@@ -18,7 +18,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 pub(super) use self::trial::Trial;
 use crate::{
     config::{self, Config},
-    protection::Degradation,
+    protection::{Degradation, first_of},
     state::{
         expiry::Reading,
         files::ReadError,
@@ -49,7 +49,7 @@ pub(super) enum Standing {
         /// The problems of the files on disk.
         bad: Problems,
     },
-    /// What was on trial was kept, and the files on disk are others by then.
+    /// The configuration on trial was kept, and the files on disk are others by then.
     KeptOther {
         /// The problems of the files on disk, if they are bad.
         bad: Option<Problems>,
@@ -407,19 +407,8 @@ impl ConfigurationFiles {
 
     /// That the files on disk are not those that were kept, and what comes of it.
     pub(super) fn kept_other(&self) -> Option<String> {
-        let Standing::KeptOther { bad } = &self.standing else { return None };
-        let effect = match bad {
-            None => "the next start or reload takes those on disk".to_owned(),
-            Some(bad) => format!(
-                "a reload refuses those on disk, and a start uses what was kept until they are \
-                 good: {}",
-                first_of(bad)
-            ),
-        };
-        Some(format!(
-            "the files on disk are not those that were on trial and kept: {effect}. To keep what is \
-             in force put its files back"
-        ))
+        let is_other = matches!(self.standing, Standing::KeptOther { .. });
+        self.degradation().filter(|_| is_other).map(|other| other.to_string())
     }
 
     /// Takes note that the configuration before the trial is in force again.
@@ -532,8 +521,8 @@ impl ConfigurationFiles {
         is_unsaved.then(|| self.copies(config))
     }
 
-    /// What the copy on disk has to tell of `config`, which is in force and was not read back;
-    /// once.
+    /// The copies of `config`, which is in force and was not read back, for the name on disk to tell
+    /// of it; once.
     pub(super) fn take_note(&mut self, config: &Config) -> Option<Unsaved> {
         let is_new = self.are_unsaved() && !self.noted;
         self.noted |= is_new;
@@ -553,23 +542,14 @@ impl ConfigurationFiles {
     pub(super) fn degradation(&self) -> Option<Degradation> {
         let since = self.in_force_since;
         match &self.standing {
-            // What was asked for is in force: `kept_other` tells the rest.
-            Standing::Current | Standing::KeptOther { .. } => None,
+            Standing::Current => None,
+            Standing::KeptOther { bad } => Some(Degradation::KeptOther { bad: bad.clone() }),
             Standing::ReloadRefused => Some(Degradation::ReloadRefused { since }),
             Standing::LastGood { bad } => {
                 Some(Degradation::LastGoodConfiguration { bad: bad.clone(), since })
             }
             Standing::TrialEnded { .. } => Some(Degradation::TrialEnded { since }),
         }
-    }
-}
-
-/// The first problem of files, and how many more there are.
-fn first_of(bad: &Problems) -> String {
-    let first = bad.0.first().map(ToString::to_string).unwrap_or_default();
-    match bad.0.len() {
-        0 | 1 => first,
-        count => format!("{first} (and {} more: dbfw check)", count - 1),
     }
 }
 

@@ -27,6 +27,11 @@ pub enum Degradation {
         /// Time since when the one before it is in force again.
         since: Timestamp,
     },
+    /// The configuration on trial was kept, and the files on disk are others by then.
+    KeptOther {
+        /// The problems of the files on disk, if they are bad.
+        bad: Option<Problems>,
+    },
     /// Somebody else's program stands before ours and decides first.
     ForeignBefore {
         /// The interface.
@@ -93,18 +98,12 @@ impl Degradation {
 impl fmt::Display for Degradation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LastGoodConfiguration { bad, since } => {
-                let first = bad.0.first().map(ToString::to_string).unwrap_or_default();
-                write!(
-                    f,
-                    "the configuration is bad, and the configuration in force since {since:.0} \
-                     stays until the file is good: {first}"
-                )?;
-                match bad.0.len() {
-                    0 | 1 => Ok(()),
-                    count => write!(f, " (and {} more: dbfw check)", count - 1),
-                }
-            }
+            Self::LastGoodConfiguration { bad, since } => write!(
+                f,
+                "the configuration is bad, and the configuration in force since {since:.0} stays \
+                 until the file is good: {}",
+                first_of(bad)
+            ),
             Self::ReloadRefused { since } => write!(
                 f,
                 "the last reload failed, and the configuration in force since {since:.0} stays: \
@@ -116,6 +115,19 @@ impl fmt::Display for Degradation {
                  before it is in force since {since:.0}: dbfw reload --trial 10m tries what is on \
                  disk again, dbfw reload puts it in force for good"
             ),
+            Self::KeptOther { bad } => {
+                f.write_str("the files on disk are not those that were on trial and kept: ")?;
+                match bad {
+                    None => f.write_str("the next start or reload takes those on disk")?,
+                    Some(bad) => write!(
+                        f,
+                        "a reload refuses those on disk, and a start uses what was kept until they \
+                         are good: {}",
+                        first_of(bad)
+                    )?,
+                }
+                f.write_str(". To keep what is in force put its files back")
+            }
             Self::ForeignBefore { interface } => write!(
                 f,
                 "{interface}: another program is attached before ours and can let packets in: \
@@ -154,5 +166,14 @@ impl fmt::Display for Degradation {
                 left_out.join(", ")
             ),
         }
+    }
+}
+
+/// The first problem of files, and how many more there are.
+pub(crate) fn first_of(bad: &Problems) -> String {
+    let first = bad.0.first().map(ToString::to_string).unwrap_or_default();
+    match bad.0.len() {
+        0 | 1 => first,
+        count => format!("{first} (and {} more: dbfw check)", count - 1),
     }
 }

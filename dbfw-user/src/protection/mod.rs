@@ -10,6 +10,7 @@ mod opening;
 pub use coverage::{Coverage, Unjudged};
 use dbfw_wire::control as wire;
 pub use degradation::Degradation;
+pub(crate) use degradation::first_of;
 pub use failure::Failure;
 pub use opening::Opening;
 

@@ -470,6 +470,7 @@ fn keeping_tells_that_the_files_on_disk_are_others_by_now() {
         for _ in 0..2 {
             let status = host.json(&["status"]).expect("a status");
             assert_eq!(status["agent"]["config_ok"], false);
+            assert_eq!(status["protection"], "degraded", "{status}");
             assert!(problems(&host).contains(other), "{}", problems(&host));
             thread::sleep(Duration::from_millis(1500));
         }

@@ -24,7 +24,6 @@ pub(super) fn status(agent: &Agent) -> Status {
     let protection = agent.protection();
     let mut problems = protection.problems();
     problems.extend(agent.files.bad_as_well());
-    problems.extend(agent.files.kept_other());
     for database in &config.databases {
         problems.extend(trust.problems(database, kernel.rules(&database.name)));
     }
