@@ -38,22 +38,38 @@ pub(super) struct ConnectionWatch {
     lasting: LastingProblems,
 }
 
+/// The databases in observe mode, and whom they trust.
+#[derive(Debug)]
+pub(super) struct Observed<'a> {
+    ports: BTreeMap<u16, &'a str>,
+    policy: &'a Policy,
+    now: Timestamp,
+}
+
+impl<'a> Observed<'a> {
+    /// Those of `databases`, by the policy in force.
+    pub(super) fn of(databases: &'a [DatabaseConfig], policy: &'a Policy, now: Timestamp) -> Self {
+        Self { ports: tcp_ports(databases, |mode| mode == Mode::Observe), policy, now }
+    }
+
+    fn numbers(&self) -> BTreeSet<u16> {
+        self.ports.keys().copied().collect()
+    }
+
+    fn note(&self, connections: Vec<Connection>, traffic: &mut Traffic) {
+        traffic.note_connected(connections, &self.ports, self.policy, self.now);
+    }
+}
+
 impl ConnectionWatch {
     /// Takes note of the connections that ended since the last tick, and of those that are open,
     /// once a minute. Waits for nothing.
-    pub(super) async fn tick(
-        &mut self,
-        databases: &[DatabaseConfig],
-        policy: &Policy,
-        traffic: &mut Traffic,
-        now: Timestamp,
-    ) {
-        let ports = tcp_ports(databases, |mode| mode == Mode::Observe);
-        if ports.is_empty() {
+    pub(super) async fn tick(&mut self, observed: &Observed<'_>, traffic: &mut Traffic) {
+        let numbers = observed.numbers();
+        if numbers.is_empty() {
             *self = Self { lasting: std::mem::take(&mut self.lasting), ..Self::default() };
             return;
         }
-        let numbers: BTreeSet<u16> = ports.keys().copied().collect();
         let ended = self.take_ended(&numbers);
         let listed = match self.listing.take_if(|listing| listing.is_finished()) {
             Some(listing) => {
@@ -66,35 +82,27 @@ impl ConnectionWatch {
         if (is_due || self.listed != numbers) && self.listing.is_none() {
             self.begun = Some(Instant::now());
             self.listed.clone_from(&numbers);
-            self.listing = Some(spawn_blocking(move || completed(&numbers).map(from_elsewhere)));
+            self.listing = Some(list(numbers));
         }
         for (what, result) in [
             ("dbfw suggest does not know of short connections", Some(ended)),
             ("dbfw suggest does not know of open connections", listed),
         ] {
             let Some(result) = result else { continue };
-            let result = result.map(|found| traffic.note_connected(found, &ports, policy, now));
+            let result = result.map(|found| observed.note(found, traffic));
             self.lasting.follow(what, result);
         }
     }
 
     /// Takes note of the connections that are open when the agent ends. Waits for the kernel, but not
     /// for long.
-    pub(super) async fn finish(
-        &mut self,
-        databases: &[DatabaseConfig],
-        policy: &Policy,
-        traffic: &mut Traffic,
-        now: Timestamp,
-    ) {
-        let ports = tcp_ports(databases, |mode| mode == Mode::Observe);
-        if ports.is_empty() {
+    pub(super) async fn finish(&self, observed: &Observed<'_>, traffic: &mut Traffic) {
+        let numbers = observed.numbers();
+        if numbers.is_empty() {
             return;
         }
-        let numbers: BTreeSet<u16> = ports.keys().copied().collect();
-        let listing = spawn_blocking(move || completed(&numbers).map(from_elsewhere));
-        if let Ok(Ok(Ok(found))) = timeout(LAST_LISTING, listing).await {
-            traffic.note_connected(found, &ports, policy, now);
+        if let Ok(Ok(Ok(found))) = timeout(LAST_LISTING, list(numbers)).await {
+            observed.note(found, traffic);
         }
     }
 
@@ -108,6 +116,11 @@ impl ConnectionWatch {
         self.ended = Some(ended);
         Ok(found)
     }
+}
+
+/// Begins to list the open connections to these ports. The kernel takes its time.
+fn list(ports: BTreeSet<u16>) -> JoinHandle<io::Result<Vec<Connection>>> {
+    spawn_blocking(move || completed(&ports).map(from_elsewhere))
 }
 
 /// The connections whose peers are other hosts: what this one's own addresses send is not judged.

@@ -1,4 +1,4 @@
-//! What is on disk: the snapshot, the configuration and the refused sources, written beside the
+//! The files on disk (the snapshot, the configuration and the refused sources), written beside the
 //! loop.
 
 use std::{

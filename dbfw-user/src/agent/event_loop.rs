@@ -14,6 +14,7 @@ use tokio::{
 
 use super::{
     Agent,
+    connection_watch::Observed,
     disk::Written,
     kernel::Applied,
     openings::Openings,
@@ -362,8 +363,8 @@ impl Agent {
         // Whose connection ended was refused before.
         self.take_drops();
         let (databases, now) = (&self.config.databases, self.trust.now());
-        let policy = self.kernel.policy();
-        self.connection_watch.tick(databases, policy, &mut self.traffic, now).await;
+        let observed = Observed::of(databases, self.kernel.policy(), now);
+        self.connection_watch.tick(&observed, &mut self.traffic).await;
     }
 
     /// Reads everything back from the kernel, repairs what does not hold, and announces it.
@@ -471,9 +472,9 @@ impl Agent {
     /// Leaves the policy in force and the refused sources on disk.
     pub(super) async fn finish_saves(&mut self) {
         self.watch_connections().await;
-        let (databases, policy) = (&self.config.databases, self.kernel.policy());
-        let now = self.trust.now();
-        self.connection_watch.finish(databases, policy, &mut self.traffic, now).await;
+        let (databases, now) = (&self.config.databases, self.trust.now());
+        let observed = Observed::of(databases, self.kernel.policy(), now);
+        self.connection_watch.finish(&observed, &mut self.traffic).await;
         // A write that is under way may lack what has changed since it began.
         for _ in 0..2 {
             self.begin_save();

@@ -210,7 +210,7 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
     })
 }
 
-/// What is attached where nothing is pinned: nothing, unless it is by pins that are elsewhere.
+/// The attachments where nothing is pinned: none, unless by pins that are elsewhere.
 fn attached_without_pins(agent: &AgentConfig) -> Attached {
     match attached_elsewhere(agent) {
         Ok(None) => Attached {

@@ -23,8 +23,8 @@ pub(super) struct NextStart {
 }
 
 impl NextStart {
-    /// What the state directory tells; `None`: nothing, or this process may not read it. `runs`
-    /// says whether an agent runs now.
+    /// The next start as the state directory tells it; `None`: it is one like any other, or this
+    /// process may not read it. `runs` says whether an agent runs now.
     pub(super) fn of(state_dir: &Path, runs: bool) -> Option<Self> {
         let saved = LastGood::load(state_dir).ok();
         let (record, error) = TrialRecord::of_start(state_dir, saved.as_ref(), Timestamp::now());
@@ -119,46 +119,20 @@ fn is_denied(error: &ReadError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::PathBuf};
+    use std::fs;
 
     use super::*;
-    use crate::config::Config;
+    use crate::state::testing::Site;
 
-    /// A host's files: a configuration and a state directory.
-    struct Site(tempfile::TempDir);
+    fn last_good(site: &Site, second: i64, mode: &str) -> LastGood {
+        let in_force_since = Timestamp::from_second(second).unwrap();
+        LastGood { in_force_since, files: vec![site.file(mode)] }
+    }
 
-    impl Site {
-        fn new() -> Self {
-            let site = Self(tempfile::tempdir().unwrap());
-            fs::create_dir(site.state()).unwrap();
-            site
-        }
-
-        fn state(&self) -> PathBuf {
-            self.0.path().join("state")
-        }
-
-        fn file(&self, mode: &str) -> ConfigFile {
-            let text =
-                format!("[[database]]\nname = \"orders\"\nports = [5432]\nmode = \"{mode}\"\n");
-            ConfigFile { path: self.0.path().join("dbfw.toml"), text }
-        }
-
-        fn config(&self, mode: &str) -> Config {
-            config::parse(vec![self.file(mode)]).unwrap()
-        }
-
-        fn last_good(&self, second: i64, mode: &str) -> LastGood {
-            let in_force_since = Timestamp::from_second(second).unwrap();
-            LastGood { in_force_since, files: vec![self.file(mode)] }
-        }
-
-        /// What is told with a configuration of this mode on disk.
-        fn told(&self, mode: &str, runs: bool) -> Option<NextStart> {
-            let ConfigFile { path, text } = self.file(mode);
-            fs::write(path, text).unwrap();
-            NextStart::of(&self.state(), runs)
-        }
+    /// The answer with a configuration of this mode on disk.
+    fn told(site: &Site, mode: &str, runs: bool) -> Option<NextStart> {
+        site.write(mode);
+        NextStart::of(&site.state(), runs)
     }
 
     const OPENS: &str = "orders: enforce → observe: tcp/5432 is open to everyone";
@@ -167,38 +141,38 @@ mod tests {
     #[test]
     fn without_a_trial_nothing_is_told() {
         let site = Site::new();
-        site.last_good(7, "observe").save(&site.state()).unwrap();
+        last_good(&site, 7, "observe").save(&site.state()).unwrap();
         for mode in ALL {
-            assert_eq!(site.told(mode, false), None, "{mode}");
+            assert_eq!(told(&site, mode, false), None, "{mode}");
         }
     }
 
     #[test]
     fn a_trial_that_a_start_ends_is_told_with_the_way_to_keep_it() {
         let site = Site::new();
-        site.last_good(7, "observe").save(&site.state()).unwrap();
+        last_good(&site, 7, "observe").save(&site.state()).unwrap();
         let since = Timestamp::from_second(7).unwrap();
         let record = TrialRecord::new(&site.config("observe"), since, &site.config("enforce"));
         for (is_in_force, was) in [(true, "was on trial"), (false, "may have been on trial")] {
             let record = TrialRecord::new(&site.config("observe"), since, &site.config("enforce"));
             TrialRecord { is_in_force, ..record }.save(&site.state()).unwrap();
             for mode in ALL {
-                let NextStart { problem, goes_back } = site.told(mode, false).unwrap();
+                let NextStart { problem, goes_back } = told(&site, mode, false).unwrap();
                 assert!(goes_back, "{mode}");
                 for text in [was, "in force since 1970-01-01T00:00:07Z", OPENS, "trial.json"] {
                     assert!(problem.contains(text), "{mode}: {problem}");
                 }
                 let is_other = problem.contains("put those back");
                 assert_eq!(is_other, mode != "enforce", "{mode}: {problem}");
-                let running = site.told(mode, true).unwrap().problem;
+                let running = told(&site, mode, true).unwrap().problem;
                 assert!(running.contains("dbfw reload --keep"), "{running}");
                 assert!(!running.contains("rm "), "{running}");
             }
         }
         // The copy tells that what was before is in force again.
-        site.last_good(9, "observe").save(&site.state()).unwrap();
+        last_good(&site, 9, "observe").save(&site.state()).unwrap();
         record.save(&site.state()).unwrap();
-        let told = site.told("enforce", false).unwrap();
+        let told = told(&site, "enforce", false).unwrap();
         assert!(!told.goes_back, "{told:?}");
         assert!(told.problem.contains("in force since 1970-01-01T00:00:09Z"), "{told:?}");
     }
@@ -206,9 +180,9 @@ mod tests {
     #[test]
     fn an_ended_trial_is_told_while_other_files_are_on_disk() {
         let site = Site::new();
-        TrialRecord::ended(site.last_good(7, "observe")).save(&site.state()).unwrap();
+        TrialRecord::ended(last_good(&site, 7, "observe")).save(&site.state()).unwrap();
         for mode in ALL {
-            let told = site.told(mode, false).map(|told| (told.problem, told.goes_back));
+            let told = told(&site, mode, false).map(|told| (told.problem, told.goes_back));
             let expected = "the configuration on disk was on trial and not kept: a start uses the \
                             one before it, in force since 1970-01-01T00:00:07Z; dbfw reload after \
                             that takes the files on disk"
@@ -222,11 +196,11 @@ mod tests {
         let site = Site::new();
         for saved in [false, true] {
             if saved {
-                site.last_good(7, "observe").save(&site.state()).unwrap();
+                last_good(&site, 7, "observe").save(&site.state()).unwrap();
             }
             for (damage, mode) in [("", "enforce"), ("{}", "off"), ("null", "observe")] {
                 fs::write(TrialRecord::path(&site.state()), damage).unwrap();
-                let NextStart { problem, goes_back } = site.told(mode, false).unwrap();
+                let NextStart { problem, goes_back } = told(&site, mode, false).unwrap();
                 assert!(problem.contains("trial.json cannot be used"), "{problem}");
                 let uses_last_good = problem.contains("uses the last good configuration");
                 assert_eq!(uses_last_good, saved && mode != "observe", "{mode}: {problem}");

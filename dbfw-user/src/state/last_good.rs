@@ -166,17 +166,9 @@ fn digest(files: &[ConfigFile]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::testing::{files, last_good};
 
-    fn files(text: &str) -> Vec<ConfigFile> {
-        vec![ConfigFile { path: "dbfw.toml".into(), text: text.to_owned() }]
-    }
-
-    fn last_good(second: i64, text: &str) -> LastGood {
-        let in_force_since = Timestamp::from_second(second).unwrap();
-        LastGood { in_force_since, files: files(text) }
-    }
-
-    /// What is found of these files: since when they are in force, and of which time the copy is.
+    /// The finding about these files: since when they are in force, and of which time the copy is.
     fn found(state_dir: &Path, text: &str) -> (Option<i64>, i64) {
         let kept = LastGood::load(state_dir).unwrap();
         let since = kept.in_force_since(&files(text)).map(Timestamp::as_second);

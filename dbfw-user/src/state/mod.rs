@@ -7,4 +7,6 @@ pub(crate) mod files;
 pub(crate) mod last_good;
 pub(crate) mod local;
 pub mod snapshot;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod trial;

@@ -99,15 +99,7 @@ impl TrialRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn files(text: &str) -> Vec<ConfigFile> {
-        vec![ConfigFile { path: "dbfw.toml".into(), text: text.to_owned() }]
-    }
-
-    fn last_good(second: i64, text: &str) -> LastGood {
-        let in_force_since = Timestamp::from_second(second).unwrap();
-        LastGood { in_force_since, files: files(text) }
-    }
+    use crate::state::testing::{files, last_good};
 
     #[test]
     fn a_copy_that_is_later_tells_that_the_trial_ended() {

@@ -143,7 +143,7 @@ fn sources_that_let_in_most_of_the_world_do_not_look_protected() {
     assert_eq!(host.json(&["status"]).expect("JSON")["protected"], true, "{}", problems(&host));
 }
 
-/// What a command knows of the directories when the configuration cannot be read.
+/// The defaults stand for directories that a bad configuration does not tell.
 #[test]
 fn a_filter_that_is_pinned_elsewhere_is_not_denied() {
     let pair = Pair::new();

@@ -1,50 +1,12 @@
 use std::fs;
 
 use super::*;
-use crate::{
-    config::ConfigFile,
-    state::{checked, files},
-};
+use crate::state::{checked, files, testing::Site};
 
 /// The moment that the tests count minutes from, long ago.
 const BEGIN: i64 = 1_700_000_000;
 
-/// A host's files: a configuration and a state directory.
-struct Site(tempfile::TempDir);
-
 impl Site {
-    fn new() -> Self {
-        let site = Self(tempfile::tempdir().unwrap());
-        fs::create_dir(site.state()).unwrap();
-        site
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.path().join("dbfw.toml")
-    }
-
-    fn state(&self) -> PathBuf {
-        self.0.path().join("state")
-    }
-
-    fn text(&self, mode: &str) -> String {
-        let state_dir = self.state();
-        format!(
-            "[agent]\nstate_dir = \"{}\"\n[[database]]\nname = \"orders\"\nports = [5432]\n\
-             mode = \"{mode}\"\n",
-            state_dir.display()
-        )
-    }
-
-    /// Writes the configuration with this mode.
-    fn write(&self, mode: &str) {
-        fs::write(self.path(), self.text(mode)).unwrap();
-    }
-
-    fn config(&self, mode: &str) -> Config {
-        config::parse(vec![ConfigFile { path: self.path(), text: self.text(mode) }]).unwrap()
-    }
-
     /// Starts with a configuration of this mode on disk.
     fn start(&self, mode: &str) -> Loaded {
         self.write(mode);
@@ -377,7 +339,7 @@ fn a_damaged_record_and_a_copy_that_is_not_of_what_was_in_force() {
 fn bad_files_are_told_also_where_they_were_on_trial() {
     let site = trying(true);
     for bad in ["nonsense", "[[", ""] {
-        let text = site.text("observe").replace("\"observe\"", bad);
+        let text = site.file("observe").text.replace("\"observe\"", bad);
         fs::write(site.path(), &text).unwrap();
         let Loaded { mut files, config, .. } = ConfigurationFiles::load(site.path()).unwrap();
         let problem = files.bad_as_well().unwrap();
