@@ -42,9 +42,15 @@ const _: () = {
     }
 };
 
+/// Index of a protocol and port in host order, below [`crate::PORT_INDEXES`].
+#[inline(always)]
+pub const fn port_index(udp: bool, port: u16) -> u32 {
+    (udp as u32) << 16 | port as u32
+}
+
 /// Word of PORTS and byte in it (little end first) for a protocol and port in host order.
 #[inline(always)]
 pub const fn port_slot(udp: bool, port: u16) -> (u32, u32) {
-    let index = (udp as u32) << 16 | port as u32;
+    let index = port_index(udp, port);
     (index / 8, index % 8)
 }

@@ -25,9 +25,9 @@ pub use hash::{
     BUCKET4_WORDS, BUCKET6_WORDS, Bucket4, Bucket6, ID_BITS, TAG4_SHIFT, TAG6_SHIFT, TableRef,
     host4_hash, host6_hash, host6_key, host6_tag,
 };
-pub use index::{Counted, STATS_SLOTS, port_slot, stats_slot};
+pub use index::{Counted, STATS_SLOTS, port_index, port_slot, stats_slot};
 pub use limits::*;
 pub use names::*;
-pub use own::{OWN_NETS4, OWN_NETS6, OWN_WORDS, own4, own6};
+pub use own::{OWN_DOMAINS, OWN_LINK, OWN_NETS4, OWN_NETS6, OWN_SHARED, OWN_WORDS, own4, own6};
 pub use reason::{Family, Mode, Reason, Verdict};
-pub use value::{Counter, Database, Entry, Exempt, RuleCounter};
+pub use value::{Bound, Counter, Database, Entry, Exempt, RuleCounter};

@@ -2,7 +2,7 @@
 
 /// Version of the ABI: the pin directory carries it, so a change of any type, map or
 /// meaning in this crate needs a new number and never meets old pins.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Databases one host can protect. A database's id is 1..=MAX_DATABASES, bit `id - 1` of
 /// [`crate::Entry::databases`].
@@ -10,6 +10,12 @@ pub const MAX_DATABASES: u32 = 64;
 
 /// Pseudo-database 0: packets whose port cannot be read, judged for all databases at once.
 pub const HOST: u32 = 0;
+
+/// In PORTS, a database's id plus this: the database is bound to this host's own addresses.
+pub const BOUND_TO_LOCAL: u32 = MAX_DATABASES;
+
+/// In PORTS: the port is that of the databases of BOUND_PORTS, each at its addresses.
+pub const BOUND_TO_ADDRESSES: u32 = 255;
 
 /// Slots of DATABASES: the host's and every database's.
 pub const DATABASE_SLOTS: u32 = MAX_DATABASES + 1;
@@ -50,6 +56,12 @@ pub const MAX_EXEMPT: usize = 16;
 /// Entries of OWN4 and of OWN6: addresses and networks that are local to this host.
 pub const MAX_OWN: u32 = 16_384;
 
+/// Addresses and networks that one database may be bound to.
+pub const MAX_BOUND: u32 = 256;
+
+/// Entries of BOUND4 and of BOUND6: during a change, those before and those after.
+pub const BOUND_PREFIXES: u32 = 2 * MAX_BOUND * MAX_DATABASES;
+
 /// Bytes of the ring buffer of drop events: 4,096 events of 64 bytes with their headers.
 pub const EVENTS_BYTES: u32 = 262_144;
 
@@ -61,6 +73,11 @@ pub const LOOPBACK_IFINDEX: u32 = 1;
 
 /// Set in [`crate::Database::flags`] of the host's slot: non-first fragments are dropped.
 pub const FLAG_DROP_FRAGMENTS: u32 = 1;
+/// Set there: every database is bound, so a packet without a port is judged only for
+/// destinations of one of them.
+pub const FLAG_ALL_BOUND: u32 = 2;
+/// Set there: one of the databases is bound to this host's own addresses.
+pub const FLAG_ANY_LOCAL: u32 = 4;
 
 /// 64-bit words at the start of FRONT4 and FRONT6 that hold no bits. The first of them says
 /// which table of hosts is in use ([`crate::TableRef`]); the others fill its cache line.
@@ -94,4 +111,7 @@ pub const FRONT6_WORDS: u32 = FRONT6_LONG_FINE + (1 << FRONT6_LONG_FINE_BITS);
 pub const LONG_NET6: u8 = 48;
 
 /// 64-bit words of PORTS: a byte for every (protocol, port).
-pub const PORT_WORDS: u32 = 2 * 65_536 / 8;
+pub const PORT_WORDS: u32 = PORT_INDEXES / 8;
+
+/// Indexes of (protocol, port): the words of BOUND_PORTS.
+pub const PORT_INDEXES: u32 = 2 * 65_536;

@@ -2,7 +2,7 @@
 
 use crate::TABLES;
 
-/// (protocol, port) → database id.
+/// (protocol, port) → database id; or that the destination decides as well.
 pub const PORTS: &str = "PORTS";
 /// Presence bits: the leading bits that any IPv4 prefix touches.
 pub const FRONT4: &str = "FRONT4";
@@ -37,15 +37,41 @@ pub const EXEMPT: &str = "EXEMPT";
 
 /// Bits that tell most addresses apart from this host's own.
 pub const OWN: &str = "OWN";
+/// (protocol, port) → the databases that have it at written-out addresses, as a mask.
+pub const BOUND_PORTS: &str = "BOUND_PORTS";
+/// IPv4 prefix → the databases bound to it, as a mask.
+pub const BOUND4: &str = "BOUND4";
+/// The same of IPv6.
+pub const BOUND6: &str = "BOUND6";
 /// IPv4 prefix that is local to this host → the routing domains in which it is.
 pub const OWN4: &str = "OWN4";
 /// The same of IPv6.
 pub const OWN6: &str = "OWN6";
 
 /// Every map the programs use.
-pub const MAPS: [&str; 19] = [
-    PORTS, FRONT4, FRONT6, HOSTS4, HOSTS6, ENTRIES, NETS4, NETS6, DATABASES, STATS, RULE_STATS,
-    EVENTS, BUDGET, CLOCK, TRACE, EXEMPT, OWN, OWN4, OWN6,
+pub const MAPS: [&str; 22] = [
+    PORTS,
+    FRONT4,
+    FRONT6,
+    HOSTS4,
+    HOSTS6,
+    ENTRIES,
+    NETS4,
+    NETS6,
+    DATABASES,
+    STATS,
+    RULE_STATS,
+    EVENTS,
+    BUDGET,
+    CLOCK,
+    TRACE,
+    EXEMPT,
+    OWN,
+    OWN4,
+    OWN6,
+    BOUND_PORTS,
+    BOUND4,
+    BOUND6,
 ];
 
 /// Pins of the tables in HOSTS4, by their place there.

@@ -11,6 +11,15 @@ pub const OWN_NETS4: u32 = 62;
 /// Set in every word: some IPv6 network is local as a whole.
 pub const OWN_NETS6: u32 = 63;
 
+/// Bits of a value of OWN4 and OWN6 that name routing domains; the others say what kind of
+/// destination it is.
+pub const OWN_DOMAINS: u32 = (1 << 30) - 1;
+/// Set in a value of OWN4 or OWN6: packets to it are taken by several hosts, or by any of
+/// several (broadcast, anycast).
+pub const OWN_SHARED: u32 = 1 << 31;
+/// Set in a value of OWN4 or OWN6: local on one link, where others may have it as well.
+pub const OWN_LINK: u32 = 1 << 30;
+
 /// Word and bit of an IPv4 address, as it lies in memory.
 #[inline(always)]
 pub const fn own4(address: u32) -> (u32, u32) {

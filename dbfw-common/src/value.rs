@@ -60,6 +60,27 @@ pub struct RuleCounter {
     pub last_hit: u64,
 }
 
+/// Value of BOUND4 and BOUND6: the databases that are bound to an address. In words of 32 bits
+/// for the same reason as [`Entry`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Bound {
+    /// Bit `id - 1`: database `id`. Bit 0 is bit 0 of the first word.
+    pub databases: [u32; 2],
+}
+
+impl Bound {
+    /// The databases of `mask`.
+    pub const fn new(mask: u64) -> Self {
+        Self { databases: [mask as u32, (mask >> 32) as u32] }
+    }
+
+    /// The databases as one word, bit `id - 1` for database `id`.
+    pub const fn mask(&self) -> u64 {
+        self.databases[0] as u64 | (self.databases[1] as u64) << 32
+    }
+}
+
 /// Value of EXEMPT: interfaces whose packets the backstop lets through. A value, not a
 /// key: ifindexes are the agent's to keep current.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,10 +104,13 @@ mod pod {
     unsafe impl aya::Pod for RuleCounter {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Exempt {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Bound {}
 }
 
 const _: () = {
     assert!(size_of::<Entry>() == 12 && align_of::<Entry>() == 4);
+    assert!(size_of::<Bound>() == 8 && align_of::<Bound>() == 4);
     assert!(size_of::<Database>() == 8 + MAX_NAME);
     assert!(size_of::<Counter>() == 16);
     assert!(size_of::<RuleCounter>() == 16);

@@ -25,6 +25,7 @@
 //! ```
 
 pub mod answers;
+mod destinations;
 pub mod policy;
 mod port;
 pub mod source;
@@ -34,5 +35,6 @@ mod text;
 pub mod toml;
 pub mod trust;
 
-pub use port::{Port, PortError};
+pub use destinations::Destinations;
+pub use port::{Port, PortError, PortRange, Ports};
 pub use text::misleads;

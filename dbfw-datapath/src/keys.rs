@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use dbfw_common::{Entry, FRONT4, FRONT6, Family, HOSTS4, HOSTS6, NETS4, NETS6, OWN4, OWN6};
+use dbfw_common::{
+    BOUND4, BOUND6, Entry, FRONT4, FRONT6, Family, HOSTS4, HOSTS6, NETS4, NETS6, OWN4, OWN6,
+};
 use dbfw_core::source::Prefix;
 
 /// The maps of presence bits, by family.
@@ -13,6 +15,9 @@ pub(crate) const HOSTS: [&str; 2] = [HOSTS4, HOSTS6];
 pub(crate) const NETS: [&str; 2] = [NETS4, NETS6];
 /// The tries of this host's own addresses, by family.
 pub(crate) const OWN_NETS: [&str; 2] = [OWN4, OWN6];
+
+/// The tries of addresses that databases are bound to, by family.
+pub(crate) const BOUND_NETS: [&str; 2] = [BOUND4, BOUND6];
 
 /// The key of an IPv4 address: its octets as they lie in a packet.
 pub(crate) fn key4(address: IpAddr) -> u32 {

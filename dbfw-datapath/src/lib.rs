@@ -8,7 +8,7 @@
 //! use std::path::Path;
 //!
 //! use dbfw_common::Mode;
-//! use dbfw_core::{Port, policy::{Entries, diff}};
+//! use dbfw_core::{Destinations, Port, policy::{Entries, diff}};
 //! use dbfw_datapath::{Change, DatabaseSlot, Datapath};
 //!
 //! # fn main() -> Result<(), dbfw_datapath::DatapathError> {
@@ -20,7 +20,8 @@
 //!     id: 1,
 //!     name: "orders".to_owned(),
 //!     mode: Mode::Enforce,
-//!     ports: vec![Port { udp: false, port: 5432 }],
+//!     ports: Port { udp: false, port: 5432 }.into(),
+//!     destinations: Destinations::default(),
 //! }];
 //! datapath.apply(&Change { plan, databases, ..Change::default() })?;
 //! # Ok(())

@@ -9,15 +9,16 @@ use std::{
 
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use dbfw_common::{
-    BUDGET, Budget, Counted, Counter, DATABASES, Database, ENTRIES, ENTRY_IDS, EXEMPT, Entry,
-    Exempt, FRONT4, FRONT6, Family, NETS4, NETS6, OWN4, OWN6, PORTS, RULE_STATS, RuleCounter,
-    STATS, TRACE, Trace, stats_slot,
+    BOUND_PORTS, BOUND4, BOUND6, BUDGET, Bound, Budget, Counted, Counter, DATABASE_SLOTS,
+    DATABASES, Database, ENTRIES, ENTRY_IDS, EXEMPT, Entry, Exempt, FRONT4, FRONT6, Family, NETS4,
+    NETS6, OWN4, OWN6, PORTS, RULE_STATS, RuleCounter, STATS, TRACE, Trace, stats_slot,
 };
 use dbfw_core::source::Prefix;
 
 use crate::{
+    databases::{DatabaseSlot, Ownership, addressed_ports, database_of},
     error::{DatapathError, map_io},
-    keys::{NETS, entry_of, family_of, prefix_of},
+    keys::{BOUND_NETS, NETS, entry_of, family_of, prefix_of, word_of},
     mmap::Words,
     pins,
     shape::map_shapes,
@@ -37,7 +38,9 @@ pub(crate) struct Maps {
     pub(crate) exempt: Array<MapData, Exempt>,
     /// This host's own addresses, each with its routing domains.
     pub(crate) own: Tries<u32>,
-    pub(crate) ports: Array<MapData, u64>,
+    pub(crate) bound_ports: Array<MapData, u64>,
+    /// The databases that are bound to addresses.
+    pub(crate) bound: Tries<Bound>,
     /// The presence bits, by family.
     pub(crate) front: [Array<MapData, u64>; 2],
     /// Kernel ids by name, to recognise a pin that somebody replaced.
@@ -76,7 +79,8 @@ impl Maps {
             trace: typed(&fds, TRACE)?,
             exempt: typed(&fds, EXEMPT)?,
             own: Tries::new(typed(&fds, OWN4)?, typed(&fds, OWN6)?),
-            ports: typed(&fds, PORTS)?,
+            bound_ports: typed(&fds, BOUND_PORTS)?,
+            bound: Tries::new(typed(&fds, BOUND4)?, typed(&fds, BOUND6)?),
             front: [typed(&fds, FRONT4)?, typed(&fds, FRONT6)?],
             ids,
             fds,
@@ -179,6 +183,47 @@ impl Maps {
     pub(crate) fn net(&self, address: IpAddr) -> Result<Option<Entry>, DatapathError> {
         let trie = NETS[family_of(address) as usize];
         self.nets.longest(address).map_err(|error| DatapathError::map("read", trie, error))
+    }
+
+    /// The databases of each port and address.
+    ///
+    /// # Errors
+    /// A map cannot be read.
+    pub(crate) fn ownership(&self) -> Result<Ownership, DatapathError> {
+        let mut found = Ownership::none();
+        found.ports.clear();
+        for_each_element(self.fd(PORTS)?, PORTS, 4, 8, &mut |_, value| {
+            let bytes = value.try_into().unwrap_or([0; 8]);
+            found.ports.push(u64::from_ne_bytes(bytes));
+            Ok::<(), DatapathError>(())
+        })?;
+        for index in addressed_ports(&found.ports) {
+            let mask = self.bound_ports.get(&index, 0);
+            let mask = mask.map_err(|error| read_error(BOUND_PORTS, error))?;
+            found.bound_ports.insert(index, mask);
+        }
+        for (family, trie) in Family::ALL.into_iter().zip(BOUND_NETS) {
+            self.for_each_prefix(trie, family, size_of::<Bound>(), &mut |prefix, value| {
+                let mask = Bound { databases: [word_of(value, 0), word_of(value, 1)] }.mask();
+                found.bound.insert(prefix, mask);
+                Ok::<(), DatapathError>(())
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// Every database the maps know, with its ports and destinations.
+    ///
+    /// # Errors
+    /// A map cannot be read.
+    pub(crate) fn all_databases(&self) -> Result<Vec<DatabaseSlot>, DatapathError> {
+        let mut known = self.ownership()?.by_database();
+        let mut found = Vec::new();
+        for id in 1..DATABASE_SLOTS {
+            let slot = self.database(id)?;
+            found.extend(database_of(id as u8, &slot, known.remove(&id).unwrap_or_default()));
+        }
+        Ok(found)
     }
 
     /// One counter of STATS, summed over the CPUs.

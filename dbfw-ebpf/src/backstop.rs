@@ -1,9 +1,12 @@
 //! The decision on a socket lookup: a packet that got here by a way no hook judged.
 
 use aya_ebpf::programs::SkLookupContext;
-use dbfw_common::{Family, HOST, LOOPBACK_IFINDEX, MAX_EXEMPT, Mode, Reason, Verdict};
+use dbfw_common::{
+    DATABASE_SLOTS, Family, HOST, LOOPBACK_IFINDEX, MAX_EXEMPT, Mode, Reason, Verdict,
+};
 
 use crate::{
+    bound,
     count::{self, Refusal},
     maps::EXEMPT,
     own,
@@ -24,12 +27,8 @@ pub(crate) fn judge(ctx: &SkLookupContext) -> Verdict {
     }
     let port = lookup.local_port;
     let protocol = lookup.protocol;
-    let database = protected(protocol, port);
-    if database == HOST {
-        return Verdict::Pass;
-    }
-    let mode = mode(database);
-    if mode == Mode::Off as u32 {
+    let named = protected(protocol, port);
+    if named == HOST {
         return Verdict::Pass;
     }
     let family = if lookup.family == AF_INET { Family::V4 } else { Family::V6 };
@@ -44,6 +43,17 @@ pub(crate) fn judge(ctx: &SkLookupContext) -> Verdict {
         // The host to one of its own outer addresses: over loopback, but the stack names the
         // interface that has the address. From a wire its answer would go to loopback. Known
         // without the maps, so it holds for an address that came while no agent ran.
+        return Verdict::Pass;
+    }
+    let database = match named {
+        named if named < DATABASE_SLOTS => named,
+        named => bound::of_socket(protocol, port, &destination, named),
+    };
+    if database == HOST {
+        return Verdict::Pass;
+    }
+    let mode = mode(database);
+    if mode == Mode::Off as u32 {
         return Verdict::Pass;
     }
     if let Some(entry) = source.entry()

@@ -4,6 +4,7 @@
 #![no_main]
 
 mod backstop;
+mod bound;
 mod count;
 mod hook;
 mod maps;

@@ -6,9 +6,10 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use dbfw_common::{
-    BUCKET4_WORDS, BUCKET6_WORDS, Budget, Clock, Counter, DATABASE_SLOTS, Database, ENTRY_IDS,
-    EVENTS_BYTES, Entry, Exempt, FRONT4_WORDS, FRONT6_WORDS, MAX_NETS, MAX_OWN, OWN_WORDS,
-    PORT_WORDS, RULE_SLOTS, RuleCounter, STATS_SLOTS, TABLES, Trace,
+    BOUND_PREFIXES, BUCKET4_WORDS, BUCKET6_WORDS, Bound, Budget, Clock, Counter, DATABASE_SLOTS,
+    Database, ENTRY_IDS, EVENTS_BYTES, Entry, Exempt, FRONT4_WORDS, FRONT6_WORDS, MAX_NETS,
+    MAX_OWN, OWN_WORDS, PORT_INDEXES, PORT_WORDS, RULE_SLOTS, RuleCounter, STATS_SLOTS, TABLES,
+    Trace,
 };
 
 /// The agent writes these maps through memory: millions of bits would cost a call each.
@@ -81,3 +82,12 @@ pub(crate) static OWN4: LpmTrie<u32, u32, { MAX_OWN as usize }> = LpmTrie::new()
 
 #[btf_map]
 pub(crate) static OWN6: LpmTrie<[u32; 4], u32, { MAX_OWN as usize }> = LpmTrie::new();
+
+#[btf_map]
+pub(crate) static BOUND_PORTS: Array<u64, { PORT_INDEXES as usize }, MMAPABLE> = Array::new();
+
+#[btf_map]
+pub(crate) static BOUND4: LpmTrie<u32, Bound, { BOUND_PREFIXES as usize }> = LpmTrie::new();
+
+#[btf_map]
+pub(crate) static BOUND6: LpmTrie<[u32; 4], Bound, { BOUND_PREFIXES as usize }> = LpmTrie::new();

@@ -1,7 +1,7 @@
 //! This host's own addresses: a packet between two of them never came from a wire.
 
 use aya_ebpf::maps::lpm_trie::Key;
-use dbfw_common::{Family, OWN_NETS4, OWN_NETS6, own4, own6};
+use dbfw_common::{Family, OWN_DOMAINS, OWN_NETS4, OWN_NETS6, own4, own6};
 
 use crate::{
     hook::Packet,
@@ -46,12 +46,19 @@ fn is_between_own<P: Packet, const LINK: usize>(packet: &P, headers: &Headers) -
 /// The routing domains in which an address is local, a bit for each.
 #[inline(always)]
 fn domains(address: &Source) -> u32 {
+    local(address) & OWN_DOMAINS
+}
+
+/// The routing domains in which an address is local, and what kind of destination it is; 0 if it
+/// is not local.
+#[inline(always)]
+pub(crate) fn local(address: &Source) -> u32 {
     let found = match address.family {
         Family::V4 => OWN4.get(&Key::new(32, address.words[0])),
         Family::V6 => OWN6.get(&Key::new(128, address.words)),
     };
     match found {
-        Some(domains) => *domains,
+        Some(value) => *value,
         None => 0,
     }
 }

@@ -24,7 +24,7 @@ const ETH_P_QINQ1: u16 = 0x9100;
 
 const HOP_BY_HOP: u32 = 0;
 const TCP: u32 = 6;
-const UDP: u32 = 17;
+pub(crate) const UDP: u32 = 17;
 const ROUTING: u32 = 43;
 const FRAGMENT: u32 = 44;
 const AUTHENTICATION: u32 = 51;

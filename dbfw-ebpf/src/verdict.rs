@@ -2,17 +2,15 @@
 
 use core::mem::MaybeUninit;
 
-use dbfw_common::{FLAG_DROP_FRAGMENTS, HOST, Mode, Reason, Verdict, port_slot};
+use dbfw_common::{FLAG_ALL_BOUND, FLAG_DROP_FRAGMENTS, HOST, Mode, Reason, Verdict, port_slot};
 
 use crate::{
-    count,
+    bound, count,
     hook::Packet,
     maps::{DATABASES, PORTS},
     own,
-    packet::{Headers, Step, walk},
+    packet::{Headers, Step, UDP, walk},
 };
-
-const UDP: u32 = 17;
 
 /// Judges a packet and counts what it decided.
 #[inline(always)]
@@ -28,11 +26,21 @@ pub(crate) fn judge<P: Packet, const LINK: usize>(packet: &P) -> Verdict {
 
 #[inline(always)]
 fn judge_port<P: Packet, const LINK: usize>(packet: &P, headers: &Headers) -> Verdict {
-    let database = protected(headers.protocol, headers.port);
-    if database == HOST {
+    let named = protected(headers.protocol, headers.port);
+    if named == HOST {
         return count::passed(packet, Reason::OtherPort);
     }
-    let mode = mode(database);
+    let (database, mode) = match DATABASES.get(named) {
+        Some(known) => (named, known.mode),
+        // No database has such an id: the destination decides as well.
+        None => {
+            let database = bound::database::<P, LINK>(packet, headers, named);
+            if database == HOST {
+                return count::passed(packet, Reason::OtherPort);
+            }
+            (database, mode(database))
+        }
+    };
     if mode == Mode::Off as u32 {
         return count::passed(packet, Reason::OtherPort);
     }
@@ -71,6 +79,14 @@ fn judge_without_port<P: Packet, const LINK: usize>(
     {
         return count::passed(packet, Reason::NotJudged);
     }
+    // Where the destination cannot be read, or says nothing, it is judged.
+    let is_addressed = step != Step::Refused || reason == Reason::Malformed;
+    if host.flags & FLAG_ALL_BOUND != 0
+        && is_addressed
+        && !bound::is_for_one::<P, LINK>(packet, headers.source.family, host.flags)
+    {
+        return count::passed(packet, Reason::NotJudged);
+    }
     let bytes = packet.frame_len();
     if step != Step::Refused && own::is_claimed::<P, LINK>(packet, headers) {
         return count::refused(packet, headers, HOST, host.mode, Reason::Martian, bytes);
@@ -81,7 +97,8 @@ fn judge_without_port<P: Packet, const LINK: usize>(
     count::refused(packet, headers, HOST, host.mode, reason, bytes)
 }
 
-/// The database a port belongs to; [`HOST`] if none.
+/// The database a port belongs to, or more than an id where the destination decides as well;
+/// [`HOST`] if none.
 #[inline(always)]
 pub(crate) fn protected(protocol: u32, port: u32) -> u32 {
     let (word, byte) = port_slot(protocol == UDP, port as u16);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use dbfw_common::{Entry, Mode, PROGRAM_XDP};
-use dbfw_core::{Port, policy::Plan, source::Prefix};
+use dbfw_core::{Destinations, Port, policy::Plan, source::Prefix};
 use dbfw_datapath::{Change, DatabaseSlot, Datapath};
 use dbfw_tests::{
     agent::Host,
@@ -76,7 +76,8 @@ fn measure(pin_dir: &std::path::Path, ifindex: u32, v4: bool, size: usize, mixed
         id: 1,
         name: "bench".to_owned(),
         mode: Mode::Enforce,
-        ports: vec![Port { udp: true, port: PORT }],
+        ports: Port { udp: true, port: PORT }.into(),
+        destinations: Destinations::default(),
     };
     let plan = Plan { writes, ..Plan::default() };
     let change = Change { plan, databases: vec![database], ..Change::default() };

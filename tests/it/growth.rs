@@ -8,7 +8,7 @@ use std::{
 
 use dbfw_common::{Entry, HOSTS4, HOSTS6, MAX_HOSTS, Mode, NETS4, PROGRAM_XDP, Reason};
 use dbfw_core::{
-    Port,
+    Destinations, Port,
     policy::{Entries, Plan, diff},
     source::Prefix,
 };
@@ -42,7 +42,8 @@ impl Plane {
             id: 1,
             name: "orders".to_owned(),
             mode: Mode::Enforce,
-            ports: vec![Port { udp: false, port: PORT }],
+            ports: Port { udp: false, port: PORT }.into(),
+            destinations: Destinations::default(),
         };
         let plan = diff(self.datapath.held(), desired);
         let change = Change { plan, databases: vec![database], ..Change::default() };

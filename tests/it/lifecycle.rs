@@ -13,7 +13,7 @@ use std::{
 use dbfw::{control::client::Client, state::snapshot::Snapshot};
 use dbfw_common::{ABI_VERSION, Mode};
 use dbfw_core::{
-    Port,
+    Destinations, Port,
     policy::{Policy, SlotTable, diff},
 };
 use dbfw_datapath::{Change, DatabaseSlot, Datapath, interfaces};
@@ -236,7 +236,8 @@ fn move_to_abi(host: &Host<'_>, abi: u32, pin_dir: &Path, index: u32) {
         id: 1,
         name: "orders".to_owned(),
         mode: Mode::Enforce,
-        ports: vec![Port { udp: false, port: PORT }, Port { udp: true, port: PORT }],
+        ports: [false, true].map(|udp| Port { udp, port: PORT }).into_iter().collect(),
+        destinations: Destinations::default(),
     };
     let plan = diff(datapath.held(), &assigned.entries);
     let change = Change { fresh_rules: assigned.fresh, plan, databases: vec![database], flags: 0 };

@@ -14,6 +14,7 @@ mod corpus;
 // A thousand callers at once.
 mod crowd;
 // Refused clients as `dbfw drops` lists them.
+mod destinations;
 mod drops;
 // Drop events and the budget that bounds them.
 mod events;

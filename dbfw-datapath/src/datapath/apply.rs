@@ -1,18 +1,22 @@
 //! Applying a change of policy: ports, sets and modes, in an order that drops no allowed packet.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use dbfw_common::{
-    Counted, DATABASE_SLOTS, DATABASES, Database, Family, MAX_NAME, Mode, PORT_WORDS, RULE_STATS,
+    Bound, Counted, DATABASE_SLOTS, DATABASES, Database, Family, HOST, MAX_NAME, Mode, RULE_STATS,
     STATS, stats_slot,
 };
-use dbfw_core::policy::{Entries, Plan, diff, union};
+use dbfw_core::{
+    policy::{Entries, Plan, diff, union},
+    source::Prefix,
+};
 
 use super::Datapath;
 use crate::{
     counters,
-    databases::{DatabaseSlot, database_slots, name_of, port_words},
+    databases::{DatabaseSlot, Ownership, database_slots, name_of},
     error::{DatapathError, map_io},
+    keys::BOUND_NETS,
 };
 
 /// A change of everything that the kernel holds.
@@ -31,8 +35,8 @@ pub struct Change {
 impl Datapath {
     /// Carries out a change. The order keeps every packet's verdict the old or the new one:
     /// ports that are protected no more go first, then the sets change, then modes, and
-    /// ports that become protected come last. Where a port goes from one database to another
-    /// (a new name is a new database), the sets hold what either may reach while it does. On
+    /// ports that become protected come last; likewise addresses that databases are bound to. Where a
+    /// port goes from one database to another (a new name is a new database), the sets hold what either may reach while it does. On
     /// an error the sets and ports are as before.
     ///
     /// # Errors
@@ -55,42 +59,38 @@ impl Datapath {
             }
         }
 
-        let before: Vec<u64> = (0..PORT_WORDS).map(|word| self.ports.get(word)).collect();
-        let after = port_words(&change.databases);
-        for word in 0..PORT_WORDS {
-            let kept = still_protected(before[word as usize], after[word as usize]);
-            self.ports.set(word, kept);
-        }
-        let moving = self.moves_to_new_databases(&before, &after)?;
+        let before = self.ownership.clone();
+        let after = Ownership::of(&change.databases, self.judges_behind_hooks());
+        let moves = self.moves(&change.databases);
+        let kept = moves.iter().fold(0, |kept, (from, _)| kept | 1 << (from - 1));
+        let moving = !moves.is_empty() && self.are_new(moves.iter().map(|(_, to)| *to))?;
         let desired = moving.then(|| {
             let held: Entries = self.sets.iter().collect();
             let desired = change.plan.result(&held);
             (union(&held, &desired), desired)
         });
-        let result = match &desired {
-            Some((both, _)) => {
-                let plan = diff(&self.sets, both);
-                self.sets.write(&mut self.maps, &self.pins, &plan)
-            }
-            None => self.sets.write(&mut self.maps, &self.pins, &change.plan),
+        let first = match &desired {
+            Some((both, _)) => &diff(&self.sets, both),
+            None => &change.plan,
         };
+        let result = self
+            .write_ownership(&before.without_gone(&after, kept))
+            .and_then(|()| self.sets.write(&mut self.maps, &self.pins, first));
         if let Err(error) = result {
-            for (word, ids) in before.iter().enumerate() {
-                self.ports.set(word as u32, *ids);
-            }
+            self.write_ownership(&before)?;
             return Err(error);
         }
         // What ports still point at goes only after they do not.
-        let slots = database_slots(&change.databases, change.flags);
-        for (id, slot) in &slots {
+        let slots = database_slots(&change.databases, change.flags, self.judges_behind_hooks());
+        for (id, slot) in slots.iter().filter(|(id, _)| **id != HOST) {
             self.write_database(*id, slot)?;
         }
-        for (word, ids) in after.iter().enumerate() {
-            self.ports.set(word as u32, *ids);
-        }
+        self.write_ownership(&after)?;
+        self.databases.clone_from(&change.databases);
+        self.flags = change.flags;
         let free = Database { mode: Mode::Off as u32, flags: 0, name: [0; MAX_NAME] };
-        for id in (0..DATABASE_SLOTS).filter(|id| !slots.contains_key(id)) {
-            self.write_database(id, &free)?;
+        for id in 0..DATABASE_SLOTS {
+            self.write_database(id, slots.get(&id).unwrap_or(&free))?;
         }
         if let Some((_, desired)) = &desired {
             let plan = diff(&self.sets, desired);
@@ -99,22 +99,86 @@ impl Datapath {
         Ok(())
     }
 
-    /// Whether a port goes from one database to another, and only to ones the maps did not
-    /// know: nobody has their bits yet, so what both may reach lets nobody in by mistake.
-    fn moves_to_new_databases(&self, before: &[u64], after: &[u64]) -> Result<bool, DatapathError> {
-        let mut moves = false;
-        for (before, after) in before.iter().zip(after).filter(|(before, after)| before != after) {
-            for (old, new) in before.to_le_bytes().into_iter().zip(after.to_le_bytes()) {
-                if old == 0 || new == 0 || old == new {
-                    continue;
-                }
-                if !name_of(&self.maps.database(u32::from(new))?).is_empty() {
-                    return Ok(false);
-                }
-                moves = true;
+    /// Follows the backstop: without it, databases that are bound to this host's own addresses judge
+    /// every destination.
+    ///
+    /// # Errors
+    /// A map cannot be written.
+    pub(super) fn follow_backstop(&mut self, judges: bool) -> Result<(), DatapathError> {
+        let (databases, flags) = (std::mem::take(&mut self.databases), self.flags);
+        let slots = database_slots(&databases, flags, judges);
+        let ownership = Ownership::of(&databases, judges);
+        self.databases = databases;
+        if ownership == self.ownership {
+            return Ok(());
+        }
+        if let Some(host) = slots.get(&HOST).filter(|_| !judges) {
+            self.write_database(HOST, host)?;
+        }
+        self.write_ownership(&ownership)?;
+        slots.get(&HOST).map_or(Ok(()), |host| self.write_database(HOST, host))
+    }
+
+    /// Makes the maps say which databases each port and address is of. Every packet is judged by a
+    /// database it was of before, or by one it is of then, and by none only if that is so on one
+    /// side.
+    fn write_ownership(&mut self, next: &Ownership) -> Result<(), DatapathError> {
+        self.write_bound(self.ownership.bound_with(next))?;
+        for (index, mask) in &next.bound_ports {
+            self.bound_ports.set(*index, *mask);
+        }
+        for (word, ids) in (0..).zip(&next.ports) {
+            self.ports.set(word, *ids);
+        }
+        for index in self.ownership.bound_ports.keys() {
+            self.bound_ports.set(*index, next.bound_ports.get(index).copied().unwrap_or(0));
+        }
+        self.ownership.ports.clone_from(&next.ports);
+        self.ownership.bound_ports.clone_from(&next.bound_ports);
+        self.write_bound(next.bound.clone())
+    }
+
+    /// Makes BOUND4 and BOUND6 hold `next`, what is new before what goes.
+    fn write_bound(&mut self, next: BTreeMap<Prefix, u64>) -> Result<(), DatapathError> {
+        let trie = |prefix: &Prefix| BOUND_NETS[prefix.family() as usize];
+        for (prefix, mask) in &next {
+            if self.ownership.bound.get(prefix) != Some(mask) {
+                self.maps.bound.insert(*prefix, Bound::new(*mask)).map_err(|error| {
+                    DatapathError::map(format!("write {prefix} to"), trie(prefix), error)
+                })?;
+                self.ownership.bound.insert(*prefix, *mask);
             }
         }
-        Ok(moves)
+        let held = self.ownership.bound.keys();
+        let gone: Vec<_> = held.filter(|prefix| !next.contains_key(prefix)).copied().collect();
+        for prefix in gone {
+            self.maps.bound.remove(prefix).map_err(|error| {
+                DatapathError::map(format!("remove {prefix} from"), trie(&prefix), error)
+            })?;
+            self.ownership.bound.remove(&prefix);
+        }
+        Ok(())
+    }
+
+    /// The ids between which a port at an address goes from one database to another.
+    fn moves(&self, databases: &[DatabaseSlot]) -> Vec<(u8, u8)> {
+        let mut moves = Vec::new();
+        for from in &self.databases {
+            let to = databases.iter().filter(|to| to.id != from.id && from.meets(to));
+            moves.extend(to.map(|to| (from.id, to.id)));
+        }
+        moves
+    }
+
+    /// Whether the maps know no database by any of these ids: nobody has their bits yet, so what the
+    /// former and the new database may reach together lets nobody in by mistake.
+    fn are_new(&self, ids: impl Iterator<Item = u8>) -> Result<bool, DatapathError> {
+        for id in ids {
+            if !name_of(&self.maps.database(u32::from(id))?).is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn write_database(&mut self, id: u32, slot: &Database) -> Result<(), DatapathError> {
@@ -131,26 +195,4 @@ impl Datapath {
 fn counters_of(id: u8) -> Range<u32> {
     let first = |id: u32| stats_slot(id, Family::V4, Counted::Allowed);
     first(u32::from(id))..first(u32::from(id) + 1)
-}
-
-/// `before` without the bytes that are zero in `after`.
-fn still_protected(before: u64, after: u64) -> u64 {
-    let mut kept = before.to_le_bytes();
-    for (kept, after) in kept.iter_mut().zip(after.to_le_bytes()) {
-        if after == 0 {
-            *kept = 0;
-        }
-    }
-    u64::from_le_bytes(kept)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ports_that_stay_are_kept_while_others_go() {
-        assert_eq!(still_protected(0x0201, 0x0003), 0x0001);
-        assert_eq!(still_protected(0, u64::MAX), 0);
-    }
 }

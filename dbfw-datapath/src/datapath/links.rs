@@ -227,8 +227,15 @@ impl Datapath {
     /// # Errors
     /// The kernel refuses it, or it cannot be pinned.
     pub fn attach_backstop(&mut self) -> Result<(), String> {
-        self.backstop = Some(Backstop::attach(&self.programs, &self.pins)?);
-        Ok(())
+        let attached = Backstop::attach(&self.programs, &self.pins);
+        let attached = attached.map(|backstop| self.backstop = Some(backstop));
+        self.follow_backstop(self.judges_behind_hooks()).map_err(|error| error.to_string())?;
+        attached
+    }
+
+    /// Whether the backstop judges what the hooks pass.
+    pub(super) fn judges_behind_hooks(&self) -> bool {
+        self.check_backstop().is_ok()
     }
 
     /// Detaches the backstop, attached by this process or pinned by an earlier one.
@@ -236,6 +243,7 @@ impl Datapath {
     /// # Errors
     /// The pin is there and cannot be removed.
     pub fn detach_backstop(&mut self) -> Result<(), DatapathError> {
+        self.follow_backstop(false)?;
         match self.backstop.take() {
             Some(backstop) => backstop.detach(&self.pins),
             None => self.pins.remove(BACKSTOP_PIN),

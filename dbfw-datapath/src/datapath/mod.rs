@@ -9,12 +9,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dbfw_common::{ABI_VERSION, DATABASE_SLOTS, PORT_WORDS, PORTS};
+use dbfw_common::{
+    ABI_VERSION, BOUND_PORTS, DATABASE_SLOTS, FLAG_DROP_FRAGMENTS, HOST, PORT_INDEXES, PORT_WORDS,
+    PORTS,
+};
 
 use crate::{
     attach::{self, Attachment, Backstop, socket_lookup_programs},
     counters,
-    databases::name_of,
+    databases::{DatabaseSlot, Ownership, name_of},
     error::DatapathError,
     events::Events,
     maps::Maps,
@@ -55,6 +58,11 @@ pub struct Datapath {
     maps: Maps,
     sets: Sets,
     ports: Words,
+    bound_ports: Words,
+    /// The databases in the maps, and `FLAG_*` of the host's slot besides those of destinations.
+    databases: Vec<DatabaseSlot>,
+    flags: u32,
+    ownership: Ownership,
     own: Own,
     attachments: Vec<Attachment>,
     backstop: Option<Backstop>,
@@ -85,6 +93,9 @@ impl Datapath {
         let mut maps = Maps::open(pins.directory(), false)?;
         let sets = Sets::read(&mut maps, &pins)?;
         let ports = maps.words(PORTS, PORT_WORDS)?;
+        let bound_ports = maps.words(BOUND_PORTS, PORT_INDEXES)?;
+        let (databases, ownership) = (maps.all_databases()?, maps.ownership()?);
+        let flags = maps.database(HOST)?.flags & FLAG_DROP_FRAGMENTS;
         let own = Own::open(&maps)?;
         Ok(Self {
             pins,
@@ -92,6 +103,10 @@ impl Datapath {
             maps,
             sets,
             ports,
+            bound_ports,
+            databases,
+            flags,
+            ownership,
             own,
             attachments: Vec::new(),
             backstop: None,

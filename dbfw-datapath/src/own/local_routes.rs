@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use dbfw_common::{OWN_DOMAINS, OWN_LINK, OWN_SHARED};
 use dbfw_core::source::Prefix;
 use futures_util::TryStreamExt as _;
 use netlink_packet_route::{
@@ -12,10 +13,10 @@ use netlink_packet_route::{
 use rtnetlink::Handle;
 
 /// Routing domains that are told apart: bits of a map's value, the first is that of no VRF.
-const DOMAINS: usize = 32;
+const DOMAINS: usize = OWN_DOMAINS.count_ones() as usize;
 
-/// The addresses and networks that are local, each with the routing domains in which it is: bit
-/// 0 for the host's own table, another for every VRF.
+/// The addresses and networks that are local, each as a value of OWN4 and OWN6: the routing domains
+/// in which it is (bit 0 for the host's own table, another for every VRF), and what it is besides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LocalAddresses {
     prefixes: BTreeMap<Prefix, u32>,
@@ -23,9 +24,9 @@ pub struct LocalAddresses {
 }
 
 impl LocalAddresses {
-    /// Each prefix with its domains.
+    /// Each prefix with its value.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Prefix, u32)> {
-        self.prefixes.iter().map(|(prefix, domains)| (*prefix, *domains))
+        self.prefixes.iter().map(|(prefix, value)| (*prefix, *value))
     }
 
     /// VRFs beyond those that can be told apart: nothing of theirs is in.
@@ -67,23 +68,31 @@ impl LocalRoutes {
         };
         for (domain, table) in tables.into_iter().take(DOMAINS).enumerate() {
             for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-                for prefix in self.table(family, table).await? {
-                    *local.prefixes.entry(prefix).or_default() |= 1 << domain;
+                for (kind, value) in [
+                    (RouteType::Local, 1 << domain),
+                    (RouteType::Broadcast, OWN_SHARED),
+                    (RouteType::Anycast, OWN_SHARED),
+                ] {
+                    for prefix in self.table(family, table, kind).await? {
+                        let value = if is_of_a_link(&prefix) { OWN_LINK } else { value };
+                        *local.prefixes.entry(prefix).or_default() |= value;
+                    }
                 }
             }
         }
         Ok(local)
     }
 
-    /// The local routes of one table; none where there is no such table.
+    /// The routes of a kind in one table; none where there is no such table.
     async fn table(
         &self,
         family: AddressFamily,
         table: u32,
+        kind: RouteType,
     ) -> Result<Vec<Prefix>, rtnetlink::Error> {
         let mut message = RouteMessage::default();
         message.header.address_family = family;
-        message.header.kind = RouteType::Local;
+        message.header.kind = kind;
         match u8::try_from(table) {
             Ok(table) => message.header.table = table,
             Err(_) => message.attributes.push(RouteAttribute::Table(table)),
@@ -91,7 +100,9 @@ impl LocalRoutes {
         let routes: Result<Vec<RouteMessage>, _> =
             self.handle.route().get(message).execute().try_collect().await;
         match routes {
-            Ok(routes) => Ok(routes.iter().filter_map(|route| local(route, table)).collect()),
+            Ok(routes) => {
+                Ok(routes.iter().filter_map(|route| prefix(route, table, kind)).collect())
+            }
             Err(rtnetlink::Error::NetlinkError(error))
                 if error.raw_code() == -libc::ENOENT || error.raw_code() == -libc::EOPNOTSUPP =>
             {
@@ -118,8 +129,13 @@ impl LocalRoutes {
     }
 }
 
-/// The prefix of a route of `table`, if it is a local one.
-fn local(route: &RouteMessage, table: u32) -> Option<Prefix> {
+/// Whether an address is of one link: on another it may be a stranger's.
+fn is_of_a_link(prefix: &Prefix) -> bool {
+    matches!(prefix.addr(), IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+/// The prefix of a route, if it is one of this table and kind.
+fn prefix(route: &RouteMessage, table: u32, kind: RouteType) -> Option<Prefix> {
     let of_table = route
         .attributes
         .iter()
@@ -128,7 +144,7 @@ fn local(route: &RouteMessage, table: u32) -> Option<Prefix> {
             _ => None,
         })
         .unwrap_or(u32::from(route.header.table));
-    if route.header.kind != RouteType::Local || of_table != table {
+    if route.header.kind != kind || of_table != table {
         return None;
     }
     let destination = route.attributes.iter().find_map(|attribute| match attribute {
@@ -136,9 +152,7 @@ fn local(route: &RouteMessage, table: u32) -> Option<Prefix> {
         RouteAttribute::Destination(RouteAddress::Inet6(address)) => Some(IpAddr::from(*address)),
         _ => None,
     })?;
-    // An address of one link may be a stranger's on another.
-    let of_a_link = matches!(destination, IpAddr::V6(address) if address.is_unicast_link_local());
-    (!of_a_link).then(|| Prefix::new(destination, route.header.destination_prefix_length))
+    Some(Prefix::new(destination, route.header.destination_prefix_length))
 }
 
 fn vrf_table(link: &LinkMessage) -> Option<u32> {

@@ -4,7 +4,7 @@ mod local_routes;
 
 use std::collections::BTreeMap;
 
-use dbfw_common::{Family, MAX_OWN, OWN, OWN_NETS4, OWN_NETS6, OWN_WORDS, own4, own6};
+use dbfw_common::{Family, MAX_OWN, OWN, OWN_DOMAINS, OWN_NETS4, OWN_NETS6, OWN_WORDS, own4, own6};
 use dbfw_core::source::Prefix;
 
 pub use local_routes::{LocalAddresses, LocalRoutes};
@@ -73,7 +73,7 @@ impl Own {
             })?;
             self.held.remove(&prefix);
         }
-        self.write_filter(self.held.keys().chain(wanted.keys()));
+        self.write_filter(sources(&self.held).chain(sources(&wanted)));
         for (prefix, domains) in &wanted {
             if self.held.get(prefix) != Some(domains) {
                 let trie = OWN_NETS[prefix.family() as usize];
@@ -83,7 +83,7 @@ impl Own {
                 self.held.insert(*prefix, *domains);
             }
         }
-        self.write_filter(self.held.keys());
+        self.write_filter(sources(&self.held));
         Ok(left_out)
     }
 
@@ -93,6 +93,11 @@ impl Own {
             self.filter.set(index as u32, word);
         }
     }
+}
+
+/// The prefixes that a packet from this host itself may come from.
+fn sources(held: &BTreeMap<Prefix, u32>) -> impl Iterator<Item = &Prefix> {
+    held.iter().filter(|(_, value)| **value & OWN_DOMAINS != 0).map(|(prefix, _)| prefix)
 }
 
 /// The words of OWN for `prefixes`.

@@ -11,18 +11,18 @@ use std::{
 
 use aya_obj::generated::bpf_attach_type;
 use dbfw_common::{
-    ABI_VERSION, Counted, Counter, DATABASE_SLOTS, Entry, Family, PORT_WORDS, PORTS, PROGRAM_XDP,
-    PROGRAM_XDP_L3, PROGRAMS, Reason, RuleCounter, TRACE, Trace,
+    ABI_VERSION, Counted, Counter, Entry, Family, OWN_DOMAINS, PROGRAM_XDP, PROGRAM_XDP_L3,
+    PROGRAMS, Reason, RuleCounter, TRACE, Trace,
 };
 use dbfw_core::source::Prefix;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::{
     attach::is_here,
-    databases::{self, DatabaseSlot},
+    databases::DatabaseSlot,
     error::DatapathError,
     hook::HookMode,
-    keys::{FRONT, HOSTS, NETS, family_of},
+    keys::{FRONT, HOSTS, NETS, OWN_NETS, family_of, word_of},
     maps::{self, Maps},
     object::SECOND_COPIES,
     pins::{
@@ -154,23 +154,40 @@ impl Reader {
             .map_err(|error| maps::read_error(FRONT[family as usize], error))
     }
 
-    /// Every database the kernel knows, with the ports it protects.
+    /// Every database the kernel knows, with the ports and destinations it judges.
     ///
     /// # Errors
     /// The map cannot be read.
     pub fn databases(&self) -> Result<Vec<DatabaseSlot>, DatapathError> {
-        let mut words = Vec::with_capacity(PORT_WORDS as usize);
-        for word in 0..PORT_WORDS {
-            let ids = self.maps.ports.get(&word, 0);
-            words.push(ids.map_err(|error| maps::read_error(PORTS, error))?);
-        }
-        let mut ports = databases::ports_of(&words);
+        self.maps.all_databases()
+    }
+
+    /// Whether `address` is local to this host, in any routing domain, as the maps know it.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn is_local(&self, address: IpAddr) -> Result<bool, DatapathError> {
+        let trie = OWN_NETS[family_of(address) as usize];
+        let found = self.maps.own.longest(address);
+        found
+            .map(|domains| domains.is_some())
+            .map_err(|error| DatapathError::map("read", trie, error))
+    }
+
+    /// The addresses of a family that this host has for itself, as the maps know them.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn local_addresses(&self, family: Family) -> Result<Vec<IpAddr>, DatapathError> {
         let mut found = Vec::new();
-        for id in 1..DATABASE_SLOTS {
-            let slot = self.maps.database(id)?;
-            let ports = ports.remove(&id).unwrap_or_default();
-            found.extend(databases::database_of(id as u8, &slot, ports));
-        }
+        let trie = OWN_NETS[family as usize];
+        self.maps.for_each_prefix(trie, family, size_of::<u32>(), &mut |prefix, value| {
+            let is_its_own = word_of(value, 0) & OWN_DOMAINS != 0;
+            if is_its_own && prefix.is_host() && !prefix.addr().is_loopback() {
+                found.push(prefix.addr());
+            }
+            Ok::<(), DatapathError>(())
+        })?;
         Ok(found)
     }
 

@@ -1,14 +1,14 @@
 //! The sources that are not trusted and have TCP connections while observe mode lets them in.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
 use dbfw_common::Mode;
-use dbfw_core::policy::Policy;
+use dbfw_core::{Destinations, Port, Ports, policy::Policy};
 use dbfw_datapath::connections::{Connection, EndedConnections, completed};
 use jiff::Timestamp;
 use nix::ifaddrs::getifaddrs;
@@ -41,23 +41,24 @@ pub(super) struct ConnectionWatch {
 /// The databases in observe mode, and whom they trust.
 #[derive(Debug)]
 pub(super) struct Observed<'a> {
-    ports: BTreeMap<u16, &'a str>,
+    served: Served,
     policy: &'a Policy,
     now: Timestamp,
 }
 
 impl<'a> Observed<'a> {
     /// Those of `databases`, by the policy in force.
-    pub(super) fn of(databases: &'a [DatabaseConfig], policy: &'a Policy, now: Timestamp) -> Self {
-        Self { ports: tcp_ports(databases, |mode| mode == Mode::Observe), policy, now }
+    pub(super) fn of(databases: &[DatabaseConfig], policy: &'a Policy, now: Timestamp) -> Self {
+        Self { served: Served::by(databases, |mode| mode == Mode::Observe), policy, now }
     }
 
     fn numbers(&self) -> BTreeSet<u16> {
-        self.ports.keys().copied().collect()
+        self.served.ports()
     }
 
     fn note(&self, connections: Vec<Connection>, traffic: &mut Traffic) {
-        traffic.note_connected(connections, &self.ports, self.policy, self.now);
+        let of = |local| self.served.database(local);
+        traffic.note_connected(connections, of, self.policy, self.now);
     }
 }
 
@@ -148,15 +149,31 @@ pub(super) fn addresses_of(wanted: impl Fn(&str) -> bool) -> BTreeSet<IpAddr> {
     addresses.collect()
 }
 
-/// The databases whose mode `is_wanted`, by their TCP ports.
-pub(super) fn tcp_ports(
-    databases: &[DatabaseConfig],
-    is_wanted: impl Fn(Mode) -> bool,
-) -> BTreeMap<u16, &str> {
-    let wanted = databases.iter().filter(|database| is_wanted(database.mode));
-    let ports = wanted.flat_map(|database| {
-        let tcp = database.ports.iter().filter(|port| !port.udp);
-        tcp.map(|port| (port.port, &*database.name))
-    });
-    ports.collect()
+/// The TCP ports and destinations of databases.
+#[derive(Clone, Debug)]
+pub(super) struct Served(Vec<(String, Ports, Destinations)>);
+
+impl Served {
+    /// Those of the databases whose mode `is_wanted`.
+    pub(super) fn by(databases: &[DatabaseConfig], is_wanted: impl Fn(Mode) -> bool) -> Self {
+        let wanted = databases.iter().filter(|database| is_wanted(database.mode));
+        let parts = wanted.map(|database| {
+            (database.name.clone(), database.ports.clone(), database.destinations.clone())
+        });
+        Self(parts.collect())
+    }
+
+    /// Their TCP ports.
+    pub(super) fn ports(&self) -> BTreeSet<u16> {
+        self.0.iter().flat_map(|(_, ports, _)| ports.tcp()).collect()
+    }
+
+    /// The database of a connection by this host's end.
+    pub(super) fn database(&self, local: SocketAddr) -> Option<&str> {
+        let port = Port { udp: false, port: local.port() };
+        let found = self.0.iter().find(|(_, ports, destinations)| {
+            ports.contains(port) && destinations.include(local.ip(), true)
+        });
+        found.map(|(name, ..)| &**name)
+    }
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, io, net::IpAddr, sync::Arc};
 
 use dbfw_core::{
+    Destinations,
     source::{Prefix, PrefixMap},
     trust::Enforced,
 };
@@ -17,6 +18,7 @@ use crate::config::DatabaseConfig;
 pub(super) struct CutQuery {
     /// The TCP ports of the database.
     ports: BTreeSet<u16>,
+    destinations: Destinations,
     lost: Vec<Prefix>,
     /// The addresses that the plan keeps, and those the operator wrote.
     kept: [Arc<[Prefix]>; 2],
@@ -31,9 +33,9 @@ impl CutQuery {
         now: Timestamp,
     ) -> Option<Self> {
         let refused = enforced.refused().filter(|refused| !refused.lost().is_empty())?;
-        let tcp = database.ports.iter().filter(|port| !port.udp);
         Some(Self {
-            ports: tcp.map(|port| port.port).collect(),
+            ports: database.ports.tcp().collect(),
+            destinations: database.destinations.clone(),
             lost: refused.lost().to_vec(),
             kept: [Arc::clone(refused.kept()), enforced.plain_prefixes(now).copied().collect()],
         })
@@ -46,7 +48,8 @@ impl CutQuery {
     ///
     /// The kernel does not list its connections.
     pub(super) fn run(&self) -> io::Result<Vec<LiveConnection>> {
-        let live = established(&self.ports)?;
+        let mut live = established(&self.ports)?;
+        live.retain(|connection| self.destinations.include(connection.local.ip(), true));
         let kept: PrefixMap<()> = self.kept.iter().flat_map(|part| part.iter().copied()).collect();
         Ok(cut(&live, &self.lost, |address| kept.longest(address).is_some()))
     }

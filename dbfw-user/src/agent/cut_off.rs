@@ -7,13 +7,16 @@ use std::{
 };
 
 use dbfw_common::Mode;
-use dbfw_core::policy::Policy;
+use dbfw_core::{Destinations, Port, policy::Policy};
 use dbfw_datapath::connections::{Connection, established};
 use dbfw_wire::control::{CutOff, Reloaded};
 use jiff::Timestamp;
 
 use super::{Agent, connection_watch::addresses_of};
-use crate::{config::Config, traffic::refused::RefusedSource};
+use crate::{
+    config::{Config, DatabaseConfig},
+    traffic::refused::RefusedSource,
+};
 
 /// Age of the last packet of a source that is told.
 const RECENT: Duration = Duration::from_secs(24 * 3600);
@@ -24,7 +27,7 @@ const MAX_NAMED: usize = 20;
 #[derive(Debug)]
 pub(super) struct CutOffQuery {
     /// The TCP ports that are closed to sources that are not trusted.
-    closed: BTreeMap<u16, Closed>,
+    closed: BTreeMap<u16, Vec<Closed>>,
     /// The sources that observe mode let in of late, to the ports of a database that it was of.
     seen: Vec<(RefusedSource, BTreeSet<u16>, Timestamp)>,
     policy_before: Policy,
@@ -41,6 +44,8 @@ pub(super) struct CutOffQuery {
 #[derive(Debug)]
 struct Closed {
     database: String,
+    /// The destinations at which it does.
+    destinations: Destinations,
     before: Before,
 }
 
@@ -49,22 +54,31 @@ struct Closed {
 enum Before {
     /// Everyone. Observe mode let them in for a database that is called so now.
     Everyone(Option<String>),
-    /// Those that the database of this name trusted.
-    TrustedBy(String),
+    /// Those that the database of this name trusted, and at other destinations everyone.
+    TrustedBy(String, Destinations),
 }
 
 impl Before {
     /// Those of a port that is of `database` now.
-    fn of(before: &Config, now: &Config, port: u16, database: &str) -> Self {
-        let has = |known: &dbfw_core::Port| !known.udp && known.port == port;
-        let owner = before.databases.iter().find(|database| database.ports.iter().any(has));
-        match owner {
-            Some(owner) if owner.mode == Mode::Enforce => Self::TrustedBy(owner.name.clone()),
+    fn of(before: &Config, now: &Config, port: u16, database: &DatabaseConfig) -> Self {
+        let port = Port { udp: false, port };
+        let mut owners: Vec<&DatabaseConfig> = before
+            .databases
+            .iter()
+            .filter(|known| {
+                known.ports.contains(port) && known.destinations.overlap(&database.destinations)
+            })
+            .collect();
+        owners.sort_by_key(|owner| owner.name != database.name);
+        match owners.first().copied() {
+            Some(owner) if owner.mode == Mode::Enforce => {
+                Self::TrustedBy(owner.name.clone(), owner.destinations.clone())
+            }
             Some(owner) if owner.mode == Mode::Observe => {
                 // What was seen of a database that is renamed is of its new name.
                 let is_there = now.databases.iter().any(|known| known.name == owner.name);
-                let name = if is_there { &*owner.name } else { database };
-                Self::Everyone(Some(name.to_owned()))
+                let name = if is_there { &owner.name } else { &database.name };
+                Self::Everyone(Some(name.clone()))
             }
             _ => Self::Everyone(None),
         }
@@ -76,7 +90,7 @@ impl Closed {
     fn was_observed(&self, key: &RefusedSource) -> bool {
         match &self.before {
             Before::Everyone(before) => before.as_deref() == Some(&*key.database),
-            Before::TrustedBy(_) => false,
+            Before::TrustedBy(..) => false,
         }
     }
 }
@@ -93,12 +107,14 @@ impl CutOffQuery {
         let mut closed = BTreeMap::new();
         let enforced = agent.config.databases.iter().filter(|known| known.mode == Mode::Enforce);
         for database in enforced {
-            for port in database.ports.iter().filter(|port| !port.udp) {
+            for port in database.ports.tcp() {
                 let before = match was_detached {
                     true => Before::Everyone(None),
-                    false => Before::of(before, &agent.config, port.port, &database.name),
+                    false => Before::of(before, &agent.config, port, database),
                 };
-                closed.insert(port.port, Closed { database: database.name.clone(), before });
+                let (name, destinations) = (database.name.clone(), database.destinations.clone());
+                let of_port: &mut Vec<_> = closed.entry(port).or_default();
+                of_port.push(Closed { database: name, destinations, before });
             }
         }
         if closed.is_empty() {
@@ -110,7 +126,8 @@ impl CutOffQuery {
         };
         let let_in = agent.traffic.refused().all().filter_map(|(key, seen)| {
             let at = seen.last_let_in().filter(is_recent)?;
-            let was_observed = closed.values().any(|closed| closed.was_observed(key));
+            let was_observed =
+                closed.values().flatten().any(|closed: &Closed| closed.was_observed(key));
             was_observed.then(|| (key.clone(), seen.ports().clone(), at))
         });
         let now_covered = agent.kernel.coverage(&agent.config.agent);
@@ -130,13 +147,14 @@ impl CutOffQuery {
     /// time.
     pub(super) fn run(self, reloaded: &mut Reloaded) {
         let mut found = BTreeMap::new();
-        for (port, closed) in &self.closed {
+        let each = self.closed.iter();
+        for (port, closed) in each.flat_map(|(port, all)| all.iter().map(move |one| (port, one))) {
             let observed = self
                 .seen
                 .iter()
                 .filter(|(key, ports, _)| closed.was_observed(key) && ports.contains(port));
             for (key, _, at) in observed {
-                if self.cuts_off(closed, key.source, false) {
+                if self.cuts_off(closed, key.source, None, false) {
                     let last_seen = &mut entry(&mut found, &closed.database, key.source).last_seen;
                     *last_seen = (*last_seen).max(Some(*at));
                 }
@@ -152,9 +170,12 @@ impl CutOffQuery {
         let without_hook = addresses_of(|name| self.without_hook.contains(name));
         for Connection { local, peer } in connections {
             let source = peer.ip().to_canonical();
-            let Some(closed) = self.closed.get(&local.port()) else { continue };
+            let mut of_port = self.closed.get(&local.port()).into_iter().flatten();
+            let is_here = |closed: &&Closed| closed.destinations.include(local.ip(), true);
+            let Some(closed) = of_port.find(is_here) else { continue };
             let was_unjudged = unjudged_before.contains(&local.ip());
-            if unjudged.contains(&local.ip()) || !self.cuts_off(closed, source, was_unjudged) {
+            let cuts_off = self.cuts_off(closed, source, Some(local.ip()), was_unjudged);
+            if unjudged.contains(&local.ip()) || !cuts_off {
                 continue;
             }
             let cut_off = entry(&mut found, &closed.database, source);
@@ -168,12 +189,20 @@ impl CutOffQuery {
         reloaded.cut_off.sort_by_key(|cut_off| std::cmp::Reverse(cut_off.connections));
     }
 
-    /// Whether a source could connect, and cannot any more. Loopback is never judged.
-    fn cuts_off(&self, closed: &Closed, source: IpAddr, was_unjudged: bool) -> bool {
+    /// Whether a source could connect, and cannot any more. Loopback is never judged. `local` is
+    /// this host's end of a connection.
+    fn cuts_off(
+        &self,
+        closed: &Closed,
+        source: IpAddr,
+        local: Option<IpAddr>,
+        was_unjudged: bool,
+    ) -> bool {
         let could = match &closed.before {
             Before::Everyone(_) => true,
-            Before::TrustedBy(database) => {
-                was_unjudged || self.policy_before.lets_in(database, source)
+            Before::TrustedBy(database, destinations) => {
+                let was_bound = local.is_none_or(|local| destinations.include(local, true));
+                was_unjudged || !was_bound || self.policy_before.lets_in(database, source)
             }
         };
         could && !source.is_loopback() && !self.policy.lets_in(&closed.database, source)

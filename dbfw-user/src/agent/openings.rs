@@ -42,7 +42,7 @@ impl Openings {
         let mut all = Vec::new();
         for database in &config.databases {
             let of_database = policy.databases().iter().find(|known| known.name == database.name);
-            let ports: Vec<String> = database.ports.iter().map(ToString::to_string).collect();
+            let ports: Vec<String> = database.ports.texts();
             let openings = Opening::of(database.mode.into(), policy, of_database, &unjudged);
             let told = openings.into_iter().filter(|opening| !matches!(opening, Opening::Mode(_)));
             all.extend(told.map(|opening| Found {

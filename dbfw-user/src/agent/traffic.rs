@@ -1,7 +1,7 @@
 //! What traffic was seen: the sources refused, how often, and how fast.
 
 use std::{
-    collections::BTreeMap,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -105,16 +105,16 @@ impl Traffic {
 
     /// Takes note of TCP connections that were open at `at` and whose peers `policy` does not trust,
     /// by the databases of their ports.
-    pub(super) fn note_connected(
+    pub(super) fn note_connected<'a>(
         &mut self,
         connections: impl IntoIterator<Item = Connection>,
-        databases: &BTreeMap<u16, &str>,
+        database_of: impl Fn(SocketAddr) -> Option<&'a str>,
         policy: &Policy,
         at: Timestamp,
     ) {
         for Connection { local, peer } in connections {
             let source = peer.ip().to_canonical();
-            if let Some(database) = databases.get(&local.port())
+            if let Some(database) = database_of(local)
                 && !policy.lets_in(database, source)
             {
                 self.refused.add_connected(database, source, local.port(), at);

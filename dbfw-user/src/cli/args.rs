@@ -70,6 +70,9 @@ pub(super) enum Verb {
         /// Only this port [default: every port of every database].
         #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..))]
         port: Option<u16>,
+        /// Only packets to this address [default: one that the database judges].
+        #[arg(long, value_name = "ADDRESS")]
+        to: Option<IpAddr>,
     },
     /// List the sources that were refused, the last refused first.
     ///

@@ -175,7 +175,8 @@ fn checked(config: &Config) -> Checked {
             .iter()
             .map(|database| CheckedDatabase {
                 name: database.name.clone(),
-                ports: database.ports.iter().map(ToString::to_string).collect(),
+                ports: database.ports.texts(),
+                addresses: database.destinations.texts(),
                 mode: database.mode.into(),
                 sources: database.trusted_sources.iter().map(ToString::to_string).collect(),
                 provider: database.provider.as_ref().map(ToString::to_string),

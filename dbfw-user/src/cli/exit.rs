@@ -59,6 +59,11 @@ impl OutputError {
     }
 }
 
+/// Arguments of which each is right, and which do not go together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct UsageError(pub(super) String);
+
 /// Whether `error` only says that nobody reads the output any more.
 pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<OutputError>().is_some_and(OutputError::is_broken_pipe)
@@ -77,6 +82,9 @@ pub(super) fn kind(error: &anyhow::Error) -> FailureKind {
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<FailureKind> {
     if cause.is::<OutputError>() {
         return Some(FailureKind::Failed);
+    }
+    if cause.is::<UsageError>() {
+        return Some(FailureKind::Usage);
     }
     if let Some(error) = cause.downcast_ref::<ClientError>() {
         return Some(match error {

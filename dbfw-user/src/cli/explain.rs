@@ -10,25 +10,31 @@ use jiff::Timestamp;
 
 use super::{
     context::Context,
-    exit::Exit,
+    exit::{Exit, UsageError},
     history,
     message::{note, warn},
 };
-use crate::readers::offline;
+use crate::readers::{explain::Asked, offline};
 
 pub(super) fn explain(
     context: &Context,
     address: IpAddr,
     port: Option<u16>,
+    to: Option<IpAddr>,
 ) -> anyhow::Result<Exit> {
-    let address = unmapped(address);
+    let (address, to) = (unmapped(address), to.map(unmapped));
+    if let Some(to) = to.filter(|to| to.is_ipv4() != address.is_ipv4()) {
+        let message =
+            format!("no packet goes from {address} to {to}: give two addresses of one family");
+        return Err(UsageError(message).into());
+    }
     let (mut explanations, status): (Vec<Explanation>, Status) = context.ask_or_look(
         |agent| {
-            let found = agent.documents(&Request::Explain { address, port })?;
+            let found = agent.documents(&Request::Explain { address, port, to })?;
             Ok((found, context.call(&Request::Status {})?))
         },
         |config, unanswered| {
-            let found = offline::explain(config, address, port)?;
+            let found = offline::explain(config, &Asked { address, port, to })?;
             context.note_pins(unanswered, "the pinned programs and maps were asked instead");
             Ok((found, offline::status(config, &context.socket(), unanswered)?))
         },

@@ -95,7 +95,7 @@ fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<Exit> {
     match verb {
         Verb::Status => status::status(context),
         Verb::Sources { unused } => sources::sources(context, unused),
-        Verb::Explain { address, port } => explain::explain(context, address, port),
+        Verb::Explain { address, port, to } => explain::explain(context, address, port, to),
         Verb::Drops { follow: true, address, database, .. } => {
             drops::follow(context, address, database)
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use dbfw_common::Mode;
-use dbfw_core::Port;
+use dbfw_core::{Destinations, Port, Ports};
 
 use super::{AgentConfig, Config, DatabaseConfig};
 
@@ -16,25 +16,36 @@ pub enum ConfigChange {
     /// Ports that another database, another mode, or nothing decides over.
     Ports {
         /// Those that change alike.
-        ports: Vec<Port>,
+        ports: Ports,
         /// The database they were of.
         before: Option<Owner>,
         /// The database they are of.
         after: Option<Owner>,
+    },
+    /// Addresses that a database is bound to, and was not, or the other way round.
+    Addresses {
+        /// The database, as it is now.
+        owner: Owner,
+        /// Its ports that it had before as well.
+        ports: Ports,
+        /// The destinations that it judged.
+        before: Destinations,
+        /// The destinations that it judges.
+        after: Destinations,
     },
     /// Interfaces by which packets come in unjudged, or do no more.
     WayIn {
         /// Their names.
         interfaces: Vec<String>,
         /// The enforced ports that this is about.
-        ports: Vec<Port>,
+        ports: Ports,
         /// The effect there.
         effect: Effect,
     },
     /// Programs that are attached again after `dbfw detach`.
     Attached {
         /// The enforced ports.
-        ports: Vec<Port>,
+        ports: Ports,
     },
     /// Sources of a database that let in most of the world, or do no more.
     Sources {
@@ -63,6 +74,8 @@ pub struct Owner {
     pub database: String,
     /// Its mode.
     pub mode: Mode,
+    /// The destinations whose packets it judges.
+    pub destinations: Destinations,
 }
 
 /// The effect of a change on sources that are not trusted.
@@ -85,6 +98,14 @@ impl ConfigChange {
                 (false, true) => Effect::Closes,
                 _ => Effect::Other,
             },
+            Self::Addresses { owner, before, after, .. } if owner.mode == Mode::Enforce => {
+                match (after.are_within(before), before.are_within(after)) {
+                    (true, false) => Effect::Opens,
+                    (false, true) => Effect::Closes,
+                    _ => Effect::Other,
+                }
+            }
+            Self::Addresses { .. } => Effect::Other,
             Self::WayIn { effect, .. } => *effect,
             Self::Sources { began: true, .. } => Effect::Opens,
             Self::Attached { .. } | Self::Sources { began: false, .. } => Effect::Closes,
@@ -98,6 +119,7 @@ impl ConfigChange {
             Self::Ports { before, after, .. } => {
                 after.as_ref().or(before.as_ref()).map(|owner| &*owner.database)
             }
+            Self::Addresses { owner, .. } => Some(&owner.database),
             Self::Sources { database, .. } => Some(database),
             Self::Attached { .. } | Self::WayIn { .. } | Self::Setting { .. } => None,
         }
@@ -112,8 +134,23 @@ impl fmt::Display for ConfigChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (ports, before, after) = match self {
             Self::Ports { ports, before, after } => (ports, before, after),
+            Self::Addresses { owner, ports, before, after } => {
+                let name = &owner.database;
+                write!(f, "{name}: addresses {before} → {after}: {ports} {} ", verb(ports))?;
+                return match (self.effect(), owner.mode) {
+                    (Effect::Opens, _) => write!(f, "open to everyone at all but {after}"),
+                    (Effect::Closes, _) => {
+                        write!(f, "closed to sources that are not trusted at {after}")
+                    }
+                    (Effect::Other, Mode::Enforce) => write!(
+                        f,
+                        "open to everyone at {before} unless named again, and closed to sources \
+                         that are not trusted at {after}"
+                    ),
+                    (Effect::Other, _) => write!(f, "open to everyone, as before"),
+                };
+            }
             Self::WayIn { interfaces, ports, effect } => {
-                let verb = if ports.len() == 1 { "is" } else { "are" };
                 let (judged, state) = match effect {
                     Effect::Opens => ("no longer judged", "open to everyone there"),
                     Effect::Closes => {
@@ -122,14 +159,13 @@ impl fmt::Display for ConfigChange {
                     Effect::Other => ("not judged", "open to everyone there, as before"),
                 };
                 let interfaces = interfaces.join(", ");
-                return write!(f, "{interfaces}: {judged}: {} {verb} {state}", listed(ports));
+                return write!(f, "{interfaces}: {judged}: {ports} {} {state}", verb(ports));
             }
             Self::Attached { ports } => {
-                let verb = if ports.len() == 1 { "is" } else { "are" };
                 return write!(
                     f,
-                    "attached again: {} {verb} closed to sources that are not trusted",
-                    listed(ports)
+                    "attached again: {ports} {} closed to sources that are not trusted",
+                    verb(ports)
                 );
             }
             Self::Sources { opening, began: true, .. } => return f.write_str(opening),
@@ -140,8 +176,7 @@ impl fmt::Display for ConfigChange {
                 return write!(f, "agent.{key}: {before} → {after}");
             }
         };
-        let (verb, plural) = if ports.len() == 1 { ("is", "") } else { ("are", "s") };
-        let ports = listed(ports);
+        let (verb, plural) = (verb(ports), if ports.is_one() { "" } else { "s" });
         match (before, after) {
             (Some(before), Some(after)) if before.database == after.database => {
                 let (from, to) = (before.mode.as_str(), after.mode.as_str());
@@ -168,8 +203,8 @@ impl fmt::Display for ConfigChange {
     }
 }
 
-fn listed(ports: &[Port]) -> String {
-    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+fn verb(ports: &Ports) -> &'static str {
+    if ports.is_one() { "is" } else { "are" }
 }
 
 /// A database with its mode.
@@ -177,7 +212,11 @@ struct Shown<'a>(&'a Owner);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.0.database, self.0.mode.as_str())
+        f.write_str(&self.0.database)?;
+        if !self.0.destinations.is_every() {
+            write!(f, " at {}", self.0.destinations)?;
+        }
+        write!(f, " ({})", self.0.mode.as_str())
     }
 }
 
@@ -190,41 +229,87 @@ pub fn changes(
 ) -> Vec<ConfigChange> {
     let (former, now) = (owners(before), owners(after));
     let mut ports: BTreeMap<(Option<Owner>, Option<Owner>), Vec<Port>> = BTreeMap::new();
+    let nobody = Vec::new();
     let keys: BTreeSet<&Port> = former.keys().chain(now.keys()).collect();
     for port in keys {
-        let owners = (former.get(port).cloned(), now.get(port).cloned());
-        if owners.0 != owners.1 {
+        let of =
+            |owners: &'_ BTreeMap<Port, Vec<Owner>>| owners.get(port).unwrap_or(&nobody).clone();
+        for owners in pairs(of(&former), of(&now)) {
             ports.entry(owners).or_default().push(*port);
         }
     }
     let ports = ports.into_iter().map(|((before, after), ports)| ConfigChange::Ports {
-        ports,
+        ports: ports.into_iter().collect(),
         before,
         after,
     });
-    let enforced = |owners: &BTreeMap<Port, Owner>, port: &Port| {
-        owners.get(port).is_some_and(|owner| owner.mode == Mode::Enforce)
+    let enforced = |owners: &BTreeMap<Port, Vec<Owner>>, port: &Port| {
+        owners.get(port).is_some_and(|all| all.iter().any(|owner| owner.mode == Mode::Enforce))
     };
     let closed = now.keys().filter(|port| enforced(&now, port)).copied();
     let (kept, fresh): (Vec<Port>, Vec<Port>) = closed.partition(|port| enforced(&former, port));
+    let [kept, fresh] = [kept, fresh].map(|ports| ports.into_iter().collect());
     ports
+        .chain(rebound(before, after))
         .chain(settings(&before.agent, &after.agent))
         .chain(ways_in(unjudged, &kept, &fresh))
         .collect()
 }
 
+/// The databases of a port before and after, each with its successor, where that is another one or
+/// its mode changes.
+fn pairs(before: Vec<Owner>, mut after: Vec<Owner>) -> Vec<(Option<Owner>, Option<Owner>)> {
+    let mut pairs = Vec::new();
+    let mut gone = Vec::new();
+    for owner in before {
+        match after.iter().position(|now| now.database == owner.database) {
+            Some(at) => {
+                let now = after.remove(at);
+                if now.mode != owner.mode {
+                    pairs.push((Some(owner), Some(now)));
+                }
+            }
+            None => gone.push(owner),
+        }
+    }
+    for owner in gone {
+        let next = |now: &Owner| now.destinations.overlap(&owner.destinations);
+        let now = after.iter().position(next).map(|at| after.remove(at));
+        pairs.push((Some(owner), now));
+    }
+    pairs.extend(after.into_iter().map(|now| (None, Some(now))));
+    pairs
+}
+
+/// The databases that are bound to other addresses.
+fn rebound(before: &Config, after: &Config) -> Vec<ConfigChange> {
+    let change = |now: &DatabaseConfig| {
+        let former = before.databases.iter().find(|former| former.name == now.name)?;
+        let ports: Ports = now.ports.iter().filter(|port| former.ports.contains(*port)).collect();
+        (former.destinations != now.destinations && !ports.is_empty()).then(|| {
+            ConfigChange::Addresses {
+                owner: Owner::of(now),
+                ports,
+                before: former.destinations.clone(),
+                after: now.destinations.clone(),
+            }
+        })
+    };
+    after.databases.iter().filter_map(change).collect()
+}
+
 /// The change that programs are attached again; `None`: they enforce nothing.
 pub fn attached_again(config: &Config) -> Option<ConfigChange> {
     let enforced = config.databases.iter().filter(|database| database.mode == Mode::Enforce);
-    let ports: Vec<Port> = enforced.flat_map(|database| database.ports.iter().copied()).collect();
+    let ports: Ports = enforced.flat_map(|database| database.ports.iter()).collect();
     (!ports.is_empty()).then_some(ConfigChange::Attached { ports })
 }
 
 /// The changes of the ways in, for ports that were enforced before and for those that were not.
 fn ways_in(
     [before, after]: [&BTreeSet<String>; 2],
-    kept: &[Port],
-    fresh: &[Port],
+    kept: &Ports,
+    fresh: &Ports,
 ) -> Vec<ConfigChange> {
     [
         (Effect::Opens, after - before, kept),
@@ -235,18 +320,30 @@ fn ways_in(
     .filter(|(_, interfaces, ports)| !interfaces.is_empty() && !ports.is_empty())
     .map(|(effect, interfaces, ports)| ConfigChange::WayIn {
         interfaces: interfaces.into_iter().collect(),
-        ports: ports.to_vec(),
+        ports: ports.clone(),
         effect,
     })
     .collect()
 }
 
-fn owners(config: &Config) -> BTreeMap<Port, Owner> {
-    let of = |database: &DatabaseConfig| {
-        let owner = Owner { database: database.name.clone(), mode: database.mode };
-        database.ports.iter().map(move |port| (*port, owner.clone())).collect::<Vec<_>>()
-    };
-    config.databases.iter().flat_map(of).collect()
+fn owners(config: &Config) -> BTreeMap<Port, Vec<Owner>> {
+    let mut owners = BTreeMap::<Port, Vec<Owner>>::new();
+    for database in &config.databases {
+        for port in database.ports.iter() {
+            owners.entry(port).or_default().push(Owner::of(database));
+        }
+    }
+    owners
+}
+
+impl Owner {
+    fn of(database: &DatabaseConfig) -> Self {
+        Self {
+            database: database.name.clone(),
+            mode: database.mode,
+            destinations: database.destinations.clone(),
+        }
+    }
 }
 
 fn settings(before: &AgentConfig, after: &AgentConfig) -> Vec<ConfigChange> {

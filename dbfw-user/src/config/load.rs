@@ -23,7 +23,7 @@ use super::{
         feeds::read_feeds,
     },
     types::{AgentConfig, Config, ConfigFile},
-    validate::{check_databases, check_providers, warn_sources},
+    validate::{check_databases, check_local, check_providers, warn_sources},
 };
 
 /// Largest configuration file in bytes.
@@ -81,6 +81,7 @@ fn assemble(
         report.problem(&Place::file(path), "protects no database", fix);
     }
     check_databases(&drafts, &mut report);
+    check_local(&drafts, config.agent.backstop, &mut report);
     // Or the tables that they need.
     if complete {
         check_providers(&drafts, &config, &mut report);

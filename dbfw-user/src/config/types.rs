@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use dbfw_common::Mode;
 use dbfw_core::{
-    Port,
+    Destinations, Port, Ports,
     answers::ListId,
     source::TrustedSource,
     toml::Problem,
@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// The agent itself.
     pub agent: AgentConfig,
-    /// The databases, in the order of the files; names and ports are unique.
+    /// The databases, in the order of the files; names are unique, and so is each port at an
+    /// address.
     pub databases: Vec<DatabaseConfig>,
     /// `[digitalocean]`, if it is there; it is if anything in the configuration needs it.
     pub digitalocean: Option<DigitalOceanConfig>,
@@ -123,7 +124,9 @@ pub struct DatabaseConfig {
     /// Letters, digits, `-`, `_` and `.`; at most `dbfw_common::MAX_NAME` bytes.
     pub name: String,
     /// At least one.
-    pub ports: Vec<Port>,
+    pub ports: Ports,
+    /// The destinations whose packets it judges.
+    pub destinations: Destinations,
     /// Treatment of packets from untrusted sources.
     pub mode: Mode,
     /// The list in the configuration itself.
@@ -142,6 +145,17 @@ pub struct DatabaseConfig {
 }
 
 impl DatabaseConfig {
+    /// Whether a TCP connection is one of its; `local` is this host's end.
+    pub fn serves(&self, local: SocketAddr) -> bool {
+        self.ports.contains(Port { udp: false, port: local.port() })
+            && self.destinations.include(local.ip(), true)
+    }
+
+    /// Whether a packet may be one of both by its port and destination.
+    pub fn meets(&self, other: &Self) -> bool {
+        self.ports.overlap(&other.ports) && self.destinations.overlap(&other.destinations)
+    }
+
     /// The settings of the guards before the database's rules.
     pub fn guards(&self) -> Guards {
         Guards {

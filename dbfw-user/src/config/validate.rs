@@ -21,7 +21,6 @@ use super::{
 /// Reports databases that share a name or a port.
 pub(super) fn check_databases(drafts: &[Draft], report: &mut Report) {
     let mut names = HashMap::new();
-    let mut ports = HashMap::new();
     for draft in drafts {
         if let Some(place) = &draft.name {
             let name = &draft.config.name;
@@ -31,13 +30,10 @@ pub(super) fn check_databases(drafts: &[Draft], report: &mut Report) {
                 report.problem(place, message, "choose another");
             }
         }
-        for (port, place) in draft.config.ports.iter().zip(&draft.ports) {
-            let first = *ports.entry(*port).or_insert(place);
-            if !ptr::eq(first, place) {
-                let message =
-                    format!("{port} already belongs to a database ({}, {first})", first.key);
-                report.problem(place, message, "give each port to one database");
-            }
+    }
+    for (at, draft) in drafts.iter().enumerate() {
+        for before in &drafts[..at] {
+            check_ports(before, draft, report);
         }
     }
     if let Some(draft) = drafts.get(MAX_DATABASES as usize) {
@@ -45,6 +41,45 @@ pub(super) fn check_databases(drafts: &[Draft], report: &mut Report) {
             &draft.place,
             format!("one of {} databases, more than a host can have", drafts.len()),
             format!("keep at most {MAX_DATABASES}; one database can have several ports"),
+        );
+    }
+}
+
+/// Reports ports that two databases share without being told apart by their addresses.
+fn check_ports(before: &Draft, draft: &Draft, report: &mut Report) {
+    let (one, other) = (&before.config.destinations, &draft.config.destinations);
+    if !one.overlap(other) {
+        return;
+    }
+    for (range, place) in &draft.ports {
+        let Some((shared, first)) = before.ports.iter().find(|(known, _)| known.overlaps(range))
+        else {
+            continue;
+        };
+        let named = if shared == range { range.to_string() } else { format!("{range} ({shared})") };
+        let message = format!("{named} already belongs to a database ({}, {first})", first.key);
+        let fix = match (one.is_every(), other.is_every()) {
+            (true, true) => "give each port to one database, or both addresses of their own",
+            (true, false) | (false, true) => {
+                "give the port to one database, or addresses to the other as well"
+            }
+            (false, false) if one.has_local() || other.has_local() => {
+                r#"write out the addresses of both: "local" may be any"#
+            }
+            (false, false) => "give each address to one database",
+        };
+        report.problem(place, message, fix);
+    }
+}
+
+/// Reports databases that are bound to this host's own addresses without the backstop.
+pub(super) fn check_local(drafts: &[Draft], backstop: bool, report: &mut Report) {
+    let local = drafts.iter().filter(|draft| draft.config.destinations.has_local());
+    for place in local.filter(|_| !backstop).filter_map(|draft| draft.addresses.as_ref()) {
+        report.problem(
+            place,
+            r#""local" needs the backstop, which judges an address that has just come up"#,
+            "remove backstop = false, or write out the addresses",
         );
     }
 }

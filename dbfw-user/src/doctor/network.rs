@@ -17,7 +17,7 @@ use crate::config::DatabaseConfig;
 pub(super) fn check(host: &Host, databases: &[DatabaseConfig]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let ports: BTreeSet<u16> =
-        databases.iter().flat_map(|database| &database.ports).map(|port| port.port).collect();
+        databases.iter().flat_map(|database| database.ports.iter()).map(|port| port.port).collect();
     match host.sysctl("net/ipv4/ip_local_port_range") {
         Ok(range) => {
             let reserved = host.sysctl("net/ipv4/ip_local_reserved_ports").unwrap_or_default();
@@ -178,16 +178,16 @@ fn rp_filter(settings: &[(String, String)]) -> Finding {
 fn listeners(database: &DatabaseConfig, listening: &BTreeSet<Port>) -> Vec<Finding> {
     database
         .ports
-        .iter()
-        .map(|port| {
+        .ranges()
+        .map(|ports| {
             let check = format!("listener {}", database.name);
-            if listening.contains(port) {
-                finding::ok(check, format!("something listens on {port}"))
+            if ports.iter().any(|port| listening.contains(&port)) {
+                finding::ok(check, format!("something listens on {ports}"))
             } else {
                 finding::warn(
                     check,
                     format!(
-                        "nothing listens on {port} here. If the database runs in a container or \
+                        "nothing listens on {ports} here. If the database runs in a container or \
                          behind a port forward, list the port clients connect to"
                     ),
                     format!(

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use dbfw_common::Mode;
-use dbfw_core::Port;
+use dbfw_core::{Port, Ports};
 use dbfw_datapath::Interface;
 use dbfw_wire::control::Finding;
 
@@ -30,7 +30,7 @@ pub(super) fn check(
     let protected: BTreeSet<Port> = databases
         .iter()
         .filter(|database| database.mode != Mode::Off)
-        .flat_map(|database| database.ports.iter().copied())
+        .flat_map(|database| database.ports.iter())
         .collect();
     let mut listeners = listeners(host);
     listeners.retain(|(_, port)| protected.contains(port));
@@ -98,8 +98,8 @@ fn uncovered<'a>(
 }
 
 fn judge(interface: &str, ports: &BTreeSet<Port>, behind: Behind) -> Finding {
-    let ports: Vec<String> = ports.iter().map(Port::to_string).collect();
-    let open = format!("{} can be reached by {interface}, which is not covered", ports.join(", "));
+    let ports: Ports = ports.iter().copied().collect();
+    let open = format!("{ports} can be reached by {interface}, which is not covered");
     match behind {
         Behind::Backstop => finding::ok(
             CHECK,

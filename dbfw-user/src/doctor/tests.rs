@@ -30,7 +30,8 @@ fn agent() -> AgentConfig {
 fn orders() -> DatabaseConfig {
     DatabaseConfig {
         name: "orders".into(),
-        ports: vec![Port { udp: false, port: 5432 }],
+        ports: Port { udp: false, port: 5432 }.into(),
+        destinations: Default::default(),
         mode: Mode::Enforce,
         trusted_sources: Vec::new(),
         provider: None,

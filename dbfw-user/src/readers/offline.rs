@@ -376,21 +376,17 @@ pub fn map_lookup(agent: &AgentConfig, address: IpAddr) -> anyhow::Result<Lookup
     Ok(explain::lookup(&offline.view(), address)?)
 }
 
-/// Explains the decision about an address, from the pinned maps and the snapshot.
+/// Explains the decision about packets, from the pinned maps and the snapshot.
 ///
 /// # Errors
 ///
 /// The pins cannot be read, or the program cannot be run.
-pub fn explain(
-    agent: &AgentConfig,
-    address: IpAddr,
-    port: Option<u16>,
-) -> anyhow::Result<Vec<Explanation>> {
+pub fn explain(agent: &AgentConfig, asked: &explain::Asked) -> anyhow::Result<Vec<Explanation>> {
     let offline = Offline::open(agent)?;
     // Without it the kernel's counters are all there is.
     let uses = files::read(agent.state_dir.join(SourceUses::FILE), SourceUses::from_json);
     let uses = uses.unwrap_or_default();
-    explain::explain(&offline.view(), &uses, address, port).map_err(|error| {
+    explain::explain(&offline.view(), &uses, asked).map_err(|error| {
         if error.is_denied() {
             let message = "only root may run the loaded program without the agent: sudo dbfw \
                            explain, or start the agent";

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use dbfw_common::{Entry, Family};
 use dbfw_core::{
-    Port,
     policy::{Policy, SlotTable},
     source::Prefix,
 };
@@ -98,7 +97,8 @@ pub fn databases(view: &View<'_>) -> Result<Vec<DatabaseStatus>, DatapathError> 
                 .collect::<Result<_, _>>()?;
             let packets = |pick: fn(&Totals) -> u64| totals.iter().map(pick).sum();
             Ok(DatabaseStatus {
-                ports: database.ports.iter().map(Port::to_string).collect(),
+                ports: database.ports.texts(),
+                addresses: database.destinations.texts(),
                 mode: database.mode.into(),
                 enforced: Enforced::No,
                 openings: Vec::new(),

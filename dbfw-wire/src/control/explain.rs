@@ -12,9 +12,12 @@ use super::drops::{Mode, Reason, Verdict};
 pub struct Explanation {
     /// The source address asked about.
     pub address: IpAddr,
-    /// "tcp/5432".
+    /// "tcp/5432"; "tcp/6432-6440" for ports that fare alike.
     pub port: String,
-    /// The database the port belongs to; absent: none.
+    /// The destination of the packets, where it was asked for or makes a difference.
+    #[serde(default)]
+    pub to: Option<IpAddr>,
+    /// The database that judges them; absent: none.
     pub database: Option<String>,
     /// Its mode.
     pub mode: Option<Mode>,

@@ -186,8 +186,11 @@ pub struct BackstopStatus {
 pub struct DatabaseStatus {
     /// Name.
     pub name: String,
-    /// "tcp/5432".
+    /// "tcp/5432", "tcp/6432-6440".
     pub ports: Vec<String>,
+    /// The addresses it is bound to, as configured: "local", "192.0.2.5"; none: every one.
+    #[serde(default)]
+    pub addresses: Vec<String>,
     /// Treatment of packets from untrusted sources.
     pub mode: Mode,
     /// Whether the configuration keeps strangers out of it.

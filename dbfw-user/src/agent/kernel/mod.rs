@@ -15,7 +15,6 @@ use std::{
 use anyhow::Context as _;
 use dbfw_common::{Event, FLAG_DROP_FRAGMENTS, MAX_DATABASES};
 use dbfw_core::{
-    Port,
     policy::{DatabasePolicy, Policy, SlotTable, diff},
     source::{Prefix, Rule},
 };
@@ -43,8 +42,8 @@ pub(super) struct Kernel {
     reader: Arc<Reader>,
     /// Database ids by name, as the maps know them.
     ids: BTreeMap<String, u8>,
-    /// The database of each protected port, as the maps know them.
-    owners: BTreeMap<Port, String>,
+    /// The databases, as the maps know them.
+    known: Vec<DatabaseSlot>,
     slots: SlotTable,
     /// The policy in force.
     policy: Policy,
@@ -117,14 +116,14 @@ impl Kernel {
         let local_routes = LocalRoutes::open().context("cannot open a netlink socket")?;
         let hooks = Hooks::new(netlink).await.context("cannot list the interfaces")?;
         let (ids, reader) = (datapath.database_ids()?, datapath.reader()?);
-        let owners = owners(&reader.databases()?);
+        let known = reader.databases()?;
         // SAFETY: `Events` owns its descriptor, the same one for as long as it lives.
         let events = unsafe { AsyncFd::register(datapath.events()?) };
         Ok(Self {
             datapath,
             reader: Arc::new(reader),
             ids,
-            owners,
+            known,
             slots: SlotTable::default(),
             policy: Policy::default(),
             sizes: BTreeMap::new(),
@@ -246,7 +245,7 @@ impl Kernel {
         now: Timestamp,
         rules: impl Fn(&DatabaseConfig) -> Vec<Rule>,
     ) -> Result<Applied, String> {
-        let ids = assign_ids(&self.ids, &self.owners, &config.databases);
+        let ids = assign_ids(&self.ids, &self.known, &config.databases);
         let result = self.carry_out(config, ids, rules);
         match &result {
             Ok(_) => self.apply_error = None,
@@ -288,6 +287,7 @@ impl Kernel {
             name: database.name.clone(),
             mode: database.mode,
             ports: database.ports.clone(),
+            destinations: database.destinations.clone(),
         });
         let policy = Policy::build(&policies);
         let mut slots = self.slots.clone();
@@ -332,7 +332,7 @@ impl Kernel {
         }
         let freed = self.ids.iter().filter(|(name, id)| ids.get(*name) != Some(id));
         let freed_ids = freed.map(|(name, id)| (*id, ids.get(name).copied())).collect();
-        self.owners = owners(&change.databases);
+        self.known = change.databases;
         let before = std::mem::replace(&mut self.policy, policy);
         let slots_before = std::mem::replace(&mut self.slots, slots);
         self.ids = ids;
@@ -418,23 +418,19 @@ impl Kernel {
     }
 }
 
-/// The database of each port.
-fn owners(databases: &[DatabaseSlot]) -> BTreeMap<Port, String> {
-    let of = |database: &DatabaseSlot| {
-        database.ports.iter().map(|port| (*port, database.name.clone())).collect::<Vec<_>>()
-    };
-    databases.iter().flat_map(of).collect()
-}
-
-/// The databases that give a port to another one or take it. Their sources may change as well, and
-/// while one id stands for the old sources and the new ones, each could reach the ports of the other.
-fn exchanging(owners: &BTreeMap<Port, String>, databases: &[DatabaseConfig]) -> BTreeSet<String> {
+/// The databases that give a port at an address to another one or take it. Their sources may change
+/// as well, and while one id stands for the old sources and the new ones, each could reach the ports
+/// of the other.
+fn exchanging(known: &[DatabaseSlot], databases: &[DatabaseConfig]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for database in databases {
-        for port in &database.ports {
-            if let Some(owner) = owners.get(port).filter(|owner| **owner != database.name) {
-                found.extend([owner.clone(), database.name.clone()]);
-            }
+        let meets = |before: &&DatabaseSlot| {
+            before.name != database.name
+                && before.ports.overlap(&database.ports)
+                && before.destinations.overlap(&database.destinations)
+        };
+        for before in known.iter().filter(meets) {
+            found.extend([before.name.clone(), database.name.clone()]);
         }
     }
     found
@@ -444,10 +440,10 @@ fn exchanging(owners: &BTreeMap<Port, String>, databases: &[DatabaseConfig]) -> 
 /// gets another if there is one that no database has.
 fn assign_ids(
     known: &BTreeMap<String, u8>,
-    owners: &BTreeMap<Port, String>,
+    slots: &[DatabaseSlot],
     databases: &[DatabaseConfig],
 ) -> BTreeMap<String, u8> {
-    let mut exchanging = exchanging(owners, databases);
+    let mut exchanging = exchanging(slots, databases);
     let named = databases.iter().filter(|database| known.contains_key(&database.name));
     let fresh = named.filter(|database| exchanging.contains(&database.name)).count();
     let unused = MAX_DATABASES as usize - known.len();

@@ -6,7 +6,7 @@ pub(super) mod reload;
 pub(super) mod status;
 pub(super) mod trial;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use dbfw_common::{HOST, Mode};
 use dbfw_core::source::Prefix;
@@ -28,7 +28,7 @@ use self::status::{add_connections, cut_queries, scrape};
 use super::{
     Agent,
     calls::MAX_DUMPS,
-    connection_watch::{from_elsewhere, tcp_ports},
+    connection_watch::{Served, from_elsewhere},
     history::Kind,
     kernel::Kernel,
 };
@@ -37,7 +37,7 @@ use crate::{
     metrics::{self, Format},
     readers::{
         drops::{Names, Query},
-        explain,
+        explain::{self, Asked},
         sources::sources,
         status::map_entry,
         suggest::{Knowledge, LocalNetworks, suggest},
@@ -62,9 +62,13 @@ impl Agent {
                 Ok(lookup) => call.answer(&lookup),
                 Err(error) => failed(call, &error),
             },
-            Request::Explain { address, port } => {
-                let uses = self.usage.uses();
-                answer_explain(call, explain::explain(&self.kernel.view(), uses, address, port));
+            Request::Explain { address, to: Some(to), .. } if address.is_ipv4() != to.is_ipv4() => {
+                let message = format!("no packet goes from {address} to {to}");
+                call.fail(ControlErrorKind::Invalid, message);
+            }
+            Request::Explain { address, port, to } => {
+                let (uses, asked) = (self.usage.uses(), Asked { address, port, to });
+                answer_explain(call, explain::explain(&self.kernel.view(), uses, &asked));
             }
             Request::Drops { follow, limit, address, database, since, order } => {
                 let query = Query { address, database: None, since, order, limit };
@@ -196,11 +200,8 @@ impl Agent {
         let mut refused = self.traffic.refused().clone();
         let policy = self.kernel.policy().clone();
         let inventory = self.workers.inventory();
-        let ports = |mode| -> BTreeMap<u16, String> {
-            let ports = tcp_ports(&self.config.databases, |of| of == mode).into_iter();
-            ports.map(|(port, name)| (port, name.to_owned())).collect()
-        };
-        let (observed, enforced) = (ports(Mode::Observe), ports(Mode::Enforce));
+        let served = |mode| Served::by(&self.config.databases, |of| of == mode);
+        let (observed, enforced) = (served(Mode::Observe), served(Mode::Enforce));
         let listing = Arc::clone(&self.calls.listing);
         tokio::spawn(async move {
             let (inventory, error) = match inventory {
@@ -221,11 +222,11 @@ impl Agent {
             tokio::task::spawn_blocking(move || {
                 let _permit = permit;
                 let now = Timestamp::now();
-                let listed = completed(&observed.keys().chain(enforced.keys()).copied().collect());
+                let listed = completed(&(&observed.ports() | &enforced.ports()));
                 let connections_error = listed.as_ref().err().map(ToString::to_string);
                 for Connection { local, peer } in from_elsewhere(listed.unwrap_or_default()) {
                     let source = peer.ip().to_canonical();
-                    match (observed.get(&local.port()), enforced.get(&local.port())) {
+                    match (observed.database(local), enforced.database(local)) {
                         (Some(name), _) if !policy.lets_in(name, source) => {
                             refused.add_connected(name, source, local.port(), now);
                         }

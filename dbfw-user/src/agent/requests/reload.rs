@@ -345,11 +345,12 @@ fn renamed<'a>(
     before: &'a [DatabaseConfig],
     after: &'a [DatabaseConfig],
 ) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let ports = |database: &DatabaseConfig| BTreeSet::from_iter(database.ports.iter().copied());
     let went = before.iter().filter(move |database| !is_in(after, &database.name));
     went.filter_map(move |from| {
         let mut came = after.iter().filter(|database| !is_in(before, &database.name));
-        let to = came.find(|database| ports(database) == ports(from))?;
+        let to = came.find(|database| {
+            (&database.ports, &database.destinations) == (&from.ports, &from.destinations)
+        })?;
         Some((&*from.name, &*to.name))
     })
 }

@@ -11,11 +11,20 @@ use super::{
 
 const DATABASES: [Column<CheckedDatabase>; 5] = [
     left("DATABASE", |database, _| (&database.name).into()),
-    left("PORTS", |database, _| database.ports.join(", ").into()),
+    left("PORTS", |database, _| ports(database).into()),
     left("MODE", |database, _| database.mode.as_str().into()),
     right("SOURCES", |database, _| database.sources.len().to_string().into()),
     left("PROVIDER", |database, _| database.provider.as_deref().unwrap_or(DASH).into()),
 ];
+
+/// The ports, and the addresses they are protected at.
+fn ports(database: &CheckedDatabase) -> String {
+    let ports = database.ports.join(", ");
+    match database.addresses.is_empty() {
+        true => ports,
+        false => format!("{ports} at {}", database.addresses.join(", ")),
+    }
+}
 
 impl Render for Checked {
     fn table(&self, now: Timestamp) -> String {
@@ -48,6 +57,7 @@ impl Render for Checked {
                 database.mode.as_str(),
                 &database.sources.join(","),
                 &maybe(database.provider.as_ref()),
+                &database.addresses.join(","),
             ])
         };
         text.extend(self.databases.iter().map(record));

@@ -39,6 +39,7 @@ impl Render for Vec<Explanation> {
                 one.reason.as_str(),
                 &one.program,
                 &maybe(one.prefix.as_ref()),
+                &maybe(one.to.as_ref()),
             ]));
             for source in &one.sources {
                 text.push_str(&fields([
@@ -84,6 +85,7 @@ fn explanation(one: &Explanation, now: Timestamp) -> String {
         (None, _) => "of no database".to_owned(),
     };
     let address = one.address;
+    let to = one.to.map(|to| format!(" at {to}")).unwrap_or_default();
     let prefix = match (&one.prefix, &one.database) {
         (Some(prefix), Some(_)) if one.sources.is_empty() && one.verdict == Verdict::Allow => {
             format!("{}, by a source that is not known without the agent", clean(prefix))
@@ -96,7 +98,7 @@ fn explanation(one: &Explanation, now: Timestamp) -> String {
         (None, _) => format!("none covers {address}"),
     };
     let mut text = format!(
-        "{address} to {} {whose}: {style}{effect}{style:#}\n  \
+        "{address} to {}{to} {whose}: {style}{effect}{style:#}\n  \
          verdict  {} ({})\n  program  {}\n  prefix   {prefix}\n",
         clean(&one.port),
         one.verdict,

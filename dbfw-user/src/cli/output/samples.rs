@@ -54,6 +54,7 @@ pub(in super::super) fn status() -> Status {
         databases: vec![DatabaseStatus {
             name: "orders".to_owned(),
             ports: vec!["tcp/5432".to_owned(), "tcp/6432".to_owned()],
+            addresses: Vec::new(),
             mode: Mode::Enforce,
             enforced: Enforced::Yes,
             openings: Vec::new(),

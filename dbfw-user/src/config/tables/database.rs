@@ -1,9 +1,10 @@
 //! The tables `[[database]]` of the configuration: their keys, checks and defaults.
 
-use dbfw_common::{MAX_NAME, Mode};
+use dbfw_common::{MAX_BOUND, MAX_NAME, Mode};
 use dbfw_core::{
-    Port,
+    Destinations, Port, PortError, PortRange,
     policy::USUAL_MIN_LEN,
+    source::{Prefix, PrefixError},
     toml::{Place, Report, Value, is_digits, quoted, read_sources},
     trust::OnEmpty,
 };
@@ -14,6 +15,7 @@ use crate::config::types::DatabaseConfig;
 
 const PORT_FIX: &str = "use 1 to 65535";
 const PORTS_FIX: &str = "write ports = [5432]";
+const ADDRESSES_FIX: &str = r#"write ["192.0.2.5"], or "local" for every address of this host"#;
 const NAME_FIX: &str = r#"add name = "orders""#;
 const SHRINK_FIX: &str = r#"write "1%" to "100%", or "off" for no limit"#;
 
@@ -26,8 +28,10 @@ pub(crate) struct Draft {
     pub(crate) place: Place,
     /// Place of the name; `None`: there is no usable one.
     pub(crate) name: Option<Place>,
-    /// Places of `config.ports`.
-    pub(crate) ports: Vec<Place>,
+    /// The ports as they are written, each with its place.
+    pub(crate) ports: Vec<(PortRange, Place)>,
+    /// Place of `config.destinations`, if anything is there.
+    pub(crate) addresses: Option<Place>,
     /// Places of `config.trusted_sources`.
     pub(crate) sources: Vec<Place>,
     /// Place of `config.provider`, if anything is there.
@@ -47,7 +51,8 @@ pub(crate) fn read_database(value: Value<'_>, report: &mut Report) -> Option<Dra
     let mut draft = Draft {
         config: DatabaseConfig {
             name: String::new(),
-            ports: Vec::new(),
+            ports: Default::default(),
+            destinations: Destinations::default(),
             mode: Mode::Enforce,
             trusted_sources: Vec::new(),
             provider: None,
@@ -59,6 +64,7 @@ pub(crate) fn read_database(value: Value<'_>, report: &mut Report) -> Option<Dra
         place: value.place(),
         name: None,
         ports: Vec::new(),
+        addresses: None,
         sources: Vec::new(),
         provider: None,
     };
@@ -71,7 +77,14 @@ pub(crate) fn read_database(value: Value<'_>, report: &mut Report) -> Option<Dra
         draft.name = Some(value.place());
     }
     if let Some(value) = table.require("ports", PORTS_FIX, report) {
-        (config.ports, draft.ports) = ports(&value, report).into_iter().unzip();
+        draft.ports = ports(&value, report);
+        config.ports = draft.ports.iter().map(|(range, _)| *range).collect();
+    }
+    if let Some(value) = table.take("addresses") {
+        if let Some(destinations) = destinations(&value, report) {
+            config.destinations = destinations;
+        }
+        draft.addresses = Some(value.place());
     }
     table.set("mode", &mut config.mode, report, |value, report| {
         let words = [Mode::Enforce, Mode::Observe, Mode::Off].map(|mode| (mode.as_str(), mode));
@@ -132,43 +145,121 @@ fn name(value: &Value<'_>, report: &mut Report) -> Option<String> {
     }
 }
 
-fn ports(value: &Value<'_>, report: &mut Report) -> Vec<(Port, Place)> {
+fn ports(value: &Value<'_>, report: &mut Report) -> Vec<(PortRange, Place)> {
     let Some(elements) = value.array(PORTS_FIX, report) else { return Vec::new() };
     if elements.len() == 0 {
         report.problem(&value.place(), "lists no port", PORTS_FIX);
     }
-    let mut ports: Vec<(Port, Place)> = Vec::new();
+    let mut ports: Vec<(PortRange, Place)> = Vec::new();
     for element in elements {
-        let Some(port) = port(&element, report) else { continue };
-        if ports.iter().any(|(other, _)| *other == port) {
-            report.problem(&element.place(), format!("{port} is listed twice"), "remove one");
-        } else {
-            ports.push((port, element.place()));
+        let Some(range) = range(&element, report) else { continue };
+        match ports.iter().find(|(other, _)| other.overlaps(&range)) {
+            Some((other, _)) if *other == range => {
+                report.problem(&element.place(), format!("{range} is listed twice"), "remove one");
+            }
+            Some((other, _)) => {
+                let message = format!("{range} and {other} have ports in common");
+                report.problem(&element.place(), message, "list each port once");
+            }
+            None => ports.push((range, element.place())),
         }
     }
     ports
 }
 
-fn port(value: &Value<'_>, report: &mut Report) -> Option<Port> {
+fn range(value: &Value<'_>, report: &mut Report) -> Option<PortRange> {
     match value.get() {
         DeValue::Integer(_) => {
             let port = value.integer(1..=u32::from(u16::MAX), "a port", report)?;
-            Some(Port { udp: false, port: u16::try_from(port).ok()? })
+            Some(Port { udp: false, port: u16::try_from(port).ok()? }.into())
         }
-        DeValue::String(written) => {
-            let port = written.parse().ok();
-            if port.is_none() {
-                let number = written.split_once('/').is_some_and(|(protocol, number)| {
-                    matches!(protocol, "tcp" | "udp") && is_digits(number)
-                });
-                let fix = if number { PORT_FIX } else { r#"write 5432, "tcp/5432" or "udp/1234""# };
+        DeValue::String(written) => match written.parse() {
+            Ok(range) => Some(range),
+            Err(error) => {
+                let fix = match error {
+                    PortError::Form => r#"write 5432, "6432-6440", "tcp/5432" or "udp/1234""#,
+                    PortError::Number => PORT_FIX,
+                    PortError::Reversed => "write the lower port first",
+                };
                 let message = format!("{} is not a port", quoted(written));
                 report.problem(&value.place(), message, fix);
+                None
             }
-            port
-        }
+        },
         _ => {
-            value.mismatch("an integer or a string", r#"write 5432 or "udp/1234""#, report);
+            let fix = r#"write 5432, "6432-6440" or "udp/1234""#;
+            value.mismatch("an integer or a string", fix, report);
+            None
+        }
+    }
+}
+
+fn destinations(value: &Value<'_>, report: &mut Report) -> Option<Destinations> {
+    match value.get().as_str() {
+        Some("local") => Some(Destinations::new(true, Vec::new())),
+        Some(other) => {
+            let message = format!("{} is not an array of addresses", quoted(other));
+            report.problem(&value.place(), message, ADDRESSES_FIX);
+            None
+        }
+        None => {
+            let written = value.list(ADDRESSES_FIX, report, destination)?;
+            if written.is_empty() {
+                report.problem(
+                    &value.place(),
+                    "lists no address",
+                    "name one, or remove it: without addresses every destination is judged",
+                );
+                return None;
+            }
+            if written.len() > MAX_BOUND as usize {
+                report.problem(
+                    &value.place(),
+                    format!("{} addresses, more than a database can have", written.len()),
+                    format!("list at most {MAX_BOUND}; a network counts as one"),
+                );
+                return None;
+            }
+            let local = written.contains(&Destination::Local);
+            let prefixes = written.into_iter().filter_map(|destination| match destination {
+                Destination::Local => None,
+                Destination::Prefix(prefix) => Some(prefix),
+            });
+            Some(Destinations::new(local, prefixes.collect()))
+        }
+    }
+}
+
+/// An element of `addresses`.
+#[derive(Clone, Copy, PartialEq)]
+enum Destination {
+    Local,
+    Prefix(Prefix),
+}
+
+fn destination(value: &Value<'_>, report: &mut Report) -> Option<Destination> {
+    let written = value.string(ADDRESSES_FIX, report)?;
+    if written == "local" {
+        return Some(Destination::Local);
+    }
+    match written.parse::<Prefix>() {
+        Ok(prefix) if prefix.len() == 0 => {
+            report.problem(
+                &value.place(),
+                format!("{} is every address", quoted(written)),
+                "remove addresses: without it every destination is judged",
+            );
+            None
+        }
+        Ok(prefix) => Some(Destination::Prefix(prefix)),
+        Err(error) => {
+            let fix = match &error {
+                PrefixError::HostBits { network, addr, .. } => {
+                    format!("write {network}, or {addr} for that address alone")
+                }
+                _ => ADDRESSES_FIX.to_owned(),
+            };
+            report.problem(&value.place(), error.to_string(), fix);
             None
         }
     }

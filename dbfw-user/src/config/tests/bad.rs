@@ -55,8 +55,8 @@ fn everything_in_all_files_is_reported_at_once() {
             "@/conf.d/5.toml: cannot be read: No such file or directory (os error 2): remove the \
              broken link",
             "@/dbfw.toml:3: database.a.ports[0]: 0 is not a port: use 1 to 65535",
-            "@/dbfw.toml:4: database.a.x: unknown key: remove it (known here: name, ports, mode, \
-             trusted_sources, provider, on_empty, max_shrink, allow_any, min_prefix)",
+            "@/dbfw.toml:4: database.a.x: unknown key: remove it (known here: name, ports, addresses, \
+             mode, trusted_sources, provider, on_empty, max_shrink, allow_any, min_prefix)",
         ]
     );
 }

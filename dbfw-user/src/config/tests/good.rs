@@ -145,8 +145,7 @@ fn every_key_is_read() {
         panic!("{:?}", config.databases)
     };
     assert_eq!(orders.name, "orders");
-    let ports: Vec<String> = orders.ports.iter().map(ToString::to_string).collect();
-    assert_eq!(ports, ["tcp/5432", "tcp/6432", "tcp/7432", "udp/5432"]);
+    assert_eq!(orders.ports.texts(), ["tcp/5432", "tcp/6432", "tcp/7432", "udp/5432"]);
     assert_eq!(orders.mode, Mode::Observe);
     let sources: Vec<String> = orders.trusted_sources.iter().map(ToString::to_string).collect();
     assert_eq!(

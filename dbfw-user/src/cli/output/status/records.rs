@@ -82,6 +82,7 @@ fn database_fields(database: &DatabaseStatus) -> String {
         &database.unresolved_sources.to_string(),
         &maybe(database.oldest_age_seconds.as_ref()),
         &database.openings.join("; "),
+        &database.addresses.join(","),
     ])
 }
 

@@ -129,11 +129,14 @@ pub(super) fn database_table(databases: &[DatabaseStatus], room: usize, now: Tim
     table.render() + &left_out(more)
 }
 
-/// The ports, of which nearly all are of TCP.
+/// The ports, of which nearly all are of TCP, and the addresses they are protected at.
 fn ports(database: &DatabaseStatus) -> String {
     let ports: Vec<_> =
         database.ports.iter().map(|port| port.strip_prefix("tcp/").unwrap_or(port)).collect();
-    ports.join(",")
+    match database.addresses.is_empty() {
+        true => ports.join(","),
+        false => format!("{} at {}", ports.join(","), database.addresses.join(",")),
+    }
 }
 
 /// State and age of the list.

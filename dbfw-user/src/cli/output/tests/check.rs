@@ -13,6 +13,7 @@ fn check() {
         databases: vec![CheckedDatabase {
             name: "orders".to_owned(),
             ports: vec!["tcp/5432".to_owned(), "udp/1234".to_owned()],
+            addresses: vec!["local".to_owned(), "172.17.0.2".to_owned()],
             mode: Mode::Enforce,
             sources: vec!["ip_addr:10.10.0.0/16".to_owned()],
             provider: Some("file:/etc/dbfw/orders.list".to_owned()),
@@ -26,14 +27,14 @@ fn check() {
       attach      auto
       backstop    on
 
-    DATABASE  PORTS               MODE     SOURCES  PROVIDER
-    orders    tcp/5432, udp/1234  enforce        1  file:/etc/dbfw/orders.list
+    DATABASE  PORTS                                    MODE     SOURCES  PROVIDER
+    orders    tcp/5432, udp/1234 at local, 172.17.0.2  enforce        1  file:/etc/dbfw/orders.list
     ");
     insta::assert_snapshot!(for_scripts(&checked), @r#"
     file→/etc/dbfw/dbfw.toml
     file→/etc/dbfw/conf.d/reports.toml
     agent→eth*→auto→on
-    database→orders→tcp/5432,udp/1234→enforce→ip_addr:10.10.0.0/16→file:/etc/dbfw/orders.list
+    database→orders→tcp/5432,udp/1234→enforce→ip_addr:10.10.0.0/16→file:/etc/dbfw/orders.list→local,172.17.0.2
     warning→dbfw.toml:3: interfaces: nothing matches
     {
       "files": [
@@ -51,6 +52,10 @@ fn check() {
           "ports": [
             "tcp/5432",
             "udp/1234"
+          ],
+          "addresses": [
+            "local",
+            "172.17.0.2"
           ],
           "mode": "enforce",
           "sources": [

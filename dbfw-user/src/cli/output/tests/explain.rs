@@ -4,6 +4,7 @@ fn explanation(port: &str, verdict: Verdict, reason: Reason) -> Explanation {
     Explanation {
         address: ip("203.0.113.7"),
         port: port.to_owned(),
+        to: None,
         database: Some("orders".to_owned()),
         mode: Some(Mode::Enforce),
         verdict,
@@ -69,16 +70,17 @@ fn explain() {
       prefix   not looked up
     ");
     insta::assert_snapshot!(for_scripts(&let_in), @r#"
-    port→tcp/5432→203.0.113.7→orders→enforce→allow→trusted→dbfw_xdp→203.0.113.7/32
+    port→tcp/5432→203.0.113.7→orders→enforce→allow→trusted→dbfw_xdp→203.0.113.7/32→
     source→tcp/5432→ip_addr:203.0.113.7→203.0.113.7/32→local→2026-03-01T13:58:00Z→incident 42→1204→2026-03-01T11:59:58Z→2026-03-01T10:00:00Z
     source→tcp/5432→ip_addr:203.0.113.0/24→203.0.113.0/24→config→→→0→→
-    port→tcp/5433→203.0.113.7→orders→observe→observe→untrusted→dbfw_xdp→
+    port→tcp/5433→203.0.113.7→orders→observe→observe→untrusted→dbfw_xdp→→
     fact→tcp/5433→was trusted until 2026-03-01T11:00:00Z by tag:x (config)
-    port→tcp/22→203.0.113.7→→→pass→other_port→dbfw_xdp→
+    port→tcp/22→203.0.113.7→→→pass→other_port→dbfw_xdp→→
     [
       {
         "address": "203.0.113.7",
         "port": "tcp/5432",
+        "to": null,
         "database": "orders",
         "mode": "enforce",
         "verdict": "allow",
@@ -112,6 +114,7 @@ fn explain() {
       {
         "address": "203.0.113.7",
         "port": "tcp/5433",
+        "to": null,
         "database": "orders",
         "mode": "observe",
         "verdict": "observe",
@@ -126,6 +129,7 @@ fn explain() {
       {
         "address": "203.0.113.7",
         "port": "tcp/22",
+        "to": null,
         "database": null,
         "mode": null,
         "verdict": "pass",

@@ -5,6 +5,28 @@ use super::check_database;
 /// Keys of a database, and their problems.
 const DATABASE: &[(&str, &[&str])] = &[
     (
+        "addresses = []",
+        &[
+            "addresses: lists no address: name one, or remove it: without addresses every destination is judged",
+        ],
+    ),
+    (
+        r#"addresses = "eth0""#,
+        &[
+            r#"addresses: "eth0" is not an array of addresses: write ["192.0.2.5"], or "local" for every address of this host"#,
+        ],
+    ),
+    (
+        r#"addresses = ["192.0.2.0/33", "192.0.2.9/24", "0.0.0.0/0", 5, "here"]"#,
+        &[
+            r#"addresses[0]: "192.0.2.0/33": the length after '/' is not a number from 0 to 32: write ["192.0.2.5"], or "local" for every address of this host"#,
+            r#"addresses[1]: 192.0.2.9/24 has host bits set: write 192.0.2.0/24, or 192.0.2.9 for that address alone"#,
+            r#"addresses[2]: "0.0.0.0/0" is every address: remove addresses: without it every destination is judged"#,
+            r#"addresses[3]: must be a string, not an integer: write ["192.0.2.5"], or "local" for every address of this host"#,
+            r#"addresses[4]: "here" is not an IPv4 or IPv6 address: write ["192.0.2.5"], or "local" for every address of this host"#,
+        ],
+    ),
+    (
         r#"mode = "enforced""#,
         &[r#"mode: "enforced" is not a mode: use "enforce", "observe" or "off""#],
     ),
