@@ -24,7 +24,7 @@ use super::{
         status::scrape,
         trial,
     },
-    trust::Learned,
+    trust::{Confirmed, Learned},
     usage::{UsageError, UsageReading},
 };
 use crate::{
@@ -79,14 +79,6 @@ enum Event {
     Scrape(oneshot::Sender<Scrape>),
     /// SIGTERM or SIGINT.
     Shutdown,
-}
-
-/// The refused plans that somebody lets through.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Confirmed<'a> {
-    pub(super) plans: &'a BTreeSet<String>,
-    /// The user who does, for the history.
-    pub(super) by: &'a str,
 }
 
 /// The channels through which other tasks wake the loop.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{failure::Failure, status::ConfigFileStatus, words::words};
+use super::{failure::Failure, words::words};
 
 /// The change that a reload made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -85,6 +85,15 @@ pub struct Trial {
     pub restores: Vec<ConfigFileStatus>,
     /// The changes that going back makes: what it opens and closes.
     pub changes: Vec<ConfigChange>,
+}
+
+/// A file of the configuration in force, or of the one before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigFileStatus {
+    /// Its path.
+    pub path: String,
+    /// The SHA-256 of its content when it was loaded, as `sha256sum` prints it.
+    pub sha256: String,
 }
 
 /// A change of the configuration that opens or closes something.

@@ -4,7 +4,11 @@ use dbfw_core::policy;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{drops::Mode, reload::Trial, words::words};
+use super::{
+    drops::Mode,
+    reload::{ConfigFileStatus, Trial},
+    words::words,
+};
 
 /// The state of the agent and of everything it protects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -144,15 +148,6 @@ pub struct AgentStatus {
     /// Ids of the programs that it loaded, in ascending order.
     #[serde(default)]
     pub programs: Vec<u32>,
-}
-
-/// A file of the configuration in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConfigFileStatus {
-    /// Its path.
-    pub path: String,
-    /// The SHA-256 of its content when it was loaded, as `sha256sum` prints it.
-    pub sha256: String,
 }
 
 /// One covered interface.

@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: the rules of this repository that a machine can check, over every file
 //! git knows or is about to know. ARCHITECTURE.md has the reasons at length.
 
+mod imports;
 mod links;
 mod manifests;
 mod modules;
@@ -74,6 +75,8 @@ fn check(files: &[File]) -> Vec<Finding> {
     findings.extend(text::commands(files));
     findings.extend(modules::undocumented(files));
     findings.extend(manifests::inherited(files));
+    findings.extend(imports::circular_or_upward(files));
+    findings.extend(imports::undocumented_layers(files));
     findings.extend(links::broken(files, |path| cmd::root().join(path).exists()));
     findings
 }

@@ -9,8 +9,12 @@ use jiff::Timestamp;
 use super::documents;
 use crate::{
     agent::{
-        Agent, cut_off::CutOffQuery, event_loop::Confirmed, history::Kind, kernel::Applied,
-        openings::Openings, trust::synced,
+        Agent,
+        cut_off::CutOffQuery,
+        history::Kind,
+        kernel::Applied,
+        openings::Openings,
+        trust::{Confirmed, synced},
     },
     config::{self, Config, ConfigChange, DatabaseConfig, Effect},
     state::{expiry::Reading, trial::TrialRecord},

@@ -70,6 +70,14 @@ pub(super) struct Learned {
     pub(super) rounds: Vec<Duration>,
 }
 
+/// The refused plans that somebody lets through.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Confirmed<'a> {
+    pub(super) plans: &'a BTreeSet<String>,
+    /// The user who does, for the history.
+    pub(super) by: &'a str,
+}
+
 /// The state before a reload, to return to if the new policy cannot be put in force.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
