@@ -231,7 +231,7 @@ impl Session<'_> {
         read: impl FnOnce(T) -> V + Send + 'static,
     ) -> Result<Arc<V>, GetError> {
         let what = self.name(path);
-        let _slot = self.turn(&what).await.map_err(GetError::Failed)?;
+        let _slot = self.wait_for_turn(&what).await.map_err(GetError::Failed)?;
         let answer = self.ask(path, &what, max_bytes, read).await;
         match &answer {
             Ok(_) | Err(GetError::Gone(_)) => lock(&self.progress).answered = true,
@@ -307,7 +307,7 @@ impl Session<'_> {
     }
 
     /// Waits until this request may be made.
-    async fn turn(&self, what: &str) -> Result<SemaphorePermit<'_>, FetchError> {
+    async fn wait_for_turn(&self, what: &str) -> Result<SemaphorePermit<'_>, FetchError> {
         let closed = |_| FetchError::new(Cause::Io, "dbfw is ending").about(what);
         let slot = self.client.slots.acquire().await.map_err(closed)?;
         let mut waited = Duration::ZERO;

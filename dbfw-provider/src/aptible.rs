@@ -115,7 +115,7 @@ impl Task for Aptible {
         async move { ask(&client, vhost).await.unwrap_or_else(ListOutcome::from) }.boxed()
     }
 
-    fn heard(
+    fn handle_reply(
         &mut self,
         vhost: &u64,
         outcome: ListOutcome,

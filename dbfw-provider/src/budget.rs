@@ -42,7 +42,7 @@ pub struct Budget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reported {
     /// So many are left, others than dbfw included, until the oldest one expires.
-    Left { left: u32, until: Instant },
+    Remaining { left: u32, until: Instant },
     /// None at this moment (429).
     Refused { until: Instant },
     /// That time is over, and one request is on its way to find out.
@@ -51,7 +51,7 @@ enum Reported {
 
 /// Requests that may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Left {
+pub(crate) struct Remaining {
     /// Of the hour's.
     pub(crate) hour: u32,
     /// Of the minute's.
@@ -90,26 +90,26 @@ impl Budget {
         let hour = self.until_free(now, self.limits.per_hour, HOUR);
         let minute = self.until_free(now, self.limits.per_minute, MINUTE);
         let reported = match self.reported {
-            Some(Reported::Left { left: 0, until } | Reported::Refused { until }) => {
+            Some(Reported::Remaining { left: 0, until } | Reported::Refused { until }) => {
                 between(now, until)
             }
             // Its answer may come any moment.
             Some(Reported::Probing { until }) => between(now, until).map(|wait| wait.min(SLACK)),
-            Some(Reported::Left { .. }) | None => None,
+            Some(Reported::Remaining { .. }) | None => None,
         };
         if let Some(wait) = hour.max(minute).max(reported) {
             return Err(wait);
         }
         self.reported = match self.reported {
             Some(
-                Reported::Left { left: 0, .. }
+                Reported::Remaining { left: 0, .. }
                 | Reported::Refused { .. }
                 | Reported::Probing { .. },
             ) => Some(Reported::Probing { until: now + PROBE }),
-            Some(Reported::Left { left, until }) if until > now => {
-                Some(Reported::Left { left: left - 1, until })
+            Some(Reported::Remaining { left, until }) if until > now => {
+                Some(Reported::Remaining { left: left - 1, until })
             }
-            Some(Reported::Left { .. }) | None => None,
+            Some(Reported::Remaining { .. }) | None => None,
         };
         self.made.push_back(now);
         Ok(())
@@ -136,24 +136,24 @@ impl Budget {
                 Some(left) => {
                     let least = if left == 0 { PROBE } else { Duration::ZERO };
                     let reset = reset.unwrap_or(UNSAID).clamp(least, HOUR);
-                    Some(Reported::Left { left, until: now + reset })
+                    Some(Reported::Remaining { left, until: now + reset })
                 }
-                None => reported.filter(|reported| matches!(reported, Reported::Left { .. })),
+                None => reported.filter(|reported| matches!(reported, Reported::Remaining { .. })),
             },
         };
     }
 
     /// The requests that may still be spent.
-    pub(crate) fn left(&self, now: Instant) -> Left {
+    pub(crate) fn left(&self, now: Instant) -> Remaining {
         let reported = match self.reported {
-            Some(Reported::Left { left, until }) if until > now => left,
+            Some(Reported::Remaining { left, until }) if until > now => left,
             Some(Reported::Refused { until } | Reported::Probing { until }) if until > now => 0,
             Some(
-                Reported::Left { left: 0, .. }
+                Reported::Remaining { left: 0, .. }
                 | Reported::Refused { .. }
                 | Reported::Probing { .. },
             ) => 1,
-            Some(Reported::Left { .. }) | None => u32::MAX,
+            Some(Reported::Remaining { .. }) | None => u32::MAX,
         };
         let left = |limit: u32, window| {
             let expired = self.made.partition_point(|made| remains(now, *made, window).is_none());
@@ -161,7 +161,7 @@ impl Budget {
             limit.saturating_sub(spent).min(reported)
         };
         let hour = left(self.limits.per_hour, HOUR);
-        Left { hour, minute: left(self.limits.per_minute, MINUTE).min(hour) }
+        Remaining { hour, minute: left(self.limits.per_minute, MINUTE).min(hour) }
     }
 
     /// Interval between rounds of `cost` requests that spends at most four fifths of

@@ -24,7 +24,7 @@ use futures_util::{
 
 pub use self::{config::DnsConfig, resolvers::nameservers};
 use self::{
-    judge::{FAMILIES, Found, judge},
+    judge::{FAMILIES, FamilyAnswer, judge},
     resolvers::Resolvers,
 };
 use crate::{
@@ -61,14 +61,14 @@ impl Names {
 
 impl Task for Names {
     type Key = SourceKey;
-    type Reply = (Found, Found);
+    type Reply = (FamilyAnswer, FamilyAnswer);
 
     fn want(&mut self, demand: &Demand) -> Wanted<SourceKey> {
         let names = demand.sources.iter().filter(|key| key.kind() == SourceType::Dns);
         Wanted { all: names.cloned().collect(), ..Wanted::default() }
     }
 
-    fn ask(&mut self, key: &SourceKey) -> BoxFuture<'static, (Found, Found)> {
+    fn ask(&mut self, key: &SourceKey) -> BoxFuture<'static, (FamilyAnswer, FamilyAnswer)> {
         for _ in FAMILIES {
             self.stats.request();
         }
@@ -81,14 +81,16 @@ impl Task for Names {
                 }
                 .boxed()
             }
-            Err(error) => ready((Found::Failed(error.clone()), Found::Failed(error))).boxed(),
+            Err(error) => {
+                ready((FamilyAnswer::Failed(error.clone()), FamilyAnswer::Failed(error))).boxed()
+            }
         }
     }
 
-    fn heard(
+    fn handle_reply(
         &mut self,
         key: &SourceKey,
-        (v4, v6): (Found, Found),
+        (v4, v6): (FamilyAnswer, FamilyAnswer),
         backoff: &mut Backoff,
     ) -> (Vec<Report>, Duration) {
         let (outcome, next) = judge(key.value(), v4, v6, &self.config);

@@ -124,7 +124,7 @@ impl Stamp {
 
     /// Whether nothing can have changed from this look to `later`: it is the same file, last
     /// changed so long before this look that a change since then would show.
-    pub(crate) fn settles(&self, later: &Self) -> bool {
+    pub(crate) fn proves_unchanged(&self, later: &Self) -> bool {
         let settled =
             self.state.is_none_or(|state| self.at.abs_diff(state.changed) > Self::RESOLUTION);
         settled && self.is_same(later)
@@ -159,20 +159,20 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let look = || Stamp::of(file.path());
         let fresh = look();
-        assert!(!fresh.settles(&look()), "it may change within a tick");
+        assert!(!fresh.proves_unchanged(&look()), "it may change within a tick");
         assert!(fresh.is_same(&look()));
         sleep(2 * Stamp::RESOLUTION);
         let settled = look();
-        assert!(settled.settles(&look()));
+        assert!(settled.proves_unchanged(&look()));
         fs::write(file.path(), "x").unwrap();
-        assert!(!settled.settles(&look()) && !settled.is_same(&look()));
+        assert!(!settled.proves_unchanged(&look()) && !settled.is_same(&look()));
         sleep(2 * Stamp::RESOLUTION);
         let settled = look();
         fs::set_permissions(file.path(), fs::Permissions::from_mode(0o604)).unwrap();
-        assert!(!settled.settles(&look()), "it may be read now");
+        assert!(!settled.proves_unchanged(&look()), "it may be read now");
         let gone = file.path().to_owned();
         drop(file);
-        assert!(!settled.settles(&Stamp::of(&gone)));
-        assert!(Stamp::of(&gone).settles(&Stamp::default()));
+        assert!(!settled.proves_unchanged(&Stamp::of(&gone)));
+        assert!(Stamp::of(&gone).proves_unchanged(&Stamp::default()));
     }
 }

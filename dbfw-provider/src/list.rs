@@ -141,7 +141,7 @@ fn parse_plain(file: &Path, text: &[u8], report: &mut Report, each: Each<'_>) ->
                 });
                 list.push(source);
             }
-            Err(Bad { message, fix }) => {
+            Err(BadLine { message, fix }) => {
                 report.problem(&Place::line(file, number), message, fix);
             }
         }
@@ -162,20 +162,21 @@ fn too_many(place: &Place, report: &mut Report) {
 }
 
 /// The reason why a line has no source, and the fix.
-struct Bad {
+struct BadLine {
     message: String,
     fix: String,
 }
 
-impl From<GrammarError> for Bad {
+impl From<GrammarError> for BadLine {
     fn from(error: GrammarError) -> Self {
         Self { message: error.to_string(), fix: error.fix() }
     }
 }
 
 /// The source of a line; `None` if it has none.
-fn parse_line(line: &[u8]) -> Result<Option<TrustedSource>, Bad> {
-    let bad = |message: &str, fix: &str| Bad { message: message.to_owned(), fix: fix.to_owned() };
+fn parse_line(line: &[u8]) -> Result<Option<TrustedSource>, BadLine> {
+    let bad =
+        |message: &str, fix: &str| BadLine { message: message.to_owned(), fix: fix.to_owned() };
     if line.len() > MAX_LINE {
         return Err(bad(
             &format!("the line has {} bytes, more than {MAX_LINE}", line.len()),

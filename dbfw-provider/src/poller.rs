@@ -3,9 +3,9 @@
 //! Several are asked for at once, so one that fails does not delay the others. The worker's
 //! [`Task`] says what a request is, and after each answer when the next one is due.
 
-mod agenda;
 #[cfg(test)]
 pub(crate) mod bench;
+mod schedule;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-use self::agenda::Agenda;
+use self::schedule::Schedule;
 use crate::{
     backoff::Backoff,
     inventory::Inventory,
@@ -51,9 +51,9 @@ pub(crate) trait Task {
     /// Asks. The future runs among others and must not block.
     fn ask(&mut self, key: &Self::Key) -> BoxFuture<'static, Self::Reply>;
 
-    /// Takes in what came of it: the reports, and in what time the key is due again. Its
-    /// failures so far are forgotten when somebody wants to know now.
-    fn heard(
+    /// Handles the reply: returns the reports, and the time after which the key is due again.
+    /// `backoff` has its failures since somebody last wanted to know at once.
+    fn handle_reply(
         &mut self,
         key: &Self::Key,
         reply: Self::Reply,
@@ -96,7 +96,7 @@ impl<K> Default for Wanted<K> {
 /// Runs a task until nobody can tell it any more what is wanted.
 pub(crate) async fn run<T: Task>(mut task: T, mailbox: Mailbox) {
     let Mailbox { mut demand, mut commands, reports } = mailbox;
-    let mut agenda = Agenda::default();
+    let mut schedule = Schedule::default();
     let mut asked = FuturesUnordered::new();
     let mut errands: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
     let mut looks = interval(LOOK);
@@ -108,7 +108,7 @@ pub(crate) async fn run<T: Task>(mut task: T, mailbox: Mailbox) {
     demand.mark_changed();
     loop {
         let now = Instant::now();
-        for (key, number) in agenda.take(now, AT_ONCE - asked.len()) {
+        for (key, number) in schedule.take(now, AT_ONCE - asked.len()) {
             round.get_or_insert(now);
             let reply = task.ask(&key);
             asked.push(reply.map(move |reply| (key, number, reply)));
@@ -124,7 +124,7 @@ pub(crate) async fn run<T: Task>(mut task: T, mailbox: Mailbox) {
                 let _ = reply.send(());
             }
         }
-        let next = agenda.next_due();
+        let next = schedule.next_due();
         tokio::select! {
             // What is wanted comes first: a refresh is about all of it.
             biased;
@@ -133,14 +133,14 @@ pub(crate) async fn run<T: Task>(mut task: T, mailbox: Mailbox) {
                     return;
                 }
                 let Wanted { all, now: at_once, errand } = task.want(&demand.borrow_and_update());
-                agenda.want(all, Instant::now());
-                agenda.hurry(&at_once, Instant::now());
+                schedule.want(all, Instant::now());
+                schedule.make_due(&at_once, Instant::now());
                 errands.extend(errand);
             }
             Some(command) = commands.recv() => match command {
                 command @ (Command::Poll | Command::Refresh(_)) => {
                     let now = Instant::now();
-                    agenda.hurry_all(now);
+                    schedule.make_all_due(now);
                     // A round of nothing ends too.
                     round.get_or_insert(now);
                     if let Command::Refresh(reply) = command {
@@ -157,10 +157,10 @@ pub(crate) async fn run<T: Task>(mut task: T, mailbox: Mailbox) {
                 let mut batch = Vec::new();
                 let mut reply = Some(first);
                 while let Some((key, number, answer)) = reply {
-                    if let Some(backoff) = agenda.asked(&key, number) {
-                        let (reports, wait) = task.heard(&key, answer, backoff);
+                    if let Some(backoff) = schedule.asked(&key, number) {
+                        let (reports, wait) = task.handle_reply(&key, answer, backoff);
                         batch.extend(reports);
-                        agenda.done(&key, Instant::now() + wait.min(LONGEST));
+                        schedule.done(&key, Instant::now() + wait.min(LONGEST));
                     }
                     reply = asked.next().now_or_never().flatten();
                 }
@@ -170,19 +170,19 @@ pub(crate) async fn run<T: Task>(mut task: T, mailbox: Mailbox) {
             }
             () = sleep_until(next.unwrap_or(now)), if next.is_some() && asked.len() < AT_ONCE => {}
             _ = looks.tick(), if look.is_none() => look = task.look(),
-            due = looked(&mut look), if look.is_some() => {
+            due = wait_for(&mut look), if look.is_some() => {
                 look = None;
-                agenda.hurry(&due, Instant::now());
+                schedule.make_due(&due, Instant::now());
             }
             due = &mut events => {
                 events = task.events();
-                agenda.hurry(&due, Instant::now());
+                schedule.make_due(&due, Instant::now());
             }
         }
     }
 }
 
-async fn looked<K>(look: &mut Option<BoxFuture<'static, BTreeSet<K>>>) -> BTreeSet<K> {
+async fn wait_for<K>(look: &mut Option<BoxFuture<'static, BTreeSet<K>>>) -> BTreeSet<K> {
     match look {
         Some(look) => look.await,
         None => pending().await,

@@ -5,7 +5,7 @@ use std::{sync::Mutex, time::Duration};
 use dbfw_core::answers::Cause;
 
 use crate::{
-    budget::{Left, RequestLimits},
+    budget::{Remaining, RequestLimits},
     lock::lock,
 };
 
@@ -44,7 +44,7 @@ impl Stats {
     }
 
     /// Records the limits, and the requests that are left of them.
-    pub(crate) fn budget(&self, limits: RequestLimits, left: Left) {
+    pub(crate) fn budget(&self, limits: RequestLimits, left: Remaining) {
         let mut stats = lock(&self.0);
         (stats.limit_hour, stats.limit_minute) = (limits.per_hour, limits.per_minute);
         (stats.left_hour, stats.left_minute) = (left.hour, left.minute);
@@ -85,8 +85,8 @@ mod tests {
         stats.request();
         stats.request();
         let limits = RequestLimits { per_hour: 5000, per_minute: 250 };
-        stats.budget(limits, Left { hour: 4000, minute: 200 });
-        stats.budget(limits, Left { hour: 3999, minute: 199 });
+        stats.budget(limits, Remaining { hour: 4000, minute: 200 });
+        stats.budget(limits, Remaining { hour: 3999, minute: 199 });
         stats.interval(Duration::from_millis(15_250));
         let expected = StatsValues {
             requests: 2,

@@ -85,7 +85,7 @@ impl Token {
                 "may be read or written by everybody: chmod 600, and renew the token",
             ));
         }
-        if let Some(content) = content.filter(|_| seen.settles(&self.seen)) {
+        if let Some(content) = content.filter(|_| seen.proves_unchanged(&self.seen)) {
             self.content = Some(content.clone());
             return Ok(content);
         }

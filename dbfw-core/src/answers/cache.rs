@@ -114,7 +114,7 @@ impl Cache {
             Outcome::Failed(error) => entry.fail(error),
             Outcome::Gone(why) => entry.gone(why, limits, now),
         }
-        entry.settle(limits, now)
+        entry.update_prefixes(limits, now)
     }
 
     /// Drops what is too old at `now`. Returns whether anything changed.
@@ -124,7 +124,7 @@ impl Cache {
         for entry in self.entries.values_mut() {
             let due = entry.next_release().is_some_and(|at| at <= now);
             if due || (limits.max_stale.is_some() && entry.is_failing()) {
-                changed |= entry.settle(limits, now);
+                changed |= entry.update_prefixes(limits, now);
             }
         }
         changed
@@ -134,7 +134,7 @@ impl Cache {
     pub fn adjust_times(&mut self, adjust: &dyn Fn(&mut Timestamp), now: Timestamp) {
         for entry in self.entries.values_mut() {
             entry.adjust_times(adjust);
-            entry.settle(self.limits, now);
+            entry.update_prefixes(self.limits, now);
         }
     }
 
@@ -224,7 +224,7 @@ impl Cache {
             };
             entry.parts = parts.into_iter().map(part).collect();
             entry.hold(held, now);
-            entry.settle(self.limits, now);
+            entry.update_prefixes(self.limits, now);
             self.entries.insert(key, entry);
         }
     }

@@ -60,7 +60,7 @@ pub(super) struct Entry {
     /// Prefixes of all parts, and those held through their grace period.
     pub(super) prefixes: Arc<[Prefix]>,
     pub(super) lapsed: Arc<[Prefix]>,
-    held: BTreeMap<Prefix, Hold>,
+    held: BTreeMap<Prefix, GracePeriod>,
     pub(super) grace: Duration,
     pub(super) answered_at: Option<Timestamp>,
     pub(super) from: String,
@@ -77,7 +77,7 @@ pub(super) struct Entry {
 
 /// A prefix that vanished and stays for the grace period.
 #[derive(Clone, Copy, Debug)]
-struct Hold {
+struct GracePeriod {
     since: Timestamp,
     until: Timestamp,
 }
@@ -111,7 +111,7 @@ impl Entry {
     /// Whether `answer` is the one this entry was made of, and time changes nothing of it.
     pub(super) fn is_confirmed_by(&self, answer: &Arc<Answer>) -> bool {
         let is_same = |last: &Arc<Answer>| Arc::ptr_eq(last, answer) || *last == *answer;
-        self.is_settled() && self.last.as_ref().is_some_and(is_same)
+        self.is_stable() && self.last.as_ref().is_some_and(is_same)
     }
 
     /// Takes note that the last answer was given again.
@@ -171,7 +171,7 @@ impl Entry {
     }
 
     /// Adjusts every stored time. Parts that `max_stale` dropped while they could not be refreshed
-    /// are judged anew by the next [`Self::settle`].
+    /// are judged anew by the next [`Self::update_prefixes`].
     pub(super) fn adjust_times(&mut self, adjust: &dyn Fn(&mut Timestamp)) {
         let failed = self.error.is_some();
         for part in self.parts.values_mut() {
@@ -199,7 +199,7 @@ impl Entry {
 
     /// Holds what vanished in an earlier run, each prefix until its time.
     pub(super) fn hold(&mut self, held: Vec<(Prefix, Timestamp)>, now: Timestamp) {
-        let hold = |(prefix, until)| (prefix, Hold { since: now, until });
+        let hold = |(prefix, until)| (prefix, GracePeriod { since: now, until });
         self.held = held.into_iter().map(hold).collect();
     }
 
@@ -209,7 +209,7 @@ impl Entry {
     }
 
     /// Whether time alone changes nothing of it.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(super) fn is_stable(&self) -> bool {
         self.error.is_none()
             && self.unanswered.is_none()
             && self.gone.is_none()
@@ -243,7 +243,7 @@ impl Entry {
     }
 
     /// Brings `prefixes` and `lapsed` up to date. Returns whether they changed.
-    pub(super) fn settle(&mut self, limits: Limits, now: Timestamp) -> bool {
+    pub(super) fn update_prefixes(&mut self, limits: Limits, now: Timestamp) -> bool {
         let is_lapsed = |good_at: Option<Timestamp>| {
             limits.max_stale.zip(good_at).is_some_and(|(max, at)| is_over(at, max, now))
         };
@@ -267,7 +267,7 @@ impl Entry {
         self.held.retain(|prefix, _| vanished(prefix));
         if let Some(until) = later(now, self.grace) {
             for prefix in self.prefixes.iter().filter(|prefix| vanished(prefix)) {
-                self.held.entry(*prefix).or_insert(Hold { since: now, until });
+                self.held.entry(*prefix).or_insert(GracePeriod { since: now, until });
             }
         }
         self.held.retain(|_, hold| hold.until > now);

@@ -42,14 +42,14 @@ fn left(remaining: u32, reset: Option<Duration>) -> Rate {
 #[test]
 fn a_minute_and_an_hour_are_kept() {
     let mut budget = Budget::new(LIMITS);
-    assert_eq!(budget.left(at(0)), Left { hour: 5000, minute: 250 });
+    assert_eq!(budget.left(at(0)), Remaining { hour: 5000, minute: 250 });
     assert_eq!(drain(&mut budget, at(0)), 250);
-    assert_eq!(budget.left(at(0)), Left { hour: 4750, minute: 0 });
+    assert_eq!(budget.left(at(0)), Remaining { hour: 4750, minute: 0 });
     assert_eq!(budget.take(at(500)), Err(Duration::from_millis(60_500)));
     for minute in 1..20 {
         assert_eq!(drain(&mut budget, at(minute * 61_000)), 250, "minute {minute}");
     }
-    assert_eq!(budget.left(at(30 * 60_000)), Left { hour: 0, minute: 0 });
+    assert_eq!(budget.left(at(30 * 60_000)), Remaining { hour: 0, minute: 0 });
     assert_eq!(budget.take(at(30 * 60_000)), Err(seconds(1801)));
     assert_eq!(drain(&mut budget, at(3_601_000)), 250);
 }
@@ -61,7 +61,7 @@ fn limits_may_change_under_way() {
     budget.set_limits(LIMITS);
     assert_eq!(drain(&mut budget, at(0)), 249);
     budget.set_limits(RequestLimits { per_hour: 100, per_minute: 50 });
-    assert_eq!(budget.left(at(0)), Left { hour: 0, minute: 0 });
+    assert_eq!(budget.left(at(0)), Remaining { hour: 0, minute: 0 });
     assert_eq!(budget.take(at(61_000)), Err(seconds(3540)));
     assert_eq!(drain(&mut budget, at(3_601_000)), 50);
     assert_eq!(budget.limits(), RequestLimits { per_hour: 100, per_minute: 50 });
@@ -72,7 +72,7 @@ fn others_who_use_the_token_leave_less() {
     let mut budget = Budget::new(LIMITS);
     budget.take(at(0)).unwrap();
     budget.update(at(0), 200, &left(3, Some(seconds(90))));
-    assert_eq!(budget.left(at(0)), Left { hour: 3, minute: 3 });
+    assert_eq!(budget.left(at(0)), Remaining { hour: 3, minute: 3 });
     assert_eq!(drain(&mut budget, at(1000)), 3);
     assert_eq!(budget.take(at(1000)), Err(seconds(89)));
 
@@ -113,7 +113,7 @@ fn what_is_left_counts_until_the_reset_and_never_adds() {
     budget.update(at(5_600), 502, &Rate::default());
     assert_eq!(budget.left(at(5_700)).hour, 5);
     budget.update(at(6_000), 200, &left(u32::MAX, Some(seconds(3))));
-    assert_eq!(budget.left(at(6_000)), Left { hour: 4750, minute: 0 });
+    assert_eq!(budget.left(at(6_000)), Remaining { hour: 4750, minute: 0 });
 
     // A reset that has passed or is years away is not believed.
     budget.update(at(7_000), 200, &left(0, Some(Duration::ZERO)));
@@ -139,7 +139,7 @@ fn a_refusal_stops_requests_for_as_long_as_it_says() {
         // Answers to requests from before it neither lift nor shorten it.
         budget.update(at(1), 200, &left(4999, Some(Duration::from_millis(1))));
         budget.update(at(1), 429, &refusal(Some(Duration::ZERO), None));
-        assert_eq!(budget.left(at(1)), Left { hour: 0, minute: 0 });
+        assert_eq!(budget.left(at(1)), Remaining { hour: 0, minute: 0 });
         let over = at(u64::try_from(wait.as_millis()).unwrap().max(1001));
         assert_eq!(drain(&mut budget, over), 1, "{rate:?}");
         budget.update(over, 200, &left(4999, None));

@@ -81,7 +81,7 @@ impl Session<'_> {
     pub(crate) async fn fetch<R: Resource>(&self, ids: &BTreeSet<String>) -> Facts<R> {
         match self.list_if_cheaper(ids.len()).await {
             Some(list) => Facts::List(list),
-            None => Facts::Each(self.ones(ids).await),
+            None => Facts::Each(self.get_each(ids).await),
         }
     }
 
@@ -104,7 +104,8 @@ impl Session<'_> {
                 None => {
                     let of_tag = |tag: String| async move { self.list(with_tag(&tag)).await };
                     let path = |tag: &str| path::<Droplet>(with_tag(tag), Some(1));
-                    let (ones, tags) = tokio::join!(self.ones(ids), self.each(tags, path, of_tag));
+                    let (ones, tags) =
+                        tokio::join!(self.get_each(ids), self.each(tags, path, of_tag));
                     (Facts::Each(ones), tags)
                 }
             }
@@ -131,7 +132,7 @@ impl Session<'_> {
         self.list_up_to(None, most).await.map_err(GetError::into_error).transpose()
     }
 
-    async fn ones<R: Resource>(
+    async fn get_each<R: Resource>(
         &self,
         ids: &BTreeSet<String>,
     ) -> BTreeMap<String, Result<Arc<R>, GetError>> {

@@ -137,7 +137,7 @@ pub(crate) struct Listing<R> {
 
 /// The reason why there is no list.
 #[derive(Debug)]
-enum Flaw {
+enum PagingError {
     /// A page was not answered.
     GetError(GetError),
     /// Something was made or deleted while the pages were read: worth another try.
@@ -146,7 +146,7 @@ enum Flaw {
     Wrong(FetchError),
 }
 
-impl From<GetError> for Flaw {
+impl From<GetError> for PagingError {
     fn from(missed: GetError) -> Self {
         Self::GetError(missed)
     }
@@ -154,7 +154,7 @@ impl From<GetError> for Flaw {
 
 impl<R: Resource> Listing<R> {
     /// The list of `pages`, in order; an error unless that is certainly everything.
-    fn new(pages: &[Arc<Page<R>>], from: &str) -> Result<Self, Flaw> {
+    fn new(pages: &[Arc<Page<R>>], from: &str) -> Result<Self, PagingError> {
         let mut items = BTreeMap::new();
         let mut total = None;
         for (number, page) in (1..).zip(pages) {
@@ -165,7 +165,7 @@ impl<R: Resource> Listing<R> {
                     "page {number} counts {said}, a page before it {}: the list changed meanwhile",
                     total.unwrap_or_default()
                 );
-                return Err(Flaw::Moved(error(from, &text)));
+                return Err(PagingError::Moved(error(from, &text)));
             }
             // A server may leave an empty list out, but then it says that it is empty.
             if page.items.is_none() && page.total != Some(0) {
@@ -237,12 +237,12 @@ impl Session<'_> {
     ) -> Result<Option<Listing<R>>, GetError> {
         let from = format!("GET {}", path::<R>(filter, None));
         let list = match self.read::<R>(filter, &from, most).await {
-            Err(Flaw::Moved(_)) => self.read(filter, &from, most).await,
+            Err(PagingError::Moved(_)) => self.read(filter, &from, most).await,
             other => other,
         };
         list.map_err(|flaw| match flaw {
-            Flaw::GetError(missed) => missed,
-            Flaw::Moved(error) | Flaw::Wrong(error) => self.unusable(error),
+            PagingError::GetError(missed) => missed,
+            PagingError::Moved(error) | PagingError::Wrong(error) => self.unusable(error),
         })
     }
 
@@ -251,7 +251,7 @@ impl Session<'_> {
         filter: Filter<'_>,
         from: &str,
         most: u64,
-    ) -> Result<Option<Listing<R>>, Flaw> {
+    ) -> Result<Option<Listing<R>>, PagingError> {
         let first = self.page::<R>(filter, 1).await?;
         let count = count(&first, from)?;
         if count > most {
@@ -297,7 +297,7 @@ pub(crate) fn path<R: Resource>(filter: Filter<'_>, page: Option<u64>) -> String
 }
 
 /// The number of pages, by the first one.
-fn count<R>(first: &Page<R>, from: &str) -> Result<u64, Flaw> {
+fn count<R>(first: &Page<R>, from: &str) -> Result<u64, PagingError> {
     let Some(total) = first.total else {
         return match first.has_next {
             true => Err(wrong(from, "page 1 is not the last, and does not count all (meta.total)")),
@@ -311,8 +311,8 @@ fn count<R>(first: &Page<R>, from: &str) -> Result<u64, Flaw> {
     Ok(total.div_ceil(PER_PAGE).max(1))
 }
 
-fn wrong(from: &str, what: &str) -> Flaw {
-    Flaw::Wrong(error(from, what))
+fn wrong(from: &str, what: &str) -> PagingError {
+    PagingError::Wrong(error(from, what))
 }
 
 fn error(from: &str, what: &str) -> FetchError {

@@ -99,7 +99,7 @@ impl Task for Rounds {
     }
 
     /// The reports are sent already.
-    fn heard(
+    fn handle_reply(
         &mut self,
         (): &(),
         (progress, took): (Progress, Duration),

@@ -16,7 +16,7 @@ use hickory_resolver::{
     },
 };
 
-use super::{judge::Found, runtime::Runtime};
+use super::{judge::FamilyAnswer, runtime::Runtime};
 use crate::http::clean;
 
 /// Characters of a library's words that go into an error.
@@ -41,7 +41,7 @@ impl fmt::Debug for Server {
 }
 
 /// An answer that decides, or the cause and the reason why the next resolver may know more.
-type Answered = Result<Found, (Cause, String)>;
+type Answered = Result<FamilyAnswer, (Cause, String)>;
 
 impl Client {
     /// A client of these resolvers; each has `timeout` for its answer.
@@ -74,13 +74,13 @@ impl Client {
     }
 
     /// The addresses of a name, by the first resolver that has an answer.
-    pub(super) async fn ask(&self, name: &str, family: RecordType) -> Found {
+    pub(super) async fn ask(&self, name: &str, family: RecordType) -> FamilyAnswer {
         let mut name = match Name::from_ascii(name) {
             Ok(name) => name,
             Err(error) => {
                 let reason = clean(&error.to_string(), MAX_WORDS);
                 let text = format!("not a name that can be looked up, {reason}: correct it");
-                return Found::Failed(FetchError::new(Cause::Invalid, text));
+                return FamilyAnswer::Failed(FetchError::new(Cause::Invalid, text));
             }
         };
         name.set_fqdn(true);
@@ -102,7 +102,7 @@ impl Client {
                 failures.join(", ")
             ),
         };
-        Found::Failed(FetchError::new(last, text))
+        FamilyAnswer::Failed(FetchError::new(last, text))
     }
 
     async fn ask_one(&self, server: &Server, name: &Name, family: RecordType) -> Answered {
@@ -150,7 +150,7 @@ fn configure(options: &mut ResolverOpts, timeout: Duration) {
 
 /// The addresses that the answer gives to `name`, at the end of its CNAMEs. What else is in
 /// the answer is nobody's question. `None`: there are none.
-fn addresses(name: &Name, answers: &[Record], family: RecordType) -> Option<Found> {
+fn addresses(name: &Name, answers: &[Record], family: RecordType) -> Option<FamilyAnswer> {
     let mut names = BTreeSet::from([name]);
     let mut ttl = u32::MAX;
     // CNAMEs may come in any order.
@@ -178,7 +178,7 @@ fn addresses(name: &Name, answers: &[Record], family: RecordType) -> Option<Foun
         ttl = ttl.min(record.ttl);
     }
     let ttl = Duration::from_secs(ttl.into());
-    (!addresses.is_empty()).then_some(Found::Addresses(addresses, ttl))
+    (!addresses.is_empty()).then_some(FamilyAnswer::Addresses(addresses, ttl))
 }
 
 fn judge(error: &NetError, timeout: Duration) -> Answered {
@@ -212,11 +212,11 @@ fn judge(error: &NetError, timeout: Duration) -> Answered {
 fn absence(records: &NoRecords) -> Answered {
     let ttl = records.negative_ttl.map(|seconds| Duration::from_secs(seconds.into()));
     match records.response_code {
-        ResponseCode::NXDomain => Ok(Found::NoName(ttl)),
+        ResponseCode::NXDomain => Ok(FamilyAnswer::NoName(ttl)),
         // A referral: this server does not ask others, so it does not know.
         _ if records.soa.is_none() && records.ns.is_some() => {
             Err((Cause::Invalid, "only names other servers, it is not a resolver".to_owned()))
         }
-        _ => Ok(Found::None(ttl)),
+        _ => Ok(FamilyAnswer::None(ttl)),
     }
 }

@@ -22,7 +22,7 @@ pub(super) const FAMILIES: [RecordType; 2] = [RecordType::A, RecordType::AAAA];
 
 /// The answer for one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum FamilyAnswer {
     /// Addresses; the TTL is the lowest on the way to them.
     Addresses(Vec<IpAddr>, Duration),
     /// The name has no address of the family; how long that holds, if it was said.
@@ -35,7 +35,7 @@ pub(crate) enum Found {
 
 /// The time at which a name is due again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Next {
+pub(super) struct NextQuery {
     /// The time to live of the records.
     pub(super) ttl: Option<Duration>,
     /// Something failed: it is due after the back-off, if that is sooner.
@@ -49,28 +49,33 @@ pub(super) struct Next {
 /// whole has failed, so that half an answer takes nothing away. A name is gone if both
 /// families say so; NXDOMAIN to one of them alone is a known fault of servers (RFC 4074,
 /// 4.2) and means "no address".
-pub(super) fn judge(name: &str, v4: Found, v6: Found, config: &DnsConfig) -> (Outcome, Next) {
+pub(super) fn judge(
+    name: &str,
+    v4: FamilyAnswer,
+    v6: FamilyAnswer,
+    config: &DnsConfig,
+) -> (Outcome, NextQuery) {
     let clamped = |ttl: Duration| ttl.min(config.max_ttl).max(config.min_ttl);
     let absent = |ttls: [Option<Duration>; 2]| {
         let ttl = ttls.into_iter().flatten().min().unwrap_or_default();
-        Next { ttl: Some(clamped(ttl.min(MAX_ABSENCE))), failure: None }
+        NextQuery { ttl: Some(clamped(ttl.min(MAX_ABSENCE))), failure: None }
     };
     let found = [(RecordType::A, checked(v4)), (RecordType::AAAA, checked(v6))];
-    if let [(_, Found::NoName(ttl4)), (_, Found::NoName(ttl6))] = &found {
+    if let [(_, FamilyAnswer::NoName(ttl4)), (_, FamilyAnswer::NoName(ttl6))] = &found {
         let why = format!("there is no such name, NXDOMAIN (dns:{name})");
         return (Outcome::Gone(why), absent([*ttl4, *ttl6]));
     }
-    let has_addresses = found.iter().any(|(_, found)| matches!(found, Found::Addresses(..)));
+    let has_addresses = found.iter().any(|(_, found)| matches!(found, FamilyAnswer::Addresses(..)));
     let failures: Vec<(RecordType, &FetchError)> = found
         .iter()
         .filter_map(|(family, found)| match found {
-            Found::Failed(error) => Some((*family, error)),
+            FamilyAnswer::Failed(error) => Some((*family, error)),
             _ => None,
         })
         .collect();
     if !has_addresses && let Some((_, first)) = failures.first() {
         let error = describe(name, first.cause, &failures);
-        let next = Next { ttl: None, failure: Some(error.cause) };
+        let next = NextQuery { ttl: None, failure: Some(error.cause) };
         return (Outcome::Failed(error), next);
     }
     let failure = failures.first().map(|(_, error)| error.cause);
@@ -78,12 +83,14 @@ pub(super) fn judge(name: &str, v4: Found, v6: Found, config: &DnsConfig) -> (Ou
     let (mut ttls, mut absences) = (Vec::new(), [None; 2]);
     for ((family, found), absence) in found.into_iter().zip(&mut absences) {
         let part = match found {
-            Found::Addresses(addresses, ttl) => {
+            FamilyAnswer::Addresses(addresses, ttl) => {
                 ttls.push(ttl);
                 Part::prefixes(addresses.into_iter().map(Prefix::host).collect())
             }
-            Found::Failed(error) => Part::Failed(describe(name, error.cause, &[(family, &error)])),
-            Found::None(ttl) | Found::NoName(ttl) => {
+            FamilyAnswer::Failed(error) => {
+                Part::Failed(describe(name, error.cause, &[(family, &error)]))
+            }
+            FamilyAnswer::None(ttl) | FamilyAnswer::NoName(ttl) => {
                 *absence = ttl;
                 continue;
             }
@@ -91,7 +98,7 @@ pub(super) fn judge(name: &str, v4: Found, v6: Found, config: &DnsConfig) -> (Ou
         parts.insert(family.to_string(), part);
     }
     let next = match ttls.into_iter().min() {
-        Some(ttl) => Next { ttl: Some(clamped(ttl)), failure },
+        Some(ttl) => NextQuery { ttl: Some(clamped(ttl)), failure },
         None => absent(absences),
     };
     let from = format!("DNS A and AAAA of {name}");
@@ -99,10 +106,10 @@ pub(super) fn judge(name: &str, v4: Found, v6: Found, config: &DnsConfig) -> (Ou
 }
 
 /// Addresses that may be trusted, or why none of the family may.
-fn checked(found: Found) -> Found {
-    let Found::Addresses(addresses, _) = &found else { return found };
+fn checked(found: FamilyAnswer) -> FamilyAnswer {
+    let FamilyAnswer::Addresses(addresses, _) = &found else { return found };
     if addresses.len() > MAX_ADDRESSES {
-        return Found::Failed(FetchError::new(
+        return FamilyAnswer::Failed(FetchError::new(
             Cause::TooLarge,
             format!(
                 "{} addresses, more than {MAX_ADDRESSES}: the answer is not used",
@@ -112,7 +119,7 @@ fn checked(found: Found) -> Found {
     }
     match addresses.iter().find_map(|address| Some((address, unusable_source(*address)?))) {
         None => found,
-        Some((address, kind)) => Found::Failed(FetchError::new(
+        Some((address, kind)) => FamilyAnswer::Failed(FetchError::new(
             Cause::Invalid,
             format!(
                 "{address} is {kind}, which no other machine has (DNS rebinding?): the answer is \

@@ -27,13 +27,13 @@ const PORT: u16 = 53;
 #[derive(Debug)]
 pub(super) struct Resolvers {
     timeout: Duration,
-    from: From,
+    from: ServerSource,
     /// Of the servers that were asked last.
     client: Option<Client>,
 }
 
 #[derive(Debug)]
-enum From {
+enum ServerSource {
     Servers(Vec<SocketAddr>),
     File(PathBuf),
 }
@@ -42,8 +42,8 @@ impl Resolvers {
     /// Those of the configuration, or of the system.
     pub(super) fn new(config: &DnsConfig) -> Self {
         let from = match config.servers.is_empty() {
-            true => From::File(RESOLV_CONF.into()),
-            false => From::Servers(config.servers.clone()),
+            true => ServerSource::File(RESOLV_CONF.into()),
+            false => ServerSource::Servers(config.servers.clone()),
         };
         Self { timeout: config.timeout, from, client: None }
     }
@@ -51,7 +51,7 @@ impl Resolvers {
     /// Those of another file.
     #[cfg(test)]
     pub(super) fn of_file(path: &Path, timeout: Duration) -> Self {
-        Self { timeout, from: From::File(path.into()), client: None }
+        Self { timeout, from: ServerSource::File(path.into()), client: None }
     }
 
     /// A client of those that are to be asked now.
@@ -60,9 +60,9 @@ impl Resolvers {
     /// resolv.conf cannot be read, or there is no client.
     pub(super) fn client(&mut self) -> Result<Client, FetchError> {
         let servers = match &self.from {
-            From::Servers(servers) => servers.clone(),
+            ServerSource::Servers(servers) => servers.clone(),
             // Anew each time: the interface of a name may be another one by now.
-            From::File(path) => servers_of(path)?.into_iter().map(reachable).collect(),
+            ServerSource::File(path) => servers_of(path)?.into_iter().map(reachable).collect(),
         };
         match &self.client {
             Some(client) if client.addresses() == servers => Ok(client.clone()),

@@ -33,7 +33,7 @@ pub(super) struct Request {
     /// Bytes it may have.
     pub(super) max_bytes: u64,
     /// The last version, if it need not be read again.
-    pub(super) known: Option<Known>,
+    pub(super) known: Option<DocumentVersion>,
     /// The parts that are taken of it.
     pub(super) feeds: Vec<SourceKey>,
     /// Held while a large document is taken apart.
@@ -42,7 +42,7 @@ pub(super) struct Request {
 
 /// By what a document is recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct DocumentVersion {
     hash: u128,
     validators: Validators,
 }
@@ -60,11 +60,11 @@ pub(crate) struct Reply {
 #[derive(Debug)]
 pub(super) enum Fetched {
     /// The same as the one known.
-    Same(Known),
+    Same(DocumentVersion),
     /// Another, or the first.
     New {
         /// By what to recognise it.
-        known: Known,
+        known: DocumentVersion,
         /// Each feed's prefixes, or the reason why there are none.
         lists: Vec<(SourceKey, Result<Vec<Prefix>, String>)>,
     },
@@ -88,10 +88,10 @@ pub(super) async fn fetch(request: Request) -> Reply {
             Err(error(&location, Cause::Invalid, text))
         }
         (Ok(Some((body, validators))), known) => {
-            let new = Known { hash: XxHash3_128::oneshot(&body), validators };
+            let new = DocumentVersion { hash: XxHash3_128::oneshot(&body), validators };
             match known {
                 Some(known) if known.hash == new.hash => Ok(Fetched::Same(new)),
-                _ => take_apart(body, feeds, &parsing)
+                _ => extract_prefixes(body, feeds, &parsing)
                     .await
                     .map(|lists| Fetched::New { known: new, lists })
                     .map_err(|text| error(&location, Cause::Invalid, text)),
@@ -156,7 +156,7 @@ async fn read(path: PathBuf, max_bytes: u64) -> (Option<Stamp>, Result<Body, Fet
 }
 
 /// Takes every feed's prefixes from a document.
-async fn take_apart(
+async fn extract_prefixes(
     body: Vec<u8>,
     feeds: Vec<SourceKey>,
     parsing: &Arc<Semaphore>,

@@ -23,7 +23,7 @@ use dbfw_core::{
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::Semaphore;
 
-use self::fetch::{Fetched, Known, MAX_NAME, Reply, Request, changed, fetch, shown};
+use self::fetch::{DocumentVersion, Fetched, MAX_NAME, Reply, Request, changed, fetch, shown};
 use crate::{
     backoff::Backoff,
     fs::Stamp,
@@ -71,7 +71,7 @@ struct Document {
     /// Each with its outcome for the document as `known`.
     feeds: BTreeMap<SourceKey, Option<Outcome>>,
     /// The last document that was read, whatever the feeds made of it.
-    known: Option<Known>,
+    known: Option<DocumentVersion>,
     /// Of a file, when it was read last; `None`: there was none.
     stamp: Option<Stamp>,
 }
@@ -137,7 +137,7 @@ impl Task for Feeds {
         .boxed()
     }
 
-    fn heard(
+    fn handle_reply(
         &mut self,
         location: &Location,
         reply: Reply,

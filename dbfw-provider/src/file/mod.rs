@@ -112,14 +112,14 @@ impl Task for Files {
                 watch.follow(&path);
             }
             let now = Stamp::of(&path);
-            let is_same = stamp.is_some_and(|stamp| stamp.settles(&now));
+            let is_same = stamp.is_some_and(|stamp| stamp.proves_unchanged(&now));
             Reading { stamp: now, list: (!is_same).then(|| read(&path)) }
         });
         // Fails only if reading panicked: the file is read again at the next look.
         read.map(Result::ok).boxed()
     }
 
-    fn heard(
+    fn handle_reply(
         &mut self,
         path: &PathBuf,
         reading: Option<Reading>,
@@ -150,7 +150,7 @@ impl Task for Files {
             self.files.iter().map(|(path, file)| (path.clone(), file.stamp)).collect();
         let changed = move || {
             let changed = |(path, stamp): &(PathBuf, Option<Stamp>)| {
-                stamp.is_none_or(|stamp| !stamp.settles(&Stamp::of(path)))
+                stamp.is_none_or(|stamp| !stamp.proves_unchanged(&Stamp::of(path)))
             };
             files.into_iter().filter(changed).map(|(path, _)| path).collect()
         };
@@ -216,7 +216,7 @@ mod tests {
         {
             let error = FetchError::new(cause, "no");
             let reading = Reading { stamp: settled, list: Some(Err(error)) };
-            files.heard(&path, Some(reading), &mut Backoff::default());
+            files.handle_reply(&path, Some(reading), &mut Backoff::default());
             assert_eq!(!files.look().unwrap().await.is_empty(), again, "{cause:?}");
             let asked = files.ask(&path).await.unwrap();
             assert_eq!(asked.list.is_some(), again, "{cause:?}");

@@ -44,9 +44,10 @@ impl AsRawFd for Descriptor {
     }
 }
 
+/// The files that are followed, and the kernel's watches for them.
 #[derive(Debug, Default)]
 struct Followed {
-    trails: BTreeMap<PathBuf, Trail>,
+    trails: BTreeMap<PathBuf, LinkChain>,
     watched: BTreeMap<PathBuf, WatchDescriptor>,
 }
 
@@ -67,7 +68,7 @@ impl Watch {
     pub(super) fn follow(&self, path: &Path) {
         let Ok(absolute) = std::path::absolute(path) else { return };
         for _ in 0..MAX_ROUNDS {
-            let trail = Trail::of(&absolute);
+            let trail = LinkChain::of(&absolute);
             let mut followed = lock(&self.followed);
             let is_new = self.add(&mut followed, &trail);
             followed.trails.insert(path.to_owned(), trail);
@@ -103,7 +104,8 @@ impl Watch {
             let followed = lock(&self.followed);
             let mut changed = BTreeSet::new();
             for event in events.iter().filter(|e| !e.mask.contains(AddWatchFlags::IN_IGNORED)) {
-                let about = |trail: &Trail| event.name.as_deref().is_none_or(|n| trail.names(n));
+                let about =
+                    |trail: &LinkChain| event.name.as_deref().is_none_or(|n| trail.names(n));
                 let files = followed.trails.iter().filter(|(_, trail)| about(trail));
                 changed.extend(files.map(|(path, _)| path.clone()));
             }
@@ -114,7 +116,7 @@ impl Watch {
     }
 
     /// Watches the directories of a trail; whether one was not watched before.
-    fn add(&self, followed: &mut Followed, trail: &Trail) -> bool {
+    fn add(&self, followed: &mut Followed, trail: &LinkChain) -> bool {
         // Opening, reading and a write that is under way change nothing.
         let changes = AddWatchFlags::IN_CLOSE_WRITE
             | AddWatchFlags::IN_ATTRIB
@@ -158,7 +160,7 @@ impl Watch {
 
 /// The way to a file through symbolic links, in paths without links.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Trail {
+struct LinkChain {
     /// The links and what they lead to in the end: a change of any of these is a change of
     /// the file.
     entries: BTreeSet<PathBuf>,
@@ -166,7 +168,7 @@ struct Trail {
     directories: BTreeSet<PathBuf>,
 }
 
-impl Trail {
+impl LinkChain {
     /// Whether an event about this name can be about the file.
     fn names(&self, name: &OsStr) -> bool {
         let mut paths = self.entries.iter().chain(&self.directories);
@@ -212,7 +214,7 @@ impl Trail {
 /// Every directory that is searched on the way to a file whose path is absolute, through
 /// symbolic links.
 pub fn directories_to(path: &Path) -> BTreeSet<PathBuf> {
-    let trail = Trail::of(path);
+    let trail = LinkChain::of(path);
     trail.directories.iter().flat_map(|path| path.ancestors()).map(Path::to_owned).collect()
 }
 

@@ -39,7 +39,12 @@ impl Task for Script {
         receiver.map(|_| ()).boxed()
     }
 
-    fn heard(&mut self, key: &String, (): (), backoff: &mut Backoff) -> (Vec<Report>, Duration) {
+    fn handle_reply(
+        &mut self,
+        key: &String,
+        (): (),
+        backoff: &mut Backoff,
+    ) -> (Vec<Report>, Duration) {
         if let Some(failures) = &self.failures {
             failures.lock().unwrap().push(backoff.failed(self.wait, Cause::Server, None));
         }

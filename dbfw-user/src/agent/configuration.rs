@@ -22,7 +22,7 @@ use crate::{
     state::{
         expiry::Reading,
         files::ReadError,
-        last_good::{Kept, LastGood},
+        last_good::{LastGood, StoredCopy},
         trial::TrialRecord,
     },
 };
@@ -39,7 +39,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(10);
 
 /// The relation of the configuration in force to the files on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum FilesState {
     /// It is what the files said when they were last read.
     Current,
     /// The last reload was refused: what was in force before it is in force.
@@ -164,11 +164,11 @@ pub(super) struct Loaded {
     /// The problems of the copies in `state_dir`.
     pub(super) problems: Vec<String>,
     /// The configuration that was in force before this start.
-    pub(super) former: Former,
+    pub(super) former: FormerConfiguration,
 }
 
 /// The configuration that was in force before a start, as far as that is known.
-pub(super) enum Former {
+pub(super) enum FormerConfiguration {
     /// The same, or nothing is known of it.
     Same,
     /// Another.
@@ -193,7 +193,7 @@ pub(super) enum Former {
 #[derive(Debug)]
 pub(super) struct ConfigurationFiles {
     path: PathBuf,
-    standing: Standing,
+    files_state: FilesState,
     in_force_since: Timestamp,
     /// Whether the configuration in force still has to be written to `state_dir`.
     unsaved: bool,
@@ -234,7 +234,7 @@ impl ConfigurationFiles {
             let ended_at = record.ended_at(kept);
             let TrialRecord { before, tried, is_in_force } = record;
             let ends = tried.filter(|_| ended_at.is_none());
-            ended = ends.map(|files| Former::Tried {
+            ended = ends.map(|files| FormerConfiguration::Tried {
                 tried: config::parse(files).ok(),
                 is_certain: is_in_force,
             });
@@ -244,12 +244,12 @@ impl ConfigurationFiles {
                     Ok(config) => {
                         let since = if ended.is_some() { now } else { recorded };
                         let unsaved = ended.is_some() || ended_at.is_some() || is_damaged;
-                        let standing = Standing::TrialEnded { bad: read.err() };
+                        let files_state = FilesState::TrialEnded { bad: read.err() };
                         return Ok(Loaded {
                             config,
-                            files: Self::new(path, standing, since, unsaved),
+                            files: Self::new(path, files_state, since, unsaved),
                             problems,
-                            former: ended.unwrap_or(Former::Same),
+                            former: ended.unwrap_or(FormerConfiguration::Same),
                         });
                     }
                     Err(bad) => {
@@ -264,14 +264,14 @@ impl ConfigurationFiles {
         match read {
             Ok(config) => {
                 let since = kept.and_then(|kept| kept.in_force_since(&config.files));
-                let is_written = since.is_some() && kept.is_some_and(Kept::is_current);
+                let is_written = since.is_some() && kept.is_some_and(StoredCopy::is_current);
                 let (since, former) = match (ended, since) {
                     (Some(tried), _) => (now, tried),
-                    (None, Some(since)) => (since, Former::Same),
+                    (None, Some(since)) => (since, FormerConfiguration::Same),
                     (None, None) => (now, former(saved, &mut problems)),
                 };
                 let unsaved = !is_written || was_recorded;
-                let files = Self::new(path, Standing::Current, since, unsaved);
+                let files = Self::new(path, FilesState::Current, since, unsaved);
                 Ok(Loaded { config, files, problems, former })
             }
             Err(bad) => {
@@ -300,18 +300,23 @@ impl ConfigurationFiles {
                         "the last good configuration is not good for this version: {bad}"
                     ))
                 })?;
-                let standing = Standing::LastGood { bad };
-                let files = Self::new(path, standing, since.unwrap_or(now), unsaved);
-                Ok(Loaded { config, files, problems, former: Former::Same })
+                let files_state = FilesState::LastGood { bad };
+                let files = Self::new(path, files_state, since.unwrap_or(now), unsaved);
+                Ok(Loaded { config, files, problems, former: FormerConfiguration::Same })
             }
         }
     }
 
-    fn new(path: PathBuf, standing: Standing, in_force_since: Timestamp, unsaved: bool) -> Self {
+    fn new(
+        path: PathBuf,
+        files_state: FilesState,
+        in_force_since: Timestamp,
+        unsaved: bool,
+    ) -> Self {
         let now = Instant::now();
         Self {
             path,
-            standing,
+            files_state,
             in_force_since,
             unsaved,
             noted: false,
@@ -329,8 +334,8 @@ impl ConfigurationFiles {
     }
 
     /// The relation of the configuration in force to the files.
-    pub(super) fn standing(&self) -> &Standing {
-        &self.standing
+    pub(super) fn files_state(&self) -> &FilesState {
+        &self.files_state
     }
 
     /// The time since when the configuration in force is.
@@ -344,7 +349,7 @@ impl ConfigurationFiles {
             self.in_force_since = now;
             (self.unsaved, self.noted) = (true, false);
         }
-        self.standing = Standing::Current;
+        self.files_state = FilesState::Current;
         (self.look, self.not_taken) = (None, None);
     }
 
@@ -362,13 +367,13 @@ impl ConfigurationFiles {
         };
         self.trial = Some(Trial::new(before, since, deadline));
         self.in_force_since = now;
-        self.standing = Standing::Current;
+        self.files_state = FilesState::Current;
         self.look = None;
     }
 
     /// Whether the files on disk were on trial and not kept.
     pub(super) fn trial_ended(&self) -> bool {
-        matches!(self.standing, Standing::TrialEnded { .. })
+        matches!(self.files_state, FilesState::TrialEnded { .. })
     }
 
     /// The copies to write of `config`, which is on trial and is kept.
@@ -399,15 +404,15 @@ impl ConfigurationFiles {
         self.trial = None;
         (self.unsaved, self.noted) = (true, false);
         self.look = None;
-        self.standing = match on_disk {
-            Some(Ok(config)) if config.files == in_force.files => Standing::Current,
-            found => Standing::KeptOther { bad: found.and_then(Result::err) },
+        self.files_state = match on_disk {
+            Some(Ok(config)) if config.files == in_force.files => FilesState::Current,
+            found => FilesState::KeptOther { bad: found.and_then(Result::err) },
         };
     }
 
     /// That the files on disk are not those that were kept, and what comes of it.
     pub(super) fn kept_other(&self) -> Option<String> {
-        let is_other = matches!(self.standing, Standing::KeptOther { .. });
+        let is_other = matches!(self.files_state, FilesState::KeptOther { .. });
         self.degradation().filter(|_| is_other).map(|other| other.to_string())
     }
 
@@ -415,29 +420,29 @@ impl ConfigurationFiles {
     pub(super) fn went_back(&mut self, now: Timestamp) {
         self.trial = None;
         // Of the files on disk nothing else is known than that they were tried.
-        self.standing = Standing::TrialEnded { bad: None };
+        self.files_state = FilesState::TrialEnded { bad: None };
         self.in_force_since = now;
         (self.unsaved, self.noted) = (true, false);
     }
 
     /// Takes note that going back failed, and leaves some time until it is tried again. Returns
     /// whether it is the first time.
-    pub(super) fn stuck(&mut self, reading: Reading) -> bool {
-        self.trial.as_mut().is_some_and(|trial| trial.stuck(reading))
+    pub(super) fn going_back_failed(&mut self, reading: Reading) -> bool {
+        self.trial.as_mut().is_some_and(|trial| trial.going_back_failed(reading))
     }
 
     /// Takes note that a reload was refused; `bad` is what is wrong with the files, if they are.
     pub(super) fn refused(&mut self, bad: Option<Problems>) {
-        if bad.is_none() && matches!(self.standing, Standing::LastGood { .. }) {
+        if bad.is_none() && matches!(self.files_state, FilesState::LastGood { .. }) {
             self.next_look = Instant::now() + AFTER_REFUSAL;
         }
         // It began before the files were what was refused.
         self.look = None;
-        match (&mut self.standing, bad) {
-            (Standing::LastGood { bad: known }, Some(bad)) => *known = bad,
-            (Standing::TrialEnded { bad: known }, Some(bad)) => *known = Some(bad),
-            (Standing::LastGood { .. } | Standing::TrialEnded { .. }, None) => {}
-            (standing, _) => *standing = Standing::ReloadRefused,
+        match (&mut self.files_state, bad) {
+            (FilesState::LastGood { bad: known }, Some(bad)) => *known = bad,
+            (FilesState::TrialEnded { bad: known }, Some(bad)) => *known = Some(bad),
+            (FilesState::LastGood { .. } | FilesState::TrialEnded { .. }, None) => {}
+            (files_state, _) => *files_state = FilesState::ReloadRefused,
         }
     }
 
@@ -450,7 +455,7 @@ impl ConfigurationFiles {
     /// Begins to look, on another thread, whether the files are good again or what is in force,
     /// where they were not.
     pub(super) fn begin_look(&mut self) {
-        let is_other = self.standing != Standing::Current;
+        let is_other = self.files_state != FilesState::Current;
         if is_other && self.look.is_none() && Instant::now() >= self.next_look {
             let path = self.path.clone();
             self.look_begun = Instant::now();
@@ -460,7 +465,7 @@ impl ConfigurationFiles {
 
     /// Waits until the files were looked at, for ever if they are not. Can be cancelled at any
     /// time.
-    pub(super) async fn looked(&mut self) -> Result<Config, Problems> {
+    pub(super) async fn files_read(&mut self) -> Result<Config, Problems> {
         let Some(look) = &mut self.look else { return pending().await };
         let found = look.await;
         self.look = None;
@@ -480,20 +485,20 @@ impl ConfigurationFiles {
         found: Result<Config, Problems>,
         in_force: &Config,
     ) -> Option<Config> {
-        match (&mut self.standing, found) {
-            (Standing::LastGood { .. }, Ok(config)) => return Some(config),
-            (Standing::LastGood { bad }, Err(problems)) => *bad = problems,
+        match (&mut self.files_state, found) {
+            (FilesState::LastGood { .. }, Ok(config)) => return Some(config),
+            (FilesState::LastGood { bad }, Err(problems)) => *bad = problems,
             (_, Ok(config)) if config.files == in_force.files => {
                 // The record of a trial goes.
                 self.unsaved |= self.trial_ended();
-                self.standing = Standing::Current;
+                self.files_state = FilesState::Current;
                 tracing::info!("the files on disk are those in force again");
             }
-            (Standing::KeptOther { bad }, found) => *bad = found.err(),
-            (Standing::TrialEnded { bad }, found) => {
+            (FilesState::KeptOther { bad }, found) => *bad = found.err(),
+            (FilesState::TrialEnded { bad }, found) => {
                 let was_bad = bad.is_some();
                 *bad = found.err();
-                if let Some(problem) = self.bad_as_well().filter(|_| !was_bad) {
+                if let Some(problem) = self.problem_on_disk().filter(|_| !was_bad) {
                     tracing::error!("{problem}");
                 }
             }
@@ -503,8 +508,8 @@ impl ConfigurationFiles {
     }
 
     /// The problem of bad files that were on trial and not kept, in words.
-    pub(super) fn bad_as_well(&self) -> Option<String> {
-        let Standing::TrialEnded { bad: Some(bad) } = &self.standing else { return None };
+    pub(super) fn problem_on_disk(&self) -> Option<String> {
+        let FilesState::TrialEnded { bad: Some(bad) } = &self.files_state else { return None };
         let first = first_of(bad);
         Some(format!("the configuration on disk is bad, and dbfw reload refuses it: {first}"))
     }
@@ -541,32 +546,34 @@ impl ConfigurationFiles {
     /// The degradation, where the files are not what is in force.
     pub(super) fn degradation(&self) -> Option<Degradation> {
         let since = self.in_force_since;
-        match &self.standing {
-            Standing::Current => None,
-            Standing::KeptOther { bad } => Some(Degradation::KeptOther { bad: bad.clone() }),
-            Standing::ReloadRefused => Some(Degradation::ReloadRefused { since }),
-            Standing::LastGood { bad } => {
+        match &self.files_state {
+            FilesState::Current => None,
+            FilesState::KeptOther { bad } => Some(Degradation::KeptOther { bad: bad.clone() }),
+            FilesState::ReloadRefused => Some(Degradation::ReloadRefused { since }),
+            FilesState::LastGood { bad } => {
                 Some(Degradation::LastGoodConfiguration { bad: bad.clone(), since })
             }
-            Standing::TrialEnded { .. } => Some(Degradation::TrialEnded { since }),
+            FilesState::TrialEnded { .. } => Some(Degradation::TrialEnded { since }),
         }
     }
 }
 
 /// The configuration that was in force before files that are new, by the copy.
-fn former(saved: Result<Kept, ReadError>, problems: &mut Vec<String>) -> Former {
-    let Kept { last_good, successor } = match saved {
+fn former(saved: Result<StoredCopy, ReadError>, problems: &mut Vec<String>) -> FormerConfiguration {
+    let StoredCopy { last_good, successor } = match saved {
         Ok(kept) => kept,
-        Err(ReadError::Missing(_)) => return Former::Same,
+        Err(ReadError::Missing(_)) => return FormerConfiguration::Same,
         Err(error) => {
             problems.push(error.set_aside());
-            return Former::Same;
+            return FormerConfiguration::Same;
         }
     };
     match (config::parse(last_good.files), successor) {
-        (Ok(before), None) => Former::Other(before),
-        (Ok(before), Some(successor)) => Former::Unwritten { before, since: successor.since },
-        (Err(_), _) => Former::Same,
+        (Ok(before), None) => FormerConfiguration::Other(before),
+        (Ok(before), Some(successor)) => {
+            FormerConfiguration::Unwritten { before, since: successor.since }
+        }
+        (Err(_), _) => FormerConfiguration::Same,
     }
 }
 

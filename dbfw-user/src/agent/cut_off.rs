@@ -27,7 +27,7 @@ const MAX_NAMED: usize = 20;
 #[derive(Debug)]
 pub(super) struct CutOffQuery {
     /// The TCP ports that are closed to sources that are not trusted.
-    closed: BTreeMap<u16, Vec<Closed>>,
+    closed: BTreeMap<u16, Vec<ClosedPort>>,
     /// The sources that observe mode let in of late, to the ports of a database that it was of.
     seen: Vec<(RefusedSource, BTreeSet<u16>, Timestamp)>,
     policy_before: Policy,
@@ -42,23 +42,23 @@ pub(super) struct CutOffQuery {
 
 /// A port that a database closes to sources that it does not trust.
 #[derive(Debug)]
-struct Closed {
+struct ClosedPort {
     database: String,
     /// The destinations at which it does.
     destinations: Destinations,
-    before: Before,
+    before: FormerSources,
 }
 
 /// The sources that could connect to a port before.
 #[derive(Debug)]
-enum Before {
+enum FormerSources {
     /// Everyone. Observe mode let them in for a database that is called so now.
     Everyone(Option<String>),
     /// Those that the database of this name trusted, and at other destinations everyone.
     TrustedBy(String, Destinations),
 }
 
-impl Before {
+impl FormerSources {
     /// Those of a port that is of `database` now.
     fn of(before: &Config, now: &Config, port: u16, database: &DatabaseConfig) -> Self {
         let port = Port { udp: false, port };
@@ -85,12 +85,12 @@ impl Before {
     }
 }
 
-impl Closed {
+impl ClosedPort {
     /// Whether observe mode let in a source for what is closed now.
     fn was_observed(&self, key: &RefusedSource) -> bool {
         match &self.before {
-            Before::Everyone(before) => before.as_deref() == Some(&*key.database),
-            Before::TrustedBy(..) => false,
+            FormerSources::Everyone(before) => before.as_deref() == Some(&*key.database),
+            FormerSources::TrustedBy(..) => false,
         }
     }
 }
@@ -109,12 +109,12 @@ impl CutOffQuery {
         for database in enforced {
             for port in database.ports.tcp() {
                 let before = match was_detached {
-                    true => Before::Everyone(None),
-                    false => Before::of(before, &agent.config, port, database),
+                    true => FormerSources::Everyone(None),
+                    false => FormerSources::of(before, &agent.config, port, database),
                 };
                 let (name, destinations) = (database.name.clone(), database.destinations.clone());
                 let of_port: &mut Vec<_> = closed.entry(port).or_default();
-                of_port.push(Closed { database: name, destinations, before });
+                of_port.push(ClosedPort { database: name, destinations, before });
             }
         }
         if closed.is_empty() {
@@ -127,7 +127,7 @@ impl CutOffQuery {
         let let_in = agent.traffic.refused().all().filter_map(|(key, seen)| {
             let at = seen.last_let_in().filter(is_recent)?;
             let was_observed =
-                closed.values().flatten().any(|closed: &Closed| closed.was_observed(key));
+                closed.values().flatten().any(|closed: &ClosedPort| closed.was_observed(key));
             was_observed.then(|| (key.clone(), seen.ports().clone(), at))
         });
         let now_covered = agent.kernel.coverage(&agent.config.agent);
@@ -171,7 +171,7 @@ impl CutOffQuery {
         for Connection { local, peer } in connections {
             let source = peer.ip().to_canonical();
             let mut of_port = self.closed.get(&local.port()).into_iter().flatten();
-            let is_here = |closed: &&Closed| closed.destinations.include(local.ip(), true);
+            let is_here = |closed: &&ClosedPort| closed.destinations.include(local.ip(), true);
             let Some(closed) = of_port.find(is_here) else { continue };
             let was_unjudged = unjudged_before.contains(&local.ip());
             let cuts_off = self.cuts_off(closed, source, Some(local.ip()), was_unjudged);
@@ -184,7 +184,7 @@ impl CutOffQuery {
                 false => cut_off.connections += 1,
             }
         }
-        tell(&found);
+        log_cut_off(&found);
         reloaded.cut_off = found.into_values().collect();
         reloaded.cut_off.sort_by_key(|cut_off| std::cmp::Reverse(cut_off.connections));
     }
@@ -193,14 +193,14 @@ impl CutOffQuery {
     /// this host's end of a connection.
     fn cuts_off(
         &self,
-        closed: &Closed,
+        closed: &ClosedPort,
         source: IpAddr,
         local: Option<IpAddr>,
         was_unjudged: bool,
     ) -> bool {
         let could = match &closed.before {
-            Before::Everyone(_) => true,
-            Before::TrustedBy(database, destinations) => {
+            FormerSources::Everyone(_) => true,
+            FormerSources::TrustedBy(database, destinations) => {
                 let was_bound = local.is_none_or(|local| destinations.include(local, true));
                 was_unjudged || !was_bound || self.policy_before.lets_in(database, source)
             }
@@ -209,7 +209,7 @@ impl CutOffQuery {
     }
 }
 
-fn tell(found: &BTreeMap<(String, IpAddr), CutOff>) {
+fn log_cut_off(found: &BTreeMap<(String, IpAddr), CutOff>) {
     let databases: BTreeSet<&str> = found.keys().map(|(database, _)| &**database).collect();
     for database in databases {
         let of = found.values().filter(|cut_off| cut_off.database == *database);

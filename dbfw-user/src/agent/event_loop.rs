@@ -69,8 +69,8 @@ enum Event {
     Written(Written),
     /// The use of the sources was read and written, or not.
     UsageRead(Result<UsageReading, UsageError>),
-    /// The configuration's files were looked at.
-    Looked(Box<Result<Config, Problems>>),
+    /// The configuration's files were read again.
+    FilesRead(Box<Result<Config, Problems>>),
     /// SIGHUP.
     Reload,
     /// A request over the control socket.
@@ -123,7 +123,7 @@ impl Agent {
                 () = self.kernel.has_events() => Event::Drops,
                 written = self.disk.written() => Event::Written(written),
                 read = self.usage.read() => Event::UsageRead(read),
-                found = self.files.looked() => Event::Looked(found.into()),
+                found = self.files.files_read() => Event::FilesRead(found.into()),
                 (change, result) = self.trust.local_mut().saved() => {
                     Event::LocalSaved(change, result)
                 }
@@ -165,7 +165,7 @@ impl Agent {
                 self.kernel.follow_own_addresses().await;
             }
             Event::Drops => self.take_drops(),
-            Event::Looked(found) => {
+            Event::FilesRead(found) => {
                 if let Some(config) = self.files.found(*found, &self.config) {
                     take_good_files(self, config).await;
                 }
@@ -187,7 +187,7 @@ impl Agent {
         // A save that failed is retried once a tick.
         self.begin_save();
         self.begin_save_configuration();
-        self.readiness.beat();
+        self.readiness.heartbeat();
         if self.trust.age(&self.config) {
             self.reevaluate_all(None);
         }

@@ -9,11 +9,11 @@ use crate::{
 /// The openings as they were last told. A mode is not among them: changes of the configuration tell
 /// those.
 #[derive(Debug, Default)]
-pub(super) struct Openings(Vec<Found>);
+pub(super) struct Openings(Vec<KnownOpening>);
 
 /// An opening of a database.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
+pub(super) struct KnownOpening {
     database: String,
     ports: Vec<String>,
     opening: Opening,
@@ -21,7 +21,7 @@ pub(super) struct Found {
     problem: String,
 }
 
-impl Found {
+impl KnownOpening {
     /// Whether it is the same opening: the share of a family may grow.
     fn is(&self, other: &Self) -> bool {
         let is_same = match (&self.opening, &other.opening) {
@@ -36,7 +36,7 @@ impl Found {
 
 impl Openings {
     /// The openings that there are now.
-    pub(super) fn find(config: &Config, kernel: &Kernel) -> Vec<Found> {
+    pub(super) fn find(config: &Config, kernel: &Kernel) -> Vec<KnownOpening> {
         let unjudged = kernel.unjudged(&config.agent);
         let policy = kernel.policy();
         let mut all = Vec::new();
@@ -45,7 +45,7 @@ impl Openings {
             let ports: Vec<String> = database.ports.texts();
             let openings = Opening::of(database.mode.into(), policy, of_database, &unjudged);
             let told = openings.into_iter().filter(|opening| !matches!(opening, Opening::Mode(_)));
-            all.extend(told.map(|opening| Found {
+            all.extend(told.map(|opening| KnownOpening {
                 problem: opening.problem(&database.name, &ports),
                 database: database.name.clone(),
                 ports: ports.clone(),
@@ -56,7 +56,7 @@ impl Openings {
     }
 
     /// Logs those that began and those that ended.
-    pub(super) fn follow(&mut self, now: Vec<Found>) {
+    pub(super) fn follow(&mut self, now: Vec<KnownOpening>) {
         for found in now.iter().filter(|found| !self.has(found)) {
             tracing::warn!(name: "opened", database = found.database, "{}", found.problem);
         }
@@ -68,13 +68,13 @@ impl Openings {
 
     /// Takes those that there are now for told, and returns the changes by trusted sources among
     /// them.
-    pub(super) fn take_over(&mut self, now: Vec<Found>) -> Vec<ConfigChange> {
-        let change = |found: &Found, began| ConfigChange::Sources {
+    pub(super) fn take_over(&mut self, now: Vec<KnownOpening>) -> Vec<ConfigChange> {
+        let change = |found: &KnownOpening, began| ConfigChange::Sources {
             database: found.database.clone(),
             opening: found.problem.clone(),
             began,
         };
-        let is_share = |found: &&Found| matches!(found.opening, Opening::Share { .. });
+        let is_share = |found: &&KnownOpening| matches!(found.opening, Opening::Share { .. });
         let began = now.iter().filter(is_share).filter(|found| !self.has(found));
         let ended = self.0.iter().filter(is_share);
         let ended = ended.filter(|before| !now.iter().any(|found| found.is(before)));
@@ -86,7 +86,7 @@ impl Openings {
         changes
     }
 
-    fn has(&self, found: &Found) -> bool {
+    fn has(&self, found: &KnownOpening) -> bool {
         self.0.iter().any(|before| before.is(found))
     }
 }
@@ -98,20 +98,20 @@ mod tests {
     use super::*;
     use crate::protection::Unjudged;
 
-    fn share(database: &str, family: Family, percent: u8) -> Found {
+    fn share(database: &str, family: Family, percent: u8) -> KnownOpening {
         found(database, "tcp/1", Opening::Share { family, percent, sources: Vec::new() })
     }
 
-    fn found(database: &str, port: &str, opening: Opening) -> Found {
+    fn found(database: &str, port: &str, opening: Opening) -> KnownOpening {
         let ports = vec![port.to_owned()];
         let problem = opening.problem(database, &ports);
-        Found { database: database.to_owned(), ports, opening, problem }
+        KnownOpening { database: database.to_owned(), ports, opening, problem }
     }
 
     #[test]
     fn changes_by_sources_are_told_once() {
         let mut openings = Openings::default();
-        let mut told = |now: &[Found]| -> Vec<(String, bool)> {
+        let mut told = |now: &[KnownOpening]| -> Vec<(String, bool)> {
             let changes = openings.take_over(now.to_vec());
             let told = changes.into_iter().filter_map(|change| match change {
                 ConfigChange::Sources { database, began, .. } => Some((database, began)),

@@ -24,7 +24,7 @@ use tokio::{
 use super::{
     Agent,
     calls::OpenCalls,
-    configuration::{ConfigurationFiles, Former, Loaded},
+    configuration::{ConfigurationFiles, FormerConfiguration, Loaded},
     connection_watch::ConnectionWatch,
     cut_off::CutOffQuery,
     disk::{Disk, load_refused},
@@ -114,7 +114,7 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
     if let Some(problem) = files.degradation() {
         tracing::error!("{problem}");
     }
-    if let Some(problem) = files.bad_as_well() {
+    if let Some(problem) = files.problem_on_disk() {
         tracing::error!("{problem}");
     }
     for warning in &config.warnings {
@@ -194,8 +194,8 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
     *stage = Stage::Running;
     let generation = agent.kernel.generation();
     agent.history.record_action(generation, Kind::Started, "agent", crate::version());
-    tell_ended(&mut agent, &ended);
-    tell_former(&mut agent, former, &applied.before);
+    record_ended(&mut agent, &ended);
+    record_former(&mut agent, former, &applied.before);
 
     let result = agent.run(Inbox { links, calls, scrapes }).await;
     systemd::stopping();
@@ -214,25 +214,27 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
     result
 }
 
-/// Tells log and history what this start changed: only what is certain.
-fn tell_former(agent: &mut Agent, former: Former, policy_before: &Policy) {
-    let by = if matches!(former, Former::Tried { .. }) { "trial" } else { "agent" };
+/// Writes to log and history what this start changed: only what is certain.
+fn record_former(agent: &mut Agent, former: FormerConfiguration, policy_before: &Policy) {
+    let by = if matches!(former, FormerConfiguration::Tried { .. }) { "trial" } else { "agent" };
     let changes_from = |agent: &Agent, before: &Config| agent.kernel.changes(before, &agent.config);
     let query_from =
         |agent: &Agent, before: &Config| CutOffQuery::of_change(agent, before, policy_before);
     let (changes, query) = match former {
-        Former::Same => (Vec::new(), None),
-        Former::Other(before) => (changes_from(agent, &before), query_from(agent, &before)),
-        Former::Unwritten { before, since } => {
+        FormerConfiguration::Same => (Vec::new(), None),
+        FormerConfiguration::Other(before) => {
+            (changes_from(agent, &before), query_from(agent, &before))
+        }
+        FormerConfiguration::Unwritten { before, since } => {
             // Some of it was changed then, and told.
             let changes = changes_from(agent, &before);
             let when = format!(
                 "by this start, or by the configuration that came in force at {since:.0} and was \
                  not written"
             );
-            return reload::tell_unsure_changes(agent, &changes, by, &when);
+            return reload::record_unsure_changes(agent, &changes, by, &when);
         }
-        Former::Tried { tried, is_certain } => {
+        FormerConfiguration::Tried { tried, is_certain } => {
             let query = tried.as_ref().and_then(|tried| query_from(agent, tried));
             let changes = tried.map(|tried| changes_from(agent, &tried)).unwrap_or_default();
             let why = if is_certain {
@@ -248,7 +250,7 @@ fn tell_former(agent: &mut Agent, former: Former, policy_before: &Policy) {
             if is_certain { (changes, query) } else { (Vec::new(), None) }
         }
     };
-    reload::tell_changes(agent, &changes, by);
+    reload::record_changes(agent, &changes, by);
     if let Some(query) = query {
         tokio::task::spawn_blocking(move || query.run(&mut Reloaded::default()));
     }
@@ -357,7 +359,7 @@ fn ended_unseen(agent: &Agent, snapshot: Option<&Snapshot>) -> Vec<EndedSource> 
 }
 
 /// Records the end of sources that no policy of this run had.
-fn tell_ended(agent: &mut Agent, ended: &[EndedSource]) {
+fn record_ended(agent: &mut Agent, ended: &[EndedSource]) {
     for (local, held) in ended {
         let policy = agent.kernel.policy();
         let id = agent.kernel.ids().get(&local.database).copied().unwrap_or(0);

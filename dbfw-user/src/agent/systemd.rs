@@ -75,7 +75,7 @@ impl Readiness {
         match protection.ready() {
             Ok(()) => {
                 self.announced = true;
-                self.health.beat();
+                self.health.heartbeat();
                 tracing::info!(name: "ready", "ready: the configuration is in force on every covered interface");
                 let _ = sd_notify::notify(&[NotifyState::Ready]);
                 status(&in_a_line(protection));
@@ -85,8 +85,8 @@ impl Readiness {
     }
 
     /// Tells the health endpoint and the watchdog that the loop runs.
-    pub(super) fn beat(&self) {
-        self.health.beat();
+    pub(super) fn heartbeat(&self) {
+        self.health.heartbeat();
         let _ = sd_notify::notify(&[NotifyState::Watchdog]);
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 
 use crate::{
     config::DatabaseConfig,
-    readers::drops::{self, Found, Names, Query},
+    readers::drops::{self, Names, Query, UncheckedDrops},
     traffic::{
         drops::{RateMeter, TopSources},
         refused::RefusedSources,
@@ -84,7 +84,7 @@ impl Traffic {
     }
 
     /// The refused sources that are asked for.
-    pub(super) fn find(&self, query: &Query, names: &Names<'_>, policy: &Policy) -> Found {
+    pub(super) fn find(&self, query: &Query, names: &Names<'_>, policy: &Policy) -> UncheckedDrops {
         drops::find(&self.top, query, names, policy)
     }
 

@@ -20,7 +20,7 @@ use crate::{
     state::files::{self, ReadError},
     traffic::{
         drops::Clock,
-        uses::{Counted, SourceUses, UsedSource},
+        uses::{SourceCounters, SourceUses, UsedSource},
     },
 };
 
@@ -193,10 +193,10 @@ fn moved(
     reader: &Arc<Reader>,
     before: &SlotTable,
     after: &SlotTable,
-) -> Result<HashMap<UsedSource, [Counted; 2]>, DatapathError> {
+) -> Result<HashMap<UsedSource, [SourceCounters; 2]>, DatapathError> {
     let after: HashMap<u32, _> = after.slots().collect();
     let lost = before.slots().filter(|(slot, key)| after.get(slot) != Some(key));
-    let mut moved: HashMap<UsedSource, [Counted; 2]> = lost
+    let mut moved: HashMap<UsedSource, [SourceCounters; 2]> = lost
         .map(|(_, key)| (UsedSource::new(&key.database, &key.source), Default::default()))
         .collect();
     let clock = Clock::read().ok();

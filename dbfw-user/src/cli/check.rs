@@ -47,8 +47,8 @@ fn answer<T: Render>(
     strict: bool,
 ) -> anyhow::Result<Exit> {
     match checked {
-        Err(problems) => bad(context, &problems),
-        Ok((_, warnings)) if strict && !warnings.is_empty() => bad(context, &warnings),
+        Err(problems) => report_problems(context, &problems),
+        Ok((_, warnings)) if strict && !warnings.is_empty() => report_problems(context, &warnings),
         Ok((document, warnings)) => {
             warnings.iter().for_each(|problem| warn(&problem.to_string()));
             context.show(&document)?;
@@ -132,7 +132,7 @@ fn read_stdin() -> io::Result<Option<Vec<u8>>> {
     Ok((text.len() as u64 <= file::MAX_BYTES).then_some(text))
 }
 
-fn bad(context: &Context, problems: &[Problem]) -> anyhow::Result<Exit> {
+fn report_problems(context: &Context, problems: &[Problem]) -> anyhow::Result<Exit> {
     problems.iter().for_each(|problem| error(&problem.to_string()));
     let first = problems.first().map(ToString::to_string).unwrap_or_default();
     let message = match problems.len() {

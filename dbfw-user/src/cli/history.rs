@@ -68,7 +68,7 @@ fn is_of(entry: &HistoryEntry, address: IpAddr) -> bool {
 
 /// Reads the files itself: they are there whether an agent runs or not.
 pub(super) fn history(context: &Context, query: &Query) -> anyhow::Result<Exit> {
-    let Found { entries, left_out, notes } = read(context, query)?;
+    let MatchingEntries { entries, left_out, notes } = read(context, query)?;
     notes.iter().for_each(|text| note(text));
     if left_out > 0 {
         note(&format!(
@@ -81,7 +81,7 @@ pub(super) fn history(context: &Context, query: &Query) -> anyhow::Result<Exit> 
 }
 
 /// The entries that were found, the newest last.
-pub(super) struct Found {
+pub(super) struct MatchingEntries {
     pub(super) entries: Vec<HistoryEntry>,
     /// Older ones beyond the limit.
     left_out: usize,
@@ -90,7 +90,7 @@ pub(super) struct Found {
 }
 
 /// Reads the entries that `query` asks for. Warns of what cannot be read.
-pub(super) fn read(context: &Context, query: &Query) -> anyhow::Result<Found> {
+pub(super) fn read(context: &Context, query: &Query) -> anyhow::Result<MatchingEntries> {
     let state_dir = context.agent_config().state_dir;
     let path = path(&state_dir);
     let files = HistoryFiles::open(&state_dir)
@@ -123,7 +123,7 @@ pub(super) fn read(context: &Context, query: &Query) -> anyhow::Result<Found> {
             state_dir.display()
         ));
     }
-    Ok(Found { left_out: matching - entries.len(), entries, notes })
+    Ok(MatchingEntries { left_out: matching - entries.len(), entries, notes })
 }
 
 /// The end of one file.

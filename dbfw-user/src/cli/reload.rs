@@ -112,7 +112,7 @@ fn choose(status: &Status, named: Vec<String>) -> Choice {
             let text = format!("plan {id} of {database} cannot be confirmed: {message}");
             choice.unconfirmed.push((FailureKind::Failed, text));
         } else {
-            choice.notes.push(told(database, plan));
+            choice.notes.push(describe_plan(database, plan));
             if !choice.plans.contains(&plan.id) {
                 choice.plans.push(plan.id.clone());
             }
@@ -130,7 +130,7 @@ fn choose(status: &Status, named: Vec<String>) -> Choice {
     choice
 }
 
-fn told(database: &str, plan: &RefusedPlan) -> String {
+fn describe_plan(database: &str, plan: &RefusedPlan) -> String {
     let RefusedPlan { id, lost_total, gained_total, connections_total, .. } = plan;
     let prefixes = if *lost_total == 1 { "prefix goes" } else { "prefixes go" };
     let come = if *gained_total == 1 { "comes" } else { "come" };

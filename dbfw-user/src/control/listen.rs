@@ -96,7 +96,7 @@ fn bind_for(run_dir: &Path, group: Option<Gid>) -> Result<UnixListener, ListenEr
         .prefix(".new-")
         .make_in(run_dir, listening)
         .map_err(failed("listen in", run_dir))?;
-    hand_over(new.path(), group)?;
+    open_to_group(new.path(), group)?;
     let socket = new.persist(&path).map_err(|error| failed("create", &path)(error.error))?;
     UnixListener::from_std(socket.into()).map_err(failed("listen on", &path))
 }
@@ -113,7 +113,7 @@ fn listening(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Opens the socket at `path` to its group, which is `group` if there is one to give it to.
-fn hand_over(path: &Path, group: Option<Gid>) -> Result<(), ListenError> {
+fn open_to_group(path: &Path, group: Option<Gid>) -> Result<(), ListenError> {
     let given = group.map_or(Ok(()), |gid| chown(path, None, Some(gid.as_raw())));
     match given {
         Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o660))

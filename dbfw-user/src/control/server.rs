@@ -239,7 +239,7 @@ impl Connection {
             return self.refuse(ControlErrorKind::Failed, message).await;
         }
         tokio::select! {
-            written = pass_on(replies, &mut self.writer) => if let Err(error) = written {
+            written = write_replies(replies, &mut self.writer) => if let Err(error) = written {
                 tracing::debug!(uid = self.peer.uid, "control answer not delivered: {error}");
             },
             () = gone(&mut self.reader) => {}
@@ -293,7 +293,7 @@ async fn gone(reader: &mut BufReader<OwnedReadHalf>) {
 }
 
 /// Writes replies until the answer is complete or its sender is dropped.
-async fn pass_on(
+async fn write_replies(
     mut replies: mpsc::Receiver<Reply>,
     writer: &mut OwnedWriteHalf,
 ) -> io::Result<()> {

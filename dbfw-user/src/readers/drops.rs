@@ -63,13 +63,13 @@ impl Query {
 
 /// Refused sources of which it is not known yet whether the maps trust them now.
 #[derive(Debug)]
-pub struct Found {
+pub struct UncheckedDrops {
     drops: Drops,
     /// The bits of each source, of which one in the mask of its address lets it in.
     bits: Vec<u64>,
 }
 
-impl Found {
+impl UncheckedDrops {
     /// The sources, by the masks that the maps have for their addresses.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl Found {
 }
 
 /// The refused sources that `query` asks for, with the sources of `policy` that cover them.
-pub fn find(top: &TopSources, query: &Query, names: &Names<'_>, policy: &Policy) -> Found {
+pub fn find(top: &TopSources, query: &Query, names: &Names<'_>, policy: &Policy) -> UncheckedDrops {
     let all = top.all();
     let mut found: Vec<(&TopSource, &Tally)> =
         all.filter(|(refused, tally)| query.asks_for(refused, tally, &names.clock)).collect();
@@ -107,7 +107,7 @@ pub fn find(top: &TopSources, query: &Query, names: &Names<'_>, policy: &Policy)
         remembered: top.len(),
         forgotten: top.forgotten(),
     };
-    Found { drops, bits }
+    UncheckedDrops { drops, bits }
 }
 
 fn with_names(

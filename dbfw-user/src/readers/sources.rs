@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::status::{View, age_seconds};
 use crate::traffic::{
     drops::Clock,
-    uses::{Counted, SourceUses, UsedSource},
+    uses::{SourceCounters, SourceUses, UsedSource},
 };
 
 /// The counters of the sources that are `wanted` and have any. Reading one is a system call.
@@ -26,9 +26,9 @@ pub fn count(
     reader: &Reader,
     slots: &SlotTable,
     wanted: impl Fn(&RuleKey) -> bool,
-) -> Result<HashMap<UsedSource, Counted>, DatapathError> {
+) -> Result<HashMap<UsedSource, SourceCounters>, DatapathError> {
     let clock = Clock::read().ok();
-    let mut counted: HashMap<UsedSource, Counted> = HashMap::new();
+    let mut counted: HashMap<UsedSource, SourceCounters> = HashMap::new();
     for (slot, key) in slots.slots().filter(|(_, key)| wanted(key)) {
         let source = UsedSource::new(&key.database, &key.source);
         counted.entry(source).or_default().add(count_slot(reader, slot, clock)?);
@@ -45,10 +45,10 @@ pub fn count_slot(
     reader: &Reader,
     slot: u32,
     clock: Option<Clock>,
-) -> Result<Counted, DatapathError> {
+) -> Result<SourceCounters, DatapathError> {
     let read = reader.rule(slot)?;
     let last_hit = clock.filter(|_| read.last_hit != 0).map(|clock| clock.at(read.last_hit));
-    Ok(Counted { packets: read.packets, last_hit })
+    Ok(SourceCounters { packets: read.packets, last_hit })
 }
 
 /// The document of `dbfw sources`. `report` tells what the agent knows of a source: the state of

@@ -22,7 +22,7 @@ use index::Index;
 pub use local::LocalNetworks;
 use visitor::{Facts, judge};
 
-use crate::traffic::refused::{RefusedSource, RefusedSources, Seen};
+use crate::traffic::refused::{Refusals, RefusedSource, RefusedSources};
 
 /// Refused addresses of a network that match no machine, from which on the network itself is
 /// proposed.
@@ -96,7 +96,7 @@ pub fn suggest(
 /// The facts about a refused source, and its kind. It wanted `ports` ports of all databases.
 fn look_at(
     key: &RefusedSource,
-    seen: &Seen,
+    seen: &Refusals,
     ports: usize,
     known: &Knowledge<'_>,
     index: &Index<'_>,

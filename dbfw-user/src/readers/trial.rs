@@ -8,7 +8,7 @@ use crate::{
     config::{self, ConfigFile},
     state::{
         files::ReadError,
-        last_good::{Kept, LastGood},
+        last_good::{LastGood, StoredCopy},
         trial::TrialRecord,
     },
 };
@@ -51,7 +51,7 @@ impl NextStart {
 
     fn of_record(
         record: TrialRecord,
-        saved: Option<&Kept>,
+        saved: Option<&StoredCopy>,
         state_dir: &Path,
         runs: bool,
     ) -> Option<Self> {

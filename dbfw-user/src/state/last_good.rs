@@ -34,7 +34,7 @@ pub(crate) struct LastGood {
 
 /// The copy as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct StoredCopy {
     pub(crate) last_good: LastGood,
     /// The configuration that came in force later and is not on disk.
     pub(crate) successor: Option<Successor>,
@@ -51,13 +51,13 @@ pub(crate) struct Successor {
 
 impl LastGood {
     /// Reads the copy.
-    pub(crate) fn load(state_dir: &Path) -> Result<Kept, ReadError> {
+    pub(crate) fn load(state_dir: &Path) -> Result<StoredCopy, ReadError> {
         let read = |path| files::read(path, |content| checked::decode(FORMAT, content));
         match (read(state_dir.join(NAME)), followed(state_dir).pop()) {
             (Err(ReadError::Missing(_)), Some((path, successor))) => {
-                Ok(Kept { last_good: read(path)?, successor: Some(successor) })
+                Ok(StoredCopy { last_good: read(path)?, successor: Some(successor) })
             }
-            (read, _) => Ok(Kept { last_good: read?, successor: None }),
+            (read, _) => Ok(StoredCopy { last_good: read?, successor: None }),
         }
     }
 
@@ -99,7 +99,7 @@ impl LastGood {
     }
 }
 
-impl Kept {
+impl StoredCopy {
     /// Whether the copy is of what was in force last, as far as is known.
     pub(crate) fn is_current(&self) -> bool {
         self.successor.is_none()

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     checked,
     files::{self, ReadError},
-    last_good::{Kept, LastGood},
+    last_good::{LastGood, StoredCopy},
 };
 use crate::config::{Config, ConfigFile};
 
@@ -45,7 +45,7 @@ impl TrialRecord {
     /// why that is not the one on disk.
     pub(crate) fn of_start(
         state_dir: &Path,
-        saved: Option<&Kept>,
+        saved: Option<&StoredCopy>,
         now: Timestamp,
     ) -> (Option<Self>, Option<ReadError>) {
         match Self::load(state_dir) {
@@ -58,7 +58,7 @@ impl TrialRecord {
 
     /// The moment at which the trial ended, where the record could not be written after that: what
     /// was in force before it is in force since then.
-    pub(crate) fn ended_at(&self, saved: Option<&Kept>) -> Option<Timestamp> {
+    pub(crate) fn ended_at(&self, saved: Option<&StoredCopy>) -> Option<Timestamp> {
         let since = saved?.in_force_since(&self.before.files)?;
         // The name of a copy has milliseconds.
         let is_later = since.as_millisecond() > self.before.in_force_since.as_millisecond();
@@ -116,7 +116,7 @@ mod tests {
             (200, "tried", None),
             (200, "another", None),
         ] {
-            let kept = Kept { last_good: last_good(second, text), successor: None };
+            let kept = StoredCopy { last_good: last_good(second, text), successor: None };
             let found = record.ended_at(Some(&kept)).map(Timestamp::as_second);
             assert_eq!(found, ended, "{text} since {second}");
         }
@@ -127,8 +127,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let state_dir = directory.path();
         let now = Timestamp::from_second(500).unwrap();
-        let kept = Kept { last_good: last_good(100, "before"), successor: None };
-        let of_start = |saved: Option<&Kept>| {
+        let kept = StoredCopy { last_good: last_good(100, "before"), successor: None };
+        let of_start = |saved: Option<&StoredCopy>| {
             let (record, error) = TrialRecord::of_start(state_dir, saved, now);
             let record = record.map(|record| (record.before.files, record.tried));
             (record, error.is_some())

@@ -49,7 +49,7 @@ pub struct RefusedSource {
 
 /// The refusals of one source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct Refusals {
     /// First event.
     first_seen: Timestamp,
     /// Last event.
@@ -74,7 +74,7 @@ pub struct Seen {
     ports: BTreeSet<u16>,
 }
 
-impl Seen {
+impl Refusals {
     /// Time of the first refusal.
     pub fn first_seen(&self) -> Timestamp {
         self.first_seen
@@ -127,7 +127,7 @@ impl Seen {
 
 /// Rank of a source: the least is forgotten first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Worth {
+struct Rank {
     connected: bool,
     minutes: u32,
     /// The minute of the last refusal.
@@ -147,8 +147,8 @@ struct Worth {
 /// scanners make room, and after 30 days a source is forgotten.
 #[derive(Clone, Debug, Default)]
 pub struct RefusedSources {
-    seen: BTreeMap<RefusedSource, Seen>,
-    by_worth: BTreeSet<Worth>,
+    seen: BTreeMap<RefusedSource, Refusals>,
+    by_rank: BTreeSet<Rank>,
     newcomers: Newcomers,
     /// The databases that are not configured any more, with the moment they went. Their sources
     /// are kept, and shown to nobody.
@@ -219,7 +219,7 @@ impl RefusedSources {
         self.keep_connected(key, seen, at);
     }
 
-    fn keep_connected(&mut self, key: RefusedSource, mut seen: Seen, at: Timestamp) {
+    fn keep_connected(&mut self, key: RefusedSource, mut seen: Refusals, at: Timestamp) {
         self.dirty |= seen.last_connected < Some(at);
         seen.last_connected = seen.last_connected.max(Some(at));
         self.keep(key, seen);
@@ -227,13 +227,13 @@ impl RefusedSources {
 
     /// Takes out what is known of a source, to be changed and kept; `None`: it is new, and not let
     /// in yet.
-    fn take(&mut self, key: &RefusedSource, now: Timestamp) -> Option<Seen> {
+    fn take(&mut self, key: &RefusedSource, now: Timestamp) -> Option<Refusals> {
         if let Some(seen) = self.seen.remove(key) {
-            self.by_worth.remove(&self.worth(key, &seen));
+            self.by_rank.remove(&self.rank(key, &seen));
             return Some(seen);
         }
         let minutes = self.admit(key, now)?;
-        Some(Seen {
+        Some(Refusals {
             first_seen: now,
             last_seen: now,
             packets: 0,
@@ -254,16 +254,16 @@ impl RefusedSources {
         if !self.newcomers.was_seen_before(key, minute(now)) {
             return None;
         }
-        if let Some(weakest) = self.by_worth.pop_first() {
+        if let Some(weakest) = self.by_rank.pop_first() {
             self.seen.remove(&weakest.key);
         }
         Some(2)
     }
 
     /// The rank of a source as of the day minutes last lost worth.
-    fn worth(&self, key: &RefusedSource, seen: &Seen) -> Worth {
+    fn rank(&self, key: &RefusedSource, seen: &Refusals) -> Rank {
         let is_current = |at: Timestamp| day(at) + CONNECTED_DAYS >= self.aged_on;
-        Worth {
+        Rank {
             connected: seen.last_connected.is_some_and(is_current),
             minutes: seen.minutes,
             last: minute(seen.last_seen),
@@ -272,11 +272,11 @@ impl RefusedSources {
     }
 
     fn rank_all(&mut self) {
-        self.by_worth = self.seen.iter().map(|(key, seen)| self.worth(key, seen)).collect();
+        self.by_rank = self.seen.iter().map(|(key, seen)| self.rank(key, seen)).collect();
     }
 
-    fn keep(&mut self, key: RefusedSource, seen: Seen) {
-        self.by_worth.insert(self.worth(&key, &seen));
+    fn keep(&mut self, key: RefusedSource, seen: Refusals) {
+        self.by_rank.insert(self.rank(&key, &seen));
         self.seen.insert(key, seen);
     }
 
@@ -287,7 +287,7 @@ impl RefusedSources {
         if self.away.values().any(is_over) {
             let over = |name: &Arc<str>| self.away.get(name).is_some_and(is_over);
             self.seen.retain(|key, _| !over(&key.database));
-            self.by_worth.retain(|worth| !over(&worth.key.database));
+            self.by_rank.retain(|rank| !over(&rank.key.database));
             self.away.retain(|_, since| !is_over(since));
             self.dirty = true;
         }
@@ -330,12 +330,12 @@ impl RefusedSources {
     pub fn rename_database(&mut self, from: &str, to: &str) -> usize {
         let is_of = |key: &RefusedSource| *key.database == *from;
         let renamed: Vec<_> = self.seen.extract_if(.., |key, _| is_of(key)).collect();
-        self.by_worth.retain(|worth| !is_of(&worth.key));
+        self.by_rank.retain(|rank| !is_of(&rank.key));
         let count = renamed.len();
         for (RefusedSource { source, .. }, mut seen) in renamed {
             let key = RefusedSource { database: to.into(), source };
             if let Some(other) = self.seen.remove(&key) {
-                self.by_worth.remove(&self.worth(&key, &other));
+                self.by_rank.remove(&self.rank(&key, &other));
                 seen.absorb(other);
             }
             self.keep(key, seen);
@@ -364,7 +364,7 @@ impl RefusedSources {
     }
 
     /// Every refused source of the configured databases, sorted by database, then by address.
-    pub fn all(&self) -> impl Iterator<Item = (&RefusedSource, &Seen)> {
+    pub fn all(&self) -> impl Iterator<Item = (&RefusedSource, &Refusals)> {
         self.seen.iter().filter(|(key, _)| !self.away.contains_key(&key.database))
     }
 

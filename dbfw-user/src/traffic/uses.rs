@@ -38,14 +38,14 @@ impl UsedSource {
 
 /// The counters of a source in the kernel, all its slots together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
+pub struct SourceCounters {
     /// Packets that it let in.
     pub packets: u64,
     /// The time of the last of them.
     pub last_hit: Option<Timestamp>,
 }
 
-impl Counted {
+impl SourceCounters {
     /// Adds the counters of another slot of the same source.
     pub fn add(&mut self, other: Self) {
         self.packets = self.packets.saturating_add(other.packets);
@@ -71,8 +71,8 @@ pub struct Use {
 }
 
 impl Use {
-    fn begin(counted: Counted, now: Timestamp) -> Self {
-        let Counted { packets, last_hit } = counted;
+    fn begin(counted: SourceCounters, now: Timestamp) -> Self {
+        let SourceCounters { packets, last_hit } = counted;
         // Counters that nothing is known about count since their last packet, at least.
         let since = last_hit.map_or(now, |at| at.min(now));
         Self { since, packets, last_hit, read: packets, away: None }
@@ -80,7 +80,7 @@ impl Use {
 
     /// Takes in what the counters show now. Fewer packets than before: they began again at 0.
     /// Returns whether anything is new.
-    fn update(&mut self, counted: Counted) -> bool {
+    fn update(&mut self, counted: SourceCounters) -> bool {
         let more = counted.packets.checked_sub(self.read).unwrap_or(counted.packets);
         let is_new = self.read != counted.packets;
         self.read = counted.packets;
@@ -104,7 +104,7 @@ impl SourceUses {
     pub fn of(
         &self,
         source: &UsedSource,
-        counted: Option<&Counted>,
+        counted: Option<&SourceCounters>,
         now: Timestamp,
     ) -> Option<Use> {
         let counted = counted.copied();
@@ -119,7 +119,7 @@ impl SourceUses {
     }
 
     /// Takes in the counters of sources.
-    pub fn update(&mut self, counted: &HashMap<UsedSource, Counted>, now: Timestamp) {
+    pub fn update(&mut self, counted: &HashMap<UsedSource, SourceCounters>, now: Timestamp) {
         for (source, counted) in counted {
             match self.uses.get_mut(source) {
                 Some(known) => self.dirty |= known.update(*counted),
@@ -133,7 +133,7 @@ impl SourceUses {
 
     /// Takes in what sources counted in all slots they had, some of which are taken from them, and
     /// what the slots show that they keep.
-    pub fn move_slots(&mut self, moved: HashMap<UsedSource, [Counted; 2]>, now: Timestamp) {
+    pub fn move_slots(&mut self, moved: HashMap<UsedSource, [SourceCounters; 2]>, now: Timestamp) {
         for (source, [all, kept]) in moved {
             let known = self.uses.entry(source).or_insert_with(|| Use::begin(all, now));
             known.update(all);

@@ -18,12 +18,12 @@ fn part(ids: impl IntoIterator<Item = u64>, total: u64) -> Arc<Page<Droplet>> {
     page(&serde_json::to_string(&of).unwrap())
 }
 
-fn listing(pages: Vec<Arc<Page<Droplet>>>) -> Result<Listing<Droplet>, Flaw> {
+fn listing(pages: Vec<Arc<Page<Droplet>>>) -> Result<Listing<Droplet>, PagingError> {
     Listing::new(&pages, FROM)
 }
 
-fn message(flaw: Flaw) -> String {
-    let (Flaw::Moved(error) | Flaw::Wrong(error)) = flaw else { panic!("{flaw:?}") };
+fn message(flaw: PagingError) -> String {
+    let (PagingError::Moved(error) | PagingError::Wrong(error)) = flaw else { panic!("{flaw:?}") };
     assert_eq!(error.cause, Cause::Invalid);
     error.to_string()
 }
@@ -91,9 +91,9 @@ fn pages_that_make_no_list() {
         assert!(text.contains(": the list is not used ("), "{text}");
     }
     let moved = listing(vec![part(0..200, 300), part(200..300, 301)]).unwrap_err();
-    assert!(matches!(moved, Flaw::Moved(_)));
+    assert!(matches!(moved, PagingError::Moved(_)));
     let wrong = listing(vec![part(0..3, 4)]).unwrap_err();
-    assert!(matches!(wrong, Flaw::Wrong(_)));
+    assert!(matches!(wrong, PagingError::Wrong(_)));
 }
 
 #[test]

@@ -16,15 +16,15 @@ fn config() -> DnsConfig {
     }
 }
 
-fn addresses(list: &[&str], ttl: u64) -> Found {
-    Found::Addresses(list.iter().map(|text| text.parse().unwrap()).collect(), seconds(ttl))
+fn addresses(list: &[&str], ttl: u64) -> FamilyAnswer {
+    FamilyAnswer::Addresses(list.iter().map(|text| text.parse().unwrap()).collect(), seconds(ttl))
 }
 
-fn failed(cause: Cause, text: &str) -> Found {
-    Found::Failed(FetchError::new(cause, text))
+fn failed(cause: Cause, text: &str) -> FamilyAnswer {
+    FamilyAnswer::Failed(FetchError::new(cause, text))
 }
 
-fn judged(v4: Found, v6: Found) -> (Outcome, Next) {
+fn judged(v4: FamilyAnswer, v6: FamilyAnswer) -> (Outcome, NextQuery) {
     judge(NAME, v4, v6, &config())
 }
 
@@ -48,8 +48,8 @@ fn failure(outcome: &Outcome) -> (Cause, String) {
     (error.cause, error.to_string())
 }
 
-fn held(ttl: u64) -> Next {
-    Next { ttl: Some(seconds(ttl)), failure: None }
+fn held(ttl: u64) -> NextQuery {
+    NextQuery { ttl: Some(seconds(ttl)), failure: None }
 }
 
 #[test]
@@ -59,13 +59,15 @@ fn both_families_and_the_lowest_ttl() {
     assert_eq!(parts(&outcome), ["A 10.0.0.1/32 192.0.2.1/32", "AAAA 2001:db8::1/128"]);
     assert_eq!(next, held(30));
     for (ttl, wait) in [(0, 5), (5, 5), (6, 6), (3600, 3600), (u64::from(u32::MAX), 3600)] {
-        assert_eq!(judged(addresses(&["10.0.0.1"], ttl), Found::None(None)).1, held(wait));
+        assert_eq!(judged(addresses(&["10.0.0.1"], ttl), FamilyAnswer::None(None)).1, held(wait));
     }
 }
 
 #[test]
 fn a_family_without_addresses_is_no_trouble() {
-    for absent in [Found::None(Some(seconds(1))), Found::None(None), Found::NoName(None)] {
+    for absent in
+        [FamilyAnswer::None(Some(seconds(1))), FamilyAnswer::None(None), FamilyAnswer::NoName(None)]
+    {
         let (outcome, next) = judged(addresses(&["10.0.0.1"], 60), absent.clone());
         assert_eq!(parts(&outcome), ["A 10.0.0.1/32"]);
         assert_eq!(next, held(60));
@@ -76,20 +78,21 @@ fn a_family_without_addresses_is_no_trouble() {
 
 #[test]
 fn a_name_without_addresses_is_empty_and_one_that_is_not_is_gone() {
-    let none = |ttl| Found::None(Some(seconds(ttl)));
+    let none = |ttl| FamilyAnswer::None(Some(seconds(ttl)));
     let (outcome, next) = judged(none(30), none(40));
     assert_eq!(parts(&outcome), Vec::<String>::new());
     assert_eq!(next, held(30));
     // NXDOMAIN to one family alone means "no address".
-    let (outcome, _) = judged(none(30), Found::NoName(None));
+    let (outcome, _) = judged(none(30), FamilyAnswer::NoName(None));
     assert_eq!(parts(&outcome), Vec::<String>::new());
 
-    let (outcome, next) = judged(Found::NoName(Some(seconds(7200))), Found::NoName(None));
+    let (outcome, next) =
+        judged(FamilyAnswer::NoName(Some(seconds(7200))), FamilyAnswer::NoName(None));
     let why = "there is no such name, NXDOMAIN (dns:db.example)";
     assert_eq!(outcome, Outcome::Gone(why.to_owned()));
     // Soon, however long the absence is said to hold.
     assert_eq!(next, held(60));
-    assert_eq!(judged(Found::NoName(None), Found::NoName(None)).1, held(5));
+    assert_eq!(judged(FamilyAnswer::NoName(None), FamilyAnswer::NoName(None)).1, held(5));
 }
 
 #[test]
@@ -100,18 +103,18 @@ fn one_family_that_failed_keeps_what_it_had() {
         parts(&outcome),
         ["A 10.0.0.1/32", "AAAA failed: 192.0.2.53:53 answered SERVFAIL (AAAA of dns:db.example)"]
     );
-    assert_eq!(next, Next { ttl: Some(seconds(60)), failure: Some(Cause::Server) });
+    assert_eq!(next, NextQuery { ttl: Some(seconds(60)), failure: Some(Cause::Server) });
 }
 
 #[test]
 fn nothing_is_taken_away_on_half_a_word() {
-    for absent in [Found::None(None), Found::NoName(None)] {
+    for absent in [FamilyAnswer::None(None), FamilyAnswer::NoName(None)] {
         let (outcome, next) = judged(failed(Cause::Timeout, "no answer"), absent);
         assert_eq!(
             failure(&outcome),
             (Cause::Timeout, "no answer (A of dns:db.example)".to_owned())
         );
-        assert_eq!(next, Next { ttl: None, failure: Some(Cause::Timeout) });
+        assert_eq!(next, NextQuery { ttl: None, failure: Some(Cause::Timeout) });
     }
     let (outcome, _) =
         judged(failed(Cause::Timeout, "no answer"), failed(Cause::Timeout, "no answer"));
@@ -133,7 +136,7 @@ fn addresses_that_no_other_machine_has_are_refused() {
         ("224.0.0.1", "a multicast address"),
         ("255.255.255.255", "the broadcast address"),
     ] {
-        let (outcome, _) = judged(addresses(&["10.0.0.1", address], 60), Found::None(None));
+        let (outcome, _) = judged(addresses(&["10.0.0.1", address], 60), FamilyAnswer::None(None));
         assert_eq!(
             failure(&outcome),
             (
@@ -152,7 +155,7 @@ fn addresses_that_no_other_machine_has_are_refused() {
         assert!(parts[1].contains("DNS rebinding"), "{parts:?}");
     }
     for address in ["10.0.0.1", "169.254.0.1", "192.168.0.1", "100.64.0.1"] {
-        let (outcome, _) = judged(addresses(&[address], 60), Found::None(None));
+        let (outcome, _) = judged(addresses(&[address], 60), FamilyAnswer::None(None));
         assert_eq!(parts(&outcome).len(), 1, "{address}");
     }
 }
@@ -161,10 +164,10 @@ fn addresses_that_no_other_machine_has_are_refused() {
 fn too_many_addresses_are_refused() {
     let list = |count: u32| {
         let addresses = (0..count).map(|i| std::net::Ipv4Addr::from_bits(0x0a00_0000 + i).into());
-        Found::Addresses(addresses.collect(), seconds(60))
+        FamilyAnswer::Addresses(addresses.collect(), seconds(60))
     };
-    assert_eq!(parts(&judged(list(256), Found::None(None)).0).len(), 1);
-    let (cause, message) = failure(&judged(list(257), Found::None(None)).0);
+    assert_eq!(parts(&judged(list(256), FamilyAnswer::None(None)).0).len(), 1);
+    let (cause, message) = failure(&judged(list(257), FamilyAnswer::None(None)).0);
     assert_eq!(cause, Cause::TooLarge);
     assert!(message.contains("257 addresses, more than 256"), "{message}");
 }
@@ -172,6 +175,6 @@ fn too_many_addresses_are_refused() {
 #[test]
 fn ttls_that_contradict_each_other_do_not_panic() {
     let config = DnsConfig { min_ttl: seconds(60), max_ttl: seconds(5), ..config() };
-    let (_, next) = judge(NAME, addresses(&["10.0.0.1"], 30), Found::None(None), &config);
+    let (_, next) = judge(NAME, addresses(&["10.0.0.1"], 30), FamilyAnswer::None(None), &config);
     assert_eq!(next, held(60));
 }

@@ -16,16 +16,16 @@ pub(super) struct Addresses {
 
 /// The reason why an entry was not taken.
 #[derive(Debug)]
-pub(super) enum Bad {
+pub(super) enum EntryError {
     Entry(PrefixError),
     TooMany,
 }
 
 impl Addresses {
     /// Takes an address, a CIDR or a range.
-    pub(super) fn push(&mut self, entry: &str) -> Result<(), Bad> {
-        self.prefixes.extend(parse_prefixes(entry).map_err(Bad::Entry)?);
-        if self.prefixes.len() > MAX_ENTRIES { Err(Bad::TooMany) } else { Ok(()) }
+    pub(super) fn push(&mut self, entry: &str) -> Result<(), EntryError> {
+        self.prefixes.extend(parse_prefixes(entry).map_err(EntryError::Entry)?);
+        if self.prefixes.len() > MAX_ENTRIES { Err(EntryError::TooMany) } else { Ok(()) }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -39,7 +39,7 @@ impl Addresses {
     }
 }
 
-impl Bad {
+impl EntryError {
     /// In words, with the place.
     pub(super) fn at(&self, place: &str) -> String {
         match self {

@@ -3,7 +3,7 @@
 use csv::{ByteRecord, Reader, ReaderBuilder, Trim};
 use dbfw_core::source::{Column, Prefix, PrefixError};
 
-use super::addresses::{Addresses, Bad, UNUSED};
+use super::addresses::{Addresses, EntryError, UNUSED};
 use crate::http::clean;
 
 /// Characters of a column's name that go into an error.
@@ -40,7 +40,9 @@ pub(super) fn select(body: &[u8], column: &Column) -> Result<Vec<Prefix>, String
         let cell = str::from_utf8(cell)
             .map_err(|_| format!("line {line}: the address is not UTF-8: {UNUSED}"))?;
         list.push(cell).map_err(|error| match (&error, column) {
-            (Bad::Entry(PrefixError::Address { .. }), Column::Number(_)) if list.is_empty() => {
+            (EntryError::Entry(PrefixError::Address { .. }), Column::Number(_))
+                if list.is_empty() =>
+            {
                 format!(
                     "line {line}: {:?} is not an address: if it is the column's name, write \
                      #csv:{0} for the column",

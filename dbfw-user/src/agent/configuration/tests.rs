@@ -50,26 +50,26 @@ fn mode(config: &Config) -> &'static str {
 /// The configuration that a start tells as the former one.
 fn told(loaded: &Loaded) -> String {
     match &loaded.former {
-        Former::Same => "same".to_owned(),
-        Former::Other(config) => format!("other: {}", mode(config)),
-        Former::Unwritten { before, since } => {
+        FormerConfiguration::Same => "same".to_owned(),
+        FormerConfiguration::Other(config) => format!("other: {}", mode(config)),
+        FormerConfiguration::Unwritten { before, since } => {
             format!("unwritten since {:?}, before: {}", minute(*since), mode(before))
         }
-        Former::Tried { tried, is_certain } => {
+        FormerConfiguration::Tried { tried, is_certain } => {
             let tried = tried.as_ref().map_or("bad", mode);
             format!("{}tried: {tried}", if *is_certain { "" } else { "perhaps " })
         }
     }
 }
 
-fn standing(loaded: &Loaded) -> &'static str {
-    match loaded.files.standing() {
-        Standing::Current => "current",
-        Standing::ReloadRefused => "refused",
-        Standing::LastGood { .. } => "last good",
-        Standing::KeptOther { .. } => "kept",
-        Standing::TrialEnded { bad: None } => "ended",
-        Standing::TrialEnded { bad: Some(_) } => "ended, bad",
+fn files_state(loaded: &Loaded) -> &'static str {
+    match loaded.files.files_state() {
+        FilesState::Current => "current",
+        FilesState::ReloadRefused => "refused",
+        FilesState::LastGood { .. } => "last good",
+        FilesState::KeptOther { .. } => "kept",
+        FilesState::TrialEnded { bad: None } => "ended",
+        FilesState::TrialEnded { bad: Some(_) } => "ended, bad",
     }
 }
 
@@ -78,18 +78,18 @@ fn standing(loaded: &Loaded) -> &'static str {
 fn starts(site: &Site, modes: &[&str]) -> Vec<(&'static str, &'static str, Option<i64>, String)> {
     let start = |mode_: &&str| {
         let loaded = site.start(mode_);
-        (standing(&loaded), mode(&loaded.config), since(&loaded), told(&loaded))
+        (files_state(&loaded), mode(&loaded.config), since(&loaded), told(&loaded))
     };
     modes.iter().map(start).collect()
 }
 
 fn row(
-    standing: &'static str,
+    files_state: &'static str,
     mode: &'static str,
     since: Option<i64>,
     told: &str,
 ) -> (&'static str, &'static str, Option<i64>, String) {
-    (standing, mode, since, told.to_owned())
+    (files_state, mode, since, told.to_owned())
 }
 
 const ALL: [&str; 4] = ["observe", "off", "enforce", "bad"];
@@ -256,11 +256,11 @@ async fn a_refused_reload_is_over_when_the_files_are_those_in_force_again() {
         for mode in [refused].into_iter().chain(others) {
             site.write(mode);
             look(&mut files, &config).await;
-            assert_eq!(files.standing(), &Standing::ReloadRefused, "{mode}");
+            assert_eq!(files.files_state(), &FilesState::ReloadRefused, "{mode}");
         }
         site.write("enforce");
         look(&mut files, &config).await;
-        assert_eq!(files.standing(), &Standing::Current);
+        assert_eq!(files.files_state(), &FilesState::Current);
         assert!(!files.are_unsaved(), "it is on disk as it was");
         assert_eq!(minute(files.in_force_since()), Some(0));
     }
@@ -285,7 +285,7 @@ async fn what_is_kept_is_held_against_the_files_on_disk() {
             assert_eq!(found.is_some(), told.is_some(), "{mode}: {found:?}");
             let found = found.unwrap_or_default();
             assert!(found.contains(told.unwrap_or_default()), "{mode}: {found}");
-            assert_eq!(*files.standing() == Standing::Current, told.is_none(), "{mode}");
+            assert_eq!(*files.files_state() == FilesState::Current, told.is_none(), "{mode}");
             if told.is_some() {
                 look(&mut files, &observe).await;
             }
@@ -298,7 +298,7 @@ async fn what_is_kept_is_held_against_the_files_on_disk() {
             site.write("observe");
             look(&mut files, &observe).await;
         }
-        assert_eq!((files.kept_other(), files.standing()), (None, &Standing::Current));
+        assert_eq!((files.kept_other(), files.files_state()), (None, &FilesState::Current));
     }
     site.write("observe");
     files.begin_trial(config.clone(), Duration::from_secs(100), at(10));
@@ -316,7 +316,7 @@ async fn look(files: &mut ConfigurationFiles, in_force: &Config) {
         tokio::time::sleep(Duration::from_millis(20)).await;
         files.begin_look();
     }
-    let found = files.looked().await;
+    let found = files.files_read().await;
     assert!(files.found(found, in_force).is_none());
 }
 
@@ -342,20 +342,20 @@ fn bad_files_are_told_also_where_they_were_on_trial() {
         let text = site.file("observe").text.replace("\"observe\"", bad);
         fs::write(site.path(), &text).unwrap();
         let Loaded { mut files, config, .. } = ConfigurationFiles::load(site.path()).unwrap();
-        let problem = files.bad_as_well().unwrap();
+        let problem = files.problem_on_disk().unwrap();
         assert!(problem.contains("dbfw.toml"), "{problem}");
         let fixed = Ok(site.config("observe"));
         assert!(files.found(fixed, &config).is_none(), "it was on trial, and stays out");
-        assert_eq!(files.bad_as_well(), None);
+        assert_eq!(files.problem_on_disk(), None);
         let read_again = config::load(&site.path());
         assert!(files.found(read_again.clone(), &config).is_none());
-        assert_eq!(files.bad_as_well().as_ref(), Some(&problem));
+        assert_eq!(files.problem_on_disk().as_ref(), Some(&problem));
         assert!(files.found(Ok(site.config("off")), &config).is_none());
         files.refused(None);
-        assert_eq!(files.bad_as_well(), None, "the kernel's reasons are not the files'");
+        assert_eq!(files.problem_on_disk(), None, "the kernel's reasons are not the files'");
         files.refused(read_again.err());
-        assert_eq!(files.bad_as_well(), Some(problem));
+        assert_eq!(files.problem_on_disk(), Some(problem));
         assert!(files.found(Ok(site.config("enforce")), &config).is_none());
-        assert_eq!((files.bad_as_well(), files.standing()), (None, &Standing::Current));
+        assert_eq!((files.problem_on_disk(), files.files_state()), (None, &FilesState::Current));
     }
 }

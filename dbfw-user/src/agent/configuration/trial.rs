@@ -44,7 +44,7 @@ impl Trial {
         (self.before, self.before_since)
     }
 
-    pub(super) fn stuck(&mut self, reading: Reading) -> bool {
+    pub(super) fn going_back_failed(&mut self, reading: Reading) -> bool {
         self.deadline = self.deadline.max(reading.boot.saturating_add(AFTER_FAILURE));
         !std::mem::replace(&mut self.is_stuck, true)
     }

@@ -257,14 +257,14 @@ impl Kernel {
                 choice if choice.allows(was) => {
                     self.hooks.refused_moves.remove(&interface.index);
                 }
-                Choice::Below => self.leave_to_below(&interface),
+                Choice::Below => self.detach_upper(&interface),
                 Choice::Modes { modes, why } => {
                     if self.hooks.refused_moves.get(&interface.index) == Some(&modes) {
                         continue;
                     }
                     let why = why.as_ref();
                     match self.datapath.change_mode(&interface, &modes, why) {
-                        Ok(Some(gap)) => self.tell_moved(&interface, was, gap),
+                        Ok(Some(gap)) => self.log_moved(&interface, was, gap),
                         Ok(None) => {}
                         Err(error) => {
                             tracing::error!("{error}");
@@ -276,7 +276,7 @@ impl Kernel {
         }
     }
 
-    fn tell_moved(&self, interface: &Interface, was: HookMode, gap: Gap) {
+    fn log_moved(&self, interface: &Interface, was: HookMode, gap: Gap) {
         let Some(attachment) = self.datapath.attachment(interface.index) else { return };
         let (name, was, mode) = (&interface.name, was.as_str(), attachment.mode.as_str());
         let detail = attachment.detail.as_deref().unwrap_or("as configured");
@@ -294,7 +294,8 @@ impl Kernel {
         }
     }
 
-    fn leave_to_below(&mut self, interface: &Interface) {
+    /// Detaches an interface whose packets are filtered at the interfaces below it.
+    fn detach_upper(&mut self, interface: &Interface) {
         let result = self.datapath.detach_others(|attachment| attachment.index != interface.index);
         if result.is_ok() {
             tracing::info!(

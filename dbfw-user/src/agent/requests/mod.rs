@@ -81,11 +81,11 @@ impl Agent {
             Request::TrustAdd { .. } | Request::TrustRemove { .. } => by_hand::change(self, call),
             Request::Reload { plans, trial_seconds } => {
                 let confirmed = &plans.into_iter().collect();
-                let way = match trial_seconds.map(Duration::from_secs) {
-                    Some(lasts) => reload::Way::Trial { confirmed, lasts },
-                    None => reload::Way::Reload { confirmed },
+                let activation = match trial_seconds.map(Duration::from_secs) {
+                    Some(lasts) => reload::Activation::Trial { confirmed, lasts },
+                    None => reload::Activation::Reload { confirmed },
                 };
-                let result = reload::reload(self, way, &call.user()).await;
+                let result = reload::reload(self, activation, &call.user()).await;
                 self.answer_reload(call, result);
             }
             Request::TrialRevert {} => {
@@ -182,7 +182,7 @@ impl Agent {
             match (found.judge(mask), events) {
                 (Ok(drops), None) => call.answer(&drops),
                 (Ok(drops), Some(events)) => {
-                    tokio::spawn(pass_on(call, drops, events, query.address, database));
+                    tokio::spawn(stream_drops(call, drops, events, query.address, database));
                 }
                 (Err(error), _) => failed(call, &error),
             }
@@ -267,7 +267,7 @@ impl Agent {
 }
 
 /// Sends drop events of an address and of a database as they come, after those of before.
-async fn pass_on(
+async fn stream_drops(
     call: Call,
     before: Drops,
     mut events: Receiver<DropEvent>,
@@ -390,7 +390,7 @@ mod tests {
         let since = Timestamp::UNIX_EPOCH;
         let before = Drops { since, sources: Vec::new(), left_out: 0, remembered: 0, forgotten: 0 };
         let address = address.map(|text| text.parse().unwrap());
-        pass_on(call, before, events, address, database.map(str::to_owned)).await;
+        stream_drops(call, before, events, address, database.map(str::to_owned)).await;
         assert!(
             matches!(replies.recv().await, Some(Reply::Data(first)) if first["sources"].is_array())
         );

@@ -28,7 +28,7 @@ pub(super) type Answer = (Reloaded, Option<CutOffQuery>);
 
 /// The way in which a configuration comes in force.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Way<'a> {
+pub(super) enum Activation<'a> {
     /// For good, with these refused plans.
     Reload { confirmed: &'a BTreeSet<String> },
     /// Until the end of a trial, with these refused plans.
@@ -44,16 +44,16 @@ pub(super) enum Way<'a> {
 /// Reloads where nobody waits for an answer.
 pub(in crate::agent) async fn reload_from_disk(agent: &mut Agent, by: &str) {
     agent.readiness.reloading();
-    let result = reload(agent, Way::Reload { confirmed: &BTreeSet::new() }, by).await;
-    tell_cut_off(result);
+    let result = reload(agent, Activation::Reload { confirmed: &BTreeSet::new() }, by).await;
+    log_cut_off(result);
     agent.readiness.reloaded();
 }
 
 /// Puts files in force that were bad at the start and are good now.
 pub(in crate::agent) async fn take_good_files(agent: &mut Agent, config: Config) {
     agent.readiness.reloading();
-    match take(agent, config, Way::Reload { confirmed: &BTreeSet::new() }, "agent").await {
-        Ok(answer) => tell_cut_off(Ok(answer)),
+    match take(agent, config, Activation::Reload { confirmed: &BTreeSet::new() }, "agent").await {
+        Ok(answer) => log_cut_off(Ok(answer)),
         // It is tried again every minute, and told when it begins and when its reason changes.
         Err(message) if agent.files.not_taken(&message) => {
             refuse(agent, ControlErrorKind::Failed, "agent", message);
@@ -63,8 +63,8 @@ pub(in crate::agent) async fn take_good_files(agent: &mut Agent, config: Config)
     agent.readiness.reloaded();
 }
 
-/// Has the log tell who is cut off where nobody waits for an answer. What went wrong was logged.
-pub(super) fn tell_cut_off(result: Result<Answer, ControlError>) {
+/// Logs who is cut off where nobody waits for an answer. What went wrong was logged.
+pub(super) fn log_cut_off(result: Result<Answer, ControlError>) {
     if let Ok((mut reloaded, Some(query))) = result {
         tokio::task::spawn_blocking(move || query.run(&mut reloaded));
     }
@@ -77,10 +77,10 @@ pub(super) fn tell_cut_off(result: Result<Answer, ControlError>) {
 /// changes then.
 pub(super) async fn reload(
     agent: &mut Agent,
-    way: Way<'_>,
+    activation: Activation<'_>,
     by: &str,
 ) -> Result<Answer, ControlError> {
-    if let (Way::Reload { .. }, Some(trial)) = (way, agent.files.trial()) {
+    if let (Activation::Reload { .. }, Some(trial)) = (activation, agent.files.trial()) {
         let message = format!(
             "a configuration is on trial until {:.0}, and nothing was read: dbfw reload --keep \
              keeps it, dbfw reload --revert goes back to the one before; reload after that, or \
@@ -90,7 +90,7 @@ pub(super) async fn reload(
         return Err(refuse(agent, ControlErrorKind::Failed, by, message));
     }
     match load(agent).await {
-        Some(Ok(config)) => match take(agent, config, way, by).await {
+        Some(Ok(config)) => match take(agent, config, activation, by).await {
             Ok(answer) => Ok(answer),
             Err(message) => Err(refuse(agent, ControlErrorKind::Failed, by, message)),
         },
@@ -124,17 +124,22 @@ pub(super) async fn load(agent: &Agent) -> Option<Result<Config, Problems>> {
 ///
 /// # Errors
 /// The reason in words. Nothing changed.
-async fn take(agent: &mut Agent, config: Config, way: Way<'_>, by: &str) -> Result<Answer, String> {
+async fn take(
+    agent: &mut Agent,
+    config: Config,
+    activation: Activation<'_>,
+    by: &str,
+) -> Result<Answer, String> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let at_start = agent.config.agent.changed_at_start(&config.agent).join(", ");
-    let result = match way {
-        Way::Trial { .. } if !at_start.is_empty() => Err(format!(
+    let result = match activation {
+        Activation::Trial { .. } if !at_start.is_empty() => Err(format!(
             "a change of {at_start} takes effect at a restart of the agent and cannot be tried; \
              nothing changed"
         )),
-        Way::Trial { .. } => {
+        Activation::Trial { .. } => {
             let record = match agent.files.trial() {
                 Some(trial) => trial.record(&config),
                 None => TrialRecord::new(&agent.config, agent.files.in_force_since(), &config),
@@ -143,14 +148,14 @@ async fn take(agent: &mut Agent, config: Config, way: Way<'_>, by: &str) -> Resu
                 format!("the way back cannot be kept over a restart, and nothing changed: {error}")
             })
         }
-        Way::Reload { .. } | Way::Back { .. } => Ok(()),
+        Activation::Reload { .. } | Activation::Back { .. } => Ok(()),
     };
     result?;
-    let result = put_in_force(agent, config, way, by).await;
+    let result = put_in_force(agent, config, activation, by).await;
     if result.is_ok() && !at_start.is_empty() {
         tracing::warn!("the change of {at_start} takes effect at a restart of the agent");
     }
-    if let Way::Trial { .. } = way {
+    if let Activation::Trial { .. } = activation {
         // What is in force is certain now.
         let record = agent.files.trial_record(&agent.config);
         if let Err(error) = agent.write_trial(record).await {
@@ -175,7 +180,7 @@ async fn take(agent: &mut Agent, config: Config, way: Way<'_>, by: &str) -> Resu
 pub(super) async fn put_in_force(
     agent: &mut Agent,
     config: Config,
-    way: Way<'_>,
+    activation: Activation<'_>,
     by: &str,
 ) -> Result<Answer, String> {
     // By the ids that databases have until now.
@@ -183,13 +188,13 @@ pub(super) async fn put_in_force(
     let before = std::mem::replace(&mut agent.config, config);
     let checkpoint = agent.trust.checkpoint();
     agent.trust.follow_config(&agent.config);
-    let confirmed = match way {
-        Way::Reload { confirmed } | Way::Trial { confirmed, .. } => {
+    let confirmed = match activation {
+        Activation::Reload { confirmed } | Activation::Trial { confirmed, .. } => {
             agent.follow_demand();
             agent.read_files().await;
             Some(Confirmed { plans: confirmed, by })
         }
-        Way::Back { .. } => {
+        Activation::Back { .. } => {
             // Waits for nothing: the lists of both went on, and the others are known.
             agent.trust.take_back(&before, &agent.config);
             agent.follow_demand();
@@ -223,8 +228,8 @@ pub(super) async fn put_in_force(
     let query = CutOffQuery::of_change(agent, &before, &applied.before);
     let generation = agent.kernel.generation();
     let (added, removed) = (applied.added, applied.removed);
-    match way {
-        Way::Reload { .. } => {
+    match activation {
+        Activation::Reload { .. } => {
             let was_tried = agent.files.trial_ended();
             agent.files.accepted(before.files == agent.config.files, Timestamp::now());
             if was_tried && let Err(error) = agent.write_trial(None).await {
@@ -250,7 +255,7 @@ pub(super) async fn put_in_force(
                 ),
             }
         }
-        Way::Trial { lasts, .. } => {
+        Activation::Trial { lasts, .. } => {
             let now = Reading::now();
             agent.trust.begin_trial(checkpoint);
             agent.files.begin_trial(before, now.boot.saturating_add(lasts), now.wall);
@@ -268,7 +273,7 @@ pub(super) async fn put_in_force(
                  dbfw reload --revert goes back to the one before{lists}"
             );
         }
-        Way::Back { why, .. } => {
+        Activation::Back { why, .. } => {
             agent.trust.end_trial();
             agent.files.went_back(Timestamp::now());
             record(agent, Kind::TrialEnded, by, why);
@@ -283,7 +288,8 @@ pub(super) async fn put_in_force(
         }
     }
     // Time alone attaches nothing that the operator detached.
-    let stays_detached = was_detached && matches!(way, Way::Back { attaches: false, .. });
+    let stays_detached =
+        was_detached && matches!(activation, Activation::Back { attaches: false, .. });
     let (changes, query) = if stays_detached {
         tracing::warn!("everything stays detached: the ports are open to everyone");
         (Vec::new(), None)
@@ -293,14 +299,14 @@ pub(super) async fn put_in_force(
         }
         (changes, query)
     };
-    tell_changes(agent, &changes, by);
+    record_changes(agent, &changes, by);
     agent.workers.poll();
     if !stays_detached {
         agent.kernel.follow_config(&agent.config.agent);
     }
     agent.verify().await;
     let mut reloaded = reloaded(agent, &applied, &changes);
-    if let Way::Reload { confirmed } | Way::Trial { confirmed, .. } = way {
+    if let Activation::Reload { confirmed } | Activation::Trial { confirmed, .. } = activation {
         reloaded.unconfirmed = agent.trust.unconfirmed(confirmed);
     }
     Ok((reloaded, query))
@@ -311,12 +317,12 @@ pub(super) async fn put_in_force(
 fn unread(agent: &Agent) -> Option<[String; 2]> {
     let reasons = agent.trust.list_errors().join("; ").replace('\n', ", ");
     let lists = agent.trust.failed_lists();
-    let told = |lists: &str| format!("not read, and as before: {lists}");
-    (!lists.is_empty()).then(|| [told(&reasons), told(&lists.join(", "))])
+    let not_read = |lists: &str| format!("not read, and as before: {lists}");
+    (!lists.is_empty()).then(|| [not_read(&reasons), not_read(&lists.join(", "))])
 }
 
-/// Tells log and history what a change of the configuration opened and closed.
-pub(in crate::agent) fn tell_changes(agent: &mut Agent, changes: &[ConfigChange], by: &str) {
+/// Writes to log and history what a change of the configuration opened and closed.
+pub(in crate::agent) fn record_changes(agent: &mut Agent, changes: &[ConfigChange], by: &str) {
     for change in changes {
         match change.effect() {
             Effect::Opens => {
@@ -330,9 +336,9 @@ pub(in crate::agent) fn tell_changes(agent: &mut Agent, changes: &[ConfigChange]
     agent.history.record_config_changes(agent.kernel.generation(), changes, by, None);
 }
 
-/// Tells log and history of changes of which it is not known when they were made: `when` says what
-/// is.
-pub(in crate::agent) fn tell_unsure_changes(
+/// Writes to log and history changes that were made at a time that is not known; `when` says what
+/// is known of it.
+pub(in crate::agent) fn record_unsure_changes(
     agent: &mut Agent,
     changes: &[ConfigChange],
     by: &str,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::documents;
 use crate::{
-    agent::{Agent, configuration::Standing, connections::CutQuery},
+    agent::{Agent, configuration::FilesState, connections::CutQuery},
     config::DatabaseConfig,
     metrics::Scrape,
     readers::{
@@ -23,7 +23,7 @@ pub(super) fn status(agent: &Agent) -> Status {
     let Agent { config, trust, kernel, .. } = agent;
     let protection = agent.protection();
     let mut problems = protection.problems();
-    problems.extend(agent.files.bad_as_well());
+    problems.extend(agent.files.problem_on_disk());
     for database in &config.databases {
         problems.extend(trust.problems(database, kernel.rules(&database.name)));
     }
@@ -75,7 +75,7 @@ pub(super) fn status(agent: &Agent) -> Status {
 
 /// Whether the configuration in force is what its files said when they were last read.
 fn config_ok(agent: &Agent) -> bool {
-    *agent.files.standing() == Standing::Current
+    *agent.files.files_state() == FilesState::Current
 }
 
 /// Every account that is asked over the network.

@@ -2,7 +2,7 @@
 
 use dbfw_wire::control::{ControlError, ControlErrorKind, Text};
 
-use super::reload::{Answer, Way, load, put_in_force, record, refuse, tell_cut_off};
+use super::reload::{Activation, Answer, load, log_cut_off, put_in_force, record, refuse};
 use crate::{
     agent::{Agent, history::Kind},
     state::expiry::Reading,
@@ -51,22 +51,24 @@ pub(super) async fn keep(agent: &mut Agent, by: &str) -> Result<Text, ControlErr
 /// # Errors
 /// None is on trial, or the kernel refused the policy: the trial goes on.
 pub(super) async fn revert(agent: &mut Agent, by: &str) -> Result<Answer, ControlError> {
-    go_back(agent, Way::Back { why: "it was asked for", attaches: true }, by).await
+    go_back(agent, Activation::Back { why: "it was asked for", attaches: true }, by).await
 }
 
 /// Goes back if the time of a trial is over.
 pub(in crate::agent) async fn end_if_over(agent: &mut Agent) {
     if agent.files.trial().is_some_and(|trial| trial.left(Reading::now()).is_zero()) {
-        let way = Way::Back { why: "its time is over, and nobody kept it", attaches: false };
-        tell_cut_off(go_back(agent, way, "trial").await);
+        let activation =
+            Activation::Back { why: "its time is over, and nobody kept it", attaches: false };
+        log_cut_off(go_back(agent, activation, "trial").await);
     }
 }
 
 /// Goes back where the agent stops: no agent would be there when the time is over.
 pub(in crate::agent) async fn end_at_stop(agent: &mut Agent) {
     if agent.files.trial().is_some() {
-        let way = Way::Back { why: "the agent stops, and nobody kept it", attaches: false };
-        tell_cut_off(go_back(agent, way, "trial").await);
+        let activation =
+            Activation::Back { why: "the agent stops, and nobody kept it", attaches: false };
+        log_cut_off(go_back(agent, activation, "trial").await);
     }
 }
 
@@ -78,11 +80,15 @@ fn none_on_trial(agent: &Agent) -> ControlError {
     ControlError { kind: ControlErrorKind::Failed, message }
 }
 
-async fn go_back(agent: &mut Agent, way: Way<'_>, by: &str) -> Result<Answer, ControlError> {
+async fn go_back(
+    agent: &mut Agent,
+    activation: Activation<'_>,
+    by: &str,
+) -> Result<Answer, ControlError> {
     let Some(before) = agent.files.trial().map(|trial| trial.before().clone()) else {
         return Err(none_on_trial(agent));
     };
-    match put_in_force(agent, before, way, by).await {
+    match put_in_force(agent, before, activation, by).await {
         Ok(answer) => Ok(answer),
         Err(error) => {
             let message = format!(
@@ -90,7 +96,7 @@ async fn go_back(agent: &mut Agent, way: Way<'_>, by: &str) -> Result<Answer, Co
                  stays: {error}; once the time is over it is tried again every 10 s, and at the next \
                  start"
             );
-            if agent.files.stuck(Reading::now()) {
+            if agent.files.going_back_failed(Reading::now()) {
                 return Err(refuse(agent, ControlErrorKind::Failed, by, message));
             }
             Err(ControlError { kind: ControlErrorKind::Failed, message })

@@ -73,7 +73,7 @@ fn table(sources: &[SourceStatus], now: Timestamp) -> String {
     let mut troubles = Blocks::default();
     let mut notes = Blocks::default();
     for source in sources {
-        if let Some(trouble) = trouble(source) {
+        if let Some(trouble) = problem_of(source) {
             troubles.add(source, trouble);
         }
         if !source.notes.is_empty() {
@@ -143,7 +143,7 @@ fn state(source: &SourceStatus) -> Cell {
 }
 
 /// Trouble of a source, in a word and at length; `None` if it has none.
-fn trouble(source: &SourceStatus) -> Option<(String, Vec<String>)> {
+fn problem_of(source: &SourceStatus) -> Option<(String, Vec<String>)> {
     let in_force = match source.prefixes.len() {
         0 => "resolves to no address".to_owned(),
         1 => "1 prefix in force".to_owned(),

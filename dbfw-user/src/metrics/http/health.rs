@@ -39,12 +39,12 @@ impl Health {
     }
 
     /// The loop runs. To be called at least every second.
-    pub fn beat(&self) {
+    pub fn heartbeat(&self) {
         self.signs().beat = Instant::now();
     }
 
     /// Records the protection read back from the kernel: ready, or why not. Also a
-    /// [`beat`](Self::beat).
+    /// [`heartbeat`](Self::heartbeat).
     pub fn set_ready(&self, ready: Result<(), String>) {
         let now = Instant::now();
         *self.signs() = Signs { beat: now, looked_at: now, ready };
@@ -98,7 +98,7 @@ mod tests {
     fn live_for_five_seconds_after_a_beat() {
         let health = Health::new();
         pass(&health, Duration::from_secs(100));
-        health.beat();
+        health.heartbeat();
         pass(&health, Duration::from_secs(4));
         assert_eq!(health.live(), Ok(()));
         pass(&health, Duration::from_secs(3));

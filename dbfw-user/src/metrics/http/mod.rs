@@ -137,7 +137,7 @@ struct Shared {
 
 fn router(shared: Shared) -> Router {
     Router::new()
-        .route("/", get(landing))
+        .route("/", get(landing_page))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -151,7 +151,7 @@ fn unavailable(reason: String) -> Unavailable {
     (StatusCode::SERVICE_UNAVAILABLE, reason + "\n")
 }
 
-async fn landing() -> Html<&'static str> {
+async fn landing_page() -> Html<&'static str> {
     Html(
         "<!doctype html>\n<title>dbfw</title>\n<h1>dbfw</h1>\n<ul>\n\
          <li><a href=\"/metrics\">/metrics</a>: for Prometheus</li>\n\

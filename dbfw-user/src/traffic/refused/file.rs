@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{CAPACITY, MAX_PORTS, RefusedSource, RefusedSources, Seen};
+use super::{CAPACITY, MAX_PORTS, Refusals, RefusedSource, RefusedSources};
 
 const FORMAT: u32 = 1;
 
@@ -23,7 +23,7 @@ struct Source {
     #[serde(flatten)]
     key: RefusedSource,
     #[serde(flatten)]
-    seen: Seen,
+    seen: Refusals,
 }
 
 impl RefusedSources {

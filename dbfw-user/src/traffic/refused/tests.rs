@@ -62,9 +62,9 @@ fn knows(refused: &RefusedSources, source: &str) -> bool {
 
 fn check(refused: &RefusedSources) {
     assert!(refused.seen.len() <= CAPACITY);
-    let worth: BTreeSet<_> =
-        refused.seen.iter().map(|(key, seen)| refused.worth(key, seen)).collect();
-    assert_eq!(worth, refused.by_worth);
+    let rank: BTreeSet<_> =
+        refused.seen.iter().map(|(key, seen)| refused.rank(key, seen)).collect();
+    assert_eq!(rank, refused.by_rank);
 }
 
 #[test]
@@ -149,13 +149,13 @@ fn silence_makes_room() {
     for minute in 0..8 {
         (0..CAPACITY as u32 - 1).for_each(|n| add(&mut refused, &nth(n), minute * MINUTE));
     }
-    let worth = |refused: &RefusedSources| refused.by_worth.last().map(|worth| worth.minutes);
-    assert_eq!(worth(&refused), Some(8));
+    let rank = |refused: &RefusedSources| refused.by_rank.last().map(|rank| rank.minutes);
+    assert_eq!(rank(&refused), Some(8));
     for day in 2..5 {
         add(&mut refused, "203.0.113.1", day * DAY);
     }
-    assert_eq!(refused.by_worth.first().map(|worth| worth.minutes), Some(1));
-    assert_eq!(worth(&refused), Some(4), "the one that went on coming");
+    assert_eq!(refused.by_rank.first().map(|rank| rank.minutes), Some(1));
+    assert_eq!(rank(&refused), Some(4), "the one that went on coming");
     assert_eq!(refused.seen.len(), CAPACITY);
     add(&mut refused, "203.0.113.1", 31 * DAY);
     assert_eq!(refused.seen.len(), 1, "after 30 days they are forgotten");
@@ -179,7 +179,7 @@ fn it_survives_a_restart() {
     add(&mut read, "10.0.0.1", 130);
     let (_, seen) = read.all().next().unwrap();
     assert_eq!((seen.packets, seen.first_seen), (9, at(0)));
-    assert_eq!(read.by_worth.last().map(|worth| worth.minutes), Some(3));
+    assert_eq!(read.by_rank.last().map(|rank| rank.minutes), Some(3));
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn fields_of_a_newer_version_are_ignored() {
     assert_eq!(shown(&read), ["orders 10.0.0.1"]);
 }
 
-fn of<'r>(refused: &'r RefusedSources, source: &str) -> &'r Seen {
+fn of<'r>(refused: &'r RefusedSources, source: &str) -> &'r Refusals {
     refused.all().find(|(key, _)| key.source.to_string() == source).unwrap().1
 }
 
@@ -399,9 +399,9 @@ fn a_connection_counts_for_a_week() {
     for (day, connected) in [(1, true), (7, true), (8, false), (9, false)] {
         refused.age(at(day * DAY));
         check(&refused);
-        assert_eq!(refused.by_worth.first().unwrap().connected, connected, "day {day}");
+        assert_eq!(refused.by_rank.first().unwrap().connected, connected, "day {day}");
     }
     refused.note_connected("orders", "10.0.0.1".parse().unwrap(), at(9 * DAY));
     check(&refused);
-    assert!(refused.by_worth.first().unwrap().connected);
+    assert!(refused.by_rank.first().unwrap().connected);
 }

@@ -10,8 +10,8 @@ fn key(source: &str) -> UsedSource {
     UsedSource::new("orders", source)
 }
 
-fn counted(packets: u64, last_hit: i64) -> Counted {
-    Counted { packets, last_hit: (packets > 0).then(|| at(last_hit)) }
+fn counted(packets: u64, last_hit: i64) -> SourceCounters {
+    SourceCounters { packets, last_hit: (packets > 0).then(|| at(last_hit)) }
 }
 
 fn update(uses: &mut SourceUses, source: &str, packets: u64, last_hit: i64, now: i64) {

@@ -8,7 +8,7 @@ use crate::backoff::Backoff;
 
 /// Keys, each with the time it is due.
 #[derive(Debug)]
-pub(super) struct Agenda<K> {
+pub(super) struct Schedule<K> {
     entries: BTreeMap<K, Entry>,
     /// The number of requests so far.
     asked: u64,
@@ -24,13 +24,13 @@ struct Entry {
     backoff: Backoff,
 }
 
-impl<K> Default for Agenda<K> {
+impl<K> Default for Schedule<K> {
     fn default() -> Self {
         Self { entries: BTreeMap::new(), asked: 0 }
     }
 }
 
-impl<K: Ord + Clone> Agenda<K> {
+impl<K: Ord + Clone> Schedule<K> {
     /// Exactly these are wanted; those that were not are due now.
     pub(super) fn want(&mut self, keys: BTreeSet<K>, now: Instant) {
         self.entries.retain(|key, _| keys.contains(key));
@@ -45,18 +45,18 @@ impl<K: Ord + Clone> Agenda<K> {
     }
 
     /// These are due now, whatever failed, and what is being asked for is asked for once more.
-    pub(super) fn hurry(&mut self, keys: &BTreeSet<K>, now: Instant) {
+    pub(super) fn make_due(&mut self, keys: &BTreeSet<K>, now: Instant) {
         for key in keys {
             if let Some(entry) = self.entries.get_mut(key) {
-                entry.hurry(now);
+                entry.make_due(now);
             }
         }
     }
 
     /// All are due now.
-    pub(super) fn hurry_all(&mut self, now: Instant) {
+    pub(super) fn make_all_due(&mut self, now: Instant) {
         for entry in self.entries.values_mut() {
-            entry.hurry(now);
+            entry.make_due(now);
         }
     }
 
@@ -105,7 +105,7 @@ impl<K: Ord + Clone> Agenda<K> {
 }
 
 impl Entry {
-    fn hurry(&mut self, now: Instant) {
+    fn make_due(&mut self, now: Instant) {
         self.backoff.succeeded();
         self.due = self.due.min(now);
         self.again |= self.asking.is_some();
@@ -133,80 +133,80 @@ mod tests {
     #[test]
     fn what_is_new_is_due_at_once_and_alone() {
         let now = Instant::now();
-        let mut agenda = Agenda::default();
-        assert_eq!(agenda.next_due(), None);
-        agenda.want(set(&["a", "b"]), now);
-        assert_eq!(keys(&agenda.take(now, 16)), ["a", "b"]);
-        assert_eq!(agenda.take(now, 16), []);
-        agenda.done(&"a", now + LATER);
-        agenda.done(&"b", now + LATER * 2);
-        assert_eq!(agenda.next_due(), Some(now + LATER));
+        let mut schedule = Schedule::default();
+        assert_eq!(schedule.next_due(), None);
+        schedule.want(set(&["a", "b"]), now);
+        assert_eq!(keys(&schedule.take(now, 16)), ["a", "b"]);
+        assert_eq!(schedule.take(now, 16), []);
+        schedule.done(&"a", now + LATER);
+        schedule.done(&"b", now + LATER * 2);
+        assert_eq!(schedule.next_due(), Some(now + LATER));
 
-        agenda.want(set(&["a", "b", "c"]), now);
-        assert_eq!(keys(&agenda.take(now, 16)), ["c"]);
-        assert_eq!(keys(&agenda.take(now + LATER, 16)), ["a"]);
-        agenda.want(set(&["b"]), now);
-        assert_eq!(keys(&agenda.take(now + LATER * 9, 16)), ["b"]);
-        assert_eq!(agenda.next_due(), None);
+        schedule.want(set(&["a", "b", "c"]), now);
+        assert_eq!(keys(&schedule.take(now, 16)), ["c"]);
+        assert_eq!(keys(&schedule.take(now + LATER, 16)), ["a"]);
+        schedule.want(set(&["b"]), now);
+        assert_eq!(keys(&schedule.take(now + LATER * 9, 16)), ["b"]);
+        assert_eq!(schedule.next_due(), None);
     }
 
     #[test]
     fn the_longest_due_comes_first() {
         let now = Instant::now();
-        let mut agenda = Agenda::default();
-        agenda.want(set(&["a", "b", "c"]), now);
-        assert_eq!(keys(&agenda.take(now, 2)), ["a", "b"]);
-        agenda.done(&"a", now + LATER);
-        agenda.done(&"b", now + LATER / 2);
-        assert_eq!(keys(&agenda.take(now + LATER, 1)), ["c"]);
-        assert_eq!(keys(&agenda.take(now + LATER, 1)), ["b"]);
-        assert_eq!(keys(&agenda.take(now + LATER, 0)), Vec::<&str>::new());
+        let mut schedule = Schedule::default();
+        schedule.want(set(&["a", "b", "c"]), now);
+        assert_eq!(keys(&schedule.take(now, 2)), ["a", "b"]);
+        schedule.done(&"a", now + LATER);
+        schedule.done(&"b", now + LATER / 2);
+        assert_eq!(keys(&schedule.take(now + LATER, 1)), ["c"]);
+        assert_eq!(keys(&schedule.take(now + LATER, 1)), ["b"]);
+        assert_eq!(keys(&schedule.take(now + LATER, 0)), Vec::<&str>::new());
     }
 
     #[test]
     fn what_is_hurried_while_it_is_asked_is_asked_again() {
         let now = Instant::now();
-        let mut agenda = Agenda::default();
-        agenda.want(set(&["a", "b"]), now);
-        agenda.take(now, 16);
-        agenda.done(&"b", now + LATER);
-        agenda.hurry(&set(&["a", "gone"]), now);
-        assert_eq!(agenda.take(now, 16), []);
-        agenda.done(&"a", now + LATER);
-        assert_eq!(keys(&agenda.take(now, 16)), ["a"]);
-        agenda.done(&"a", now + LATER);
-        assert_eq!(agenda.take(now, 16), []);
-        agenda.hurry_all(now);
-        assert_eq!(keys(&agenda.take(now, 16)), ["a", "b"]);
+        let mut schedule = Schedule::default();
+        schedule.want(set(&["a", "b"]), now);
+        schedule.take(now, 16);
+        schedule.done(&"b", now + LATER);
+        schedule.make_due(&set(&["a", "gone"]), now);
+        assert_eq!(schedule.take(now, 16), []);
+        schedule.done(&"a", now + LATER);
+        assert_eq!(keys(&schedule.take(now, 16)), ["a"]);
+        schedule.done(&"a", now + LATER);
+        assert_eq!(schedule.take(now, 16), []);
+        schedule.make_all_due(now);
+        assert_eq!(keys(&schedule.take(now, 16)), ["a", "b"]);
     }
 
     #[test]
     fn failures_are_forgotten_by_what_is_hurried() {
         let now = Instant::now();
-        let mut agenda = Agenda::default();
-        agenda.want(set(&["a"]), now);
-        let (_, number) = agenda.take(now, 16)[0];
-        let fail = |agenda: &mut Agenda<_>| {
-            let backoff = agenda.asked(&"a", number).unwrap();
+        let mut schedule = Schedule::default();
+        schedule.want(set(&["a"]), now);
+        let (_, number) = schedule.take(now, 16)[0];
+        let fail = |schedule: &mut Schedule<_>| {
+            let backoff = schedule.asked(&"a", number).unwrap();
             backoff.failed(LATER, Cause::Server, None)
         };
-        assert_eq!(fail(&mut agenda), LATER);
-        assert!(fail(&mut agenda) > LATER);
-        agenda.hurry_all(now);
-        assert_eq!(fail(&mut agenda), LATER);
+        assert_eq!(fail(&mut schedule), LATER);
+        assert!(fail(&mut schedule) > LATER);
+        schedule.make_all_due(now);
+        assert_eq!(fail(&mut schedule), LATER);
     }
 
     #[test]
     fn an_answer_to_what_was_dropped_meanwhile_is_not_waited_for() {
         let now = Instant::now();
-        let mut agenda = Agenda::default();
-        agenda.want(set(&["a"]), now);
-        let (_, first) = agenda.take(now, 16)[0];
-        assert!(agenda.asked(&"a", first).is_some());
-        agenda.want(set(&[]), now);
-        assert!(agenda.asked(&"a", first).is_none());
-        agenda.want(set(&["a"]), now);
-        let (_, second) = agenda.take(now, 16)[0];
-        assert!(agenda.asked(&"a", first).is_none() && agenda.asked(&"a", second).is_some());
+        let mut schedule = Schedule::default();
+        schedule.want(set(&["a"]), now);
+        let (_, first) = schedule.take(now, 16)[0];
+        assert!(schedule.asked(&"a", first).is_some());
+        schedule.want(set(&[]), now);
+        assert!(schedule.asked(&"a", first).is_none());
+        schedule.want(set(&["a"]), now);
+        let (_, second) = schedule.take(now, 16)[0];
+        assert!(schedule.asked(&"a", first).is_none() && schedule.asked(&"a", second).is_some());
     }
 }
