@@ -194,7 +194,7 @@ pub fn check_width(prefixes: &[Prefix], allow_any: bool, min_len: [u8; 2]) -> Re
     Ok(())
 }
 
-/// Whether the prefix alone is not too wide.
+/// Whether the prefix is narrow enough, whatever the others are.
 fn is_narrow(prefix: &Prefix, min_len: [u8; 2]) -> bool {
     prefix.len() >= min_len[prefix.family() as usize] || is_private6(prefix, min_len)
 }

@@ -25,7 +25,7 @@ use crate::source::Origin;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Run>", into = "Vec<Run>")]
 pub struct SlotTable {
-    /// By first slot.
+    /// Sorted by their first slot; none overlap.
     runs: Vec<Run>,
 }
 

@@ -24,4 +24,4 @@ pub use parse::parse_prefixes;
 pub use prefix::{Prefix, PrefixError};
 pub use prefix_map::PrefixMap;
 pub use rule::{Origin, Rule, RuleKind};
-pub use trusted::{SourceKey, TrustedSource, Written};
+pub use trusted::{SourceKey, TrustedSource, UncheckedSource};

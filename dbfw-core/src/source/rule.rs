@@ -9,7 +9,7 @@ use strum::Display;
 use super::{
     grammar::SourceType,
     prefix::Prefix,
-    trusted::{TrustedSource, Written},
+    trusted::{TrustedSource, UncheckedSource},
 };
 
 /// The origin of a trusted source.
@@ -118,8 +118,8 @@ impl RuleKind {
     }
 
     /// The form in files: all of a source, and of other kinds the text they are shown as.
-    pub fn written(&self) -> Written {
-        Written {
+    pub fn to_unchecked(&self) -> UncheckedSource {
+        UncheckedSource {
             kind: self.source_type(),
             value: self.value().into_owned(),
             description: self.description().map(str::to_owned),

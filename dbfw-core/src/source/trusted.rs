@@ -24,7 +24,7 @@ use super::{
 /// assert!("ip_addr:10.0.0.1/8".parse::<TrustedSource>().is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(try_from = "UncheckedSource", into = "UncheckedSource")]
 pub struct TrustedSource {
     key: SourceKey,
     /// For people.
@@ -36,7 +36,7 @@ pub struct TrustedSource {
 /// The type and the value of a trusted source, on which alone its prefixes depend: equal keys are
 /// resolved once, whoever names them. The value is one that its type takes. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(try_from = "UncheckedSource", into = "UncheckedSource")]
 pub struct SourceKey {
     kind: SourceType,
     /// As written. Type and text decide how keys compare: the rest follows from them.
@@ -57,7 +57,7 @@ enum Parsed {
 
 /// A trusted source as files have it, unchecked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
+pub struct UncheckedSource {
     /// The type of the source, which tells what `value` names.
     #[serde(rename = "type")]
     pub kind: SourceType,
@@ -226,31 +226,31 @@ impl fmt::Display for TrustedSource {
     }
 }
 
-impl TryFrom<Written> for TrustedSource {
+impl TryFrom<UncheckedSource> for TrustedSource {
     type Error = GrammarError;
 
-    fn try_from(written: Written) -> Result<Self, GrammarError> {
-        let Written { kind, value, description, expires_at } = written;
+    fn try_from(written: UncheckedSource) -> Result<Self, GrammarError> {
+        let UncheckedSource { kind, value, description, expires_at } = written;
         Ok(Self { key: SourceKey::new(kind, &value)?, description, expires_at })
     }
 }
 
-impl TryFrom<Written> for SourceKey {
+impl TryFrom<UncheckedSource> for SourceKey {
     type Error = GrammarError;
 
-    fn try_from(written: Written) -> Result<Self, GrammarError> {
+    fn try_from(written: UncheckedSource) -> Result<Self, GrammarError> {
         Self::new(written.kind, &written.value)
     }
 }
 
-impl From<TrustedSource> for Written {
+impl From<TrustedSource> for UncheckedSource {
     fn from(source: TrustedSource) -> Self {
         let TrustedSource { key, description, expires_at } = source;
         Self { description, expires_at, ..Self::from(key) }
     }
 }
 
-impl From<SourceKey> for Written {
+impl From<SourceKey> for UncheckedSource {
     fn from(key: SourceKey) -> Self {
         let SourceKey { kind, value, .. } = key;
         Self { kind, value: value.as_ref().to_owned(), description: None, expires_at: None }

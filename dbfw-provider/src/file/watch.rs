@@ -105,7 +105,7 @@ impl Watch {
             let mut changed = BTreeSet::new();
             for event in events.iter().filter(|e| !e.mask.contains(AddWatchFlags::IN_IGNORED)) {
                 let about =
-                    |trail: &LinkChain| event.name.as_deref().is_none_or(|n| trail.names(n));
+                    |trail: &LinkChain| event.name.as_deref().is_none_or(|n| trail.may_concern(n));
                 let files = followed.trails.iter().filter(|(_, trail)| about(trail));
                 changed.extend(files.map(|(path, _)| path.clone()));
             }
@@ -170,7 +170,7 @@ struct LinkChain {
 
 impl LinkChain {
     /// Whether an event about this name can be about the file.
-    fn names(&self, name: &OsStr) -> bool {
+    fn may_concern(&self, name: &OsStr) -> bool {
         let mut paths = self.entries.iter().chain(&self.directories);
         paths.any(|path| path.file_name() == Some(name))
     }

@@ -12,7 +12,7 @@ use std::{
 use dbfw_core::{
     answers::Stored,
     policy::{DatabasePolicy, SlotTable},
-    source::{Origin, Prefix, Rule, RuleKind, TrustedSource, Written},
+    source::{Origin, Prefix, Rule, RuleKind, TrustedSource, UncheckedSource},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -122,7 +122,7 @@ struct StoredRule {
     /// Snapshots of the first versions have none.
     kind: Option<StoredKind>,
     /// The source; of the other kinds the text that they are shown as.
-    source: Written,
+    source: UncheckedSource,
     origin: Origin,
     prefixes: Arc<[Prefix]>,
 }
@@ -146,7 +146,7 @@ impl From<&Rule> for StoredRule {
         };
         Self {
             kind: Some(kind),
-            source: rule.kind.written(),
+            source: rule.kind.to_unchecked(),
             origin: rule.origin.clone(),
             prefixes: Arc::clone(&rule.prefixes),
         }
@@ -168,7 +168,7 @@ impl TryFrom<StoredRule> for Rule {
             None => [RuleKind::Everybody, RuleKind::PlainLines]
                 .into_iter()
                 .chain(adopted())
-                .find(|kind| kind.written() == source),
+                .find(|kind| kind.to_unchecked() == source),
         };
         let kind = match kind {
             Some(kind) => kind,

@@ -33,7 +33,7 @@ pub struct FirewallRule {
     /// RFC 3339; what clients send is not always that.
     #[serde(default, deserialize_with = "lenient")]
     pub created_at: String,
-    /// For people.
+    /// A description for people.
     #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
@@ -43,7 +43,7 @@ pub struct FirewallRule {
 pub struct Droplet {
     /// Its id.
     pub id: u64,
-    /// For people.
+    /// Its name, for people.
     #[serde(default, deserialize_with = "lenient")]
     pub name: String,
     /// `new`, `active`, `off` or `archive`.
@@ -88,7 +88,7 @@ pub struct Address {
 pub struct Cluster {
     /// Its id.
     pub id: String,
-    /// For people.
+    /// Its name, for people.
     #[serde(default, deserialize_with = "lenient")]
     pub name: String,
     /// The pods' CIDR.
@@ -105,7 +105,7 @@ pub struct NodePool {
     /// Its id.
     #[serde(default, deserialize_with = "lenient")]
     pub id: String,
-    /// For people.
+    /// Its name, for people.
     #[serde(default, deserialize_with = "lenient")]
     pub name: String,
     /// Its nodes. Without the field it is no answer.
@@ -157,7 +157,7 @@ pub struct App {
 /// The specification of an app.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppSpec {
-    /// For people.
+    /// Its name, for people.
     #[serde(default, deserialize_with = "lenient")]
     pub name: String,
 }
@@ -200,7 +200,7 @@ pub struct EgressIp {
 pub struct Vpc {
     /// Its id.
     pub id: String,
-    /// For people.
+    /// Its name, for people.
     #[serde(default, deserialize_with = "lenient")]
     pub name: String,
     /// A CIDR.
@@ -246,7 +246,7 @@ pub struct Meta {
 pub struct ErrorBody {
     /// `not_found`, `unauthorized`, …
     pub id: String,
-    /// For people.
+    /// A message for people.
     pub message: String,
     /// For the provider's support.
     #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]

@@ -72,7 +72,7 @@ pub(in crate::agent) async fn end_at_stop(agent: &mut Agent) {
     }
 }
 
-/// That there is no trial to end.
+/// The error of a request to end a trial when there is none.
 fn none_on_trial(agent: &Agent) -> ControlError {
     let ended = if agent.files.trial_ended() { ": the last trial has ended" } else { "" };
     let message =

@@ -109,7 +109,7 @@ impl Trust {
     }
 
     /// The sources of all databases that have not expired.
-    pub(super) fn written<'a>(
+    pub(super) fn unexpired_sources<'a>(
         &'a self,
         config: &'a Config,
     ) -> impl Iterator<Item = &'a TrustedSource> {
@@ -128,7 +128,7 @@ impl Trust {
         for (_, list) in with_provider(config) {
             demands.entry(Account::listing(list)).or_default().lists.insert(list.clone());
         }
-        for source in self.written(config) {
+        for source in self.unexpired_sources(config) {
             let account = match Account::resolving(source.kind()) {
                 Some(account) => account,
                 None if config.digitalocean.is_some() && may_be_a_network(source) => {

@@ -147,7 +147,7 @@ impl Trust {
         config: &Config,
         account: Account,
     ) -> Option<String> {
-        let sources = self.written(config);
+        let sources = self.unexpired_sources(config);
         let asked = sources.filter(|source| Account::resolving(source.kind()) == Some(account));
         let lists = with_provider(config)
             .filter(|(_, provider)| Account::listing(provider) == account)
@@ -219,7 +219,7 @@ impl Trust {
     /// The sources that have no answer yet.
     pub(in crate::agent) fn unanswered(&self, config: &Config) -> Vec<String> {
         let pending: BTreeSet<String> = self
-            .written(config)
+            .unexpired_sources(config)
             .filter(|source| Account::resolving(source.kind()).is_some())
             .filter(|source| !self.answers.resolution(source.key()).known)
             .map(ToString::to_string)

@@ -8,7 +8,7 @@ use crate::source::Prefix;
 /// The facts about one source.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Model {
-    parts: BTreeMap<&'static str, Known>,
+    parts: BTreeMap<&'static str, KnownPart>,
     /// The last outcome is a failure of the whole.
     failing: bool,
     /// Something was said of what it consists of.
@@ -22,7 +22,7 @@ pub(super) struct Model {
 
 /// The facts about a part that the last answer named.
 #[derive(Clone, Debug)]
-struct Known {
+struct KnownPart {
     prefixes: BTreeSet<Prefix>,
     /// The time at which an answer last had them.
     good_at: i64,
@@ -86,7 +86,7 @@ impl Model {
         self.gone_since = None;
         let mut old = std::mem::take(&mut self.parts);
         for (name, said) in parts {
-            let nothing = Known {
+            let nothing = KnownPart {
                 prefixes: BTreeSet::new(),
                 good_at: now,
                 failing: false,
@@ -99,7 +99,7 @@ impl Model {
             let mut part = old.remove(name).unwrap_or_else(|| nothing.clone());
             match said {
                 PartSaid::Prefixes(prefixes) if !prefixes.is_empty() => {
-                    part = Known { prefixes: prefixes.iter().copied().collect(), ..nothing };
+                    part = KnownPart { prefixes: prefixes.iter().copied().collect(), ..nothing };
                 }
                 PartSaid::Prefixes(_) | PartSaid::Empty => {
                     (part.failing, part.empty) = (false, true);
@@ -204,7 +204,7 @@ impl Model {
     }
 }
 
-impl Known {
+impl KnownPart {
     fn deny(&mut self, whole: bool, now: i64) {
         let limit = i64::try_from(GONE_AFTER.as_secs()).unwrap();
         let since = *self.denied.get_or_insert(now);
