@@ -28,7 +28,7 @@ enum Applied {
 }
 
 /// Every check there is, by the first word of its name.
-const CHECKS: [(&str, Applied); 26] = [
+const CHECKS: [(&str, Applied); 27] = [
     ("backstop", Applied::Not("the fix shows a program; to remove it is for its owner")),
     ("bpf_jit", Applied::Not("a setting of the whole host, which its other users would feel")),
     ("bpffs", Applied::Here),
@@ -36,6 +36,7 @@ const CHECKS: [(&str, Applied); 26] = [
     ("btf", Applied::Not("the fix is another kernel")),
     ("capabilities", Applied::By("repair::start, which starts the agent with those of the unit")),
     ("config", Applied::By("cli::setup, which runs dbfw check; what that says is for a human")),
+    ("destinations", Applied::By("destinations, which checks and then configures what is advised")),
     ("files", Applied::By("safety::permissions")),
     ("group", Applied::Not("a group of the whole host")),
     ("interfaces", Applied::Here),

@@ -8,12 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dbfw_common::PROGRAM_XDP;
+use dbfw_common::{PROGRAM_TCX, PROGRAM_TCX_L3, PROGRAM_XDP, PROGRAM_XDP_L3};
 use dbfw_datapath::Reader;
 use dbfw_tests::{
     agent::Host,
     netns::{Netns, finish, veth},
-    packets::{Extension, Ip4, Ip6, MF, Macs, Tcp, ethernet},
+    packets::{Extension, Ip4, Ip6, MF, Macs, Tcp, ethernet, hex},
     pair::{
         FRIEND4, HOST4, HOST6, INTERFACE, OTHER_PORT, PORT, Pair, STRANGER4, STRANGER6, TRUSTED4,
         TRUSTED6, interfaces,
@@ -335,11 +335,16 @@ fn an_anycast_address_of_the_host_is_judged() {
 
 const MACS: Macs = Macs { destination: [2, 0, 0, 0, 0, 1], source: [2, 0, 0, 0, 0, 2] };
 
-/// Whether the program that the host's agent loaded passes a frame.
+/// Whether the programs that the host's agent loaded pass a frame: all of them, or none.
 fn passes(host: &Host<'_>, frame: &[u8]) -> bool {
     let pins = host.pins();
     let reader = Reader::open(pins.parent().expect("a directory")).expect("the pins");
-    reader.test_run(PROGRAM_XDP, frame).expect("a run").passes
+    let run = |program, frame: &[u8]| reader.test_run(program, frame).expect("a run").passes;
+    // A test run of TCX has an Ethernet header also where the link has none.
+    let ethernet = [PROGRAM_XDP, PROGRAM_TCX, PROGRAM_TCX_L3].map(|program| run(program, frame));
+    let decided = run(PROGRAM_XDP_L3, &frame[14..]);
+    assert_eq!(ethernet, [decided; 3], "the programs agree about {}", hex(frame));
+    decided
 }
 
 #[test]
@@ -496,4 +501,73 @@ fn sixty_four_databases_share_a_port_and_ranges() {
     let last = status["databases"].as_array().and_then(|all| all.last()).expect("databases");
     assert_eq!(last["ports"], serde_json::json!(["tcp/5432", "tcp/8000-9000", "udp/1-1024"]));
     assert_eq!(last["addresses"], serde_json::json!(["10.88.0.64"]));
+}
+
+/// The texts of the warnings of `dbfw doctor` about destinations, and those of `dbfw check`.
+fn doubts(host: &Host<'_>) -> (String, String) {
+    let found = host.json(&["doctor"]).expect("JSON");
+    let found = found["findings"].as_array().expect("findings").iter();
+    let warned = found.filter(|one| one["check"] == "destinations" && one["state"] == "warn");
+    let of_doctor: Vec<String> = warned.map(|one| one["detail"].to_string()).collect();
+    let checked = host.dbfw(&["check"]);
+    (of_doctor.join("\n"), String::from_utf8_lossy(&checked.stderr).into_owned())
+}
+
+#[test]
+fn doctor_and_check_tell_for_whom_databases_judge_packets() {
+    let net = Bridge::new();
+    let host = Host::new(&net.host);
+    let covered = "interfaces = [\"nic0\", \"docker0\"]";
+    let tell = |databases: &str| {
+        host.configure(covered, databases);
+        doubts(&host)
+    };
+    let nobody = [address("203.0.113.9")];
+    let (doctor, check) = tell(&table("orders", "5432", None, &nobody));
+    for said in [&doctor, &check] {
+        assert!(said.contains("bridges (br0) and routes to other machines"), "{said}");
+    }
+    assert!(check.contains("addresses = \"local\""), "{check}");
+    // As advised.
+    let local = table("orders", "5432", Some("\"local\""), &nobody);
+    assert_eq!(tell(&local), (String::new(), String::new()));
+    let all = ["192.0.2.1", "172.17.0.1", "2001:db8:2::1"];
+    let (doctor, check) = tell(&table("orders", "5432", Some("[\"192.0.2.1\"]"), &nobody));
+    for said in [&doctor, &check] {
+        assert!(all[1..].iter().all(|open| said.contains(open)), "{said}");
+        assert!(said.contains("tcp/5432") && said.contains("everybody may connect"), "{said}");
+    }
+    let each = format!("{all:?}");
+    assert_eq!(
+        tell(&table("orders", "5432", Some(&each), &nobody)),
+        (String::new(), String::new())
+    );
+}
+
+#[test]
+fn a_change_of_addresses_is_told_and_cuts_off_whom_it_says() {
+    let pair = Pair::new();
+    pair.db.address(INTERFACE, "10.77.0.100/24");
+    let bound = |to| table("orders", "5432", to, &[TRUSTED4]);
+    let host = started(&pair.db, &interfaces(), &bound(Some("[\"10.77.0.1\"]")));
+    let target = SocketAddr::new(address("10.77.0.100"), PORT);
+    let patience = Duration::from_secs(5);
+    let mut stranger =
+        traffic::connect(&pair.clients, STRANGER4, target, patience).expect("not bound");
+    traffic::round_trip(&mut stranger, patience).expect("an open connection");
+    let document = reload(&host, &interfaces(), &bound(Some("\"local\"")));
+    let changes = document["changes"].to_string();
+    assert!(changes.contains("addresses 10.77.0.1 → local: tcp/5432 is"), "{changes}");
+    assert_eq!(document["cut_off"][0]["source"], "10.77.0.9", "{document}");
+    assert!(traffic::round_trip(&mut stranger, Duration::from_millis(700)).is_err(), "cut off");
+    let document = reload(&host, &interfaces(), &bound(None));
+    assert_eq!(document["changes"][0]["effect"], "closes", "{document}");
+    let document = reload(&host, &interfaces(), &bound(Some("[\"10.77.0.1\"]")));
+    assert_eq!(document["changes"][0]["effect"], "opens", "{document}");
+    assert!(
+        document["changes"].to_string().contains("at 10.77.0.1, and open to everyone elsewhere")
+    );
+    let history = host.json(&["history"]).expect("JSON").to_string();
+    assert!(history.contains("every address → 10.77.0.1"), "{history}");
+    assert!(host.log().contains("every address → 10.77.0.1"), "{}", host.log());
 }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     config::{self, Config, DatabaseConfig},
-    doctor::{self, Unreadable},
+    doctor::{self, Doubt, Unreadable},
 };
 
 /// The name of standard input as a list.
@@ -69,6 +69,12 @@ fn check_config(context: &Context) -> Result<Valid<Checked>, Vec<Problem>> {
     let lists = config.databases.iter().flat_map(|database| problems_of_list(&config, database));
     let lists: Vec<Problem> = lists.collect();
     config.warnings.extend(lists);
+    let doubts = doctor::doubtful_destinations(&config.databases);
+    config.warnings.extend(doubts.into_iter().map(|Doubt { message, fix }| Problem {
+        place: Place::file(&context.config),
+        message,
+        fix,
+    }));
     Ok((checked(&config), config.warnings))
 }
 

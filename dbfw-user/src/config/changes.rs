@@ -137,17 +137,16 @@ impl fmt::Display for ConfigChange {
             Self::Addresses { owner, ports, before, after } => {
                 let name = &owner.database;
                 write!(f, "{name}: addresses {before} → {after}: {ports} {} ", verb(ports))?;
-                return match (self.effect(), owner.mode) {
-                    (Effect::Opens, _) => write!(f, "open to everyone at all but {after}"),
-                    (Effect::Closes, _) => {
-                        write!(f, "closed to sources that are not trusted at {after}")
+                return match owner.mode {
+                    Mode::Enforce if after.is_every() => {
+                        f.write_str("closed to sources that are not trusted")
                     }
-                    (Effect::Other, Mode::Enforce) => write!(
+                    Mode::Enforce => write!(
                         f,
-                        "open to everyone at {before} unless named again, and closed to sources \
-                         that are not trusted at {after}"
+                        "closed to sources that are not trusted at {after}, and open to everyone \
+                         elsewhere"
                     ),
-                    (Effect::Other, _) => write!(f, "open to everyone, as before"),
+                    Mode::Observe | Mode::Off => f.write_str("open to everyone, as before"),
                 };
             }
             Self::WayIn { interfaces, ports, effect } => {
@@ -442,6 +441,60 @@ mod tests {
             ),
         ] {
             assert_eq!(told(before, &after), [(effect, text.to_owned())]);
+        }
+    }
+
+    #[test]
+    fn changes_of_addresses_are_told() {
+        let shop = |addresses: &str, mode: &str| {
+            let to = (!addresses.is_empty()).then(|| format!("addresses = {addresses}\n"));
+            database("shop", "5432", mode) + &to.unwrap_or_default()
+        };
+        let one = "[\"192.0.2.1\"]";
+        for (before, after, effect, text) in [
+            (
+                shop("", "enforce"),
+                shop("\"local\"", "enforce"),
+                Effect::Opens,
+                "shop: addresses every address → local: tcp/5432 is closed to sources that are \
+                 not trusted at local, and open to everyone elsewhere",
+            ),
+            (
+                shop(one, "enforce"),
+                shop("", "enforce"),
+                Effect::Closes,
+                "shop: addresses 192.0.2.1 → every address: tcp/5432 is closed to sources that \
+                 are not trusted",
+            ),
+            (
+                shop(one, "enforce"),
+                shop("[\"192.0.2.2\"]", "enforce"),
+                Effect::Other,
+                "shop: addresses 192.0.2.1 → 192.0.2.2: tcp/5432 is closed to sources that are \
+                 not trusted at 192.0.2.2, and open to everyone elsewhere",
+            ),
+            (
+                shop(one, "observe"),
+                shop("", "observe"),
+                Effect::Other,
+                "shop: addresses 192.0.2.1 → every address: tcp/5432 is open to everyone, as before",
+            ),
+            (
+                shop(one, "enforce"),
+                shop(one, "enforce").replace("shop", "store"),
+                Effect::Other,
+                "shop at 192.0.2.1 (enforce) → store at 192.0.2.1 (enforce): tcp/5432 is open to \
+                 the sources of store alone",
+            ),
+            (
+                shop(one, "enforce"),
+                shop(one, "enforce") + &shop("[\"192.0.2.2\"]", "enforce").replace("shop", "store"),
+                Effect::Closes,
+                "store at 192.0.2.2 (enforce): port added: tcp/5432 is closed to sources that are \
+                 not trusted",
+            ),
+        ] {
+            assert_eq!(told(&before, &after), [(effect, text.to_owned())]);
         }
     }
 

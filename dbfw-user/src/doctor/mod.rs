@@ -5,6 +5,7 @@
 
 mod access;
 mod backstop;
+mod destinations;
 mod files;
 mod finding;
 mod host;
@@ -20,7 +21,9 @@ mod state_dir;
 
 use std::path::Path;
 
+use dbfw_datapath::interfaces;
 use dbfw_wire::control::Finding;
+pub use destinations::Doubt;
 pub use files::{Unreadable, unreadable};
 use host::Host;
 use kernel::Trial;
@@ -51,6 +54,14 @@ pub fn check(path: &Path) -> Vec<Finding> {
     findings
 }
 
+/// The doubts whether `databases` judge the packets that are meant, on this host.
+pub fn doubtful_destinations(databases: &[DatabaseConfig]) -> Vec<Doubt> {
+    match interfaces::list_now() {
+        Ok(present) => destinations::doubts(&Host::this(), databases, &present),
+        Err(_) => Vec::new(),
+    }
+}
+
 fn check_host(
     host: &Host,
     trial: &Trial,
@@ -66,6 +77,9 @@ fn check_host(
         findings.push(backstop::check(links));
     }
     findings.extend(network::check(host, databases));
+    if let Ok(present) = &links.interfaces {
+        findings.extend(destinations::check(host, databases, present));
+    }
     findings.extend(reach::check(host, agent, databases, links));
     findings
 }

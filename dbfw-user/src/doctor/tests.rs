@@ -27,7 +27,7 @@ fn agent() -> AgentConfig {
     }
 }
 
-fn orders() -> DatabaseConfig {
+pub(super) fn orders() -> DatabaseConfig {
     DatabaseConfig {
         name: "orders".into(),
         ports: Port { udp: false, port: 5432 }.into(),
