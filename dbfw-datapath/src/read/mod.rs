@@ -11,8 +11,8 @@ use std::{
 
 use aya_obj::generated::bpf_attach_type;
 use dbfw_common::{
-    ABI_VERSION, Counted, Counter, DATABASE_SLOTS, Entry, Family, PORT_WORDS, PORTS, PROGRAM_XDP,
-    PROGRAM_XDP_L3, PROGRAMS, Reason, RuleCounter, TRACE, Trace,
+    ABI_VERSION, Counted, Counter, DATABASE_SLOTS, EXEMPT, Entry, Family, PORT_WORDS, PORTS,
+    PROGRAM_XDP, PROGRAM_XDP_L3, PROGRAMS, Reason, RuleCounter, TRACE, Trace,
 };
 use dbfw_core::source::Prefix;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -209,6 +209,16 @@ impl Reader {
             Ok::<(), DatapathError>(())
         })?;
         Ok(sizes)
+    }
+
+    /// Indexes of the interfaces that the backstop lets through.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn exempt(&self) -> Result<Vec<u32>, DatapathError> {
+        let exempt = self.maps.exempt.get(&0, 0);
+        let exempt = exempt.map_err(|error| maps::read_error(EXEMPT, error))?;
+        Ok(exempt.ifindex.into_iter().filter(|index| *index != 0).collect())
     }
 
     /// The pinned links. Needs the right to open them: root.

@@ -16,6 +16,8 @@ pub(super) enum Exit {
     Failure = 1,
     /// The command line is wrong.
     Usage = 2,
+    /// The answer is yes for some ways and no for others.
+    Partly = 3,
     /// No agent answers.
     Unreachable = 69,
     /// Not permitted.

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use dbfw_wire::control::{
-    DatabaseStatus, Explanation, HistoryEntry, HistoryKind, ListState, Protection, Reason, Request,
-    Status, Verdict,
+    DatabaseStatus, Effect, Explanation, HistoryEntry, HistoryKind, ListState, Protection, Reason,
+    Request, Status, Verdict,
 };
 use jiff::Timestamp;
 
@@ -67,8 +67,23 @@ pub(super) fn explain(
         }
     }
     context.show(&explanations)?;
-    let is_dropped = explanations.iter().any(|found| found.verdict == Verdict::Drop);
-    Ok(if is_dropped { Exit::Failure } else { Exit::Ok })
+    Ok(exit(&explanations))
+}
+
+/// The exit code: of the port that lets the address in least.
+fn exit(explanations: &[Explanation]) -> Exit {
+    let is_dropped = |found: &Explanation| match found.effect {
+        Effect::LetIn | Effect::Partly => false,
+        Effect::Dropped => true,
+        Effect::Unknown => found.verdict == Verdict::Drop,
+    };
+    if explanations.iter().any(is_dropped) {
+        Exit::Failure
+    } else if explanations.iter().any(|found| found.effect == Effect::Partly) {
+        Exit::Partly
+    } else {
+        Exit::Ok
+    }
 }
 
 /// Facts that help to understand why an address is kept out.

@@ -2,11 +2,13 @@
 //!
 //! The one evaluation, for the agent and for those who look without it. Pure.
 
+mod attachments;
 mod coverage;
 mod degradation;
 mod failure;
 mod opening;
 
+pub use attachments::{Attachments, Judge};
 pub use coverage::{Coverage, Unjudged};
 use dbfw_wire::control as wire;
 pub use degradation::Degradation;

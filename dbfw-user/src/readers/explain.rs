@@ -8,15 +8,54 @@ use dbfw_core::{
     policy::RuleKey,
     source::{Prefix, Rule},
 };
-use dbfw_datapath::{DatabaseSlot, DatapathError};
-use dbfw_wire::control::{self as wire, CoveringSource, Explanation, Lookup};
+use dbfw_datapath::{DatabaseSlot, DatapathError, Interface};
+use dbfw_wire::control::{self as wire, CoveringSource, Effect, Explanation, Lookup};
 use jiff::Timestamp;
 
 use super::{
     sources::count,
     status::{View, map_entry},
 };
-use crate::traffic::uses::{SourceUses, UsedSource};
+use crate::{
+    protection::Attachments,
+    traffic::uses::{SourceUses, UsedSource},
+};
+
+/// The way by which this host's own packets come, which nothing judges.
+const LOOPBACK: &str = "lo";
+
+/// Ways into this host, by whether a program judges what comes in by them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ways {
+    are_some_judged: bool,
+    unjudged: Vec<String>,
+}
+
+impl Ways {
+    /// Those by the interfaces `present`.
+    pub fn of(attached: &Attachments, present: &[Interface]) -> Self {
+        let (judged, unjudged): (Vec<_>, Vec<_>) =
+            attached.ways_in(present).partition(|(_, judge)| judge.judges());
+        let unjudged = unjudged.into_iter().map(|(interface, _)| interface.name.clone()).collect();
+        Self { are_some_judged: !judged.is_empty(), unjudged }
+    }
+
+    /// The effect of a decision, and the interfaces by which the address gets in against it.
+    fn effect(&self, verdict: wire::Verdict, reason: wire::Reason) -> (Effect, Vec<String>) {
+        if verdict != wire::Verdict::Drop {
+            return (Effect::LetIn, Vec::new());
+        }
+        let is_own = reason == wire::Reason::Martian;
+        let own = is_own.then(|| LOOPBACK.to_owned());
+        let let_in_by: Vec<String> = own.into_iter().chain(self.unjudged.clone()).collect();
+        let effect = match (let_in_by.is_empty(), self.are_some_judged) {
+            (true, _) => Effect::Dropped,
+            (false, true) => Effect::Partly,
+            (false, false) => Effect::LetIn,
+        };
+        (effect, let_in_by)
+    }
+}
 
 /// `dbfw map lookup`: by the maps alone.
 ///
@@ -58,6 +97,7 @@ fn longest(view: &View<'_>, address: IpAddr) -> Result<Option<Prefix>, DatapathE
 
 /// `dbfw explain`: what the loaded program decides for `address`, for one port or for every
 /// protected one, and which sources of the policy cover it. `uses` is what they counted before.
+/// `ways` are those into this host, where they are known.
 ///
 /// # Errors
 ///
@@ -65,6 +105,7 @@ fn longest(view: &View<'_>, address: IpAddr) -> Result<Option<Prefix>, DatapathE
 pub fn explain(
     view: &View<'_>,
     uses: &SourceUses,
+    ways: Option<&Ways>,
     address: IpAddr,
     port: Option<u16>,
 ) -> Result<Vec<Explanation>, DatapathError> {
@@ -86,7 +127,12 @@ pub fn explain(
                 (Some(*id) == database.map(|database| database.id)).then(|| source.clone())
             };
             let sources = covering.iter().filter_map(of_database).collect();
-            explain_one(view, address, port, database, prefix, sources)
+            let mut explained = explain_one(view, address, port, database, prefix, sources)?;
+            if let Some(ways) = ways {
+                let (verdict, reason) = (explained.verdict, explained.reason);
+                (explained.effect, explained.let_in_by) = ways.effect(verdict, reason);
+            }
+            Ok(explained)
         })
         .collect()
 }
@@ -115,6 +161,8 @@ fn explain_one(
         mode: database.map(|database| database.mode.into()),
         verdict: verdict.into(),
         reason: reason.map_or(wire::Reason::Unknown, Into::into),
+        effect: Effect::Unknown,
+        let_in_by: Vec::new(),
         program: view.program.to_owned(),
         prefix: prefix.map(|prefix| prefix.to_string()),
         sources,
@@ -202,4 +250,34 @@ fn packet(source: IpAddr, port: Port, ethernet: bool) -> Vec<u8> {
     packet.extend(transport);
     packet.resize(packet.len().max(60), 0);
     packet
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_effect_is_that_on_every_way() {
+        let present = [Interface::ethernet("eth0", 2), Interface::ethernet("eth1", 3)];
+        let (drop, untrusted) = (wire::Verdict::Drop, wire::Reason::Untrusted);
+        for (hooks, backstop, exempt, effect, by) in [
+            (&[2, 3][..], false, &[][..], Effect::Dropped, &[][..]),
+            (&[2], true, &[], Effect::Dropped, &[]),
+            (&[2], true, &[3], Effect::Partly, &["eth1"]),
+            (&[2], false, &[], Effect::Partly, &["eth1"]),
+            (&[], true, &[2, 3], Effect::LetIn, &["eth0", "eth1"]),
+            (&[], false, &[], Effect::LetIn, &["eth0", "eth1"]),
+        ] {
+            let attached = Attachments::new(hooks.to_vec(), backstop, exempt.to_vec());
+            let ways = Ways::of(&attached, &present);
+            let by: Vec<String> = by.iter().map(|&name| name.to_owned()).collect();
+            assert_eq!(ways.effect(drop, untrusted), (effect, by), "{attached:?}");
+            for verdict in [wire::Verdict::Allow, wire::Verdict::Observe, wire::Verdict::Pass] {
+                assert_eq!(ways.effect(verdict, untrusted), (Effect::LetIn, Vec::new()));
+            }
+        }
+        let ways = Ways::of(&Attachments::new([2, 3], true, []), &present);
+        let own = (Effect::Partly, vec!["lo".to_owned()]);
+        assert_eq!(ways.effect(drop, wire::Reason::Martian), own);
+    }
 }

@@ -21,7 +21,7 @@ use dbfw_wire::control::{
 use jiff::Timestamp;
 
 use super::{
-    explain,
+    explain::{self, Ways},
     scrape::scrape,
     status::{self, View},
     trial::NextStart,
@@ -30,7 +30,7 @@ use crate::{
     config::AgentConfig,
     control::client::Unanswered,
     metrics::{self, Format, SyncCounters},
-    protection::{Coverage, Degradation, Failure, Protection, Unjudged},
+    protection::{Attachments, Coverage, Degradation, Failure, Protection, Unjudged},
     state::{
         files::{self, ReadError},
         snapshot::Snapshot,
@@ -204,8 +204,7 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
     Ok(Attached {
         interfaces,
         backstop,
-        unjudged: coverage
-            .unjudged(|index| links.iter().any(|link| link.ours && link.ifindex == Some(index))),
+        unjudged: coverage.unjudged(&attachments(reader, &links, &here)?),
         protection: Ok(Protection::of(failures, degradations)),
     })
 }
@@ -390,7 +389,8 @@ pub fn explain(
     // Without it the kernel's counters are all there is.
     let uses = files::read(agent.state_dir.join(SourceUses::FILE), SourceUses::from_json);
     let uses = uses.unwrap_or_default();
-    explain::explain(&offline.view(), &uses, address, port).map_err(|error| {
+    let ways = ways(&offline.reader);
+    explain::explain(&offline.view(), &uses, ways.as_ref(), address, port).map_err(|error| {
         if error.is_denied() {
             let message = "only root may run the loaded program without the agent: sudo dbfw \
                            explain, or start the agent";
@@ -398,6 +398,29 @@ pub fn explain(
         }
         error.into()
     })
+}
+
+/// Ways into this host; `None`: this process may not know.
+fn ways(reader: &Reader) -> Option<Ways> {
+    let here = interfaces::list_now().ok()?;
+    Some(Ways::of(&attachments(reader, &reader.links().ok()?, &here).ok()?, &here))
+}
+
+/// The attachments behind the pinned links, of those that hold.
+///
+/// # Errors
+///
+/// The map of the exempt interfaces cannot be read.
+pub fn attachments(
+    reader: &Reader,
+    links: &[PinnedLink],
+    here: &[Interface],
+) -> Result<Attachments, DatapathError> {
+    let rows = links.iter().filter(|link| link.mode.is_some());
+    let hooks = rows.map(|link| interface_status(link, here)).filter(|row| row.healthy);
+    let backstop = links.iter().find(|link| link.mode.is_none()).map(backstop_status);
+    let has_backstop = backstop.is_some_and(|backstop| backstop.healthy);
+    Ok(Attachments::new(hooks.map(|row| row.ifindex), has_backstop, reader.exempt()?))
 }
 
 /// Renders the metrics from the pinned maps and the snapshot.

@@ -44,7 +44,7 @@ fn the_fields_of_every_document() {
         (
             "explain 10.77.0.2",
             "/0",
-            "address database facts mode port prefix program reason sources verdict",
+            "address database effect facts let_in_by mode port prefix program reason sources verdict",
         ),
         (
             "explain 10.77.0.2",

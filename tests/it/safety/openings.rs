@@ -99,6 +99,115 @@ fn an_interface_that_nothing_judges_is_told_by_every_command() {
 }
 
 #[test]
+fn explain_and_doctor_go_by_what_is_attached() {
+    let pair = Pair::new();
+    let side = SideDoor::new(&pair);
+    let mut host = Host::new(&pair.db);
+    let agent = |backstop: bool, exempt: &str| {
+        format!("{}\nbackstop = {backstop}\nexempt_interfaces = [{exempt}]", interfaces())
+    };
+    let explained = |host: &Host<'_>| {
+        let line = ["explain", "10.78.0.9", "--port", "5432"];
+        let document = host.json(&line).expect("JSON");
+        let by = texts(&document[0]["let_in_by"]).join(",");
+        let effect = document[0]["effect"].as_str().unwrap_or_default().to_owned();
+        let output = host.dbfw(&line);
+        let headline = String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned);
+        (effect, by, output.status.code(), headline.unwrap_or_default())
+    };
+    let found = |host: &Host<'_>, check: &str| {
+        let document = host.json(&["doctor"]).expect("JSON");
+        let all = document["findings"].as_array().cloned().unwrap_or_default();
+        let of_check = all.iter().filter(|finding| finding["check"] == check);
+        of_check
+            .map(|finding| format!("{}: {}", finding["state"], finding["detail"]))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    for (backstop, exempt, is_open, effect, by, code, headline, reach) in [
+        (
+            true,
+            "",
+            false,
+            "dropped",
+            "",
+            1,
+            "): dropped",
+            "reached by db1, which is not covered: the backstop alone",
+        ),
+        (
+            true,
+            "\"db1\"",
+            true,
+            "partly",
+            "db1",
+            3,
+            "let in by db1, where nothing judges it; dropped",
+            "db1, which is not covered and is exempt",
+        ),
+        (
+            false,
+            "",
+            true,
+            "partly",
+            "db1",
+            3,
+            "let in by db1, where nothing",
+            "db1, which is not covered, and there is no backstop",
+        ),
+    ] {
+        host.configure(&agent(backstop, exempt), &orders(TRUSTED));
+        host.start();
+        for runs in [true, false] {
+            if !runs {
+                host.stop(Signal::SIGTERM);
+            }
+            assert_eq!(side.is_open(&pair), is_open);
+            let said = explained(&host);
+            assert_eq!((&*said.0, &*said.1, said.2), (effect, by, Some(code)), "{said:?}");
+            assert!(said.3.contains(headline), "{headline}: {said:?}");
+            let told = found(&host, "reach");
+            assert!(told.contains(reach) && !told.contains("db0"), "{reach}: {told}");
+        }
+    }
+    // Renamed: the hook still filters, whatever the configuration says of the name.
+    host.configure(&agent(true, ""), &orders(TRUSTED));
+    host.start();
+    host.stop(Signal::SIGTERM);
+    pair.db.ip("link set db0 down");
+    pair.db.ip("link set db0 name uplink");
+    pair.db.ip("link set uplink up");
+    assert!(!pair.reaches(STRANGER4));
+    let told = found(&host, "reach");
+    assert!(!told.contains("uplink"), "{told}");
+    pair.db.ip("link set uplink down");
+    pair.db.ip("link set uplink name db0");
+    pair.db.ip("link set db0 up");
+    host.start();
+    // Only the hook: nobody judges what comes in by the side door.
+    assert!(found(&host, "backstop").contains("no other socket lookup"));
+    host.dbfw(&["detach", "--yes"]);
+    for runs in [true, false] {
+        if !runs {
+            host.stop(Signal::SIGTERM);
+        }
+        assert!(side.is_open(&pair) && pair.reaches(STRANGER4));
+        let said = explained(&host);
+        if runs {
+            let expected = ("let_in", "db0,db1", Some(0));
+            assert_eq!((&*said.0, &*said.1, said.2), expected, "{said:?}");
+            assert!(said.3.contains("the program would drop it"), "{said:?}");
+        }
+        let told = found(&host, "reach");
+        for interface in ["db0", "db1"] {
+            let told_of = format!("{interface}, and nothing judges what comes in there");
+            assert!(told.contains(&told_of), "{told}");
+        }
+        assert!(!found(&host, "backstop").contains("alone"));
+    }
+}
+
+#[test]
 fn sources_that_let_in_most_of_the_world_do_not_look_protected() {
     let pair = Pair::new();
     let mut host = Host::new(&pair.db);

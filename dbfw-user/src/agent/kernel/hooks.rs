@@ -13,7 +13,7 @@ use rtnetlink::Handle;
 use super::{Hooks, Kernel};
 use crate::{
     config::{self, AgentConfig, Config, ConfigChange},
-    protection::{Coverage, Degradation, Failure, Protection, Unjudged},
+    protection::{Attachments, Coverage, Degradation, Failure, Protection, Unjudged},
     readers::status,
 };
 
@@ -210,16 +210,30 @@ impl Kernel {
         Coverage::of(&self.hooks.interfaces, config)
     }
 
+    /// What is attached.
+    pub(in crate::agent) fn attached(&self) -> Attachments {
+        let hooks = self.datapath.attachments().iter().map(|attachment| attachment.index);
+        // What cannot be read is said by whoever reads more of the maps.
+        let exempt = self.reader.exempt().unwrap_or_default();
+        Attachments::new(hooks, self.datapath.check_backstop().is_ok(), exempt)
+    }
+
+    /// The interfaces that there are.
+    pub(in crate::agent) fn interfaces(&self) -> &[Interface] {
+        &self.hooks.interfaces
+    }
+
     /// The interfaces by which packets come in that no program judges.
     pub(in crate::agent) fn unjudged(&self, config: &AgentConfig) -> Unjudged {
-        self.coverage(config).unjudged(|index| self.datapath.attachment(index).is_some())
+        self.coverage(config).unjudged(&self.attached())
     }
 
     /// The changes from one configuration to another that change who may connect.
     pub(in crate::agent) fn changes(&self, before: &Config, after: &Config) -> Vec<ConfigChange> {
         // What is attached stays until the configuration is followed, also under another name.
         let former = self.unjudged(&before.agent);
-        let now = self.coverage(&after.agent).unjudged(|_| false);
+        let now = self.coverage(&after.agent);
+        let now = now.unjudged(&now.wanted());
         let [former, now] =
             [former, now].map(|unjudged| unjudged.names.into_iter().collect::<BTreeSet<_>>());
         config::changes(before, after, [&former, &now])

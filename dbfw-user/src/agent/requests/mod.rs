@@ -37,7 +37,7 @@ use crate::{
     metrics::{self, Format},
     readers::{
         drops::{Names, Query},
-        explain,
+        explain::{self, Ways},
         sources::sources,
         status::map_entry,
         suggest::{Knowledge, LocalNetworks, suggest},
@@ -64,7 +64,9 @@ impl Agent {
             },
             Request::Explain { address, port } => {
                 let uses = self.usage.uses();
-                answer_explain(call, explain::explain(&self.kernel.view(), uses, address, port));
+                let ways = Ways::of(&self.kernel.attached(), self.kernel.interfaces());
+                let view = self.kernel.view();
+                answer_explain(call, explain::explain(&view, uses, Some(&ways), address, port));
             }
             Request::Drops { follow, limit, address, database, since, order } => {
                 let query = Query { address, database: None, since, order, limit };

@@ -1,4 +1,4 @@
-use dbfw_datapath::Layer;
+use dbfw_datapath::{Kind, Layer};
 use glob::Pattern;
 
 use super::*;
@@ -160,12 +160,12 @@ fn ways_in_that_no_hook_judges_are_named() {
         let coverage = Coverage::of(&present, &config);
         let without_hook: BTreeSet<&str> = coverage.without_hook().collect();
         assert!(without_hook.iter().eq(&ways), "{without_hook:?}");
-        let found = coverage.unjudged(|_| false);
+        let found = coverage.unjudged(&coverage.wanted());
         assert_eq!(found.are_exempt, backstop);
         let names: BTreeSet<&str> = found.names.iter().map(String::as_str).collect();
         assert!(names.iter().eq(unjudged), "backstop {backstop}: {names:?}");
         // eth1 was attached under another name.
-        let attached = coverage.unjudged(|index| index == 3);
+        let attached = coverage.unjudged(&Attachments::new([3], backstop, [17]));
         assert!(!attached.names.contains(&"eth1".to_owned()));
     }
 }
