@@ -207,6 +207,81 @@ fn explain_and_doctor_go_by_what_is_attached() {
     }
 }
 
+/// The messages of the history, each with its kind and what went in and out.
+fn told(host: &Host<'_>) -> String {
+    let document = host.dbfw(&["history", "-o", "plain"]);
+    String::from_utf8_lossy(&document.stdout).into_owned()
+}
+
+#[test]
+fn a_start_tells_what_it_changes_of_what_the_kernel_held() {
+    let pair = Pair::new();
+    let side = SideDoor::new(&pair);
+    let mut host = Host::new(&pair.db);
+    let without_backstop = format!("{}\nbackstop = false", interfaces());
+    let sources =
+        |others: &str| orders(&format!("trusted_sources = [\"ip_addr:10.77.0.2\"{others}]"));
+    // A snapshot and a copy of the configuration that are older than what is in force.
+    for (former, latest, is_let_in) in
+        [("", ", \"ip_addr:10.77.0.9\"", false), (", \"ip_addr:10.77.0.9\"", "", true)]
+    {
+        let state = ["state/snapshot.json", "state/config.json"];
+        host.configure(&interfaces(), &sources(former));
+        host.start();
+        host.stop(Signal::SIGTERM);
+        let kept = state.map(|name| fs::read(host.path(name)).expect("a file of the state"));
+        host.configure(&interfaces(), &sources(latest));
+        host.start();
+        host.stop(Signal::SIGTERM);
+        for (name, content) in state.iter().zip(kept) {
+            fs::write(host.path(name), content).expect("put it back");
+        }
+        host.configure(&interfaces(), &sources(former));
+        let lines = told(&host).lines().count();
+        host.start();
+        assert_eq!(pair.reaches(STRANGER4), is_let_in);
+        host.stop(Signal::SIGTERM);
+        let new: Vec<String> = told(&host).lines().skip(lines).map(str::to_owned).collect();
+        let is_named = |line: &&String| line.contains("applied") && line.contains("10.77.0.9");
+        assert_eq!(new.iter().filter(is_named).count(), 1, "{new:#?}");
+        let counted = if is_let_in { "added=1 removed=0" } else { "added=0 removed=1" };
+        assert!(host.log().contains(counted), "{counted}: {}", host.log());
+    }
+
+    // A database that has another name and mode, where nothing else tells of the one before.
+    host.configure(&interfaces(), &sources(""));
+    host.start();
+    host.stop(Signal::SIGTERM);
+    fs::remove_file(host.path("state/config.json")).expect("the copy");
+    let renamed = sources("").replace("name = \"orders\"", "name = \"store\"\nmode = \"observe\"");
+    host.configure(&interfaces(), &renamed);
+    host.start();
+    assert!(pair.reaches(STRANGER4));
+    host.stop(Signal::SIGTERM);
+    let (history, log) = (told(&host), host.log());
+    for text in [&history, &log] {
+        assert!(text.contains("orders") && text.contains("store"), "{text}");
+        assert!(text.contains("is open to everyone"), "{text}");
+    }
+
+    // An interface that was renamed: this start detaches from it.
+    host.configure(&without_backstop, &sources(""));
+    host.start();
+    assert!(side.is_open(&pair) && !pair.reaches(STRANGER4));
+    host.stop(Signal::SIGTERM);
+    pair.db.ip("link set db0 down");
+    pair.db.ip("link set db0 name uplink");
+    pair.db.ip("link set uplink up");
+    assert!(!pair.reaches(STRANGER4));
+    // Never ready: nothing that the configuration names is there.
+    host.spawn();
+    host.wait("the start to detach", |_| pair.reaches(STRANGER4));
+    host.stop(Signal::SIGTERM);
+    let change = "uplink: no longer judged: tcp/5432 is open to everyone there";
+    assert!(told(&host).contains(change), "{}", told(&host));
+    assert!(host.log().contains(change), "{}", host.log());
+}
+
 #[test]
 fn sources_that_let_in_most_of_the_world_do_not_look_protected() {
     let pair = Pair::new();

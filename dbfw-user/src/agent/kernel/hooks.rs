@@ -14,7 +14,7 @@ use super::{Hooks, Kernel};
 use crate::{
     config::{self, AgentConfig, Config, ConfigChange},
     protection::{Attachments, Coverage, Degradation, Failure, Protection, Unjudged},
-    readers::status,
+    readers::{offline, status},
 };
 
 impl Hooks {
@@ -228,10 +228,24 @@ impl Kernel {
         self.coverage(config).unjudged(&self.attached())
     }
 
-    /// The changes from one configuration to another that change who may connect.
-    pub(in crate::agent) fn changes(&self, before: &Config, after: &Config) -> Vec<ConfigChange> {
-        // What is attached stays until the configuration is followed, also under another name.
-        let former = self.unjudged(&before.agent);
+    /// The pinned links that an earlier agent left attached.
+    pub(in crate::agent) fn attached_before(&self) -> Attachments {
+        let here = &self.hooks.interfaces;
+        let links = self.reader.links();
+        let attached = links.and_then(|links| offline::attachments(&self.reader, &links, here));
+        // Where they cannot be read, taking them over says why.
+        attached.unwrap_or_default()
+    }
+
+    /// The changes from one configuration to another that change who may connect. `attached` is what
+    /// was attached with the former, maybe under another name: it stays until the other is followed.
+    pub(in crate::agent) fn changes(
+        &self,
+        before: &Config,
+        attached: &Attachments,
+        after: &Config,
+    ) -> Vec<ConfigChange> {
+        let former = self.coverage(&before.agent).unjudged(attached);
         let now = self.coverage(&after.agent);
         let now = now.unjudged(&now.wanted());
         let [former, now] =

@@ -37,6 +37,11 @@ pub(super) fn trial(agent: &Agent) -> Option<wire::Trial> {
         revert: "dbfw reload --revert".to_owned(),
         restores_since: trial.before_since(),
         restores: before.files.iter().map(config_file).collect(),
-        changes: agent.kernel.changes(&agent.config, before).iter().map(config_change).collect(),
+        changes: agent
+            .kernel
+            .changes(&agent.config, &agent.kernel.attached(), before)
+            .iter()
+            .map(config_change)
+            .collect(),
     })
 }
