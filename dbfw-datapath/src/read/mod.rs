@@ -22,7 +22,7 @@ use crate::{
     databases::{self, DatabaseSlot},
     error::DatapathError,
     hook::HookMode,
-    keys::{FRONT, HOSTS, NETS, family_of},
+    keys::{FRONT, HOSTS, NETS, OWN_NETS, family_of},
     maps::{self, Maps},
     object::SECOND_COPIES,
     pins::{
@@ -219,6 +219,21 @@ impl Reader {
         let exempt = self.maps.exempt.get(&0, 0);
         let exempt = exempt.map_err(|error| maps::read_error(EXEMPT, error))?;
         Ok(exempt.ifindex.into_iter().filter(|index| *index != 0).collect())
+    }
+
+    /// The addresses and networks that the programs take for this host's own.
+    ///
+    /// # Errors
+    /// A map cannot be read.
+    pub fn own(&self) -> Result<Vec<Prefix>, DatapathError> {
+        let mut own = Vec::new();
+        for (family, trie) in Family::ALL.into_iter().zip(OWN_NETS) {
+            self.maps.for_each_prefix(trie, family, size_of::<u32>(), &mut |prefix, _| {
+                own.push(prefix);
+                Ok::<(), DatapathError>(())
+            })?;
+        }
+        Ok(own)
     }
 
     /// The pinned links. Needs the right to open them: root.

@@ -115,11 +115,10 @@ impl CutOffQuery {
         });
         let now_covered = agent.kernel.coverage(&agent.config.agent);
         let covered_before = agent.kernel.coverage(&before.agent);
-        let unjudged_before = covered_before.unjudged(&covered_before.wanted());
         Some(Self {
             seen: let_in.collect(),
-            unjudged_before: unjudged_before.names.into_iter().collect(),
-            unjudged: now_covered.unjudged(&now_covered.wanted()).names.into_iter().collect(),
+            unjudged_before: covered_before.unjudged_names(&covered_before.wanted()),
+            unjudged: now_covered.unjudged_names(&now_covered.wanted()),
             without_hook: now_covered.without_hook().map(str::to_owned).collect(),
             closed,
             policy_before: policy_before.clone(),

@@ -1,6 +1,6 @@
 //! Interfaces of the configuration, compared with those that are there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dbfw_common::MAX_EXEMPT;
 use dbfw_datapath::{
@@ -27,12 +27,24 @@ pub struct Coverage {
 }
 
 /// Interfaces by which packets come in that no program judges.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unjudged {
     /// Their names.
     pub names: Vec<String>,
-    /// Whether that is so because the backstop lets them through.
-    pub are_exempt: bool,
+    /// The reason.
+    pub why: WhyUnjudged,
+}
+
+/// The reason why no program judges what comes in by an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WhyUnjudged {
+    /// It is not covered, and there is no backstop.
+    NoBackstop,
+    /// The backstop lets it through, as configured.
+    Exempt,
+    /// The backstop lets it through, against the configuration: until an agent runs, an exempt
+    /// interface that is gone leaves its index to the next.
+    LeftExempt,
 }
 
 impl Coverage {
@@ -78,14 +90,30 @@ impl Coverage {
         self.without_hook.iter().map(|(_, name)| name.as_str())
     }
 
-    /// The interfaces by which packets come in that no program judges. `attached` may have a program
-    /// all the same, as after a rename.
-    pub fn unjudged(&self, attached: &Attachments) -> Unjudged {
-        let is_open = |index| !self.backstop || self.exempt.contains(&index);
-        let open = self.without_hook.iter().filter(|(index, _)| is_open(*index));
-        let open = open.filter(|(index, _)| !attached.has_hook(*index));
-        let names = open.map(|(_, name)| name.clone()).collect();
-        Unjudged { names, are_exempt: self.backstop }
+    /// The interfaces by which packets come in that no program judges, by the reason. `attached` may
+    /// have a program all the same, as after a rename. A backstop that is lost is a failure.
+    pub fn unjudged(&self, attached: &Attachments) -> Vec<Unjudged> {
+        let why = |index| match (attached.has_backstop(), self.backstop) {
+            (false, false) => Some(WhyUnjudged::NoBackstop),
+            (false, true) => self.exempt.contains(&index).then_some(WhyUnjudged::Exempt),
+            (true, _) if !attached.exempts(index) => None,
+            (true, _) if self.exempt.contains(&index) => Some(WhyUnjudged::Exempt),
+            (true, _) => Some(WhyUnjudged::LeftExempt),
+        };
+        let mut found: BTreeMap<WhyUnjudged, Vec<String>> = BTreeMap::new();
+        for (index, name) in &self.without_hook {
+            if !attached.has_hook(*index)
+                && let Some(why) = why(*index)
+            {
+                found.entry(why).or_default().push(name.clone());
+            }
+        }
+        found.into_iter().map(|(why, names)| Unjudged { names, why }).collect()
+    }
+
+    /// The names of those that [`Self::unjudged`] finds.
+    pub fn unjudged_names(&self, attached: &Attachments) -> BTreeSet<String> {
+        self.unjudged(attached).into_iter().flat_map(|unjudged| unjudged.names).collect()
     }
 
     /// What is attached where the configuration is in force.

@@ -9,7 +9,7 @@ mod failure;
 mod opening;
 
 pub use attachments::{Attachments, Judge};
-pub use coverage::{Coverage, Unjudged};
+pub use coverage::{Coverage, Unjudged, WhyUnjudged};
 use dbfw_wire::control as wire;
 pub use degradation::Degradation;
 pub(crate) use degradation::first_of;

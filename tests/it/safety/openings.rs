@@ -282,6 +282,65 @@ fn a_start_tells_what_it_changes_of_what_the_kernel_held() {
     assert!(host.log().contains(change), "{}", host.log());
 }
 
+/// While no agent runs, indexes and addresses of this host may become those of others.
+#[test]
+fn what_a_dead_agent_leaves_to_others_is_told() {
+    let pair = Pair::new();
+    let side = SideDoor::new(&pair);
+    let mut host = Host::new(&pair.db);
+    host.configure(&format!("{}\nexempt_interfaces = [\"db1\"]", interfaces()), &orders(TRUSTED));
+    host.start();
+    host.stop(Signal::SIGTERM);
+    let exempt = |host: &Host<'_>| {
+        let status = host.json(&["status"]).expect("JSON");
+        let shown = host.dbfw(&["status"]);
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        (texts(&status["backstop"]["exempt"]).join(","), shown, status)
+    };
+    let (names, shown, _) = exempt(&host);
+    assert_eq!(names, "db1");
+    assert!(shown.contains("lets through db1"), "{shown}");
+    // Another interface gets the index of the exempt one.
+    let index = pair.db.ifindex("db1");
+    pair.db.ip("link del db1");
+    let peer = pair.clients.name();
+    pair.db.ip(&format!("link add db2 index {index} type veth peer name cl1 netns {peer}"));
+    pair.db.up("db2");
+    pair.clients.up("cl1");
+    pair.db.address("db2", "10.78.0.1/24");
+    pair.clients.address("cl1", "10.78.0.9/24");
+    assert!(side.is_open(&pair));
+    let (names, shown, status) = exempt(&host);
+    assert_eq!(names, "db2");
+    assert!(shown.contains("lets through db2"), "{shown}");
+    assert_eq!((&status["protected"], &status["enforced"]), (&false.into(), &"partly".into()));
+    let told = problems(&host);
+    assert!(told.contains("db2 is let through by the backstop until an agent runs"), "{told}");
+    host.start();
+    assert!(!side.is_open(&pair));
+    assert_eq!(exempt(&host).0, "");
+
+    // Another machine gets an address of this host, and comes by an interface without a hook.
+    pair.db.address("db2", "10.78.0.7/24");
+    host.wait("the agent to see the address", |host| {
+        host.json(&["explain", "10.78.0.7", "--port", "5432"])
+            .is_some_and(|document| document[0]["reason"] == "martian")
+    });
+    host.stop(Signal::SIGTERM);
+    assert_eq!(host.json(&["status"]).expect("JSON")["protection"], "yes", "{}", problems(&host));
+    pair.db.ip("addr del 10.78.0.7/24 dev db2");
+    pair.clients.address("cl1", "10.78.0.7/24");
+    let taken = IpAddr::from([10, 78, 0, 7]);
+    assert!(traffic::reaches(&pair.clients, taken, SocketAddr::new(side.host, PORT)));
+    let status = host.json(&["status"]).expect("JSON");
+    assert_eq!((&status["protection"], &status["protected"]), (&"no".into(), &false.into()));
+    let told = problems(&host);
+    assert!(told.contains("10.78.0.7") && told.contains("gets in by db2"), "{told}");
+    host.start();
+    assert!(!traffic::reaches(&pair.clients, taken, SocketAddr::new(side.host, PORT)));
+    assert_eq!(host.json(&["status"]).expect("JSON")["protection"], "yes", "{}", problems(&host));
+}
+
 #[test]
 fn sources_that_let_in_most_of_the_world_do_not_look_protected() {
     let pair = Pair::new();

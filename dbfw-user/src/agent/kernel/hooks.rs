@@ -224,8 +224,12 @@ impl Kernel {
     }
 
     /// The interfaces by which packets come in that no program judges.
-    pub(in crate::agent) fn unjudged(&self, config: &AgentConfig) -> Unjudged {
-        self.coverage(config).unjudged(&self.attached())
+    pub(in crate::agent) fn unjudged(&self, config: &AgentConfig) -> Vec<Unjudged> {
+        let coverage = self.coverage(config);
+        let hooks = self.datapath.attachments().iter().map(|attachment| attachment.index);
+        // The backstop follows within a second; where it cannot, that is a failure.
+        let exempt = coverage.exempt().iter().copied();
+        coverage.unjudged(&Attachments::new(hooks, config.backstop, exempt))
     }
 
     /// The pinned links that an earlier agent left attached.
@@ -245,11 +249,9 @@ impl Kernel {
         attached: &Attachments,
         after: &Config,
     ) -> Vec<ConfigChange> {
-        let former = self.coverage(&before.agent).unjudged(attached);
+        let former = self.coverage(&before.agent).unjudged_names(attached);
         let now = self.coverage(&after.agent);
-        let now = now.unjudged(&now.wanted());
-        let [former, now] =
-            [former, now].map(|unjudged| unjudged.names.into_iter().collect::<BTreeSet<_>>());
+        let now = now.unjudged_names(&now.wanted());
         config::changes(before, after, [&former, &now])
     }
 
