@@ -34,5 +34,5 @@ mod text;
 pub mod toml;
 pub mod trust;
 
-pub use port::{Port, PortError};
+pub use port::{Port, PortError, PortQuery, PortQueryError};
 pub use text::misleads;

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use dbfw_core::PortQuery;
 use dbfw_wire::control::{
     DatabaseStatus, Effect, Explanation, HistoryEntry, HistoryKind, ListState, Protection, Reason,
     Request, Status, Verdict,
@@ -19,12 +20,13 @@ use crate::readers::offline;
 pub(super) fn explain(
     context: &Context,
     address: IpAddr,
-    port: Option<u16>,
+    port: Option<PortQuery>,
 ) -> anyhow::Result<Exit> {
     let address = unmapped(address);
     let (mut explanations, status): (Vec<Explanation>, Status) = context.ask_or_look(
         |agent| {
-            let found = agent.documents(&Request::Explain { address, port })?;
+            let (number, udp) = (port.map(|port| port.port), port.and_then(|port| port.udp));
+            let found = agent.documents(&Request::Explain { address, port: number, udp })?;
             Ok((found, context.call(&Request::Status {})?))
         },
         |config, unanswered| {

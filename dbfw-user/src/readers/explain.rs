@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use dbfw_common::{Reason, Verdict};
 use dbfw_core::{
-    Port,
+    Port, PortQuery,
     policy::RuleKey,
     source::{Prefix, Rule},
 };
@@ -107,16 +107,16 @@ pub fn explain(
     uses: &SourceUses,
     ways: Option<&Ways>,
     address: IpAddr,
-    port: Option<u16>,
+    port: Option<PortQuery>,
 ) -> Result<Vec<Explanation>, DatapathError> {
     let databases = view.reader.databases()?;
     let mut protected: Vec<(Port, Option<&DatabaseSlot>)> = databases
         .iter()
         .flat_map(|database| database.ports.iter().map(move |known| (*known, Some(database))))
-        .filter(|(known, _)| port.is_none_or(|port| known.port == port))
+        .filter(|(known, _)| port.is_none_or(|port| port.is_about(*known)))
         .collect();
     if let Some(port) = port.filter(|_| protected.is_empty()) {
-        protected.push((Port { udp: false, port }, None));
+        protected.push((Port { udp: port.udp == Some(true), port: port.port }, None));
     }
     let prefix = longest(view, address)?;
     let covering = covering(view, uses, address)?;

@@ -7,7 +7,10 @@ use std::{
 };
 
 use dbfw_common::Family;
-use dbfw_core::policy::{Policy, SlotTable};
+use dbfw_core::{
+    PortQuery,
+    policy::{Policy, SlotTable},
+};
 use dbfw_datapath::{
     AttachedProgram, DatapathError, HookMode, Interface, KernelVersion, Layer, LocalRoutes,
     PinnedLink, Reader,
@@ -408,7 +411,7 @@ pub fn map_lookup(agent: &AgentConfig, address: IpAddr) -> anyhow::Result<Lookup
 pub fn explain(
     agent: &AgentConfig,
     address: IpAddr,
-    port: Option<u16>,
+    port: Option<PortQuery>,
 ) -> anyhow::Result<Vec<Explanation>> {
     let offline = Offline::open(agent)?;
     // Without it the kernel's counters are all there is.

@@ -21,7 +21,13 @@ pub enum Request {
     /// One [`super::Lookup`].
     MapLookup { address: IpAddr },
     /// One [`super::Explanation`] for every database and port asked about.
-    Explain { address: IpAddr, port: Option<u16> },
+    Explain {
+        address: IpAddr,
+        port: Option<u16>,
+        /// Of UDP or of TCP alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        udp: Option<bool>,
+    },
     /// One [`super::Drops`]; with `follow` then many [`super::DropEvent`] until the client goes.
     Drops {
         follow: bool,

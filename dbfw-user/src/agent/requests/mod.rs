@@ -9,7 +9,7 @@ pub(super) mod trial;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dbfw_common::{HOST, Mode};
-use dbfw_core::source::Prefix;
+use dbfw_core::{PortQuery, source::Prefix};
 use dbfw_datapath::{
     DatapathError,
     connections::{Connection, completed},
@@ -62,7 +62,8 @@ impl Agent {
                 Ok(lookup) => call.answer(&lookup),
                 Err(error) => failed(call, &error),
             },
-            Request::Explain { address, port } => {
+            Request::Explain { address, port, udp } => {
+                let port = port.map(|port| PortQuery { udp, port });
                 let uses = self.usage.uses();
                 let ways = Ways::of(&self.kernel.attached(), self.kernel.interfaces());
                 let view = self.kernel.view();
