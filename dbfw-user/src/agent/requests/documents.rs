@@ -4,7 +4,7 @@ use dbfw_wire::control::{self as wire, ChangeEffect, ConfigFileStatus};
 
 use crate::{
     agent::Agent,
-    config::{ConfigChange, ConfigFile, Effect},
+    config::{self, ConfigChange, ConfigFile, Effect},
     state::{checked::sha256, expiry::Reading},
 };
 
@@ -41,6 +41,7 @@ pub(super) fn trial(agent: &Agent) -> Option<wire::Trial> {
             .kernel
             .changes(&agent.config, &agent.kernel.attached(), before)
             .iter()
+            .chain(&config::source_changes(&agent.config, before))
             .map(config_change)
             .collect(),
     })
