@@ -36,5 +36,5 @@ pub mod toml;
 pub mod trust;
 
 pub use destinations::Destinations;
-pub use port::{Port, PortError, PortRange, Ports};
+pub use port::{Port, PortError, PortQuery, PortQueryError, PortRange, Ports};
 pub use text::misleads;

@@ -76,11 +76,6 @@ impl PortRange {
         self.udp == other.udp && self.first <= other.last && other.first <= self.last
     }
 
-    /// Whether a port of this number is one of them, whatever the protocol.
-    pub fn has_number(&self, port: u16) -> bool {
-        (self.first..=self.last).contains(&port)
-    }
-
     fn contains(&self, port: Port) -> bool {
         self.overlaps(&port.into())
     }
@@ -240,9 +235,64 @@ fn number(text: &str) -> Result<u16, PortError> {
     text.parse().ok().filter(|port| *port > 0).ok_or(PortError::Number)
 }
 
+/// A port that is asked about: of one protocol, or of both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortQuery {
+    /// UDP or TCP; `None`: both.
+    pub udp: Option<bool>,
+    /// 1 to 65535.
+    pub port: u16,
+}
+
+impl PortQuery {
+    /// Whether one of the ports is asked about.
+    pub fn is_about(&self, ports: &PortRange) -> bool {
+        (ports.first..=ports.last).contains(&self.port)
+            && self.udp.is_none_or(|udp| udp == ports.udp)
+    }
+}
+
+/// A text that is no port to ask about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a port from 1 to 65535: write 5432, \"tcp/5432\" or \"udp/1234\"")]
+pub struct PortQueryError;
+
+impl FromStr for PortQuery {
+    type Err = PortQueryError;
+
+    fn from_str(text: &str) -> Result<Self, PortQueryError> {
+        let one: Port = match text.contains('/') {
+            true => text.parse(),
+            false => format!("tcp/{text}").parse(),
+        }
+        .map_err(|_| PortQueryError)?;
+        Ok(Self { udp: text.contains('/').then_some(one.udp), port: one.port })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_without_a_protocol_is_of_both() {
+        let (tcp, udp) = (Port { udp: false, port: 5432 }, Port { udp: true, port: 5432 });
+        for (text, of_tcp, of_udp) in
+            [("5432", true, true), ("tcp/5432", true, false), ("udp/5432", false, true)]
+        {
+            let query: PortQuery = text.parse().unwrap();
+            assert_eq!(
+                (query.is_about(&tcp.into()), query.is_about(&udp.into())),
+                (of_tcp, of_udp),
+                "{text}"
+            );
+            assert!(!query.is_about(&Port { port: 5433, ..tcp }.into()), "{text}");
+        }
+        for text in ["", "0", "65536", "-1", "+1", "tcp", "tcp/", "/1", "sctp/1", "5432/tcp", "1/2"]
+        {
+            assert_eq!(text.parse::<PortQuery>(), Err(PortQueryError), "{text}");
+        }
+    }
 
     #[test]
     fn only_a_protocol_and_a_port_is_one() {

@@ -13,7 +13,8 @@
 //! };
 //!
 //! let request: Request = serde_json::from_str(r#"{"verb": "explain", "address": "10.0.0.1"}"#)?;
-//! assert_eq!(request, Request::Explain { address: "10.0.0.1".parse().unwrap(), port: None });
+//! let address = "10.0.0.1".parse().unwrap();
+//! assert_eq!(request, Request::Explain { address, port: None, udp: None });
 //!
 //! let rule = FirewallRule { kind: "tag".into(), value: "backend".into(), ..Default::default() };
 //! let body = serde_json::to_string(&Firewall { rules: vec![rule.clone()] })?;

@@ -29,6 +29,11 @@ impl LocalAddresses {
         self.prefixes.iter().map(|(prefix, value)| (*prefix, *value))
     }
 
+    /// Whether a prefix is local, in whatever routing domain.
+    pub fn contains(&self, prefix: &Prefix) -> bool {
+        self.prefixes.contains_key(prefix)
+    }
+
     /// VRFs beyond those that can be told apart: nothing of theirs is in.
     pub fn domains_left_out(&self) -> usize {
         self.domains_left_out
@@ -51,6 +56,15 @@ impl LocalRoutes {
         let (connection, handle, _) = rtnetlink::new_connection_with_strict_check()?;
         tokio::spawn(connection);
         Ok(Self { handle })
+    }
+
+    /// As [`Self::read`], for callers without a runtime. Blocks.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn read_now() -> std::io::Result<LocalAddresses> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async { Self::open()?.read().await.map_err(std::io::Error::other) })
     }
 
     /// The addresses and networks that are local now.

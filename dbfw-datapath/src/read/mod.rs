@@ -11,7 +11,7 @@ use std::{
 
 use aya_obj::generated::bpf_attach_type;
 use dbfw_common::{
-    ABI_VERSION, Counted, Counter, Entry, Family, OWN_DOMAINS, PROGRAM_XDP, PROGRAM_XDP_L3,
+    ABI_VERSION, Counted, Counter, EXEMPT, Entry, Family, OWN_DOMAINS, PROGRAM_XDP, PROGRAM_XDP_L3,
     PROGRAMS, Reason, RuleCounter, TRACE, Trace,
 };
 use dbfw_core::source::Prefix;
@@ -226,6 +226,31 @@ impl Reader {
             Ok::<(), DatapathError>(())
         })?;
         Ok(sizes)
+    }
+
+    /// Indexes of the interfaces that the backstop lets through.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn exempt(&self) -> Result<Vec<u32>, DatapathError> {
+        let exempt = self.maps.exempt.get(&0, 0);
+        let exempt = exempt.map_err(|error| maps::read_error(EXEMPT, error))?;
+        Ok(exempt.ifindex.into_iter().filter(|index| *index != 0).collect())
+    }
+
+    /// The addresses and networks that the programs take for this host's own.
+    ///
+    /// # Errors
+    /// A map cannot be read.
+    pub fn own(&self) -> Result<Vec<Prefix>, DatapathError> {
+        let mut own = Vec::new();
+        for (family, trie) in Family::ALL.into_iter().zip(OWN_NETS) {
+            self.maps.for_each_prefix(trie, family, size_of::<u32>(), &mut |prefix, _| {
+                own.push(prefix);
+                Ok::<(), DatapathError>(())
+            })?;
+        }
+        Ok(own)
     }
 
     /// The pinned links. Needs the right to open them: root.

@@ -131,11 +131,11 @@ impl CutOffQuery {
             was_observed.then(|| (key.clone(), seen.ports().clone(), at))
         });
         let now_covered = agent.kernel.coverage(&agent.config.agent);
-        let unjudged_before = agent.kernel.coverage(&before.agent).unjudged(|_| false);
+        let covered_before = agent.kernel.coverage(&before.agent);
         Some(Self {
             seen: let_in.collect(),
-            unjudged_before: unjudged_before.names.into_iter().collect(),
-            unjudged: now_covered.unjudged(|_| false).names.into_iter().collect(),
+            unjudged_before: covered_before.unjudged_names(&covered_before.wanted()),
+            unjudged: now_covered.unjudged_names(&now_covered.wanted()),
             without_hook: now_covered.without_hook().map(str::to_owned).collect(),
             closed,
             policy_before: policy_before.clone(),

@@ -96,7 +96,7 @@ mod tests {
     use dbfw_common::Family;
 
     use super::*;
-    use crate::protection::Unjudged;
+    use crate::protection::{Unjudged, WhyUnjudged};
 
     fn share(database: &str, family: Family, percent: u8) -> KnownOpening {
         found(database, "tcp/1", Opening::Share { family, percent, sources: Vec::new() })
@@ -123,7 +123,10 @@ mod tests {
         assert_eq!(told(&[]), []);
         assert_eq!(told(&[share("a", Family::V4, 50)]), [change("a", true)]);
         // It may grow, and interfaces are told by another change.
-        let way_in = Opening::WayIn(Unjudged { names: vec!["eth1".to_owned()], are_exempt: false });
+        let way_in = Opening::WayIn(Unjudged {
+            names: vec!["eth1".to_owned()],
+            why: WhyUnjudged::NoBackstop,
+        });
         assert_eq!(told(&[share("a", Family::V4, 100), found("a", "tcp/1", way_in)]), []);
         let both = [share("a", Family::V4, 100), share("a", Family::V6, 60)];
         assert_eq!(told(&both), [change("a", true)]);

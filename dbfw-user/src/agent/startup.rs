@@ -11,6 +11,7 @@ use dbfw_core::{
     policy::Policy,
     source::{Origin, Prefix},
 };
+use dbfw_datapath::DatabaseSlot;
 use dbfw_wire::control::Reloaded;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
@@ -43,12 +44,13 @@ use super::{
     workers::Workers,
 };
 use crate::{
-    config::{self, Config, ConfigChange},
+    config::{self, Config, ConfigChange, DatabaseConfig},
     control::{listen, server},
     metrics::{
         Scrape, SyncCounters,
         http::{self, Probe},
     },
+    protection::Attachments,
     state::{
         expiry::Reading,
         files::{self, ReadError, make_directory},
@@ -170,6 +172,8 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
         tracing::warn!("{text}");
     }
     let ended = restore(&mut agent);
+    let left =
+        Left { databases: agent.kernel.databases_held(), attached: agent.kernel.attached_before() };
 
     status("applying the policy");
     agent.follow_demand();
@@ -195,7 +199,7 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
     let generation = agent.kernel.generation();
     agent.history.record_action(generation, Kind::Started, "agent", crate::version());
     record_ended(&mut agent, &ended);
-    record_former(&mut agent, former, &applied.before);
+    record_former(&mut agent, former, &left, &applied.before);
 
     let result = agent.run(Inbox { links, calls, scrapes }).await;
     systemd::stopping();
@@ -214,20 +218,79 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
     result
 }
 
+/// What an earlier agent left in the kernel.
+struct Left {
+    databases: Vec<DatabaseSlot>,
+    attached: Attachments,
+}
+
+impl Left {
+    /// A configuration with the databases that were in force, where the kernel has them.
+    fn in_force(&self, config: &Config) -> Config {
+        let with_slot = |slot: &DatabaseSlot| {
+            let named = config.databases.iter().find(|database| database.name == slot.name);
+            let database = named.or(config.databases.first())?.clone();
+            let (name, mode, ports) = (slot.name.clone(), slot.mode, slot.ports.clone());
+            // Without the backstop the maps say "every address" for "local".
+            let destinations = match slot.destinations.is_every()
+                && database.destinations.has_local()
+                && !self.attached.has_backstop()
+            {
+                true => database.destinations.clone(),
+                false => slot.destinations.clone(),
+            };
+            Some(DatabaseConfig { name, mode, ports, destinations, ..database })
+        };
+        let mut config = config.clone();
+        if !self.databases.is_empty() {
+            config.databases = self.databases.iter().filter_map(with_slot).collect();
+        }
+        config
+    }
+}
+
 /// Writes to log and history what this start changed: only what is certain.
-fn record_former(agent: &mut Agent, former: FormerConfiguration, policy_before: &Policy) {
+fn record_former(
+    agent: &mut Agent,
+    former: FormerConfiguration,
+    left: &Left,
+    policy_before: &Policy,
+) {
     let by = if matches!(former, FormerConfiguration::Tried { .. }) { "trial" } else { "agent" };
-    let changes_from = |agent: &Agent, before: &Config| agent.kernel.changes(before, &agent.config);
+    let changes_from = |agent: &Agent, before: &Config| {
+        agent.kernel.changes(before, &left.attached, &agent.config)
+    };
     let query_from =
         |agent: &Agent, before: &Config| CutOffQuery::of_change(agent, before, policy_before);
     let (changes, query) = match former {
-        FormerConfiguration::Same => (Vec::new(), None),
+        FormerConfiguration::Same => {
+            let before = left.in_force(&agent.config);
+            let changes = changes_from(agent, &before);
+            let query = if changes.is_empty() { None } else { query_from(agent, &before) };
+            (changes, query)
+        }
         FormerConfiguration::Other(before) => {
+            let before = left.in_force(&before);
             (changes_from(agent, &before), query_from(agent, &before))
         }
         FormerConfiguration::Unwritten { before, since } => {
-            // Some of it was changed then, and told.
-            let changes = changes_from(agent, &before);
+            let told = format!(
+                "the configuration that came in force at {since:.0} and could not be written to \
+                 config.json is not in force any more"
+            );
+            tracing::warn!("{told}");
+            reload::record(agent, Kind::ConfigChanged, by, &told);
+            if !left.databases.is_empty() {
+                let former = left.in_force(&agent.config);
+                let changes = changes_from(agent, &former);
+                reload::record_changes(agent, &changes, by);
+            }
+            // Some of the rest was changed then, and told.
+            let before = match left.databases.is_empty() {
+                true => before,
+                false => Config { databases: agent.config.databases.clone(), ..before },
+            };
+            let changes = agent.kernel.changes(&before, &left.attached, &agent.config);
             let when = format!(
                 "by this start, or by the configuration that came in force at {since:.0} and was \
                  not written"

@@ -7,6 +7,7 @@ use clap::{
     builder::{StyledStr, Styles},
 };
 use dbfw_core::{
+    PortQuery,
     source::{GrammarError, Prefix, PrefixError, TrustedSource},
     toml::parse_duration,
 };
@@ -62,14 +63,14 @@ pub(super) enum Verb {
     },
     /// Say what happens to packets from an address, and why.
     ///
-    /// Exit status 1 if any of them is dropped.
+    /// Exit status 1 if any of them is dropped, 3 if some interfaces let it in.
     Explain {
         /// Address the packets come from.
         #[arg(value_name = "IP")]
         address: IpAddr,
-        /// Only this port [default: every port of every database].
-        #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..))]
-        port: Option<u16>,
+        /// Only this port, as 5432 or udp/5432 [default: every port of every database].
+        #[arg(long, short, allow_negative_numbers = true)]
+        port: Option<PortQuery>,
         /// Only packets to this address [default: one that the database judges].
         #[arg(long, value_name = "ADDRESS")]
         to: Option<IpAddr>,
@@ -103,10 +104,10 @@ pub(super) enum Verb {
         #[arg(long, short = 'n', value_name = "N", conflicts_with = "follow")]
         limit: Option<NonZeroUsize>,
     },
-    /// Propose sources to trust, from those that were refused.
+    /// Propose sources to trust, from those that came and are not trusted.
     ///
-    /// The fewest trusted sources that would let in everyone who was refused, except what looks
-    /// like a scanner. Look at each before you trust it. `--output plain` prints lines for the
+    /// The fewest trusted sources that would let in everyone of those, except what looks like a
+    /// scanner. Look at each before you trust it. `--output plain` prints lines for the
     /// configuration, those that are doubtful as comments.
     Suggest {
         /// Only for this database [default: for each].

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use dbfw_core::PortQuery;
 use dbfw_wire::control::{
-    DatabaseStatus, Explanation, HistoryEntry, HistoryKind, ListState, Protection, Reason, Request,
-    Status, Verdict,
+    DatabaseStatus, Effect, Explanation, HistoryEntry, HistoryKind, ListState, Protection, Reason,
+    Request, Status, Verdict,
 };
 use jiff::Timestamp;
 
@@ -19,7 +20,7 @@ use crate::readers::{explain::Asked, offline};
 pub(super) fn explain(
     context: &Context,
     address: IpAddr,
-    port: Option<u16>,
+    port: Option<PortQuery>,
     to: Option<IpAddr>,
 ) -> anyhow::Result<Exit> {
     let (address, to) = (unmapped(address), to.map(unmapped));
@@ -30,7 +31,8 @@ pub(super) fn explain(
     }
     let (mut explanations, status): (Vec<Explanation>, Status) = context.ask_or_look(
         |agent| {
-            let found = agent.documents(&Request::Explain { address, port, to })?;
+            let (number, udp) = (port.map(|port| port.port), port.and_then(|port| port.udp));
+            let found = agent.documents(&Request::Explain { address, port: number, udp, to })?;
             Ok((found, context.call(&Request::Status {})?))
         },
         |config, unanswered| {
@@ -73,8 +75,17 @@ pub(super) fn explain(
         }
     }
     context.show(&explanations)?;
-    let is_dropped = explanations.iter().any(|found| found.verdict == Verdict::Drop);
-    Ok(if is_dropped { Exit::Failure } else { Exit::Ok })
+    Ok(exit(&explanations))
+}
+
+/// The exit code: of the port that lets the address in least.
+fn exit(explanations: &[Explanation]) -> Exit {
+    let is_dropped = |found: &Explanation| match found.effect {
+        Effect::LetIn => false,
+        Effect::Partly | Effect::Dropped => true,
+        Effect::Unknown => found.verdict == Verdict::Drop,
+    };
+    if explanations.iter().any(is_dropped) { Exit::Failure } else { Exit::Ok }
 }
 
 /// Facts that help to understand why an address is kept out.

@@ -6,9 +6,12 @@ use std::{
 };
 
 use dbfw_common::Mode;
-use dbfw_core::{Destinations, Port, Ports};
+use dbfw_core::{Destinations, Port, Ports, source::TrustedSource};
 
 use super::{AgentConfig, Config, DatabaseConfig};
+
+/// Sources that are named of those that come or go.
+const MAX_NAMED: usize = 5;
 
 /// A change of the configuration that opens or closes something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +58,15 @@ pub enum ConfigChange {
         opening: String,
         /// Whether it began.
         began: bool,
+    },
+    /// Trusted sources that the configuration itself has of a database, or has no more.
+    Trust {
+        /// The database.
+        database: String,
+        /// The sources.
+        sources: Vec<String>,
+        /// Whether they come.
+        come: bool,
     },
     /// A setting of `[agent]` about what is judged.
     Setting {
@@ -109,7 +121,7 @@ impl ConfigChange {
             Self::WayIn { effect, .. } => *effect,
             Self::Sources { began: true, .. } => Effect::Opens,
             Self::Attached { .. } | Self::Sources { began: false, .. } => Effect::Closes,
-            Self::Setting { .. } => Effect::Other,
+            Self::Trust { .. } | Self::Setting { .. } => Effect::Other,
         }
     }
 
@@ -120,7 +132,7 @@ impl ConfigChange {
                 after.as_ref().or(before.as_ref()).map(|owner| &*owner.database)
             }
             Self::Addresses { owner, .. } => Some(&owner.database),
-            Self::Sources { database, .. } => Some(database),
+            Self::Sources { database, .. } | Self::Trust { database, .. } => Some(database),
             Self::Attached { .. } | Self::WayIn { .. } | Self::Setting { .. } => None,
         }
     }
@@ -171,6 +183,10 @@ impl fmt::Display for ConfigChange {
             Self::Sources { opening, began: false, .. } => {
                 return write!(f, "no longer so: {opening}");
             }
+            Self::Trust { database, sources, come } => {
+                let what = if *come { "trusted" } else { "not trusted any more" };
+                return write!(f, "{database}: {what}: {}", some(sources));
+            }
             Self::Setting { key, before, after } => {
                 return write!(f, "agent.{key}: {before} → {after}");
             }
@@ -199,6 +215,15 @@ impl fmt::Display for ConfigChange {
             Effect::Closes => write!(f, "{verb} closed to sources that are not trusted"),
             Effect::Other => write!(f, "{verb} open to everyone, as before"),
         }
+    }
+}
+
+/// Some of the sources, and how many more there are.
+fn some(sources: &[String]) -> String {
+    let named = sources[..sources.len().min(MAX_NAMED)].join(", ");
+    match sources.len().saturating_sub(MAX_NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
     }
 }
 
@@ -295,6 +320,27 @@ fn rebound(before: &Config, after: &Config) -> Vec<ConfigChange> {
         })
     };
     after.databases.iter().filter_map(change).collect()
+}
+
+/// The trusted sources that the configuration itself has no more of databases in enforce mode, and
+/// those that come, by database.
+pub fn source_changes(before: &Config, after: &Config) -> Vec<ConfigChange> {
+    let minus = |from: &DatabaseConfig, what: &DatabaseConfig| -> Vec<String> {
+        let is_gone = |source: &&TrustedSource| {
+            !what.trusted_sources.iter().any(|other| other.key().names_the_same(source.key()))
+        };
+        from.trusted_sources.iter().filter(is_gone).map(ToString::to_string).collect()
+    };
+    let mut changes = Vec::new();
+    for database in after.databases.iter().filter(|database| database.mode == Mode::Enforce) {
+        let mut former = before.databases.iter().filter(|former| former.mode == Mode::Enforce);
+        let Some(former) = former.find(|former| former.name == database.name) else { continue };
+        let sides = [(minus(former, database), false), (minus(database, former), true)];
+        for (sources, come) in sides.into_iter().filter(|(sources, _)| !sources.is_empty()) {
+            changes.push(ConfigChange::Trust { database: database.name.clone(), sources, come });
+        }
+    }
+    changes
 }
 
 /// The change that programs are attached again; `None`: they enforce nothing.
@@ -495,6 +541,41 @@ mod tests {
             ),
         ] {
             assert_eq!(told(&before, &after), [(effect, text.to_owned())]);
+        }
+    }
+
+    #[test]
+    fn sources_that_come_and_go_are_told() {
+        let of = |mode: &str, sources: &[&str]| {
+            let sources: Vec<String> =
+                sources.iter().map(|source| format!("\"ip_addr:{source}\"")).collect();
+            let keys = format!("trusted_sources = [{}]", sources.join(", "));
+            format!("{}\n{keys}\n", database("shop", "5432", mode))
+        };
+        let all = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"];
+        for (before, after, told) in [
+            (of("enforce", &["10.0.0.1"]), of("enforce", &["10.0.0.1/32"]), &[][..]),
+            (
+                of("enforce", &["10.0.0.1", "10.0.0.2"]),
+                of("enforce", &["10.0.0.2", "10.0.0.3"]),
+                &[
+                    "shop: not trusted any more: ip_addr:10.0.0.1",
+                    "shop: trusted: ip_addr:10.0.0.3",
+                ],
+            ),
+            (
+                of("enforce", &all),
+                of("enforce", &[]),
+                &["shop: not trusted any more: ip_addr:10.0.0.1, ip_addr:10.0.0.2, \
+                   ip_addr:10.0.0.3, ip_addr:10.0.0.4, ip_addr:10.0.0.5 and 1 more"],
+            ),
+            // Its mode says more.
+            (of("observe", &["10.0.0.1"]), of("enforce", &[]), &[]),
+            (of("enforce", &["10.0.0.1"]), of("observe", &[]), &[]),
+        ] {
+            let found = source_changes(&config(&before), &config(&after));
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            assert_eq!(found, told, "{before} {after}");
         }
     }
 

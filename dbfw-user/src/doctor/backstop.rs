@@ -2,11 +2,28 @@
 
 use dbfw_wire::control::Finding;
 
-use super::{finding, links::Links};
+use super::{finding, links::Links, reach::ATTACH};
+use crate::protection::Attachments;
+
+/// Whether the backstop is attached, and whether anybody stands beside it.
+pub(super) fn check(links: &Links) -> Vec<Finding> {
+    let lost = links.attached.as_ref().filter(|attached| !attached.has_backstop()).map(lost);
+    lost.into_iter().chain([others(links)]).collect()
+}
+
+/// The backstop is not attached.
+fn lost(attached: &Attachments) -> Finding {
+    if attached.has_hooks() {
+        let detail = "the backstop is not attached: nobody judges what comes in by an interface \
+                      that is not covered";
+        return finding::warn("backstop", detail, ATTACH);
+    }
+    finding::ok("backstop", "not attached, nor is anything else of dbfw: the agent attaches it")
+}
 
 /// Looks for somebody else's socket lookup programs: one that selects a socket overrides the
 /// backstop's refusal.
-pub(super) fn check(links: &Links) -> Finding {
+fn others(links: &Links) -> Finding {
     let (Some(present), Some(ours)) = (&links.socket_lookup, &links.ours) else {
         return finding::warn(
             "backstop",
@@ -49,8 +66,9 @@ mod tests {
     #[test]
     fn only_programs_of_others_are_told() {
         let found = |present: Option<&[u32]>, ours: Option<&[u32]>| {
-            let finding = check(&Links {
+            let finding = others(&Links {
                 interfaces: Ok(Vec::new()),
+                attached: None,
                 ours: ours.map(|ids| ids.iter().copied().collect::<BTreeSet<_>>()),
                 socket_lookup: present.map(<[u32]>::to_vec),
                 backstops: BTreeSet::from([20]),
@@ -68,5 +86,33 @@ mod tests {
         assert!(found(Some(&[12, 20]), Some(&[])).1.contains("is not dbfw's"));
         assert!(found(None, Some(&[7])).1.contains("not checked"));
         assert!(found(Some(&[7]), None).1.contains("not checked"));
+    }
+
+    #[test]
+    fn a_backstop_that_is_not_attached_is_told() {
+        for (attached, told) in [
+            (None, None),
+            (Some(Attachments::new([2], true, [])), None),
+            (Some(Attachments::new([], true, [])), None),
+            (
+                Some(Attachments::new([2], false, [])),
+                Some(("warn", "the backstop is not attached")),
+            ),
+            (Some(Attachments::default()), Some(("ok", "nor is anything else of dbfw"))),
+        ] {
+            let links = Links {
+                interfaces: Ok(Vec::new()),
+                ours: Some(BTreeSet::new()),
+                socket_lookup: Some(Vec::new()),
+                backstops: BTreeSet::new(),
+                attached,
+            };
+            let found = check(&links);
+            assert_eq!(found.len(), 1 + usize::from(told.is_some()), "{found:?}");
+            if let Some((state, text)) = told {
+                assert_eq!(found[0].state.as_str(), state, "{found:?}");
+                assert!(found[0].detail.contains(text), "{found:?}");
+            }
+        }
     }
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use dbfw_datapath::{Interface, Reader, attached_programs, interfaces};
-use dbfw_wire::control::{Request, Status};
+use dbfw_datapath::{DatapathError, Interface, PinnedLink, Reader, attached_programs, interfaces};
+use dbfw_wire::control::{InterfaceMode, Request, Status};
 
 use crate::{
     config::AgentConfig,
     control::{SOCKET_NAME, client::Client},
+    protection::Attachments,
+    readers::offline,
 };
 
 /// The interfaces, and which of the programs on them are dbfw's.
@@ -21,37 +23,87 @@ pub(super) struct Links {
     pub(super) socket_lookup: Option<Vec<u32>>,
     /// Ids of those of them that are called as dbfw's backstop, where nothing is pinned.
     pub(super) backstops: BTreeSet<u32>,
+    /// What of dbfw is attached; `None`: this process cannot tell.
+    pub(super) attached: Option<Attachments>,
 }
 
 impl Links {
     /// Those of this network namespace, as far as this process may see them.
     pub(super) fn of(agent: &AgentConfig) -> Self {
-        let pinned = Reader::open(&agent.pin_dir).and_then(|reader| reader.links());
-        let backstops = match &pinned {
-            Err(error) if !error.is_denied() => attached_programs(&[]).unwrap_or_default(),
-            _ => Vec::new(),
+        let interfaces = interfaces::list_now().map_err(|error| error.to_string());
+        let here = interfaces.as_deref().unwrap_or_default();
+        let pinned = Pinned::read(agent, here);
+        let is_denied = pinned.as_ref().is_err_and(DatapathError::is_denied);
+        let status = if pinned.is_err() { status(agent) } else { None };
+        // Of a configuration that names another pin_dir, or a bad one.
+        let elsewhere = match &pinned {
+            Err(error) if !error.is_denied() => attached_programs(here).ok(),
+            _ => None,
         };
-        let ours = match pinned {
-            Ok(links) => {
-                Some(links.iter().filter(|link| link.ours).map(|link| link.program).collect())
+        let is_nothing_attached = elsewhere.as_ref().is_some_and(Vec::is_empty);
+        let ours = match &pinned {
+            Ok(pinned) => {
+                let ours = pinned.links.iter().filter(|link| link.ours);
+                Some(ours.map(|link| link.program).collect())
             }
-            Err(error) if error.is_denied() => None,
+            Err(_) if is_denied => None,
             // Lost under an agent, pinned elsewhere, or there is none.
-            Err(_) => Some(programs_of_the_agent(agent)),
+            Err(_) => {
+                let agent = status.as_ref().and_then(|status| status.agent.as_ref());
+                Some(
+                    agent.map(|agent| agent.programs.iter().copied().collect()).unwrap_or_default(),
+                )
+            }
+        };
+        let attached = match (pinned, &status) {
+            (Ok(pinned), _) => Some(pinned.attached),
+            (Err(_), Some(status)) => Some(told_by(status, here)),
+            (Err(_), None) => is_nothing_attached.then(Attachments::default),
         };
         Self {
-            interfaces: interfaces::list_now().map_err(|error| error.to_string()),
             ours,
             socket_lookup: dbfw_datapath::socket_lookup_programs().ok(),
-            backstops: backstops.into_iter().map(|program| program.id).collect(),
+            backstops: elsewhere.into_iter().flatten().map(|program| program.id).collect(),
+            attached,
+            interfaces,
         }
     }
 }
 
-/// Ids of the programs that the running agent loaded; none: no agent answers.
-fn programs_of_the_agent(agent: &AgentConfig) -> BTreeSet<u32> {
-    let status = Client::connect(&agent.run_dir.join(SOCKET_NAME))
-        .and_then(|client| client.call::<Status>(&Request::Status {}));
-    let programs = status.ok().and_then(|status| status.agent).map(|agent| agent.programs);
-    programs.unwrap_or_default().into_iter().collect()
+/// The pinned links, and what of them is attached.
+struct Pinned {
+    links: Vec<PinnedLink>,
+    attached: Attachments,
+}
+
+impl Pinned {
+    fn read(agent: &AgentConfig, here: &[Interface]) -> Result<Self, DatapathError> {
+        let reader = Reader::open(&agent.pin_dir)?;
+        let links = reader.links()?;
+        let attached = offline::attachments(&reader, &links, here)?;
+        Ok(Self { links, attached })
+    }
+}
+
+/// The status of the running agent; `None`: none answers.
+fn status(agent: &AgentConfig) -> Option<Status> {
+    let client = Client::connect(&agent.run_dir.join(SOCKET_NAME)).ok()?;
+    client.call(&Request::Status {}).ok()
+}
+
+/// What is attached, as an agent read it back.
+fn told_by(status: &Status, here: &[Interface]) -> Attachments {
+    let is_attached = !status.agent.as_ref().is_some_and(|agent| agent.detached);
+    let rows = status
+        .interfaces
+        .iter()
+        .filter(|row| is_attached && row.healthy && row.mode != InterfaceMode::None);
+    let backstop = status.backstop.as_ref();
+    let exempt = backstop.into_iter().flat_map(|backstop| &backstop.exempt);
+    let exempt = exempt.filter_map(|name| here.iter().find(|interface| interface.name == *name));
+    Attachments::new(
+        rows.map(|row| row.ifindex),
+        is_attached && backstop.is_some_and(|backstop| backstop.healthy),
+        exempt.map(|interface| interface.index),
+    )
 }

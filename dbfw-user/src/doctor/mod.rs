@@ -74,7 +74,7 @@ fn check_host(
     findings.extend(state_dir::check(host, agent));
     findings.extend(interface::check(host, agent, links));
     if agent.backstop {
-        findings.push(backstop::check(links));
+        findings.extend(backstop::check(links));
     }
     findings.extend(network::check(host, databases));
     if let Ok(present) = &links.interfaces {

@@ -1,4 +1,4 @@
-//! Checks whether a database can be reached by an interface that is not covered.
+//! Checks whether a database can be reached by an interface that no program filters.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -15,10 +15,14 @@ use super::{
 };
 use crate::{
     config::{AgentConfig, DatabaseConfig},
-    protection::Coverage,
+    protection::{Coverage, Judge},
 };
 
 const CHECK: &str = "reach";
+
+/// The fix where something is not attached that the configuration wants.
+pub(super) const ATTACH: &str =
+    "systemctl start dbfw; if it runs: dbfw status says why (after dbfw detach: dbfw reload)";
 
 pub(super) fn check(
     host: &Host,
@@ -34,49 +38,28 @@ pub(super) fn check(
         .collect();
     let mut listeners = listeners(host);
     listeners.retain(|(_, port)| protected.contains(port));
+    let exposed = exposed(&listeners, &host.addresses(), present);
+    let Some(attached) = &links.attached else {
+        let detail = "not checked: what of dbfw is attached cannot be seen";
+        let unknown = finding::warn(CHECK, detail, "sudo dbfw doctor");
+        return if exposed.is_empty() { Vec::new() } else { vec![unknown] };
+    };
     let coverage = Coverage::of(present, agent);
-    uncovered(&listeners, &host.addresses(), present, &coverage)
-        .into_iter()
-        .map(|(interface, ports)| {
-            let is_exempt = coverage.exempt().contains(&interface.index);
-            judge(&interface.name, &ports, Behind::of(agent.backstop, is_exempt))
-        })
-        .collect()
+    let findings = exposed.into_iter().filter_map(|(interface, ports)| {
+        let wanted = coverage.wanted().judge(interface, present);
+        judge(&interface.name, &ports, attached.judge(interface, present), wanted)
+    });
+    findings.collect()
 }
 
-/// The judge of what comes in by an interface that is not covered.
-#[derive(Clone, Copy, Debug)]
-enum Behind {
-    /// The backstop.
-    Backstop,
-    /// Nobody, as configured: the interface is exempt.
-    Exempt,
-    /// Nobody: there is no backstop.
-    Nothing,
-}
-
-impl Behind {
-    fn of(backstop: bool, is_exempt: bool) -> Self {
-        match (backstop, is_exempt) {
-            (true, false) => Self::Backstop,
-            (true, true) => Self::Exempt,
-            (false, _) => Self::Nothing,
-        }
-    }
-}
-
-/// The ports of databases that each interface gives a way to, of those that are not covered.
-fn uncovered<'a>(
+/// The ports of databases that each interface gives a way to.
+fn exposed<'a>(
     listeners: &[Listener],
     addresses: &[(String, IpAddr)],
     present: &'a [Interface],
-    coverage: &Coverage,
 ) -> Vec<(&'a Interface, BTreeSet<Port>)> {
     let mut found = Vec::new();
-    for interface in present {
-        if coverage.covers(interface.index) {
-            continue;
-        }
+    for interface in present.iter().filter(|interface| !interface.loopback) {
         let own: Vec<IpAddr> = addresses
             .iter()
             .filter(|(name, address)| *name == interface.name && !address.is_loopback())
@@ -97,33 +80,61 @@ fn uncovered<'a>(
     found
 }
 
-fn judge(interface: &str, ports: &BTreeSet<Port>, behind: Behind) -> Finding {
+/// What is to be told of an interface by its judge, and by the one that the configuration wants.
+fn judge(interface: &str, ports: &BTreeSet<Port>, is: Judge, wanted: Judge) -> Option<Finding> {
     let ports: Ports = ports.iter().copied().collect();
-    let open = format!("{ports} can be reached by {interface}, which is not covered");
-    match behind {
-        Behind::Backstop => finding::ok(
+    let open = format!("{ports} can be reached by {interface}");
+    let finding = match (is, wanted) {
+        (Judge::Hook, _) => return None,
+        (Judge::Backstop, Judge::Hook) => finding::warn(
             CHECK,
             format!(
-                "{open}: the backstop alone judges it, and only new connections to sockets of this \
-                 host"
+                "{open}, where no program is attached, against the configuration: the backstop \
+                 alone judges it, and only new connections to sockets of this host"
+            ),
+            ATTACH,
+        ),
+        (Judge::Backstop, _) => finding::ok(
+            CHECK,
+            format!(
+                "{open}, which is not covered: the backstop alone judges it, and only new \
+                 connections to sockets of this host"
             ),
         ),
-        Behind::Exempt => finding::ok(
+        (Judge::Exempt, Judge::Exempt) => finding::ok(
             CHECK,
-            format!("{open} and is exempt, as configured: everybody there may connect"),
+            format!(
+                "{open}, which is not covered and is exempt, as configured: everybody there may \
+                 connect"
+            ),
         ),
-        Behind::Nothing => finding::warn(
+        (Judge::Nobody, Judge::Nobody) => finding::warn(
             CHECK,
-            format!("{open}, and there is no backstop: everybody there may connect"),
+            format!(
+                "{open}, which is not covered, and there is no backstop: everybody there may connect"
+            ),
             format!("add {interface:?} to interfaces in [agent], or set backstop = true"),
         ),
-    }
+        (Judge::Exempt, _) => finding::warn(
+            CHECK,
+            format!(
+                "{open}, which the backstop lets through, against the configuration: everybody \
+                 there may connect"
+            ),
+            ATTACH,
+        ),
+        (Judge::Nobody, _) => finding::warn(
+            CHECK,
+            format!("{open}, and nothing judges what comes in there: everybody there may connect"),
+            ATTACH,
+        ),
+    };
+    Some(finding)
 }
 
 #[cfg(test)]
 mod tests {
-    use dbfw_datapath::{Interfaces, Layer};
-    use glob::Pattern;
+    use dbfw_datapath::Layer;
 
     use super::*;
 
@@ -136,17 +147,8 @@ mod tests {
         vec![link("eth0", 2), link("eth1", 3), link("mgmt", 4)]
     }
 
-    fn agent() -> AgentConfig {
-        AgentConfig {
-            interfaces: Interfaces::Matching(vec![Pattern::new("eth0").unwrap()]),
-            exempt_interfaces: vec![Pattern::new("mgmt").unwrap()],
-            backstop: false,
-            ..AgentConfig::default()
-        }
-    }
-
     #[test]
-    fn ways_that_nothing_judges_are_told() {
+    fn ports_are_exposed_where_their_listeners_are() {
         let at = |name: &str, address: &str| (name.to_owned(), address.parse().unwrap());
         let addresses = [
             at("eth0", "192.0.2.1"),
@@ -156,35 +158,44 @@ mod tests {
             at("lo", "127.0.0.1"),
         ];
         let present = interfaces();
-        let coverage = Coverage::of(&present, &agent());
         for (listener, found) in [
-            ("0.0.0.0", &["eth1", "mgmt"][..]),
-            ("::", &["eth1", "mgmt"]),
+            ("0.0.0.0", &["eth0", "eth1", "mgmt"][..]),
+            ("::", &["eth0", "eth1", "mgmt"]),
             ("198.51.100.1", &["eth1"]),
             ("2001:db8::1", &["eth1"]),
-            ("192.0.2.1", &[]),
+            ("192.0.2.1", &["eth0"]),
             ("203.0.113.1", &["mgmt"]),
             ("127.0.0.1", &[]),
             ("198.51.100.2", &[]),
         ] {
             let port = Port { udp: false, port: 5432 };
             let listeners = [(listener.parse().unwrap(), port)];
-            let open = uncovered(&listeners, &addresses, &present, &coverage);
+            let open = exposed(&listeners, &addresses, &present);
             let names: Vec<&str> = open.iter().map(|(interface, _)| &*interface.name).collect();
             assert_eq!(names, found, "{listener}");
             assert!(open.iter().all(|(_, ports)| *ports == BTreeSet::from([port])));
         }
+    }
+
+    #[test]
+    fn whoever_is_attached_judges_whatever_is_configured() {
         let ports = BTreeSet::from([Port { udp: false, port: 5432 }]);
-        for (backstop, is_exempt, state, text) in [
-            (true, false, "ok", "the backstop alone judges it"),
-            (true, true, "ok", "is exempt, as configured: everybody"),
-            (false, false, "warn", "there is no backstop: everybody"),
-            (false, true, "warn", "there is no backstop: everybody"),
+        for (is, wanted, state, text) in [
+            (Judge::Backstop, Judge::Backstop, "ok", "the backstop alone judges it"),
+            (Judge::Exempt, Judge::Exempt, "ok", "is exempt, as configured: everybody"),
+            (Judge::Nobody, Judge::Nobody, "warn", "there is no backstop: everybody"),
+            (Judge::Backstop, Judge::Hook, "warn", "where no program is attached, against"),
+            (Judge::Exempt, Judge::Backstop, "warn", "lets through, against the configuration"),
+            (Judge::Nobody, Judge::Hook, "warn", "nothing judges what comes in there: everybody"),
+            (Judge::Nobody, Judge::Backstop, "warn", "nothing judges what comes in there"),
+            (Judge::Nobody, Judge::Exempt, "warn", "nothing judges what comes in there"),
         ] {
-            let open = judge("eth1", &ports, Behind::of(backstop, is_exempt));
-            assert_eq!(open.state.as_str(), state);
+            let open = judge("eth1", &ports, is, wanted).unwrap();
+            assert_eq!(open.state.as_str(), state, "{is:?} {wanted:?}");
             assert!(open.detail.contains("tcp/5432 can be reached by eth1"), "{open:?}");
             assert!(open.detail.contains(text), "{open:?}");
         }
+        // Such as one that was renamed, and is still filtered.
+        assert_eq!(judge("eth1", &ports, Judge::Hook, Judge::Backstop), None);
     }
 }

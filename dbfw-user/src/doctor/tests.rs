@@ -8,7 +8,7 @@ use glob::Pattern;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::Fragments;
+use crate::{config::Fragments, protection::Attachments};
 
 fn agent() -> AgentConfig {
     AgentConfig {
@@ -90,6 +90,7 @@ fn links() -> Links {
         ours: Some(BTreeSet::new()),
         socket_lookup: Some(Vec::new()),
         backstops: BTreeSet::new(),
+        attached: Some(Attachments::default()),
     }
 }
 
@@ -163,6 +164,7 @@ fn an_empty_tree_is_reported_and_does_not_panic() {
         ours: None,
         socket_lookup: None,
         backstops: BTreeSet::new(),
+        attached: None,
     };
     let findings =
         check_host(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links);

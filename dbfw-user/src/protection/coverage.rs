@@ -1,14 +1,18 @@
 //! Interfaces of the configuration, compared with those that are there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dbfw_common::MAX_EXEMPT;
 use dbfw_datapath::{
-    Interface, Interfaces, Kind, hook,
+    Interface, Interfaces,
     interfaces::{Unmatchable, is_glob},
 };
 
-use super::{degradation::Degradation, failure::Failure};
+use super::{
+    attachments::{Attachments, is_hooked, is_way_in},
+    degradation::Degradation,
+    failure::Failure,
+};
 use crate::config::AgentConfig;
 
 /// Which interfaces are covered and exempt, and what of the named ones is neither.
@@ -23,12 +27,24 @@ pub struct Coverage {
 }
 
 /// Interfaces by which packets come in that no program judges.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unjudged {
     /// Their names.
     pub names: Vec<String>,
-    /// Whether that is so because the backstop lets them through.
-    pub are_exempt: bool,
+    /// The reason.
+    pub why: WhyUnjudged,
+}
+
+/// The reason why no program judges what comes in by an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WhyUnjudged {
+    /// It is not covered, and there is no backstop.
+    NoBackstop,
+    /// The backstop lets it through, as configured.
+    Exempt,
+    /// The backstop lets it through, against the configuration: until an agent runs, an exempt
+    /// interface that is gone leaves its index to the next.
+    LeftExempt,
 }
 
 impl Coverage {
@@ -55,7 +71,9 @@ impl Coverage {
         let exempt: Vec<u32> = exempt.iter().map(|interface| interface.index).collect();
         let without_hook = present
             .iter()
-            .filter(|interface| is_way_in(interface, present, &covered))
+            .filter(|interface| {
+                is_way_in(interface, present) && !is_hooked(interface, present, &covered)
+            })
             .map(|interface| (interface.index, interface.name.clone()))
             .collect();
         Self { covered, exempt, without_hook, backstop: agent.backstop, degradations }
@@ -72,14 +90,36 @@ impl Coverage {
         self.without_hook.iter().map(|(_, name)| name.as_str())
     }
 
-    /// The interfaces by which packets come in that no program judges. `is_attached` tells of one by
-    /// its index whether a program is there all the same, as after a rename.
-    pub fn unjudged(&self, is_attached: impl Fn(u32) -> bool) -> Unjudged {
-        let is_open = |index| !self.backstop || self.exempt.contains(&index);
-        let open = self.without_hook.iter().filter(|(index, _)| is_open(*index));
-        let open = open.filter(|(index, _)| !is_attached(*index));
-        let names = open.map(|(_, name)| name.clone()).collect();
-        Unjudged { names, are_exempt: self.backstop }
+    /// The interfaces by which packets come in that no program judges, by the reason. `attached` may
+    /// have a program all the same, as after a rename. A backstop that is lost is a failure.
+    pub fn unjudged(&self, attached: &Attachments) -> Vec<Unjudged> {
+        let why = |index| match (attached.has_backstop(), self.backstop) {
+            (false, false) => Some(WhyUnjudged::NoBackstop),
+            (false, true) => self.exempt.contains(&index).then_some(WhyUnjudged::Exempt),
+            (true, _) if !attached.exempts(index) => None,
+            (true, _) if self.exempt.contains(&index) => Some(WhyUnjudged::Exempt),
+            (true, _) => Some(WhyUnjudged::LeftExempt),
+        };
+        let mut found: BTreeMap<WhyUnjudged, Vec<String>> = BTreeMap::new();
+        for (index, name) in &self.without_hook {
+            if !attached.has_hook(*index)
+                && let Some(why) = why(*index)
+            {
+                found.entry(why).or_default().push(name.clone());
+            }
+        }
+        found.into_iter().map(|(why, names)| Unjudged { names, why }).collect()
+    }
+
+    /// The names of those that [`Self::unjudged`] finds.
+    pub fn unjudged_names(&self, attached: &Attachments) -> BTreeSet<String> {
+        self.unjudged(attached).into_iter().flat_map(|unjudged| unjudged.names).collect()
+    }
+
+    /// What is attached where the configuration is in force.
+    pub fn wanted(&self) -> Attachments {
+        let exempt = self.exempt.iter().copied();
+        Attachments::new(self.covered.iter().copied(), self.backstop, exempt)
     }
 
     /// The interfaces that the backstop lets through, as many as it can hold.
@@ -103,23 +143,6 @@ impl Coverage {
     pub fn degradations(&self) -> &[Degradation] {
         &self.degradations
     }
-}
-
-/// Whether packets come in by an interface that no program at a hook judges, there or below it.
-fn is_way_in(interface: &Interface, present: &[Interface], covered: &BTreeSet<u32>) -> bool {
-    let is_part = |master: u32| {
-        let master = present.iter().find(|other| other.index == master);
-        // What a routing domain is made of keeps its own way in.
-        master.is_some_and(|master| master.kind != Kind::Vrf)
-    };
-    let mut below = hook::below(interface, present).peekable();
-    let judged_below = below.peek().is_some() && below.all(|lower| covered.contains(&lower.index));
-    interface.up
-        && !interface.loopback
-        && interface.kind != Kind::Vrf
-        && !covered.contains(&interface.index)
-        && !interface.master.is_some_and(is_part)
-        && !judged_below
 }
 
 /// Names that are not covered: exact ones in their order, then those of globs.

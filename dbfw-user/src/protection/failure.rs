@@ -36,6 +36,13 @@ pub enum Failure {
     NoDatabase,
     /// The last change was not carried out.
     Change(String),
+    /// The backstop takes addresses for this host's own that are its own no more, and lets them in.
+    FormerAddresses {
+        /// The addresses.
+        addresses: Vec<String>,
+        /// The interfaces by which whoever has one gets in.
+        interfaces: Vec<String>,
+    },
 }
 
 impl fmt::Display for Failure {
@@ -62,6 +69,13 @@ impl fmt::Display for Failure {
             }
             Self::NoDatabase => f.write_str("the maps hold no database: nothing is judged"),
             Self::Change(reason) => write!(f, "the last change is not in force: {reason}"),
+            Self::FormerAddresses { addresses, interfaces } => write!(
+                f,
+                "{} was an address of this host when the agent ended, and the backstop takes it for \
+                 one: whoever has it gets in by {}; systemctl start dbfw",
+                addresses.join(", "),
+                interfaces.join(", ")
+            ),
         }
     }
 }

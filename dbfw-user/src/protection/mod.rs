@@ -2,12 +2,14 @@
 //!
 //! The one evaluation, for the agent and for those who look without it. Pure.
 
+mod attachments;
 mod coverage;
 mod degradation;
 mod failure;
 mod opening;
 
-pub use coverage::{Coverage, Unjudged};
+pub use attachments::{Attachments, Judge};
+pub use coverage::{Coverage, Unjudged, WhyUnjudged};
 use dbfw_wire::control as wire;
 pub use degradation::Degradation;
 pub(crate) use degradation::first_of;

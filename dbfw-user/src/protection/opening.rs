@@ -6,7 +6,7 @@ use dbfw_common::Family;
 use dbfw_core::policy::{DatabasePolicy, Policy};
 use dbfw_wire::control::{Enforced, Mode};
 
-use super::coverage::Unjudged;
+use super::coverage::{Unjudged, WhyUnjudged};
 
 /// Percentage of a family's public addresses from which on a list is no list of clients.
 const MOST: u8 = 50;
@@ -38,7 +38,7 @@ impl Opening {
         mode: Mode,
         policy: &Policy,
         database: Option<&DatabasePolicy>,
-        unjudged: &Unjudged,
+        unjudged: &[Unjudged],
     ) -> Vec<Self> {
         if mode != Mode::Enforce {
             return vec![Self::Mode(mode)];
@@ -50,9 +50,7 @@ impl Opening {
             (percent >= MOST).then(|| Self::Share { family, percent, sources: widest() })
         };
         let mut openings: Vec<Self> = Family::ALL.into_iter().filter_map(share).collect();
-        if !unjudged.names.is_empty() {
-            openings.push(Self::WayIn(unjudged.clone()));
-        }
+        openings.extend(unjudged.iter().cloned().map(Self::WayIn));
         openings
     }
 
@@ -102,11 +100,15 @@ impl fmt::Display for Opening {
                 let noun = if *percent == 100 { "address is" } else { "addresses are" };
                 write!(f, "{share} public {family} {noun} trusted ({})", sources.join(", "))
             }
-            Self::WayIn(Unjudged { names, are_exempt }) => {
+            Self::WayIn(Unjudged { names, why }) => {
                 let verb = if names.len() == 1 { "is" } else { "are" };
-                let why = match are_exempt {
-                    true => "exempt, and not in agent.interfaces",
-                    false => "not in agent.interfaces, and there is no backstop",
+                let why = match why {
+                    WhyUnjudged::NoBackstop => "not in agent.interfaces, and there is no backstop",
+                    WhyUnjudged::Exempt => "exempt, and not in agent.interfaces",
+                    WhyUnjudged::LeftExempt => {
+                        "let through by the backstop until an agent runs, and not in \
+                         agent.exempt_interfaces"
+                    }
                 };
                 write!(f, "{} {verb} {why}", names.join(", "))
             }
@@ -148,10 +150,14 @@ mod tests {
     fn openings(mode: Mode, networks: &[&str], uncovered: &[&str]) -> Vec<Opening> {
         let rules = networks.iter().map(|network| rule(network)).collect();
         let policy = Policy::build(&[DatabasePolicy { id: 1, name: "shop".to_owned(), rules }]);
-        let names = uncovered.iter().map(|&name| name.to_owned()).collect();
-        // Where there is a backstop, only what is exempt gets in.
-        let unjudged = Unjudged { names, are_exempt: uncovered.contains(&"docker0") };
-        Opening::of(mode, &policy, policy.databases().first(), &unjudged)
+        let names: Vec<String> = uncovered.iter().map(|&name| name.to_owned()).collect();
+        let why = match uncovered {
+            ["docker0"] => WhyUnjudged::Exempt,
+            ["veth7"] => WhyUnjudged::LeftExempt,
+            _ => WhyUnjudged::NoBackstop,
+        };
+        let unjudged = (!names.is_empty()).then_some(Unjudged { names, why });
+        Opening::of(mode, &policy, policy.databases().first(), unjudged.as_slice())
     }
 
     #[test]
@@ -214,6 +220,13 @@ mod tests {
                 &["docker0"],
                 &["shop: docker0 is exempt, and not in agent.interfaces: tcp/5432 is open to \
                    whoever comes in there"],
+            ),
+            (
+                Mode::Enforce,
+                &["10.0.0.1"],
+                &["veth7"],
+                &["shop: veth7 is let through by the backstop until an agent runs, and not in \
+                   agent.exempt_interfaces: tcp/5432 is open to whoever comes in there"],
             ),
         ] {
             let found = openings(mode, networks, uncovered);

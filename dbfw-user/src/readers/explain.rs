@@ -4,19 +4,58 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dbfw_common::{Family, Reason, Verdict};
 use dbfw_core::{
-    Port, PortRange,
+    Port, PortQuery, PortRange,
     policy::RuleKey,
     source::{Prefix, Rule},
 };
-use dbfw_datapath::{DatabaseSlot, DatapathError};
-use dbfw_wire::control::{self as wire, CoveringSource, Explanation, Lookup};
+use dbfw_datapath::{DatabaseSlot, DatapathError, Interface};
+use dbfw_wire::control::{self as wire, CoveringSource, Effect, Explanation, Lookup};
 use jiff::Timestamp;
 
 use super::{
     sources::count,
     status::{View, map_entry},
 };
-use crate::traffic::uses::{SourceUses, UsedSource};
+use crate::{
+    protection::Attachments,
+    traffic::uses::{SourceUses, UsedSource},
+};
+
+/// The way by which this host's own packets come, which nothing judges.
+const LOOPBACK: &str = "lo";
+
+/// Ways into this host, by whether a program judges what comes in by them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ways {
+    are_some_judged: bool,
+    unjudged: Vec<String>,
+}
+
+impl Ways {
+    /// Those by the interfaces `present`.
+    pub fn of(attached: &Attachments, present: &[Interface]) -> Self {
+        let (judged, unjudged): (Vec<_>, Vec<_>) =
+            attached.ways_in(present).partition(|(_, judge)| judge.judges());
+        let unjudged = unjudged.into_iter().map(|(interface, _)| interface.name.clone()).collect();
+        Self { are_some_judged: !judged.is_empty(), unjudged }
+    }
+
+    /// The effect of a decision, and the interfaces by which the address gets in against it.
+    fn effect(&self, verdict: wire::Verdict, reason: wire::Reason) -> (Effect, Vec<String>) {
+        if verdict != wire::Verdict::Drop {
+            return (Effect::LetIn, Vec::new());
+        }
+        let is_own = reason == wire::Reason::Martian;
+        let own = is_own.then(|| LOOPBACK.to_owned());
+        let let_in_by: Vec<String> = own.into_iter().chain(self.unjudged.clone()).collect();
+        let effect = match (let_in_by.is_empty(), self.are_some_judged) {
+            (true, _) => Effect::Dropped,
+            (false, true) => Effect::Partly,
+            (false, false) => Effect::LetIn,
+        };
+        (effect, let_in_by)
+    }
+}
 
 /// `dbfw map lookup`: by the maps alone.
 ///
@@ -62,7 +101,7 @@ pub struct Asked {
     /// Their source.
     pub address: IpAddr,
     /// Their port; `None`: every protected one.
-    pub port: Option<u16>,
+    pub port: Option<PortQuery>,
     /// Their destination; `None`: one that the database judges. Of the family of `address`.
     pub to: Option<IpAddr>,
 }
@@ -71,7 +110,8 @@ pub struct Asked {
 type PortsOf<'a> = (PortRange, Option<&'a DatabaseSlot>);
 
 /// `dbfw explain`: what the loaded program decides for packets, and which sources of the policy
-/// cover their source. `uses` is what those counted before.
+/// cover their source. `uses` is what those counted before. `ways` are those into this host, where
+/// they are known.
 ///
 /// # Errors
 ///
@@ -79,6 +119,7 @@ type PortsOf<'a> = (PortRange, Option<&'a DatabaseSlot>);
 pub fn explain(
     view: &View<'_>,
     uses: &SourceUses,
+    ways: Option<&Ways>,
     asked: &Asked,
 ) -> Result<Vec<Explanation>, DatapathError> {
     let databases = view.reader.databases()?;
@@ -111,6 +152,11 @@ pub fn explain(
                 });
                 found.explanation.facts = facts.collect();
             }
+            if let Some(ways) = ways {
+                let (verdict, reason) = (found.explanation.verdict, found.explanation.reason);
+                let (effect, let_in_by) = ways.effect(verdict, reason);
+                (found.explanation.effect, found.explanation.let_in_by) = (effect, let_in_by);
+            }
             found.explanation.prefix = prefix.map(|prefix| prefix.to_string());
             Ok(found.explanation)
         })
@@ -124,9 +170,9 @@ fn ports<'a>(
     databases: &'a [DatabaseSlot],
     asked: &Asked,
 ) -> Result<Vec<PortsOf<'a>>, DatapathError> {
-    let is_asked = |ports: &PortRange| asked.port.is_none_or(|port| ports.has_number(port));
+    let is_asked = |ports: &PortRange| asked.port.is_none_or(|port| port.is_about(ports));
     let narrowed = |ports: PortRange| match asked.port {
-        Some(port) => Port { port, ..ports.first() }.into(),
+        Some(query) => Port { port: query.port, ..ports.first() }.into(),
         None => ports,
     };
     let all = databases.iter().flat_map(|database| {
@@ -149,7 +195,7 @@ fn ports<'a>(
         }
     }
     if let Some(port) = asked.port.filter(|_| found.is_empty()) {
-        found.push((Port { udp: false, port }.into(), None));
+        found.push((Port { udp: port.udp == Some(true), port: port.port }.into(), None));
     }
     Ok(found)
 }
@@ -221,6 +267,8 @@ fn run(
         mode: None,
         verdict: verdict.into(),
         reason: reason.map_or(wire::Reason::Unknown, Into::into),
+        effect: Effect::Unknown,
+        let_in_by: Vec::new(),
         program: view.program.to_owned(),
         prefix: None,
         sources: Vec::new(),
@@ -306,4 +354,34 @@ fn packet(source: IpAddr, to: IpAddr, port: Port, ethernet: bool) -> Vec<u8> {
     packet.extend(transport);
     packet.resize(packet.len().max(60), 0);
     packet
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_effect_is_that_on_every_way() {
+        let present = [Interface::ethernet("eth0", 2), Interface::ethernet("eth1", 3)];
+        let (drop, untrusted) = (wire::Verdict::Drop, wire::Reason::Untrusted);
+        for (hooks, backstop, exempt, effect, by) in [
+            (&[2, 3][..], false, &[][..], Effect::Dropped, &[][..]),
+            (&[2], true, &[], Effect::Dropped, &[]),
+            (&[2], true, &[3], Effect::Partly, &["eth1"]),
+            (&[2], false, &[], Effect::Partly, &["eth1"]),
+            (&[], true, &[2, 3], Effect::LetIn, &["eth0", "eth1"]),
+            (&[], false, &[], Effect::LetIn, &["eth0", "eth1"]),
+        ] {
+            let attached = Attachments::new(hooks.to_vec(), backstop, exempt.to_vec());
+            let ways = Ways::of(&attached, &present);
+            let by: Vec<String> = by.iter().map(|&name| name.to_owned()).collect();
+            assert_eq!(ways.effect(drop, untrusted), (effect, by), "{attached:?}");
+            for verdict in [wire::Verdict::Allow, wire::Verdict::Observe, wire::Verdict::Pass] {
+                assert_eq!(ways.effect(verdict, untrusted), (Effect::LetIn, Vec::new()));
+            }
+        }
+        let ways = Ways::of(&Attachments::new([2, 3], true, []), &present);
+        let own = (Effect::Partly, vec!["lo".to_owned()]);
+        assert_eq!(ways.effect(drop, wire::Reason::Martian), own);
+    }
 }

@@ -9,7 +9,8 @@ use std::{
 use dbfw_common::Family;
 use dbfw_core::policy::{Policy, SlotTable};
 use dbfw_datapath::{
-    AttachedProgram, DatapathError, HookMode, Interface, KernelVersion, Layer, PinnedLink, Reader,
+    AttachedProgram, DatapathError, HookMode, Interface, KernelVersion, Layer, LocalRoutes,
+    PinnedLink, Reader,
     hook::{Choice, HookContext},
     interfaces,
 };
@@ -21,7 +22,7 @@ use dbfw_wire::control::{
 use jiff::Timestamp;
 
 use super::{
-    explain,
+    explain::{self, Ways},
     scrape::scrape,
     status::{self, View},
     trial::NextStart,
@@ -30,7 +31,7 @@ use crate::{
     config::AgentConfig,
     control::client::Unanswered,
     metrics::{self, Format, SyncCounters},
-    protection::{Coverage, Degradation, Failure, Protection, Unjudged},
+    protection::{Attachments, Coverage, Degradation, Failure, Judge, Protection, Unjudged},
     state::{
         files::{self, ReadError},
         snapshot::Snapshot,
@@ -117,7 +118,7 @@ struct Attached {
     interfaces: Vec<InterfaceStatus>,
     backstop: Option<BackstopStatus>,
     /// Interfaces by which packets come in unjudged.
-    unjudged: Unjudged,
+    unjudged: Vec<Unjudged>,
     /// The protection, or why it is not known.
     protection: Result<Protection, String>,
 }
@@ -128,7 +129,7 @@ impl Attached {
         Self {
             interfaces: Vec::new(),
             backstop: None,
-            unjudged: Unjudged::default(),
+            unjudged: Vec::new(),
             protection: Err(why.into()),
         }
     }
@@ -152,7 +153,11 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
         .filter(|link| link.mode.is_some())
         .map(|link| interface_status(link, &here))
         .collect();
-    let backstop = links.iter().find(|link| link.mode.is_none()).map(backstop_status);
+    let name_of =
+        |index: u32| here.iter().find(|one| one.index == index).map(|one| one.name.clone());
+    let exempt: Vec<String> = reader.exempt()?.into_iter().filter_map(name_of).collect();
+    let backstop = links.iter().find(|link| link.mode.is_none());
+    let backstop = backstop.map(|link| BackstopStatus { exempt, ..backstop_status(link) });
     let backstop_holds = backstop.as_ref().is_some_and(|backstop| backstop.healthy);
 
     let mut failures = Vec::new();
@@ -200,14 +205,33 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
     if reader.databases()?.is_empty() {
         failures.push(Failure::NoDatabase);
     }
+    let held = attachments(reader, &links, &here)?;
+    failures.extend(former_addresses(reader, &held, &here)?);
     interfaces.extend(coverage.degradations().iter().filter_map(status::unfiltered));
     Ok(Attached {
         interfaces,
         backstop,
-        unjudged: coverage
-            .unjudged(|index| links.iter().any(|link| link.ours && link.ifindex == Some(index))),
+        unjudged: coverage.unjudged(&held),
         protection: Ok(Protection::of(failures, degradations)),
     })
+}
+
+/// The failure by addresses that were this host's when an agent last looked, and that somebody else
+/// may have by now.
+fn former_addresses(
+    reader: &Reader,
+    held: &Attachments,
+    here: &[Interface],
+) -> anyhow::Result<Option<Failure>> {
+    let by_backstop = held.ways_in(here).filter(|(_, judge)| *judge == Judge::Backstop);
+    let interfaces: Vec<String> = by_backstop.map(|(way, _)| way.name.clone()).collect();
+    if interfaces.is_empty() {
+        return Ok(None);
+    }
+    let local = LocalRoutes::read_now()?;
+    let former = reader.own()?.into_iter().filter(|own| !local.contains(own));
+    let addresses: Vec<String> = former.map(|own| own.to_string()).collect();
+    Ok((!addresses.is_empty()).then_some(Failure::FormerAddresses { addresses, interfaces }))
 }
 
 /// The attachments where nothing is pinned: none, unless by pins that are elsewhere.
@@ -216,7 +240,7 @@ fn attached_without_pins(agent: &AgentConfig) -> Attached {
         Ok(None) => Attached {
             interfaces: Vec::new(),
             backstop: None,
-            unjudged: Unjudged::default(),
+            unjudged: Vec::new(),
             protection: Ok(Protection::of(vec![Failure::NothingAttached], Vec::new())),
         },
         Ok(Some(elsewhere)) => Attached::unknown(elsewhere.to_string()),
@@ -386,7 +410,8 @@ pub fn explain(agent: &AgentConfig, asked: &explain::Asked) -> anyhow::Result<Ve
     // Without it the kernel's counters are all there is.
     let uses = files::read(agent.state_dir.join(SourceUses::FILE), SourceUses::from_json);
     let uses = uses.unwrap_or_default();
-    explain::explain(&offline.view(), &uses, asked).map_err(|error| {
+    let ways = ways(&offline.reader);
+    explain::explain(&offline.view(), &uses, ways.as_ref(), asked).map_err(|error| {
         if error.is_denied() {
             let message = "only root may run the loaded program without the agent: sudo dbfw \
                            explain, or start the agent";
@@ -394,6 +419,29 @@ pub fn explain(agent: &AgentConfig, asked: &explain::Asked) -> anyhow::Result<Ve
         }
         error.into()
     })
+}
+
+/// Ways into this host; `None`: this process may not know.
+fn ways(reader: &Reader) -> Option<Ways> {
+    let here = interfaces::list_now().ok()?;
+    Some(Ways::of(&attachments(reader, &reader.links().ok()?, &here).ok()?, &here))
+}
+
+/// The attachments behind the pinned links, of those that hold.
+///
+/// # Errors
+///
+/// The map of the exempt interfaces cannot be read.
+pub fn attachments(
+    reader: &Reader,
+    links: &[PinnedLink],
+    here: &[Interface],
+) -> Result<Attachments, DatapathError> {
+    let rows = links.iter().filter(|link| link.mode.is_some());
+    let hooks = rows.map(|link| interface_status(link, here)).filter(|row| row.healthy);
+    let backstop = links.iter().find(|link| link.mode.is_none()).map(backstop_status);
+    let has_backstop = backstop.is_some_and(|backstop| backstop.healthy);
+    Ok(Attachments::new(hooks.map(|row| row.ifindex), has_backstop, reader.exempt()?))
 }
 
 /// Renders the metrics from the pinned maps and the snapshot.

@@ -125,7 +125,7 @@ pub fn databases(view: &View<'_>) -> Result<Vec<DatabaseStatus>, DatapathError> 
 pub fn add_openings(
     databases: &mut [DatabaseStatus],
     policy: &Policy,
-    unjudged: &Unjudged,
+    unjudged: &[Unjudged],
 ) -> Vec<String> {
     let mut problems = Vec::new();
     for DatabaseStatus { name, mode, ports, enforced, openings, .. } in databases {

@@ -278,14 +278,14 @@ fn identities(observed: &Observed, index: &Index<'_>) -> Vec<Candidate> {
     let group = |key: &SourceKey, rank, what: &str| {
         let (seen, unseen) = members(key, observed, index);
         let mut why =
-            format!("{} of its {} {what} were refused", seen.len(), seen.len() + unseen.len());
+            format!("{} of its {} {what} were seen", seen.len(), seen.len() + unseen.len());
         if !unseen.is_empty() {
             why.push_str(&format!("; it would also let in {}", names(&unseen, index)));
         }
         let mut candidate = candidate(key, rank, index.group_prefixes(key), observed, why);
         if seen.is_empty() {
             let count = candidate.covers.len();
-            candidate.why = format!("{count} addresses of its network were refused");
+            candidate.why = format!("{count} addresses of its network were seen");
         }
         candidate.why.push_str(&connected(&candidate.covers, observed));
         candidate

@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::drops::{Mode, Reason, Verdict};
+use super::{
+    drops::{Mode, Reason, Verdict},
+    words::words,
+};
 
 /// The decision about an address, for one database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +28,12 @@ pub struct Explanation {
     pub verdict: Verdict,
     /// The reason for it.
     pub reason: Reason,
+    /// The effect of it on all ways into this host.
+    #[serde(default)]
+    pub effect: Effect,
+    /// Interfaces by which the address gets in although the program drops its packets.
+    #[serde(default)]
+    pub let_in_by: Vec<String>,
     /// The program that was run: dbfw_xdp, …
     pub program: String,
     /// The longest prefix in the maps that covers the address.
@@ -34,6 +43,22 @@ pub struct Explanation {
     /// Further facts in words: until when it was trusted, and what keeps the list from being current.
     #[serde(default)]
     pub facts: Vec<String>,
+}
+
+words! {
+    /// Whether an address gets in.
+    #[derive(Default)]
+    pub enum Effect {
+        /// By every way into this host.
+        LetIn = "let_in",
+        /// By some ways and not by others.
+        Partly = "partly",
+        /// By none.
+        Dropped = "dropped",
+        /// This version of dbfw does not know.
+        #[default]
+        Unknown = "unknown",
+    }
 }
 
 /// A trusted source that covers an address.

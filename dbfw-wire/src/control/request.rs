@@ -24,6 +24,9 @@ pub enum Request {
     Explain {
         address: IpAddr,
         port: Option<u16>,
+        /// Of UDP or of TCP alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        udp: Option<bool>,
         /// Destination of the packets.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<IpAddr>,

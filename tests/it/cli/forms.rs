@@ -44,7 +44,7 @@ fn the_fields_of_every_document() {
         (
             "explain 10.77.0.2",
             "/0",
-            "address database facts mode port prefix program reason sources verdict",
+            "address database effect facts let_in_by mode port prefix program reason sources verdict",
         ),
         (
             "explain 10.77.0.2",
@@ -205,6 +205,8 @@ fn wrong_usage_is_2() {
         "explain 10.77.0.2 --port 0",
         "explain 10.77.0.2 --port 65536",
         "explain 10.77.0.2 --port -1",
+        "explain 10.77.0.2 --port sctp/5432",
+        "explain 10.77.0.2 --port udp/0",
         "drops -n 0",
         "drops -n -1",
         "drops -n many",

@@ -61,6 +61,30 @@ fn explain_says_what_and_why() {
     );
 }
 
+#[test]
+fn explain_takes_ports_as_the_configuration_does() {
+    let net = Net::new();
+    let mut host = net.started();
+    for runs in [true, false] {
+        if !runs {
+            host.stop(nix::sys::signal::Signal::SIGTERM);
+        }
+        for (asked, port, database) in [
+            ("9999", "udp/9999", Some("metering")),
+            ("udp/9999", "udp/9999", Some("metering")),
+            ("tcp/9999", "tcp/9999", None),
+            ("tcp/5432", "tcp/5432", Some("orders")),
+            ("udp/5432", "udp/5432", None),
+        ] {
+            let document = host.json(&["explain", OFFICE, "-p", asked]).expect("JSON");
+            let all = document.as_array().expect("an array");
+            let found: Vec<_> =
+                all.iter().map(|one| (one["port"].as_str(), one["database"].as_str())).collect();
+            assert_eq!(found, [(Some(port), database)], "{asked}");
+        }
+    }
+}
+
 /// What `explain` says of a source is what happens to it.
 #[test]
 fn explain_and_the_wire_agree() {

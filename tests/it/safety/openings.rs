@@ -99,6 +99,250 @@ fn an_interface_that_nothing_judges_is_told_by_every_command() {
 }
 
 #[test]
+fn explain_and_doctor_go_by_what_is_attached() {
+    let pair = Pair::new();
+    let side = SideDoor::new(&pair);
+    let mut host = Host::new(&pair.db);
+    let agent = |backstop: bool, exempt: &str| {
+        format!("{}\nbackstop = {backstop}\nexempt_interfaces = [{exempt}]", interfaces())
+    };
+    let explained = |host: &Host<'_>| {
+        let line = ["explain", "10.78.0.9", "--port", "5432"];
+        let document = host.json(&line).expect("JSON");
+        let by = texts(&document[0]["let_in_by"]).join(",");
+        let effect = document[0]["effect"].as_str().unwrap_or_default().to_owned();
+        let output = host.dbfw(&line);
+        let headline = String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned);
+        (effect, by, output.status.code(), headline.unwrap_or_default())
+    };
+    let found = |host: &Host<'_>, check: &str| {
+        let document = host.json(&["doctor"]).expect("JSON");
+        let all = document["findings"].as_array().cloned().unwrap_or_default();
+        let of_check = all.iter().filter(|finding| finding["check"] == check);
+        of_check
+            .map(|finding| format!("{}: {}", finding["state"], finding["detail"]))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    for (backstop, exempt, is_open, effect, by, code, headline, reach) in [
+        (
+            true,
+            "",
+            false,
+            "dropped",
+            "",
+            1,
+            "): dropped",
+            "reached by db1, which is not covered: the backstop alone",
+        ),
+        (
+            true,
+            "\"db1\"",
+            true,
+            "partly",
+            "db1",
+            3,
+            "let in by db1, where nothing judges it; dropped",
+            "db1, which is not covered and is exempt",
+        ),
+        (
+            false,
+            "",
+            true,
+            "partly",
+            "db1",
+            3,
+            "let in by db1, where nothing",
+            "db1, which is not covered, and there is no backstop",
+        ),
+    ] {
+        host.configure(&agent(backstop, exempt), &orders(TRUSTED));
+        host.start();
+        for runs in [true, false] {
+            if !runs {
+                host.stop(Signal::SIGTERM);
+            }
+            assert_eq!(side.is_open(&pair), is_open);
+            let said = explained(&host);
+            assert_eq!((&*said.0, &*said.1, said.2), (effect, by, Some(code)), "{said:?}");
+            assert!(said.3.contains(headline), "{headline}: {said:?}");
+            let told = found(&host, "reach");
+            assert!(told.contains(reach) && !told.contains("db0"), "{reach}: {told}");
+        }
+    }
+    // Renamed: the hook still filters, whatever the configuration says of the name.
+    host.configure(&agent(true, ""), &orders(TRUSTED));
+    host.start();
+    host.stop(Signal::SIGTERM);
+    pair.db.ip("link set db0 down");
+    pair.db.ip("link set db0 name uplink");
+    pair.db.ip("link set uplink up");
+    assert!(!pair.reaches(STRANGER4));
+    let told = found(&host, "reach");
+    assert!(!told.contains("uplink"), "{told}");
+    pair.db.ip("link set uplink down");
+    pair.db.ip("link set uplink name db0");
+    pair.db.ip("link set db0 up");
+    host.start();
+    // Only the hook: nobody judges what comes in by the side door.
+    assert!(found(&host, "backstop").contains("no other socket lookup"));
+    host.dbfw(&["detach", "--yes"]);
+    for runs in [true, false] {
+        if !runs {
+            host.stop(Signal::SIGTERM);
+        }
+        assert!(side.is_open(&pair) && pair.reaches(STRANGER4));
+        let said = explained(&host);
+        if runs {
+            let expected = ("let_in", "db0,db1", Some(0));
+            assert_eq!((&*said.0, &*said.1, said.2), expected, "{said:?}");
+            assert!(said.3.contains("the program would drop it"), "{said:?}");
+        }
+        let told = found(&host, "reach");
+        for interface in ["db0", "db1"] {
+            let told_of = format!("{interface}, and nothing judges what comes in there");
+            assert!(told.contains(&told_of), "{told}");
+        }
+        assert!(!found(&host, "backstop").contains("alone"));
+    }
+}
+
+/// The messages of the history, each with its kind and what went in and out.
+fn told(host: &Host<'_>) -> String {
+    let document = host.dbfw(&["history", "-o", "plain"]);
+    String::from_utf8_lossy(&document.stdout).into_owned()
+}
+
+#[test]
+fn a_start_tells_what_it_changes_of_what_the_kernel_held() {
+    let pair = Pair::new();
+    let side = SideDoor::new(&pair);
+    let mut host = Host::new(&pair.db);
+    let without_backstop = format!("{}\nbackstop = false", interfaces());
+    let sources =
+        |others: &str| orders(&format!("trusted_sources = [\"ip_addr:10.77.0.2\"{others}]"));
+    // A snapshot and a copy of the configuration that are older than what is in force.
+    for (former, latest, is_let_in) in
+        [("", ", \"ip_addr:10.77.0.9\"", false), (", \"ip_addr:10.77.0.9\"", "", true)]
+    {
+        let state = ["state/snapshot.json", "state/config.json"];
+        host.configure(&interfaces(), &sources(former));
+        host.start();
+        host.stop(Signal::SIGTERM);
+        let kept = state.map(|name| fs::read(host.path(name)).expect("a file of the state"));
+        host.configure(&interfaces(), &sources(latest));
+        host.start();
+        host.stop(Signal::SIGTERM);
+        for (name, content) in state.iter().zip(kept) {
+            fs::write(host.path(name), content).expect("put it back");
+        }
+        host.configure(&interfaces(), &sources(former));
+        let lines = told(&host).lines().count();
+        host.start();
+        assert_eq!(pair.reaches(STRANGER4), is_let_in);
+        host.stop(Signal::SIGTERM);
+        let new: Vec<String> = told(&host).lines().skip(lines).map(str::to_owned).collect();
+        let is_named = |line: &&String| line.contains("applied") && line.contains("10.77.0.9");
+        assert_eq!(new.iter().filter(is_named).count(), 1, "{new:#?}");
+        let counted = if is_let_in { "added=1 removed=0" } else { "added=0 removed=1" };
+        assert!(host.log().contains(counted), "{counted}: {}", host.log());
+    }
+
+    // A database that has another name and mode, where nothing else tells of the one before.
+    host.configure(&interfaces(), &sources(""));
+    host.start();
+    host.stop(Signal::SIGTERM);
+    fs::remove_file(host.path("state/config.json")).expect("the copy");
+    let renamed = sources("").replace("name = \"orders\"", "name = \"store\"\nmode = \"observe\"");
+    host.configure(&interfaces(), &renamed);
+    host.start();
+    assert!(pair.reaches(STRANGER4));
+    host.stop(Signal::SIGTERM);
+    let (history, log) = (told(&host), host.log());
+    for text in [&history, &log] {
+        assert!(text.contains("orders") && text.contains("store"), "{text}");
+        assert!(text.contains("is open to everyone"), "{text}");
+    }
+
+    // An interface that was renamed: this start detaches from it.
+    host.configure(&without_backstop, &sources(""));
+    host.start();
+    assert!(side.is_open(&pair) && !pair.reaches(STRANGER4));
+    host.stop(Signal::SIGTERM);
+    pair.db.ip("link set db0 down");
+    pair.db.ip("link set db0 name uplink");
+    pair.db.ip("link set uplink up");
+    assert!(!pair.reaches(STRANGER4));
+    // Never ready: nothing that the configuration names is there.
+    host.spawn();
+    let change = "uplink: no longer judged: tcp/5432 is open to everyone there";
+    host.wait("the start to tell", |host| host.log().contains(change));
+    assert!(pair.reaches(STRANGER4));
+    host.stop(Signal::SIGTERM);
+    assert!(told(&host).contains(change), "{}", told(&host));
+    assert!(host.log().contains(change), "{}", host.log());
+}
+
+/// While no agent runs, indexes and addresses of this host may become those of others.
+#[test]
+fn what_a_dead_agent_leaves_to_others_is_told() {
+    let pair = Pair::new();
+    let side = SideDoor::new(&pair);
+    let mut host = Host::new(&pair.db);
+    host.configure(&format!("{}\nexempt_interfaces = [\"db1\"]", interfaces()), &orders(TRUSTED));
+    host.start();
+    host.stop(Signal::SIGTERM);
+    let exempt = |host: &Host<'_>| {
+        let status = host.json(&["status"]).expect("JSON");
+        let shown = host.dbfw(&["status"]);
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        (texts(&status["backstop"]["exempt"]).join(","), shown, status)
+    };
+    let (names, shown, _) = exempt(&host);
+    assert_eq!(names, "db1");
+    assert!(shown.contains("lets through db1"), "{shown}");
+    // Another interface gets the index of the exempt one.
+    let index = pair.db.ifindex("db1");
+    pair.db.ip("link del db1");
+    let peer = pair.clients.name();
+    pair.db.ip(&format!("link add db2 index {index} type veth peer name cl1 netns {peer}"));
+    pair.db.up("db2");
+    pair.clients.up("cl1");
+    pair.db.address("db2", "10.78.0.1/24");
+    pair.clients.address("cl1", "10.78.0.9/24");
+    assert!(side.is_open(&pair));
+    let (names, shown, status) = exempt(&host);
+    assert_eq!(names, "db2");
+    assert!(shown.contains("lets through db2"), "{shown}");
+    assert_eq!((&status["protected"], &status["enforced"]), (&false.into(), &"partly".into()));
+    let told = problems(&host);
+    assert!(told.contains("db2 is let through by the backstop until an agent runs"), "{told}");
+    host.start();
+    assert!(!side.is_open(&pair));
+    assert_eq!(exempt(&host).0, "");
+
+    // Another machine gets an address of this host, and comes by an interface without a hook.
+    pair.db.address("db2", "10.78.0.7/24");
+    host.wait("the agent to see the address", |host| {
+        host.json(&["explain", "10.78.0.7", "--port", "5432"])
+            .is_some_and(|document| document[0]["reason"] == "martian")
+    });
+    host.stop(Signal::SIGTERM);
+    assert_eq!(host.json(&["status"]).expect("JSON")["protection"], "yes", "{}", problems(&host));
+    pair.db.ip("addr del 10.78.0.7/24 dev db2");
+    pair.clients.address("cl1", "10.78.0.7/24");
+    let taken = IpAddr::from([10, 78, 0, 7]);
+    assert!(traffic::reaches(&pair.clients, taken, SocketAddr::new(side.host, PORT)));
+    let status = host.json(&["status"]).expect("JSON");
+    assert_eq!((&status["protection"], &status["protected"]), (&"no".into(), &false.into()));
+    let told = problems(&host);
+    assert!(told.contains("10.78.0.7") && told.contains("gets in by db2"), "{told}");
+    host.start();
+    assert!(!traffic::reaches(&pair.clients, taken, SocketAddr::new(side.host, PORT)));
+    assert_eq!(host.json(&["status"]).expect("JSON")["protection"], "yes", "{}", problems(&host));
+}
+
+#[test]
 fn sources_that_let_in_most_of_the_world_do_not_look_protected() {
     let pair = Pair::new();
     let mut host = Host::new(&pair.db);

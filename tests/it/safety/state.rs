@@ -246,6 +246,42 @@ fn a_configuration_that_a_full_disk_keeps_out_is_told_and_no_restart_says_what_i
 }
 
 #[test]
+fn files_put_back_behind_a_full_disk_are_told() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    let of = |mode: &str| {
+        orders(&format!("mode = \"{mode}\"\ntrusted_sources = [\"ip_addr:10.77.0.2\"]\n"))
+    };
+    for (first, second, is_open, change) in [
+        ("enforce", "observe", false, "orders: observe → enforce: tcp/5432 is closed"),
+        ("observe", "enforce", true, "orders: enforce → observe: tcp/5432 is open to everyone"),
+    ] {
+        host.configure(&interfaces(), &of(first));
+        let state = host.path("state");
+        let _mounted = Mounted::tmpfs(&state, "size=64k,mode=750");
+        host.start();
+        host.wait("the last good configuration", |_| state.join("config.json").exists());
+        let ballast = fill(&state);
+        host.configure(&interfaces(), &of(second));
+        assert!(host.dbfw(&["reload"]).status.success(), "{}", host.log());
+        host.wait("the status to tell", |host| problems(host).contains("a restart with a bad"));
+        host.stop(Signal::SIGKILL);
+        fs::remove_file(&ballast).expect("make room");
+        host.configure(&interfaces(), &of(first));
+        host.start();
+        assert_eq!(pair.reaches(STRANGER4), is_open);
+        host.stop(Signal::SIGTERM);
+        let log = host.log();
+        let history = host.dbfw(&["history", "-o", "plain"]);
+        let history = String::from_utf8_lossy(&history.stdout).into_owned();
+        for text in [&log, &history] {
+            assert!(text.contains("is not in force any more"), "{text}");
+            assert!(text.contains(change), "{change}: {text}");
+        }
+    }
+}
+
+#[test]
 fn a_change_that_may_be_older_than_a_start_is_told_as_such() {
     let pair = Pair::new();
     let mut host = Host::new(&pair.db);
@@ -263,6 +299,8 @@ fn a_change_that_may_be_older_than_a_start_is_told_as_such() {
     host.wait("the status to tell", |host| problems(host).contains("a restart with a bad file"));
     let second = config_since(&host);
     host.stop(Signal::SIGKILL);
+    // As after a reboot: the maps, which know what was in force, are gone.
+    fs::remove_dir_all(host.pins()).expect("the pins");
     host.configure(&interfaces(), &of("observe", "10.77.0.3"));
     host.start();
     assert_answered(&pair, &host, STRANGER4);

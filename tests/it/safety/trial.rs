@@ -11,7 +11,9 @@ use std::{
 
 use dbfw_tests::{
     agent::Host,
-    pair::{FRIEND4, OTHER_PORT, PORT, Pair, STRANGER4, TRUSTED4, interfaces, metric, problems},
+    pair::{
+        FRIEND4, OTHER_PORT, PORT, Pair, STRANGER4, TRUSTED4, interfaces, metric, orders, problems,
+    },
     skew::Skew,
 };
 use nix::sys::signal::Signal;
@@ -107,6 +109,48 @@ fn assert_went_back(pair: &Pair, host: &Host<'_>) {
         (&"degraded".into(), &false.into())
     );
     assert_eq!(metric(host, "dbfw_config_last_reload_successful"), Some(0.0));
+}
+
+#[test]
+fn who_is_affected_by_going_back_is_said_beforehand() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    let of = |sources: &str| orders(&format!("trusted_sources = [{sources}]"));
+    for (before, tried, told) in [
+        (
+            "\"ip_addr:10.77.0.2\"",
+            "\"ip_addr:10.77.0.2\", \"ip_addr:10.77.0.9\"",
+            &["orders: not trusted any more: ip_addr:10.77.0.9"][..],
+        ),
+        (
+            "\"ip_addr:10.77.0.9\"",
+            "\"ip_addr:10.77.0.2\"",
+            &[
+                "orders: not trusted any more: ip_addr:10.77.0.2",
+                "orders: trusted: ip_addr:10.77.0.9",
+            ],
+        ),
+        ("\"ip_addr:10.77.0.9\"", "\"ip_addr:10.77.0.9/32\"", &[]),
+    ] {
+        host.configure(&interfaces(), &of(before));
+        host.start();
+        let could = pair.reaches(STRANGER4);
+        host.configure(&interfaces(), &of(tried));
+        let shown = reload(&host, "--trial 1h", 0);
+        let document = trial(&host);
+        let changes = document["changes"].as_array().cloned().unwrap_or_default();
+        let texts: Vec<&str> =
+            changes.iter().filter_map(|change| change["text"].as_str()).collect();
+        assert_eq!(texts, told, "{document}");
+        for text in told {
+            assert!(shown.contains(&format!("Going back: {text}")), "{shown}");
+        }
+        reload(&host, "--revert", 0);
+        assert_eq!(pair.reaches(STRANGER4), could);
+        host.configure(&interfaces(), &of(before));
+        reload(&host, "", 0);
+        host.stop(Signal::SIGTERM);
+    }
 }
 
 #[test]

@@ -13,8 +13,8 @@ use rtnetlink::Handle;
 use super::{Hooks, Kernel};
 use crate::{
     config::{self, AgentConfig, Config, ConfigChange},
-    protection::{Coverage, Degradation, Failure, Protection, Unjudged},
-    readers::status,
+    protection::{Attachments, Coverage, Degradation, Failure, Protection, Unjudged},
+    readers::{offline, status},
 };
 
 impl Hooks {
@@ -210,18 +210,48 @@ impl Kernel {
         Coverage::of(&self.hooks.interfaces, config)
     }
 
-    /// The interfaces by which packets come in that no program judges.
-    pub(in crate::agent) fn unjudged(&self, config: &AgentConfig) -> Unjudged {
-        self.coverage(config).unjudged(|index| self.datapath.attachment(index).is_some())
+    /// What is attached.
+    pub(in crate::agent) fn attached(&self) -> Attachments {
+        let hooks = self.datapath.attachments().iter().map(|attachment| attachment.index);
+        // What cannot be read is said by whoever reads more of the maps.
+        let exempt = self.reader.exempt().unwrap_or_default();
+        Attachments::new(hooks, self.datapath.check_backstop().is_ok(), exempt)
     }
 
-    /// The changes from one configuration to another that change who may connect.
-    pub(in crate::agent) fn changes(&self, before: &Config, after: &Config) -> Vec<ConfigChange> {
-        // What is attached stays until the configuration is followed, also under another name.
-        let former = self.unjudged(&before.agent);
-        let now = self.coverage(&after.agent).unjudged(|_| false);
-        let [former, now] =
-            [former, now].map(|unjudged| unjudged.names.into_iter().collect::<BTreeSet<_>>());
+    /// The interfaces that there are.
+    pub(in crate::agent) fn interfaces(&self) -> &[Interface] {
+        &self.hooks.interfaces
+    }
+
+    /// The interfaces by which packets come in that no program judges.
+    pub(in crate::agent) fn unjudged(&self, config: &AgentConfig) -> Vec<Unjudged> {
+        let coverage = self.coverage(config);
+        let hooks = self.datapath.attachments().iter().map(|attachment| attachment.index);
+        // The backstop follows within a second; where it cannot, that is a failure.
+        let exempt = coverage.exempt().iter().copied();
+        coverage.unjudged(&Attachments::new(hooks, config.backstop, exempt))
+    }
+
+    /// The pinned links that an earlier agent left attached.
+    pub(in crate::agent) fn attached_before(&self) -> Attachments {
+        let here = &self.hooks.interfaces;
+        let links = self.reader.links();
+        let attached = links.and_then(|links| offline::attachments(&self.reader, &links, here));
+        // Where they cannot be read, taking them over says why.
+        attached.unwrap_or_default()
+    }
+
+    /// The changes from one configuration to another that change who may connect. `attached` is what
+    /// was attached with the former, maybe under another name: it stays until the other is followed.
+    pub(in crate::agent) fn changes(
+        &self,
+        before: &Config,
+        attached: &Attachments,
+        after: &Config,
+    ) -> Vec<ConfigChange> {
+        let former = self.coverage(&before.agent).unjudged_names(attached);
+        let now = self.coverage(&after.agent);
+        let now = now.unjudged_names(&now.wanted());
         config::changes(before, after, [&former, &now])
     }
 

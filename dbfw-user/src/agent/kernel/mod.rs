@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use dbfw_common::{Event, FLAG_DROP_FRAGMENTS, MAX_DATABASES};
 use dbfw_core::{
     policy::{DatabasePolicy, Policy, SlotTable, diff},
-    source::{Prefix, Rule},
+    source::{Origin, Prefix, Rule},
 };
 use dbfw_datapath::{
     Change, DatabaseSlot, Datapath, DatapathError, Events, HookMode, Interface, Layer, LocalRoutes,
@@ -26,6 +26,7 @@ use jiff::Timestamp;
 use rtnetlink::Handle;
 use tokio::io::unix::AsyncFd;
 
+use super::history::lets_in;
 use crate::{
     config::{AgentConfig, Config, DatabaseConfig, Fragments},
     lasting::LastingProblems,
@@ -142,9 +143,59 @@ impl Kernel {
     /// Takes over what an earlier run knew of its policy: the history compares the first one
     /// with it.
     pub(super) fn restore(&mut self, snapshot: &Snapshot) {
-        self.policy = Policy::build(&snapshot.policies());
+        let policies = snapshot.policies();
+        // What an earlier agent let in last, also if that could not be written.
+        self.policy = match self.ids.is_empty() {
+            true => Policy::build(&policies),
+            false => self.as_held(policies),
+        };
         self.generation = snapshot.generation;
         self.slots = snapshot.slots.clone();
+    }
+
+    /// The policy of a snapshot as the maps hold it: without the prefixes that they do not have, and
+    /// with those that no rule has.
+    fn as_held(&self, mut policies: Vec<DatabasePolicy>) -> Policy {
+        let written = Policy::build(&policies);
+        let held = self.datapath.held();
+        let has = |id: u8, mask: u64| mask >> (id - 1) & 1 != 0;
+        let mut is_stale = false;
+        for DatabasePolicy { name, rules, .. } in &mut policies {
+            let id = self.ids.get(name).copied();
+            let is_held = |prefix: &&Prefix| {
+                id.is_some_and(|id| held.get(prefix).is_some_and(|entry| has(id, entry.mask())))
+            };
+            for rule in rules.iter_mut().filter(|rule| !rule.prefixes.iter().all(|p| is_held(&p))) {
+                rule.prefixes = rule.prefixes.iter().filter(is_held).copied().collect();
+                is_stale = true;
+            }
+        }
+        for (name, id) in &self.ids {
+            let known = policies.iter().position(|database| database.name == *name);
+            let written_id = known.map(|at| policies[at].id);
+            // An entry inside a wider one has its databases as well.
+            let is_written = |prefix: &Prefix| {
+                written_id.is_some_and(|written_id| lets_in(&written, written_id, prefix))
+            };
+            let of_database = held.iter().filter(|(_, entry)| has(*id, entry.mask()));
+            let unwritten = of_database.filter(|(prefix, _)| !is_written(prefix));
+            let adopted = unwritten.map(|(prefix, _)| Rule::adopted(Origin::Config, prefix));
+            let adopted: Vec<Rule> = adopted.collect();
+            is_stale |= !adopted.is_empty();
+            match known {
+                Some(at) => policies[at].rules.extend(adopted),
+                None => {
+                    let (id, name) = (*id, name.clone());
+                    policies.push(DatabasePolicy { id, name, rules: adopted });
+                }
+            }
+        }
+        if is_stale { Policy::build(&policies) } else { written }
+    }
+
+    /// The databases that the maps hold, as an earlier agent left them.
+    pub(super) fn databases_held(&self) -> Vec<DatabaseSlot> {
+        self.reader.databases().unwrap_or_default()
     }
 
     /// The prefixes that the maps hold for a database, as an earlier agent left them.

@@ -4,7 +4,7 @@ use dbfw_wire::control::{self as wire, ChangeEffect, ConfigFileStatus};
 
 use crate::{
     agent::Agent,
-    config::{ConfigChange, ConfigFile, Effect},
+    config::{self, ConfigChange, ConfigFile, Effect},
     state::{checked::sha256, expiry::Reading},
 };
 
@@ -37,6 +37,12 @@ pub(super) fn trial(agent: &Agent) -> Option<wire::Trial> {
         revert: "dbfw reload --revert".to_owned(),
         restores_since: trial.before_since(),
         restores: before.files.iter().map(config_file).collect(),
-        changes: agent.kernel.changes(&agent.config, before).iter().map(config_change).collect(),
+        changes: agent
+            .kernel
+            .changes(&agent.config, &agent.kernel.attached(), before)
+            .iter()
+            .chain(&config::source_changes(&agent.config, before))
+            .map(config_change)
+            .collect(),
     })
 }

@@ -9,7 +9,7 @@ pub(super) mod trial;
 use std::{sync::Arc, time::Duration};
 
 use dbfw_common::{HOST, Mode};
-use dbfw_core::source::Prefix;
+use dbfw_core::{PortQuery, source::Prefix};
 use dbfw_datapath::{
     DatapathError,
     connections::{Connection, completed},
@@ -37,7 +37,7 @@ use crate::{
     metrics::{self, Format},
     readers::{
         drops::{Names, Query},
-        explain::{self, Asked},
+        explain::{self, Asked, Ways},
         sources::sources,
         status::map_entry,
         suggest::{Knowledge, LocalNetworks, suggest},
@@ -66,9 +66,12 @@ impl Agent {
                 let message = format!("no packet goes from {address} to {to}");
                 call.fail(ControlErrorKind::Invalid, message);
             }
-            Request::Explain { address, port, to } => {
+            Request::Explain { address, port, udp, to } => {
+                let port = port.map(|port| PortQuery { udp, port });
                 let (uses, asked) = (self.usage.uses(), Asked { address, port, to });
-                answer_explain(call, explain::explain(&self.kernel.view(), uses, &asked));
+                let ways = Ways::of(&self.kernel.attached(), self.kernel.interfaces());
+                let view = self.kernel.view();
+                answer_explain(call, explain::explain(&view, uses, Some(&ways), &asked));
             }
             Request::Drops { follow, limit, address, database, since, order } => {
                 let query = Query { address, database: None, since, order, limit };

@@ -221,7 +221,7 @@ pub(super) async fn put_in_force(
     for (_, text) in went.filter(|(name, _)| is_in(&before.databases, name)) {
         tracing::warn!("{text}");
     }
-    let mut changes = agent.kernel.changes(&before, &agent.config);
+    let mut changes = agent.kernel.changes(&before, &agent.kernel.attached(), &agent.config);
     let openings = Openings::find(&agent.config, &agent.kernel);
     changes.extend(agent.openings.take_over(openings));
     let was_detached = agent.kernel.is_detached();

@@ -44,7 +44,7 @@ fn help_of_the_program() {
       sources      List every trusted source, its prefixes and its last use
       explain      Say what happens to packets from an address, and why
       drops        List the sources that were refused, the last refused first
-      suggest      Propose sources to trust, from those that were refused
+      suggest      Propose sources to trust, from those that came and are not trusted
       history      Show the changes of who may connect, and who asked for them
       map          Show the content of the kernel's maps
       metrics      Print the metrics in the Prometheus text format

@@ -1,7 +1,7 @@
 //! Output of `dbfw explain`, for people and as plain fields.
 
 use anstyle::{AnsiColor, Style};
-use dbfw_wire::control::{CoveringSource, Explanation, Reason, Verdict};
+use dbfw_wire::control::{CoveringSource, Effect, Explanation, Reason, Verdict};
 use jiff::Timestamp;
 
 use super::{
@@ -39,6 +39,8 @@ impl Render for Vec<Explanation> {
                 one.reason.as_str(),
                 &one.program,
                 &maybe(one.prefix.as_ref()),
+                one.effect.as_str(),
+                &one.let_in_by.join(","),
                 &maybe(one.to.as_ref()),
             ]));
             for source in &one.sources {
@@ -69,15 +71,34 @@ fn explanation(one: &Explanation, now: Timestamp) -> String {
         AnsiColor::Yellow.on_default().bold(),
         AnsiColor::Red.on_default().bold(),
     );
+    let by = one.let_in_by.join(", ");
     let (style, effect) = match one.verdict {
         Verdict::Drop if one.reason == Reason::Martian => {
-            (red, "dropped if it comes from a wire; let in from this host")
+            let also = one.let_in_by.iter().filter(|name| *name != "lo").cloned();
+            let also: Vec<String> = also.collect();
+            let text = "dropped if it comes from a wire; let in from this host";
+            match also.is_empty() {
+                true => (red, text.to_owned()),
+                false => {
+                    (yellow, format!("{text}, and by {}, where nothing judges it", also.join(", ")))
+                }
+            }
         }
-        Verdict::Allow => (green, "let in"),
-        Verdict::Observe => (yellow, "let in by observe mode; enforce would drop it"),
-        Verdict::Drop => (red, "dropped"),
-        Verdict::Pass => (Style::new().bold(), "let in; dbfw does not judge it"),
-        Verdict::Unknown => (Style::new().bold(), "unknown to this version of dbfw"),
+        Verdict::Allow => (green, "let in".to_owned()),
+        Verdict::Observe => (yellow, "let in by observe mode; enforce would drop it".to_owned()),
+        Verdict::Drop => match one.effect {
+            Effect::LetIn => (
+                yellow,
+                format!("let in by {by}, where nothing judges it; the program would drop it"),
+            ),
+            Effect::Partly => {
+                (yellow, format!("let in by {by}, where nothing judges it; dropped elsewhere"))
+            }
+            Effect::Dropped => (red, "dropped".to_owned()),
+            Effect::Unknown => (red, "dropped where the program is attached".to_owned()),
+        },
+        Verdict::Pass => (Style::new().bold(), "let in; dbfw does not judge it".to_owned()),
+        Verdict::Unknown => (Style::new().bold(), "unknown to this version of dbfw".to_owned()),
     };
     let whose = match (&one.database, &one.mode) {
         (Some(database), Some(mode)) => format!("of {} ({mode})", clean(database)),

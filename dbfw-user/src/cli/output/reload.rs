@@ -11,6 +11,9 @@ use super::{
 /// Sources that are cut off and shown in a table.
 const MAX_SHOWN: usize = 20;
 
+/// Changes by going back from a trial that are shown.
+const MAX_GOING_BACK: usize = 4;
+
 impl Render for Reloaded {
     fn table(&self, now: Timestamp) -> String {
         let prefixes = |n: usize| number_of(n as u64, "prefix", "prefixes");
@@ -101,13 +104,21 @@ impl Render for Unconfirmed {
 
 /// The trial of the configuration in force, with the ways to end it.
 pub(super) fn on_trial(trial: &Trial, now: Timestamp) -> String {
-    format!(
+    let mut text = format!(
         "The configuration is on trial until {:.0} ({}).\n  {} keeps it, {} goes back at once.\n",
         trial.ends_at,
         ending(Some(trial.ends_at), now),
         clean(&trial.keep),
         clean(&trial.revert),
-    )
+    );
+    for change in trial.changes.iter().take(MAX_GOING_BACK) {
+        text.push_str(&format!("  Going back: {}\n", clean(&change.text)));
+    }
+    let more = trial.changes.len().saturating_sub(MAX_GOING_BACK);
+    if more > 0 {
+        text.push_str(&format!("  Going back: {more} more changes (dbfw status --output json)\n"));
+    }
+    text
 }
 
 /// The trial for scripts: its end, and the time since when what it goes back to was in force.

@@ -13,7 +13,7 @@ use super::{
     reload::on_trial,
     render::Render,
     table::{BAD, FAIR, GOOD, SCREEN},
-    words::{clean, cut, lasting, since, wrap},
+    words::{clean, cut, lasting, since, width, wrap},
 };
 
 /// Lines of a terminal that nobody made longer, less the prompt.
@@ -22,9 +22,9 @@ const LINES: usize = 23;
 const FIXED: usize = 6;
 /// Lines for who is asked over the network.
 const ACCOUNT_LINES: usize = 2;
-/// Lines of problems, and of one problem.
+/// Lines of problems, and of one of several.
 const PROBLEM_LINES: usize = 6;
-const LINES_A_PROBLEM: usize = 2;
+const LINES_A_PROBLEM: usize = 3;
 /// Interfaces keep this many lines, however many databases there are.
 const INTERFACE_LINES: usize = 5;
 
@@ -129,7 +129,8 @@ fn problems(status: &Status) -> String {
     let mut text = String::new();
     let mut lines = 0;
     for (i, (style, problem)) in problems.iter().enumerate() {
-        let wrapped = wrap_in(LINES_A_PROBLEM, problem, SCREEN - 2);
+        let most = if problems.len() == 1 { PROBLEM_LINES } else { LINES_A_PROBLEM };
+        let wrapped = with_both_ends(most, problem, SCREEN - 2);
         // The last line is kept for the number of those that are left out.
         let room = PROBLEM_LINES - usize::from(i + 1 < problems.len());
         if lines + wrapped.len() > room {
@@ -144,6 +145,24 @@ fn problems(status: &Status) -> String {
         }
     }
     text
+}
+
+/// As [`wrap`], in at most `most` lines: where there would be more the middle is left out, for a
+/// problem begins with its reason and ends with its remedy.
+fn with_both_ends(most: usize, text: &str, room: usize) -> Vec<String> {
+    let mut lines = wrap(text, room);
+    if lines.len() > most {
+        let left = lines.split_off(most - 1).join(" ");
+        let mut end = String::new();
+        for word in left.split(' ').rev() {
+            if !end.is_empty() && width(&end) + width(word) + 3 > room {
+                break;
+            }
+            end = if end.is_empty() { word.to_owned() } else { format!("{word} {end}") };
+        }
+        lines.push(format!("… {end}"));
+    }
+    lines.iter().map(|line| cut(line, room)).collect()
 }
 
 /// As [`wrap`], but the last of `most` lines is cut where there would be more.

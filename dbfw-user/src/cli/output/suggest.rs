@@ -227,12 +227,12 @@ fn line(one: &Suggestion) -> String {
         0 => String::new(),
         others => format!("{}: ", number_of(others, "other address", "other addresses")),
     };
-    let refused = match one.covers.len() {
+    let seen = match one.covers.len() {
         1 => String::new(),
-        covers => format!("{covers} refused addresses, "),
+        covers => format!("{covers} addresses seen, "),
     };
     let mark = if one.looks_like == Visitor::Client { "" } else { "# " };
-    format!("  {mark}{},  # {refused}{others}{}\n", quoted(&one.source), clean(&one.why))
+    format!("  {mark}{},  # {seen}{others}{}\n", quoted(&one.source), clean(&one.why))
 }
 
 fn scanner_line(one: &RefusedAddress) -> String {

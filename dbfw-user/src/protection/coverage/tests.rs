@@ -1,4 +1,4 @@
-use dbfw_datapath::Layer;
+use dbfw_datapath::{Kind, Layer};
 use glob::Pattern;
 
 use super::*;
@@ -160,12 +160,20 @@ fn ways_in_that_no_hook_judges_are_named() {
         let coverage = Coverage::of(&present, &config);
         let without_hook: BTreeSet<&str> = coverage.without_hook().collect();
         assert!(without_hook.iter().eq(&ways), "{without_hook:?}");
-        let found = coverage.unjudged(|_| false);
-        assert_eq!(found.are_exempt, backstop);
-        let names: BTreeSet<&str> = found.names.iter().map(String::as_str).collect();
+        let found = coverage.unjudged(&coverage.wanted());
+        let why = if backstop { WhyUnjudged::Exempt } else { WhyUnjudged::NoBackstop };
+        assert!(found.iter().all(|unjudged| unjudged.why == why), "{found:?}");
+        let names = coverage.unjudged_names(&coverage.wanted());
         assert!(names.iter().eq(unjudged), "backstop {backstop}: {names:?}");
         // eth1 was attached under another name.
-        let attached = coverage.unjudged(|index| index == 3);
-        assert!(!attached.names.contains(&"eth1".to_owned()));
+        let attached = coverage.unjudged_names(&Attachments::new([3], backstop, [17]));
+        assert!(!attached.contains("eth1"));
+        // docker0 is gone, and eth5 has the index that the backstop lets through.
+        let reused = coverage.unjudged(&Attachments::new([2, 10, 13], true, [15]));
+        let names = vec!["eth5".to_owned()];
+        assert_eq!(reused, [Unjudged { names, why: WhyUnjudged::LeftExempt }]);
+        // Without the backstop that it wants.
+        let lost = coverage.unjudged_names(&Attachments::new([2, 10, 13], false, [17]));
+        assert!(lost.iter().eq(unjudged), "backstop {backstop}: {lost:?}");
     }
 }

@@ -139,18 +139,18 @@ fn a_machine_is_named_and_a_tag_where_it_fits() {
     };
     assert_eq!(
         suggestions(&["10.0.0.1", "203.0.113.1", "10.0.0.2", "10.0.0.5"], &inventory),
-        ["tag:all +4 [10.0.0.1 10.0.0.2 10.0.0.5 203.0.113.1] 3 of its 6 machines were refused; \
+        ["tag:all +4 [10.0.0.1 10.0.0.2 10.0.0.5 203.0.113.1] 3 of its 6 machines were seen; \
              it would also let in etl, web-3, x",]
     );
     assert_eq!(
         suggestions(&["10.0.0.1", "10.0.0.2", "10.0.0.4"], &inventory),
-        ["tag:all +5 [10.0.0.1 10.0.0.2 10.0.0.4] 3 of its 6 machines were refused; it would \
+        ["tag:all +5 [10.0.0.1 10.0.0.2 10.0.0.4] 3 of its 6 machines were seen; it would \
              also let in old, web-3, x",],
-        "as many strangers as were refused may come with it",
+        "as many strangers as were seen may come with it",
     );
     assert_eq!(
         suggestions(&["10.0.0.1", "10.0.0.2"], &inventory),
-        ["tag:web +3 [10.0.0.1 10.0.0.2] 2 of its 3 machines were refused; it would also let in \
+        ["tag:web +3 [10.0.0.1 10.0.0.2] 2 of its 3 machines were seen; it would also let in \
              web-3",],
         "four strangers for two are too many",
     );
@@ -174,12 +174,12 @@ fn a_node_stands_for_its_cluster() {
     };
     assert_eq!(
         suggestions(&["10.0.0.2", "10.244.3.7"], &inventory),
-        ["k8s:c1 +65537 [10.0.0.2 10.244.3.7] 1 of its 3 nodes were refused; it would also let \
+        ["k8s:c1 +65537 [10.0.0.2 10.244.3.7] 1 of its 3 nodes were seen; it would also let \
              in pool-a, pool-c",]
     );
     assert_eq!(
         suggestions(&["10.244.3.7", "10.244.3.8"], &inventory),
-        ["k8s:c1 +65537 [10.244.3.7 10.244.3.8] 2 addresses of its network were refused"]
+        ["k8s:c1 +65537 [10.244.3.7 10.244.3.8] 2 addresses of its network were seen"]
     );
 }
 

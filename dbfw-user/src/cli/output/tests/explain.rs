@@ -9,6 +9,8 @@ fn explanation(port: &str, verdict: Verdict, reason: Reason) -> Explanation {
         mode: Some(Mode::Enforce),
         verdict,
         reason,
+        effect: if verdict == Verdict::Drop { Effect::Dropped } else { Effect::LetIn },
+        let_in_by: Vec::new(),
         program: "dbfw_xdp".to_owned(),
         prefix: None,
         sources: Vec::new(),
@@ -70,12 +72,12 @@ fn explain() {
       prefix   not looked up
     ");
     insta::assert_snapshot!(for_scripts(&let_in), @r#"
-    port→tcp/5432→203.0.113.7→orders→enforce→allow→trusted→dbfw_xdp→203.0.113.7/32→
+    port→tcp/5432→203.0.113.7→orders→enforce→allow→trusted→dbfw_xdp→203.0.113.7/32→let_in→→
     source→tcp/5432→ip_addr:203.0.113.7→203.0.113.7/32→local→2026-03-01T13:58:00Z→incident 42→1204→2026-03-01T11:59:58Z→2026-03-01T10:00:00Z
     source→tcp/5432→ip_addr:203.0.113.0/24→203.0.113.0/24→config→→→0→→
-    port→tcp/5433→203.0.113.7→orders→observe→observe→untrusted→dbfw_xdp→→
+    port→tcp/5433→203.0.113.7→orders→observe→observe→untrusted→dbfw_xdp→→let_in→→
     fact→tcp/5433→was trusted until 2026-03-01T11:00:00Z by tag:x (config)
-    port→tcp/22→203.0.113.7→→→pass→other_port→dbfw_xdp→→
+    port→tcp/22→203.0.113.7→→→pass→other_port→dbfw_xdp→→let_in→→
     [
       {
         "address": "203.0.113.7",
@@ -85,6 +87,8 @@ fn explain() {
         "mode": "enforce",
         "verdict": "allow",
         "reason": "trusted",
+        "effect": "let_in",
+        "let_in_by": [],
         "program": "dbfw_xdp",
         "prefix": "203.0.113.7/32",
         "sources": [
@@ -119,6 +123,8 @@ fn explain() {
         "mode": "observe",
         "verdict": "observe",
         "reason": "untrusted",
+        "effect": "let_in",
+        "let_in_by": [],
         "program": "dbfw_xdp",
         "prefix": null,
         "sources": [],
@@ -134,6 +140,8 @@ fn explain() {
         "mode": null,
         "verdict": "pass",
         "reason": "other_port",
+        "effect": "let_in",
+        "let_in_by": [],
         "program": "dbfw_xdp",
         "prefix": null,
         "sources": [],
@@ -149,4 +157,48 @@ fn explain() {
       program  dbfw_xdp
       prefix   none covers 203.0.113.7
     ");
+}
+
+#[test]
+fn the_headline_is_the_effect() {
+    let of = |reason, effect, by: &[&str]| {
+        let mut one = explanation("tcp/5432", Verdict::Drop, reason);
+        one.effect = effect;
+        one.let_in_by = by.iter().map(|&name| name.to_owned()).collect();
+        let shown = table(&vec![one]);
+        let headline = shown.lines().next().and_then(|line| line.split_once("): "));
+        headline.expect("a headline").1.to_owned()
+    };
+    let (untrusted, martian) = (Reason::Untrusted, Reason::Martian);
+    for (reason, effect, by, told) in [
+        (untrusted, Effect::Dropped, &[][..], "dropped"),
+        (untrusted, Effect::Unknown, &[], "dropped where the program is attached"),
+        (
+            untrusted,
+            Effect::Partly,
+            &["docker0", "eth1"],
+            "let in by docker0, eth1, where nothing judges it; dropped elsewhere",
+        ),
+        (
+            untrusted,
+            Effect::LetIn,
+            &["eth0"],
+            "let in by eth0, where nothing judges it; the program would drop it",
+        ),
+        (
+            martian,
+            Effect::Partly,
+            &["lo"],
+            "dropped if it comes from a wire; let in from this host",
+        ),
+        (
+            martian,
+            Effect::Partly,
+            &["lo", "eth1"],
+            "dropped if it comes from a wire; let in from this host, and by eth1, where nothing \
+             judges it",
+        ),
+    ] {
+        assert_eq!(of(reason, effect, by), told);
+    }
 }

@@ -133,6 +133,18 @@ fn a_trial_says_until_when_and_how_it_ends() {
     );
     assert!(shown.contains("dbfw reload --keep keeps it"), "{shown}");
     assert!(status.plain().contains("\ntrial\t2026-03-01T12:09:58Z\t"), "{}", status.plain());
+    let mut trial = samples::trial();
+    for n in 1..=6 {
+        trial.changes.push(ConfigChange {
+            effect: ChangeEffect::Other,
+            database: Some("orders".to_owned()),
+            text: format!("orders: trusted: ip_addr:10.0.0.{n}"),
+        });
+    }
+    let shown = table(&Reloaded { trial: Some(trial), ..Reloaded::default() });
+    assert!(shown.contains("  Going back: orders: trusted: ip_addr:10.0.0.4\n"), "{shown}");
+    assert!(!shown.contains("ip_addr:10.0.0.5"), "{shown}");
+    assert!(shown.contains("  Going back: 2 more changes ("), "{shown}");
 }
 
 #[test]

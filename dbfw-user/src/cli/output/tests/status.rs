@@ -155,11 +155,11 @@ fn status_fits_the_screen() {
     NOT PROTECTED  dbfw 0.1.0
     agent pid 812, up 3h12m, policy 41, not ready, files on disk not in force
     ! eth1: nothing attached: the driver refuses XDP with an MTU of 9000 and TCX is
-      taken by program 88 (cil_from_netdev); set attach = "generic" or ip link set …
+      taken by program 88 (cil_from_netdev); set attach = "generic" or ip link set
+      eth1 mtu 3498, and then run dbfw reload
     ! reports: line 7: not an address: 10.0.0\u{1b}[2J (/etc/dbfw/reports.list)
     ! eth2: gone
-    ! eth3: gone
-      and 5 more: dbfw status --output plain
+      and 6 more: dbfw status --output plain
     (n): packets let in by observe mode that enforce would have dropped
 
     INTERFACE  MODE  STATE
@@ -272,6 +272,22 @@ fn degraded_is_told_before_anything_else() {
         Some("protected\tdegraded\t0.1.0\tyes\tno")
     );
     assert!(text(&status, Format::Json).contains(r#""protection": "degraded""#));
+}
+
+#[test]
+fn a_remedy_is_never_cut() {
+    for (words, others) in [(10, 0), (10, 3), (60, 0), (60, 3), (400, 0), (400, 3)] {
+        let mut status = status();
+        let middle = vec!["because"; words].join(" ");
+        let problem = format!("the reason is this {middle} and so on: run dbfw reload --confirm");
+        status.problems = vec![problem; 1 + others];
+        let shown = table(&status);
+        assert!(shown.contains("! the reason is this because"), "{shown}");
+        let joined = shown.replace("\n  ", " ");
+        assert!(joined.contains("and so on: run dbfw reload --confirm"), "{shown}");
+        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+        assert!(shown.lines().count() <= 23, "{shown}");
+    }
 }
 
 #[test]

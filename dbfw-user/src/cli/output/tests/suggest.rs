@@ -63,7 +63,7 @@ fn suggestions() -> Suggestions {
                 &["10.0.0.1", "10.0.0.2", "10.0.0.3"],
                 65_536,
                 Visitor::Client,
-                "3 of its 4 machines were refused; it would also let in web\n4 # ]",
+                "3 of its 4 machines were seen; it would also let in web\n4 # ]",
             ),
             suggestion(
                 "ip_addr:10.0.0.8/31",
@@ -94,7 +94,7 @@ fn suggestions_for_people() {
     insta::assert_snapshot!(table(&shown(&found, false)), @r#"
     DATABASE  SOURCE               LOOKS LIKE  OTHERS  MINUTES  LAST SEEN
     orders    tag:"back\end"       client       65.5k       41  3h02m ago
-        10.0.0.1, 10.0.0.2 and 1 more: 3 of its 4 machines were refused; it would also let in web 4 # ];
+        10.0.0.1, 10.0.0.2 and 1 more: 3 of its 4 machines were seen; it would also let in web 4 # ];
         first seen 11h12m ago, ~1234 packets to 5432, last connected 3h03m ago
     orders    ip_addr:10.0.0.8/31  client           0       41  3h02m ago
         10.0.0.8, 10.0.0.9: private\u{1b}[2J; first seen 11h12m ago, ~1234 packets to 5432, last
@@ -108,7 +108,7 @@ fn suggestions_for_people() {
     insta::assert_snapshot!(table(&shown(&found, true)), @r#"
     DATABASE  SOURCE                LOOKS LIKE  OTHERS  MINUTES  LAST SEEN
     orders    tag:"back\end"        client       65.5k       41  3h02m ago
-        10.0.0.1, 10.0.0.2 and 1 more: 3 of its 4 machines were refused; it would also let in web 4 # ];
+        10.0.0.1, 10.0.0.2 and 1 more: 3 of its 4 machines were seen; it would also let in web 4 # ];
         first seen 11h12m ago, ~1234 packets to 5432, last connected 3h03m ago
     orders    ip_addr:10.0.0.8/31   client           0       41  3h02m ago
         10.0.0.8, 10.0.0.9: private\u{1b}[2J; first seen 11h12m ago, ~1234 packets to 5432, last
@@ -173,8 +173,8 @@ fn suggestions_for_scripts() {
     insta::assert_snapshot!(text(&shown(&suggestions(), false), Format::Plain), @r#"
     # For the database "orders":
     trusted_sources = [
-      "tag:\"back\\end\"",  # 3 refused addresses, 65.5k other addresses: 3 of its 4 machines were refused; it would also let in web\n4 # ]
-      "ip_addr:10.0.0.8/31",  # 2 refused addresses, private\u{1b}[2J
+      "tag:\"back\\end\"",  # 3 addresses seen, 65.5k other addresses: 3 of its 4 machines were seen; it would also let in web\n4 # ]
+      "ip_addr:10.0.0.8/31",  # 2 addresses seen, private\u{1b}[2J
       # 1 looks like a scanner, not shown: dbfw suggest --all
     ]
 
@@ -186,8 +186,8 @@ fn suggestions_for_scripts() {
     insta::assert_snapshot!(text(&shown(&suggestions(), true), Format::Plain), @r#"
     # For the database "orders":
     trusted_sources = [
-      "tag:\"back\\end\"",  # 3 refused addresses, 65.5k other addresses: 3 of its 4 machines were refused; it would also let in web\n4 # ]
-      "ip_addr:10.0.0.8/31",  # 2 refused addresses, private\u{1b}[2J
+      "tag:\"back\\end\"",  # 3 addresses seen, 65.5k other addresses: 3 of its 4 machines were seen; it would also let in web\n4 # ]
+      "ip_addr:10.0.0.8/31",  # 2 addresses seen, private\u{1b}[2J
       # "ip_addr:198.51.100.3",  # looks like a scanner: public, unknown, never connected, within a minute to 3 ports
     ]
 

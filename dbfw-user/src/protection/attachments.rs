@@ -1,0 +1,144 @@
+//! Programs that are attached, and which of them judges what comes in by an interface.
+
+use std::collections::BTreeSet;
+
+use dbfw_datapath::{Interface, Kind, hook};
+
+/// The attached programs of dbfw, as the kernel holds them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attachments {
+    hooks: BTreeSet<u32>,
+    backstop: bool,
+    exempt: BTreeSet<u32>,
+}
+
+/// The judge of what comes in by an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judge {
+    /// A program at its hook, or one at that of every interface below it.
+    Hook,
+    /// The backstop alone, which sees new connections to sockets of this host.
+    Backstop,
+    /// Nobody: the backstop lets the interface through.
+    Exempt,
+    /// Nobody: there is no backstop.
+    Nobody,
+}
+
+impl Judge {
+    /// Whether somebody judges.
+    pub fn judges(self) -> bool {
+        matches!(self, Self::Hook | Self::Backstop)
+    }
+}
+
+impl Attachments {
+    /// Programs at the hooks of interfaces, whether the backstop is attached, and the interfaces
+    /// that it lets through, all by index.
+    pub fn new(
+        hooks: impl IntoIterator<Item = u32>,
+        backstop: bool,
+        exempt: impl IntoIterator<Item = u32>,
+    ) -> Self {
+        Self { hooks: hooks.into_iter().collect(), backstop, exempt: exempt.into_iter().collect() }
+    }
+
+    /// Whether a program is at the hook of the interface with this index.
+    pub fn has_hook(&self, index: u32) -> bool {
+        self.hooks.contains(&index)
+    }
+
+    /// Whether a program is at any hook.
+    pub fn has_hooks(&self) -> bool {
+        !self.hooks.is_empty()
+    }
+
+    /// Whether the backstop is attached.
+    pub fn has_backstop(&self) -> bool {
+        self.backstop
+    }
+
+    /// Whether the backstop lets the interface with this index through.
+    pub fn exempts(&self, index: u32) -> bool {
+        self.exempt.contains(&index)
+    }
+
+    /// The judge of what comes in by an interface.
+    pub fn judge(&self, interface: &Interface, present: &[Interface]) -> Judge {
+        if is_hooked(interface, present, &self.hooks) {
+            return Judge::Hook;
+        }
+        match (self.backstop, self.exempts(interface.index)) {
+            (true, false) => Judge::Backstop,
+            (true, true) => Judge::Exempt,
+            (false, _) => Judge::Nobody,
+        }
+    }
+
+    /// The interfaces by which packets come in, each with its judge.
+    pub fn ways_in<'a>(
+        &self,
+        present: &'a [Interface],
+    ) -> impl Iterator<Item = (&'a Interface, Judge)> {
+        let ways = present.iter().filter(|interface| is_way_in(interface, present));
+        ways.map(|interface| (interface, self.judge(interface, present)))
+    }
+}
+
+/// Whether packets come in by an interface, and not only through it to one that is made of it.
+pub(super) fn is_way_in(interface: &Interface, present: &[Interface]) -> bool {
+    let is_part = |master: u32| {
+        let master = present.iter().find(|other| other.index == master);
+        // What a routing domain is made of keeps its own way in.
+        master.is_some_and(|master| master.kind != Kind::Vrf)
+    };
+    interface.up
+        && !interface.loopback
+        && interface.kind != Kind::Vrf
+        && !interface.master.is_some_and(is_part)
+}
+
+/// Whether `hooks` has an interface, or all that it is made of.
+pub(super) fn is_hooked(
+    interface: &Interface,
+    present: &[Interface],
+    hooks: &BTreeSet<u32>,
+) -> bool {
+    let mut below = hook::below(interface, present).peekable();
+    hooks.contains(&interface.index)
+        || (below.peek().is_some() && below.all(|lower| hooks.contains(&lower.index)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_judge_is_whoever_is_attached() {
+        let link = |name: &str, index| Interface { up: true, ..Interface::ethernet(name, index) };
+        let present = [
+            link("eth0", 2),
+            link("eth1", 3),
+            Interface { kind: Kind::Vlan, lower: Some(2), ..link("eth0.5", 4) },
+            Interface { kind: Kind::Bridge, ..link("br0", 5) },
+            Interface { master: Some(5), ..link("eth2", 6) },
+            Interface { up: false, ..link("eth3", 7) },
+            Interface { loopback: true, ..link("lo", 1) },
+        ];
+        use Judge::{Backstop, Exempt, Hook, Nobody};
+        for (hooks, backstop, exempt, judges) in [
+            (&[][..], false, &[][..], [Nobody; 4]),
+            (&[], false, &[3], [Nobody; 4]),
+            (&[], true, &[], [Backstop; 4]),
+            (&[2], true, &[3, 2], [Hook, Exempt, Hook, Backstop]),
+            (&[2, 6], false, &[], [Hook, Nobody, Hook, Hook]),
+            (&[3, 4], true, &[5], [Backstop, Hook, Hook, Exempt]),
+        ] {
+            let attached = Attachments::new(hooks.to_vec(), backstop, exempt.to_vec());
+            let ways: Vec<(&str, Judge)> =
+                attached.ways_in(&present).map(|(way, judge)| (&*way.name, judge)).collect();
+            let names = ["eth0", "eth1", "eth0.5", "br0"];
+            assert_eq!(ways, names.into_iter().zip(judges).collect::<Vec<_>>(), "{attached:?}");
+        }
+    }
+}
