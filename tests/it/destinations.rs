@@ -20,6 +20,7 @@ use dbfw_tests::{
     },
     traffic::{self, Echo},
 };
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 const UDP_PORT: u16 = 11211;
@@ -143,6 +144,41 @@ fn packets_for_machines_behind_the_host_pass_unjudged() {
     // And back: nothing stays behind.
     reload(&host, covered, &every);
     assert!(!reaches(&net.outside, OUTSIDE, MACHINE));
+}
+
+#[test]
+fn a_restart_of_the_agent_cuts_off_nobody_behind_the_host() {
+    let net = Bridge::new();
+    let covered = "interfaces = [\"nic0\", \"tap0\", \"docker0\"]";
+    let local = table("orders", "5432", Some("\"local\""), &[address("203.0.113.9")]);
+    let mut host = started(&net.host, covered, &local);
+    let target = SocketAddr::new(address(MACHINE), PORT);
+    let own = SocketAddr::new(address(BRIDGE_HOST), PORT);
+    let stop = AtomicBool::new(false);
+    let (tried, lost, got_in) = thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let (mut tried, mut lost, mut got_in) = (0, 0, 0);
+            while !stop.load(Ordering::Relaxed) {
+                tried += 1;
+                // Less than the second after which a lost packet is sent again.
+                let to_machine =
+                    traffic::connect(&net.outside, address(OUTSIDE), target, traffic::SILENCE);
+                lost += u32::from(to_machine.is_err());
+                let glimpse = Duration::from_millis(1);
+                let to_host = traffic::connect(&net.outside, address(OUTSIDE), own, glimpse);
+                got_in += u32::from(to_host.is_ok());
+            }
+            (tried, lost, got_in)
+        });
+        for signal in [Signal::SIGTERM, Signal::SIGKILL, Signal::SIGTERM, Signal::SIGKILL] {
+            host.stop(signal);
+            host.start();
+        }
+        stop.store(true, Ordering::Relaxed);
+        client.join().expect("the client")
+    });
+    assert!(tried > 50, "{tried} tries");
+    assert_eq!((lost, got_in), (0, 0), "of {tried} tries");
 }
 
 #[test]
@@ -282,7 +318,7 @@ fn broadcast_and_multicast_to_a_udp_database_are_judged() {
         pair.clients.run(|| {
             let client = UdpSocket::bind((from, 0)).expect("a socket");
             client.set_broadcast(true).expect("broadcast");
-            if let IpAddr::V4(_) = to {
+            if to.is_ipv4() {
                 client.set_multicast_ttl_v4(2).expect("a lifetime");
             }
             client.send_to(b"stats", (to, UDP_PORT)).expect("sent");
@@ -496,7 +532,7 @@ fn sixty_four_databases_share_a_port_and_ranges() {
     assert_eq!(ports, ["tcp/5432", "tcp/8000-9000", "udp/1-1024"]);
     // The pins alone tell the same.
     let mut host = host;
-    host.stop(nix::sys::signal::Signal::SIGKILL);
+    host.stop(Signal::SIGKILL);
     let status = host.json(&["status"]).expect("JSON");
     let last = status["databases"].as_array().and_then(|all| all.last()).expect("databases");
     assert_eq!(last["ports"], serde_json::json!(["tcp/5432", "tcp/8000-9000", "udp/1-1024"]));
@@ -565,7 +601,9 @@ fn a_change_of_addresses_is_told_and_cuts_off_whom_it_says() {
     let document = reload(&host, &interfaces(), &bound(Some("[\"10.77.0.1\"]")));
     assert_eq!(document["changes"][0]["effect"], "opens", "{document}");
     assert!(
-        document["changes"].to_string().contains("at 10.77.0.1, and open to everyone elsewhere")
+        document["changes"]
+            .to_string()
+            .contains("at 10.77.0.1 to sources that are not trusted; orders judges no other")
     );
     let history = host.json(&["history"]).expect("JSON").to_string();
     assert!(history.contains("every address → 10.77.0.1"), "{history}");

@@ -5,9 +5,10 @@ use std::mem::{offset_of, size_of};
 use aya::maps::MapType;
 use aya_obj::{Map, Object};
 use dbfw_common::{
-    BUCKET4_WORDS, BUCKET6_WORDS, Budget, Clock, Counter, DATABASE_SLOTS, Database, ENTRY_IDS,
-    EVENTS_BYTES, Entry, Event, Exempt, FRONT4_WORDS, FRONT6_WORDS, MAPS, MAX_NETS, MAX_OWN,
-    OWN_WORDS, PORT_WORDS, RULE_SLOTS, RuleCounter, STATS_SLOTS, TABLES, Trace,
+    BOUND_PREFIXES, BUCKET4_WORDS, BUCKET6_WORDS, Bound, Budget, Clock, Counter, DATABASE_SLOTS,
+    Database, ENTRY_IDS, EVENTS_BYTES, Entry, Event, Exempt, FRONT4_WORDS, FRONT6_WORDS, MAPS,
+    MAX_NETS, MAX_OWN, OWN_WORDS, PORT_INDEXES, PORT_WORDS, RULE_SLOTS, RuleCounter, STATS_SLOTS,
+    TABLES, Trace,
 };
 use dbfw_datapath::OBJECT;
 use dbfw_tests::{
@@ -44,6 +45,7 @@ fn structures_are_laid_out_alike() {
         layout!(Counter { packets, bytes }),
         layout!(RuleCounter { packets, last_hit }),
         layout!(Exempt { ifindex }),
+        layout!(Bound { databases }),
         layout!(Budget { tokens, skipped }),
         layout!(Trace { runs, verdict, reason, database, family, rule }),
     ] {
@@ -124,6 +126,11 @@ fn maps() -> Vec<Expected> {
         structure: "",
         ..set(name, MapType::LpmTrie, key, MAX_OWN)
     };
+    let bound = |name, key| Expected {
+        value: size::<Bound>(),
+        structure: "Bound",
+        ..set(name, MapType::LpmTrie, key, BOUND_PREFIXES)
+    };
     let tables = |name| Expected { kind: MapType::ArrayOfMaps, ..array(name, 4, TABLES, "") };
     vec![
         mapped("PORTS", 8, PORT_WORDS, ""),
@@ -153,6 +160,9 @@ fn maps() -> Vec<Expected> {
         mapped("OWN", 8, OWN_WORDS, ""),
         own("OWN4", 8),
         own("OWN6", 20),
+        mapped("BOUND_PORTS", 8, PORT_INDEXES, ""),
+        bound("BOUND4", 8),
+        bound("BOUND6", 20),
     ]
 }
 

@@ -35,9 +35,10 @@ pub struct Change {
 impl Datapath {
     /// Carries out a change. The order keeps every packet's verdict the old or the new one:
     /// ports that are protected no more go first, then the sets change, then modes, and
-    /// ports that become protected come last; likewise addresses that databases are bound to. Where a
-    /// port goes from one database to another (a new name is a new database), the sets hold what either may reach while it does. On
-    /// an error the sets and ports are as before.
+    /// ports that become protected come last; likewise the addresses that databases are bound
+    /// to. Where a port at an address goes from one database to another (a new name is a new
+    /// database), the sets hold what either may reach while it does. On an error the sets and
+    /// ports are as before.
     ///
     /// # Errors
     /// The kernel refuses a write, or there is no room; sets and ports are then as before.

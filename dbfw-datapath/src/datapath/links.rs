@@ -229,13 +229,18 @@ impl Datapath {
     pub fn attach_backstop(&mut self) -> Result<(), String> {
         let attached = Backstop::attach(&self.programs, &self.pins);
         let attached = attached.map(|backstop| self.backstop = Some(backstop));
+        self.found_backstop = false;
         self.follow_backstop(self.judges_behind_hooks()).map_err(|error| error.to_string())?;
         attached
     }
 
-    /// Whether the backstop judges what the hooks pass.
+    /// Whether a backstop judges what the hooks pass: ours, or until it is attached, that of an
+    /// earlier process by the same maps.
     pub(super) fn judges_behind_hooks(&self) -> bool {
-        self.check_backstop().is_ok()
+        match &self.backstop {
+            Some(backstop) => backstop.check(&self.programs).is_ok(),
+            None => self.found_backstop,
+        }
     }
 
     /// Detaches the backstop, attached by this process or pinned by an earlier one.
@@ -243,6 +248,7 @@ impl Datapath {
     /// # Errors
     /// The pin is there and cannot be removed.
     pub fn detach_backstop(&mut self) -> Result<(), DatapathError> {
+        self.found_backstop = false;
         self.follow_backstop(false)?;
         match self.backstop.take() {
             Some(backstop) => backstop.detach(&self.pins),

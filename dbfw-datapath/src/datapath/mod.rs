@@ -24,7 +24,7 @@ use crate::{
     mmap::Words,
     object::{self, Programs},
     own::{LocalAddresses, Own},
-    pins::Pins,
+    pins::{Pins, names::BACKSTOP_PIN},
     read::Reader,
     sets::Sets,
     sys,
@@ -66,6 +66,8 @@ pub struct Datapath {
     own: Own,
     attachments: Vec<Attachment>,
     backstop: Option<Backstop>,
+    /// An earlier process left one that judges by these maps, and it was not taken over yet.
+    found_backstop: bool,
     has_tcx: bool,
     /// Pin directories of other ABIs, whose links were taken over.
     superseded: Vec<PathBuf>,
@@ -89,6 +91,8 @@ impl Datapath {
         object::check_kernel()?;
         let pins = Pins::open(pin_dir, abi)?;
         attach::check_namespace(pin_dir)?;
+        // The pinned programs are its own until they are replaced.
+        let found_backstop = has_backstop(pins.directory());
         let programs = object::load(&pins)?;
         let mut maps = Maps::open(pins.directory(), false)?;
         let sets = Sets::read(&mut maps, &pins)?;
@@ -110,6 +114,7 @@ impl Datapath {
             own,
             attachments: Vec::new(),
             backstop: None,
+            found_backstop,
             has_tcx: sys::has_tcx(),
             superseded: Vec::new(),
         })
@@ -196,4 +201,11 @@ impl Datapath {
     pub fn reader(&self) -> Result<Reader, DatapathError> {
         Reader::open_directory(self.pins.directory())
     }
+}
+
+/// Whether a backstop that is pinned in `directory` judges by the maps there.
+fn has_backstop(directory: &Path) -> bool {
+    let links = Reader::open_directory(directory).and_then(|reader| reader.links());
+    let links = links.unwrap_or_default();
+    links.iter().any(|link| link.pin == BACKSTOP_PIN && link.ifindex.is_none() && link.ours)
 }

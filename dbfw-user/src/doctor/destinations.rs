@@ -20,9 +20,9 @@ const CHECK: &str = "destinations";
 /// A doubt whether databases judge the packets that are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doubt {
-    /// What is doubtful.
+    /// The doubt.
     pub message: String,
-    /// What to do about it.
+    /// The remedy.
     pub fix: String,
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Links {
     pub(super) socket_lookup: Option<Vec<u32>>,
     /// Ids of those of them that are called as dbfw's backstop, where nothing is pinned.
     pub(super) backstops: BTreeSet<u32>,
-    /// What of dbfw is attached; `None`: this process cannot tell.
+    /// The attachments of dbfw; `None`: this process cannot tell.
     pub(super) attached: Option<Attachments>,
 }
 
@@ -91,7 +91,7 @@ fn status(agent: &AgentConfig) -> Option<Status> {
     client.call(&Request::Status {}).ok()
 }
 
-/// What is attached, as an agent read it back.
+/// The attachments, as an agent read them back.
 fn told_by(status: &Status, here: &[Interface]) -> Attachments {
     let is_attached = !status.agent.as_ref().is_some_and(|agent| agent.detached);
     let rows = status

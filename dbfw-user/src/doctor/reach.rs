@@ -80,7 +80,7 @@ fn exposed<'a>(
     found
 }
 
-/// What is to be told of an interface by its judge, and by the one that the configuration wants.
+/// The finding about an interface, by its judge and by the one that the configuration wants.
 fn judge(interface: &str, ports: &BTreeSet<Port>, is: Judge, wanted: Judge) -> Option<Finding> {
     let ports: Ports = ports.iter().copied().collect();
     let open = format!("{ports} can be reached by {interface}");

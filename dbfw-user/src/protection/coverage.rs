@@ -116,7 +116,7 @@ impl Coverage {
         self.unjudged(attached).into_iter().flat_map(|unjudged| unjudged.names).collect()
     }
 
-    /// What is attached where the configuration is in force.
+    /// The attachments where the configuration is in force.
     pub fn wanted(&self) -> Attachments {
         let exempt = self.exempt.iter().copied();
         Attachments::new(self.covered.iter().copied(), self.backstop, exempt)

@@ -27,7 +27,8 @@ fn the_fields_of_every_document() {
         (
             "status",
             "/databases/0",
-            "allowed_packets dropped_packets drops_per_second enforced mode name observed_packets \
+            "addresses allowed_packets dropped_packets drops_per_second enforced mode name \
+             observed_packets \
              oldest_age_seconds openings ports prefixes_ipv4 prefixes_ipv6 provider refused sources \
              stale_sources unresolved_sources",
         ),
@@ -44,7 +45,8 @@ fn the_fields_of_every_document() {
         (
             "explain 10.77.0.2",
             "/0",
-            "address database effect facts let_in_by mode port prefix program reason sources verdict",
+            "address database effect facts let_in_by mode port prefix program reason \
+             sources to verdict",
         ),
         (
             "explain 10.77.0.2",
@@ -96,7 +98,7 @@ fn the_fields_of_every_document() {
         ("reload --trial 1h", "/trial/restores/0", "path sha256"),
         ("reload --keep", "", "text"),
         ("check", "", "attach backstop databases files interfaces warnings"),
-        ("check", "/databases/0", "mode name ports provider sources"),
+        ("check", "/databases/0", "addresses mode name ports provider sources"),
         ("check --list LIST", "", "file prefixes sources warnings"),
         ("doctor", "", "findings"),
         ("doctor", "/findings/0", "check detail fix state"),

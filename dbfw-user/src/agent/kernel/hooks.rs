@@ -210,7 +210,7 @@ impl Kernel {
         Coverage::of(&self.hooks.interfaces, config)
     }
 
-    /// What is attached.
+    /// The attachments.
     pub(in crate::agent) fn attached(&self) -> Attachments {
         let hooks = self.datapath.attachments().iter().map(|attachment| attachment.index);
         // What cannot be read is said by whoever reads more of the maps.

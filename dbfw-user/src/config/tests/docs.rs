@@ -161,3 +161,15 @@ fn the_packaged_file_has_every_default() {
         }
     }
 }
+
+#[test]
+fn the_pins_that_are_documented_are_of_this_version() {
+    const OPERATIONS: &str = include_str!("../../../../docs/operations.md");
+    let current = format!("v{}", dbfw_common::ABI_VERSION);
+    let named: Vec<&str> = OPERATIONS
+        .split("/sys/fs/bpf/dbfw/")
+        .skip(1)
+        .map(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap())
+        .collect();
+    assert!(named.len() > 2 && named.iter().all(|name| *name == current), "{named:?}");
+}
