@@ -14,7 +14,7 @@
 //!
 //! let request: Request = serde_json::from_str(r#"{"verb": "explain", "address": "10.0.0.1"}"#)?;
 //! let address = "10.0.0.1".parse().unwrap();
-//! assert_eq!(request, Request::Explain { address, port: None, udp: None });
+//! assert_eq!(request, Request::Explain { address, port: None, udp: None, to: None });
 //!
 //! let rule = FirewallRule { kind: "tag".into(), value: "backend".into(), ..Default::default() };
 //! let body = serde_json::to_string(&Firewall { rules: vec![rule.clone()] })?;
