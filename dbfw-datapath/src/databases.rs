@@ -27,11 +27,6 @@ pub struct DatabaseSlot {
 }
 
 impl DatabaseSlot {
-    /// The bit of its id.
-    fn bit(&self) -> u64 {
-        bit(u32::from(self.id))
-    }
-
     /// Whether a packet may be one of both by its port and destination.
     pub fn meets(&self, other: &Self) -> bool {
         self.ports.overlap(&other.ports) && self.destinations.overlap(&other.destinations)
@@ -39,8 +34,16 @@ impl DatabaseSlot {
 }
 
 /// The bit of a database's id in a mask; 0 for [`HOST`].
-fn bit(id: u32) -> u64 {
+pub(crate) fn bit(id: u32) -> u64 {
     if (1..=MAX_DATABASES).contains(&id) { 1 << (id - 1) } else { 0 }
+}
+
+/// The mask of the databases that are not bound to written-out addresses alone.
+pub(crate) fn not_addressed(databases: &[DatabaseSlot]) -> u64 {
+    let others = databases
+        .iter()
+        .filter(|database| database.destinations.is_every() || database.destinations.has_local());
+    others.fold(0, |mask, database| mask | bit(u32::from(database.id)))
 }
 
 /// The slots of DATABASES that are in use.
@@ -119,11 +122,11 @@ impl Ownership {
                 all.name(port, named);
                 if is_addressed {
                     let index = port_index(port.udp, port.port);
-                    *all.bound_ports.entry(index).or_default() |= database.bit();
+                    *all.bound_ports.entry(index).or_default() |= bit(id);
                 }
             }
             for prefix in destinations.prefixes() {
-                *bound.entry(*prefix).or_default() |= database.bit();
+                *bound.entry(*prefix).or_default() |= bit(id);
             }
         }
         all.bound = inherited(bound);
@@ -372,6 +375,13 @@ mod tests {
         assert_eq!(narrowed.bound_ports, BTreeMap::from([(1, 0b1)]));
         for (address, mask) in [("10.1.0.1", 0b1), ("10.2.0.1", 0), ("192.0.2.1", 0)] {
             assert_eq!(mask_at(&narrowed, address), mask, "{address}");
+        }
+        // One that will judge every destination, or all local ones, judges what it has until then.
+        for to in [&[][..], &["local"]] {
+            let every = [slot(1, Mode::Enforce, &["tcp/1"], to)];
+            let kept = before.without_gone(&Ownership::of(&every, true), not_addressed(&every));
+            assert_eq!(kept.bound_ports, BTreeMap::from([(1, 0b1), (2, 0b1)]));
+            assert_eq!((mask_at(&kept, "10.2.0.1"), mask_at(&kept, "192.0.2.1")), (0b1, 0));
         }
         let moving = before.without_gone(&after, 0b10);
         assert_eq!(moving.bound_ports, BTreeMap::from([(1, 0b11)]));

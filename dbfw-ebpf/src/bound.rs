@@ -32,10 +32,10 @@ pub(crate) fn database<P: Packet, const LINK: usize>(
         return if is_ours { database } else { HOST };
     }
     let databases = of_port(headers.protocol, headers.port);
-    let Some(destination) = destination else { return first(databases) };
+    let Some(destination) = destination else { return lowest_id(databases) };
     let here = databases & bound(&destination);
     if here != 0 {
-        return first(here);
+        return lowest_id(here);
     }
     if is_group(&destination) || own::local(&destination) & OWN_SHARED != 0 {
         // Any of them may take it: one that trusts the source, if there is one.
@@ -43,7 +43,7 @@ pub(crate) fn database<P: Packet, const LINK: usize>(
             Some(entry) => entry.mask() & databases,
             None => 0,
         };
-        return first(if trusting != 0 { trusting } else { databases });
+        return lowest_id(if trusting != 0 { trusting } else { databases });
     }
     HOST
 }
@@ -56,7 +56,7 @@ pub(crate) fn of_socket(protocol: u32, port: u32, socket: &Source, named: u32) -
         // Whatever is looked up here is local, also an address that came up a moment ago.
         return named - BOUND_TO_LOCAL;
     }
-    first(of_port(protocol, port) & bound(socket))
+    lowest_id(of_port(protocol, port) & bound(socket))
 }
 
 /// Whether a packet without a port may be for one of the databases, which are all bound.
@@ -108,7 +108,7 @@ fn is_group(address: &Source) -> bool {
 
 /// The lowest id of a mask; [`HOST`] if it is empty.
 #[inline(always)]
-fn first(databases: u64) -> u32 {
+fn lowest_id(databases: u64) -> u32 {
     // The processor has no instruction for this, and the compiler's table would be a map.
     let mut id = 1;
     let mut rest = databases;

@@ -450,6 +450,11 @@ fn databases_on_one_port_are_told_apart_by_their_addresses() {
     assert_eq!(judged_by("10.77.0.3", "10.77.0.1"), ("a".into(), "drop".into()));
     assert_eq!(judged_by("10.77.0.3", "10.77.0.100"), ("b".into(), "allow".into()));
     assert_eq!(judged_by("10.77.0.3", "10.77.0.7"), (Value::Null, "pass".into()));
+    let fact = |line: &[&str]| host.json(line).expect("JSON")[0]["facts"].to_string();
+    let told = fact(&["explain", "10.77.0.3", "--port", "5432", "--to", "10.77.0.7"]);
+    assert!(told.contains("a has this port at 10.77.0.1") && told.contains("backstop"), "{told}");
+    let told = fact(&["explain", "fd77::3", "--port", "5432"]);
+    assert!(told.contains("a is bound to 10.77.0.1, no address of this family"), "{told}");
     // They exchange addresses and sources: nobody gets in or out meanwhile.
     let stop = AtomicBool::new(false);
     let (tried, got_in, refused) = thread::scope(|scope| {
@@ -497,6 +502,51 @@ fn databases_on_one_port_are_told_apart_by_their_addresses() {
         [("a".into(), "10.77.0.1".into()), ("b".into(), "10.77.0.100".into())],
         "{status}"
     );
+}
+
+#[test]
+fn no_change_of_addresses_opens_what_is_protected_before_and_after() {
+    let pair = Pair::new();
+    let target = SocketAddr::new(HOST4, PORT);
+    // With a change of the list as well: it lies between the steps of the change of addresses.
+    let list = |from: u8| -> Vec<IpAddr> {
+        (0..2_000u16).map(|n| IpAddr::from([10, from, n.to_be_bytes()[0], n as u8])).collect()
+    };
+    let one = |to, from| table("orders", "5432", to, &[&[TRUSTED4][..], &list(from)].concat());
+    let shared = |from| {
+        one(Some("[\"10.77.0.1\"]"), from) + &table("b", "5432", Some("[\"10.88.0.1\"]"), &[])
+    };
+    let forms = [
+        one(Some("[\"10.77.0.1\"]"), 1),
+        one(None, 2),
+        shared(3),
+        one(Some("\"local\""), 4),
+        one(Some("[\"10.77.0.0/24\", \"10.88.0.1\"]"), 5),
+        one(Some("[\"local\", \"10.88.0.1\"]"), 6),
+    ];
+    let host = started(&pair.db, &interfaces(), &forms[0]);
+    let stop = AtomicBool::new(false);
+    let (tried, answered, refused) = thread::scope(|scope| {
+        let stranger = scope.spawn(|| knock(&pair.clients, target, &stop));
+        let trusted = scope.spawn(|| {
+            let mut refused = 0;
+            while !stop.load(Ordering::Relaxed) {
+                refused += u32::from(!traffic::reaches(&pair.clients, TRUSTED4, target));
+            }
+            refused
+        });
+        for from in 0..forms.len() {
+            for to in (0..forms.len()).filter(|to| *to != from) {
+                reload(&host, &interfaces(), &forms[from]);
+                reload(&host, &interfaces(), &forms[to]);
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        let (tried, answered) = stranger.join().expect("the stranger");
+        (tried, answered, trusted.join().expect("the client"))
+    });
+    assert!(tried > 1_000, "{tried} tries");
+    assert_eq!((answered, refused), (0, 0), "of {tried} tries");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use dbfw_core::{
 use super::Datapath;
 use crate::{
     counters,
-    databases::{DatabaseSlot, Ownership, database_slots, name_of},
+    databases::{DatabaseSlot, Ownership, bit, database_slots, name_of, not_addressed},
     error::{DatapathError, map_io},
     keys::BOUND_NETS,
 };
@@ -63,7 +63,10 @@ impl Datapath {
         let before = self.ownership.clone();
         let after = Ownership::of(&change.databases, self.judges_behind_hooks());
         let moves = self.moves(&change.databases);
-        let kept = moves.iter().fold(0, |kept, (from, _)| kept | 1 << (from - 1));
+        // What such a database had at an address is judged until it has what it will have.
+        let kept = moves
+            .iter()
+            .fold(not_addressed(&change.databases), |kept, (from, _)| kept | bit(u32::from(*from)));
         let moving = !moves.is_empty() && self.are_new(moves.iter().map(|(_, to)| *to))?;
         let desired = moving.then(|| {
             let held: Entries = self.sets.iter().collect();
