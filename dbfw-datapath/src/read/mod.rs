@@ -179,16 +179,9 @@ impl Reader {
     /// # Errors
     /// The map cannot be read.
     pub fn local_addresses(&self, family: Family) -> Result<Vec<IpAddr>, DatapathError> {
-        let mut found = Vec::new();
-        let trie = OWN_NETS[family as usize];
-        self.maps.for_each_prefix(trie, family, size_of::<u32>(), &mut |prefix, value| {
-            let is_its_own = word_of(value, 0) & OWN_DOMAINS != 0;
-            if is_its_own && prefix.is_host() && !prefix.addr().is_loopback() {
-                found.push(prefix.addr());
-            }
-            Ok::<(), DatapathError>(())
-        })?;
-        Ok(found)
+        let own = self.own()?.into_iter();
+        let of_family = own.filter(|own| own.family() == family && own.is_host());
+        Ok(of_family.map(|own| own.addr()).filter(|address| !address.is_loopback()).collect())
     }
 
     /// Counters of one database (0: the host) and family.
@@ -245,8 +238,11 @@ impl Reader {
     pub fn own(&self) -> Result<Vec<Prefix>, DatapathError> {
         let mut own = Vec::new();
         for (family, trie) in Family::ALL.into_iter().zip(OWN_NETS) {
-            self.maps.for_each_prefix(trie, family, size_of::<u32>(), &mut |prefix, _| {
-                own.push(prefix);
+            self.maps.for_each_prefix(trie, family, size_of::<u32>(), &mut |prefix, value| {
+                // Not broadcast, anycast and link-local ones: others have those as well.
+                if word_of(value, 0) & OWN_DOMAINS != 0 {
+                    own.push(prefix);
+                }
                 Ok::<(), DatapathError>(())
             })?;
         }

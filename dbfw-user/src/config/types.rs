@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use dbfw_common::Mode;
 use dbfw_core::{
-    Destinations, Port, Ports,
+    Destinations, Ports,
     answers::ListId,
     source::TrustedSource,
     toml::Problem,
@@ -145,17 +145,6 @@ pub struct DatabaseConfig {
 }
 
 impl DatabaseConfig {
-    /// Whether a TCP connection is one of its; `local` is this host's end.
-    pub fn serves(&self, local: SocketAddr) -> bool {
-        self.ports.contains(Port { udp: false, port: local.port() })
-            && self.destinations.include(local.ip(), true)
-    }
-
-    /// Whether a packet may be one of both by its port and destination.
-    pub fn meets(&self, other: &Self) -> bool {
-        self.ports.overlap(&other.ports) && self.destinations.overlap(&other.destinations)
-    }
-
     /// The settings of the guards before the database's rules.
     pub fn guards(&self) -> Guards {
         Guards {

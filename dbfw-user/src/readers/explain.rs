@@ -144,11 +144,22 @@ pub fn explain(
                 found.explanation.database = Some(database.name.clone());
                 found.explanation.mode = Some(database.mode.into());
                 found.explanation.sources = covering.iter().filter_map(of_database).collect();
+                if to.is_none() && !database.destinations.is_every() {
+                    let fact = format!(
+                        "{} is bound to {}, no address of this family",
+                        database.name, database.destinations
+                    );
+                    found.explanation.facts.push(fact);
+                }
             } else if let Some(to) = asked.to {
                 let at = ports.first();
                 let elsewhere = databases.iter().filter(|known| known.ports.contains(at));
                 let facts = elsewhere.map(|known| {
-                    format!("{} has this port at {}, not at {to}", known.name, known.destinations)
+                    format!(
+                        "{} has this port at {}: the interfaces pass packets to {to}, and the \
+                         backstop decides if they reach a socket of {}",
+                        known.name, known.destinations, known.name
+                    )
                 });
                 found.explanation.facts = facts.collect();
             }
