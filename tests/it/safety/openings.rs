@@ -329,6 +329,17 @@ fn what_a_dead_agent_leaves_to_others_is_told() {
     });
     host.stop(Signal::SIGTERM);
     assert_eq!(host.json(&["status"]).expect("JSON")["protection"], "yes", "{}", problems(&host));
+    // What others have as well is not lost to one of them: link-local, anycast, broadcast.
+    for kind in ["-6 addr flush dev db2 scope link", "route del table local broadcast 10.78.0.255"]
+    {
+        pair.db.ip(kind);
+        assert_eq!(
+            host.json(&["status"]).expect("JSON")["protection"],
+            "yes",
+            "{}",
+            problems(&host)
+        );
+    }
     pair.db.ip("addr del 10.78.0.7/24 dev db2");
     pair.clients.address("cl1", "10.78.0.7/24");
     let taken = IpAddr::from([10, 78, 0, 7]);
