@@ -39,7 +39,7 @@ pub const TAG6_SHIFT: u32 = ID_BITS;
 /// and slot are one word, so that a program never takes one table for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableRef {
-    /// Its place in HOSTS4 or HOSTS6.
+    /// Its place in HOSTS4 or HOSTS6; [`crate::SMALL_TABLE`]: the map for few hosts.
     pub slot: u32,
     /// Its number of buckets as a power of two; 0: there is no table.
     pub bits: u32,

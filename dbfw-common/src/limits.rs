@@ -2,7 +2,7 @@
 
 /// Version of the ABI: the pin directory carries it, so a change of any type, map or
 /// meaning in this crate needs a new number and never meets old pins.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Databases one host can protect. A database's id is 1..=MAX_DATABASES, bit `id - 1` of
 /// [`crate::Entry::databases`].
@@ -40,6 +40,12 @@ pub const BUCKET_SLOTS: usize = 8;
 
 /// Tables HOSTS4 and HOSTS6 have room for: the one in use and the one that will replace it.
 pub const TABLES: u32 = 2;
+
+/// In [`crate::TableRef::slot`]: the table in use is the small one, a map of its own.
+pub const SMALL_TABLE: u32 = TABLES;
+
+/// Buckets of HOSTS4_SMALL and HOSTS6_SMALL, as a power of two.
+pub const SMALL_TABLE_BITS: u32 = 12;
 
 /// Entries of ENTRIES: an id fits 16 bits. Id 0 is nobody's: it marks a free slot.
 pub const ENTRY_IDS: u32 = 65_536;

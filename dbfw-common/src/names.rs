@@ -8,10 +8,14 @@ pub const PORTS: &str = "PORTS";
 pub const FRONT4: &str = "FRONT4";
 /// Presence bits: the leading bits that any IPv6 prefix touches.
 pub const FRONT6: &str = "FRONT6";
-/// Tables of IPv4 addresses; a table is address → id of an entry.
+/// Large tables of IPv4 addresses; a table is address → id of an entry.
 pub const HOSTS4: &str = "HOSTS4";
-/// Tables of IPv6 addresses.
+/// Large tables of IPv6 addresses.
 pub const HOSTS6: &str = "HOSTS6";
+/// The table of IPv4 addresses while there are few.
+pub const HOSTS4_SMALL: &str = "HOSTS4_SMALL";
+/// The table of IPv6 addresses while there are few.
+pub const HOSTS6_SMALL: &str = "HOSTS6_SMALL";
 /// Id of an entry → entry, of the hosts.
 pub const ENTRIES: &str = "ENTRIES";
 /// IPv4 prefix → entry.
@@ -49,12 +53,14 @@ pub const OWN4: &str = "OWN4";
 pub const OWN6: &str = "OWN6";
 
 /// Every map the programs use.
-pub const MAPS: [&str; 22] = [
+pub const MAPS: [&str; 24] = [
     PORTS,
     FRONT4,
     FRONT6,
     HOSTS4,
     HOSTS6,
+    HOSTS4_SMALL,
+    HOSTS6_SMALL,
     ENTRIES,
     NETS4,
     NETS6,

@@ -3,14 +3,17 @@
 use std::net::IpAddr;
 
 use dbfw_common::{
-    BOUND4, BOUND6, Entry, FRONT4, FRONT6, Family, HOSTS4, HOSTS6, NETS4, NETS6, OWN4, OWN6,
+    BOUND4, BOUND6, Entry, FRONT4, FRONT6, Family, HOSTS4, HOSTS4_SMALL, HOSTS6, HOSTS6_SMALL,
+    NETS4, NETS6, OWN4, OWN6,
 };
 use dbfw_core::source::Prefix;
 
 /// The maps of presence bits, by family.
 pub(crate) const FRONT: [&str; 2] = [FRONT4, FRONT6];
-/// The maps that hold the tables of hosts, by family.
+/// The maps that hold the large tables of hosts, by family.
 pub(crate) const HOSTS: [&str; 2] = [HOSTS4, HOSTS6];
+/// The tables for few hosts, by family.
+pub(crate) const SMALL_HOSTS: [&str; 2] = [HOSTS4_SMALL, HOSTS6_SMALL];
 /// The tries of networks, by family.
 pub(crate) const NETS: [&str; 2] = [NETS4, NETS6];
 /// The tries of this host's own addresses, by family.

@@ -31,11 +31,13 @@ pub(crate) fn database<P: Packet, const LINK: usize>(
             || bound(&destination) >> ((database - 1) & 63) & 1 != 0;
         return if is_ours { database } else { HOST };
     }
+    let Some(destination) = destination else {
+        return dbfw_lowest_id(of_port(headers.protocol, headers.port));
+    };
     let databases = of_port(headers.protocol, headers.port);
-    let Some(destination) = destination else { return lowest_id(databases) };
     let here = databases & bound(&destination);
     if here != 0 {
-        return lowest_id(here);
+        return dbfw_lowest_id(here);
     }
     if is_group(&destination) || own::local(&destination) & OWN_SHARED != 0 {
         // Any of them may take it: one that trusts the source, if there is one.
@@ -43,7 +45,7 @@ pub(crate) fn database<P: Packet, const LINK: usize>(
             Some(entry) => entry.mask() & databases,
             None => 0,
         };
-        return lowest_id(if trusting != 0 { trusting } else { databases });
+        return dbfw_lowest_id(if trusting != 0 { trusting } else { databases });
     }
     HOST
 }
@@ -56,7 +58,7 @@ pub(crate) fn of_socket(protocol: u32, port: u32, socket: &Source, named: u32) -
         // Whatever is looked up here is local, also an address that came up a moment ago.
         return named - BOUND_TO_LOCAL;
     }
-    lowest_id(of_port(protocol, port) & bound(socket))
+    dbfw_lowest_id(of_port(protocol, port) & bound(socket))
 }
 
 /// Whether a packet without a port may be for one of the databases, which are all bound.
@@ -106,9 +108,12 @@ fn is_group(address: &Source) -> bool {
     }
 }
 
-/// The lowest id of a mask; [`HOST`] if it is empty.
-#[inline(always)]
-fn lowest_id(databases: u64) -> u32 {
+/// The lowest id of a mask; [`HOST`] if it is empty. Under its own name, because the verifier checks
+/// such a function once and takes what it returns for any number: it would follow what comes after
+/// this one once for each id.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn dbfw_lowest_id(databases: u64) -> u32 {
     // The processor has no instruction for this, and the compiler's table would be a map.
     let mut id = 1;
     let mut rest = databases;

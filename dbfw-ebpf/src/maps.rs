@@ -8,8 +8,8 @@ use aya_ebpf::{
 use dbfw_common::{
     BOUND_PREFIXES, BUCKET4_WORDS, BUCKET6_WORDS, Bound, Budget, Clock, Counter, DATABASE_SLOTS,
     Database, ENTRY_IDS, EVENTS_BYTES, Entry, Exempt, FRONT4_WORDS, FRONT6_WORDS, MAX_NETS,
-    MAX_OWN, OWN_WORDS, PORT_INDEXES, PORT_WORDS, RULE_SLOTS, RuleCounter, STATS_SLOTS, TABLES,
-    Trace,
+    MAX_OWN, OWN_WORDS, PORT_INDEXES, PORT_WORDS, RULE_SLOTS, RuleCounter, SMALL_TABLE_BITS,
+    STATS_SLOTS, TABLES, Trace,
 };
 
 /// The agent writes these maps through memory: millions of bits would cost a call each.
@@ -39,6 +39,20 @@ pub(crate) static HOSTS6: ArrayOfMaps<
     Array<[u64; BUCKET6_WORDS as usize], 1, TABLE>,
     { TABLES as usize },
 > = ArrayOfMaps::new();
+
+#[btf_map]
+pub(crate) static HOSTS4_SMALL: Array<
+    [u64; BUCKET4_WORDS as usize],
+    { 1 << SMALL_TABLE_BITS },
+    MMAPABLE,
+> = Array::new();
+
+#[btf_map]
+pub(crate) static HOSTS6_SMALL: Array<
+    [u64; BUCKET6_WORDS as usize],
+    { 1 << SMALL_TABLE_BITS },
+    MMAPABLE,
+> = Array::new();
 
 #[btf_map]
 pub(crate) static ENTRIES: Array<Entry, { ENTRY_IDS as usize }> = Array::new();

@@ -13,7 +13,7 @@ use crate::{
 /// Whether a packet from a wire claims to come from this host.
 #[inline(always)]
 pub(crate) fn is_claimed<P: Packet, const LINK: usize>(packet: &P, headers: &Headers) -> bool {
-    may_be(&headers.source) && is_between_own::<P, LINK>(packet, headers)
+    may_be(&headers.source) && is_between_own::<P, LINK>(packet, &{ *headers })
 }
 
 /// Whether both addresses are this host's, and local in the same routing domain.

@@ -62,6 +62,7 @@ pub(crate) enum Step {
 }
 
 /// The fields of the headers; the [`Step`] says which of them mean something.
+#[derive(Clone, Copy)]
 pub(crate) struct Headers {
     pub(crate) source: Source,
     /// The end of the packet by its IP header, counted from the first byte of the frame;
@@ -103,84 +104,107 @@ impl Headers {
     }
 }
 
-/// Walks the headers of a frame whose link header has `LINK` bytes.
+/// What can be read in place of a frame whose link header has `LINK` bytes.
+pub(crate) enum InPlace {
+    /// IPv4 without options, TCP or UDP.
+    V4,
+    /// IPv6 without extension headers, TCP or UDP.
+    V6,
+    /// Not IP.
+    Other,
+    /// Anything else: [`walk`] decides.
+    Nothing,
+}
+
+/// Says which of the common shapes a frame may have.
 #[inline(always)]
-pub(crate) fn walk<P: Packet, const LINK: usize>(packet: &P, headers: &mut Headers) -> Step {
+pub(crate) fn in_place<P: Packet, const LINK: usize>(packet: &P) -> InPlace {
     let start = packet.start();
     // An IPv4 header and the ports; the rest of an IPv6 header is checked where it is read.
     if start + LINK + 24 > packet.linear_end() {
-        return walk_loaded::<P, LINK>(packet, headers);
+        return InPlace::Nothing;
     }
-    // SAFETY: every read below lies in the LINK + 24 bytes checked above.
+    // SAFETY: both reads lie in the LINK + 24 bytes checked above.
     unsafe {
         if LINK == ETHERNET {
-            match read_u16(start + 12) {
-                ETH_P_IP => {}
-                ETH_P_IPV6 => return walk_v6_in_place::<P, LINK>(packet, headers, start),
-                ETH_P_8021Q | ETH_P_8021AD | ETH_P_QINQ1 => {
-                    return walk_loaded::<P, LINK>(packet, headers);
-                }
-                _ => return Step::NotJudged,
-            }
-        } else if read_u8(start) >> 4 == 6 {
-            return walk_v6_in_place::<P, LINK>(packet, headers, start);
+            return match read_u16(start + 12) {
+                ETH_P_IP => InPlace::V4,
+                ETH_P_IPV6 => InPlace::V6,
+                ETH_P_8021Q | ETH_P_8021AD | ETH_P_QINQ1 => InPlace::Nothing,
+                _ => InPlace::Other,
+            };
         }
+        if read_u8(start) >> 4 == 6 { InPlace::V6 } else { InPlace::V4 }
+    }
+}
+
+/// The headers of an IPv4 packet without options that is no fragment; `None` if it is another.
+#[inline(always)]
+pub(crate) fn v4_in_place<P: Packet, const LINK: usize>(packet: &P) -> Option<Headers> {
+    let start = packet.start();
+    if start + LINK + 24 > packet.linear_end() {
+        return None;
+    }
+    // SAFETY: every read lies in the LINK + 24 bytes just checked.
+    unsafe {
         let ip = start + LINK;
         let protocol = u32::from(read_u8(ip + 9));
         let total = read_u16(ip + 2);
-        // Not IHL 5, a fragment of any kind, or too short for ports: the full walk decides.
+        // Not IHL 5, a fragment of any kind, too short for ports, or from or to loopback: the
+        // full walk decides.
         if read_u8(ip) != 0x45
             || read_u16(ip + 6) & 0x3fff != 0
             || (protocol != TCP && protocol != UDP)
             || (total != 0 && total < 24)
+            || read_u8(ip + 12) == 127
+            || read_u8(ip + 16) == 127
         {
-            return walk_loaded::<P, LINK>(packet, headers);
+            return None;
         }
-        headers.source.words[0] = read_u32(ip + 12);
-        if read_u8(ip + 12) == 127 || read_u8(ip + 16) == 127 {
-            return headers.refuse(Reason::Martian);
-        }
-        headers.protocol = protocol;
-        headers.port = u32::from(read_u16(ip + 22));
-        headers.end = if total == 0 { 0 } else { LINK as u32 + u32::from(total) };
-        Step::Port
+        Some(Headers {
+            source: Source { family: Family::V4, words: [read_u32(ip + 12), 0, 0, 0] },
+            end: if total == 0 { 0 } else { LINK as u32 + u32::from(total) },
+            port: u32::from(read_u16(ip + 22)),
+            protocol,
+            reason: Reason::NotJudged,
+        })
     }
 }
 
+/// The headers of an IPv6 packet without extension headers; `None` if it is another.
 #[inline(always)]
-fn walk_v6_in_place<P: Packet, const LINK: usize>(
-    packet: &P,
-    headers: &mut Headers,
-    start: usize,
-) -> Step {
+pub(crate) fn v6_in_place<P: Packet, const LINK: usize>(packet: &P) -> Option<Headers> {
+    let start = packet.start();
     if start + LINK + 44 > packet.linear_end() {
-        return walk_loaded::<P, LINK>(packet, headers);
+        return None;
     }
     // SAFETY: every read lies in the LINK + 44 bytes just checked.
     unsafe {
         let ip = start + LINK;
         let protocol = u32::from(read_u8(ip + 6));
         let payload = read_u16(ip + 4);
+        let words = read_words(ip + 8);
         if read_u8(ip) >> 4 != 6
             || (protocol != TCP && protocol != UDP)
             || (payload != 0 && payload < 4)
+            || is_loopback6(words)
+            || is_loopback6(read_words(ip + 24))
         {
-            return walk_loaded::<P, LINK>(packet, headers);
+            return None;
         }
-        headers.source = Source { family: Family::V6, words: read_words(ip + 8) };
-        if is_loopback6(headers.source.words) || is_loopback6(read_words(ip + 24)) {
-            return headers.refuse(Reason::Martian);
-        }
-        headers.protocol = protocol;
-        headers.port = u32::from(read_u16(ip + 42));
-        headers.end = if payload == 0 { 0 } else { LINK as u32 + 40 + u32::from(payload) };
-        Step::Port
+        Some(Headers {
+            source: Source { family: Family::V6, words },
+            end: if payload == 0 { 0 } else { LINK as u32 + 40 + u32::from(payload) },
+            port: u32::from(read_u16(ip + 42)),
+            protocol,
+            reason: Reason::NotJudged,
+        })
     }
 }
 
-/// The walk for every shape, through `load`.
+/// Walks the headers of a frame of any shape whose link header has `LINK` bytes, through `load`.
 #[inline(never)]
-fn walk_loaded<P: Packet, const LINK: usize>(packet: &P, headers: &mut Headers) -> Step {
+pub(crate) fn walk<P: Packet, const LINK: usize>(packet: &P, headers: &mut Headers) -> Step {
     let mut offset = LINK as u32;
     let version = if LINK == ETHERNET {
         let Some(mut ethertype) = packet.load_u16(12) else { return Step::NotJudged };

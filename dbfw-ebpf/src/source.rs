@@ -2,12 +2,15 @@
 
 use aya_ebpf::maps::lpm_trie::Key;
 use dbfw_common::{
-    BUCKET_SLOTS, Entry, FRONT4_HOST, FRONT4_NET, Family, ID_BITS, TAG4_SHIFT, TAG6_SHIFT,
-    TableRef, front4_coarse, front4_fine, front6_long_coarse, front6_long_fine,
-    front6_short_coarse, front6_short_fine, host4_hash, host6_hash, host6_key, host6_tag,
+    BUCKET_SLOTS, Entry, FRONT4_HOST, FRONT4_NET, Family, ID_BITS, SMALL_TABLE, SMALL_TABLE_BITS,
+    TAG4_SHIFT, TAG6_SHIFT, TableRef, front4_coarse, front4_fine, front6_long_coarse,
+    front6_long_fine, front6_short_coarse, front6_short_fine, host4_hash, host6_hash, host6_key,
+    host6_tag,
 };
 
-use crate::maps::{ENTRIES, FRONT4, FRONT6, HOSTS4, HOSTS6, NETS4, NETS6};
+use crate::maps::{
+    ENTRIES, FRONT4, FRONT6, HOSTS4, HOSTS4_SMALL, HOSTS6, HOSTS6_SMALL, NETS4, NETS6,
+};
 
 /// An address of a packet, its source mostly: its octets as on the wire, IPv4 in the first
 /// word.
@@ -76,7 +79,12 @@ fn entry6(address: [u32; 4]) -> Option<&'static Entry> {
 fn host4(address: u32) -> Option<&'static Entry> {
     // SAFETY: a word of the map; the agent writes it through memory.
     let table = TableRef::from_word(unsafe { FRONT4.get_ptr(0)?.read_volatile() });
-    let bucket = HOSTS4.get_value_ptr_mut(table.slot, &table.bucket(host4_hash(address)))?;
+    let hash = host4_hash(address);
+    let bucket = match table.slot {
+        // Without a call: the kernel puts a look-up in place where it knows the map's size.
+        SMALL_TABLE => HOSTS4_SMALL.get_ptr(small_bucket(hash))?,
+        slot => HOSTS4.get_value_ptr_mut(slot, &table.bucket(hash))?.cast_const(),
+    };
     let slots = bucket.cast::<u64>();
     let mut i = 0;
     while i < BUCKET_SLOTS {
@@ -96,7 +104,10 @@ fn host6(address: [u32; 4]) -> Option<&'static Entry> {
     let hash = host6_hash(key);
     // SAFETY: as in `host4`.
     let table = TableRef::from_word(unsafe { FRONT6.get_ptr(0)?.read_volatile() });
-    let bucket = HOSTS6.get_value_ptr_mut(table.slot, &table.bucket(hash))?;
+    let bucket = match table.slot {
+        SMALL_TABLE => HOSTS6_SMALL.get_ptr(small_bucket(hash))?,
+        slot => HOSTS6.get_value_ptr_mut(slot, &table.bucket(hash))?.cast_const(),
+    };
     let (slots, keys) = (bucket.cast::<u64>(), BUCKET_SLOTS);
     let mut i = 0;
     while i < BUCKET_SLOTS {
@@ -115,6 +126,12 @@ fn host6(address: [u32; 4]) -> Option<&'static Entry> {
         i += 1;
     }
     None
+}
+
+/// The bucket of a small table for an address with this hash.
+#[inline(always)]
+fn small_bucket(hash: u64) -> u32 {
+    TableRef { slot: SMALL_TABLE, bits: SMALL_TABLE_BITS }.bucket(hash)
 }
 
 /// The id of the entry a slot names; 0: it is free.

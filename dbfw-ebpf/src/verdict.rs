@@ -9,23 +9,45 @@ use crate::{
     hook::Packet,
     maps::{DATABASES, PORTS},
     own,
-    packet::{Headers, Step, UDP, walk},
+    packet::{Headers, InPlace, Step, UDP, in_place, v4_in_place, v6_in_place, walk},
 };
 
 /// Judges a packet and counts what it decided.
 #[inline(always)]
 pub(crate) fn judge<P: Packet, const LINK: usize>(packet: &P) -> Verdict {
+    match in_place::<P, LINK>(packet) {
+        // A copy of the code for each family: neither asks which one it is, and the fields of
+        // the headers stay in registers.
+        InPlace::V4 => {
+            if let Some(headers) = v4_in_place::<P, LINK>(packet) {
+                return judge_port::<P, LINK>(packet, headers);
+            }
+        }
+        InPlace::V6 => {
+            if let Some(headers) = v6_in_place::<P, LINK>(packet) {
+                return judge_port::<P, LINK>(packet, headers);
+            }
+        }
+        InPlace::Other => return count::passed(packet, Reason::NotJudged),
+        InPlace::Nothing => {}
+    }
+    judge_walked::<P, LINK>(packet)
+}
+
+/// Judges a packet of any shape.
+#[inline(never)]
+fn judge_walked<P: Packet, const LINK: usize>(packet: &P) -> Verdict {
     let mut storage = MaybeUninit::uninit();
     let headers = Headers::clear(&mut storage);
     match walk::<P, LINK>(packet, headers) {
-        Step::Port => judge_port::<P, LINK>(packet, headers),
+        Step::Port => judge_port::<P, LINK>(packet, *headers),
         Step::NotJudged => count::passed(packet, Reason::NotJudged),
         step => judge_without_port::<P, LINK>(packet, headers, step),
     }
 }
 
 #[inline(always)]
-fn judge_port<P: Packet, const LINK: usize>(packet: &P, headers: &Headers) -> Verdict {
+fn judge_port<P: Packet, const LINK: usize>(packet: &P, headers: Headers) -> Verdict {
     let named = protected(headers.protocol, headers.port);
     if named == HOST {
         return count::passed(packet, Reason::OtherPort);
@@ -34,7 +56,7 @@ fn judge_port<P: Packet, const LINK: usize>(packet: &P, headers: &Headers) -> Ve
         Some(known) => (named, known.mode),
         // No database has such an id: the destination decides as well.
         None => {
-            let database = bound::database::<P, LINK>(packet, headers, named);
+            let database = bound::database::<P, LINK>(packet, &{ headers }, named);
             if database == HOST {
                 return count::passed(packet, Reason::OtherPort);
             }
@@ -46,17 +68,17 @@ fn judge_port<P: Packet, const LINK: usize>(packet: &P, headers: &Headers) -> Ve
     }
     let bytes = packet.frame_len_around(headers.end);
     if headers.end > bytes {
-        return count::refused(packet, headers, database, mode, Reason::Malformed, bytes);
+        return count::refused(packet, &headers, database, mode, Reason::Malformed, bytes);
     }
-    if own::is_claimed::<P, LINK>(packet, headers) {
-        return count::refused(packet, headers, database, mode, Reason::Martian, bytes);
+    if own::is_claimed::<P, LINK>(packet, &headers) {
+        return count::refused(packet, &headers, database, mode, Reason::Martian, bytes);
     }
     match headers.source.entry() {
         Some(entry) if reaches(entry.mask(), database) => {
             let rule = count::rule_slot(entry, database);
-            count::allowed(packet, headers, database, rule, bytes)
+            count::allowed(packet, &headers, database, rule, bytes)
         }
-        _ => count::refused(packet, headers, database, mode, Reason::Untrusted, bytes),
+        _ => count::refused(packet, &headers, database, mode, Reason::Untrusted, bytes),
     }
 }
 

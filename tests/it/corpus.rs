@@ -48,12 +48,21 @@ pub(crate) fn expected(judged: &Judged) -> Expected {
 /// Runs the corpus and compares program, table and model; how many runs the kernel took.
 fn compare(policy: &Policy, change: impl Fn(&Case, Expected) -> Expected) -> usize {
     let cases = Scene::default().corpus();
-    let mut kernel = Kernel::load();
+    compare_with(&mut Kernel::load_large(), policy, &cases, &change);
+    compare_with(&mut Kernel::load(), policy, &cases, &change)
+}
+
+fn compare_with(
+    kernel: &mut Kernel,
+    policy: &Policy,
+    cases: &[Case],
+    change: &impl Fn(&Case, Expected) -> Expected,
+) -> usize {
     kernel.install(policy);
     let mut taken = 0;
     let mut wrong = Vec::new();
     for program in Program::PACKET {
-        for run in runs(program, &cases) {
+        for run in runs(program, cases) {
             let table = change(run.case, run.expected);
             let model = model::judge(policy, link(program), &run.packet);
             let Some(outcome) = kernel.run_if_accepted(program, &run.packet, Context::default())

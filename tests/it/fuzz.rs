@@ -57,23 +57,20 @@ fn fuzz(seed: u64, packets: u64, model: &Model) -> Result<Report, String> {
     ns.run(|| {
         let counted = Context::from_interface(ns.ifindex("inside"));
         let mut generator = Generator::new(Scene::default(), seed);
-        let mut kernel = Kernel::load();
-        let mut counters = Counters::new();
+        let mut kernels = [Kernel::load(), Kernel::load_large()];
+        let mut counters = [Counters::new(), Counters::new()];
         let mut report = Report::default();
         while report.packets < packets {
             let policy = generator.policy();
+            let turn = usize::from(report.policies % 2 == 1);
+            let (kernel, counters) = (&mut kernels[turn], &mut counters[turn]);
             kernel.install(&policy);
             report.policies += 1;
             for _ in 0..ROUND.min(packets - report.packets) {
                 report.packets += 1;
                 let frame = generator.frame(&policy);
-                let mut round = Round {
-                    policy: &policy,
-                    model,
-                    kernel: &mut kernel,
-                    counters: &mut counters,
-                    report: &mut report,
-                };
+                let mut round =
+                    Round { policy: &policy, model, kernel, counters, report: &mut report };
                 let number = round.report.packets as usize;
                 let linear = generator.one_in(4).then(|| generator.below(frame.len() + 1));
                 round.try_frame(&frame, number, linear, counted).map_err(|difference| {
@@ -84,7 +81,7 @@ fn fuzz(seed: u64, packets: u64, model: &Model) -> Result<Report, String> {
                 })?;
             }
             let found = kernel.counters();
-            if found != counters {
+            if found != *counters {
                 return Err(format!(
                     "seed {seed}, after packet {}: the counters are\n{found:?}\nand should \
                      be\n{counters:?}\n{policy:#?}",

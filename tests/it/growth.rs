@@ -171,7 +171,7 @@ fn after_any_change_every_verdict_is_the_models() {
             }
         }
         if many {
-            for n in 0..9_000u32 {
+            for n in 0..20_000u32 {
                 let word = rng.random::<u32>();
                 let high = u128::from(0x2001_0000 | n) << 96;
                 let hosts = [IpAddr::V4(word.into()), IpAddr::V6((high | u128::from(word)).into())];

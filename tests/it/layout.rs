@@ -7,8 +7,8 @@ use aya_obj::{Map, Object};
 use dbfw_common::{
     BOUND_PREFIXES, BUCKET4_WORDS, BUCKET6_WORDS, Bound, Budget, Clock, Counter, DATABASE_SLOTS,
     Database, ENTRY_IDS, EVENTS_BYTES, Entry, Event, Exempt, FRONT4_WORDS, FRONT6_WORDS, MAPS,
-    MAX_NETS, MAX_OWN, OWN_WORDS, PORT_INDEXES, PORT_WORDS, RULE_SLOTS, RuleCounter, STATS_SLOTS,
-    TABLES, Trace,
+    MAX_NETS, MAX_OWN, OWN_WORDS, PORT_INDEXES, PORT_WORDS, RULE_SLOTS, RuleCounter,
+    SMALL_TABLE_BITS, STATS_SLOTS, TABLES, Trace,
 };
 use dbfw_datapath::OBJECT;
 use dbfw_tests::{
@@ -138,6 +138,8 @@ fn maps() -> Vec<Expected> {
         mapped("FRONT6", 8, FRONT6_WORDS, ""),
         tables("HOSTS4"),
         tables("HOSTS6"),
+        mapped("HOSTS4_SMALL", 8 * BUCKET4_WORDS, 1 << SMALL_TABLE_BITS, ""),
+        mapped("HOSTS6_SMALL", 8 * BUCKET6_WORDS, 1 << SMALL_TABLE_BITS, ""),
         array("ENTRIES", size::<Entry>(), ENTRY_IDS, "Entry"),
         set("NETS4", MapType::LpmTrie, 8, MAX_NETS),
         set("NETS6", MapType::LpmTrie, 20, MAX_NETS),

@@ -10,9 +10,8 @@ use dbfw_tests::{
     netns::finish,
 };
 
-/// Verified instructions a program may need; the kernel takes a million. The verifier follows what
-/// comes after the choice of a bound database once for each id.
-const MOST_INSTRUCTIONS: u32 = 150_000;
+/// Verified instructions a program may need; the kernel takes a million.
+const MOST_INSTRUCTIONS: u32 = 60_000;
 
 const EVERY_PROGRAM: [Program; 5] =
     [Program::Xdp, Program::XdpL3, Program::Tcx, Program::TcxL3, Program::Backstop];

@@ -80,7 +80,11 @@ fn the_families_do_not_look_alike() {
 
 #[test]
 fn every_prefix_length_ends_where_it_should() {
-    let mut kernel = Kernel::load();
+    prefix_lengths_end_where_they_should(Kernel::load());
+    prefix_lengths_end_where_they_should(Kernel::load_large());
+}
+
+fn prefix_lengths_end_where_they_should(mut kernel: Kernel) {
     for length in 1..=32u32 {
         let first = 0xac1f_5aa5u32 & u32::MAX << (32 - length);
         let last = first | u32::MAX.checked_shr(length).unwrap_or(0);

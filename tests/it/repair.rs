@@ -3,12 +3,15 @@
 // What is pinned when the agent starts, and which capabilities it needs.
 mod start;
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, net::Ipv4Addr, path::Path, process::Command};
 
 use dbfw_tests::{
     agent::Host,
     netns::finish,
-    pair::{FRIEND4, INTERFACE, METRICS, Pair, STRANGER4, TRUSTED4, interfaces, orders, problems},
+    pair::{
+        FRIEND4, INTERFACE, METRICS, Pair, STRANGER4, TRUSTED4, interfaces, listed, orders,
+        problems,
+    },
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -68,7 +71,7 @@ fn a_pin_that_was_removed_is_there_again() {
     let host = started(&pair, "");
     for name in [
         "HOSTS4",
-        "HOSTS4_0",
+        "HOSTS4_SMALL",
         "NETS4",
         "STATS",
         "EVENTS",
@@ -84,6 +87,38 @@ fn a_pin_that_was_removed_is_there_again() {
     }
     assert_filtered(&pair, &host);
     assert_follows(&pair, &host);
+}
+
+#[test]
+fn the_pin_of_a_large_table_is_there_again_and_a_short_list_needs_none() {
+    let pair = Pair::new();
+    let mut host = Host::new(&pair.db);
+    let list = host.path("orders.list");
+    // Two more than the small table of IPv4 takes.
+    let many: String = (0..12_290u32)
+        .map(|n| format!("{}\n", Ipv4Addr::from_bits(0x0a64_0000 + n)))
+        .chain([format!("{TRUSTED4}\n")])
+        .collect();
+    fs::write(&list, &many).expect("write the list");
+    host.configure(&format!("{}\n{METRICS}", interfaces()), &listed(&host, "max_shrink = \"off\""));
+    host.start();
+    host.wait("the large table", |host| id(host, "HOSTS4_0").is_some());
+    let before = id(&host, "HOSTS4_0");
+    fs::remove_file(host.pins().join("HOSTS4_0")).expect("remove the pin");
+    host.wait("the pin to be there again", |host| id(host, "HOSTS4_0") == before);
+    assert_filtered(&pair, &host);
+    // The next agent takes the large table over, and leaves it when the list is short again.
+    host.stop(Signal::SIGTERM);
+    host.start();
+    assert_eq!(id(&host, "HOSTS4_0"), before);
+    assert_filtered(&pair, &host);
+    fs::write(&list, format!("{TRUSTED4}\n")).expect("write the list");
+    host.wait("the change", |host| has_log_line(host, &["policy changed", "removed=12290"]));
+    // A table is chosen for a change as a whole, so the next one finds room in the small one.
+    fs::write(&list, format!("{TRUSTED4}\n{FRIEND4}\n")).expect("write the list");
+    host.wait("the friend to be answered", |_| pair.reaches(FRIEND4));
+    host.wait("the small table", |host| id(host, "HOSTS4_0").is_none());
+    assert_filtered(&pair, &host);
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod run;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _},
 };
 
 use aya::{
@@ -20,8 +20,9 @@ use aya::{
 };
 use dbfw_common::{
     BUCKET4_WORDS, BUCKET6_WORDS, DATABASES, Database, EXEMPT, Entry, Exempt, FLAG_DROP_FRAGMENTS,
-    HOST, HOSTS4, HOSTS6, MAX_EXEMPT, MAX_NAME, Mode, PORTS, PROGRAM_BACKSTOP, PROGRAM_TCX,
-    PROGRAM_TCX_L3, PROGRAM_XDP, PROGRAM_XDP_L3, PROGRAMS, TableRef, port_slot,
+    HOST, HOSTS4, HOSTS4_SMALL, HOSTS6, HOSTS6_SMALL, MAX_EXEMPT, MAX_NAME, Mode, PORTS,
+    PROGRAM_BACKSTOP, PROGRAM_TCX, PROGRAM_TCX_L3, PROGRAM_XDP, PROGRAM_XDP_L3, PROGRAMS,
+    SMALL_TABLE, SMALL_TABLE_BITS, TableRef, port_slot,
 };
 use dbfw_datapath::{OBJECT, variant};
 use ipnet::IpNet;
@@ -31,7 +32,11 @@ pub use self::{
     rotate::Rotator,
     run::{Context, EmptyXdp, Judged, Lookup, Outcome, SMALLEST_FRAME},
 };
-use self::{entries::TABLE_BITS, front::Front, run::TraceReader};
+use self::{
+    entries::{LARGE_BITS, Table},
+    front::Front,
+    run::TraceReader,
+};
 use crate::{
     netns::Netns,
     policy::{Policy, Transport},
@@ -88,7 +93,9 @@ pub struct Kernel {
     front6: Front,
     entries: BTreeMap<IpNet, Entry>,
     /// Tables of hosts: IPv4, IPv6.
-    tables: [OwnedFd; 2],
+    tables: [Table; 2],
+    /// Hosts in the tries, because their buckets were full.
+    overflow: BTreeSet<IpNet>,
     ids: BTreeMap<IpNet, u32>,
     free_ids: Vec<u32>,
     port_words: BTreeSet<u32>,
@@ -127,8 +134,8 @@ impl Kernel {
         let programs =
             [Program::Xdp, Program::XdpL3, Program::Tcx, Program::TcxL3, Program::Backstop]
                 .map(|kind| descriptor(&mut ebpf, variant(kind.name())));
-        let tables = [(HOSTS4, BUCKET4_WORDS), (HOSTS6, BUCKET6_WORDS)]
-            .map(|(outer, bucket)| make_table(&mut ebpf, outer, bucket));
+        let tables = [(HOSTS4_SMALL, BUCKET4_WORDS), (HOSTS6_SMALL, BUCKET6_WORDS)]
+            .map(|(name, bucket)| small_table(&ebpf, name, bucket));
         let mut kernel = Self {
             ebpf,
             programs,
@@ -137,23 +144,37 @@ impl Kernel {
             front6: Front::new(false),
             entries: BTreeMap::new(),
             tables,
+            overflow: BTreeSet::new(),
             ids: BTreeMap::new(),
             free_ids: Vec::new(),
             port_words: BTreeSet::new(),
         };
-        let word = TableRef { slot: 0, bits: TABLE_BITS }.to_word();
-        for any in ["0.0.0.0/0", "::/0"] {
-            let family = any.parse().unwrap_or_else(|error| panic!("{any}: {error}"));
-            kernel.write_table_word(family, word);
-        }
+        kernel.write_table_words();
         Ok(kernel)
     }
 
-    /// The table of a family's hosts, and the words of a bucket.
-    fn table(&self, family: IpNet) -> (BorrowedFd<'_>, usize) {
+    /// Loads the object and keeps hosts in large tables, as an agent with many of them does.
+    pub fn load_large() -> Self {
+        let mut kernel = Self::load();
+        kernel.tables = [(HOSTS4, BUCKET4_WORDS), (HOSTS6, BUCKET6_WORDS)]
+            .map(|(outer, bucket)| large_table(&kernel.ebpf, outer, bucket));
+        kernel.write_table_words();
+        kernel
+    }
+
+    fn write_table_words(&mut self) {
+        for any in ["0.0.0.0/0", "::/0"] {
+            let family = any.parse().unwrap_or_else(|error| panic!("{any}: {error}"));
+            let word = self.table(family).place.to_word();
+            self.write_table_word(family, word);
+        }
+    }
+
+    /// The table of a family's hosts.
+    fn table(&self, family: IpNet) -> &Table {
         match family {
-            IpNet::V4(_) => (self.tables[0].as_fd(), BUCKET4_WORDS as usize),
-            IpNet::V6(_) => (self.tables[1].as_fd(), BUCKET6_WORDS as usize),
+            IpNet::V4(_) => &self.tables[0],
+            IpNet::V6(_) => &self.tables[1],
         }
     }
 
@@ -222,8 +243,8 @@ impl Kernel {
     /// and nothing it could reach before. Covering prefixes are the caller's business.
     pub fn trust(&mut self, net: IpNet, mask: u64, rules: u32) {
         let entry = Entry::new(mask, rules);
-        self.mark(net);
         self.write_entry(net, entry);
+        self.mark(net);
         self.entries.insert(net, entry);
     }
 
@@ -313,9 +334,18 @@ impl Kernel {
     }
 }
 
-/// Makes a table of hosts and puts it into the first place of `outer`.
-fn make_table(ebpf: &mut Ebpf, outer: &str, bucket_words: u32) -> OwnedFd {
-    let table = sys::make_table(8 * bucket_words, 1 << TABLE_BITS);
+/// The table for few hosts.
+fn small_table(ebpf: &Ebpf, name: &str, bucket_words: u32) -> Table {
+    let Some(Map::Array(data)) = ebpf.map(name) else { panic!("the object has no array {name}") };
+    let fd = data.fd().as_fd().try_clone_to_owned();
+    let fd = fd.unwrap_or_else(|error| panic!("no descriptor of {name}: {error}"));
+    let place = TableRef { slot: SMALL_TABLE, bits: SMALL_TABLE_BITS };
+    Table { fd, place, words: bucket_words as usize }
+}
+
+/// Makes a large table of hosts and puts it into the first place of `outer`.
+fn large_table(ebpf: &Ebpf, outer: &str, bucket_words: u32) -> Table {
+    let table = sys::make_table(8 * bucket_words, 1 << LARGE_BITS);
     let table = table.unwrap_or_else(|error| panic!("cannot make a table for {outer}: {error}"));
     let Some(Map::ArrayOfMaps(data)) = ebpf.map(outer) else {
         panic!("the object has no array of maps {outer}");
@@ -323,7 +353,8 @@ fn make_table(ebpf: &mut Ebpf, outer: &str, bucket_words: u32) -> OwnedFd {
     let inner = (table.as_raw_fd() as u32).to_ne_bytes();
     sys::update_element(data.fd().as_fd(), 0, &inner)
         .unwrap_or_else(|error| panic!("cannot put a table into {outer}: {error}"));
-    table
+    let place = TableRef { slot: 0, bits: LARGE_BITS };
+    Table { fd: table, place, words: bucket_words as usize }
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Loaded {

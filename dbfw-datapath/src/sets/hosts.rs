@@ -1,9 +1,10 @@
 //! The tables of hosts of one family: opening, resizing and switching them.
 //!
-//! HOSTS4 and HOSTS6 have room for two tables. A new one is filled beside the one in use,
-//! then one word says that it is the one from now on; the old goes when no program can be
-//! looking at it any more. Each is pinned by its place, before it is used, so that at every
-//! moment the pin of the table in use is there for readers and for the next agent.
+//! Few hosts are in the small table, a map of fixed size. HOSTS4 and HOSTS6 have room for two
+//! larger ones. A new table is filled beside the one in use, then one word says that it is the one
+//! from now on; the old goes when no program can be looking at it any more. Each large one is
+//! pinned by its place, before it is used, so that at every moment the pin of the table in use is
+//! there for readers and for the next agent.
 
 use std::{
     io,
@@ -13,7 +14,9 @@ use std::{
 };
 
 use aya_obj::generated::{BPF_F_INNER_MAP, BPF_F_MMAPABLE, bpf_map_type};
-use dbfw_common::{ENTRIES, Family, TABLES, TABLES4, TABLES6, TableRef};
+use dbfw_common::{
+    ENTRIES, Family, SMALL_TABLE, SMALL_TABLE_BITS, TABLES, TABLES4, TABLES6, TableRef,
+};
 
 use super::{
     presence::Presence,
@@ -21,28 +24,43 @@ use super::{
 };
 use crate::{
     error::DatapathError,
-    keys::{FRONT, HOSTS},
+    keys::{FRONT, HOSTS, SMALL_HOSTS},
+    maps::Maps,
     mmap::Words,
     pins::Pins,
     sys::{self, MapShape},
 };
 
-/// A table this many times too large is replaced by one that fits.
+/// A large table this many times too large is replaced by one that fits.
 const OVERSIZE: usize = 32;
 /// Most buckets, as a power of two.
 const MAX_BITS: u32 = 24;
 
-/// The pins of the tables, by family.
+/// The pins of the large tables, by family.
 pub(crate) const TABLE_PINS: [[&str; TABLES as usize]; 2] = [TABLES4, TABLES6];
 
-/// The shape of a table of `1 << bits` buckets as a map.
-fn shape(family: Family, bits: u32) -> MapShape {
+/// The shape of a table as a map.
+fn shape(family: Family, table: TableRef) -> MapShape {
+    let inner = if table.slot == SMALL_TABLE { 0 } else { BPF_F_INNER_MAP };
     MapShape {
         map_type: bpf_map_type::BPF_MAP_TYPE_ARRAY as u32,
         key_size: 4,
         value_size: bucket_words(family) * 8,
-        max_entries: 1 << bits,
-        flags: BPF_F_MMAPABLE | BPF_F_INNER_MAP,
+        max_entries: 1 << table.bits,
+        flags: BPF_F_MMAPABLE | inner,
+    }
+}
+
+/// The place of a large table beside another table.
+fn other_place(slot: u32) -> u32 {
+    u32::from(slot == 0)
+}
+
+/// The pin of the table in a place.
+fn pin_of(family: Family, slot: u32) -> Option<&'static str> {
+    match slot {
+        SMALL_TABLE => Some(SMALL_HOSTS[family as usize]),
+        slot => TABLE_PINS[family as usize].get(slot as usize).copied(),
     }
 }
 
@@ -59,7 +77,7 @@ pub(crate) fn open_table(
     read_only: bool,
 ) -> Result<Option<(TableRef, OwnedFd, u32)>, DatapathError> {
     let place = TableRef::from_word(word);
-    let Some(&pin) = TABLE_PINS[family as usize].get(place.slot as usize) else { return Ok(None) };
+    let Some(pin) = pin_of(family, place.slot) else { return Ok(None) };
     if !(1..=MAX_BITS).contains(&place.bits) {
         return Ok(None);
     }
@@ -69,7 +87,7 @@ pub(crate) fn open_table(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(DatapathError::pin("open", &path, error)),
     };
-    let expected = shape(family, place.bits);
+    let expected = shape(family, place);
     let wrong = |found| DatapathError::WrongPin {
         path: path.clone(),
         found,
@@ -80,12 +98,11 @@ pub(crate) fn open_table(
     if shape.map_type != expected.map_type || shape.value_size != expected.value_size {
         return Err(wrong(shape.to_string()));
     }
-    let id = sys::inner_id(outer, place.slot)
-        .map_err(|error| DatapathError::map("read", HOSTS[family as usize], error))?;
-    if id != Some(found.id) || shape != expected {
-        return Ok(None);
-    }
-    Ok(Some((place, fd, found.id)))
+    let is_in_use = place.slot == SMALL_TABLE
+        || sys::inner_id(outer, place.slot)
+            .map_err(|error| DatapathError::map("read", HOSTS[family as usize], error))?
+            == Some(found.id);
+    Ok((is_in_use && shape == expected).then_some((place, fd, found.id)))
 }
 
 /// Removes the pins of both families' hosts if one of them is missing: the ids of a table
@@ -97,7 +114,7 @@ pub(crate) fn open_table(
 /// A pin cannot be opened or removed.
 pub(crate) fn discard_incomplete(pins: &Pins) -> Result<(), DatapathError> {
     let exists = |name: &str| pins.path(name).exists();
-    let fixed = [[ENTRIES].as_slice(), &FRONT, &HOSTS].concat();
+    let fixed = [[ENTRIES].as_slice(), &FRONT, &HOSTS, &SMALL_HOSTS].concat();
     let tables = TABLE_PINS.into_iter().flatten();
     if !fixed.iter().copied().chain(tables.clone()).any(exists) {
         return Ok(());
@@ -128,8 +145,8 @@ pub(crate) fn discard_incomplete(pins: &Pins) -> Result<(), DatapathError> {
 /// # Errors
 /// The kernel does not make it, or does not take it.
 pub(crate) fn try_table(outer: BorrowedFd<'_>, family: Family) -> Result<(), DatapathError> {
-    let table = MappedTable::make(family, bits_for(family, 0))?;
-    sys::inner_set(outer, 0, table.fd.as_fd())
+    let table = make(family, SMALL_TABLE_BITS)?;
+    sys::inner_set(outer, 0, table.as_fd())
         .map_err(|error| DatapathError::map("put a table into", HOSTS[family as usize], error))
 }
 
@@ -138,7 +155,8 @@ pub(crate) fn try_table(outer: BorrowedFd<'_>, family: Family) -> Result<(), Dat
 pub(crate) struct Hosts {
     family: Family,
     outer: OwnedFd,
-    /// The index in `outer` of the table in use.
+    small: OwnedFd,
+    /// The index in `outer` of the table in use, or [`SMALL_TABLE`].
     slot: u32,
     current: MappedTable,
 }
@@ -157,23 +175,24 @@ impl Hosts {
     /// # Errors
     /// The table cannot be opened, made or pinned.
     pub(crate) fn open(
+        maps: &Maps,
         pins: &Pins,
-        outer: OwnedFd,
         family: Family,
         presence: &Presence,
     ) -> Result<Self, DatapathError> {
+        let outer = maps.owned_fd(HOSTS[family as usize])?;
+        let small = maps.owned_fd(SMALL_HOSTS[family as usize])?;
         let found =
             open_table(pins.directory(), outer.as_fd(), family, presence.table_word(), false)?;
         if let Some((table, fd, id)) = found {
             let current = MappedTable::new(fd, id, family, table.bits)?;
-            return Ok(Self { family, outer, slot: table.slot, current });
+            return Ok(Self { family, outer, small, slot: table.slot, current });
         }
-        let bits = bits_for(family, 0);
-        let hosts = Self { family, outer, slot: 0, current: MappedTable::make(family, bits)? };
-        hosts.pin(pins)?;
-        hosts.put_in_place()?;
-        presence.set_table_word(TableRef { slot: hosts.slot, bits }.to_word());
-        Ok(hosts)
+        let mut current = MappedTable::of(&small, family)?;
+        current.table.clear();
+        let in_use = TableRef { slot: SMALL_TABLE, bits: SMALL_TABLE_BITS };
+        presence.set_table_word(in_use.to_word());
+        Ok(Self { family, outer, small, slot: SMALL_TABLE, current })
     }
 
     /// The table in use.
@@ -190,7 +209,8 @@ impl Hosts {
     /// one there is.
     pub(crate) fn wanted_bits(&self, hosts: usize) -> Option<u32> {
         let (has, fit) = (capacity(self.family, self.table().bits()), bits_for(self.family, hosts));
-        let oversize = has > OVERSIZE * capacity(self.family, fit);
+        let oversize = has > OVERSIZE * capacity(self.family, fit)
+            || self.slot != SMALL_TABLE && hosts <= capacity(self.family, SMALL_TABLE_BITS) / 2;
         (hosts > has || oversize).then_some(fit.min(MAX_BITS))
     }
 
@@ -202,7 +222,13 @@ impl Hosts {
         &self,
         bits: u32,
     ) -> Result<(MappedTable, Vec<(IpAddr, u16)>), DatapathError> {
-        let mut mapped = MappedTable::make(self.family, bits)?;
+        let mut mapped = if bits == SMALL_TABLE_BITS {
+            let mut small = MappedTable::of(&self.small, self.family)?;
+            small.table.clear();
+            small
+        } else {
+            MappedTable::make(self.family, bits)?
+        };
         let mut spilled = Vec::new();
         for (address, id) in self.table().iter() {
             if mapped.table.insert(&Probe::new(address), id).is_err() {
@@ -224,9 +250,10 @@ impl Hosts {
         new: MappedTable,
     ) -> Result<(), DatapathError> {
         let old = self.slot;
+        let to_small = new.table.bits() == SMALL_TABLE_BITS;
         let before = std::mem::replace(&mut self.current, new);
-        self.slot = (old + 1) % TABLES;
-        if let Err(error) = self.pin(pins).and_then(|()| self.put_in_place()) {
+        self.slot = if to_small { SMALL_TABLE } else { other_place(old) };
+        if !to_small && let Err(error) = self.pin(pins).and_then(|()| self.put_in_place()) {
             self.current = before;
             self.slot = old;
             return Err(error);
@@ -234,10 +261,13 @@ impl Hosts {
         let in_use = TableRef { slot: self.slot, bits: self.table().bits() };
         presence.set_table_word(in_use.to_word());
         // From here on the new one counts, whatever becomes of the old.
-        let cleared = self.put_in_place().and_then(|()| {
+        let cleared = self.wait_beside(old).and_then(|()| {
+            let Some(&pin) = TABLE_PINS[self.family as usize].get(old as usize) else {
+                return Ok(());
+            };
             sys::inner_clear(self.outer.as_fd(), old)
                 .map_err(|error| self.failed("clear a place of", error))?;
-            pins.remove(TABLE_PINS[self.family as usize][old as usize])
+            pins.remove(pin)
         });
         if let Err(error) = cleared {
             tracing::warn!(%error, "the memory of an old table of hosts is not freed");
@@ -245,12 +275,14 @@ impl Hosts {
         Ok(())
     }
 
-    /// Pins the table again if its pin is gone or something else; its name if so.
+    /// Pins a large table again if its pin is gone or something else; its name if so.
     ///
     /// # Errors
     /// The table cannot be pinned.
     pub(crate) fn repair_pin(&self, pins: &Pins) -> Result<Option<&'static str>, DatapathError> {
-        let name = TABLE_PINS[self.family as usize][self.slot as usize];
+        let Some(&name) = TABLE_PINS[self.family as usize].get(self.slot as usize) else {
+            return Ok(None);
+        };
         if pins.has_map(name, self.current.id) {
             return Ok(None);
         }
@@ -258,18 +290,42 @@ impl Hosts {
         Ok(Some(name))
     }
 
+    /// Pins a large table.
     fn pin(&self, pins: &Pins) -> Result<(), DatapathError> {
-        let name = TABLE_PINS[self.family as usize][self.slot as usize];
+        let Some(&name) = TABLE_PINS[self.family as usize].get(self.slot as usize) else {
+            return Ok(());
+        };
         pins.replace(self.current.fd.as_fd(), name)?;
         pins.protect_map(name)
     }
 
-    /// Puts the table into its slot, perhaps once more, and returns when no program runs any more
-    /// that runs now.
+    /// Returns when no program runs any more that runs now: the kernel waits for them where a
+    /// place of an array of maps changes.
     ///
     /// # Errors
     /// The system call fails.
-    pub(super) fn put_in_place(&self) -> Result<(), DatapathError> {
+    pub(super) fn wait_for_programs(&self) -> Result<(), DatapathError> {
+        self.wait_beside(SMALL_TABLE)
+    }
+
+    /// The same, while programs may still look at the large table in the place `old`.
+    fn wait_beside(&self, old: u32) -> Result<(), DatapathError> {
+        if self.slot != SMALL_TABLE {
+            return self.put_in_place();
+        }
+        let (outer, free) = (self.outer.as_fd(), other_place(old));
+        let empty = make(self.family, 0)?;
+        sys::inner_set(outer, free, empty.as_fd())
+            .map_err(|error| self.failed("put a table into", error))?;
+        sys::inner_clear(outer, free).map_err(|error| self.failed("clear a place of", error))
+    }
+
+    /// Puts a large table into its place, perhaps once more, and waits as
+    /// [`Self::wait_for_programs`] does.
+    ///
+    /// # Errors
+    /// The system call fails.
+    fn put_in_place(&self) -> Result<(), DatapathError> {
         sys::inner_set(self.outer.as_fd(), self.slot, self.current.fd.as_fd())
             .map_err(|error| self.failed("put a table into", error))
     }
@@ -280,14 +336,21 @@ impl Hosts {
 }
 
 impl MappedTable {
-    /// Makes the map of an empty table.
+    /// An empty large table.
     fn make(family: Family, bits: u32) -> Result<Self, DatapathError> {
-        let (shape, name) = (shape(family, bits), HOSTS[family as usize]);
-        let failed = |error| DatapathError::map("make a table for", name, error);
-        let fd = sys::array_create(name, shape.value_size, shape.max_entries, shape.flags)
-            .map_err(failed)?;
-        let id = sys::map_info(fd.as_fd()).map_err(failed)?.id;
+        let fd = make(family, bits)?;
+        let id = sys::map_info(fd.as_fd())
+            .map_err(|error| DatapathError::map("read", HOSTS[family as usize], error))?
+            .id;
         Self::new(fd, id, family, bits)
+    }
+
+    /// The small table, as it is.
+    fn of(small: &OwnedFd, family: Family) -> Result<Self, DatapathError> {
+        let failed = |error| DatapathError::map("open", SMALL_HOSTS[family as usize], error);
+        let fd = small.try_clone().map_err(failed)?;
+        let id = sys::map_info(fd.as_fd()).map_err(failed)?.id;
+        Self::new(fd, id, family, SMALL_TABLE_BITS)
     }
 
     /// The table in a map of `1 << bits` buckets.
@@ -297,4 +360,11 @@ impl MappedTable {
             .map_err(|error| DatapathError::map("map the memory of", name, error))?;
         Ok(Self { fd, id, table: Table::new(words, family, bits) })
     }
+}
+
+/// Makes the map of a large table.
+fn make(family: Family, bits: u32) -> Result<OwnedFd, DatapathError> {
+    let (name, shape) = (HOSTS[family as usize], shape(family, TableRef { slot: 0, bits }));
+    sys::array_create(name, shape.value_size, shape.max_entries, shape.flags)
+        .map_err(|error| DatapathError::map("make a table for", name, error))
 }

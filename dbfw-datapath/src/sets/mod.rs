@@ -58,8 +58,7 @@ impl FamilySets {
     fn open(maps: &Maps, pins: &Pins, family: Family) -> Result<Self, DatapathError> {
         let mut presence = Presence::new(family);
         presence.map_memory(maps)?;
-        let outer = maps.owned_fd(HOSTS[family as usize])?;
-        let hosts = Hosts::open(pins, outer, family, &presence)?;
+        let hosts = Hosts::open(maps, pins, family, &presence)?;
         let (nets, overflow, gone) = (Entries::new(), BTreeSet::new(), Vec::new());
         Ok(Self { hosts, nets, overflow, presence, gone })
     }
@@ -380,7 +379,7 @@ impl Sets {
     ) -> Result<Option<u16>, DatapathError> {
         let mut taken = self.ids.take(entry);
         if taken == Taken::Wait {
-            self.by_family[family as usize].hosts.put_in_place()?;
+            self.by_family[family as usize].hosts.wait_for_programs()?;
             self.ids.release();
             taken = self.ids.take(entry);
         }

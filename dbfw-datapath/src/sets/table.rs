@@ -10,8 +10,8 @@
 use std::net::IpAddr;
 
 use dbfw_common::{
-    BUCKET_SLOTS, BUCKET4_WORDS, BUCKET6_WORDS, Family, ID_BITS, TAG4_SHIFT, TAG6_SHIFT, TableRef,
-    host4_hash, host6_hash, host6_key, host6_tag,
+    BUCKET_SLOTS, BUCKET4_WORDS, BUCKET6_WORDS, Family, ID_BITS, SMALL_TABLE_BITS, TAG4_SHIFT,
+    TAG6_SHIFT, TableRef, host4_hash, host6_hash, host6_key, host6_tag,
 };
 
 use crate::{
@@ -20,8 +20,6 @@ use crate::{
 };
 
 const SLOTS: u32 = BUCKET_SLOTS as u32;
-/// Fewest buckets of a table, as a power of two.
-const MIN_BITS: u32 = 11;
 /// Hosts a bucket should have on average at most. With 3 of 8 taken one host in 600 finds its
 /// bucket full, with 4 one in 120; a bucket of IPv6 is three times as large.
 const LOAD: [u32; 2] = [3, 4];
@@ -105,7 +103,7 @@ pub(crate) fn capacity(family: Family, bits: u32) -> usize {
 
 /// The smallest table for that many hosts, as a power of two of buckets.
 pub(crate) fn bits_for(family: Family, hosts: usize) -> u32 {
-    (MIN_BITS..32).find(|&bits| capacity(family, bits) >= hosts).unwrap_or(32)
+    (SMALL_TABLE_BITS..32).find(|&bits| capacity(family, bits) >= hosts).unwrap_or(32)
 }
 
 /// The hosts of one family.
@@ -123,6 +121,12 @@ impl Table {
         let mut table = Self { words, family, bits, len: 0 };
         table.len = table.iter().count();
         table
+    }
+
+    /// Takes every host out.
+    pub(crate) fn clear(&mut self) {
+        (0..bucket_words(self.family) << self.bits).for_each(|word| self.words.set(word, 0));
+        self.len = 0;
     }
 
     /// Its number of buckets as a power of two.

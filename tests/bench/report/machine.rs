@@ -10,9 +10,10 @@ use crate::line::{cpus, flood_cpu};
 pub(crate) fn print() {
     let facts = facts();
     println!(
-        "machine: {}, {} CPUs, {} GiB, load {}; Linux {}",
+        "machine: {}, {} CPUs, caches {}, {} GiB, load {}; Linux {}",
         text(&facts["cpu"]),
         facts["cpus"],
+        text(&facts["caches"]),
         facts["memory_gib"],
         text(&facts["load"]),
         text(&facts["kernel"]),
@@ -43,6 +44,7 @@ pub(crate) fn facts() -> Value {
     json!({
         "cpu": field(&read("/proc/cpuinfo"), "model name"),
         "cpus": cpus(),
+        "caches": caches(flood_cpu()),
         "flood_cpu": flood_cpu(),
         "memory_gib": kib >> 20,
         "load": read("/proc/loadavg").split(' ').next(),
@@ -50,6 +52,36 @@ pub(crate) fn facts() -> Value {
         "peers": [version("nft", "--version"), version("ipset", "--version"),
             version("iptables-legacy", "--version"), packaged("xdp-tools")],
     })
+}
+
+/// The caches that a CPU has, as `L1d 48K, L1i 32K, L2 1024K, L3 32768K of 2 CPUs`.
+fn caches(cpu: usize) -> String {
+    let caches = (0..).map_while(|index| {
+        let read = |name: &str| {
+            let path = format!("/sys/devices/system/cpu/cpu{cpu}/cache/index{index}/{name}");
+            fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+        };
+        let kind = match read("type")?.as_str() {
+            "Data" => "d",
+            "Instruction" => "i",
+            _ => "",
+        };
+        let sharing = match cpus_of(&read("shared_cpu_list")?) {
+            1 => String::new(),
+            cpus => format!(" of {cpus} CPUs"),
+        };
+        Some(format!("L{}{kind} {}{sharing}", read("level")?, read("size")?))
+    });
+    caches.collect::<Vec<_>>().join(", ")
+}
+
+/// CPUs in a list such as `0-3,8`.
+fn cpus_of(list: &str) -> usize {
+    let ranges = list.split(',').filter_map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(last.parse::<usize>().ok()?.saturating_sub(first.parse().ok()?) + 1)
+    });
+    ranges.sum()
 }
 
 fn version(program: &str, flag: &str) -> String {

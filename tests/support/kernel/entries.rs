@@ -1,6 +1,9 @@
 //! The trusted prefixes: full-length ones in tables, the others in tries.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use aya::maps::{
     Array,
@@ -15,15 +18,25 @@ use ipnet::IpNet;
 use super::{Kernel, chain};
 use crate::sys;
 
-/// Buckets of each table, as a power of two: one size, since nothing changes while packets
+/// Buckets of a large table, as a power of two: one size, since nothing changes while packets
 /// are judged here.
-pub(super) const TABLE_BITS: u32 = 13;
+pub(super) const LARGE_BITS: u32 = 13;
+
+/// The table of a family's hosts.
+pub(super) struct Table {
+    pub(super) fd: OwnedFd,
+    pub(super) place: TableRef,
+    /// 64-bit words of a bucket.
+    pub(super) words: usize,
+}
 
 impl Kernel {
     pub(super) fn write_entry(&mut self, net: IpNet, entry: Entry) {
         if net.prefix_len() == net.max_prefix_len() {
-            self.write_host(net, entry);
-            return;
+            if self.write_host(net, entry) {
+                return;
+            }
+            self.overflow.insert(net);
         }
         let length = u32::from(net.prefix_len());
         let result = match net.network() {
@@ -40,8 +53,8 @@ impl Kernel {
     }
 
     pub(super) fn remove_entry(&mut self, net: IpNet) {
-        if net.prefix_len() == net.max_prefix_len() {
-            let (place, mut bucket, slot) = self.find(net);
+        if net.prefix_len() == net.max_prefix_len() && !self.overflow.remove(&net) {
+            let Some((place, mut bucket, slot)) = self.find(net) else { return };
             bucket[slot] = 0;
             self.write_bucket(net, place, &bucket);
             self.free_ids.extend(self.ids.remove(&net));
@@ -61,33 +74,38 @@ impl Kernel {
         result.unwrap_or_else(|error| panic!("cannot remove {net}: {}", chain(&error)));
     }
 
-    /// Every host has an id of its own.
-    fn write_host(&mut self, net: IpNet, entry: Entry) {
+    /// Writes a host, which has an id of its own; whether its bucket has room.
+    fn write_host(&mut self, net: IpNet, entry: Entry) -> bool {
+        let Some((place, mut bucket, slot)) =
+            self.find(net).filter(|_| !self.overflow.contains(&net))
+        else {
+            return false;
+        };
         let next = self.ids.len() as u32 + 1;
         let free = &mut self.free_ids;
         let id = *self.ids.entry(net).or_insert_with(|| free.pop().unwrap_or(next));
         let mut map: Array<_, Entry> = self.map(ENTRIES);
         map.set(id, entry, 0)
             .unwrap_or_else(|error| panic!("cannot write entry {id}: {}", chain(&error)));
-        let (place, mut bucket, slot) = self.find(net);
         bucket[slot] = tag(net) | u64::from(id);
         if let IpAddr::V6(address) = net.addr() {
             let at = BUCKET_SLOTS + 2 * slot;
             bucket[at..at + 2].copy_from_slice(&host6_key(words(address)));
         }
         self.write_bucket(net, place, &bucket);
+        true
     }
 
-    /// The bucket of a host, its words, and the slot that is the host's or free.
-    fn find(&self, net: IpNet) -> (u32, Vec<u64>, usize) {
+    /// The bucket of a host, its words, and the slot that is the host's or free, if one is.
+    fn find(&self, net: IpNet) -> Option<(u32, Vec<u64>, usize)> {
         let hash = match net.addr() {
             IpAddr::V4(address) => host4_hash(word(address)),
             IpAddr::V6(address) => host6_hash(host6_key(words(address))),
         };
-        let place = TableRef { slot: 0, bits: TABLE_BITS }.bucket(hash);
-        let (table, words) = self.table(net);
-        let mut bytes = vec![0; words * 8];
-        sys::read_element(table, place, &mut bytes)
+        let table = self.table(net);
+        let place = table.place.bucket(hash);
+        let mut bytes = vec![0; table.words * 8];
+        sys::read_element(table.fd.as_fd(), place, &mut bytes)
             .unwrap_or_else(|error| panic!("cannot read a bucket: {error}"));
         let bucket: Vec<u64> =
             bytes.as_chunks::<8>().0.iter().map(|word| u64::from_ne_bytes(*word)).collect();
@@ -95,14 +113,13 @@ impl Kernel {
         let ids = &bucket[..BUCKET_SLOTS];
         let own =
             ids.iter().position(|&slot| is_id(slot) && slot >> ID_BITS == tag(net) >> ID_BITS);
-        let slot = own.or_else(|| ids.iter().position(|&slot| !is_id(slot)));
-        let slot = slot.unwrap_or_else(|| panic!("too many hosts for this table: {net}"));
-        (place, bucket, slot)
+        let slot = own.or_else(|| ids.iter().position(|&slot| !is_id(slot)))?;
+        Some((place, bucket, slot))
     }
 
     fn write_bucket(&self, net: IpNet, place: u32, bucket: &[u64]) {
         let bytes: Vec<u8> = bucket.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        sys::update_array(self.table(net).0, place, 1, &bytes)
+        sys::update_array(self.table(net).fd.as_fd(), place, 1, &bytes)
             .unwrap_or_else(|error| panic!("cannot write a bucket: {error}"));
     }
 }

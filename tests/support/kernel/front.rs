@@ -31,10 +31,10 @@ impl Front {
         Self { words: vec![0; if v4 { FRONT4_WORDS } else { FRONT6_WORDS } as usize] }
     }
 
-    /// Sets the bits of a prefix; the words it touches.
-    fn mark(&mut self, net: IpNet) -> Vec<Range<u32>> {
+    /// Sets the bits of a prefix, a host among them if the trie has it; the words it touches.
+    fn mark(&mut self, net: IpNet, in_trie: bool) -> Vec<Range<u32>> {
         let level = |first_word, leading, bits, bit| Level { first_word, leading, bits, bit };
-        let host = u32::from(net.prefix_len() == net.max_prefix_len());
+        let host = u32::from(net.prefix_len() == net.max_prefix_len() && !in_trie);
         let length = net.prefix_len();
         match net {
             IpNet::V4(v4) => {
@@ -83,7 +83,8 @@ impl Front {
 
 impl Kernel {
     pub(super) fn mark(&mut self, net: IpNet) {
-        for words in self.front(net).mark(net) {
+        let in_trie = self.overflow.contains(&net);
+        for words in self.front(net).mark(net, in_trie) {
             self.write_front(net, words);
         }
     }
@@ -97,7 +98,7 @@ impl Kernel {
             let mut front = Front::new(family.max_prefix_len() == 32);
             let nets = self.entries.keys();
             let same = |net: &&IpNet| net.max_prefix_len() == family.max_prefix_len();
-            nets.filter(same).for_each(|net| drop(front.mark(*net)));
+            nets.filter(same).for_each(|net| drop(front.mark(*net, self.overflow.contains(net))));
             // The head is no bit of a prefix.
             front.words[0] = self.front(family).words[0];
             let old = std::mem::replace(self.front(family), front);

@@ -114,7 +114,7 @@ fn a_table_fits_its_hosts() {
         for hosts in [0, 1, 10_000, 1_000_000, 4_194_304] {
             let bits = bits_for(family, hosts);
             assert!(capacity(family, bits) >= hosts);
-            assert!(bits == MIN_BITS || capacity(family, bits - 1) < hosts);
+            assert!(bits == SMALL_TABLE_BITS || capacity(family, bits - 1) < hosts);
         }
     }
 }
