@@ -291,6 +291,33 @@ fn without_the_backstop_local_is_refused_and_every_destination_is_judged() {
     assert_eq!(verdict(), "pass", "the configuration in force stays");
 }
 
+#[test]
+fn explain_knows_an_address_that_came_up_while_no_agent_ran() {
+    let pair = Pair::new();
+    let orders = table("orders", "5432", Some("\"local\""), &[TRUSTED4]);
+    let mut host = started(&pair.db, &interfaces(), &orders);
+    let to = "10.77.0.77";
+    let explain = |host: &Host<'_>, from: IpAddr| {
+        let found = host.json(&["explain", &from.to_string(), "--port", "5432", "--to", to]);
+        found.expect("JSON")[0].clone()
+    };
+    assert_eq!(explain(&host, STRANGER4)["effect"], "let_in", "packets for another machine");
+    host.stop(Signal::SIGTERM);
+    pair.db.address(INTERFACE, &format!("{to}/24"));
+    let target = SocketAddr::new(address(to), PORT);
+    for (from, effect, reason) in
+        [(STRANGER4, "dropped", "backstop"), (TRUSTED4, "let_in", "trusted")]
+    {
+        let found = explain(&host, from);
+        let told = (&found["effect"], &found["reason"], &found["database"], &found["to"]);
+        assert_eq!(told, (&effect.into(), &reason.into(), &"orders".into(), &to.into()), "{found}");
+        assert!(found["facts"].to_string().contains("came up while no agent ran"), "{found}");
+        assert_eq!(traffic::reaches(&pair.clients, from, target), effect == "let_in", "{from}");
+    }
+    host.start();
+    assert_eq!(explain(&host, STRANGER4)["reason"], "untrusted");
+}
+
 fn server(ns: &Netns) -> UdpSocket {
     let socket = ns.run(|| {
         let socket = UdpSocket::bind(("0.0.0.0", UDP_PORT)).expect("a socket");

@@ -2,13 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use dbfw_common::{Family, Reason, Verdict};
+use dbfw_common::{Family, PROGRAM_BACKSTOP, Reason, Verdict};
 use dbfw_core::{
     Port, PortQuery, PortRange,
     policy::RuleKey,
     source::{Prefix, Rule},
 };
-use dbfw_datapath::{DatabaseSlot, DatapathError, Interface};
+use dbfw_datapath::{DatabaseSlot, DatapathError, Interface, LocalAddresses};
 use dbfw_wire::control::{self as wire, CoveringSource, Effect, Explanation, Lookup};
 use jiff::Timestamp;
 
@@ -29,6 +29,9 @@ const LOOPBACK: &str = "lo";
 pub struct Ways {
     are_some_judged: bool,
     unjudged: Vec<String>,
+    has_backstop: bool,
+    /// This host's addresses, where the maps may not have the latest.
+    local: LocalAddresses,
 }
 
 impl Ways {
@@ -37,7 +40,32 @@ impl Ways {
         let (judged, unjudged): (Vec<_>, Vec<_>) =
             attached.ways_in(present).partition(|(_, judge)| judge.judges());
         let unjudged = unjudged.into_iter().map(|(interface, _)| interface.name.clone()).collect();
-        Self { are_some_judged: !judged.is_empty(), unjudged }
+        Self {
+            are_some_judged: !judged.is_empty(),
+            unjudged,
+            has_backstop: attached.has_backstop(),
+            local: LocalAddresses::default(),
+        }
+    }
+
+    /// The same on a host with these addresses, of which the maps may lack some: no agent runs.
+    pub fn at(self, local: LocalAddresses) -> Self {
+        Self { local, ..self }
+    }
+
+    /// The database that a packet to `to` meets at the backstop alone: the address came up while no
+    /// agent ran, so the interfaces pass what is for it.
+    fn behind_the_hooks<'d>(
+        &self,
+        databases: &'d [DatabaseSlot],
+        ports: PortRange,
+        to: IpAddr,
+    ) -> Option<&'d DatabaseSlot> {
+        let is_new = self.has_backstop && self.local.contains(&Prefix::host(to));
+        let judges = |known: &&DatabaseSlot| {
+            known.ports.contains(ports.first()) && known.destinations.has_local()
+        };
+        databases.iter().find(judges).filter(|_| is_new)
     }
 
     /// The effect of a decision, and the interfaces by which the address gets in against it.
@@ -128,12 +156,20 @@ pub fn explain(
     ports(view, &databases, asked)?
         .into_iter()
         .map(|(ports, database)| {
+            let at_backstop = match (asked.to, database, ways) {
+                (Some(to), None, Some(ways)) => ways.behind_the_hooks(&databases, ports, to),
+                _ => None,
+            };
+            let database = database.or(at_backstop);
             let to = match (asked.to, database) {
-                (Some(to), _) => Some(to),
-                (None, Some(database)) => destination(view, database, asked.address)?,
-                (None, None) => None,
+                (Some(to), _) if at_backstop.is_none() => Some(to),
+                (_, Some(database)) => destination(view, database, asked.address)?,
+                (_, None) => None,
             };
             let mut found = run(view, asked.address, ports, to)?;
+            if let Some(to) = asked.to.filter(|_| at_backstop.is_some()) {
+                found.at_backstop(to);
+            }
             // Of several that share a port, the program says which one judges.
             let judging = databases.iter().find(|known| known.id == found.judged_by);
             let database = judging.or(database);
@@ -249,6 +285,22 @@ struct Run {
     judged_by: u8,
     /// Its decision, without what is known of databases and sources.
     explanation: Explanation,
+}
+
+impl Run {
+    /// Makes it the backstop's decision about packets to an address that the maps do not have yet.
+    fn at_backstop(&mut self, to: IpAddr) {
+        let explanation = &mut self.explanation;
+        explanation.to = Some(to);
+        explanation.program = PROGRAM_BACKSTOP.to_owned();
+        if matches!(explanation.verdict, wire::Verdict::Drop | wire::Verdict::Observe) {
+            explanation.reason = wire::Reason::Backstop;
+        }
+        explanation.facts.push(format!(
+            "{to} came up while no agent ran: until one runs, the interfaces pass packets to it, and \
+             the backstop decides about connections"
+        ));
+    }
 }
 
 /// Runs the program on a packet from `address` to the first of `ports`.

@@ -424,7 +424,8 @@ pub fn explain(agent: &AgentConfig, asked: &explain::Asked) -> anyhow::Result<Ve
 /// Ways into this host; `None`: this process may not know.
 fn ways(reader: &Reader) -> Option<Ways> {
     let here = interfaces::list_now().ok()?;
-    Some(Ways::of(&attachments(reader, &reader.links().ok()?, &here).ok()?, &here))
+    let ways = Ways::of(&attachments(reader, &reader.links().ok()?, &here).ok()?, &here);
+    Some(ways.at(LocalRoutes::read_now().unwrap_or_default()))
 }
 
 /// The attachments behind the pinned links, of those that hold.
