@@ -21,7 +21,7 @@ use dbfw_tests::{
     traffic::{self, Echo},
 };
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const UDP_PORT: u16 = 11211;
 
@@ -292,8 +292,10 @@ fn without_the_backstop_local_is_refused_and_every_destination_is_judged() {
 }
 
 #[test]
-fn explain_knows_an_address_that_came_up_while_no_agent_ran() {
+fn explain_knows_addresses_that_came_and_went_while_no_agent_ran() {
     let pair = Pair::new();
+    let former = "10.77.0.88";
+    pair.db.address(INTERFACE, &format!("{former}/24"));
     let orders = table("orders", "5432", Some("\"local\""), &[TRUSTED4]);
     let mut host = started(&pair.db, &interfaces(), &orders);
     let to = "10.77.0.77";
@@ -301,9 +303,19 @@ fn explain_knows_an_address_that_came_up_while_no_agent_ran() {
         let found = host.json(&["explain", &from.to_string(), "--port", "5432", "--to", to]);
         found.expect("JSON")[0].clone()
     };
+    let explain_former = |host: &Host<'_>| {
+        let found = host.json(&["explain", former, "--port", "5432"]).expect("JSON")[0].clone();
+        (found["effect"].clone(), found["let_in_by"].clone(), found["facts"].to_string())
+    };
+    let (effect, by, facts) = explain_former(&host);
+    assert_eq!((effect, by), ("partly".into(), json!(["lo"])), "{facts}");
     assert_eq!(explain(&host, STRANGER4)["effect"], "let_in", "packets for another machine");
     host.stop(Signal::SIGTERM);
     pair.db.address(INTERFACE, &format!("{to}/24"));
+    pair.db.ip(&format!("addr del {former}/24 dev {INTERFACE}"));
+    let (effect, by, facts) = explain_former(&host);
+    assert_eq!((effect, by), ("dropped".into(), json!([])), "{facts}");
+    assert!(facts.contains("was this host's own and is no more"), "{facts}");
     let target = SocketAddr::new(address(to), PORT);
     for (from, effect, reason) in
         [(STRANGER4, "dropped", "backstop"), (TRUSTED4, "let_in", "trusted")]

@@ -34,6 +34,11 @@ impl LocalAddresses {
         self.prefixes.contains_key(prefix)
     }
 
+    /// Whether an address is local, in whatever routing domain.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        self.prefixes.keys().any(|prefix| prefix.contains(address))
+    }
+
     /// VRFs beyond those that can be told apart: nothing of theirs is in.
     pub fn domains_left_out(&self) -> usize {
         self.domains_left_out

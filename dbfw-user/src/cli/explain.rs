@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use dbfw_core::PortQuery;
 use dbfw_wire::control::{
-    DatabaseStatus, Effect, Explanation, HistoryEntry, HistoryKind, ListState, Protection, Reason,
-    Request, Status, Verdict,
+    DatabaseStatus, Effect, Explanation, HistoryEntry, HistoryKind, ListState, Protection, Request,
+    Status, Verdict,
 };
 use jiff::Timestamp;
 
@@ -50,7 +50,7 @@ pub(super) fn explain(
     }
     for explanation in &mut explanations {
         explanation.facts.extend(doubt.clone());
-        if explanation.reason == Reason::Martian {
+        if explanation.let_in_by.iter().any(|interface| interface == "lo") {
             explanation.facts.push("from this host itself it is let in".to_owned());
         }
         explanation.facts.extend(overdue(explanation, Timestamp::now()));

@@ -17,7 +17,7 @@ use super::{
     status::{View, map_entry},
 };
 use crate::{
-    protection::Attachments,
+    protection::{Attachments, Judge},
     traffic::uses::{SourceUses, UsedSource},
 };
 
@@ -27,30 +27,23 @@ const LOOPBACK: &str = "lo";
 /// Ways into this host, by whether a program judges what comes in by them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ways {
-    are_some_judged: bool,
-    unjudged: Vec<String>,
+    by_interface: Vec<(String, Judge)>,
     has_backstop: bool,
-    /// This host's addresses, where the maps may not have the latest.
-    local: LocalAddresses,
+    /// This host's addresses; `None`: an agent keeps those of the maps.
+    local: Option<LocalAddresses>,
 }
 
 impl Ways {
     /// Those by the interfaces `present`.
     pub fn of(attached: &Attachments, present: &[Interface]) -> Self {
-        let (judged, unjudged): (Vec<_>, Vec<_>) =
-            attached.ways_in(present).partition(|(_, judge)| judge.judges());
-        let unjudged = unjudged.into_iter().map(|(interface, _)| interface.name.clone()).collect();
-        Self {
-            are_some_judged: !judged.is_empty(),
-            unjudged,
-            has_backstop: attached.has_backstop(),
-            local: LocalAddresses::default(),
-        }
+        let ways = attached.ways_in(present);
+        let by_interface = ways.map(|(interface, judge)| (interface.name.clone(), judge)).collect();
+        Self { by_interface, has_backstop: attached.has_backstop(), local: None }
     }
 
-    /// The same on a host with these addresses, of which the maps may lack some: no agent runs.
+    /// The same on a host with these addresses, where no agent keeps those of the maps.
     pub fn at(self, local: LocalAddresses) -> Self {
-        Self { local, ..self }
+        Self { local: Some(local), ..self }
     }
 
     /// The database that a packet to `to` meets at the backstop alone: the address came up while no
@@ -61,22 +54,39 @@ impl Ways {
         ports: PortRange,
         to: IpAddr,
     ) -> Option<&'d DatabaseSlot> {
-        let is_new = self.has_backstop && self.local.contains(&Prefix::host(to));
+        let is_local = |local: &LocalAddresses| local.holds(to);
+        let is_new = self.has_backstop && self.local.as_ref().is_some_and(is_local);
         let judges = |known: &&DatabaseSlot| {
             known.ports.contains(ports.first()) && known.destinations.has_local()
         };
         databases.iter().find(judges).filter(|_| is_new)
     }
 
+    /// Whether an address that the maps have among this host's is so no more.
+    fn is_former_own(&self, address: IpAddr) -> bool {
+        let is_gone = |local: &LocalAddresses| !local.holds(address);
+        !address.is_loopback() && self.local.as_ref().is_some_and(is_gone)
+    }
+
     /// The effect of a decision, and the interfaces by which the address gets in against it.
-    fn effect(&self, verdict: wire::Verdict, reason: wire::Reason) -> (Effect, Vec<String>) {
-        if verdict != wire::Verdict::Drop {
+    fn effect(&self, found: &Explanation) -> (Effect, Vec<String>) {
+        if found.verdict != wire::Verdict::Drop {
             return (Effect::LetIn, Vec::new());
         }
-        let is_own = reason == wire::Reason::Martian;
-        let own = is_own.then(|| LOOPBACK.to_owned());
-        let let_in_by: Vec<String> = own.into_iter().chain(self.unjudged.clone()).collect();
-        let effect = match (let_in_by.is_empty(), self.are_some_judged) {
+        let is_martian = found.reason == wire::Reason::Martian;
+        let is_former_own = is_martian && self.is_former_own(found.address);
+        let lets_in = |judge: Judge| match judge {
+            Judge::Hook => false,
+            // It takes a former own address for this host, which reaches itself by any interface.
+            Judge::Backstop => is_former_own,
+            Judge::Exempt | Judge::Nobody => true,
+        };
+        let open = self.by_interface.iter().filter(|(_, judge)| lets_in(*judge));
+        let own = (is_martian && !is_former_own).then(|| LOOPBACK.to_owned());
+        let let_in_by: Vec<String> =
+            own.into_iter().chain(open.map(|(interface, _)| interface.clone())).collect();
+        let is_refused = self.by_interface.iter().any(|(_, judge)| !lets_in(*judge));
+        let effect = match (let_in_by.is_empty(), is_refused) {
             (true, _) => Effect::Dropped,
             (false, true) => Effect::Partly,
             (false, false) => Effect::LetIn,
@@ -200,9 +210,16 @@ pub fn explain(
                 found.explanation.facts = facts.collect();
             }
             if let Some(ways) = ways {
-                let (verdict, reason) = (found.explanation.verdict, found.explanation.reason);
-                let (effect, let_in_by) = ways.effect(verdict, reason);
+                let (effect, let_in_by) = ways.effect(&found.explanation);
                 (found.explanation.effect, found.explanation.let_in_by) = (effect, let_in_by);
+                let address = asked.address;
+                if found.explanation.reason == wire::Reason::Martian && ways.is_former_own(address)
+                {
+                    found.explanation.facts.push(format!(
+                        "{address} was this host's own and is no more: until an agent runs, it is \
+                         refused as if it were"
+                    ));
+                }
             }
             found.explanation.prefix = prefix.map(|prefix| prefix.to_string());
             Ok(found.explanation)
@@ -423,28 +440,53 @@ fn packet(source: IpAddr, to: IpAddr, port: Port, ethernet: bool) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    fn decision(verdict: wire::Verdict, reason: wire::Reason) -> Explanation {
+        Explanation {
+            address: [192, 0, 2, 9].into(),
+            port: "tcp/5432".to_owned(),
+            to: None,
+            database: None,
+            mode: None,
+            verdict,
+            reason,
+            effect: Effect::Unknown,
+            let_in_by: Vec::new(),
+            program: String::new(),
+            prefix: None,
+            sources: Vec::new(),
+            facts: Vec::new(),
+        }
+    }
+
     #[test]
     fn the_effect_is_that_on_every_way() {
         let present = [Interface::ethernet("eth0", 2), Interface::ethernet("eth1", 3)];
-        let (drop, untrusted) = (wire::Verdict::Drop, wire::Reason::Untrusted);
-        for (hooks, backstop, exempt, effect, by) in [
-            (&[2, 3][..], false, &[][..], Effect::Dropped, &[][..]),
-            (&[2], true, &[], Effect::Dropped, &[]),
-            (&[2], true, &[3], Effect::Partly, &["eth1"]),
-            (&[2], false, &[], Effect::Partly, &["eth1"]),
-            (&[], true, &[2, 3], Effect::LetIn, &["eth0", "eth1"]),
-            (&[], false, &[], Effect::LetIn, &["eth0", "eth1"]),
+        let drop = |reason| decision(wire::Verdict::Drop, reason);
+        let (untrusted, martian) = (wire::Reason::Untrusted, wire::Reason::Martian);
+        for (hooks, backstop, exempt, effect, by, former) in [
+            (&[2, 3][..], false, &[][..], Effect::Dropped, &[][..], &[][..]),
+            (&[2], true, &[], Effect::Dropped, &[], &["eth1"]),
+            (&[2], true, &[3], Effect::Partly, &["eth1"], &["eth1"]),
+            (&[2], false, &[], Effect::Partly, &["eth1"], &["eth1"]),
+            (&[], true, &[2, 3], Effect::LetIn, &["eth0", "eth1"], &["eth0", "eth1"]),
+            (&[], false, &[], Effect::LetIn, &["eth0", "eth1"], &["eth0", "eth1"]),
         ] {
             let attached = Attachments::new(hooks.to_vec(), backstop, exempt.to_vec());
             let ways = Ways::of(&attached, &present);
-            let by: Vec<String> = by.iter().map(|&name| name.to_owned()).collect();
-            assert_eq!(ways.effect(drop, untrusted), (effect, by), "{attached:?}");
+            let names = |names: &[&str]| -> Vec<String> {
+                names.iter().map(|&name| name.to_owned()).collect()
+            };
+            assert_eq!(ways.effect(&drop(untrusted)), (effect, names(by)), "{attached:?}");
             for verdict in [wire::Verdict::Allow, wire::Verdict::Observe, wire::Verdict::Pass] {
-                assert_eq!(ways.effect(verdict, untrusted), (Effect::LetIn, Vec::new()));
+                let found = ways.effect(&decision(verdict, untrusted));
+                assert_eq!(found, (Effect::LetIn, Vec::new()));
             }
+            // No address is this host's any more.
+            let (_, let_in_by) = ways.at(LocalAddresses::default()).effect(&drop(martian));
+            assert_eq!(let_in_by, names(former), "{attached:?}");
         }
         let ways = Ways::of(&Attachments::new([2, 3], true, []), &present);
         let own = (Effect::Partly, vec!["lo".to_owned()]);
-        assert_eq!(ways.effect(drop, wire::Reason::Martian), own);
+        assert_eq!(ways.effect(&drop(martian)), own);
     }
 }

@@ -425,7 +425,10 @@ pub fn explain(agent: &AgentConfig, asked: &explain::Asked) -> anyhow::Result<Ve
 fn ways(reader: &Reader) -> Option<Ways> {
     let here = interfaces::list_now().ok()?;
     let ways = Ways::of(&attachments(reader, &reader.links().ok()?, &here).ok()?, &here);
-    Some(ways.at(LocalRoutes::read_now().unwrap_or_default()))
+    Some(match LocalRoutes::read_now() {
+        Ok(local) => ways.at(local),
+        Err(_) => ways,
+    })
 }
 
 /// The attachments behind the pinned links, of those that hold.
