@@ -6,25 +6,16 @@ use jiff::Timestamp;
 use super::{
     render::Render,
     table::{Column, Table, left, right},
-    words::{DASH, clean, fields, maybe, number_of},
+    words::{DASH, clean, fields, maybe, number_of, ports_at},
 };
 
 const DATABASES: [Column<CheckedDatabase>; 5] = [
     left("DATABASE", |database, _| (&database.name).into()),
-    left("PORTS", |database, _| ports(database).into()),
+    left("PORTS", |database, _| ports_at(&database.ports, &database.addresses).into()),
     left("MODE", |database, _| database.mode.as_str().into()),
     right("SOURCES", |database, _| database.sources.len().to_string().into()),
     left("PROVIDER", |database, _| database.provider.as_deref().unwrap_or(DASH).into()),
 ];
-
-/// The ports, and the addresses they are protected at.
-fn ports(database: &CheckedDatabase) -> String {
-    let ports = database.ports.join(", ");
-    match database.addresses.is_empty() {
-        true => ports,
-        false => format!("{ports} at {}", database.addresses.join(", ")),
-    }
-}
 
 impl Render for Checked {
     fn table(&self, now: Timestamp) -> String {

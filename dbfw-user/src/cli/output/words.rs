@@ -39,6 +39,34 @@ pub(super) fn cut(text: &str, room: usize) -> String {
     text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// Columns that ports or addresses may take in a table.
+const ROOM_FOR_LIST: usize = 24;
+
+/// The ports of a database, and the addresses that they are protected at: of each list as much as
+/// there is room for in a table, and how many more there are.
+pub(super) fn ports_at<S: AsRef<str>>(ports: &[S], addresses: &[String]) -> String {
+    let ports = few(ports, ROOM_FOR_LIST);
+    match addresses.is_empty() {
+        true => ports,
+        false => format!("{ports} at {}", few(addresses, ROOM_FOR_LIST)),
+    }
+}
+
+/// The first items that fit into `room` columns, at least one, and how many more there are.
+fn few<S: AsRef<str>>(items: &[S], room: usize) -> String {
+    let mut text = String::new();
+    for (at, item) in items.iter().map(AsRef::as_ref).enumerate() {
+        if at > 0 && width(&text) + 1 + width(item) > room {
+            return format!("{text} +{}", items.len() - at);
+        }
+        if at > 0 {
+            text.push(',');
+        }
+        text.push_str(item);
+    }
+    text
+}
+
 /// The words of a text in lines of at most `room` columns; a longer word has its own.
 pub(super) fn wrap(text: &str, room: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -161,6 +189,23 @@ mod tests {
         );
         assert_eq!(clean("Büro Zürich 東京 🚀"), "Büro Zürich 東京 🚀");
         assert_eq!(fields(["a\u{2028}b", "\u{2066}x"]), "a\\u{2028}b\t\\u{2066}x\n");
+    }
+
+    #[test]
+    fn long_lists_of_ports_leave_room_for_the_addresses() {
+        assert_eq!(ports_at(&["5432"], &[]), "5432");
+        assert_eq!(
+            ports_at(&["5432", "6432-6440"], &["local".to_owned()]),
+            "5432,6432-6440 at local"
+        );
+        let ports: Vec<String> = (0..64).map(|n| format!("{0}-{0}9", 1000 + n)).collect();
+        let addresses: Vec<String> =
+            (0..256).map(|n| format!("2001:db8:1:2:3:4:5:{n:x}")).collect();
+        let text = ports_at(&ports, &addresses);
+        assert!(width(&text) < 2 * ROOM_FOR_LIST + 30, "{text}");
+        assert_eq!(text, "1000-10009,1001-10019 +62 at 2001:db8:1:2:3:4:5:0 +255");
+        // One item is shown whatever its width.
+        assert_eq!(few(&["a".repeat(60)], 24), "a".repeat(60));
     }
 
     #[test]

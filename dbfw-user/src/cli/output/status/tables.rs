@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::super::{
     table::{BAD, Cell, Column, FAIR, GOOD, NARROWEST, Table, left, right},
-    words::{DASH, count, lasting, rate},
+    words::{DASH, count, lasting, ports_at, rate},
 };
 
 /// Columns that the name of an interface keeps: the kernel's own have at most 15 characters.
@@ -133,10 +133,7 @@ pub(super) fn database_table(databases: &[DatabaseStatus], room: usize, now: Tim
 fn ports(database: &DatabaseStatus) -> String {
     let ports: Vec<_> =
         database.ports.iter().map(|port| port.strip_prefix("tcp/").unwrap_or(port)).collect();
-    match database.addresses.is_empty() {
-        true => ports.join(","),
-        false => format!("{} at {}", ports.join(","), database.addresses.join(",")),
-    }
+    ports_at(&ports, &database.addresses)
 }
 
 /// State and age of the list.

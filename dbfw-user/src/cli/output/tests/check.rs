@@ -27,8 +27,8 @@ fn check() {
       attach      auto
       backstop    on
 
-    DATABASE  PORTS                                    MODE     SOURCES  PROVIDER
-    orders    tcp/5432, udp/1234 at local, 172.17.0.2  enforce        1  file:/etc/dbfw/orders.list
+    DATABASE  PORTS                                  MODE     SOURCES  PROVIDER
+    orders    tcp/5432,udp/1234 at local,172.17.0.2  enforce        1  file:/etc/dbfw/orders.list
     ");
     insta::assert_snapshot!(for_scripts(&checked), @r#"
     file→/etc/dbfw/dbfw.toml
