@@ -59,9 +59,7 @@ impl Collected {
         self.plain.extend(prefixes(&source));
     }
 
-    fn finish(mut self) -> SourceList {
-        self.plain.sort_unstable();
-        self.plain.dedup();
+    fn finish(self) -> SourceList {
         SourceList { plain: self.plain.into(), ..SourceList::new(self.sources, Vec::new()) }
     }
 }
