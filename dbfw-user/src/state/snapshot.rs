@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeSet,
-    io,
+    io::{self, BufWriter, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -94,8 +94,12 @@ impl Snapshot {
     ///
     /// The file cannot be written; the last one stays.
     pub(crate) fn save(&self, state_dir: &Path) -> io::Result<()> {
-        let content = checked::encode(FORMAT, self)?;
-        files::replace(&Self::path(state_dir), &content, files::Readers::Group)
+        // A piece at a time: a million prefixes take 40 MB as text.
+        files::replace_by(&Self::path(state_dir), files::Readers::Group, |file| {
+            let mut out = BufWriter::new(file);
+            checked::write(FORMAT, self, &mut out)?;
+            out.flush()
+        })
     }
 
     /// The databases as a policy takes them.
