@@ -4,7 +4,7 @@ use std::{
     cmp::Ordering,
     fmt,
     hash::{Hash, Hasher},
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ops::Deref,
     sync::Arc,
 };
@@ -168,6 +168,34 @@ impl PrefixSet {
     }
 }
 
+/// Sorts prefixes. Those of IPv4 as numbers, which takes half the time: a list may have a million.
+fn sort(prefixes: &mut [Prefix]) {
+    if prefixes.len() < LARGE || prefixes.is_sorted() {
+        return prefixes.sort_unstable();
+    }
+    let mut numbers = Vec::with_capacity(prefixes.len());
+    // Others go to the end, in any order.
+    let mut others = prefixes.len();
+    let mut at = 0;
+    while at < others {
+        match prefixes[at].addr() {
+            IpAddr::V4(addr) => {
+                numbers.push(u64::from(addr.to_bits()) << 8 | u64::from(prefixes[at].len()));
+                at += 1;
+            }
+            IpAddr::V6(_) => {
+                others -= 1;
+                prefixes.swap(at, others);
+            }
+        }
+    }
+    numbers.sort_unstable();
+    for (prefix, number) in prefixes.iter_mut().zip(numbers) {
+        *prefix = Prefix::v4(Ipv4Addr::from_bits((number >> 8) as u32), number as u8);
+    }
+    prefixes[others..].sort_unstable();
+}
+
 /// What of one sorted list is not in another.
 fn minus(from: &[Prefix], what: &[Prefix]) -> Vec<Prefix> {
     let mut what = what.iter().peekable();
@@ -266,7 +294,7 @@ impl<'s> FromIterator<&'s PrefixSet> for PrefixUnion {
 
 impl From<Vec<Prefix>> for PrefixSet {
     fn from(mut prefixes: Vec<Prefix>) -> Self {
-        prefixes.sort_unstable();
+        sort(&mut prefixes);
         prefixes.dedup();
         Self::shared(prefixes.into())
     }
