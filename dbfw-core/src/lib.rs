@@ -6,7 +6,7 @@
 //! use std::sync::Arc;
 //!
 //! use dbfw_core::{
-//!     policy::{DatabasePolicy, Entries, Policy, SlotTable, diff},
+//!     policy::{Changed, DatabasePolicy, Entries, Policy, SlotTable},
 //!     source::{Origin, Prefix, Rule, TrustedSource},
 //! };
 //!
@@ -17,10 +17,11 @@
 //!
 //! // What the kernel should hold, and the way there from nothing.
 //! let database = DatabasePolicy { id: 1, name: "orders".to_owned(), rules: vec![rule] };
-//! let policy = Policy::build(&[database]);
+//! let policy = Policy::build([database]);
 //! assert_eq!(policy.verdict_mask("10.1.2.3".parse().unwrap()), 1);
-//! let desired = SlotTable::default().assign(&policy).entries;
-//! let plan = diff(&Entries::new(), &desired);
+//! let (nothing, held) = (Policy::default(), Entries::new());
+//! let mut slots = SlotTable::default();
+//! let plan = slots.assign(&nothing, &policy, &Changed::Everything, &held).plan;
 //! assert_eq!((plan.writes.len(), plan.removals.len()), (1, 0));
 //! ```
 

@@ -43,13 +43,26 @@ struct Collected {
 }
 
 impl Collected {
+    /// Whether a source that is no more than an address is kept as its prefixes.
+    fn keeps_prefixes(&self) -> bool {
+        self.bare > MAX_NAMED
+    }
+
+    /// Adds a source that is no more than an address or a network, where
+    /// [`Self::keeps_prefixes`].
+    fn push_prefix(&mut self, prefix: Prefix) {
+        self.all += 1;
+        self.bare += 1;
+        self.plain.push(prefix);
+    }
+
     fn push(&mut self, source: TrustedSource) {
         self.all += 1;
         if !is_bare(&source) {
             return self.sources.push(source);
         }
         self.bare += 1;
-        if self.bare <= MAX_NAMED {
+        if !self.keeps_prefixes() {
             return self.sources.push(source);
         }
         if self.bare == MAX_NAMED + 1 {
@@ -59,9 +72,7 @@ impl Collected {
         self.plain.extend(prefixes(&source));
     }
 
-    fn finish(mut self) -> SourceList {
-        self.plain.sort_unstable();
-        self.plain.dedup();
+    fn finish(self) -> SourceList {
         SourceList { plain: self.plain.into(), ..SourceList::new(self.sources, Vec::new()) }
     }
 }
@@ -81,7 +92,7 @@ fn is_bare(source: &TrustedSource) -> bool {
 /// # Errors
 /// Every problem in it: a single one rejects the whole list.
 pub fn parse(file: &Path, text: &[u8]) -> Result<SourceList, Problems> {
-    parse_each(file, text, &mut |_, _| {})
+    parse_all(file, text, None)
 }
 
 /// As [`parse`], and shows each source with its place.
@@ -89,6 +100,10 @@ pub fn parse(file: &Path, text: &[u8]) -> Result<SourceList, Problems> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_each(file: &Path, text: &[u8], each: Each<'_>) -> Result<SourceList, Problems> {
+    parse_all(file, text, Some(each))
+}
+
+fn parse_all(file: &Path, text: &[u8], each: Option<Each<'_>>) -> Result<SourceList, Problems> {
     let mut report = Report::default();
     let list = if file.extension().is_some_and(|extension| extension == "toml") {
         parse_toml(file, text, &mut report, each)
@@ -101,7 +116,12 @@ pub fn parse_each(file: &Path, text: &[u8], each: Each<'_>) -> Result<SourceList
 /// Is shown each source of a list, and may ask for its place.
 pub type Each<'a> = &'a mut dyn FnMut(&TrustedSource, &dyn Fn() -> Place);
 
-fn parse_toml(file: &Path, text: &[u8], report: &mut Report, each: Each<'_>) -> Collected {
+fn parse_toml(
+    file: &Path,
+    text: &[u8],
+    report: &mut Report,
+    mut each: Option<Each<'_>>,
+) -> Collected {
     let Some(document) = utf8(file, text, report).and_then(|t| Document::parse(file, t, report))
     else {
         return Collected::default();
@@ -114,7 +134,9 @@ fn parse_toml(file: &Path, text: &[u8], report: &mut Report, each: Each<'_>) -> 
             too_many(&value.place(), report);
         } else {
             read_sources(&value, report, |source, value| {
-                each(&source, &|| value.place());
+                if let Some(each) = &mut each {
+                    each(&source, &|| value.place());
+                }
                 list.push(source);
             });
         }
@@ -123,7 +145,12 @@ fn parse_toml(file: &Path, text: &[u8], report: &mut Report, each: Each<'_>) -> 
     list
 }
 
-fn parse_plain(file: &Path, text: &[u8], report: &mut Report, each: Each<'_>) -> Collected {
+fn parse_plain(
+    file: &Path,
+    text: &[u8],
+    report: &mut Report,
+    mut each: Option<Each<'_>>,
+) -> Collected {
     let mut list = Collected::default();
     let shared: Arc<Path> = file.into();
     if let Some(error) = foreign_encoding(text) {
@@ -131,14 +158,17 @@ fn parse_plain(file: &Path, text: &[u8], report: &mut Report, each: Each<'_>) ->
         return list;
     }
     for (number, line) in lines(text) {
-        match parse_line(line) {
-            Ok(None) => {}
+        let prefix = if each.is_none() && list.keeps_prefixes() { prefix_of(line) } else { None };
+        match prefix.map_or_else(|| parse_line(line), |_| Ok(None)) {
+            Ok(None) => prefix.into_iter().for_each(|prefix| list.push_prefix(prefix)),
             Ok(Some(source)) => {
-                each(&source, &|| Place {
-                    file: Arc::clone(&shared),
-                    line: Some(number),
-                    key: String::new(),
-                });
+                if let Some(each) = &mut each {
+                    each(&source, &|| Place {
+                        file: Arc::clone(&shared),
+                        line: Some(number),
+                        key: String::new(),
+                    });
+                }
                 list.push(source);
             }
             Err(BadLine { message, fix }) => {
@@ -173,6 +203,21 @@ impl From<GrammarError> for BadLine {
     }
 }
 
+/// The prefix of a line that is an address or a CIDR and nothing else. Takes a fraction of
+/// [`parse_line`], which says the same of such a line and reads all others.
+fn prefix_of(line: &[u8]) -> Option<Prefix> {
+    if line.len() > MAX_LINE {
+        return None;
+    }
+    let entry = str::from_utf8(line).ok()?.trim_matches([' ', '\t']);
+    if type_of(entry).is_some() { None } else { entry.parse().ok() }
+}
+
+/// The type before the first colon of an entry. An IPv6 address has colons too.
+fn type_of(entry: &str) -> Option<SourceType> {
+    entry.split_once(':')?.0.parse().ok()
+}
+
 /// The source of a line; `None` if it has none.
 fn parse_line(line: &[u8]) -> Result<Option<TrustedSource>, BadLine> {
     let bad =
@@ -198,10 +243,10 @@ fn parse_line(line: &[u8]) -> Result<Option<TrustedSource>, BadLine> {
 }
 
 fn parse_entry(entry: &str) -> Result<TrustedSource, GrammarError> {
-    let head = entry.split_once(':').map(|(head, _)| head);
-    if head.is_some_and(|head| head.parse::<SourceType>().is_ok()) {
+    if type_of(entry).is_some() {
         return entry.parse();
     }
+    let head = entry.split_once(':').map(|(head, _)| head);
     match (TrustedSource::new(SourceType::IpAddr, entry), head) {
         (Ok(bare), _) => Ok(bare),
         // An IPv6 address has colons too: only what cannot be a group of one is a type.

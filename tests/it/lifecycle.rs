@@ -14,7 +14,7 @@ use dbfw::{control::client::Client, state::snapshot::Snapshot};
 use dbfw_common::{ABI_VERSION, Mode};
 use dbfw_core::{
     Destinations, Port,
-    policy::{Policy, SlotTable, diff},
+    policy::{Changed, Policy, SlotTable},
 };
 use dbfw_datapath::{Change, DatabaseSlot, Datapath, interfaces};
 use dbfw_tests::{
@@ -231,7 +231,8 @@ fn move_to_abi(host: &Host<'_>, abi: u32, pin_dir: &Path, index: u32) {
     let snapshot = Snapshot::load(&host.path("state")).expect("the agent left a snapshot");
     let mut datapath = Datapath::open_abi(pin_dir, abi).expect("open the other ABI's maps");
     let mut slots = SlotTable::default();
-    let assigned = slots.assign(&Policy::build(&snapshot.policies()));
+    let (nothing, policy) = (Policy::default(), Policy::build(snapshot.policies()));
+    let assigned = slots.assign(&nothing, &policy, &Changed::Everything, datapath.held());
     let database = DatabaseSlot {
         id: 1,
         name: "orders".to_owned(),
@@ -239,8 +240,12 @@ fn move_to_abi(host: &Host<'_>, abi: u32, pin_dir: &Path, index: u32) {
         ports: [false, true].map(|udp| Port { udp, port: PORT }).into_iter().collect(),
         destinations: Destinations::default(),
     };
-    let plan = diff(datapath.held(), &assigned.entries);
-    let change = Change { fresh_rules: assigned.fresh, plan, databases: vec![database], flags: 0 };
+    let change = Change {
+        fresh_rules: assigned.fresh,
+        plan: assigned.plan,
+        databases: vec![database],
+        flags: 0,
+    };
     datapath.apply(&change).expect("fill the other ABI's maps");
     let here = interfaces::list_now().expect("list the interfaces");
     assert!(here.iter().any(|interface| interface.index == index), "{INTERFACE} is not here");

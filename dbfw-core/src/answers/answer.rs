@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::error::FetchError;
-use crate::source::Prefix;
+use crate::source::{Prefix, PrefixSet};
 
 /// Result of asking for one source, or for a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +58,8 @@ impl Unanswered {
 /// One part of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Its prefixes: sorted, no duplicates. Made by [`Part::prefixes`].
-    Prefixes(Arc<[Prefix]>),
+    /// Its prefixes.
+    Prefixes(PrefixSet),
     /// It could not be asked for: it keeps what it had.
     Failed(FetchError),
     /// It is gone, or has no address, and why: "is still being created".
@@ -68,9 +68,7 @@ pub enum Part {
 
 impl Part {
     /// A part of these prefixes, in any order.
-    pub fn prefixes(mut prefixes: Vec<Prefix>) -> Self {
-        prefixes.sort_unstable();
-        prefixes.dedup();
+    pub fn prefixes(prefixes: Vec<Prefix>) -> Self {
         Self::Prefixes(prefixes.into())
     }
 

@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Duration,
 };
 
@@ -18,7 +17,7 @@ use super::{
     entry::{Entry, Limits, PartEntry, PartState, SourceReport},
     error::Cause,
 };
-use crate::source::{Prefix, SourceKey};
+use crate::source::{Prefix, PrefixSet, SourceKey};
 
 /// The last answer about every source.
 ///
@@ -54,10 +53,10 @@ pub struct Cache {
 /// The prefixes of a source at present.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolution {
-    /// Sorted, no duplicates.
-    pub prefixes: Arc<[Prefix]>,
+    /// Its prefixes.
+    pub prefixes: PrefixSet,
     /// Those that were dropped by `max_stale` alone: by the operator's limit, not by a provider.
-    pub lapsed: Arc<[Prefix]>,
+    pub lapsed: PrefixSet,
     /// Whether it was asked for, with any result, or is known from an earlier run.
     pub known: bool,
     /// Whether there were only failures so far.
@@ -153,8 +152,8 @@ impl Cache {
     /// The prefixes of a source.
     pub fn resolution(&self, key: &SourceKey) -> Resolution {
         self.entries.get(key).map_or_else(Resolution::default, |entry| Resolution {
-            prefixes: Arc::clone(&entry.prefixes),
-            lapsed: Arc::clone(&entry.lapsed),
+            prefixes: entry.prefixes.clone(),
+            lapsed: entry.lapsed.clone(),
             known: entry.asked || entry.answered_at.is_some(),
             never_answered: entry.answered_at.is_none() && entry.error.is_some(),
         })

@@ -8,7 +8,7 @@ use super::{
     answer::{Answer, Part, Unanswered},
     error::FetchError,
 };
-use crate::source::Prefix;
+use crate::source::{Prefix, PrefixSet};
 
 /// Limits on the age of answers that are not confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +58,8 @@ pub struct SourceReport {
 pub(super) struct Entry {
     pub(super) parts: BTreeMap<String, PartEntry>,
     /// Prefixes of all parts, and those held through their grace period.
-    pub(super) prefixes: Arc<[Prefix]>,
-    pub(super) lapsed: Arc<[Prefix]>,
+    pub(super) prefixes: PrefixSet,
+    pub(super) lapsed: PrefixSet,
     held: BTreeMap<Prefix, GracePeriod>,
     pub(super) grace: Duration,
     pub(super) answered_at: Option<Timestamp>,
@@ -84,8 +84,7 @@ struct GracePeriod {
 
 #[derive(Clone, Debug)]
 pub(super) struct PartEntry {
-    /// Sorted, no duplicates.
-    pub(super) prefixes: Arc<[Prefix]>,
+    pub(super) prefixes: PrefixSet,
     /// The time at which an answer last had them.
     pub(super) good_at: Option<Timestamp>,
     /// Whether `max_stale` dropped them.
@@ -275,7 +274,10 @@ impl Entry {
         current.sort_unstable();
         let changed = *current != *self.prefixes || *lapsed != *self.lapsed;
         if changed {
-            (self.prefixes, self.lapsed) = (current.into(), lapsed.into());
+            // Of one part they are shared: a feed may have a million.
+            let of_part = self.parts.values().find(|part| *part.prefixes == *current);
+            self.prefixes = of_part.map_or_else(|| current.into(), |part| part.prefixes.clone());
+            self.lapsed = lapsed.into();
         }
         changed
     }

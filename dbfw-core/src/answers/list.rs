@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use super::answer::Outcome;
-use crate::source::{Prefix, TrustedSource};
+use crate::source::{PrefixSet, TrustedSource};
 
 /// Result of asking for a list.
 pub type ListOutcome = Outcome<SourceList>;
@@ -14,8 +14,8 @@ pub struct SourceList {
     /// The sources, in the provider's order.
     pub sources: Vec<Arc<TrustedSource>>,
     /// Addresses and networks of a long list that have neither a comment nor an expiry; they
-    /// are not among `sources`. Sorted, no duplicates.
-    pub plain: Arc<[Prefix]>,
+    /// are not among `sources`.
+    pub plain: PrefixSet,
     /// Rules that mean nothing here (an unknown type, a value that is no address), in words that
     /// name the provider, the rule and the field.
     pub problems: Vec<String>,
@@ -25,7 +25,7 @@ impl SourceList {
     /// A list of sources, and of what else is in it that cannot be used.
     pub fn new(sources: Vec<TrustedSource>, problems: Vec<String>) -> Self {
         let sources = sources.into_iter().map(Arc::new).collect();
-        Self { sources, plain: Arc::default(), problems }
+        Self { sources, plain: PrefixSet::default(), problems }
     }
 
     /// Whether it names nobody.

@@ -1,11 +1,11 @@
 //! Guards: limits that a provider's list may cross only when somebody confirms it.
 
-use std::{collections::BTreeSet, net::Ipv6Addr};
+use std::collections::BTreeSet;
 
 use dbfw_common::Family;
 use strum::{IntoStaticStr, VariantArray};
 
-use crate::source::Prefix;
+use crate::source::{Extent, Prefix, PrefixSet, PrefixUnion, is_private6};
 
 /// Prefixes a [`Refusal`] names at most.
 const MAX_NAMED: usize = 20;
@@ -22,13 +22,6 @@ const MAX_FEW: usize = 3;
 /// network, and hardly anybody holds more; registries allocate IPv6 prefixes wider than /19 to
 /// hardly anybody.
 pub const USUAL_MIN_LEN: [u8; 2] = [8, 19];
-
-/// Unique local and link-local addresses: the IPv6 ranges that mean what 10.0.0.0/8 and
-/// 169.254.0.0/16 mean in IPv4. Nobody out on the internet has one.
-const PRIVATE6: [Prefix; 2] = [
-    Prefix::v6(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
-    Prefix::v6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
-];
 
 /// A limit that a list may cross only when somebody confirms it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, IntoStaticStr, VariantArray)]
@@ -104,8 +97,8 @@ impl Refusal {
 
 /// Refuses a list that loses more than `max_shrink_percent` of the prefixes in force and more
 /// than 3 of them, or all of them. A prefix is lost unless the new list holds each of its
-/// addresses, in whatever pieces. The share is of `counted` prefixes: all of `old`, or those
-/// that were in force before it was refused first.
+/// addresses, in whatever pieces. Only a prefix that `can_be_lost` counts; the share is of those
+/// that are `counted` as well: that were in force before it was refused first.
 ///
 /// At 100 percent a list may lose any number but not become empty: whoever has set `on_empty`
 /// to allow that does not ask about an empty list.
@@ -113,25 +106,29 @@ impl Refusal {
 /// # Errors
 /// The loss, and the way to let it through.
 pub fn check_shrink(
-    old: &[Prefix],
-    counted: usize,
-    new: &[Prefix],
+    old: &PrefixUnion,
+    can_be_lost: impl Fn(&Prefix) -> bool,
+    counted: impl Fn(&Prefix) -> bool,
+    new: &PrefixUnion,
     max_shrink_percent: u8,
 ) -> Result<(), Refusal> {
-    let old: BTreeSet<_> = old.iter().copied().collect();
-    if new.is_empty() && !old.is_empty() {
+    let mut lost = old.lost_in(new);
+    lost.retain(&can_be_lost);
+    if new.is_empty() && !lost.is_empty() {
         let what = format!(
             "the new list is empty, and {} in force; on_empty keeps the list in force",
-            count(old.len(), "prefix is", "prefixes are"),
+            count(lost.len(), "prefix is", "prefixes are"),
         );
         let setting = "set on_empty = \"close\"".to_owned();
         return Err(Refusal::new(Guard::OnEmpty, what, setting));
     }
-    let old = Vec::from_iter(old);
-    let lost = lost(&old, new);
+    if lost.len() <= MAX_FEW {
+        return Ok(());
+    }
+    let is_counted = |prefix: &&Prefix| can_be_lost(prefix) && counted(prefix);
+    let counted = old.flatten().iter().filter(is_counted).count();
     // In u128 no product overflows.
-    let is_within = lost.len() as u128 * 100 <= counted as u128 * u128::from(max_shrink_percent);
-    if is_within || lost.len() <= MAX_FEW {
+    if lost.len() as u128 * 100 <= counted as u128 * u128::from(max_shrink_percent) {
         return Ok(());
     }
     let what = format!(
@@ -144,12 +141,6 @@ pub fn check_shrink(
     Err(Refusal::new(Guard::MaxShrink, what, "raise max_shrink".to_owned()))
 }
 
-/// The prefixes of `old` of which `new` does not hold each address, in whatever pieces.
-pub fn lost(old: &[Prefix], new: &[Prefix]) -> Vec<Prefix> {
-    let held = union(new);
-    old.iter().filter(|prefix| !holds(&held, prefix)).copied().collect()
-}
-
 /// Refuses a list that holds a prefix shorter than `min_len` (IPv4, IPv6), or in all pieces
 /// together more addresses than 16 of those.
 ///
@@ -158,14 +149,24 @@ pub fn lost(old: &[Prefix], new: &[Prefix]) -> Vec<Prefix> {
 ///
 /// # Errors
 /// The prefixes that are too wide, and the least setting that lets it through.
-pub fn check_width(prefixes: &[Prefix], allow_any: bool, min_len: [u8; 2]) -> Result<(), Refusal> {
-    if allow_any {
+pub fn check_width(
+    prefixes: &PrefixUnion,
+    allow_any: bool,
+    min_len: [u8; 2],
+) -> Result<(), Refusal> {
+    let with_private6 = counts_private6(min_len);
+    let fits = |family: Family| {
+        let most = prefixes.extent_at_most(family, with_private6);
+        passes(&most, min_len[family as usize], family)
+    };
+    if allow_any || Family::ALL.into_iter().all(fits) {
         return Ok(());
     }
-    let wide: BTreeSet<_> =
-        prefixes.iter().filter(|prefix| !is_narrow(prefix, min_len)).copied().collect();
+    // Those of several sets may overlap.
+    let all = prefixes.flatten();
+    let wide: Vec<Prefix> =
+        all.iter().filter(|prefix| !is_narrow(prefix, min_len)).copied().collect();
     if !wide.is_empty() {
-        let wide: Vec<_> = wide.into_iter().collect();
         let what = format!(
             "the new list holds {} wider than /{} (IPv6: /{}), which is not allowed: {}. The \
              list in force stays",
@@ -174,21 +175,19 @@ pub fn check_width(prefixes: &[Prefix], allow_any: bool, min_len: [u8; 2]) -> Re
             min_len[1],
             named(&wide),
         );
-        return Err(Refusal::new(Guard::AllowAny, what, least_setting(prefixes, min_len)));
+        return Err(Refusal::new(Guard::AllowAny, what, least_setting(&all, min_len)));
     }
     for family in Family::ALL {
-        let extent = Extent::of(prefixes, family, min_len);
         let min = min_len[family as usize];
-        if extent.addresses > max_addresses(min, family) {
-            let of_family = prefixes.iter().filter(|prefix| prefix.family() == family).copied();
-            let all = Vec::from_iter(of_family.collect::<BTreeSet<_>>());
+        if all.extent(family, with_private6).addresses > max_addresses(min, family) {
+            let of_family = all.iter().filter(|prefix| prefix.family() == family).copied();
             let what = format!(
                 "the new list holds more {} addresses than {MAX_WIDEST} blocks of /{min}, which is \
                  not allowed: {}. The list in force stays",
                 name(family),
-                named(&all),
+                named(&Vec::from_iter(of_family)),
             );
-            return Err(Refusal::new(Guard::AllowAny, what, least_setting(prefixes, min_len)));
+            return Err(Refusal::new(Guard::AllowAny, what, least_setting(&all, min_len)));
         }
     }
     Ok(())
@@ -196,56 +195,43 @@ pub fn check_width(prefixes: &[Prefix], allow_any: bool, min_len: [u8; 2]) -> Re
 
 /// Whether the prefix is narrow enough, whatever the others are.
 fn is_narrow(prefix: &Prefix, min_len: [u8; 2]) -> bool {
-    prefix.len() >= min_len[prefix.family() as usize] || is_private6(prefix, min_len)
+    prefix.len() >= min_len[prefix.family() as usize] || passes_as_private(prefix, min_len)
 }
 
 /// Whether it is in a private range of IPv6, and nobody asked for longer prefixes than usual.
-fn is_private6(prefix: &Prefix, min_len: [u8; 2]) -> bool {
-    min_len[1] <= USUAL_MIN_LEN[1] && PRIVATE6.iter().any(|own| own.covers(prefix))
+fn passes_as_private(prefix: &Prefix, min_len: [u8; 2]) -> bool {
+    !counts_private6(min_len) && is_private6(prefix)
 }
 
-/// The addresses of one family in a list, without the private ranges of IPv6.
-struct Extent {
-    shortest: u8,
-    addresses: u128,
+/// Whether prefixes in the private ranges of IPv6 are as wide as others: somebody asked for
+/// longer ones than usual.
+const fn counts_private6(min_len: [u8; 2]) -> bool {
+    min_len[1] > USUAL_MIN_LEN[1]
 }
 
-impl Extent {
-    fn of(prefixes: &[Prefix], family: Family, min_len: [u8; 2]) -> Self {
-        let of_family =
-            |prefix: &&Prefix| prefix.family() == family && !is_private6(prefix, min_len);
-        let counted: Vec<Prefix> = prefixes.iter().filter(of_family).copied().collect();
-        Self {
-            shortest: counted.iter().map(Prefix::len).min().unwrap_or(u8::MAX),
-            // All of IPv6 is one address more than the type holds, so the sum saturates.
-            addresses: union(&counted).iter().map(Span::addresses).fold(0, u128::saturating_add),
-        }
-    }
+/// Whether so many addresses pass with this shortest length.
+fn passes(extent: &Extent, min_len: u8, family: Family) -> bool {
+    extent.shortest >= min_len && extent.addresses <= max_addresses(min_len, family)
+}
 
-    /// Whether it passes with this shortest length.
-    fn passes(&self, min_len: u8, family: Family) -> bool {
-        self.shortest >= min_len && self.addresses <= max_addresses(min_len, family)
-    }
-
-    fn is_everybody(&self, family: Family) -> bool {
-        let all = 1_u128.checked_shl(bits(family)).unwrap_or(u128::MAX);
-        self.addresses >= all
-    }
+fn is_everybody(extent: &Extent, family: Family) -> bool {
+    let all = 1_u128.checked_shl(bits(family)).unwrap_or(u128::MAX);
+    extent.addresses >= all
 }
 
 /// The least setting that lets a list through: the longest `min_prefix`, or `allow_any` for
 /// what is everybody.
-fn least_setting(prefixes: &[Prefix], min_len: [u8; 2]) -> String {
+fn least_setting(prefixes: &PrefixSet, min_len: [u8; 2]) -> String {
     let longest = |family: Family| {
         let usual_len = USUAL_MIN_LEN[family as usize];
-        let all = Extent::of(prefixes, family, [u8::MAX; 2]);
-        let usual = Extent::of(prefixes, family, USUAL_MIN_LEN);
-        if all.is_everybody(family) {
+        let [all, usual] =
+            [true, false].map(|with_private6| prefixes.extent(family, with_private6));
+        if is_everybody(&all, family) {
             return None;
         }
         let passes = |len: &u8| {
             let extent = if *len <= usual_len { &usual } else { &all };
-            extent.passes(*len, family)
+            passes(extent, *len, family)
         };
         (1..=min_len[family as usize]).rev().find(passes)
     };
@@ -272,11 +258,12 @@ pub fn narrowest(prefixes: &[Prefix], min_len: [u8; 2]) -> BTreeSet<Prefix> {
     sorted.sort_unstable_by_key(|prefix| (std::cmp::Reverse(prefix.len()), *prefix));
     let mut room = Family::ALL.map(|family| max_addresses(min_len[family as usize], family));
     let mut fits = |prefix: &Prefix| {
-        if is_private6(prefix, min_len) {
+        if passes_as_private(prefix, min_len) {
             return true;
         }
         let room = &mut room[prefix.family() as usize];
-        let rest = room.checked_sub(Span::of(prefix).addresses());
+        let (first, last) = prefix.bounds();
+        let rest = room.checked_sub((last - first).saturating_add(1));
         *room = rest.unwrap_or(0);
         rest.is_some()
     };
@@ -303,55 +290,6 @@ const fn name(family: Family) -> &'static str {
         Family::V4 => "IPv4",
         Family::V6 => "IPv6",
     }
-}
-
-/// Addresses of one family from first to last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
-    family: Family,
-    first: u128,
-    last: u128,
-}
-
-impl Span {
-    fn of(prefix: &Prefix) -> Self {
-        let (first, last) = prefix.bounds();
-        Self { family: prefix.family(), first, last }
-    }
-
-    /// The key that spans are sorted by.
-    fn start(&self) -> (u8, u128) {
-        (self.family as u8, self.first)
-    }
-
-    fn addresses(&self) -> u128 {
-        (self.last - self.first).saturating_add(1)
-    }
-}
-
-/// The addresses of all prefixes, sorted; no two spans touch.
-fn union(prefixes: &[Prefix]) -> Vec<Span> {
-    let mut sorted: Vec<_> = prefixes.iter().map(Span::of).collect();
-    sorted.sort_unstable_by_key(Span::start);
-    let mut union: Vec<Span> = Vec::new();
-    for span in sorted {
-        match union.last_mut() {
-            Some(last)
-                if last.family == span.family && span.first <= last.last.saturating_add(1) =>
-            {
-                last.last = last.last.max(span.last);
-            }
-            _ => union.push(span),
-        }
-    }
-    union
-}
-
-/// Whether the union holds every address of the prefix.
-fn holds(union: &[Span], prefix: &Prefix) -> bool {
-    let span = Span::of(prefix);
-    let after = union.partition_point(|held| held.start() <= span.start());
-    union[..after].last().is_some_and(|held| held.family == span.family && span.last <= held.last)
 }
 
 fn count(number: usize, one: &str, many: &str) -> String {

@@ -67,16 +67,13 @@ pub struct Plan {
 /// assert_eq!(plan.result(&old), new);
 /// ```
 pub fn diff(current: &impl CurrentEntries, desired: &Entries) -> Plan {
-    let mut writes: Vec<_> = desired
+    let writes = desired
         .iter()
         .filter(|(prefix, entry)| current.entry(prefix).as_ref() != Some(entry))
         .map(|(prefix, entry)| (*prefix, *entry))
         .collect();
-    writes.sort_by_key(|(prefix, _)| Reverse(prefix.len()));
-    let mut removals: Vec<_> =
-        current.prefixes().filter(|prefix| !desired.contains_key(prefix)).collect();
-    removals.sort_unstable_by_key(|prefix| (prefix.len(), *prefix));
-    Plan { writes, removals }
+    let removals = current.prefixes().filter(|prefix| !desired.contains_key(prefix)).collect();
+    Plan::new(writes, removals)
 }
 
 /// Entries by which every address reaches the databases that it reaches by `old` or by `new`.
@@ -98,6 +95,13 @@ pub fn union(old: &Entries, new: &Entries) -> Entries {
 }
 
 impl Plan {
+    /// The plan of these steps, in its order.
+    pub(super) fn new(mut writes: Vec<(Prefix, Entry)>, mut removals: Vec<Prefix>) -> Self {
+        writes.sort_unstable_by_key(|(prefix, _)| (Reverse(prefix.len()), *prefix));
+        removals.sort_unstable_by_key(|prefix| (prefix.len(), *prefix));
+        Self { writes, removals }
+    }
+
     /// The entries after it was applied to `current`.
     pub fn result(&self, current: &Entries) -> Entries {
         let mut entries = current.clone();

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     build::{Policy, RuleKey, RuleRef},
-    plan::Entries,
+    changed::Changed,
+    plan::{CurrentEntries, Plan},
 };
 use crate::source::Origin;
 
@@ -22,25 +23,30 @@ use crate::source::Origin;
 /// rule: it counts for entries that found no room.
 ///
 /// As JSON the list of its runs; reading it checks them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Run>", into = "Vec<Run>")]
 pub struct SlotTable {
     /// Sorted by their first slot; none overlap.
     runs: Vec<Run>,
+    /// Entries of the last assignment without slots; `None`: there was none since it was read.
+    unattributed: Option<usize>,
 }
 
 /// Adjacent slots and the rule each counts for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Run {
     first: u32,
     rules: Vec<RuleKey>,
+    /// Entries that have it, as of the last assignment.
+    #[serde(skip)]
+    entries: usize,
 }
 
-/// The entries of a policy with their slots.
+/// The change of the kernel's entries that makes them those of a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assigned {
-    /// The entries, with their slots.
-    pub entries: Entries,
+    /// The change, with the entries' slots.
+    pub plan: Plan,
     /// Slots to zero before the first entry that uses them is written.
     pub fresh: Vec<Range<u32>>,
     /// Entries without slots: all are taken, so their packets count in slot 0.
@@ -67,24 +73,65 @@ impl Run {
 }
 
 impl SlotTable {
-    /// Gives every entry of `policy` its slots. An entry that counted for the same rules before
-    /// keeps its run. Runs that no entry needs any more become free for the next assignment
-    /// only: the kernel counts into them until this one is carried out.
+    /// Gives every entry of the policy `after` its slots, and plans the change of the entries that
+    /// are `held`. Only where it `changed` from `before` is looked at, if the last assignment was of
+    /// that policy, every entry got slots, and what is held is the result.
+    ///
+    /// An entry that counted for the same rules before keeps its run. Runs that no entry needs any
+    /// more become free for the next assignment only: the kernel counts into them until this one is
+    /// carried out.
     ///
     /// Call it on a copy, and keep the copy only when the plan has been carried out.
-    pub fn assign(&mut self, policy: &Policy) -> Assigned {
+    pub fn assign(
+        &mut self,
+        before: &Policy,
+        after: &Policy,
+        changed: &Changed,
+        held: &impl CurrentEntries,
+    ) -> Assigned {
         let old = std::mem::take(&mut self.runs);
-        let mut assignment = Assignment::begin(&old, policy);
-        let mut unattributed = 0;
-        let mut entries = Vec::with_capacity(policy.entries().len());
-        for entry in policy.entries() {
-            let first = assignment.first_slot(entry.rules).unwrap_or(0);
-            unattributed += usize::from(first == 0);
-            entries.push((entry.prefix, Entry::new(entry.mask, first)));
+        let changed = match self.unattributed {
+            Some(0) => changed,
+            _ => &Changed::Everything,
+        };
+        let mut assignment = Assignment::begin(&old, after);
+        let mut removals = Vec::new();
+        match changed {
+            Changed::Everything => {
+                removals.extend(held.prefixes().filter(|prefix| !after.has(prefix)));
+            }
+            Changed::Within(_) => {
+                assignment.entries.extend(old.iter().map(|run| run.entries));
+                before.each_entry(changed, |entry| {
+                    let Some(held) = held.entry(&entry.prefix) else { return };
+                    assignment.release(held.rules);
+                    if !after.has(&entry.prefix) {
+                        removals.push(entry.prefix);
+                    }
+                });
+            }
         }
-        self.runs = assignment.runs;
+        assignment.entries.resize(old.len(), 0);
+        let (mut writes, mut unattributed) = (Vec::new(), 0);
+        after.each_entry(changed, |entry| {
+            let first = assignment.take_slots(entry.rules).unwrap_or(0);
+            unattributed += usize::from(first == 0);
+            let wanted = Entry::new(entry.mask, first);
+            if held.entry(&entry.prefix) != Some(wanted) {
+                writes.push((entry.prefix, wanted));
+            }
+        });
+        let Assignment { entries, new, fresh, .. } = assignment;
+        self.runs = old
+            .into_iter()
+            .zip(entries)
+            .map(|(run, entries)| Run { entries, ..run })
+            .filter(|run| run.entries > 0)
+            .chain(new)
+            .collect();
         self.runs.sort_unstable_by_key(|run| run.first);
-        Assigned { entries: Entries::from_iter(entries), fresh: assignment.fresh, unattributed }
+        self.unattributed = Some(unattributed);
+        Assigned { plan: Plan::new(writes, removals), fresh, unattributed }
     }
 
     /// Every slot in use, with the rule it counts for. A rule may have several.
@@ -116,7 +163,7 @@ impl TryFrom<Vec<Run>> for SlotTable {
 
     fn try_from(mut runs: Vec<Run>) -> Result<Self, SlotError> {
         runs.sort_by_key(|run| run.first);
-        let table = Self { runs };
+        let table = Self { runs, unattributed: None };
         table.validate()?;
         Ok(table)
     }
@@ -128,62 +175,103 @@ impl From<SlotTable> for Vec<Run> {
     }
 }
 
+impl PartialEq for SlotTable {
+    /// Whether the same slots count for the same rules.
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = |(a, b): (&Run, &Run)| (a.first, &a.rules) == (b.first, &b.rules);
+        self.runs.len() == other.runs.len() && self.runs.iter().zip(&other.runs).all(is_same)
+    }
+}
+
+impl Eq for SlotTable {}
+
 /// An assignment under way.
 struct Assignment<'a> {
     policy: &'a Policy,
     numbers: RuleNumbers<'a>,
-    /// Runs from before that no entry has taken yet.
-    old: HashMap<Vec<usize>, &'a Run>,
+    /// The runs from before.
+    old: &'a [Run],
+    /// Entries that have each of these.
+    entries: Vec<usize>,
+    new: Vec<Run>,
+    /// Index of each run, those of `new` after those of `old`, by rules.
+    places: HashMap<Vec<usize>, usize>,
+    /// The rules of the last entry, and the run it got.
+    last: (Vec<RuleRef>, Option<usize>),
     /// The free slots: neither in use before nor taken since.
     free: FreeSlots,
-    /// First slot by rules.
-    firsts: HashMap<Vec<usize>, u32>,
-    runs: Vec<Run>,
     fresh: Vec<Range<u32>>,
 }
 
 impl<'a> Assignment<'a> {
     fn begin(old: &'a [Run], policy: &'a Policy) -> Self {
         let mut numbers = RuleNumbers::default();
-        let number = |run: &'a Run| (run.rules.iter().map(|key| numbers.known(key)).collect(), run);
-        let runs = old.iter().map(number).collect();
+        let number = |run: &'a Run| run.rules.iter().map(|key| numbers.known(key)).collect();
+        let places = old.iter().map(number).zip(0..).collect();
         Self {
             policy,
             numbers,
-            old: runs,
+            old,
+            entries: Vec::with_capacity(old.len()),
+            new: Vec::new(),
+            places,
+            last: (Vec::new(), None),
             free: FreeSlots::between(old),
-            firsts: HashMap::new(),
-            runs: Vec::new(),
             fresh: Vec::new(),
         }
     }
 
-    /// The first of the slots for these rules, if there is room.
-    fn first_slot(&mut self, rules: &[RuleRef]) -> Option<u32> {
+    /// Notes that an entry does not have this run any more.
+    fn release(&mut self, first: u32) {
+        if let Ok(place) = self.old.binary_search_by_key(&first, |run| run.first) {
+            self.entries[place] = self.entries[place].saturating_sub(1);
+        }
+    }
+
+    /// The first of the slots for an entry of these rules, if there is room.
+    fn take_slots(&mut self, rules: &[RuleRef]) -> Option<u32> {
+        if self.last.0 != rules {
+            let place = self.place(rules);
+            self.last.0.clear();
+            self.last.0.extend_from_slice(rules);
+            self.last.1 = place;
+        }
+        let place = self.last.1?;
+        Some(match place.checked_sub(self.old.len()) {
+            None => {
+                self.entries[place] += 1;
+                self.old[place].first
+            }
+            Some(place) => {
+                self.new[place].entries += 1;
+                self.new[place].first
+            }
+        })
+    }
+
+    /// The index of the run for these rules.
+    fn place(&mut self, rules: &[RuleRef]) -> Option<usize> {
         let len = u32::try_from(rules.len()).ok()?;
         // Without a free run of this length only rules that have slots already can match: the
         // others need no number, and there may be a million.
         let learn = self.free.may_hold(len);
         let ids = rules.iter().map(|rule| self.numbers.of(self.policy, *rule, learn));
         let ids: Vec<_> = ids.collect::<Option<_>>()?;
-        if let Some(first) = self.firsts.get(&ids) {
-            return Some(*first);
+        if let Some(place) = self.places.get(&ids) {
+            return Some(*place);
         }
-        let run = match self.old.remove(&ids) {
-            Some(run) => run.clone(),
-            None => self.new_run(rules, len)?,
-        };
-        let first = run.first;
-        self.firsts.insert(ids, first);
-        self.runs.push(run);
-        Some(first)
+        let run = self.new_run(rules, len)?;
+        let place = self.old.len() + self.new.len();
+        self.places.insert(ids, place);
+        self.new.push(run);
+        Some(place)
     }
 
     fn new_run(&mut self, rules: &[RuleRef], len: u32) -> Option<Run> {
         let slots = self.free.take(len)?;
         let rules = rules.iter().map(|rule| self.policy.key(*rule)).collect::<Option<_>>()?;
         self.fresh.push(slots.clone());
-        Some(Run { first: slots.start, rules })
+        Some(Run { first: slots.start, rules, entries: 0 })
     }
 }
 

@@ -11,6 +11,7 @@ mod mistake;
 mod parse;
 mod prefix;
 mod prefix_map;
+mod prefix_set;
 mod rule;
 mod trusted;
 
@@ -23,5 +24,7 @@ pub use mistake::Mistake;
 pub use parse::parse_prefixes;
 pub use prefix::{Prefix, PrefixError};
 pub use prefix_map::PrefixMap;
+pub(crate) use prefix_set::{Extent, LARGE, is_private6};
+pub use prefix_set::{PrefixSet, PrefixUnion};
 pub use rule::{Origin, Rule, RuleKind};
 pub use trusted::{SourceKey, TrustedSource, UncheckedSource};

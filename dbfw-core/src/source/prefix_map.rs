@@ -2,7 +2,7 @@
 
 use std::{
     net::IpAddr,
-    ops::{Index, IndexMut},
+    ops::{Index, IndexMut, Range},
 };
 
 use super::prefix::Prefix;
@@ -77,6 +77,18 @@ impl<T> PrefixMap<T> {
     pub fn covering(&self, prefix: &Prefix) -> Option<(Prefix, &T)> {
         let last = self.last_before(prefix.addr());
         self.climb(last, |around| around.covers(prefix)).map(|index| self.entry(index))
+    }
+
+    /// The index of exactly this prefix.
+    pub(crate) fn find(&self, prefix: &Prefix) -> Option<usize> {
+        self.nodes.binary_search_by_key(prefix, |node| node.prefix).ok()
+    }
+
+    /// The indices of all prefixes that `prefix` covers.
+    pub(crate) fn within(&self, prefix: &Prefix) -> Range<usize> {
+        let start = self.nodes.partition_point(|node| node.prefix < *prefix);
+        let inside = self.nodes[start..].partition_point(|node| prefix.covers(&node.prefix));
+        start..start + inside
     }
 
     /// The indices of all prefixes that hold `addr`, the longest first.

@@ -9,6 +9,7 @@ use strum::Display;
 use super::{
     grammar::SourceType,
     prefix::Prefix,
+    prefix_set::PrefixSet,
     trusted::{TrustedSource, UncheckedSource},
 };
 
@@ -33,8 +34,8 @@ pub struct Rule {
     pub kind: RuleKind,
     /// The origin of the rule.
     pub origin: Origin,
-    /// The prefixes it resolved to: canonical, sorted, no duplicates.
-    pub prefixes: Arc<[Prefix]>,
+    /// The prefixes it resolved to.
+    pub prefixes: PrefixSet,
 }
 
 /// The kind of a [`Rule`]. As text it looks like a source, `type:value`, and is for display only.
@@ -55,13 +56,13 @@ impl Rule {
     pub fn of_source(
         source: Arc<TrustedSource>,
         origin: Origin,
-        prefixes: impl Into<Arc<[Prefix]>>,
+        prefixes: impl Into<PrefixSet>,
     ) -> Self {
         Self { kind: RuleKind::Source(source), origin, prefixes: prefixes.into() }
     }
 
     /// The plain lines of a long list.
-    pub fn plain_lines(origin: Origin, prefixes: Arc<[Prefix]>) -> Self {
+    pub fn plain_lines(origin: Origin, prefixes: PrefixSet) -> Self {
         Self { kind: RuleKind::PlainLines, origin, prefixes }
     }
 

@@ -12,6 +12,7 @@ use super::{
     grammar::{self, GrammarError, SourceType, is_id, is_tag, no_type},
     parse::parse_prefixes,
     prefix::Prefix,
+    prefix_set::PrefixSet,
 };
 
 /// A trusted source: the addresses that may connect, by type and value, and an expiry.
@@ -47,8 +48,8 @@ pub struct SourceKey {
 /// The parsed value of a source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Parsed {
-    /// Of `ip_addr`: sorted, no duplicates.
-    Prefixes(Arc<[Prefix]>),
+    /// Of `ip_addr`.
+    Prefixes(PrefixSet),
     /// Of `feed`: the document, and what of it to take.
     Feed(Arc<FeedValue>),
     /// Of all others: no more than the text.
@@ -131,9 +132,8 @@ impl SourceKey {
         &self.value
     }
 
-    /// The prefixes that the value itself names, sorted and without duplicates; `None` if
-    /// somebody has to be asked for them.
-    pub fn prefixes(&self) -> Option<&Arc<[Prefix]>> {
+    /// The prefixes that the value itself names; `None` if somebody has to be asked for them.
+    pub fn prefixes(&self) -> Option<&PrefixSet> {
         match &self.parsed {
             Parsed::Prefixes(prefixes) => Some(prefixes),
             Parsed::Feed(_) | Parsed::Text => None,

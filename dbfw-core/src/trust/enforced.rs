@@ -5,7 +5,7 @@
 
 mod rules;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 
@@ -14,7 +14,7 @@ use self::rules::{change_id, is_adopted, is_everybody, is_live, keep, key, prefi
 use super::guards::{Guards, OnEmpty};
 use crate::{
     policy::{Guard, Refusal, check_shrink, check_width, narrowest},
-    source::{Origin, Prefix, Rule},
+    source::{Origin, Prefix, PrefixSet, PrefixUnion, Rule},
 };
 
 /// Time for which a source that was never asked for keeps everything else from being taken away:
@@ -34,7 +34,7 @@ pub struct Enforced {
     refused: Option<Refused>,
     /// The prefixes a loss was measured by when it was first refused. What came in since makes it
     /// no smaller.
-    measure: Option<BTreeSet<Prefix>>,
+    measure: Option<PrefixSet>,
     waiting_since: Option<Timestamp>,
 }
 
@@ -83,7 +83,7 @@ pub struct Refused {
     /// The prefixes it would bring.
     gained: Vec<Prefix>,
     /// The prefixes that would be trusted instead.
-    kept: Arc<[Prefix]>,
+    kept: PrefixSet,
 }
 
 impl Refused {
@@ -103,7 +103,7 @@ impl Refused {
     }
 
     /// The prefixes that would be trusted instead.
-    pub fn kept(&self) -> &Arc<[Prefix]> {
+    pub fn kept(&self) -> &PrefixSet {
         &self.kept
     }
 
@@ -150,15 +150,14 @@ impl Enforced {
     pub fn restore(
         guarded: Vec<Rule>,
         accepted_at: Option<Timestamp>,
-        measure: Option<&[Prefix]>,
+        measure: Option<PrefixSet>,
     ) -> Self {
-        let measure = measure.map(|prefixes| prefixes.iter().copied().collect());
         Self { guarded, accepted_at, measure, ..Self::default() }
     }
 
     /// The prefixes that the loss of the refused change is measured by, for the next run.
-    pub fn measure(&self) -> Option<Vec<Prefix>> {
-        Some(self.measure.as_ref()?.iter().copied().collect())
+    pub fn measure(&self) -> Option<&PrefixSet> {
+        self.measure.as_ref()
     }
 
     /// The rules of what an earlier agent left in the maps, if neither list nor snapshot can be read:
@@ -257,8 +256,8 @@ impl Enforced {
     /// Whether anything was.
     fn follow(&mut self, guards: &Guards, candidate: &Candidate) -> bool {
         let before = self.guarded.len();
-        let wanted: BTreeSet<_> =
-            candidate.guarded.iter().map(|rule| (key(rule), &rule.origin)).collect();
+        let own = candidate.guarded.iter().filter(|rule| !is_listed(rule));
+        let wanted: BTreeSet<_> = own.map(|rule| (key(rule), &rule.origin)).collect();
         self.guarded.retain(|rule| match &rule.origin {
             Origin::Provider(_) => guards.provider.is_some(),
             Origin::Config | Origin::Local => {
@@ -279,7 +278,7 @@ impl Enforced {
         if check_width(&all, guards.allow_any, guards.min_prefix).is_ok() {
             return false;
         }
-        let kept = narrowest(&all, guards.min_prefix);
+        let kept = narrowest(&all.flatten(), guards.min_prefix);
         for rule in self.guarded.iter_mut().filter(|rule| !is_everybody(rule)) {
             let stays = |prefix: &&Prefix| kept.contains(prefix);
             rule.prefixes = rule.prefixes.iter().filter(stays).copied().collect();
@@ -345,25 +344,28 @@ impl Enforced {
         if opened || self.guarded.iter().any(is_everybody) {
             return Ok(());
         }
-        let old = self.losable(guards, candidate, now);
-        if new.is_empty() && (guards.on_empty == OnEmpty::Close || old.is_empty()) {
+        if new.is_empty() && guards.on_empty == OnEmpty::Close {
             return Ok(());
         }
-        let measured = |prefix: &&Prefix| self.measure.as_ref().is_none_or(|m| m.contains(prefix));
-        let counted = old.iter().filter(measured).count();
-        check_shrink(&old, counted, &new, guards.max_shrink)
+        let old = self.losable(guards, candidate, now);
+        let lapsed: PrefixSet = candidate.lapsed.iter().copied().collect();
+        let is_meant = |prefix: &Prefix| lapsed.has(prefix);
+        let measured = |prefix: &Prefix| self.is_measured(prefix);
+        check_shrink(&old, |prefix| !is_meant(prefix), measured, &new, guards.max_shrink)
     }
 
-    /// The prefixes in force that are not meant to go: those whose loss counts.
-    fn losable(&self, guards: &Guards, candidate: &Candidate, now: Timestamp) -> Vec<Prefix> {
-        let lapsed: BTreeSet<&Prefix> = candidate.lapsed.iter().collect();
+    /// The prefixes in force whose loss counts, unless they lapsed.
+    fn losable(&self, guards: &Guards, candidate: &Candidate, now: Timestamp) -> PrefixUnion {
         // Where the configuration says that an empty list closes, it may.
         let closes = guards.on_empty == OnEmpty::Close
             && matches!(candidate.list, ListPart::Empty(_) | ListPart::Gone(_));
         let in_force = self.guarded.iter().filter(|rule| is_live(rule, now));
-        let mut old = prefixes(in_force.filter(|rule| !(closes && is_listed(rule))));
-        old.retain(|prefix| !lapsed.contains(prefix));
-        old
+        prefixes(in_force.filter(|rule| !(closes && is_listed(rule))))
+    }
+
+    /// Whether a loss is measured by this prefix, among others.
+    fn is_measured(&self, prefix: &Prefix) -> bool {
+        self.measure.as_ref().is_none_or(|measure| measure.has(prefix))
     }
 
     fn refuse(
@@ -381,29 +383,30 @@ impl Enforced {
         let guard = refusal.guard();
         let lost = match guard {
             Guard::AllowAny => Vec::new(),
-            Guard::MaxShrink | Guard::OnEmpty => crate::policy::lost(&live(&self.guarded), &kept),
+            Guard::MaxShrink | Guard::OnEmpty => live(&self.guarded).lost_in(&kept),
         };
         if guard == Guard::MaxShrink {
-            let mut losable = self.losable(guards, &candidate, now);
-            losable.retain(|p| self.measure.as_ref().is_none_or(|measure| measure.contains(p)));
-            self.measure = Some(losable.into_iter().collect());
+            let losable = self.losable(guards, &candidate, now).flatten();
+            let lapsed: PrefixSet = candidate.lapsed.iter().copied().collect();
+            let is_measured = |prefix: &&Prefix| !lapsed.has(prefix) && self.is_measured(prefix);
+            self.measure = Some(losable.iter().filter(is_measured).copied().collect());
         }
         // What the operator wrote does not wait for what the provider said.
-        let permits = |prefixes: &[Prefix]| {
-            check_width(prefixes, guards.allow_any, guards.min_prefix).is_ok()
+        let permits = |rules: &[Rule]| {
+            check_width(&prefixes(rules.iter()), guards.allow_any, guards.min_prefix).is_ok()
         };
         let written = candidate.guarded.into_iter();
-        let written = written.filter(|rule| !is_listed(rule) && permits(&rule.prefixes));
+        let written =
+            written.filter(|rule| !is_listed(rule) && permits(std::slice::from_ref(rule)));
         let mut with_written = self.guarded.clone();
         keep(&Vec::from_iter(written), &mut with_written);
         let is_open = self.guarded.iter().any(is_everybody);
-        if is_open || permits(&prefixes(with_written.iter())) {
+        if is_open || permits(&with_written) {
             self.guarded = with_written;
         }
         self.plain = candidate.plain;
-        let gained =
-            crate::policy::lost(&kept, &prefixes(self.rules().filter(|r| is_live(r, now))));
-        self.refused = Some(Refused { id, refusal, lost, gained, kept: kept.into() });
+        let gained = kept.lost_in(&prefixes(self.rules().filter(|rule| is_live(rule, now))));
+        self.refused = Some(Refused { id, refusal, lost, gained, kept: kept.flatten() });
         Decision::Refused { guard, new }
     }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     answers::{Cause, ListId, ListOutcome, SourceList},
-    source::{Origin, Prefix, TrustedSource},
+    source::{Origin, PrefixSet, TrustedSource},
 };
 
 /// The last good list of a database's provider, and the state of its provider. What of it is in
@@ -60,7 +60,7 @@ impl List {
     pub fn restore(
         id: &ListId,
         sources: Vec<Arc<TrustedSource>>,
-        plain: Arc<[Prefix]>,
+        plain: PrefixSet,
         read_at: Timestamp,
         good_until: Option<Timestamp>,
     ) -> Self {

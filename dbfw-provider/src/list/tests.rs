@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn plain(text: impl AsRef<[u8]>) -> Result<Vec<TrustedSource>, Vec<String>> {
@@ -350,5 +352,49 @@ fn what_a_long_list_says_without_a_comment_is_prefixes() {
     assert!(list.plain.is_sorted_by(|a, b| a < b));
     for prefix in ["10.0.0.0/24", "10.15.255.0/24", "10.200.0.1", "10.200.0.2", "2001:db8::1"] {
         assert!(list.plain.binary_search(&prefix.parse().unwrap()).is_ok(), "{prefix}");
+    }
+}
+
+/// Lines of the alphabet of addresses, and whole ones with something around them.
+fn line() -> impl Strategy<Value = String> {
+    let types = ["", "feed:", "ip_addr:", "tag:", "fee:"];
+    let address = prop_oneof![
+        any::<std::net::Ipv4Addr>().prop_map(|address| address.to_string()),
+        any::<std::net::Ipv6Addr>().prop_map(|address| address.to_string()),
+        any::<u32>().prop_map(|bits| format!("::ffff:{}", std::net::Ipv4Addr::from_bits(bits))),
+    ];
+    let length = prop_oneof![3 => Just(String::new()), 1 => "/[0-9]{1,3}", 1 => "/+?0?(32|128)"];
+    let around = || proptest::sample::select(vec!["", " ", "\t", "\u{a0}", "\u{c}", "\0"]);
+    prop_oneof![
+        "[0-9a-f.:/]{0,12}",
+        (around(), proptest::sample::select(types.to_vec()), address, length, around())
+            .prop_map(|(a, kind, address, length, b)| format!("{a}{kind}{address}{length}{b}")),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_prefix_is_what_the_source_of_its_line_names(line in line()) {
+        let Some(prefix) = prefix_of(line.as_bytes()) else { return Ok(()) };
+        let source = parse_line(line.as_bytes()).ok().flatten().unwrap();
+        prop_assert!(is_bare(&source));
+        prop_assert_eq!(&**source.key().prefixes().unwrap(), [prefix]);
+    }
+}
+
+#[test]
+fn addresses_and_networks_alone_are_prefixes() {
+    let prefix = |line: &str| prefix_of(line.as_bytes()).map(|prefix| prefix.to_string());
+    for (line, expected) in [
+        ("192.0.2.1", Some("192.0.2.1/32")),
+        (" 192.0.2.0/24\t", Some("192.0.2.0/24")),
+        ("2001:db8::/32", Some("2001:db8::/32")),
+        ("192.0.2.1 # CI", None),
+        ("192.0.2.1-192.0.2.2", None),
+        ("ip_addr:192.0.2.1", None),
+        ("feed::1", None),
+        ("", None),
+    ] {
+        assert_eq!(prefix(line).as_deref(), expected, "{line:?}");
     }
 }

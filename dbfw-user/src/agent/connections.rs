@@ -1,10 +1,10 @@
 //! The live connections to a database's ports that a refused change would cut.
 
-use std::{collections::BTreeSet, io, net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, io, net::IpAddr};
 
 use dbfw_core::{
     Destinations,
-    source::{Prefix, PrefixMap},
+    source::{Prefix, PrefixMap, PrefixSet},
     trust::Enforced,
 };
 use dbfw_datapath::connections::{Connection, established};
@@ -21,7 +21,7 @@ pub(super) struct CutQuery {
     destinations: Destinations,
     lost: Vec<Prefix>,
     /// The addresses that the plan keeps, and those the operator wrote.
-    kept: [Arc<[Prefix]>; 2],
+    kept: [PrefixSet; 2],
 }
 
 impl CutQuery {
@@ -37,7 +37,7 @@ impl CutQuery {
             ports: database.ports.tcp().collect(),
             destinations: database.destinations.clone(),
             lost: refused.lost().to_vec(),
-            kept: [Arc::clone(refused.kept()), enforced.plain_prefixes(now).copied().collect()],
+            kept: [refused.kept().clone(), enforced.plain_prefixes(now).copied().collect()],
         })
     }
 

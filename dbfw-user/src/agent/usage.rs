@@ -127,7 +127,7 @@ impl Usage {
             let in_force = in_force(&databases);
             uses.follow(|source| counted.contains_key(source) || in_force.contains(source), now);
             if uses.is_dirty() {
-                let text = uses.to_json().map_err(io::Error::other)?;
+                let text = uses.to_json()?;
                 files::replace(&path, &text, files::Readers::Group)?;
                 uses.clean();
             }

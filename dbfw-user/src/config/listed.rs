@@ -5,7 +5,7 @@ use std::path::Path;
 use dbfw_core::{
     answers::SourceList,
     policy::{USUAL_MIN_LEN, check_width},
-    source::Prefix,
+    source::{PrefixSet, PrefixUnion},
     toml::{Place, Problem, Problems, Report},
     trust::OnEmpty,
 };
@@ -23,7 +23,7 @@ pub struct Listed {
     /// Sources in it.
     pub sources: usize,
     /// Addresses and networks that they name themselves; the others are asked for.
-    pub prefixes: Vec<Prefix>,
+    pub prefixes: PrefixSet,
     /// Doubts about what is legal but probably not meant.
     pub warnings: Vec<Problem>,
 }
@@ -58,25 +58,20 @@ pub fn check_list(
     })?;
     let prefixes = prefixes(&list, now);
     warn_of_guards(file, &list, &prefixes, database, &mut report);
-    Ok(Listed { sources, prefixes, warnings: report.finish(file)? })
+    Ok(Listed { sources, prefixes: prefixes.flatten(), warnings: report.finish(file)? })
 }
 
-/// The prefixes that the sources of a list name themselves, each once.
-fn prefixes(list: &SourceList, now: Timestamp) -> Vec<Prefix> {
+/// The prefixes that the sources of a list name themselves.
+fn prefixes(list: &SourceList, now: Timestamp) -> PrefixUnion {
     let live = list.sources.iter().filter(|source| source.expires_at.is_none_or(|at| at > now));
-    let named = live.filter_map(|source| source.key().prefixes());
-    let mut prefixes: Vec<Prefix> = named.flat_map(|prefixes| prefixes.iter()).copied().collect();
-    prefixes.extend_from_slice(&list.plain);
-    prefixes.sort_unstable();
-    prefixes.dedup();
-    prefixes
+    live.filter_map(|source| source.key().prefixes()).chain([&list.plain]).collect()
 }
 
 /// Warns of what a guard refuses by the configuration of the database, or by the defaults.
 fn warn_of_guards(
     file: &Path,
     list: &SourceList,
-    prefixes: &[Prefix],
+    prefixes: &PrefixUnion,
     database: Option<&DatabaseConfig>,
     report: &mut Report,
 ) {

@@ -51,7 +51,7 @@ impl Offline {
     fn open(agent: &AgentConfig) -> Result<Self, DatapathError> {
         let reader = Reader::open(&agent.pin_dir)?;
         let snapshot = Snapshot::load(&agent.state_dir);
-        let policy = snapshot.as_ref().map(|s| Policy::build(&s.policies())).unwrap_or_default();
+        let policy = snapshot.as_ref().map(|s| Policy::build(s.policies())).unwrap_or_default();
         let slots = snapshot.as_ref().map(|s| s.slots.clone()).unwrap_or_default();
         Ok(Self { reader, policy, slots, snapshot })
     }

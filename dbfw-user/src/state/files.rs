@@ -280,6 +280,19 @@ pub(crate) enum Readers {
 ///
 /// The system's reason; the file is as it was.
 pub(crate) fn replace(path: &Path, content: &[u8], readers: Readers) -> io::Result<()> {
+    replace_by(path, readers, |file| file.write_all(content))
+}
+
+/// As [`replace`], with the content that `write` writes.
+///
+/// # Errors
+///
+/// The system's reason, or that of `write`; the file is as it was.
+pub(crate) fn replace_by(
+    path: &Path,
+    readers: Readers,
+    write: impl FnOnce(&mut fs::File) -> io::Result<()>,
+) -> io::Result<()> {
     let Place { directory, name } = Place::of(path)?;
     // Always the same name: what a crash left is written over by the next call.
     let mut hidden = OsStr::new(".new-").to_owned();
@@ -289,7 +302,7 @@ pub(crate) fn replace(path: &Path, content: &[u8], readers: Readers) -> io::Resu
         Ok(()) | Err(Errno::ENOENT) => {}
         Err(errno) => return Err(errno.into()),
     }
-    let written = write_new(&new, content, readers).and_then(|()| new.rename_to(name));
+    let written = write_new(&new, readers, write).and_then(|()| new.rename_to(name));
     if written.is_err() {
         // The error at hand is the one to report.
         let _ = new.remove();
@@ -298,9 +311,13 @@ pub(crate) fn replace(path: &Path, content: &[u8], readers: Readers) -> io::Resu
     new.sync()
 }
 
-fn write_new(new: &Place<'_>, content: &[u8], readers: Readers) -> io::Result<()> {
+fn write_new(
+    new: &Place<'_>,
+    readers: Readers,
+    write: impl FnOnce(&mut fs::File) -> io::Result<()>,
+) -> io::Result<()> {
     let mut file = new.open(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, 0o600)?;
-    file.write_all(content)?;
+    write(&mut file)?;
     if readers == Readers::Group {
         give_to_group(&file);
         file.set_permissions(fs::Permissions::from_mode(GROUP_READS))?;

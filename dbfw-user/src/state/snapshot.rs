@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeSet,
-    io,
+    io::{self, BufWriter, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -12,7 +12,7 @@ use std::{
 use dbfw_core::{
     answers::Stored,
     policy::{DatabasePolicy, SlotTable},
-    source::{Origin, Prefix, Rule, RuleKind, TrustedSource, UncheckedSource},
+    source::{Origin, PrefixSet, Rule, RuleKind, TrustedSource, UncheckedSource},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -58,7 +58,7 @@ pub struct DatabaseSnapshot {
     pub list: Option<ListSnapshot>,
     /// While a change is refused: what its loss is measured by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub measure: Option<Vec<Prefix>>,
+    pub measure: Option<PrefixSet>,
 }
 
 /// Provider of the list of a database.
@@ -94,8 +94,12 @@ impl Snapshot {
     ///
     /// The file cannot be written; the last one stays.
     pub(crate) fn save(&self, state_dir: &Path) -> io::Result<()> {
-        let content = checked::encode(FORMAT, self)?;
-        files::replace(&Self::path(state_dir), &content, files::Readers::Group)
+        // A piece at a time: a million prefixes take 40 MB as text.
+        files::replace_by(&Self::path(state_dir), files::Readers::Group, |file| {
+            let mut out = BufWriter::new(file);
+            checked::write(FORMAT, self, &mut out)?;
+            out.flush()
+        })
     }
 
     /// The databases as a policy takes them.
@@ -124,7 +128,7 @@ struct StoredRule {
     /// The source; of the other kinds the text that they are shown as.
     source: UncheckedSource,
     origin: Origin,
-    prefixes: Arc<[Prefix]>,
+    prefixes: PrefixSet,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -148,7 +152,7 @@ impl From<&Rule> for StoredRule {
             kind: Some(kind),
             source: rule.kind.to_unchecked(),
             origin: rule.origin.clone(),
-            prefixes: Arc::clone(&rule.prefixes),
+            prefixes: rule.prefixes.clone(),
         }
     }
 }
@@ -198,7 +202,7 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         let source: TrustedSource = "ip_addr:10.0.0.0/8".parse().unwrap();
-        let prefixes = Arc::clone(source.key().prefixes().unwrap());
+        let prefixes = source.key().prefixes().unwrap().clone();
         Snapshot {
             generation: 7,
             written_at: "2026-11-01T00:00:00Z".parse().unwrap(),
@@ -212,7 +216,7 @@ mod tests {
                     Rule::everybody("file:/orders.list".into()),
                 ],
                 list: None,
-                measure: Some(vec!["10.0.0.0/8".parse().unwrap()]),
+                measure: Some(["10.0.0.0/8".parse().unwrap()].into()),
             }],
             answers: vec![],
             ended: BTreeSet::new(),

@@ -192,6 +192,7 @@ fn a_detach_without_an_agent_is_told_as_one_with_it() {
     // The first start writes a new one, and so does a detach.
     fs::remove_file(&log).expect("remove the link");
     host.start();
+    host.wait("the history to be written", |_| log.exists());
     host.stop(Signal::SIGKILL);
     fs::remove_file(&log).expect("remove the history");
     assert!(host.dbfw(&["detach", "--yes"]).status.success());

@@ -6,8 +6,8 @@ use proptest::{collection::vec, prelude::*};
 
 use super::support::prefix;
 use crate::{
-    policy::{self, Guard, Refusal, check_width, narrowest},
-    source::Prefix,
+    policy::{self, Guard, Refusal, narrowest},
+    source::{Prefix, PrefixSet, PrefixUnion},
 };
 
 fn list(text: &str) -> Vec<Prefix> {
@@ -25,9 +25,20 @@ fn addresses(prefix: &Prefix) -> BTreeSet<u128> {
     (first..=last).collect()
 }
 
+/// In three sets, which may overlap.
+fn union(prefixes: &[Prefix]) -> PrefixUnion {
+    let (one, other) = prefixes.split_at(prefixes.len() / 2);
+    let sets = [one, other, &prefixes[..prefixes.len() / 3]];
+    let sets = sets.map(|part| part.iter().copied().collect::<PrefixSet>());
+    sets.iter().collect()
+}
+
 fn check_shrink(old: &[Prefix], new: &[Prefix], percent: u8) -> Result<(), Refusal> {
-    let counted = BTreeSet::from_iter(old).len();
-    policy::check_shrink(old, counted, new, percent)
+    policy::check_shrink(&union(old), |_| true, |_| true, &union(new), percent)
+}
+
+fn check_width(prefixes: &[Prefix], allow_any: bool, min_len: [u8; 2]) -> Result<(), Refusal> {
+    policy::check_width(&union(prefixes), allow_any, min_len)
 }
 
 /// So many hosts of 10.0.0.0/8, from this one on.

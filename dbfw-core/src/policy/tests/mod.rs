@@ -1,5 +1,6 @@
 //! Property tests against independent models.
 
+mod changed;
 mod guard;
 mod plan;
 mod policy;

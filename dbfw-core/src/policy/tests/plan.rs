@@ -3,7 +3,7 @@
 use dbfw_common::Entry;
 use proptest::{collection::btree_map, prelude::*};
 
-use super::support::{Step, any_prefix, apply, databases, edges, steps, verdict};
+use super::support::{Step, any_prefix, apply, assign, databases, edges, steps, verdict};
 use crate::policy::{Entries, Policy, SlotTable, diff, union};
 
 fn entries() -> impl Strategy<Value = Entries> {
@@ -82,8 +82,8 @@ proptest! {
     #[test]
     fn from_policy_to_policy(old in databases(), new in databases()) {
         let mut slots = SlotTable::default();
-        let [old, new] = [old, new].map(|list| Policy::build(&list));
-        let [current, desired] = [&old, &new].map(|policy| slots.assign(policy).entries);
+        let [old, new] = [old, new].map(Policy::build);
+        let [current, desired] = [&old, &new].map(|policy| assign(&mut slots, policy).0);
         check_way(&current, &desired, steps(&diff(&current, &desired)))?;
         for addr in edges(current.keys().chain(desired.keys())) {
             prop_assert_eq!(verdict(&desired, addr), new.verdict_mask(addr));

@@ -7,7 +7,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixMap;
 use proptest::{collection::vec, prelude::*};
 
-use super::support::{address, databases, edges, holds};
+use super::support::{address, databases, edges, entries, holds};
 use crate::{
     policy::{DatabasePolicy, Policy, RuleRef},
     source::Prefix,
@@ -39,24 +39,24 @@ fn covering(claims: &[(Prefix, RuleRef)], addr: IpAddr) -> Vec<(Prefix, RuleRef)
 proptest! {
     #[test]
     fn entries_are_those_of_brute_force(databases in databases()) {
-        let policy = Policy::build(&databases);
+        let policy = Policy::build(&databases[..]);
         let claims = claims(&databases);
         let prefixes: BTreeSet<_> = claims.iter().map(|(prefix, _)| *prefix).collect();
-        let entries: Vec<_> = policy.entries().collect();
-        prop_assert!(entries.iter().map(|entry| entry.prefix).eq(prefixes));
-        for entry in entries {
-            let around: Vec<_> = covering(&claims, entry.prefix.addr())
+        let entries = entries(&policy);
+        prop_assert!(entries.iter().map(|(prefix, ..)| *prefix).eq(prefixes));
+        for (prefix, mask, rules) in entries {
+            let around: Vec<_> = covering(&claims, prefix.addr())
                 .into_iter()
-                .filter(|(prefix, _)| prefix.len() <= entry.prefix.len())
+                .filter(|(own, _)| own.len() <= prefix.len())
                 .collect();
-            prop_assert_eq!(entry.mask, union(&around));
+            prop_assert_eq!(mask, union(&around));
             let databases: BTreeSet<_> = around.iter().map(|(_, rule)| rule.database).collect();
-            let rules: Vec<_> = databases
+            let expected: Vec<_> = databases
                 .into_iter()
                 .filter_map(|id| around.iter().find(|(_, rule)| rule.database == id))
                 .map(|(_, rule)| *rule)
                 .collect();
-            prop_assert_eq!(entry.rules, rules);
+            prop_assert_eq!(rules, expected);
         }
     }
 
@@ -65,17 +65,17 @@ proptest! {
         databases in databases(),
         random in vec(address(), 0..50),
     ) {
-        let policy = Policy::build(&databases);
+        let policy = Policy::build(&databases[..]);
         let claims = claims(&databases);
         let mut trie4 = PrefixMap::<Ipv4Net, u64>::new();
         let mut trie6 = PrefixMap::<Ipv6Net, u64>::new();
-        for entry in policy.entries() {
-            match entry.prefix.addr() {
+        for (prefix, mask, _) in entries(&policy) {
+            match prefix.addr() {
                 IpAddr::V4(addr) => {
-                    trie4.insert(Ipv4Net::new(addr, entry.prefix.len()).unwrap(), entry.mask);
+                    trie4.insert(Ipv4Net::new(addr, prefix.len()).unwrap(), mask);
                 }
                 IpAddr::V6(addr) => {
-                    trie6.insert(Ipv6Net::new(addr, entry.prefix.len()).unwrap(), entry.mask);
+                    trie6.insert(Ipv6Net::new(addr, prefix.len()).unwrap(), mask);
                 }
             }
         }
@@ -102,7 +102,7 @@ proptest! {
 
     #[test]
     fn prefixes_count_once(databases in databases()) {
-        let policy = Policy::build(&databases);
+        let policy = Policy::build(&databases[..]);
         let claims = claims(&databases);
         for id in 0..=64 {
             for (family, v4) in [(Family::V4, true), (Family::V6, false)] {

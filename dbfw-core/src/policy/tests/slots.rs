@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use dbfw_common::RULE_SLOTS;
 use proptest::{collection::vec, prelude::*};
 
-use super::support::{database, databases, named_rule, rule};
+use super::support::{assign, database, databases, entries, named_rule, rule};
 use crate::{
-    policy::{Assigned, Policy, RuleKey, SlotTable},
+    policy::{Assigned, Entries, Policy, RuleKey, SlotTable},
     source::Prefix,
 };
 
@@ -20,11 +20,11 @@ fn fresh(assigned: &Assigned) -> Vec<u32> {
 }
 
 /// First slot of every group of rules that some entry counts for.
-fn runs(policy: &Policy, assigned: &Assigned) -> BTreeMap<Vec<RuleKey>, u32> {
+fn runs(policy: &Policy, assigned: &Entries) -> BTreeMap<Vec<RuleKey>, u32> {
     let mut runs = BTreeMap::new();
-    for entry in policy.entries() {
-        let keys: Vec<_> = entry.rules.iter().map(|rule| policy.key(*rule).unwrap()).collect();
-        let first = assigned.entries[&entry.prefix].rules;
+    for (prefix, _, rules) in entries(policy) {
+        let keys: Vec<_> = rules.iter().map(|rule| policy.key(*rule).unwrap()).collect();
+        let first = assigned[&prefix].rules;
         assert_eq!(*runs.entry(keys).or_insert(first), first, "equal rules share a run");
     }
     runs
@@ -36,7 +36,7 @@ fn many(count: u32) -> Policy {
         let host = Prefix::host(std::net::IpAddr::V4((0x0a00_0000 + index).into()));
         named_rule(&index.to_string(), vec![host])
     });
-    Policy::build(&[database(1, rules.collect())])
+    Policy::build([database(1, rules.collect())])
 }
 
 proptest! {
@@ -45,25 +45,25 @@ proptest! {
         let mut table = SlotTable::default();
         let mut before = BTreeMap::new();
         for list in sequence {
-            let policy = Policy::build(&list);
+            let policy = Policy::build(list);
             let held = used(&table);
-            let assigned = table.assign(&policy);
+            let (stored, assigned) = assign(&mut table, &policy);
             prop_assert_eq!(table.validate(), Ok(()));
             prop_assert_eq!(assigned.unattributed, 0);
-            prop_assert_eq!(assigned.entries.len(), policy.entries().len());
+            prop_assert_eq!(stored.len(), entries(&policy).len());
 
             let slots: BTreeMap<_, _> = table.slots().collect();
-            for entry in policy.entries() {
-                let stored = assigned.entries[&entry.prefix];
-                prop_assert_eq!(stored.mask(), entry.mask);
-                prop_assert_eq!(stored.mask().count_ones() as usize, entry.rules.len());
-                for (slot, rule) in (stored.rules..).zip(entry.rules) {
-                    let key = policy.key(*rule).unwrap();
+            for (prefix, mask, rules) in entries(&policy) {
+                let stored = stored[&prefix];
+                prop_assert_eq!(stored.mask(), mask);
+                prop_assert_eq!(stored.mask().count_ones() as usize, rules.len());
+                for (slot, rule) in (stored.rules..).zip(rules) {
+                    let key = policy.key(rule).unwrap();
                     prop_assert_eq!(slots[&slot], &key);
                 }
             }
 
-            let now = runs(&policy, &assigned);
+            let now = runs(&policy, &stored);
             for (keys, first) in &now {
                 match before.get(keys) {
                     Some(earlier) => prop_assert_eq!(first, earlier, "kept runs do not move"),
@@ -87,7 +87,7 @@ proptest! {
 
             let json = serde_json::to_string(&table).unwrap();
             prop_assert_eq!(serde_json::from_str::<SlotTable>(&json).unwrap(), table.clone());
-            prop_assert_eq!(table.clone().assign(&policy).fresh, vec![]);
+            prop_assert_eq!(assign(&mut table.clone(), &policy).1.fresh, vec![]);
             before = now;
         }
     }
@@ -95,11 +95,11 @@ proptest! {
 
 #[test]
 fn a_freed_run_waits_for_the_next_assignment() {
-    let policy = |name| Policy::build(&[database(1, vec![rule(name, &["10.0.0.0/8"])])]);
+    let policy = |name| Policy::build([database(1, vec![rule(name, &["10.0.0.0/8"])])]);
     let mut table = SlotTable::default();
     let firsts = ["a", "b", "c"].map(|name| {
-        let assigned = table.assign(&policy(name));
-        assigned.entries.into_values().map(|entry| entry.rules).collect::<Vec<_>>()
+        let (stored, _) = assign(&mut table, &policy(name));
+        stored.into_values().map(|entry| entry.rules).collect::<Vec<_>>()
     });
     assert_eq!(firsts, [[1], [2], [1]]);
 }
@@ -108,13 +108,13 @@ fn a_freed_run_waits_for_the_next_assignment() {
 fn one_database_more_moves_the_entry_to_a_run_of_its_own() {
     let mut table = SlotTable::default();
     let one = database(1, vec![rule("a", &["10.0.0.0/8", "11.0.0.0/8"])]);
-    let assigned = table.assign(&Policy::build(std::slice::from_ref(&one)));
+    let (_, assigned) = assign(&mut table, &Policy::build([one.clone()]));
     assert_eq!(fresh(&assigned), [1]);
     let two = database(2, vec![rule("b", &["10.0.0.0/8"])]);
-    let policy = Policy::build(&[one, two]);
-    let assigned = table.assign(&policy);
+    let policy = Policy::build([one, two]);
+    let (_, assigned) = assign(&mut table, &policy);
     assert_eq!(fresh(&assigned), [2, 3]);
-    let key = policy.key(policy.entries().next().unwrap().rules[0]).unwrap();
+    let key = policy.key(entries(&policy)[0].2[0]).unwrap();
     let slots = table.slots().filter(|(_, rule)| **rule == key);
     assert_eq!(slots.map(|(slot, _)| slot).collect::<Vec<_>>(), [1, 2]);
 }
@@ -123,14 +123,14 @@ fn one_database_more_moves_the_entry_to_a_run_of_its_own() {
 fn without_room_slot_0_counts() {
     let mut table = SlotTable::default();
     let room = RULE_SLOTS - 1;
-    let assigned = table.assign(&many(room + 10));
+    let (stored, assigned) = assign(&mut table, &many(room + 10));
     assert_eq!(assigned.unattributed, 10);
-    assert_eq!(assigned.entries.values().filter(|entry| entry.rules == 0).count(), 10);
+    assert_eq!(stored.values().filter(|entry| entry.rules == 0).count(), 10);
     assert_eq!(table.validate(), Ok(()));
     assert_eq!(used(&table).len(), room as usize);
-    assert_eq!(table.assign(&many(room - 10)).unattributed, 0);
+    assert_eq!(assign(&mut table, &many(room - 10)).1.unattributed, 0);
     // The ten freed just now take the ten that come.
-    let assigned = table.assign(&many(room));
+    let (_, assigned) = assign(&mut table, &many(room));
     assert_eq!(assigned.unattributed, 0);
     assert_eq!(fresh(&assigned).len(), 10);
 }

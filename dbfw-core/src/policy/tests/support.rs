@@ -6,7 +6,7 @@ use dbfw_common::Entry;
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use crate::{
-    policy::{DatabasePolicy, Entries, Plan},
+    policy::{Assigned, Changed, DatabasePolicy, Entries, Plan, Policy, RuleRef, SlotTable},
     source::{Origin, Prefix, Rule, SourceType, TrustedSource},
 };
 
@@ -25,6 +25,22 @@ pub(crate) fn named_rule(name: &str, prefixes: Vec<Prefix>) -> Rule {
 
 pub(crate) fn database(id: u8, rules: Vec<Rule>) -> DatabasePolicy {
     DatabasePolicy { id, name: format!("db{id}"), rules }
+}
+
+/// Every entry of a policy: its prefix, mask and rules.
+pub(crate) fn entries(policy: &Policy) -> Vec<(Prefix, u64, Vec<RuleRef>)> {
+    let mut found = Vec::new();
+    policy.each_entry(&Changed::Everything, |entry| {
+        found.push((entry.prefix, entry.mask, entry.rules.to_vec()));
+    });
+    found
+}
+
+/// The entries of a policy with their slots, assigned from scratch.
+pub(crate) fn assign(table: &mut SlotTable, policy: &Policy) -> (Entries, Assigned) {
+    let nothing = Entries::new();
+    let assigned = table.assign(&Policy::default(), policy, &Changed::Everything, &nothing);
+    (assigned.plan.result(&nothing), assigned)
 }
 
 /// Leading bits that nest, that lie at the edges, and that both families share: 32.1.0.0 and
@@ -51,16 +67,16 @@ pub(crate) fn any_prefix() -> impl Strategy<Value = Prefix> {
     (address(), select(lengths.to_vec())).prop_map(|(addr, len)| Prefix::new(addr, len))
 }
 
+/// A rule of up to seven prefixes, with one of a small set of names.
+pub(crate) fn any_rule() -> impl Strategy<Value = Rule> {
+    let prefixes = prop_oneof![vec(any_prefix(), 0..3), vec(any_prefix(), 3..8)];
+    (select(vec!["a", "b", "c", "d"]), prefixes)
+        .prop_map(|(name, prefixes)| named_rule(name, prefixes))
+}
+
 /// Up to five databases, by distinct ids, whose rules come from a small set of names.
 pub(crate) fn databases() -> impl Strategy<Value = Vec<DatabasePolicy>> {
-    let rule = (select(vec!["a", "b", "c", "d"]), vec(any_prefix(), 0..4)).prop_map(
-        |(name, mut prefixes)| {
-            prefixes.sort_unstable();
-            prefixes.dedup();
-            named_rule(name, prefixes)
-        },
-    );
-    vec(proptest::option::of(vec(rule, 0..5)), 5).prop_map(|lists| {
+    vec(proptest::option::of(vec(any_rule(), 0..5)), 5).prop_map(|lists| {
         let ids = [1, 2, 32, 33, 64];
         let databases = ids.into_iter().zip(lists);
         databases.filter_map(|(id, rules)| Some(database(id, rules?))).collect()

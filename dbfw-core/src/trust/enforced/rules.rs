@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use crate::source::{Origin, Prefix, Rule, RuleKind, SourceKey};
+use crate::source::{Origin, PrefixUnion, Rule, RuleKind, SourceKey};
 
 /// Whether this is what an empty list meant, whichever provider's it was.
 pub(super) fn is_everybody(rule: &Rule) -> bool {
@@ -34,7 +34,7 @@ pub(super) fn keep(old: &[Rule], new: &mut Vec<Rule>) {
     for rule in old {
         match places.get(&identity(rule)) {
             Some(at) if new[*at].prefixes != rule.prefixes => {
-                new[*at].prefixes = prefixes([&new[*at], rule].into_iter()).into();
+                new[*at].prefixes = prefixes([&new[*at], rule].into_iter()).flatten();
             }
             Some(_) => {}
             None => new.push(rule.clone()),
@@ -52,11 +52,9 @@ pub(super) fn key(rule: &Rule) -> Option<&SourceKey> {
     rule.source().map(|source| source.key())
 }
 
-pub(super) fn prefixes<'r>(rules: impl Iterator<Item = &'r Rule>) -> Vec<Prefix> {
-    let mut prefixes: Vec<Prefix> = rules.flat_map(|rule| rule.prefixes.iter().copied()).collect();
-    prefixes.sort_unstable();
-    prefixes.dedup();
-    prefixes
+/// The prefixes of rules together.
+pub(super) fn prefixes<'r>(rules: impl Iterator<Item = &'r Rule>) -> PrefixUnion {
+    rules.map(|rule| &rule.prefixes).collect()
 }
 
 pub(super) fn change_id(database: &str, rules: &[Rule]) -> String {
@@ -74,9 +72,10 @@ pub(super) fn change_id(database: &str, rules: &[Rule]) -> String {
         digest.update([0]);
         digest.update(rule.kind.expires_at().map(|at| at.to_string()).unwrap_or_default());
         digest.update([0]);
+        digest.update(rule.prefixes.len().to_be_bytes());
         for prefix in rule.prefixes.iter() {
-            digest.update(prefix.to_string());
-            digest.update([0]);
+            digest.update([prefix.family() as u8, prefix.len()]);
+            digest.update(prefix.bounds().0.to_be_bytes());
         }
     }
     digest.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()

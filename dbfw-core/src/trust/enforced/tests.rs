@@ -1,12 +1,18 @@
 mod found;
 mod properties;
 
+use std::sync::Arc;
+
 use super::*;
 use crate::{
     answers::ListId,
     policy::USUAL_MIN_LEN,
     source::{RuleKind, TrustedSource},
 };
+
+fn prefixes<'r>(rules: impl Iterator<Item = &'r Rule>) -> Vec<Prefix> {
+    super::prefixes(rules).flatten().to_vec()
+}
 
 fn database(on_empty: OnEmpty) -> Guards {
     Guards {
@@ -291,7 +297,7 @@ fn max_stale_is_the_operators_word() {
 fn described(value: &str, description: &str) -> Rule {
     let mut source: TrustedSource = format!("ip_addr:{value}").parse().unwrap();
     source.description = Some(description.to_owned());
-    let prefixes = Arc::clone(source.key().prefixes().unwrap());
+    let prefixes = source.key().prefixes().unwrap().clone();
     Rule::of_source(source.into(), provider(), prefixes)
 }
 

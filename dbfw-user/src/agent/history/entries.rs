@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use dbfw_core::{
-    policy::{Covering, DatabasePolicy, Policy},
-    source::{Origin, Prefix, PrefixMap, Rule},
+    policy::{Covering, DatabasePolicy, Policy, differing},
+    source::{Origin, Prefix, PrefixMap, PrefixSet, Rule},
     trust::{Decision, Enforced},
 };
 use jiff::Timestamp;
@@ -284,6 +284,7 @@ fn differences<'a>(
     now: Timestamp,
 ) -> Vec<SourceChange<'a>> {
     let [old, new] = [old, new].map(|side| side.map_or(&[][..], |side| &side.database.rules[..]));
+    let (old, new) = differing(old, new);
     let key = |rule: &'a Rule| (rule.kind.to_string(), &rule.origin);
     let mut before: HashMap<_, _> = old.iter().map(|rule| (key(rule), rule)).collect();
     let mut changed = Vec::new();
@@ -292,8 +293,9 @@ fn differences<'a>(
         if was.is_some_and(|was| was.prefixes == rule.prefixes) {
             continue;
         }
-        let was = was.map_or(&[][..], |was| &was.prefixes);
-        let (added, removed) = (minus(&rule.prefixes, was), minus(was, &rule.prefixes));
+        let nothing = PrefixSet::default();
+        let was = was.map_or(&nothing, |was| &was.prefixes);
+        let (added, removed) = (rule.prefixes.minus(was), was.minus(&rule.prefixes));
         changed.push(SourceChange { database, rule: Some(rule), added, removed, expired: None });
     }
     for rule in before.into_values() {
@@ -302,11 +304,6 @@ fn differences<'a>(
         changed.push(SourceChange { database, rule: Some(rule), added, removed, expired });
     }
     changed
-}
-
-/// The prefixes of one sorted list that another does not have.
-fn minus(from: &[Prefix], what: &[Prefix]) -> Vec<Prefix> {
-    from.iter().filter(|prefix| what.binary_search(prefix).is_err()).copied().collect()
 }
 
 #[cfg(test)]

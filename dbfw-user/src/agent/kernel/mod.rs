@@ -15,7 +15,7 @@ use std::{
 use anyhow::Context as _;
 use dbfw_common::{Event, FLAG_DROP_FRAGMENTS, MAX_DATABASES};
 use dbfw_core::{
-    policy::{DatabasePolicy, Policy, SlotTable, diff},
+    policy::{Changed, DatabasePolicy, Policy, SlotTable},
     source::{Origin, Prefix, Rule},
 };
 use dbfw_datapath::{
@@ -48,6 +48,9 @@ pub(super) struct Kernel {
     slots: SlotTable,
     /// The policy in force.
     policy: Policy,
+    /// The maps hold the entries of the policy in force, and no others: it was put in force by this
+    /// run, and no change failed since.
+    holds_policy: bool,
     /// Entries of each set.
     sizes: BTreeMap<&'static str, u64>,
     generation: u64,
@@ -127,6 +130,7 @@ impl Kernel {
             known,
             slots: SlotTable::default(),
             policy: Policy::default(),
+            holds_policy: false,
             sizes: BTreeMap::new(),
             generation: 0,
             next_expiry: None,
@@ -146,7 +150,7 @@ impl Kernel {
         let policies = snapshot.policies();
         // What an earlier agent let in last, also if that could not be written.
         self.policy = match self.ids.is_empty() {
-            true => Policy::build(&policies),
+            true => Policy::build(policies),
             false => self.as_held(policies),
         };
         self.generation = snapshot.generation;
@@ -156,7 +160,7 @@ impl Kernel {
     /// The policy of a snapshot as the maps hold it: without the prefixes that they do not have, and
     /// with those that no rule has.
     fn as_held(&self, mut policies: Vec<DatabasePolicy>) -> Policy {
-        let written = Policy::build(&policies);
+        let written = Policy::build(policies.clone());
         let held = self.datapath.held();
         let has = |id: u8, mask: u64| mask >> (id - 1) & 1 != 0;
         let mut is_stale = false;
@@ -190,7 +194,7 @@ impl Kernel {
                 }
             }
         }
-        if is_stale { Policy::build(&policies) } else { written }
+        if is_stale { Policy::build(policies) } else { written }
     }
 
     /// The databases that the maps hold, as an earlier agent left them.
@@ -340,27 +344,28 @@ impl Kernel {
             ports: database.ports.clone(),
             destinations: database.destinations.clone(),
         });
-        let policy = Policy::build(&policies);
-        let mut slots = self.slots.clone();
-        let assigned = slots.assign(&policy);
+        let databases = databases.collect();
+        let (policy, differs) = self.policy.follow(policies);
+        let (mut slots, held) = (self.slots.clone(), self.datapath.held());
+        let unlike_maps = if self.holds_policy { &differs } else { &Changed::Everything };
+        let assigned = slots.assign(&self.policy, &policy, unlike_maps, held);
         let uncounted = match assigned.unattributed {
             0 => Ok(()),
             entries => Err(format!("{entries} entries are enforced, but not counted by rule")),
         };
         self.lasting.follow("more rules than counters", uncounted);
-        let held = self.datapath.held();
-        let plan = diff(held, &assigned.entries);
         let flags = match config.agent.fragments {
             Fragments::Drop => FLAG_DROP_FRAGMENTS,
             Fragments::Pass => 0,
         };
-        let change =
-            Change { fresh_rules: assigned.fresh, plan, databases: databases.collect(), flags };
+        let change = Change { fresh_rules: assigned.fresh, plan: assigned.plan, databases, flags };
         let started = Instant::now();
+        self.holds_policy = false;
         self.datapath.apply(&change).map_err(|error| error.to_string())?;
+        self.holds_policy = true;
         let (added, removed) = match change.plan.is_empty() {
             true => (0, 0),
-            false => self.policy.count_changes(&policy),
+            false => self.policy.count_changes(&policy, &differs),
         };
         if !change.plan.is_empty() {
             self.generation += 1;

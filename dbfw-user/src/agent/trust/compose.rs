@@ -62,7 +62,7 @@ impl Trust {
             return ListPart::Empty(read_at);
         }
         if !answer.plain.is_empty() {
-            candidate.guarded.push(Rule::plain_lines(origin.clone(), Arc::clone(&answer.plain)));
+            candidate.guarded.push(Rule::plain_lines(origin.clone(), answer.plain.clone()));
         }
         for source in &answer.sources {
             self.add(candidate, config, database, Arc::clone(source), origin.clone());
@@ -81,7 +81,7 @@ impl Trust {
         if self.clock.has_ended(&database.name, &origin, &source) {
             return;
         }
-        if let Some(prefixes) = source.key().prefixes().map(Arc::clone) {
+        if let Some(prefixes) = source.key().prefixes().cloned() {
             let target = match origin {
                 Origin::Provider(_) => &mut candidate.guarded,
                 Origin::Config | Origin::Local => &mut candidate.plain,

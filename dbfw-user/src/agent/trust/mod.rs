@@ -435,7 +435,7 @@ impl Trust {
                 last_success,
                 good_until: list.good_until(),
             }),
-            measure: enforced.and_then(Enforced::measure),
+            measure: enforced.and_then(Enforced::measure).cloned(),
         }
     }
 
@@ -456,12 +456,12 @@ impl Trust {
                 let sources: Vec<Arc<TrustedSource>> =
                     listed().filter_map(|rule| rule.source().map(Arc::clone)).collect();
                 let plain = listed().find(|rule| rule.kind == RuleKind::PlainLines);
-                let plain = plain.map_or_else(|| [].into(), |rule| Arc::clone(&rule.prefixes));
+                let plain = plain.map(|rule| rule.prefixes.clone()).unwrap_or_default();
                 let restored =
                     List::restore(provider, sources, plain, list.last_success, list.good_until);
                 self.lists.insert(database.name.clone(), restored);
             }
-            let enforced = Enforced::restore(guarded, accepted_at, known.measure.as_deref());
+            let enforced = Enforced::restore(guarded, accepted_at, known.measure.clone());
             self.enforced.insert(database.name.clone(), enforced);
         }
         self.clock.restore(snapshot.written_at, snapshot.ended);

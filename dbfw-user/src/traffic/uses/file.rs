@@ -1,5 +1,7 @@
 //! The file that keeps the use of sources over a restart and a reboot.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 
 use super::{CAPACITY, SourceUses, Use, UsedSource};
@@ -32,7 +34,7 @@ impl SourceUses {
     /// # Errors
     ///
     /// It has no form as JSON.
-    pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+    pub fn to_json(&self) -> io::Result<Vec<u8>> {
         let sources = self.uses.iter();
         let sources = sources.map(|(key, known)| Source { key: key.clone(), known: *known });
         checked::encode(FORMAT, &Body { sources: sources.collect() })

@@ -63,9 +63,9 @@ impl Run {
         match step {
             Step::Set(settings) => self.settings = *settings,
             Step::Restart => {
-                let measure = self.enforced.measure();
+                let measure = self.enforced.measure().cloned();
                 let Enforced { guarded, accepted_at, .. } = std::mem::take(&mut self.enforced);
-                self.enforced = Enforced::restore(guarded, accepted_at, measure.as_deref());
+                self.enforced = Enforced::restore(guarded, accepted_at, measure);
                 self.pending_since = None;
             }
             Step::Decision(offered) => {

@@ -31,7 +31,7 @@ fn policy(databases: &[(&str, Rules<'_>)]) -> Policy {
         name: (*name).to_owned(),
         rules: rules.iter().map(rule).collect(),
     };
-    Policy::build(&databases.iter().zip(1..).map(database).collect::<Vec<_>>())
+    Policy::build(databases.iter().zip(1..).map(database).collect::<Vec<_>>())
 }
 
 fn told(old: &Policy, new: &Policy) -> Vec<String> {
