@@ -17,29 +17,20 @@ use crate::{
 /// The database that judges a packet to a port for which PORTS says `named`, more than an id;
 /// [`HOST`] if the packet is surely somebody else's.
 #[inline(never)]
-pub(crate) fn database<P: Packet, const LINK: usize>(
-    packet: &P,
-    headers: &Headers,
-    named: u32,
-) -> u32 {
-    let destination = destination::<P, LINK>(packet, headers.source.family);
+pub(crate) fn database(headers: &Headers, named: u32, destination: &Source) -> u32 {
     if named != BOUND_TO_ADDRESSES {
         let database = named - BOUND_TO_LOCAL;
-        let Some(destination) = destination else { return database };
-        let is_ours = is_group(&destination)
-            || own::local(&destination) != 0
-            || bound(&destination) >> ((database - 1) & 63) & 1 != 0;
+        let is_ours = is_group(destination)
+            || own::local(destination) != 0
+            || bound(destination) >> ((database - 1) & 63) & 1 != 0;
         return if is_ours { database } else { HOST };
     }
-    let Some(destination) = destination else {
-        return dbfw_lowest_id(of_port(headers.protocol, headers.port));
-    };
     let databases = of_port(headers.protocol, headers.port);
-    let here = databases & bound(&destination);
+    let here = databases & bound(destination);
     if here != 0 {
         return dbfw_lowest_id(here);
     }
-    if is_group(&destination) || own::local(&destination) & OWN_SHARED != 0 {
+    if is_group(destination) || own::local(destination) & OWN_SHARED != 0 {
         // Any of them may take it: one that trusts the source, if there is one.
         let trusting = match headers.source.entry() {
             Some(entry) => entry.mask() & databases,
@@ -48,6 +39,15 @@ pub(crate) fn database<P: Packet, const LINK: usize>(
         return dbfw_lowest_id(if trusting != 0 { trusting } else { databases });
     }
     HOST
+}
+
+/// The same for a packet whose destination cannot be read: one of those that have the port.
+#[inline(never)]
+pub(crate) fn any_database(headers: &Headers, named: u32) -> u32 {
+    if named != BOUND_TO_ADDRESSES {
+        return named - BOUND_TO_LOCAL;
+    }
+    dbfw_lowest_id(of_port(headers.protocol, headers.port))
 }
 
 /// The database whose socket has a port of which PORTS says `named`, more than an id; [`HOST`] if
@@ -68,7 +68,7 @@ pub(crate) fn is_for_one<P: Packet, const LINK: usize>(
     family: Family,
     flags: u32,
 ) -> bool {
-    let Some(destination) = destination::<P, LINK>(packet, family) else { return true };
+    let Some(destination) = destination::<P, LINK, false>(packet, family) else { return true };
     if is_group(&destination) || bound(&destination) != 0 {
         return true;
     }

@@ -12,8 +12,15 @@ use crate::{
 
 /// Whether a packet from a wire claims to come from this host.
 #[inline(always)]
-pub(crate) fn is_claimed<P: Packet, const LINK: usize>(packet: &P, headers: &Headers) -> bool {
-    may_be(&headers.source) && is_between_own::<P, LINK>(packet, &{ *headers })
+pub(crate) fn is_claimed<P: Packet, const LINK: usize, const IN_PLACE: bool>(
+    packet: &P,
+    headers: &Headers,
+) -> bool {
+    may_be(&headers.source)
+        && match destination::<P, LINK, IN_PLACE>(packet, headers.source.family) {
+            Some(destination) => is_between_own(&{ headers.source }, &destination),
+            None => false,
+        }
 }
 
 /// Whether both addresses are this host's, and local in the same routing domain.
@@ -22,7 +29,7 @@ pub(crate) fn both(source: &Source, destination: &Source) -> bool {
     domains(source) & domains(destination) != 0
 }
 
-/// One load for every packet to a protected port; right where it says no.
+/// Whether a packet may come from this host, by one load; right where it says no.
 #[inline(always)]
 fn may_be(source: &Source) -> bool {
     let ((word, bit), nets) = match source.family {
@@ -36,11 +43,8 @@ fn may_be(source: &Source) -> bool {
 }
 
 #[inline(never)]
-fn is_between_own<P: Packet, const LINK: usize>(packet: &P, headers: &Headers) -> bool {
-    match destination::<P, LINK>(packet, headers.source.family) {
-        Some(destination) => both(&headers.source, &destination),
-        None => false,
-    }
+fn is_between_own(source: &Source, destination: &Source) -> bool {
+    both(source, destination)
 }
 
 /// The routing domains in which an address is local, a bit for each.

@@ -75,20 +75,14 @@ pub(crate) struct Headers {
 }
 
 impl Headers {
-    /// Clears `headers`: all zero and [`Reason::NotJudged`]. In place, because the compiler
-    /// would build and move a value with memset and memcpy, whose loops the verifier refuses
-    /// to a loader without CAP_PERFMON.
+    /// Clears `headers`: all zero and [`Reason::NotJudged`]. In place, for the reason that
+    /// [`Source::clear`] has.
     #[inline(always)]
     pub(crate) fn clear(headers: &mut MaybeUninit<Self>) -> &mut Self {
         let at = headers.as_mut_ptr();
         // SAFETY: every field is written; volatile, so that the stores stay stores.
         unsafe {
-            (&raw mut (*at).source.family).write_volatile(Family::V4);
-            let words = (&raw mut (*at).source.words).cast::<u32>();
-            words.write_volatile(0);
-            words.add(1).write_volatile(0);
-            words.add(2).write_volatile(0);
-            words.add(3).write_volatile(0);
+            Source::clear(&raw mut (*at).source, Family::V4);
             (&raw mut (*at).end).write_volatile(0);
             (&raw mut (*at).port).write_volatile(0);
             (&raw mut (*at).protocol).write_volatile(0);
@@ -235,27 +229,58 @@ pub(crate) fn walk<P: Packet, const LINK: usize>(packet: &P, headers: &mut Heade
     }
 }
 
-/// The destination of a packet whose walk is over, read anew: few packets are asked for it.
+/// The destination of a packet, read anew: few packets are asked for it. `IN_PLACE`: the rest of
+/// its headers was read so.
 #[inline(always)]
-pub(crate) fn destination<P: Packet, const LINK: usize>(
+pub(crate) fn destination<P: Packet, const LINK: usize, const IN_PLACE: bool>(
     packet: &P,
     family: Family,
 ) -> Option<Source> {
+    if !IN_PLACE {
+        let mut storage = MaybeUninit::uninit();
+        // SAFETY: the storage has room for the value, and all of it is written.
+        let destination = unsafe {
+            Source::clear(storage.as_mut_ptr(), family);
+            storage.assume_init_mut()
+        };
+        return load_destination::<P, LINK>(packet, destination).then_some(*destination);
+    }
+    let ip = packet.start() + LINK;
+    let words = match family {
+        Family::V4 if ip + 20 > packet.linear_end() => return None,
+        // SAFETY: the word lies in the bytes just checked.
+        Family::V4 => [unsafe { read_u32(ip + 16) }, 0, 0, 0],
+        Family::V6 if ip + 40 > packet.linear_end() => return None,
+        // SAFETY: as above.
+        Family::V6 => unsafe { read_words(ip + 24) },
+    };
+    Some(Source { family, words })
+}
+
+/// Loads the words of a destination of a known family; whether the packet has them.
+#[inline(never)]
+fn load_destination<P: Packet, const LINK: usize>(packet: &P, destination: &mut Source) -> bool {
     let mut ip = LINK as u32;
     if LINK == ETHERNET {
         written_out!(MAX_VLAN_TAGS: 1 2 3 4 => {
-            if is_tag(packet.load_u16(ip - 2)?) {
-                ip += 4;
+            match packet.load_u16(ip - 2) {
+                Some(ethertype) if is_tag(ethertype) => ip += 4,
+                Some(_) => {}
+                None => return false,
             }
         });
     }
-    match family {
-        Family::V4 => {
-            let [address] = packet.load::<1>(ip + 16)?;
-            Some(Source { family, words: [address, 0, 0, 0] })
-        }
-        Family::V6 => Some(Source { family, words: packet.load::<4>(ip + 24)? }),
+    match destination.family {
+        Family::V4 => match packet.load::<1>(ip + 16) {
+            Some([address]) => destination.words[0] = address,
+            None => return false,
+        },
+        Family::V6 => match packet.load::<4>(ip + 24) {
+            Some(words) => destination.words = words,
+            None => return false,
+        },
     }
+    true
 }
 
 #[inline(always)]

@@ -21,6 +21,24 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    /// Writes `family` and no address. Word by word, because the compiler would do it with memset,
+    /// whose loop the verifier refuses to a loader without CAP_PERFMON.
+    ///
+    /// # Safety
+    /// The pointer is valid for writes of a whole value.
+    #[inline(always)]
+    pub(crate) unsafe fn clear(at: *mut Self, family: Family) {
+        // SAFETY: the caller's; volatile, so that the stores stay stores.
+        unsafe {
+            (&raw mut (*at).family).write_volatile(family);
+            let words = (&raw mut (*at).words).cast::<u32>();
+            words.write_volatile(0);
+            words.add(1).write_volatile(0);
+            words.add(2).write_volatile(0);
+            words.add(3).write_volatile(0);
+        }
+    }
+
     /// The entry of the longest prefix that covers the address, if any does.
     #[inline(always)]
     pub(crate) fn entry(&self) -> Option<&'static Entry> {

@@ -9,7 +9,7 @@ use crate::{
     hook::Packet,
     maps::{DATABASES, PORTS},
     own,
-    packet::{Headers, InPlace, Step, UDP, in_place, v4_in_place, v6_in_place, walk},
+    packet::{Headers, InPlace, Step, UDP, destination, in_place, v4_in_place, v6_in_place, walk},
 };
 
 /// Judges a packet and counts what it decided.
@@ -20,12 +20,12 @@ pub(crate) fn judge<P: Packet, const LINK: usize>(packet: &P) -> Verdict {
         // the headers stay in registers.
         InPlace::V4 => {
             if let Some(headers) = v4_in_place::<P, LINK>(packet) {
-                return judge_port::<P, LINK>(packet, headers);
+                return judge_port::<P, LINK, true>(packet, headers);
             }
         }
         InPlace::V6 => {
             if let Some(headers) = v6_in_place::<P, LINK>(packet) {
-                return judge_port::<P, LINK>(packet, headers);
+                return judge_port::<P, LINK, true>(packet, headers);
             }
         }
         InPlace::Other => return count::passed(packet, Reason::NotJudged),
@@ -40,14 +40,17 @@ fn judge_walked<P: Packet, const LINK: usize>(packet: &P) -> Verdict {
     let mut storage = MaybeUninit::uninit();
     let headers = Headers::clear(&mut storage);
     match walk::<P, LINK>(packet, headers) {
-        Step::Port => judge_port::<P, LINK>(packet, *headers),
+        Step::Port => judge_walked_port::<P, LINK>(packet, headers),
         Step::NotJudged => count::passed(packet, Reason::NotJudged),
         step => judge_without_port::<P, LINK>(packet, headers, step),
     }
 }
 
 #[inline(always)]
-fn judge_port<P: Packet, const LINK: usize>(packet: &P, headers: Headers) -> Verdict {
+fn judge_port<P: Packet, const LINK: usize, const IN_PLACE: bool>(
+    packet: &P,
+    headers: Headers,
+) -> Verdict {
     let named = protected(headers.protocol, headers.port);
     if named == HOST {
         return count::passed(packet, Reason::OtherPort);
@@ -56,7 +59,10 @@ fn judge_port<P: Packet, const LINK: usize>(packet: &P, headers: Headers) -> Ver
         Some(known) => (named, known.mode),
         // No database has such an id: the destination decides as well.
         None => {
-            let database = bound::database::<P, LINK>(packet, &{ headers }, named);
+            let database = match destination::<P, LINK, IN_PLACE>(packet, headers.source.family) {
+                Some(destination) => bound::database(&{ headers }, named, &destination),
+                None => bound::any_database(&{ headers }, named),
+            };
             if database == HOST {
                 return count::passed(packet, Reason::OtherPort);
             }
@@ -70,7 +76,7 @@ fn judge_port<P: Packet, const LINK: usize>(packet: &P, headers: Headers) -> Ver
     if headers.end > bytes {
         return count::refused(packet, &headers, database, mode, Reason::Malformed, bytes);
     }
-    if own::is_claimed::<P, LINK>(packet, &headers) {
+    if own::is_claimed::<P, LINK, IN_PLACE>(packet, &headers) {
         return count::refused(packet, &headers, database, mode, Reason::Martian, bytes);
     }
     match headers.source.entry() {
@@ -80,6 +86,12 @@ fn judge_port<P: Packet, const LINK: usize>(packet: &P, headers: Headers) -> Ver
         }
         _ => count::refused(packet, &headers, database, mode, Reason::Untrusted, bytes),
     }
+}
+
+/// In a frame of its own, because all frames of a call must fit into 512 bytes.
+#[inline(never)]
+fn judge_walked_port<P: Packet, const LINK: usize>(packet: &P, headers: &Headers) -> Verdict {
+    judge_port::<P, LINK, false>(packet, *headers)
 }
 
 /// No port to go by: any database's trust will do, and the host's slot counts.
@@ -110,7 +122,7 @@ fn judge_without_port<P: Packet, const LINK: usize>(
         return count::passed(packet, Reason::NotJudged);
     }
     let bytes = packet.frame_len();
-    if step != Step::Refused && own::is_claimed::<P, LINK>(packet, headers) {
+    if step != Step::Refused && own::is_claimed::<P, LINK, false>(packet, headers) {
         return count::refused(packet, headers, HOST, host.mode, Reason::Martian, bytes);
     }
     if step != Step::Refused && headers.source.entry().is_some() {

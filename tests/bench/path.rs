@@ -18,6 +18,7 @@ use crate::spread;
 const ROUNDS: usize = 7;
 const REPEAT: u32 = 1_000_000;
 const PORT: u16 = 5432;
+const DESTINATION: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
 pub(crate) fn run() {
     let ns = Netns::new("bench");
@@ -53,6 +54,9 @@ fn measure(ifindex: u32) {
         Some((_, values)) => values.push(value),
         None => results.push((name, vec![value])),
     };
+    let mut bound = trusting(Kernel::load(), 10_000);
+    bound.bind(1, Transport::Udp, PORT, DESTINATION);
+    let elsewhere = Ipv4Addr::new(10, 0, 0, 3);
     for _ in 0..ROUNDS {
         note("empty program".to_owned(), empty.time(&packet(client, PORT), ifindex, REPEAT));
         for (prefixes, kernel) in &mut kernels {
@@ -62,11 +66,18 @@ fn measure(ifindex: u32) {
                 ("dropped, source beside a trusted one", neighbour, PORT, Reason::Untrusted),
                 ("allowed", client, PORT, Reason::Trusted),
             ] {
-                let judged = kernel.judge(Program::Xdp, &packet(source, port));
-                assert_eq!(judged.reason, reason, "{what} is not what is timed");
-                let ns = kernel.time(Program::Xdp, &packet(source, port), ifindex, REPEAT);
-                note(format!("{what}, {prefixes}"), ns);
+                let packet = packet(source, port);
+                note(format!("{what}, {prefixes}"), time(kernel, &packet, reason, ifindex));
             }
+        }
+        for (what, source, to, reason) in [
+            ("for another machine", stranger, elsewhere, Reason::OtherPort),
+            ("dropped, far source", stranger, DESTINATION, Reason::Untrusted),
+            ("allowed", client, DESTINATION, Reason::Trusted),
+        ] {
+            let packet = packet_to(to, source, PORT);
+            let ns = time(&mut bound, &packet, reason, ifindex);
+            note(format!("{what}, 10,000 prefixes, bound to an address"), ns);
         }
     }
     println!("  {:63} {:>6} {:>5} {:>5}", "ns a packet", "median", "min", "max");
@@ -74,6 +85,13 @@ fn measure(ifindex: u32) {
         let (median, min, max) = spread(&mut values);
         println!("  {name:63} {median:>6} {min:>5} {max:>5}");
     }
+}
+
+/// Nanoseconds a packet, which is to be judged for `reason`.
+fn time(kernel: &mut Kernel, packet: &[u8], reason: Reason, ifindex: u32) -> u32 {
+    let judged = kernel.judge(Program::Xdp, packet);
+    assert_eq!(judged.reason, reason, "that is not what is timed");
+    kernel.time(Program::Xdp, packet, ifindex, REPEAT)
 }
 
 /// The client and random hosts, none of them in the client's /24 but itself.
@@ -87,7 +105,10 @@ fn hosts(client: Ipv4Addr, count: usize) -> Vec<IpNet> {
 }
 
 fn packet(source: Ipv4Addr, port: u16) -> Vec<u8> {
-    let destination = Ipv4Addr::new(10, 0, 0, 2);
+    packet_to(DESTINATION, source, port)
+}
+
+fn packet_to(destination: Ipv4Addr, source: Ipv4Addr, port: u16) -> Vec<u8> {
     let datagram = udp(source.into(), destination.into(), port, &[0; 18]);
     let ip = Ip4::new(source, destination).packet(protocol::UDP, &datagram);
     let macs = Macs { destination: [2, 0, 0, 0, 0, 1], source: [2, 0, 0, 0, 0, 2] };

@@ -10,19 +10,24 @@ mod run;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    net::Ipv4Addr,
     os::fd::{AsFd as _, AsRawFd as _},
 };
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, Map, MapError, MapInfo},
+    maps::{
+        Array, Map, MapError, MapInfo,
+        lpm_trie::{Key, LpmTrie},
+    },
     programs::{Program as Loaded, ProgramFd, SkLookup},
 };
 use dbfw_common::{
-    BUCKET4_WORDS, BUCKET6_WORDS, DATABASES, Database, EXEMPT, Entry, Exempt, FLAG_DROP_FRAGMENTS,
-    HOST, HOSTS4, HOSTS4_SMALL, HOSTS6, HOSTS6_SMALL, MAX_EXEMPT, MAX_NAME, Mode, PORTS,
-    PROGRAM_BACKSTOP, PROGRAM_TCX, PROGRAM_TCX_L3, PROGRAM_XDP, PROGRAM_XDP_L3, PROGRAMS,
-    SMALL_TABLE, SMALL_TABLE_BITS, TableRef, port_slot,
+    BOUND_PORTS, BOUND_TO_ADDRESSES, BOUND4, BUCKET4_WORDS, BUCKET6_WORDS, Bound, DATABASES,
+    Database, EXEMPT, Entry, Exempt, FLAG_DROP_FRAGMENTS, HOST, HOSTS4, HOSTS4_SMALL, HOSTS6,
+    HOSTS6_SMALL, MAX_EXEMPT, MAX_NAME, Mode, PORTS, PROGRAM_BACKSTOP, PROGRAM_TCX, PROGRAM_TCX_L3,
+    PROGRAM_XDP, PROGRAM_XDP_L3, PROGRAMS, SMALL_TABLE, SMALL_TABLE_BITS, TableRef, port_index,
+    port_slot,
 };
 use dbfw_datapath::{OBJECT, variant};
 use ipnet::IpNet;
@@ -33,7 +38,7 @@ pub use self::{
     run::{Context, EmptyXdp, Judged, Lookup, Outcome, SMALLEST_FRAME},
 };
 use self::{
-    entries::{LARGE_BITS, Table},
+    entries::{LARGE_BITS, Table, word},
     front::Front,
     run::TraceReader,
 };
@@ -222,14 +227,31 @@ impl Kernel {
     /// Names a database, sets its mode and gives it ports.
     pub fn set_database(&mut self, id: u32, name: &str, mode: Mode, ports: &[(Transport, u16)]) {
         self.write_database(id, name, mode, 0);
-        for (transport, port) in ports {
-            let (word, byte) = port_slot(*transport == Transport::Udp, *port);
-            let mut map: Array<_, u64> = self.map(PORTS);
-            let ids = map.get(&word, 0).unwrap_or_else(|error| fail("read", PORTS, &error));
-            let ids = ids & !(0xff << (8 * byte)) | u64::from(id) << (8 * byte);
-            map.set(word, ids, 0).unwrap_or_else(|error| fail("write", PORTS, &error));
-            self.port_words.insert(word);
-        }
+        ports.iter().for_each(|(transport, port)| self.write_port(*transport, *port, id));
+    }
+
+    /// Binds a port of the database `id`, and no other database's, to an address.
+    pub fn bind(&mut self, id: u32, transport: Transport, port: u16, to: Ipv4Addr) {
+        self.write_port(transport, port, BOUND_TO_ADDRESSES);
+        let mask = 1 << (id - 1);
+        let mut ports: Array<_, u64> = self.map(BOUND_PORTS);
+        ports
+            .set(port_index(transport == Transport::Udp, port), mask, 0)
+            .unwrap_or_else(|error| fail("write", BOUND_PORTS, &error));
+        let mut addresses: LpmTrie<_, u32, Bound> = self.map(BOUND4);
+        addresses
+            .insert(&Key::new(32, word(to)), Bound::new(mask), 0)
+            .unwrap_or_else(|error| fail("write", BOUND4, &error));
+    }
+
+    /// Writes what PORTS says of a port.
+    fn write_port(&mut self, transport: Transport, port: u16, named: u32) {
+        let (word, byte) = port_slot(transport == Transport::Udp, port);
+        let mut map: Array<_, u64> = self.map(PORTS);
+        let ids = map.get(&word, 0).unwrap_or_else(|error| fail("read", PORTS, &error));
+        let ids = ids & !(0xff << (8 * byte)) | u64::from(named) << (8 * byte);
+        map.set(word, ids, 0).unwrap_or_else(|error| fail("write", PORTS, &error));
+        self.port_words.insert(word);
     }
 
     /// Sets the host's mode (the strictest of all databases) and whether non-first
