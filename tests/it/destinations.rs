@@ -326,6 +326,9 @@ fn explain_knows_addresses_that_came_and_went_while_no_agent_ran() {
         assert!(found["facts"].to_string().contains("came up while no agent ran"), "{found}");
         assert_eq!(traffic::reaches(&pair.clients, from, target), effect == "let_in", "{from}");
     }
+    // From this host to its new address: refused as well, but not an address to itself.
+    assert_eq!(explain(&host, HOST4)["effect"], "dropped");
+    assert_eq!(explain(&host, address(to))["effect"], "let_in");
     host.start();
     assert_eq!(explain(&host, STRANGER4)["reason"], "untrusted");
 }

@@ -186,7 +186,12 @@ impl Hosts {
             open_table(pins.directory(), outer.as_fd(), family, presence.table_word(), false)?;
         if let Some((table, fd, id)) = found {
             let current = MappedTable::new(fd, id, family, table.bits)?;
-            return Ok(Self { family, outer, small, slot: table.slot, current });
+            let hosts = Self { family, outer, small, slot: table.slot, current };
+            // What an agent left that ended while it changed tables.
+            for slot in (0..TABLES).filter(|slot| *slot != hosts.slot) {
+                hosts.free_place(pins, slot)?;
+            }
+            return Ok(hosts);
         }
         let mut current = MappedTable::of(&small, family)?;
         current.table.clear();
@@ -209,8 +214,9 @@ impl Hosts {
     /// one there is.
     pub(crate) fn wanted_bits(&self, hosts: usize) -> Option<u32> {
         let (has, fit) = (capacity(self.family, self.table().bits()), bits_for(self.family, hosts));
-        let oversize = has > OVERSIZE * capacity(self.family, fit)
-            || self.slot != SMALL_TABLE && hosts <= capacity(self.family, SMALL_TABLE_BITS) / 2;
+        let fits_small = hosts <= capacity(self.family, SMALL_TABLE_BITS) / 4 * 3;
+        let oversize =
+            has > OVERSIZE * capacity(self.family, fit) || self.slot != SMALL_TABLE && fits_small;
         (hosts > has || oversize).then_some(fit.min(MAX_BITS))
     }
 
@@ -251,9 +257,14 @@ impl Hosts {
     ) -> Result<(), DatapathError> {
         let old = self.slot;
         let to_small = new.table.bits() == SMALL_TABLE_BITS;
-        let before = std::mem::replace(&mut self.current, new);
+        let mut before = std::mem::replace(&mut self.current, new);
         self.slot = if to_small { SMALL_TABLE } else { other_place(old) };
-        if !to_small && let Err(error) = self.pin(pins).and_then(|()| self.put_in_place()) {
+        // Programs find the new table whole: the kernel waits for those that run now.
+        let ready = match to_small {
+            true => self.wait_beside(old),
+            false => self.pin(pins).and_then(|()| self.put_in_place()),
+        };
+        if let Err(error) = ready {
             self.current = before;
             self.slot = old;
             return Err(error);
@@ -262,12 +273,11 @@ impl Hosts {
         presence.set_table_word(in_use.to_word());
         // From here on the new one counts, whatever becomes of the old.
         let cleared = self.wait_beside(old).and_then(|()| {
-            let Some(&pin) = TABLE_PINS[self.family as usize].get(old as usize) else {
+            if old == SMALL_TABLE {
+                before.table.clear();
                 return Ok(());
-            };
-            sys::inner_clear(self.outer.as_fd(), old)
-                .map_err(|error| self.failed("clear a place of", error))?;
-            pins.remove(pin)
+            }
+            self.free_place(pins, old)
         });
         if let Err(error) = cleared {
             tracing::warn!(%error, "the memory of an old table of hosts is not freed");
@@ -288,6 +298,19 @@ impl Hosts {
         }
         self.pin(pins)?;
         Ok(Some(name))
+    }
+
+    /// Takes a large table that is not in use out of its place and unpins it.
+    ///
+    /// # Errors
+    /// The system call fails.
+    fn free_place(&self, pins: &Pins, slot: u32) -> Result<(), DatapathError> {
+        let Some(&pin) = TABLE_PINS[self.family as usize].get(slot as usize) else {
+            return Ok(());
+        };
+        sys::inner_clear(self.outer.as_fd(), slot)
+            .map_err(|error| self.failed("clear a place of", error))?;
+        pins.remove(pin)
     }
 
     /// Pins a large table.

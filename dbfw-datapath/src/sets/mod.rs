@@ -184,6 +184,14 @@ impl Sets {
                 }
             }
         }
+        if result.is_ok() {
+            // The peak may have asked for a larger table than what is left.
+            for family in Family::ALL {
+                let sets = &self.by_family[family as usize];
+                let hosts = sets.hosts.table().len() + sets.overflow.len();
+                self.make_room(maps, pins, family, hosts);
+            }
+        }
         self.clear_presence();
         result
     }

@@ -167,14 +167,19 @@ pub fn explain(
         .into_iter()
         .map(|(ports, database)| {
             let at_backstop = match (asked.to, database, ways) {
-                (Some(to), None, Some(ways)) => ways.behind_the_hooks(&databases, ports, to),
+                // The backstop lets an address reach itself.
+                (Some(to), None, Some(ways)) if to != asked.address => {
+                    ways.behind_the_hooks(&databases, ports, to)
+                }
                 _ => None,
             };
             let database = database.or(at_backstop);
             let to = match (asked.to, database) {
-                (Some(to), _) if at_backstop.is_none() => Some(to),
-                (_, Some(database)) => destination(view, database, asked.address)?,
-                (_, None) => None,
+                // The backstop asks for trust before it asks whose the addresses are.
+                (Some(to), _) if at_backstop.is_some() => Some(group(to)),
+                (Some(to), _) => Some(to),
+                (None, Some(database)) => destination(view, database, asked.address)?,
+                (None, None) => None,
             };
             let mut found = run(view, asked.address, ports, to)?;
             if let Some(to) = asked.to.filter(|_| at_backstop.is_some()) {
@@ -213,11 +218,12 @@ pub fn explain(
                 let (effect, let_in_by) = ways.effect(&found.explanation);
                 (found.explanation.effect, found.explanation.let_in_by) = (effect, let_in_by);
                 let address = asked.address;
-                if found.explanation.reason == wire::Reason::Martian && ways.is_former_own(address)
-                {
+                let is_refused = found.explanation.verdict == wire::Verdict::Drop
+                    && found.explanation.reason == wire::Reason::Martian;
+                if is_refused && ways.is_former_own(address) {
                     found.explanation.facts.push(format!(
-                        "{address} was this host's own and is no more: until an agent runs, it is \
-                         refused as if it were"
+                        "{address} was this host's own and is no more: until an agent runs, programs \
+                         at interfaces refuse it, and the backstop lets it in"
                     ));
                 }
             }
@@ -279,13 +285,18 @@ fn destination(
         let family = if source.is_ipv4() { Family::V4 } else { Family::V6 };
         let own = view.reader.local_addresses(family)?;
         // Where it has none, one that every host takes.
-        return Ok(Some(own.first().copied().unwrap_or(match family {
-            Family::V4 => Ipv4Addr::new(224, 0, 0, 1).into(),
-            Family::V6 => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).into(),
-        })));
+        return Ok(Some(own.first().copied().unwrap_or(group(source))));
     }
     let mut written = destinations.prefixes().iter().map(Prefix::addr);
     Ok(written.find(|address| address.is_ipv4() == source.is_ipv4()))
+}
+
+/// The address of the family of `address` that every host takes.
+fn group(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => Ipv4Addr::new(224, 0, 0, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).into(),
+    }
 }
 
 /// Whether packets to an address are for no single host.
