@@ -7,10 +7,9 @@ use dbfw_common::{
 use aya_ebpf::maps::lpm_trie::Key;
 
 use crate::{
-    hook::Packet,
     maps::{BOUND_PORTS, BOUND4, BOUND6},
     own,
-    packet::{Headers, UDP, destination},
+    packet::{Headers, UDP},
     source::Source,
 };
 
@@ -63,16 +62,11 @@ pub(crate) fn of_socket(protocol: u32, port: u32, socket: &Source, named: u32) -
 
 /// Whether a packet without a port may be for one of the databases, which are all bound.
 #[inline(never)]
-pub(crate) fn is_for_one<P: Packet, const LINK: usize>(
-    packet: &P,
-    family: Family,
-    flags: u32,
-) -> bool {
-    let Some(destination) = destination::<P, LINK, false>(packet, family) else { return true };
-    if is_group(&destination) || bound(&destination) != 0 {
+pub(crate) fn is_for_one(destination: &Source, flags: u32) -> bool {
+    if is_group(destination) || bound(destination) != 0 {
         return true;
     }
-    let local = own::local(&destination);
+    let local = own::local(destination);
     local & OWN_SHARED != 0 || (flags & FLAG_ANY_LOCAL != 0 && local != 0)
 }
 

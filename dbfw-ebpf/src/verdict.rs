@@ -2,7 +2,9 @@
 
 use core::mem::MaybeUninit;
 
-use dbfw_common::{FLAG_ALL_BOUND, FLAG_DROP_FRAGMENTS, HOST, Mode, Reason, Verdict, port_slot};
+use dbfw_common::{
+    DATABASE_SLOTS, FLAG_ALL_BOUND, FLAG_DROP_FRAGMENTS, HOST, Mode, Reason, Verdict, port_slot,
+};
 
 use crate::{
     bound, count,
@@ -20,12 +22,12 @@ pub(crate) fn judge<P: Packet, const LINK: usize>(packet: &P) -> Verdict {
         // the headers stay in registers.
         InPlace::V4 => {
             if let Some(headers) = v4_in_place::<P, LINK>(packet) {
-                return judge_port::<P, LINK, true>(packet, headers);
+                return judge_port::<P, LINK>(packet, headers);
             }
         }
         InPlace::V6 => {
             if let Some(headers) = v6_in_place::<P, LINK>(packet) {
-                return judge_port::<P, LINK, true>(packet, headers);
+                return judge_port::<P, LINK>(packet, headers);
             }
         }
         InPlace::Other => return count::passed(packet, Reason::NotJudged),
@@ -34,23 +36,44 @@ pub(crate) fn judge<P: Packet, const LINK: usize>(packet: &P) -> Verdict {
     judge_walked::<P, LINK>(packet)
 }
 
-/// Judges a packet of any shape.
+/// Judges a packet of any shape. What it calls is apart, because the frames of nested calls must fit
+/// into 512 bytes, each rounded up to 32 (kernel/bpf/verifier.c: `check_max_stack_depth`).
 #[inline(never)]
 fn judge_walked<P: Packet, const LINK: usize>(packet: &P) -> Verdict {
     let mut storage = MaybeUninit::uninit();
     let headers = Headers::clear(&mut storage);
     match walk::<P, LINK>(packet, headers) {
-        Step::Port => judge_walked_port::<P, LINK>(packet, headers),
+        Step::Port => match walked_database::<P, LINK>(packet, headers) {
+            HOST => count::passed(packet, Reason::OtherPort),
+            database => judge_walked_for::<P, LINK>(packet, headers, database),
+        },
         Step::NotJudged => count::passed(packet, Reason::NotJudged),
         step => judge_without_port::<P, LINK>(packet, headers, step),
     }
 }
 
-#[inline(always)]
-fn judge_port<P: Packet, const LINK: usize, const IN_PLACE: bool>(
+/// The database that judges a packet that was walked; [`HOST`] if none does.
+#[inline(never)]
+fn walked_database<P: Packet, const LINK: usize>(packet: &P, headers: &Headers) -> u32 {
+    let named = protected(headers.protocol, headers.port);
+    if named < DATABASE_SLOTS {
+        return named;
+    }
+    bound_database::<P, LINK, false>(packet, headers, named)
+}
+
+#[inline(never)]
+fn judge_walked_for<P: Packet, const LINK: usize>(
     packet: &P,
-    headers: Headers,
+    headers: &Headers,
+    database: u32,
 ) -> Verdict {
+    judge_for::<P, LINK, false>(packet, *headers, database, mode(database))
+}
+
+/// Judges a packet whose headers were read in place.
+#[inline(always)]
+fn judge_port<P: Packet, const LINK: usize>(packet: &P, headers: Headers) -> Verdict {
     let named = protected(headers.protocol, headers.port);
     if named == HOST {
         return count::passed(packet, Reason::OtherPort);
@@ -59,16 +82,37 @@ fn judge_port<P: Packet, const LINK: usize, const IN_PLACE: bool>(
         Some(known) => (named, known.mode),
         // No database has such an id: the destination decides as well.
         None => {
-            let database = match destination::<P, LINK, IN_PLACE>(packet, headers.source.family) {
-                Some(destination) => bound::database(&{ headers }, named, &destination),
-                None => bound::any_database(&{ headers }, named),
-            };
+            let database = bound_database::<P, LINK, true>(packet, &{ headers }, named);
             if database == HOST {
                 return count::passed(packet, Reason::OtherPort);
             }
             (database, mode(database))
         }
     };
+    judge_for::<P, LINK, true>(packet, headers, database, mode)
+}
+
+/// The database that judges a packet to a port for which PORTS says `named`, more than an id.
+#[inline(always)]
+fn bound_database<P: Packet, const LINK: usize, const IN_PLACE: bool>(
+    packet: &P,
+    headers: &Headers,
+    named: u32,
+) -> u32 {
+    match destination::<P, LINK, IN_PLACE>(packet, headers.source.family) {
+        Some(destination) => bound::database(headers, named, &destination),
+        None => bound::any_database(headers, named),
+    }
+}
+
+/// Judges a packet to a port of `database`, which is in `mode`.
+#[inline(always)]
+fn judge_for<P: Packet, const LINK: usize, const IN_PLACE: bool>(
+    packet: &P,
+    headers: Headers,
+    database: u32,
+    mode: u32,
+) -> Verdict {
     if mode == Mode::Off as u32 {
         return count::passed(packet, Reason::OtherPort);
     }
@@ -86,12 +130,6 @@ fn judge_port<P: Packet, const LINK: usize, const IN_PLACE: bool>(
         }
         _ => count::refused(packet, &headers, database, mode, Reason::Untrusted, bytes),
     }
-}
-
-/// In a frame of its own, because all frames of a call must fit into 512 bytes.
-#[inline(never)]
-fn judge_walked_port<P: Packet, const LINK: usize>(packet: &P, headers: &Headers) -> Verdict {
-    judge_port::<P, LINK, false>(packet, *headers)
 }
 
 /// No port to go by: any database's trust will do, and the host's slot counts.
@@ -117,7 +155,8 @@ fn judge_without_port<P: Packet, const LINK: usize>(
     let is_addressed = step != Step::Refused || reason == Reason::Malformed;
     if host.flags & FLAG_ALL_BOUND != 0
         && is_addressed
-        && !bound::is_for_one::<P, LINK>(packet, headers.source.family, host.flags)
+        && let Some(destination) = destination::<P, LINK, false>(packet, headers.source.family)
+        && !bound::is_for_one(&destination, host.flags)
     {
         return count::passed(packet, Reason::NotJudged);
     }
