@@ -1,6 +1,7 @@
 //! The built object: its sections, and its control flow as old kernels check it.
 
 mod control_flow;
+mod frames;
 
 use std::collections::HashSet;
 
@@ -87,17 +88,32 @@ fn edges_stay_inside_and_reach_everything() {
     assert_eq!(verdict(&skipped), Err(Fault::Unreachable(1)));
 }
 
-#[test]
-fn kernels_before_6_7_take_the_control_flow_of_every_program() {
+/// Calls `visit` with every program and its instructions, its subprograms behind it, as when it is
+/// loaded.
+fn for_each_program(visit: impl Fn(&str, &[bpf_insn])) {
     let mut built = aya_obj::Object::parse(OBJECT).expect("the built object");
     let text: HashSet<usize> = built.functions.keys().map(|(section, _)| *section).collect();
-    // Subprograms are put behind the program that calls them, as when it is loaded.
     built.relocate_calls(&text).expect("calls to subprograms");
     assert!(!built.programs.is_empty());
     for (name, program) in &built.programs {
-        let instructions = &built.functions[&program.function_key()].instructions;
-        check(instructions).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        visit(name, &built.functions[&program.function_key()].instructions);
     }
+}
+
+#[test]
+fn kernels_before_6_7_take_the_control_flow_of_every_program() {
+    for_each_program(|name, program| {
+        check(program).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+    });
+}
+
+#[test]
+fn old_kernels_take_the_stack_of_every_program() {
+    for_each_program(|name, program| {
+        let deepest = frames::deepest(program);
+        println!("{name}: {deepest} bytes of stack");
+        assert!(deepest <= frames::MOST, "{name}: {deepest} bytes of stack");
+    });
 }
 
 #[test]
