@@ -98,19 +98,19 @@ impl Headers {
     }
 }
 
-/// What can be read in place of a frame whose link header has `LINK` bytes.
+/// The shape of a frame, by the reader that its headers need.
 pub(crate) enum InPlace {
-    /// IPv4 without options, TCP or UDP.
+    /// IPv4; [`v4_in_place`] reads the common form.
     V4,
-    /// IPv6 without extension headers, TCP or UDP.
+    /// IPv6; [`v6_in_place`] reads the common form.
     V6,
     /// Not IP.
     Other,
-    /// Anything else: [`walk`] decides.
+    /// Tagged, or short: [`walk`] reads it.
     Nothing,
 }
 
-/// Says which of the common shapes a frame may have.
+/// The shape of a frame whose link header has `LINK` bytes.
 #[inline(always)]
 pub(crate) fn in_place<P: Packet, const LINK: usize>(packet: &P) -> InPlace {
     let start = packet.start();

@@ -62,6 +62,7 @@ fn walked_database<P: Packet, const LINK: usize>(packet: &P, headers: &Headers) 
     bound_database::<P, LINK, false>(packet, headers, named)
 }
 
+/// Judges a packet that was walked, to a port of `database`.
 #[inline(never)]
 fn judge_walked_for<P: Packet, const LINK: usize>(
     packet: &P,

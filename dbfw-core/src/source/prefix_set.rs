@@ -196,7 +196,7 @@ fn sort(prefixes: &mut [Prefix]) {
     prefixes[others..].sort_unstable();
 }
 
-/// What of one sorted list is not in another.
+/// The prefixes of one sorted list that another lacks.
 fn minus(from: &[Prefix], what: &[Prefix]) -> Vec<Prefix> {
     let mut what = what.iter().peekable();
     let is_missing = |prefix: &&Prefix| {

@@ -131,7 +131,7 @@ proptest! {
         }
     }
 
-    /// Where a policy did not change its entries are the same, whatever else changed.
+    /// Entries outside the changed part are the same before and after.
     #[test]
     fn nothing_changes_outside(list in databases(), edits in vec(edit(), 1..4)) {
         let before = Policy::build(list.clone());

@@ -9,7 +9,7 @@ use super::{CALL, OWN};
 
 /// Bytes that the frames of nested calls may take together.
 pub(super) const MOST: usize = 512;
-/// What each of them is rounded up to.
+/// Bytes that the size of a frame is a multiple of.
 const UNIT: usize = 32;
 
 const FRAME_POINTER: u8 = 10;
