@@ -117,10 +117,22 @@ fn the_pin_of_a_large_table_is_there_again_and_a_short_list_needs_none() {
     fs::remove_file(host.pins().join("HOSTS4_0")).expect("remove the pin");
     host.wait("the pin to be there again", |host| id(host, "HOSTS4_0") == before);
     assert_filtered(&pair, &host);
-    // The next agent takes the large table over, and leaves it when the list is short again.
-    host.stop(Signal::SIGTERM);
+    // The next agent takes the large table over and frees what one that was killed while it changed
+    // tables left in the other place.
+    host.stop(Signal::SIGKILL);
+    let (outer, table) = (host.pins().join("HOSTS4"), host.pins().join("HOSTS4_0"));
+    let place = ["key", "1", "0", "0", "0"];
+    let tool = |words: &[&str]| finish(Command::new("bpftool").args(words));
+    let path = |path: &Path| path.to_str().expect("a path of text").to_owned();
+    let (outer, table) = (path(&outer), path(&table));
+    let update = [&["map", "update", "pinned", &outer][..], &place, &["value", "pinned", &table]];
+    tool(&update.concat());
+    tool(&["map", "pin", "pinned", &table, &path(&host.pins().join("HOSTS4_1"))]);
     host.start();
-    assert_eq!(id(&host, "HOSTS4_0"), before);
+    assert_eq!((id(&host, "HOSTS4_0"), id(&host, "HOSTS4_1")), (before, None));
+    let lookup = [&["map", "lookup", "pinned", &outer][..], &place].concat();
+    let left = Command::new("bpftool").args(lookup).output().expect("run bpftool");
+    assert!(!left.status.success(), "{}", String::from_utf8_lossy(&left.stdout));
     assert_filtered(&pair, &host);
     fs::write(&list, &short).expect("write the list");
     host.wait("the small table", |host| id(host, "HOSTS4_0").is_none());

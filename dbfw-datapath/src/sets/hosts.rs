@@ -191,6 +191,9 @@ impl Hosts {
             for slot in (0..TABLES).filter(|slot| *slot != hosts.slot) {
                 hosts.free_place(pins, slot)?;
             }
+            if hosts.slot != SMALL_TABLE {
+                MappedTable::of(&hosts.small, family)?.table.clear();
+            }
             return Ok(hosts);
         }
         let mut current = MappedTable::of(&small, family)?;
