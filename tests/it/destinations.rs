@@ -147,6 +147,31 @@ fn packets_for_machines_behind_the_host_pass_unjudged() {
 }
 
 #[test]
+fn explain_tells_what_reaches_a_machine_behind_the_host_past_the_hooks() {
+    let net = Bridge::new();
+    let nobody = [address("203.0.113.9")];
+    let host =
+        started(&net.host, "interfaces = [\"nic0\"]", &table("orders", "5432", None, &nobody));
+    assert!(!reaches(&net.outside, OUTSIDE, MACHINE), "it enters by the covered interface");
+    assert!(reaches(&net.machine, MACHINE, OUTSIDE), "the bridge passes it on unjudged");
+    assert!(!reaches(&net.machine, MACHINE, BRIDGE_HOST), "the backstop judges its own sockets");
+    let told = |from: &str, to: &str| {
+        let found = host.json(&["explain", from, "--port", "5432", "--to", to]).expect("JSON");
+        let by = found[0]["let_in_by"].as_array().expect("interfaces");
+        let by: Vec<String> = by.iter().map(|name| name.as_str().expect("a name").into()).collect();
+        (found[0]["effect"].as_str().expect("an effect").to_owned(), by)
+    };
+    let (effect, by) = told(MACHINE, OUTSIDE);
+    assert_eq!(effect, "partly");
+    assert!(by.contains(&"tap0".to_owned()) && by.contains(&"docker0".to_owned()), "{by:?}");
+    assert_eq!(told(MACHINE, BRIDGE_HOST), ("dropped".to_owned(), Vec::new()));
+    // What the host itself sends leaves by no hook.
+    assert!(reaches(&net.host, BRIDGE_HOST, OUTSIDE));
+    let (effect, by) = told(BRIDGE_HOST, OUTSIDE);
+    assert_eq!((&*effect, &*by[0]), ("partly", "lo"));
+}
+
+#[test]
 fn a_restart_of_the_agent_cuts_off_nobody_behind_the_host() {
     let net = Bridge::new();
     let covered = "interfaces = [\"nic0\", \"tap0\", \"docker0\"]";

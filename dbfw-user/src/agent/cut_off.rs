@@ -29,7 +29,7 @@ pub(super) struct CutOffQuery {
     /// The TCP ports that are closed to sources that are not trusted.
     closed: BTreeMap<u16, Vec<ClosedPort>>,
     /// The sources that observe mode let in of late, to the ports of a database that it was of.
-    seen: Vec<(RefusedSource, BTreeSet<u16>, Timestamp)>,
+    seen: Vec<Observed>,
     policy_before: Policy,
     policy: Policy,
     /// Interfaces by which everybody could connect before.
@@ -38,6 +38,16 @@ pub(super) struct CutOffQuery {
     unjudged: BTreeSet<String>,
     /// Interfaces whose open connections go on: only new ones are judged there.
     without_hook: BTreeSet<String>,
+}
+
+/// A source that observe mode let in of late.
+#[derive(Debug)]
+struct Observed {
+    key: RefusedSource,
+    ports: BTreeSet<u16>,
+    at: Timestamp,
+    /// The interface by which it came in, where that is known.
+    interface: Option<String>,
 }
 
 /// A port that a database closes to sources that it does not trust.
@@ -124,11 +134,20 @@ impl CutOffQuery {
         let is_recent = |at: &Timestamp| {
             Duration::try_from(now.duration_since(*at)).map_or(true, |age| age < RECENT)
         };
+        let name_of = |index: u32| {
+            let mut present = agent.kernel.interfaces().iter();
+            present.find(|known| known.index == index).map(|known| known.name.clone())
+        };
         let let_in = agent.traffic.refused().all().filter_map(|(key, seen)| {
             let at = seen.last_let_in().filter(is_recent)?;
             let was_observed =
                 closed.values().flatten().any(|closed: &ClosedPort| closed.was_observed(key));
-            was_observed.then(|| (key.clone(), seen.ports().clone(), at))
+            was_observed.then(|| Observed {
+                key: key.clone(),
+                ports: seen.ports().clone(),
+                at,
+                interface: seen.last_interface().and_then(&name_of),
+            })
         });
         let now_covered = agent.kernel.coverage(&agent.config.agent);
         let covered_before = agent.kernel.coverage(&before.agent);
@@ -147,19 +166,6 @@ impl CutOffQuery {
     /// time.
     pub(super) fn run(self, reloaded: &mut Reloaded) {
         let mut found = BTreeMap::new();
-        let each = self.closed.iter();
-        for (port, closed) in each.flat_map(|(port, all)| all.iter().map(move |one| (port, one))) {
-            let observed = self
-                .seen
-                .iter()
-                .filter(|(key, ports, _)| closed.was_observed(key) && ports.contains(port));
-            for (key, _, at) in observed {
-                if self.cuts_off(closed, key.source, None, false) {
-                    let last_seen = &mut entry(&mut found, &closed.database, key.source).last_seen;
-                    *last_seen = (*last_seen).max(Some(*at));
-                }
-            }
-        }
         let ports = self.closed.keys().copied().collect();
         let connections = established(&ports).unwrap_or_else(|error| {
             reloaded.connections_error = Some(error.to_string());
@@ -168,20 +174,42 @@ impl CutOffQuery {
         let unjudged_before = addresses_of(|name| self.unjudged_before.contains(name));
         let unjudged = addresses_of(|name| self.unjudged.contains(name));
         let without_hook = addresses_of(|name| self.without_hook.contains(name));
+        // Those that are connected by an interface that nothing judges.
+        let mut unjudged_sources = BTreeSet::new();
         for Connection { local, peer } in connections {
             let source = peer.ip().to_canonical();
             let mut of_port = self.closed.get(&local.port()).into_iter().flatten();
             let is_here = |closed: &&ClosedPort| closed.destinations.include(local.ip(), true);
             let Some(closed) = of_port.find(is_here) else { continue };
+            if unjudged.contains(&local.ip()) {
+                unjudged_sources.insert(source);
+                continue;
+            }
             let was_unjudged = unjudged_before.contains(&local.ip());
-            let cuts_off = self.cuts_off(closed, source, Some(local.ip()), was_unjudged);
-            if unjudged.contains(&local.ip()) || !cuts_off {
+            if !self.cuts_off(closed, source, Some(local.ip()), was_unjudged) {
                 continue;
             }
             let cut_off = entry(&mut found, &closed.database, source);
             match without_hook.contains(&local.ip()) {
                 true => cut_off.going_on += 1,
                 false => cut_off.connections += 1,
+            }
+        }
+        let each = self.closed.iter();
+        for (port, closed) in each.flat_map(|(port, all)| all.iter().map(move |one| (port, one))) {
+            let observed = self
+                .seen
+                .iter()
+                .filter(|seen| closed.was_observed(&seen.key) && seen.ports.contains(port));
+            for Observed { key, at, interface, .. } in observed {
+                let goes_on = match interface {
+                    Some(interface) => self.unjudged.contains(interface),
+                    None => unjudged_sources.contains(&key.source),
+                };
+                if !goes_on && self.cuts_off(closed, key.source, None, false) {
+                    let last_seen = &mut entry(&mut found, &closed.database, key.source).last_seen;
+                    *last_seen = (*last_seen).max(Some(*at));
+                }
             }
         }
         log_cut_off(&found);

@@ -69,7 +69,7 @@ fn check_config(context: &Context) -> Result<Valid<Checked>, Vec<Problem>> {
     let lists = config.databases.iter().flat_map(|database| problems_of_list(&config, database));
     let lists: Vec<Problem> = lists.collect();
     config.warnings.extend(lists);
-    let doubts = doctor::doubtful_destinations(&config.databases);
+    let doubts = doctor::doubts(&config);
     config.warnings.extend(doubts.into_iter().map(|Doubt { message, fix }| Problem {
         place: Place::file(&context.config),
         message,

@@ -4,7 +4,7 @@ use std::{
     fs, io,
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::fs::{FileTypeExt, PermissionsExt, chown},
+        unix::fs::{FileTypeExt, MetadataExt as _, PermissionsExt, chown},
     },
     path::{Path, PathBuf},
 };
@@ -59,6 +59,35 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Listen
     move |source| ListenError::Io { action, path: path.to_owned(), source }
 }
 
+/// The control socket: what listens, and the file that leads to it.
+#[derive(Debug)]
+pub struct ControlSocket {
+    /// The listening socket.
+    pub(super) listener: UnixListener,
+    run_dir: PathBuf,
+    /// Device and inode of the file.
+    file: (u64, u64),
+}
+
+impl ControlSocket {
+    /// Listens anew if the file is gone, or another than it was. Returns whether it did.
+    ///
+    /// # Errors
+    /// Those of [`bind`]. The socket is what it was.
+    pub(super) fn restore(&mut self) -> Result<bool, ListenError> {
+        if identity(&self.run_dir.join(SOCKET_NAME)).is_ok_and(|found| found == self.file) {
+            return Ok(false);
+        }
+        *self = bind(&self.run_dir)?;
+        Ok(true)
+    }
+}
+
+/// Device and inode of a file.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
 /// Listens on `run_dir/dbfw.sock`, mode 0660 and group dbfw, or the owner's own group where
 /// there is no such group. A socket that an earlier agent left behind is replaced, one that somebody
 /// answers on is not. Must be called within a tokio runtime.
@@ -66,7 +95,7 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Listen
 /// # Errors
 ///
 /// The socket cannot be made, or something else has its path.
-pub fn bind(run_dir: &Path) -> Result<UnixListener, ListenError> {
+pub fn bind(run_dir: &Path) -> Result<ControlSocket, ListenError> {
     match Group::from_name(GROUP) {
         Ok(Some(group)) => bind_for(run_dir, Some(group.gid)),
         Ok(None) => {
@@ -85,7 +114,7 @@ pub fn bind(run_dir: &Path) -> Result<UnixListener, ListenError> {
     }
 }
 
-fn bind_for(run_dir: &Path, group: Option<Gid>) -> Result<UnixListener, ListenError> {
+fn bind_for(run_dir: &Path, group: Option<Gid>) -> Result<ControlSocket, ListenError> {
     let path = run_dir.join(SOCKET_NAME);
     fs::create_dir_all(run_dir).map_err(failed("create directory", run_dir))?;
     refuse_live(&path)?;
@@ -97,8 +126,10 @@ fn bind_for(run_dir: &Path, group: Option<Gid>) -> Result<UnixListener, ListenEr
         .make_in(run_dir, listening)
         .map_err(failed("listen in", run_dir))?;
     open_to_group(new.path(), group)?;
+    let file = identity(new.path()).map_err(failed("look at", new.path()))?;
     let socket = new.persist(&path).map_err(|error| failed("create", &path)(error.error))?;
-    UnixListener::from_std(socket.into()).map_err(failed("listen on", &path))
+    let listener = UnixListener::from_std(socket.into()).map_err(failed("listen on", &path))?;
+    Ok(ControlSocket { listener, run_dir: run_dir.to_owned(), file })
 }
 
 /// A socket that listens at `path` and that only its owner can open.
@@ -190,7 +221,28 @@ mod tests {
         let second = bind_for(dir.path(), None).unwrap();
         let path = dir.path().join(SOCKET_NAME);
         std::os::unix::net::UnixStream::connect(&path).unwrap();
-        second.accept().await.unwrap();
+        second.listener.accept().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_socket_whose_file_is_gone_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(SOCKET_NAME);
+        let mut socket = bind_for(dir.path(), None).unwrap();
+        assert!(!socket.restore().unwrap());
+        fs::remove_file(&path).unwrap();
+        assert!(socket.restore().unwrap());
+        fs::rename(&path, dir.path().join("other")).unwrap();
+        fs::write(&path, "").unwrap();
+        assert!(matches!(socket.restore(), Err(ListenError::NotASocket { .. })));
+        fs::remove_file(&path).unwrap();
+        assert!(socket.restore().unwrap() && !socket.restore().unwrap());
+        std::os::unix::net::UnixStream::connect(&path).unwrap();
+        socket.listener.accept().await.unwrap();
+        // Another agent's, which answers.
+        fs::remove_file(&path).unwrap();
+        let _other = bind_for(dir.path(), None).unwrap();
+        assert!(matches!(socket.restore(), Err(ListenError::InUse { .. })));
     }
 
     #[tokio::test]

@@ -11,14 +11,15 @@ use serde::Serialize;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{
-        UnixListener, UnixStream,
+        UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
+use super::listen::ControlSocket;
 use crate::lasting::LastingProblems;
 
 /// Longest request, with its newline.
@@ -33,6 +34,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Replies on their way from the agent to a peer.
 const REPLIES_IN_FLIGHT: usize = 64;
+/// Interval at which the socket's file is looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Pause after `accept` failed, which mostly means that descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -105,10 +108,10 @@ pub(crate) fn user(uid: u32) -> String {
     format!("uid {uid}")
 }
 
-/// Serves `listener` until `shutdown`, handing every request to `calls`. Then open
-/// connections are closed.
+/// Serves `socket` until `shutdown`, handing every request to `calls`. Then open
+/// connections are closed. A socket whose file is removed is made again.
 pub async fn serve(
-    listener: UnixListener,
+    mut socket: ControlSocket,
     calls: mpsc::Sender<Call>,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -118,12 +121,24 @@ pub async fn serve(
     };
     let mut connections = JoinSet::new();
     let mut lasting = LastingProblems::default();
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => return,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
+            _ = look.tick() => {
+                let restored = socket.restore();
+                if let Ok(true) = restored {
+                    tracing::warn!("the control socket was removed: a new one is in its place");
+                }
+                lasting.follow(
+                    "nobody can reach the control socket, whose file is not there",
+                    restored.map(drop),
+                );
+            }
+            accepted = socket.listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     lasting.follow("the control socket takes no connection", Ok::<(), String>(()));
                     if let Some((connection, slot)) = admit(stream, &slots, &mut lasting) {

@@ -72,6 +72,7 @@ mod tests {
                 ours: ours.map(|ids| ids.iter().copied().collect::<BTreeSet<_>>()),
                 socket_lookup: present.map(<[u32]>::to_vec),
                 backstops: BTreeSet::from([20]),
+                new_addresses: Vec::new(),
             });
             (finding.state.as_str().to_owned(), finding.detail)
         };
@@ -105,6 +106,7 @@ mod tests {
                 ours: Some(BTreeSet::new()),
                 socket_lookup: Some(Vec::new()),
                 backstops: BTreeSet::new(),
+                new_addresses: Vec::new(),
                 attached,
             };
             let found = check(&links);

@@ -9,22 +9,15 @@ use dbfw_datapath::{Interface, interfaces::Kind};
 use dbfw_wire::control::Finding;
 
 use super::{
-    finding,
+    Doubt, finding,
     host::Host,
+    links::Links,
+    reach::ATTACH,
     sockets::{Listener, listeners},
 };
 use crate::config::DatabaseConfig;
 
 const CHECK: &str = "destinations";
-
-/// A doubt whether databases judge the packets that are meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doubt {
-    /// The doubt.
-    pub message: String,
-    /// The remedy.
-    pub fix: String,
-}
 
 pub(super) fn check(
     host: &Host,
@@ -37,6 +30,32 @@ pub(super) fn check(
         return vec![finding::ok(CHECK, what)];
     }
     doubts.into_iter().map(|Doubt { message, fix }| finding::warn(CHECK, message, fix)).collect()
+}
+
+/// Addresses that the programs at interfaces take for another machine's, where no backstop is behind
+/// them: databases that are bound to this host's own addresses are open there.
+pub(super) fn check_new(databases: &[DatabaseConfig], links: &Links) -> Option<Finding> {
+    let is_open = links.attached.as_ref().is_some_and(|attached| {
+        attached.has_hooks() && !attached.has_backstop() && !links.new_addresses.is_empty()
+    });
+    let of_host: Vec<&DatabaseConfig> = databases
+        .iter()
+        .filter(|database| database.mode == Mode::Enforce && database.destinations.has_local())
+        .collect();
+    if !is_open || of_host.is_empty() {
+        return None;
+    }
+    let ports: Ports = of_host.iter().flat_map(|database| database.ports.iter()).collect();
+    let at: Vec<String> = links.new_addresses.iter().map(ToString::to_string).collect();
+    Some(finding::warn(
+        CHECK,
+        format!(
+            "{ports}: {} came up while no agent ran, and the backstop is not attached: everybody \
+             may connect there",
+            at.join(", ")
+        ),
+        ATTACH,
+    ))
 }
 
 /// The doubts about this configuration on this host.
@@ -125,7 +144,7 @@ fn cut_off(databases: &[DatabaseConfig], ways: &[String]) -> Option<Doubt> {
     Some(Doubt {
         message: format!(
             "packets to {ports} that this host {} to other machines are judged by the trusted \
-             sources of {} as well",
+             sources of {} as well, where they enter by an interface that is covered",
             ways.join(" and "),
             names.join(", ")
         ),
@@ -135,9 +154,12 @@ fn cut_off(databases: &[DatabaseConfig], ways: &[String]) -> Option<Doubt> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use dbfw_core::Destinations;
 
     use super::*;
+    use crate::protection::Attachments;
 
     fn database(ports: &[u16], to: &[&str]) -> DatabaseConfig {
         let prefixes = to.iter().filter(|text| **text != "local");
@@ -178,6 +200,34 @@ mod tests {
         let two = [database(&[5432], &["192.0.2.1"]), database(&[5432], &["192.0.2.2"])];
         assert_eq!(unnamed(&[listen("0.0.0.0", 5432)], &own, &two), None);
         assert_eq!(unnamed(&[listen("0.0.0.0", 8080)], &own, &two), None, "a port of nobody");
+    }
+
+    #[test]
+    fn an_address_that_the_hooks_do_not_know_is_told_where_no_backstop_is() {
+        let links = |hooks: &[u32], backstop, new: &[&str]| Links {
+            interfaces: Ok(Vec::new()),
+            ours: None,
+            socket_lookup: None,
+            backstops: BTreeSet::new(),
+            attached: Some(Attachments::new(hooks.to_vec(), backstop, [])),
+            new_addresses: addresses(new),
+        };
+        for (to, links, told) in [
+            (&["local"][..], links(&[2], false, &["192.0.2.9"]), true),
+            (&["local", "172.17.0.2"], links(&[2], false, &["2001:db8::9"]), true),
+            (&["local"], links(&[2], true, &["192.0.2.9"]), false),
+            (&["local"], links(&[2], false, &[]), false),
+            // Nothing is attached at all, which other findings tell.
+            (&["local"], links(&[], false, &["192.0.2.9"]), false),
+            (&[], links(&[2], false, &["192.0.2.9"]), false),
+            (&["192.0.2.9"], links(&[2], false, &["192.0.2.9"]), false),
+        ] {
+            let found = check_new(&[database(&[5432], to)], &links);
+            assert_eq!(found.is_some(), told, "{to:?} {links:?}");
+            if let Some(found) = found {
+                assert!(found.detail.starts_with("tcp/5432: "), "{found:?}");
+            }
+        }
     }
 
     #[test]

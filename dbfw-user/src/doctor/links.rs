@@ -1,10 +1,11 @@
 //! The interfaces of the host, and the programs on them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use dbfw_datapath::{DatapathError, Interface, PinnedLink, Reader, attached_programs, interfaces};
 use dbfw_wire::control::{InterfaceMode, Request, Status};
 
+use super::host::Host;
 use crate::{
     config::AgentConfig,
     control::{SOCKET_NAME, client::Client},
@@ -25,14 +26,16 @@ pub(super) struct Links {
     pub(super) backstops: BTreeSet<u32>,
     /// The attachments of dbfw; `None`: this process cannot tell.
     pub(super) attached: Option<Attachments>,
+    /// This host's addresses that the maps do not have: they came up while no agent ran.
+    pub(super) new_addresses: Vec<IpAddr>,
 }
 
 impl Links {
     /// Those of this network namespace, as far as this process may see them.
-    pub(super) fn of(agent: &AgentConfig) -> Self {
+    pub(super) fn of(host: &Host, agent: &AgentConfig) -> Self {
         let interfaces = interfaces::list_now().map_err(|error| error.to_string());
         let here = interfaces.as_deref().unwrap_or_default();
-        let pinned = Pinned::read(agent, here);
+        let pinned = Pinned::read(host, agent, here);
         let is_denied = pinned.as_ref().is_err_and(DatapathError::is_denied);
         let status = if pinned.is_err() { status(agent) } else { None };
         // Of a configuration that names another pin_dir, or a bad one.
@@ -55,6 +58,8 @@ impl Links {
                 )
             }
         };
+        let new_addresses =
+            pinned.as_ref().map(|pinned| pinned.new_addresses.clone()).unwrap_or_default();
         let attached = match (pinned, &status) {
             (Ok(pinned), _) => Some(pinned.attached),
             (Err(_), Some(status)) => Some(told_by(status, here)),
@@ -65,6 +70,7 @@ impl Links {
             socket_lookup: dbfw_datapath::socket_lookup_programs().ok(),
             backstops: elsewhere.into_iter().flatten().map(|program| program.id).collect(),
             attached,
+            new_addresses,
             interfaces,
         }
     }
@@ -74,14 +80,21 @@ impl Links {
 struct Pinned {
     links: Vec<PinnedLink>,
     attached: Attachments,
+    new_addresses: Vec<IpAddr>,
 }
 
 impl Pinned {
-    fn read(agent: &AgentConfig, here: &[Interface]) -> Result<Self, DatapathError> {
+    fn read(host: &Host, agent: &AgentConfig, here: &[Interface]) -> Result<Self, DatapathError> {
         let reader = Reader::open(&agent.pin_dir)?;
         let links = reader.links()?;
         let attached = offline::attachments(&reader, &links, here)?;
-        Ok(Self { links, attached })
+        let mut new_addresses = Vec::new();
+        for (_, address) in host.addresses() {
+            if !address.is_loopback() && !reader.is_local(address)? {
+                new_addresses.push(address);
+            }
+        }
+        Ok(Self { links, attached, new_addresses })
     }
 }
 

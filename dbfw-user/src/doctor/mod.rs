@@ -6,6 +6,7 @@
 mod access;
 mod backstop;
 mod destinations;
+mod exempt;
 mod files;
 mod finding;
 mod host;
@@ -23,13 +24,12 @@ use std::path::Path;
 
 use dbfw_datapath::interfaces;
 use dbfw_wire::control::Finding;
-pub use destinations::Doubt;
 pub use files::{Unreadable, unreadable};
 use host::Host;
 use kernel::Trial;
 use links::Links;
 
-use crate::config::{self, AgentConfig, DatabaseConfig};
+use crate::config::{self, AgentConfig, Config, DatabaseConfig};
 
 /// Checks the host for what the configuration at `path` wants of it.
 pub fn check(path: &Path) -> Vec<Finding> {
@@ -48,18 +48,28 @@ pub fn check(path: &Path) -> Vec<Finding> {
             (config::agent_section(path), Vec::new(), vec![finding::fail("config", detail, fix)])
         }
     };
-    let links = Links::of(&agent);
+    let host = Host::this();
+    let links = Links::of(&host, &agent);
     findings.push(state_dir::check_group());
-    findings.extend(check_host(&Host::this(), &Trial::make(), &agent, &databases, &links));
+    findings.extend(check_host(&host, &Trial::make(), &agent, &databases, &links));
     findings
 }
 
-/// The doubts whether `databases` judge the packets that are meant, on this host.
-pub fn doubtful_destinations(databases: &[DatabaseConfig]) -> Vec<Doubt> {
-    match interfaces::list_now() {
-        Ok(present) => destinations::doubts(&Host::this(), databases, &present),
-        Err(_) => Vec::new(),
-    }
+/// A doubt whether the configuration does on this host what is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// The doubt.
+    pub message: String,
+    /// The remedy.
+    pub fix: String,
+}
+
+/// The doubts about a configuration that the addresses and interfaces of this host raise.
+pub fn doubts(config: &Config) -> Vec<Doubt> {
+    let Ok(present) = interfaces::list_now() else { return Vec::new() };
+    let mut doubts = destinations::doubts(&Host::this(), &config.databases, &present);
+    doubts.extend(exempt::doubts(&config.agent, &present));
+    doubts
 }
 
 fn check_host(
@@ -79,6 +89,8 @@ fn check_host(
     findings.extend(network::check(host, databases));
     if let Ok(present) = &links.interfaces {
         findings.extend(destinations::check(host, databases, present));
+        findings.extend(destinations::check_new(databases, links));
+        findings.extend(exempt::check(agent, present));
     }
     findings.extend(reach::check(host, agent, databases, links));
     findings

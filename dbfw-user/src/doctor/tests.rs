@@ -91,6 +91,7 @@ fn links() -> Links {
         socket_lookup: Some(Vec::new()),
         backstops: BTreeSet::new(),
         attached: Some(Attachments::default()),
+        new_addresses: Vec::new(),
     }
 }
 
@@ -165,6 +166,7 @@ fn an_empty_tree_is_reported_and_does_not_panic() {
         socket_lookup: None,
         backstops: BTreeSet::new(),
         attached: None,
+        new_addresses: Vec::new(),
     };
     let findings =
         check_host(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links);

@@ -87,15 +87,17 @@ impl Attachments {
 
 /// Whether packets come in by an interface, and not only through it to one that is made of it.
 pub(super) fn is_way_in(interface: &Interface, present: &[Interface]) -> bool {
-    let is_part = |master: u32| {
-        let master = present.iter().find(|other| other.index == master);
-        // What a routing domain is made of keeps its own way in.
-        master.is_some_and(|master| master.kind != Kind::Vrf)
-    };
     interface.up
         && !interface.loopback
         && interface.kind != Kind::Vrf
-        && !interface.master.is_some_and(is_part)
+        && whole(interface, present).is_none()
+}
+
+/// The bridge, bond or team that an interface is a part of: packets come to this host by that.
+pub(crate) fn whole<'a>(interface: &Interface, present: &'a [Interface]) -> Option<&'a Interface> {
+    let master = present.iter().find(|other| Some(other.index) == interface.master)?;
+    // What a routing domain is made of keeps its own way in.
+    (master.kind != Kind::Vrf).then_some(master)
 }
 
 /// Whether `hooks` has an interface, or all that it is made of.

@@ -8,6 +8,7 @@ mod degradation;
 mod failure;
 mod opening;
 
+pub(crate) use attachments::whole;
 pub use attachments::{Attachments, Judge};
 pub use coverage::{Coverage, Unjudged, WhyUnjudged};
 use dbfw_wire::control as wire;

@@ -68,8 +68,30 @@ impl Ways {
         !address.is_loopback() && self.local.as_ref().is_some_and(is_gone)
     }
 
+    /// Whether an address is this host's.
+    fn is_local(&self, view: &View<'_>, address: IpAddr) -> Result<bool, DatapathError> {
+        match &self.local {
+            Some(local) => Ok(local.holds(address)),
+            None => view.reader.is_local(address),
+        }
+    }
+
+    /// The ends of the packets that are asked about.
+    fn ends(&self, view: &View<'_>, asked: &Asked) -> Result<Ends, DatapathError> {
+        let Some(to) = asked.to.filter(|to| !is_group(*to)) else { return Ok(Ends::default()) };
+        let to_elsewhere = !self.is_local(view, to)?;
+        let from_here = to_elsewhere && self.is_local(view, asked.address)?;
+        Ok(Ends { to_elsewhere, from_here })
+    }
+
+    /// The interfaces without a program by which packets to another machine pass unjudged.
+    fn passing(&self, ends: Ends) -> Vec<&str> {
+        let passes = |(_, judge): &&(String, Judge)| ends.to_elsewhere && *judge == Judge::Backstop;
+        self.by_interface.iter().filter(passes).map(|(interface, _)| interface.as_str()).collect()
+    }
+
     /// The effect of a decision, and the interfaces by which the address gets in against it.
-    fn effect(&self, found: &Explanation) -> (Effect, Vec<String>) {
+    fn effect(&self, found: &Explanation, ends: Ends) -> (Effect, Vec<String>) {
         if found.verdict != wire::Verdict::Drop {
             return (Effect::LetIn, Vec::new());
         }
@@ -78,11 +100,14 @@ impl Ways {
         let lets_in = |judge: Judge| match judge {
             Judge::Hook => false,
             // It takes a former own address for this host, which reaches itself by any interface.
-            Judge::Backstop => is_former_own,
+            // It sees sockets of this host alone.
+            Judge::Backstop => is_former_own || ends.to_elsewhere,
             Judge::Exempt | Judge::Nobody => true,
         };
         let open = self.by_interface.iter().filter(|(_, judge)| lets_in(*judge));
-        let own = (is_martian && !is_former_own).then(|| LOOPBACK.to_owned());
+        // What this host sends to other machines leaves by no hook.
+        let is_own = is_martian && !is_former_own || ends.from_here;
+        let own = is_own.then(|| LOOPBACK.to_owned());
         let let_in_by: Vec<String> =
             own.into_iter().chain(open.map(|(interface, _)| interface.clone())).collect();
         let is_refused = self.by_interface.iter().any(|(_, judge)| !lets_in(*judge));
@@ -93,6 +118,15 @@ impl Ways {
         };
         (effect, let_in_by)
     }
+}
+
+/// The ends of packets to a destination that was named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Ends {
+    /// The destination is another machine, behind this host.
+    to_elsewhere: bool,
+    /// And this host itself sends them.
+    from_here: bool,
 }
 
 /// `dbfw map lookup`: by the maps alone.
@@ -215,8 +249,20 @@ pub fn explain(
                 found.explanation.facts = facts.collect();
             }
             if let Some(ways) = ways {
-                let (effect, let_in_by) = ways.effect(&found.explanation);
+                let ends = ways.ends(view, asked)?;
+                let (effect, let_in_by) = ways.effect(&found.explanation, ends);
                 (found.explanation.effect, found.explanation.let_in_by) = (effect, let_in_by);
+                let passing = ways.passing(ends);
+                if let (Some(to), Effect::Partly | Effect::LetIn, false) =
+                    (asked.to, effect, passing.is_empty())
+                    && found.explanation.verdict == wire::Verdict::Drop
+                {
+                    found.explanation.facts.push(format!(
+                        "{to} is another machine: what enters by {} and is passed on to it meets no \
+                         program, and the backstop sees this host's own sockets only",
+                        passing.join(", ")
+                    ));
+                }
                 let address = asked.address;
                 let is_refused = found.explanation.verdict == wire::Verdict::Drop
                     && found.explanation.reason == wire::Reason::Martian;
@@ -487,17 +533,37 @@ mod tests {
             let names = |names: &[&str]| -> Vec<String> {
                 names.iter().map(|&name| name.to_owned()).collect()
             };
-            assert_eq!(ways.effect(&drop(untrusted)), (effect, names(by)), "{attached:?}");
+            let here = Ends::default();
+            assert_eq!(ways.effect(&drop(untrusted), here), (effect, names(by)), "{attached:?}");
             for verdict in [wire::Verdict::Allow, wire::Verdict::Observe, wire::Verdict::Pass] {
-                let found = ways.effect(&decision(verdict, untrusted));
+                let found = ways.effect(&decision(verdict, untrusted), here);
                 assert_eq!(found, (Effect::LetIn, Vec::new()));
             }
             // No address is this host's any more.
-            let (_, let_in_by) = ways.at(LocalAddresses::default()).effect(&drop(martian));
+            let (_, let_in_by) = ways.at(LocalAddresses::default()).effect(&drop(martian), here);
             assert_eq!(let_in_by, names(former), "{attached:?}");
         }
         let ways = Ways::of(&Attachments::new([2, 3], true, []), &present);
         let own = (Effect::Partly, vec!["lo".to_owned()]);
-        assert_eq!(ways.effect(&drop(martian)), own);
+        assert_eq!(ways.effect(&drop(martian), Ends::default()), own);
+    }
+
+    #[test]
+    fn packets_to_another_machine_meet_hooks_alone() {
+        let present = [Interface::ethernet("eth0", 2), Interface::ethernet("eth1", 3)];
+        let drop = decision(wire::Verdict::Drop, wire::Reason::Untrusted);
+        for (hooks, backstop, from_here, effect, by) in [
+            (&[2, 3][..], true, false, Effect::Dropped, &[][..]),
+            (&[2], true, false, Effect::Partly, &["eth1"]),
+            (&[2], false, false, Effect::Partly, &["eth1"]),
+            (&[], true, false, Effect::LetIn, &["eth0", "eth1"]),
+            (&[2, 3], true, true, Effect::Partly, &["lo"]),
+            (&[2], true, true, Effect::Partly, &["lo", "eth1"]),
+        ] {
+            let ways = Ways::of(&Attachments::new(hooks.to_vec(), backstop, []), &present);
+            let by = by.iter().map(|&name| name.to_owned()).collect();
+            let found = ways.effect(&drop, Ends { to_elsewhere: true, from_here });
+            assert_eq!(found, (effect, by), "{hooks:?} {backstop} {from_here}");
+        }
     }
 }

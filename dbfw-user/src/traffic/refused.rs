@@ -67,6 +67,9 @@ pub struct Refusals {
     /// The last moment at which observe mode let it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_let_in: Option<Timestamp>,
+    /// Index of the interface by which a packet of it then came in, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_interface: Option<u32>,
     /// The last moment at which a TCP connection of it was open, or had just ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_connected: Option<Timestamp>,
@@ -105,6 +108,11 @@ impl Refusals {
         self.last_let_in
     }
 
+    /// Index of the interface by which the last packet came in that observe mode let in.
+    pub fn last_interface(&self) -> Option<u32> {
+        self.last_interface
+    }
+
     /// The last moment at which it had a TCP connection; `None`: none was seen.
     pub fn last_connected(&self) -> Option<Timestamp> {
         self.last_connected
@@ -118,7 +126,9 @@ impl Refusals {
         self.minutes = self.minutes.saturating_add(other.minutes);
         self.active_minutes = self.active_minutes.saturating_add(other.active_minutes);
         self.passed |= other.passed;
-        self.last_let_in = self.last_let_in.max(other.last_let_in);
+        if self.last_let_in < other.last_let_in {
+            (self.last_let_in, self.last_interface) = (other.last_let_in, other.last_interface);
+        }
         self.last_connected = self.last_connected.max(other.last_connected);
         let room = MAX_PORTS.saturating_sub(self.ports.len());
         self.ports.extend(other.ports.into_iter().take(room));
@@ -180,6 +190,7 @@ impl RefusedSources {
         if event.verdict == Verdict::Observe as u8 {
             seen.passed |= event.protocol == TCP;
             seen.last_let_in = seen.last_let_in.max(Some(now));
+            seen.last_interface = (event.ifindex != 0).then_some(event.ifindex);
         }
         seen.last_seen = seen.last_seen.max(now);
         seen.packets = seen.packets.saturating_add(event.weight);
@@ -241,6 +252,7 @@ impl RefusedSources {
             active_minutes: minutes,
             passed: false,
             last_let_in: None,
+            last_interface: None,
             last_connected: None,
             ports: BTreeSet::new(),
         })

@@ -2,7 +2,8 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::net::UnixStream,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    path::Path,
     process::Stdio,
 };
 
@@ -157,6 +158,33 @@ fn too_many_connections_are_told_once() {
         });
         assert_eq!(told(&host, TOO_MANY), 2 * times, "{}", host.log());
     }
+}
+
+#[test]
+fn a_socket_that_is_removed_is_made_again() {
+    let net = Net::new();
+    let host = net.started();
+    let path = host.path("run/dbfw.sock");
+    let answers = |host: &Host<'_>| {
+        host.json(&["status"]).is_some_and(|status| status["agent"]["pid"].is_number())
+    };
+    for take_away in [
+        (|path| std::fs::remove_file(path)) as fn(&Path) -> std::io::Result<()>,
+        |path| std::fs::rename(path, path.with_extension("old")),
+        |path| std::fs::remove_dir_all(path.parent().expect("run_dir")),
+    ] {
+        take_away(&path).expect("take the socket away");
+        host.wait("the agent to answer again", answers);
+        let mode = std::fs::metadata(&path).expect("the socket").permissions().mode();
+        assert_eq!(mode & 0o777, 0o660);
+    }
+    // What is not the agent's stays, and is told.
+    std::fs::remove_file(&path).expect("remove the socket");
+    std::fs::write(&path, "mine").expect("a file in its place");
+    host.wait("the file to be told", |host| host.log().contains("is not a socket; remove it"));
+    assert_eq!(std::fs::read(&path).expect("the file"), b"mine");
+    std::fs::remove_file(&path).expect("as advised");
+    host.wait("the agent to answer again", answers);
 }
 
 /// Clients that do not read their dump cannot take every thread of the agent, and leave none

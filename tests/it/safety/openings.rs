@@ -887,8 +887,15 @@ fn who_was_refused_before_is_not_cut_off_and_who_gets_in_is_not_either() {
     let by_side = SocketAddr::new(side.host, PORT);
     let exempt = "exempt_interfaces = [\"db1\"]";
     assert_eq!(cut_off(&enforced("5432"), exempt), nobody);
-    let _open = traffic::connect(&pair.clients, side.stranger, by_side, PATIENCE).expect("exempt");
+    let open = traffic::connect(&pair.clients, side.stranger, by_side, PATIENCE).expect("exempt");
     assert_eq!(cut_off(&enforced("5432"), "backstop = false"), nobody);
     assert_eq!(cut_off(&enforced("5432"), exempt), nobody);
     assert_eq!(cut_off(&enforced("5432"), ""), ["10.78.0.9"]);
+    drop(open);
+    // Both in one change: the port is enforced, and nothing judges who comes by the side.
+    assert_eq!(cut_off(&observed, ""), nobody);
+    assert!(traffic::reaches(&pair.clients, side.stranger, by_side), "observe mode lets it in");
+    assert!(pair.reaches(STRANGER4));
+    assert_eq!(cut_off(&enforced("5432"), "backstop = false"), ["10.77.0.9"]);
+    assert!(traffic::reaches(&pair.clients, side.stranger, by_side), "and still does");
 }

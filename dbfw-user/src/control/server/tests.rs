@@ -5,7 +5,11 @@ use serde_json::{Value, json};
 use tokio::{io::AsyncReadExt as _, sync::oneshot, task::spawn_blocking};
 
 use super::{
-    super::client::{Client, ClientError},
+    super::{
+        SOCKET_NAME,
+        client::{Client, ClientError},
+        listen,
+    },
     *,
 };
 
@@ -18,11 +22,11 @@ struct Agent {
 
 fn agent() -> Agent {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("s");
-    let listener = UnixListener::bind(&path).unwrap();
+    let path = dir.path().join(SOCKET_NAME);
+    let socket = listen::bind(dir.path()).unwrap();
     let (sender, calls) = mpsc::channel(8);
     let (shutdown, stopped) = oneshot::channel();
-    tokio::spawn(serve(listener, sender, async {
+    tokio::spawn(serve(socket, sender, async {
         let _ = stopped.await;
     }));
     Agent { _dir: dir, path, calls, _shutdown: shutdown }

@@ -387,7 +387,9 @@ fn an_idle_connection_makes_its_source_known() {
     let mut observed = event("10.0.0.2", 300);
     observed.verdict = Verdict::Observe as u8;
     refused.add("orders", &observed, &clock());
-    assert_eq!(of(&refused, "10.0.0.2").last_let_in(), Some(at(300)));
+    let seen = of(&refused, "10.0.0.2");
+    assert_eq!(seen.last_let_in(), Some(at(300)));
+    assert_eq!(seen.last_interface(), Some(observed.ifindex));
 }
 
 #[test]
