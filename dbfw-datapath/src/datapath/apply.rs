@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use dbfw_common::{
-    Bound, Counted, DATABASE_SLOTS, DATABASES, Database, Family, HOST, MAX_NAME, Mode, RULE_STATS,
-    STATS, stats_slot,
+    BOUND_PORTS, Bound, Counted, DATABASE_SLOTS, DATABASES, Database, Family, HOST, MAX_NAME, Mode,
+    PORT_INDEXES, PORT_WORDS, PORTS, RULE_STATS, STATS, stats_slot,
 };
 use dbfw_core::{
     policy::{Entries, Plan, diff, union},
@@ -17,6 +17,8 @@ use crate::{
     databases::{DatabaseSlot, Ownership, bit, database_slots, name_of, not_addressed},
     error::{DatapathError, map_io},
     keys::BOUND_NETS,
+    maps::Maps,
+    mmap::Words,
 };
 
 /// A change of everything that the kernel holds.
@@ -30,6 +32,19 @@ pub struct Change {
     pub databases: Vec<DatabaseSlot>,
     /// `FLAG_*` of the host's slot.
     pub flags: u32,
+}
+
+/// PORTS and BOUND_PORTS as memory, while they change: it would count as the agent's.
+struct PortWords {
+    ports: Words,
+    bound_ports: Words,
+}
+
+impl PortWords {
+    fn map(maps: &Maps) -> Result<Self, DatapathError> {
+        let ports = maps.words(PORTS, PORT_WORDS)?;
+        Ok(Self { ports, bound_ports: maps.words(BOUND_PORTS, PORT_INDEXES)? })
+    }
 }
 
 impl Datapath {
@@ -62,6 +77,8 @@ impl Datapath {
 
         let before = self.ownership.clone();
         let after = Ownership::of(&change.databases, self.judges_behind_hooks());
+        // Before anything is written: without it nothing could be undone either.
+        let words = PortWords::map(&self.maps)?;
         let moves = self.moves(&change.databases);
         // What such a database had at an address is judged until it has what it will have.
         let kept = moves
@@ -78,10 +95,10 @@ impl Datapath {
             None => &change.plan,
         };
         let result = self
-            .write_ownership(&before.without_gone(&after, kept))
+            .write_ownership(&words, &before.without_gone(&after, kept))
             .and_then(|()| self.sets.write(&mut self.maps, &self.pins, first));
         if let Err(error) = result {
-            self.write_ownership(&before)?;
+            self.write_ownership(&words, &before)?;
             return Err(error);
         }
         // What ports still point at goes only after they do not.
@@ -89,7 +106,7 @@ impl Datapath {
         for (id, slot) in slots.iter().filter(|(id, _)| **id != HOST) {
             self.write_database(*id, slot)?;
         }
-        self.write_ownership(&after)?;
+        self.write_ownership(&words, &after)?;
         self.databases.clone_from(&change.databases);
         self.flags = change.flags;
         let free = Database { mode: Mode::Off as u32, flags: 0, name: [0; MAX_NAME] };
@@ -116,26 +133,31 @@ impl Datapath {
         if ownership == self.ownership {
             return Ok(());
         }
+        let words = PortWords::map(&self.maps)?;
         if let Some(host) = slots.get(&HOST).filter(|_| !judges) {
             self.write_database(HOST, host)?;
         }
-        self.write_ownership(&ownership)?;
+        self.write_ownership(&words, &ownership)?;
         slots.get(&HOST).map_or(Ok(()), |host| self.write_database(HOST, host))
     }
 
     /// Makes the maps say which databases each port and address is of. Every packet is judged by a
     /// database it was of before, or by one it is of then, and by none only if that is so on one
     /// side.
-    fn write_ownership(&mut self, next: &Ownership) -> Result<(), DatapathError> {
+    fn write_ownership(
+        &mut self,
+        words: &PortWords,
+        next: &Ownership,
+    ) -> Result<(), DatapathError> {
         self.write_bound(self.ownership.bound_with(next))?;
         for (index, mask) in &next.bound_ports {
-            self.bound_ports.set(*index, *mask);
+            words.bound_ports.set(*index, *mask);
         }
         for (word, ids) in (0..).zip(&next.ports) {
-            self.ports.set(word, *ids);
+            words.ports.set(word, *ids);
         }
         for index in self.ownership.bound_ports.keys() {
-            self.bound_ports.set(*index, next.bound_ports.get(index).copied().unwrap_or(0));
+            words.bound_ports.set(*index, next.bound_ports.get(index).copied().unwrap_or(0));
         }
         self.ownership.ports.clone_from(&next.ports);
         self.ownership.bound_ports.clone_from(&next.bound_ports);

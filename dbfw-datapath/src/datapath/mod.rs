@@ -9,10 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dbfw_common::{
-    ABI_VERSION, BOUND_PORTS, DATABASE_SLOTS, FLAG_DROP_FRAGMENTS, HOST, PORT_INDEXES, PORT_WORDS,
-    PORTS,
-};
+use dbfw_common::{ABI_VERSION, DATABASE_SLOTS, FLAG_DROP_FRAGMENTS, HOST};
 
 use crate::{
     attach::{self, Attachment, Backstop, socket_lookup_programs},
@@ -21,7 +18,6 @@ use crate::{
     error::DatapathError,
     events::Events,
     maps::Maps,
-    mmap::Words,
     object::{self, Programs},
     own::{LocalAddresses, Own},
     pins::{Pins, names::BACKSTOP_PIN},
@@ -57,8 +53,6 @@ pub struct Datapath {
     programs: Programs,
     maps: Maps,
     sets: Sets,
-    ports: Words,
-    bound_ports: Words,
     /// The databases in the maps, and `FLAG_*` of the host's slot besides those of destinations.
     databases: Vec<DatabaseSlot>,
     flags: u32,
@@ -96,8 +90,6 @@ impl Datapath {
         let programs = object::load(&pins)?;
         let mut maps = Maps::open(pins.directory(), false)?;
         let sets = Sets::read(&mut maps, &pins)?;
-        let ports = maps.words(PORTS, PORT_WORDS)?;
-        let bound_ports = maps.words(BOUND_PORTS, PORT_INDEXES)?;
         let (databases, ownership) = (maps.all_databases()?, maps.ownership()?);
         let flags = maps.database(HOST)?.flags & FLAG_DROP_FRAGMENTS;
         let own = Own::open(&maps)?;
@@ -106,8 +98,6 @@ impl Datapath {
             programs,
             maps,
             sets,
-            ports,
-            bound_ports,
             databases,
             flags,
             ownership,
