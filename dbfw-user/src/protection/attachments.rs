@@ -83,6 +83,20 @@ impl Attachments {
         let ways = present.iter().filter(|interface| is_way_in(interface, present));
         ways.map(|interface| (interface, self.judge(interface, present)))
     }
+
+    /// The interfaces by which packets come in that are passed on to other machines, each with its
+    /// judge: a bridge passes on what enters by its ports.
+    pub fn ways_through<'a>(
+        &self,
+        present: &'a [Interface],
+    ) -> impl Iterator<Item = (&'a Interface, Judge)> {
+        let has_parts =
+            |interface: &Interface| present.iter().any(|part| part.master == Some(interface.index));
+        let ways = present
+            .iter()
+            .filter(move |interface| interface.up && !interface.loopback && !has_parts(interface));
+        ways.map(|interface| (interface, self.judge(interface, present)))
+    }
 }
 
 /// Whether packets come in by an interface, and not only through it to one that is made of it.
@@ -114,6 +128,31 @@ pub(super) fn is_hooked(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packets_are_passed_on_from_the_ports_of_a_bridge() {
+        let port =
+            |name: &str, index| Interface { master: Some(4), ..Interface::ethernet(name, index) };
+        let present = [
+            Interface { loopback: true, ..Interface::ethernet("lo", 1) },
+            port("nic0", 2),
+            port("tap0", 3),
+            Interface { kind: Kind::Bridge, ..Interface::ethernet("br0", 4) },
+            Interface::ethernet("docker0", 5),
+            Interface { up: false, ..Interface::ethernet("eth1", 6) },
+        ];
+        for (hooks, judges) in [
+            (&[2][..], [Judge::Hook, Judge::Backstop, Judge::Backstop]),
+            // What a bridge passes on does not come in by the bridge itself.
+            (&[4], [Judge::Backstop, Judge::Backstop, Judge::Backstop]),
+            (&[2, 3, 5], [Judge::Hook; 3]),
+        ] {
+            let attached = Attachments::new(hooks.to_vec(), true, []);
+            let ways = attached.ways_through(&present);
+            let found: Vec<_> = ways.map(|(way, judge)| (way.name.as_str(), judge)).collect();
+            assert_eq!(found, Vec::from_iter(["nic0", "tap0", "docker0"].into_iter().zip(judges)));
+        }
+    }
 
     #[test]
     fn the_judge_is_whoever_is_attached() {

@@ -28,6 +28,8 @@ const LOOPBACK: &str = "lo";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ways {
     by_interface: Vec<(String, Judge)>,
+    /// Those to other machines.
+    through: Vec<(String, Judge)>,
     has_backstop: bool,
     /// This host's addresses; `None`: an agent keeps those of the maps.
     local: Option<LocalAddresses>,
@@ -36,9 +38,13 @@ pub struct Ways {
 impl Ways {
     /// Those by the interfaces `present`.
     pub fn of(attached: &Attachments, present: &[Interface]) -> Self {
-        let ways = attached.ways_in(present);
-        let by_interface = ways.map(|(interface, judge)| (interface.name.clone(), judge)).collect();
-        Self { by_interface, has_backstop: attached.has_backstop(), local: None }
+        let named = |(interface, judge): (&Interface, Judge)| (interface.name.clone(), judge);
+        Self {
+            by_interface: attached.ways_in(present).map(named).collect(),
+            through: attached.ways_through(present).map(named).collect(),
+            has_backstop: attached.has_backstop(),
+            local: None,
+        }
     }
 
     /// The same on a host with these addresses, where no agent keeps those of the maps.
@@ -104,13 +110,14 @@ impl Ways {
             Judge::Backstop => is_former_own || ends.to_elsewhere,
             Judge::Exempt | Judge::Nobody => true,
         };
-        let open = self.by_interface.iter().filter(|(_, judge)| lets_in(*judge));
+        let ways = if ends.to_elsewhere { &self.through } else { &self.by_interface };
+        let open = ways.iter().filter(|(_, judge)| lets_in(*judge));
         // What this host sends to other machines leaves by no hook.
         let is_own = is_martian && !is_former_own || ends.from_here;
         let own = is_own.then(|| LOOPBACK.to_owned());
         let let_in_by: Vec<String> =
             own.into_iter().chain(open.map(|(interface, _)| interface.clone())).collect();
-        let is_refused = self.by_interface.iter().any(|(_, judge)| !lets_in(*judge));
+        let is_refused = ways.iter().any(|(_, judge)| !lets_in(*judge));
         let effect = match (let_in_by.is_empty(), is_refused) {
             (true, _) => Effect::Dropped,
             (false, true) => Effect::Partly,
