@@ -26,6 +26,17 @@ pub(super) fn trust(context: &Context, verb: TrustVerb) -> anyhow::Result<Exit> 
             for opening in &list.still_open {
                 warn(&format!("strangers are let in, and so is what was removed: {opening}"));
             }
+            if list.going_on > 0 {
+                let (connections, go) = match list.going_on {
+                    1 => ("connection", "goes"),
+                    _ => ("connections", "go"),
+                };
+                warn(&format!(
+                    "{} open {connections} of what was removed {go} on: at an interface that is not \
+                     covered, only new ones are judged",
+                    list.going_on
+                ));
+            }
             if let Some(why) = &list.not_written {
                 warn(&format!(
                     "a restart of the agent trusts it again until that is written: {why}"

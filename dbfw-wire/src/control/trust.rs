@@ -16,9 +16,17 @@ pub struct TrustList {
     /// Ways in which the database lets strangers in, and so what was removed, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub still_open: Vec<String>,
+    /// Open connections of what was removed that go on: they came by interfaces where only new ones
+    /// are judged.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub going_on: usize,
     /// The reason why what was removed is still on disk, and trusted again by a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_written: Option<String>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A source added by hand.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Shutdown, SocketAddr},
     time::Duration,
 };
 
@@ -839,6 +839,16 @@ fn clients_that_any_change_cuts_off_are_named_and_those_that_go_on_as_well() {
     assert!(traffic::round_trip(&mut gone, Duration::from_secs(1)).is_err());
     assert!(traffic::round_trip(&mut kept, PATIENCE).is_ok());
     assert!(traffic::round_trip(&mut aside, PATIENCE).is_ok(), "only new ones are judged there");
+    // Likewise of what is removed by hand, as long as it is open.
+    let change = |verb| host.json(&["trust", verb, "ip_addr:10.78.0.9", "--database", "orders"]);
+    let going_on = || {
+        change("add").expect("JSON");
+        change("rm").expect("JSON")["going_on"].clone()
+    };
+    assert_eq!(going_on(), 1);
+    assert!(traffic::round_trip(&mut aside, PATIENCE).is_ok());
+    aside.shutdown(Shutdown::Both).expect("an open connection");
+    host.wait("the connection to be over", |_| going_on().is_null());
     // Removed by hand from a database that lets everyone in.
     let observed = sources(&both[..1]).replace("ports", "mode = \"observe\"\nports");
     host.configure(&interfaces(), &observed);

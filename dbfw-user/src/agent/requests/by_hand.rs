@@ -1,12 +1,21 @@
 //! `dbfw trust`: sources added and removed by hand.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context as _;
-use dbfw_core::source::{GrammarError, RuleKind, TrustedSource};
+use dbfw_common::Mode;
+use dbfw_core::{
+    Destinations,
+    policy::Policy,
+    source::{GrammarError, Prefix, RuleKind, TrustedSource},
+};
+use dbfw_datapath::connections::{Connection, established};
 use dbfw_wire::control::{self as wire, ControlErrorKind, CoveringSource, Request, TrustList};
 
 use crate::{
     agent::{
         Agent,
+        connection_watch::addresses_of,
         history::Kind,
         kernel::Kernel,
         trust::{Trust, can_resolve},
@@ -143,12 +152,20 @@ fn finish(agent: &mut Agent, kind: Kind, local: &LocalSource, written: anyhow::R
     // The end of expired sources may have had to wait for this change.
     agent.trust.end_expired(&agent.config);
     match result {
-        Ok(_) if kind == Kind::TrustRemoved => call.answer(&TrustList {
-            still_trusted_by: still_trusted_by(agent, local),
-            still_open: still_open(agent, &local.database),
-            not_written: agent.trust.local().not_removed().map(str::to_owned),
-            ..list_of([local])
-        }),
+        Ok(_) if kind == Kind::TrustRemoved => {
+            let list = TrustList {
+                still_trusted_by: still_trusted_by(agent, local),
+                still_open: still_open(agent, &local.database),
+                not_written: agent.trust.local().not_removed().map(str::to_owned),
+                ..list_of([local])
+            };
+            let query = GoingOnQuery::of(agent, local);
+            // Listing connections takes its time.
+            tokio::task::spawn_blocking(move || {
+                let going_on = query.map_or(0, |query| query.run());
+                call.answer(&TrustList { going_on, ..list });
+            });
+        }
         Ok(_) => call.answer(&list_of([local])),
         Err(message) => call.fail(ControlErrorKind::Failed, message),
     }
@@ -174,7 +191,56 @@ fn list_of<'a>(sources: impl IntoIterator<Item = &'a LocalSource>) -> TrustList 
         sources: sources.into_iter().map(to_wire).collect(),
         still_trusted_by: Vec::new(),
         still_open: Vec::new(),
+        going_on: 0,
         not_written: None,
+    }
+}
+
+/// The question which connections of a source that was removed go on, to be asked on another
+/// thread.
+struct GoingOnQuery {
+    database: String,
+    ports: BTreeSet<u16>,
+    destinations: Destinations,
+    prefixes: Vec<Prefix>,
+    policy: Policy,
+    /// Interfaces whose open connections go on: only new ones are judged there.
+    without_hook: BTreeSet<String>,
+}
+
+impl GoingOnQuery {
+    /// The question about `removed`; `None`: its database refuses nobody, or it is not known which
+    /// addresses it had.
+    fn of(agent: &Agent, removed: &LocalSource) -> Option<Self> {
+        let mut databases = agent.config.databases.iter();
+        let database = databases.find(|known| known.name == removed.database)?;
+        if database.mode != Mode::Enforce {
+            return None;
+        }
+        Some(Self {
+            database: database.name.clone(),
+            ports: database.ports.tcp().collect(),
+            destinations: database.destinations.clone(),
+            prefixes: removed.source.key().prefixes()?.to_vec(),
+            policy: agent.kernel.policy().clone(),
+            without_hook: {
+                let coverage = agent.kernel.coverage(&agent.config.agent);
+                coverage.without_hook().map(str::to_owned).collect()
+            },
+        })
+    }
+
+    fn run(&self) -> usize {
+        let Ok(connections) = established(&self.ports) else { return 0 };
+        let without_hook = addresses_of(|name| self.without_hook.contains(name));
+        let goes_on = |connection: &&Connection| {
+            let (local, peer) = (connection.local.ip(), connection.peer.ip().to_canonical());
+            without_hook.contains(&local)
+                && self.destinations.include(local, true)
+                && self.prefixes.iter().any(|prefix| prefix.contains(peer))
+                && !self.policy.lets_in(&self.database, peer)
+        };
+        connections.iter().filter(goes_on).count()
     }
 }
 

@@ -5,6 +5,7 @@ fn trust() {
     let list = TrustList {
         still_trusted_by: Vec::new(),
         still_open: Vec::new(),
+        going_on: 0,
         not_written: None,
         sources: vec![
             LocalSource {
