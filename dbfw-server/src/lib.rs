@@ -1,0 +1,4 @@
+//! The control plane of dbfw: lists of trusted sources, kept in one place and edited through
+//! DigitalOcean's API.
+
+pub mod list;

@@ -1,0 +1,3 @@
+//! The program `dbfw-server`.
+
+fn main() {}
