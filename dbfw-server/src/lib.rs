@@ -2,3 +2,4 @@
 //! DigitalOcean's API.
 
 pub mod list;
+pub mod store;
