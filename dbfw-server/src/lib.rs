@@ -2,4 +2,6 @@
 //! DigitalOcean's API.
 
 pub mod list;
+pub mod model;
+pub mod service;
 pub mod store;
