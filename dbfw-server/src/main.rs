@@ -1,3 +1,7 @@
 //! The program `dbfw-server`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dbfw_server::cli::main()
+}
