@@ -2,11 +2,13 @@
 
 use std::{
     fs,
+    path::Path,
     process::{Command, Output},
 };
 
 use dbfw_tests::{
     agent::{Host, binary},
+    control_plane,
     netns::Netns,
     pair::{Pair, STRANGER4, TRUSTED4, interfaces, orders},
     systemd::Manager,
@@ -14,6 +16,8 @@ use dbfw_tests::{
 
 const UNIT: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/systemd/dbfw.service"));
+const SERVER_UNIT: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/systemd/dbfw-server.service"));
 const OPERATIONS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md"));
 
@@ -174,21 +178,41 @@ fn a_bad_configuration_from_the_start_is_not_tried_again() {
     assert_eq!(manager.show("dbfw", "NRestarts"), "0");
 }
 
-#[test]
-fn systemd_knows_every_setting_of_the_unit() {
+/// Asks systemd-analyze about a unit, with a program in place of its own, which is not installed.
+fn analyze(arguments: &[&str], name: &str, unit: &str, program: &Path) -> Output {
     let directory = tempfile::tempdir().expect("a directory");
-    let unit = directory.path().join("dbfw.service");
-    // With a program that is there.
-    let text = UNIT.replace("/usr/local/bin/dbfw", &binary().display().to_string());
-    fs::write(&unit, text).expect("write the unit");
-    let output = Command::new("systemd-analyze")
-        .args(["verify", "--man=no"])
-        .arg(&unit)
-        .output()
-        .expect("run systemd-analyze");
-    assert!(output.status.success(), "{}", said(&output));
-    // Of this unit; what else is installed here is not ours.
-    let about: Vec<String> =
-        said(&output).lines().filter(|l| l.contains("dbfw")).map(str::to_owned).collect();
-    assert_eq!(about, [""; 0]);
+    let file = directory.path().join(format!("{name}.service"));
+    let text = unit.replace(&format!("/usr/local/bin/{name}"), &program.display().to_string());
+    fs::write(&file, text).expect("write the unit");
+    let mut command = Command::new("systemd-analyze");
+    command.args(arguments).arg(&file).output().expect("run systemd-analyze")
+}
+
+#[test]
+fn systemd_knows_every_setting_of_the_units() {
+    for (name, unit, program) in
+        [("dbfw", UNIT, binary()), ("dbfw-server", SERVER_UNIT, control_plane::binary())]
+    {
+        let output = analyze(&["verify", "--man=no"], name, unit, &program);
+        assert!(output.status.success(), "{}", said(&output));
+        // Of this unit; what else is installed here is not ours.
+        let about: Vec<String> =
+            said(&output).lines().filter(|l| l.contains(name)).map(str::to_owned).collect();
+        assert_eq!(about, [""; 0]);
+    }
+}
+
+#[test]
+fn the_control_plane_is_exposed_to_little() {
+    // At most 1.5 of 10.
+    let arguments = ["security", "--offline=yes", "--threshold=15", "--no-pager"];
+    let output = analyze(&arguments, "dbfw-server", SERVER_UNIT, &control_plane::binary());
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        said(&output)
+    );
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("Overall exposure level"), "{text}");
 }
