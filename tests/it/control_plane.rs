@@ -2,6 +2,7 @@
 //! and what packets show of it.
 
 use std::{
+    os::unix::fs::{MetadataExt as _, chown},
     path::Path,
     process::{Child, Output, Stdio},
 };
@@ -161,4 +162,21 @@ fn pydo_is_told_why_not() {
     let stale = told(&admin, &["stale", CLUSTER]);
     assert!(stale.contains("412") || stale.contains("has changed since"), "{stale}");
     assert_eq!(pydo(&server, &["list", CLUSTER]), ["tag:first"]);
+}
+
+#[test]
+fn what_root_makes_in_the_servers_directory_is_the_servers() {
+    let server = ControlPlane::set_up(None, 0);
+    let state = server.path("state");
+    let (uid, gid) = (65_534, 65_533);
+    chown(&state, Some(uid), Some(gid)).expect("give the directory away");
+    std::fs::remove_file(state.join("store.redb")).expect("lose the store");
+    std::fs::remove_dir_all(state.join("tls")).expect("lose the authority");
+    server.done(&["init"]);
+    let dump = server.done(&["store", "dump"]);
+    assert!(dump.contains("\"key\":\"meta\""), "{dump}");
+    for name in ["store.redb", "tls", "tls/ca.pem", "tls/ca.key"] {
+        let found = std::fs::metadata(state.join(name)).expect("it is there");
+        assert_eq!((found.uid(), found.gid()), (uid, gid), "{name}");
+    }
 }

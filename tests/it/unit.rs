@@ -8,7 +8,7 @@ use std::{
 
 use dbfw_tests::{
     agent::{Host, binary},
-    control_plane,
+    control_plane::{self, ControlPlane},
     netns::Netns,
     pair::{Pair, STRANGER4, TRUSTED4, interfaces, orders},
     systemd::Manager,
@@ -215,4 +215,52 @@ fn the_control_plane_is_exposed_to_little() {
     );
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("Overall exposure level"), "{text}");
+}
+
+/// The unit of the control plane as a user's manager can run it: what the process may call and
+/// open, and how it is started, without what needs another user and other mounts.
+fn server_unit(server: &ControlPlane<'_>) -> String {
+    let left_out = ["DynamicUser", "User", "PrivateUsers", "PrivateDevices", "PrivateTmp"];
+    let needs_more = |key: &str| {
+        left_out.contains(&key)
+            || key.ends_with("Directory")
+            || key.ends_with("DirectoryMode")
+            || key.starts_with("Protect")
+            || ["Wants", "After", "ProcSubset", "KeyringMode", "DevicePolicy"].contains(&key)
+            || key.ends_with("Capabilities")
+            || key == "CapabilityBoundingSet"
+    };
+    let kept = SERVER_UNIT.lines().filter(|line| {
+        line.starts_with('[') || line.split_once('=').is_some_and(|(key, _)| !needs_more(key))
+    });
+    let program = control_plane::binary();
+    let start = format!("{} serve --config {}", program.display(), server.config().display());
+    let text = kept.collect::<Vec<_>>().join("\n");
+    let text = text.replace("/usr/local/bin/dbfw-server serve", &start);
+    assert!(text.contains("SystemCallFilter=~@privileged") && text.contains(&start), "{text}");
+    format!("{text}\n[Service]\nStandardError=append:{}\n", server.path("log").display())
+}
+
+#[test]
+fn the_control_plane_runs_with_what_its_unit_lets_it_do() {
+    let server = ControlPlane::set_up(None, 0);
+    let manager = Manager::start(&[("dbfw-server.service", &server_unit(&server))]);
+    let started = manager.systemctl(&["start", "dbfw-server"]);
+    assert!(started.status.success(), "{}{}", said(&started), server.log());
+    // It writes, and answers on its socket.
+    server.done(&["database", "add", "orders"]);
+    assert!(server.done(&["store", "dump"]).contains("names/orders"));
+    let before = main_pid(&manager, "dbfw-server");
+    manager.done(&["kill", "--signal=KILL", "dbfw-server"]);
+    manager.wait("systemd to start it again", |m| {
+        is_active(m, "dbfw-server") && main_pid(m, "dbfw-server") != before
+    });
+    assert!(server.done(&["database", "list"]).contains("orders"));
+    manager.done(&["stop", "dbfw-server"]);
+    assert_eq!(manager.show("dbfw-server", "Result"), "success", "{}", server.log());
+
+    fs::write(server.config(), "[server]\nlisten = 7\n").expect("write the configuration");
+    assert!(!manager.systemctl(&["start", "dbfw-server"]).status.success(), "it started");
+    assert_eq!(manager.show("dbfw-server", "ExecMainStatus"), "78");
+    assert_eq!(manager.show("dbfw-server", "NRestarts"), "0");
 }

@@ -33,7 +33,8 @@ pub fn binary() -> PathBuf {
 /// A server that was set up, with its first token in a file. It is killed when dropped.
 #[derive(Debug)]
 pub struct ControlPlane<'n> {
-    netns: &'n Netns,
+    /// `None`: this process's own.
+    netns: Option<&'n Netns>,
     files: TempDir,
     url: String,
     process: Option<Child>,
@@ -42,18 +43,24 @@ pub struct ControlPlane<'n> {
 impl<'n> ControlPlane<'n> {
     /// Sets one up on loopback of a namespace, and starts it.
     pub fn start(netns: &'n Netns) -> Self {
+        let mut server = Self::set_up(Some(netns), PORT);
+        server.spawn();
+        server
+    }
+
+    /// Sets one up on a port of loopback, and does not start it.
+    pub fn set_up(netns: Option<&'n Netns>, port: u16) -> Self {
         let files = TempDir::with_prefix("dbfw-server-test-").expect("a directory");
-        let url = format!("https://localhost:{PORT}");
-        let mut server = Self { netns, files, url, process: None };
+        let url = format!("https://localhost:{port}");
+        let server = Self { netns, files, url, process: None };
         let text = format!(
-            "[server]\nlisten = [\"127.0.0.1:{PORT}\"]\nstate_dir = {:?}\nrun_dir = {:?}\n",
+            "[server]\nlisten = [\"127.0.0.1:{port}\"]\nstate_dir = {:?}\nrun_dir = {:?}\n",
             server.path("state"),
             server.path("run"),
         );
-        fs::write(server.path("dbfw-server.toml"), text).expect("write the configuration");
+        fs::write(server.config(), text).expect("write the configuration");
         let token = server.done(&["init"]);
         write_token(&server.token_file(), &token);
-        server.spawn();
         server
     }
 
@@ -83,8 +90,13 @@ impl<'n> ControlPlane<'n> {
         child.wait().expect("wait for it");
     }
 
-    /// A file of its own.
-    fn path(&self, name: &str) -> PathBuf {
+    /// Its configuration.
+    pub fn config(&self) -> PathBuf {
+        self.path("dbfw-server.toml")
+    }
+
+    /// A file of its own: `path("state")`.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.files.path().join(name)
     }
 
@@ -109,8 +121,11 @@ impl<'n> ControlPlane<'n> {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.netns.command(binary());
-        command.args(arguments).arg("--config").arg(self.path("dbfw-server.toml"));
+        let mut command = match self.netns {
+            Some(netns) => netns.command(binary()),
+            None => Command::new(binary()),
+        };
+        command.args(arguments).arg("--config").arg(self.config());
         command
     }
 
@@ -121,7 +136,7 @@ impl<'n> ControlPlane<'n> {
 
     /// A script of `tests/pydo` with a token in a file. The arguments are to be added.
     pub fn pydo(&self, script: &str, token_file: &Path) -> Command {
-        pydo::command(Some(self.netns), script, &self.url, token_file, &self.ca_file())
+        pydo::command(self.netns, script, &self.url, token_file, &self.ca_file())
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     args::Context,
     exit::Exit,
     output::{note, print},
+    owner::hand_over,
 };
 use crate::{
     config::{self, StoreConfig, Tls},
@@ -40,6 +41,7 @@ pub(super) fn init(context: &Context) -> anyhow::Result<Exit> {
     }
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let (_, secret) = runtime.block_on(initialize(&store))?;
+    hand_over(&config)?;
     print(format!("{}\n", secret.expose()).as_bytes())?;
     note("this token may do everything, and is shown only here");
     if config.tls == Tls::Own {

@@ -8,6 +8,7 @@ mod exit;
 mod init;
 mod man;
 mod output;
+mod owner;
 mod serve;
 mod store;
 mod token;

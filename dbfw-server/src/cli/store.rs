@@ -2,6 +2,7 @@
 
 use std::io::BufReader;
 
+use anyhow::bail;
 use tokio::runtime;
 
 use super::{
@@ -9,9 +10,10 @@ use super::{
     client::{Client, ClientError},
     exit::Exit,
     output::{note, print},
+    owner::hand_over,
 };
 use crate::{
-    config,
+    config::{self, StoreConfig},
     serve::{STORE_PATH, open_store},
     service::load,
     store::{dump, read_dump},
@@ -23,9 +25,11 @@ pub(super) fn store(context: &Context, verb: StoreVerb) -> anyhow::Result<Exit> 
         StoreVerb::Dump => print(&dumped(context)?)?,
         StoreVerb::Load { replace } => {
             let dumped = read_dump(&mut BufReader::new(std::io::stdin().lock()))?;
-            let store = open_store(&config::load(&context.config)?)?;
+            let config = config::load(&context.config)?;
+            let store = open_store(&config)?;
             let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
             let meta = runtime.block_on(load(&store, dumped, replace))?;
+            hand_over(&config)?;
             note(&format!("loaded store {}; its epoch is {} now", meta.store_id, meta.epoch));
         }
     }
@@ -39,7 +43,13 @@ fn dumped(context: &Context) -> anyhow::Result<Vec<u8>> {
         Err(ClientError::Unreachable(..)) => {}
         Err(error) => return Err(error.into()),
     }
-    let store = open_store(&config::load(&context.config)?)?;
+    let config = config::load(&context.config)?;
+    let StoreConfig::File(path) = &config.store;
+    // Opening it would make one.
+    if !path.exists() {
+        bail!("there is no store {}: run `dbfw-server init`", path.display());
+    }
+    let store = open_store(&config)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let snapshot = runtime.block_on(store.list(""))?;
     let mut text = Vec::new();
