@@ -38,4 +38,4 @@ pub mod trust;
 
 pub use destinations::Destinations;
 pub use port::{Port, PortError, PortQuery, PortQueryError, PortRange, Ports};
-pub use text::misleads;
+pub use text::{escaped, misleads};

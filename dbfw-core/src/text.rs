@@ -1,4 +1,4 @@
-//! Characters that make a text look like another one.
+//! Characters that make a text look like another one, and texts without them.
 
 /// Whether a character is not seen, breaks a line, or turns the direction of writing: Unicode's
 /// format characters and its two separators of lines. Control characters are told apart by
@@ -8,6 +8,23 @@ pub const fn misleads(c: char) -> bool {
         '\u{ad}' | '\u{61c}' | '\u{180e}'
         | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// A text for a terminal: control characters, and those that mislead, are escaped.
+pub fn escaped(text: &str) -> String {
+    let is_escaped = |c: char| c.is_control() || misleads(c);
+    if !text.chars().any(is_escaped) {
+        return text.to_owned();
+    }
+    let mut escaped = String::new();
+    for c in text.chars() {
+        if is_escaped(c) {
+            escaped.extend(c.escape_default());
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! They are shapes, not the domain's types: whoever reads a document turns it into those of
 //! `dbfw-core`, and whoever writes one makes it of them. Nothing here does IO.
 //!
+//! - [`api`]: the server's own API
 //! - [`control`]: requests to the agent, and the documents it answers with
 //! - [`digitalocean`]: DigitalOcean's API, for clients and servers
 //!
@@ -22,5 +23,7 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+mod absent;
+pub mod api;
 pub mod control;
 pub mod digitalocean;

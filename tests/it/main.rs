@@ -9,6 +9,8 @@ mod backstop;
 mod chain;
 // Every verb of the command line, as a user sees it.
 mod cli;
+// dbfw-server with its real client and a real agent.
+mod control_plane;
 // Every packet of the corpus through every program: verdict, reason and counters.
 mod corpus;
 // A thousand callers at once.

@@ -10,5 +10,5 @@ mod history;
 mod names;
 mod observe;
 mod pydo;
-mod readers;
+pub(crate) mod readers;
 mod restart;

@@ -2,11 +2,13 @@
 
 use std::{
     fs,
+    path::Path,
     process::{Command, Output},
 };
 
 use dbfw_tests::{
     agent::{Host, binary},
+    control_plane::{self, ControlPlane},
     netns::Netns,
     pair::{Pair, STRANGER4, TRUSTED4, interfaces, orders},
     systemd::Manager,
@@ -14,6 +16,8 @@ use dbfw_tests::{
 
 const UNIT: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/systemd/dbfw.service"));
+const SERVER_UNIT: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/systemd/dbfw-server.service"));
 const OPERATIONS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md"));
 
@@ -174,21 +178,89 @@ fn a_bad_configuration_from_the_start_is_not_tried_again() {
     assert_eq!(manager.show("dbfw", "NRestarts"), "0");
 }
 
-#[test]
-fn systemd_knows_every_setting_of_the_unit() {
+/// Asks systemd-analyze about a unit, with a program in place of its own, which is not installed.
+fn analyze(arguments: &[&str], name: &str, unit: &str, program: &Path) -> Output {
     let directory = tempfile::tempdir().expect("a directory");
-    let unit = directory.path().join("dbfw.service");
-    // With a program that is there.
-    let text = UNIT.replace("/usr/local/bin/dbfw", &binary().display().to_string());
-    fs::write(&unit, text).expect("write the unit");
-    let output = Command::new("systemd-analyze")
-        .args(["verify", "--man=no"])
-        .arg(&unit)
-        .output()
-        .expect("run systemd-analyze");
-    assert!(output.status.success(), "{}", said(&output));
-    // Of this unit; what else is installed here is not ours.
-    let about: Vec<String> =
-        said(&output).lines().filter(|l| l.contains("dbfw")).map(str::to_owned).collect();
-    assert_eq!(about, [""; 0]);
+    let file = directory.path().join(format!("{name}.service"));
+    let text = unit.replace(&format!("/usr/local/bin/{name}"), &program.display().to_string());
+    fs::write(&file, text).expect("write the unit");
+    let mut command = Command::new("systemd-analyze");
+    command.args(arguments).arg(&file).output().expect("run systemd-analyze")
+}
+
+#[test]
+fn systemd_knows_every_setting_of_the_units() {
+    for (name, unit, program) in
+        [("dbfw", UNIT, binary()), ("dbfw-server", SERVER_UNIT, control_plane::binary())]
+    {
+        let output = analyze(&["verify", "--man=no"], name, unit, &program);
+        assert!(output.status.success(), "{}", said(&output));
+        // Of this unit; what else is installed here is not ours.
+        let about: Vec<String> =
+            said(&output).lines().filter(|l| l.contains(name)).map(str::to_owned).collect();
+        assert_eq!(about, [""; 0]);
+    }
+}
+
+#[test]
+fn the_control_plane_is_exposed_to_little() {
+    // At most 1.5 of 10.
+    let arguments = ["security", "--offline=yes", "--threshold=15", "--no-pager"];
+    let output = analyze(&arguments, "dbfw-server", SERVER_UNIT, &control_plane::binary());
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        said(&output)
+    );
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("Overall exposure level"), "{text}");
+}
+
+/// The unit of the control plane as a user's manager can run it: what the process may call and
+/// open, and how it is started, without what needs another user and other mounts.
+fn server_unit(server: &ControlPlane<'_>) -> String {
+    let left_out = ["DynamicUser", "User", "PrivateUsers", "PrivateDevices", "PrivateTmp"];
+    let needs_more = |key: &str| {
+        left_out.contains(&key)
+            || key.ends_with("Directory")
+            || key.ends_with("DirectoryMode")
+            || key.starts_with("Protect")
+            || ["Wants", "After", "ProcSubset", "KeyringMode", "DevicePolicy"].contains(&key)
+            || key.ends_with("Capabilities")
+            || key == "CapabilityBoundingSet"
+    };
+    let kept = SERVER_UNIT.lines().filter(|line| {
+        line.starts_with('[') || line.split_once('=').is_some_and(|(key, _)| !needs_more(key))
+    });
+    let program = control_plane::binary();
+    let start = format!("{} serve --config {}", program.display(), server.config().display());
+    let text = kept.collect::<Vec<_>>().join("\n");
+    let text = text.replace("/usr/local/bin/dbfw-server serve", &start);
+    assert!(text.contains("SystemCallFilter=~@privileged") && text.contains(&start), "{text}");
+    format!("{text}\n[Service]\nStandardError=append:{}\n", server.path("log").display())
+}
+
+#[test]
+fn the_control_plane_runs_with_what_its_unit_lets_it_do() {
+    let server = ControlPlane::set_up(None, 0);
+    let manager = Manager::start(&[("dbfw-server.service", &server_unit(&server))]);
+    let started = manager.systemctl(&["start", "dbfw-server"]);
+    assert!(started.status.success(), "{}{}", said(&started), server.log());
+    // It writes, and answers on its socket.
+    server.done(&["database", "add", "orders"]);
+    assert!(server.done(&["store", "dump"]).contains("names/orders"));
+    let before = main_pid(&manager, "dbfw-server");
+    manager.done(&["kill", "--signal=KILL", "dbfw-server"]);
+    manager.wait("systemd to start it again", |m| {
+        is_active(m, "dbfw-server") && main_pid(m, "dbfw-server") != before
+    });
+    assert!(server.done(&["database", "list"]).contains("orders"));
+    manager.done(&["stop", "dbfw-server"]);
+    assert_eq!(manager.show("dbfw-server", "Result"), "success", "{}", server.log());
+
+    fs::write(server.config(), "[server]\nlisten = 7\n").expect("write the configuration");
+    assert!(!manager.systemctl(&["start", "dbfw-server"]).status.success(), "it started");
+    assert_eq!(manager.show("dbfw-server", "ExecMainStatus"), "78");
+    assert_eq!(manager.show("dbfw-server", "NRestarts"), "0");
 }

@@ -1,6 +1,8 @@
 """The trusted sources of a database cluster, as its users change them: a list that is read,
 changed and written back."""
 
+import json
+
 from client import checked, main
 
 
@@ -15,6 +17,22 @@ def write(client, cluster, rules):
         )
     )
     return read(client, cluster)
+
+
+def write_json(client, cluster, rules):
+    return write(client, cluster, json.loads(rules))
+
+
+def stale(client, cluster):
+    """Replaces the rules on the condition that they are as they were before another change."""
+    tag = client.databases.list_firewall_rules(
+        database_cluster_uuid=cluster,
+        cls=lambda response, _, __: response.http_response.headers["ETag"],
+    )
+    replace(client, cluster, "tag:first")
+    client.databases.update_firewall_rules(
+        database_cluster_uuid=cluster, body={"rules": []}, headers={"If-Match": tag}
+    )
 
 
 def append(client, cluster, *pairs):
@@ -36,4 +54,13 @@ def rule(pair):
     return {"type": kind, "value": value}
 
 
-main({"list": read, "append": append, "remove": remove, "replace": replace})
+main(
+    {
+        "list": read,
+        "append": append,
+        "remove": remove,
+        "replace": replace,
+        "write": write_json,
+        "stale": stale,
+    }
+)

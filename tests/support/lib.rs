@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod btf;
 pub mod capabilities;
+pub mod control_plane;
 pub mod corpus;
 pub mod dns_server;
 pub mod features;
@@ -18,6 +19,7 @@ pub mod pair;
 pub mod policy;
 pub mod postgres;
 pub mod provider_server;
+pub mod pydo;
 pub mod site;
 pub mod skew;
 pub mod stack;

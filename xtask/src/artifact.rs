@@ -14,6 +14,11 @@ pub(crate) fn dbfw(options: &[&str]) -> Result<PathBuf> {
     build("dbfw-user", "dbfw", options)
 }
 
+/// Builds the control plane's server, and says where it is.
+pub(crate) fn dbfw_server() -> Result<PathBuf> {
+    build("dbfw-server", "dbfw-server", &[])
+}
+
 /// Builds the measuring program, for release, and says where it is.
 pub(crate) fn bench() -> Result<PathBuf> {
     build("dbfw-tests", "dbfw-bench", &["--release"])

@@ -31,9 +31,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     cmd::run(cmd::cargo().arg("test").arg("--").args(&options.passed))?;
 
     println!("test: on this kernel, as root");
-    let dbfw = artifact::dbfw(&[])?;
+    let (dbfw, server) = (artifact::dbfw(&[])?, artifact::dbfw_server()?);
     setup::ensure_bpffs()?;
-    kernel_tests(&options, &dbfw)?;
+    kernel_tests(&options, &dbfw, &server)?;
 
     // stdout ends with cargo's own summary.
     eprintln!(
@@ -86,7 +86,7 @@ impl Options {
 
 /// Cargo builds the tests as the user it runs as, and starts them through a runner that
 /// makes them root.
-fn kernel_tests(options: &Options, dbfw: &Path) -> Result<()> {
+fn kernel_tests(options: &Options, dbfw: &Path, server: &Path) -> Result<()> {
     let tests = cmd::root().join("tests");
     let mut environment: Vec<String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -96,6 +96,7 @@ fn kernel_tests(options: &Options, dbfw: &Path) -> Result<()> {
     environment.extend([
         format!("PATH={}", cmd::path_with_sbin()),
         format!("DBFW_BIN={}", dbfw.display()),
+        format!("DBFW_SERVER_BIN={}", server.display()),
         format!("CARGO_MANIFEST_DIR={}", tests.display()),
         // Else insta asks cargo, which root may not have.
         format!("INSTA_WORKSPACE_ROOT={}", cmd::root().display()),

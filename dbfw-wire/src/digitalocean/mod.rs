@@ -2,9 +2,16 @@
 //! description. Unknown fields are ignored, `null` is an empty list, and text that only
 //! people read may be anything; another type where an answer is needed is an error.
 
+mod databases;
 mod tolerant;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::databases::{
+    Account, Application, Autoscale, Certificate, DatabaseCluster, DatabaseClusters,
+    DatabaseConnection, FirewallUpdate, MaintenanceWindow, OneAccount, OneCertificate,
+    OneDatabaseCluster, RuleUpdate, StorageAutoscale, Team, TokenInfo,
+};
 
 use tolerant::{lenient, lenient_option, nullable, object, present};
 
@@ -36,6 +43,9 @@ pub struct FirewallRule {
     /// A description for people.
     #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// An expiry, RFC 3339, which dbfw's own server knows.
+    #[serde(default, deserialize_with = "lenient_option", skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
 }
 
 /// A droplet.

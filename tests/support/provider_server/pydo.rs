@@ -1,14 +1,14 @@
 //! The real client against the server: the scripts in `tests/pydo`.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::process::Command;
 
 use serde_json::Value;
 
 use super::Server;
-use crate::netns::{Netns, finish};
+use crate::{
+    netns::{Netns, finish},
+    pydo,
+};
 
 impl Server {
     /// Runs a script of `tests/pydo` ("rules.py") with the token and the authority's
@@ -20,27 +20,6 @@ impl Server {
 
     /// The same as a command, from a namespace: the arguments are to be added.
     pub fn pydo_command(&self, netns: Option<&Netns>, script: &str) -> Command {
-        let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let python = python(tests);
-        let mut command = match netns {
-            Some(netns) => netns.command(&python),
-            None => Command::new(&python),
-        };
-        command
-            .arg(tests.join("pydo").join(script))
-            .arg(self.url())
-            .arg(self.token_file())
-            .env("REQUESTS_CA_BUNDLE", self.ca_file())
-            // Tests run as root in a tree that is somebody else's.
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env_remove("PYTHONPATH");
-        command
+        pydo::command(netns, script, &self.url(), &self.token_file(), &self.ca_file())
     }
-}
-
-/// The interpreter of the environment that `cargo xtask setup` makes.
-fn python(tests: &Path) -> PathBuf {
-    let python = tests.join("../target/pydo/bin/python");
-    assert!(python.exists(), "{} is not there: cargo xtask setup", python.display());
-    python
 }

@@ -1,25 +1,10 @@
 //! Numbers, times and foreign text as people and scripts read them.
 
-use dbfw_core::misleads;
 use jiff::Timestamp;
 
-/// The text with its control characters and those that [`misleads`] escaped: it may come from a
-/// provider, and must neither break a line nor steer the terminal.
-pub(in super::super) fn clean(text: &str) -> String {
-    let is_escaped = |c: char| c.is_control() || misleads(c);
-    if !text.chars().any(is_escaped) {
-        return text.to_owned();
-    }
-    let mut clean = String::new();
-    for c in text.chars() {
-        if is_escaped(c) {
-            clean.extend(c.escape_default());
-        } else {
-            clean.push(c);
-        }
-    }
-    clean
-}
+/// Texts of others: they may come from a provider, and must neither break a line nor steer the
+/// terminal.
+pub(in super::super) use dbfw_core::escaped as clean;
 
 /// As [`clean`], but its lines stay lines, indented below the first.
 pub(super) fn lines(text: &str) -> String {

@@ -1,0 +1,204 @@
+//! Who asks, and what they may do.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, header, request::Parts},
+};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{
+    app::App,
+    connection::{Client, Connection, Peer},
+    error::{ApiError, ErrorId},
+    finish::RateSlot,
+    rate::Exhausted,
+};
+use crate::{
+    model::{By, Database, Databases, Scope, Secret, Token, Via},
+    service::Author,
+};
+
+/// Characters of a User-Agent that the history keeps.
+const MAX_AGENT: usize = 100;
+
+/// Whoever asks.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    who: Who,
+    pub(super) connection: Arc<Connection>,
+    agent: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+enum Who {
+    /// Somebody in the network, with a token.
+    Holder { token: Box<Token>, address: IpAddr },
+    /// A user of this machine, by the admin socket: needs no token, and may do everything.
+    User { uid: u32 },
+}
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let connection = parts.extensions.get::<Arc<Connection>>().cloned();
+        let connection = connection.ok_or_else(ApiError::unavailable)?;
+        let agent = agent(&parts.headers);
+        let address = match connection.peer() {
+            Peer::Local { uid } => return Ok(Self { who: Who::User { uid }, connection, agent }),
+            Peer::Network(address) => address,
+        };
+        let now = Timestamp::now().as_second();
+        let token = match bearer(&parts.headers) {
+            Some(secret) => app.service.authenticate(&secret).await?,
+            None => None,
+        };
+        let Some(token) = token else {
+            // Whoever has a token is let in all the same: others may have the same address.
+            let counted = app.rates.count_refused(address, now);
+            return Err(
+                counted.map_or_else(|exhausted| too_many(exhausted, now), |()| unauthorized())
+            );
+        };
+        let slot = parts.extensions.get::<RateSlot>().cloned().unwrap_or_default();
+        match app.rates.count(token.id, now) {
+            Ok(rate) => slot.set(rate),
+            Err(exhausted) => {
+                slot.set(exhausted.0);
+                return Err(too_many(exhausted, now));
+            }
+        }
+        Ok(Self { who: Who::Holder { token: token.into(), address }, connection, agent })
+    }
+}
+
+impl Caller {
+    /// Refuses what the caller may not do.
+    ///
+    /// # Errors
+    /// The token has not this scope.
+    pub(super) fn needs(&self, scope: Scope) -> Result<(), ApiError> {
+        match self.token() {
+            Some(token) if !token.scopes.contains(&scope) => {
+                Err(forbidden(format!("the token has not the scope {scope}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what a token for some databases may not do, since it concerns all.
+    ///
+    /// # Errors
+    /// The token is for some databases.
+    pub(super) fn needs_all_databases(&self) -> Result<(), ApiError> {
+        match self.token() {
+            Some(token) if token.databases != Databases::All => {
+                Err(forbidden("the token is for some databases only"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the caller may see a database.
+    pub(super) fn sees(&self, database: Uuid) -> bool {
+        self.token().is_none_or(|token| token.databases.contains(database))
+    }
+
+    /// The database that a path names, if the caller may do this with it. Who has a token for
+    /// some databases does not learn which others there are.
+    ///
+    /// # Errors
+    /// There is none, or it is not the caller's.
+    pub(super) async fn database(
+        &self,
+        app: &App,
+        id_or_name: &str,
+        scope: Scope,
+    ) -> Result<Database, ApiError> {
+        self.needs(scope)?;
+        let found = app.service.find(id_or_name).await?;
+        match found {
+            Some(database) if self.sees(database.id) => Ok(database),
+            None if self.needs_all_databases().is_ok() => {
+                Err(ApiError::new(ErrorId::NotFound, "there is no such database"))
+            }
+            _ => Err(forbidden("the token is not for this database")),
+        }
+    }
+
+    /// Refuses to make a token that may do more than the caller.
+    ///
+    /// # Errors
+    /// It may do more.
+    pub(super) fn may_pass_on<'s>(
+        &self,
+        mut scopes: impl Iterator<Item = &'s Scope>,
+        databases: &Databases,
+    ) -> Result<(), ApiError> {
+        let Some(token) = self.token() else { return Ok(()) };
+        if let Some(scope) = scopes.find(|scope| !token.scopes.contains(scope)) {
+            return Err(forbidden(format!("the token has not the scope {scope} to pass on")));
+        }
+        let covers = match (&token.databases, databases) {
+            (Databases::All, _) => true,
+            (Databases::Only(_), Databases::All) => false,
+            (Databases::Only(own), Databases::Only(wanted)) => wanted.is_subset(own),
+        };
+        if covers { Ok(()) } else { Err(forbidden("the token is for fewer databases")) }
+    }
+
+    /// The token; who comes by the admin socket has none.
+    pub(super) fn token(&self) -> Option<&Token> {
+        match &self.who {
+            Who::Holder { token, .. } => Some(token),
+            Who::User { .. } => None,
+        }
+    }
+
+    /// The client, if what it reads on its connection is what it changes.
+    pub(super) fn client(&self, headers: &HeaderMap) -> Option<Client> {
+        Client::of(self.token()?.id, headers)
+    }
+
+    /// The author of a change.
+    pub(super) fn author(&self, reason: Option<String>) -> Author {
+        let (by, via, from) = match &self.who {
+            Who::Holder { token, address } => {
+                let via = self.agent.as_deref().map_or(Via::Api, Via::of_agent);
+                (By::Token { id: token.id, name: token.name.clone() }, via, Some(*address))
+            }
+            Who::User { uid } => (By::User { uid: *uid }, Via::Admin, None),
+        };
+        Author { by, via, agent: self.agent.clone(), from, reason }
+    }
+}
+
+/// The secret of the header Authorization, if it can be one.
+fn bearer(headers: &HeaderMap) -> Option<Secret> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, secret) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| Secret::parse(secret.trim()))?
+}
+
+/// What a client calls itself, without what would deceive a reader.
+fn agent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    Some(text.chars().filter(|c| !c.is_control()).take(MAX_AGENT).collect())
+}
+
+fn unauthorized() -> ApiError {
+    ApiError::new(ErrorId::Unauthorized, "Unable to authenticate you.")
+}
+
+fn forbidden(why: impl std::fmt::Display) -> ApiError {
+    let message = format!("You do not have permission to perform this action: {why}");
+    ApiError::new(ErrorId::Forbidden, message)
+}
+
+fn too_many(Exhausted(rate): Exhausted, now: i64) -> ApiError {
+    let wait = u64::try_from(rate.reset - now).unwrap_or(0).max(1);
+    ApiError::new(ErrorId::TooManyRequests, "API rate limit exceeded.").retry_after(wait)
+}

@@ -1,0 +1,35 @@
+//! The HTTP APIs: DigitalOcean's at `/v2`, the server's own at `/api/v1`.
+//!
+//! Every answer has a request id and a rate limit, and every error one form. Nothing is read of a
+//! body before the token was checked.
+
+mod answer;
+mod app;
+mod auth;
+mod body;
+mod connection;
+mod error;
+mod finish;
+mod rate;
+mod v1;
+mod v2;
+
+use std::sync::Arc;
+
+use axum::{Router, middleware};
+
+pub use self::{
+    app::{ApiSettings, App},
+    connection::{Connection, Peer},
+};
+
+/// Every route, for a connection whose [`Connection`] is an extension of each request.
+pub fn router(app: Arc<App>) -> Router {
+    let routes = Router::new()
+        .nest("/v2", v2::routes())
+        .route("/v1/oauth/token/info", axum::routing::get(v2::token_info))
+        .nest("/api/v1", v1::routes())
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::not_allowed);
+    routes.layer(middleware::from_fn_with_state(Arc::clone(&app), finish::finish)).with_state(app)
+}

@@ -1,0 +1,37 @@
+//! The server's own API.
+
+mod databases;
+mod sources;
+mod tokens;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    routing::{delete, get, patch, post},
+};
+
+use super::app::App;
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/databases", get(databases::list).post(databases::add))
+        .route(
+            "/databases/{id}",
+            get(databases::get).patch(databases::change).delete(databases::remove),
+        )
+        .route(
+            "/databases/{id}/sources",
+            get(sources::list)
+                .post(sources::add)
+                .put(sources::replace)
+                .delete(sources::remove_by_value),
+        )
+        .route("/databases/{id}/sources/{uuid}", patch(sources::change).delete(sources::remove))
+        .route("/databases/{id}/changes", get(sources::changes))
+        .route("/databases/{id}/changes/{version}/revert", post(sources::revert))
+        .route("/tokens", get(tokens::list).post(tokens::add))
+        .route("/tokens/{id}", delete(tokens::remove))
+        .fallback(super::error::not_found)
+        .method_not_allowed_fallback(super::error::not_allowed)
+}

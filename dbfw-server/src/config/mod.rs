@@ -1,0 +1,11 @@
+//! The configuration: one TOML file, read strictly.
+
+mod read;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub use self::{
+    read::{load, run_dir},
+    types::{Config, StoreConfig, Tls},
+};

@@ -1,0 +1,133 @@
+use std::path::PathBuf;
+
+use super::*;
+
+/// What is wrong with a text: each problem without its file.
+fn problems(text: &str) -> Vec<String> {
+    match loaded(text) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.0.iter().map(dbfw_core::toml::Problem::within_file).collect(),
+    }
+}
+
+fn loaded(text: &str) -> Result<Config, dbfw_core::toml::Problems> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    load(file.path())
+}
+
+#[test]
+fn nothing_said_is_the_usual() {
+    assert_eq!(loaded("").unwrap(), Config::default());
+    assert_eq!(loaded("[server]\n[feeds]\n").unwrap(), Config::default());
+}
+
+#[test]
+fn every_key() {
+    let config = loaded(
+        r#"
+        [server]
+        name = "ctl"
+        listen = ["127.0.0.1:7443", "[::1]:7443"]
+        tls = { cert = "/c.pem", key = "/k.pem" }
+        tls_names = ["ctl.example.com", "192.0.2.1"]
+        state_dir = "/s"
+        run_dir = "/r"
+        store = { kind = "file", path = "/x/y.redb" }
+        merge = false
+        max_sources = 5000
+        max_connections = 100
+        requests_per_minute = 60
+        [feeds]
+        allow = ["https://api.github.com/meta"]
+        "#,
+    )
+    .unwrap();
+    assert_eq!(config.tls, Tls::Files { cert: "/c.pem".into(), key: "/k.pem".into() });
+    assert_eq!(config.store, StoreConfig::File(PathBuf::from("/x/y.redb")));
+    assert_eq!((config.max_sources, config.merge), (5000, false));
+    assert_eq!(config.feeds, ["https://api.github.com/meta"]);
+    let moved = loaded("[server]\nstate_dir = \"/s\"\n").unwrap();
+    assert_eq!(moved.store, StoreConfig::File(PathBuf::from("/s/store.redb")));
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_line_key_and_fix() {
+    let found = problems(
+        "[server]\nlisten = [\"7443\"]\ntls = \"none\"\nmerge = \"yes\"\nmax_sources = 9999\n\
+         stat_dir = \"/x\"\nstore = { kind = \"etcd\" }\n[feeds]\nallow = [\"http://x/\"]\n[etcd]\n",
+    );
+    for (at, wanted) in [
+        "line 2: server.listen[0]: \"7443\" is not an address with a port: write",
+        "line 3: server.tls: \"none\" is no certificate: write \"self\"",
+        "line 4: server.merge: must be true or false",
+        "line 5: server.max_sources: 9999 is not a possible number of sources: use 1 to 5000",
+        "line 6: server.stat_dir: unknown key: did you mean \"state_dir\"?",
+        "line 7: server.store.kind: \"etcd\" is not a kind of store: use \"file\"",
+        "line 7: server.store.path: is missing: add path",
+        "line 9: feeds.allow[0]: \"http://x/\" is no https URL",
+        "line 10: etcd: unknown key",
+    ]
+    .iter()
+    .enumerate()
+    {
+        assert!(found.get(at).is_some_and(|line| line.starts_with(wanted)), "{wanted}\n{found:#?}");
+    }
+    assert_eq!(found.len(), 9, "{found:#?}");
+}
+
+#[test]
+fn plain_http_is_for_loopback_alone() {
+    let off = "[server]\ntls = \"off\"\n";
+    assert_eq!(problems(&format!("{off}listen = [\"127.0.0.1:1\", \"[::1]:1\"]\n")), [""; 0]);
+    for listen in ["", "listen = [\"127.0.0.1:1\", \"192.0.2.1:1\"]\n", "listen = [\"[::]:1\"]\n"] {
+        let found = problems(&format!("{off}{listen}"));
+        assert!(found.concat().contains("tokens would be sent"), "{listen}: {found:?}");
+    }
+}
+
+#[test]
+fn what_is_no_file_or_no_toml_is_told() {
+    let missing = load(std::path::Path::new("/nowhere/x.toml")).unwrap_err().to_string();
+    assert!(missing.contains("dbfw-server init"), "{missing}");
+    assert!(problems("[server\n")[0].contains("not valid TOML"));
+    assert!(problems("\u{0}")[0].starts_with("line 1"));
+}
+
+#[test]
+fn the_socket_is_found_with_a_bad_configuration() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "[server]\nrun_dir = \"/r\"\nlisten = 7\n").unwrap();
+    assert_eq!(run_dir(file.path()), PathBuf::from("/r"));
+    assert_eq!(run_dir(std::path::Path::new("/nowhere")), Config::default().run_dir);
+}
+
+/// The keys that a table has, by what is said about one that it has not.
+fn known(table: &str) -> Vec<String> {
+    let found = problems(&format!("[{table}]\nquite_another = 1\n")).concat();
+    let (_, rest) = found.split_once("known here: ").unwrap();
+    let (keys, _) = rest.split_once(')').unwrap();
+    keys.split(", ").map(str::to_owned).collect()
+}
+
+#[test]
+fn every_key_is_documented_and_in_the_file_that_is_shipped() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let docs = std::fs::read_to_string(format!("{root}/docs/server.md")).unwrap();
+    let shipped = std::fs::read_to_string(format!("{root}/packaging/dbfw-server.toml")).unwrap();
+    for table in ["server", "feeds"] {
+        let (_, rows) = docs.split_once(&format!("| key of `[{table}]` |")).unwrap();
+        let rows = rows.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let documented: Vec<&str> =
+            rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
+        assert_eq!(documented, known(table), "[{table}] in docs/server.md");
+        let (_, text) = shipped.split_once(&format!("[{table}]\n")).unwrap();
+        let text = text.split("\n[").next().unwrap();
+        let keys: Vec<&str> = text
+            .lines()
+            .filter_map(|line| Some(line.strip_prefix('#')?.split_once(" = ")?.0))
+            .filter(|key| !key.contains(' '))
+            .collect();
+        assert_eq!(keys, known(table), "[{table}] in packaging/dbfw-server.toml");
+    }
+}

@@ -1,0 +1,85 @@
+//! The validated form of the configuration.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use dbfw_core::toml::Problem;
+
+use crate::list::MAX_RULES;
+
+/// The configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The server's name, which clients show.
+    pub name: String,
+    /// The addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// The certificate.
+    pub tls: Tls,
+    /// The names and addresses that the own certificate is for.
+    pub tls_names: Vec<String>,
+    /// The directory for the store, the authority and the certificate.
+    pub state_dir: PathBuf,
+    /// The directory of the admin socket.
+    pub run_dir: PathBuf,
+    /// The store.
+    pub store: StoreConfig,
+    /// Whether a change without If-Match is merged with others'.
+    pub merge: bool,
+    /// The most trusted sources of a database.
+    pub max_sources: usize,
+    /// The most connections at a time.
+    pub max_connections: usize,
+    /// The most requests of a token in a minute.
+    pub requests_per_minute: u32,
+    /// URLs that those of feeds may begin with.
+    pub feeds: Vec<String>,
+    /// What is hardly meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// The certificate that is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// One of the server's own authority.
+    Own,
+    /// From files, read again when they change.
+    Files {
+        /// The certificate and those between it and its authority, PEM.
+        cert: PathBuf,
+        /// The private key, PEM.
+        key: PathBuf,
+    },
+    /// None: plain HTTP, on loopback alone.
+    Off,
+}
+
+/// The store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreConfig {
+    /// In a file.
+    File(PathBuf),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let state_dir = PathBuf::from("/var/lib/dbfw-server");
+        Self {
+            name: "dbfw".to_owned(),
+            listen: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7443))],
+            tls: Tls::Own,
+            tls_names: Vec::new(),
+            store: StoreConfig::File(state_dir.join("store.redb")),
+            state_dir,
+            run_dir: PathBuf::from("/run/dbfw-server"),
+            merge: true,
+            max_sources: MAX_RULES,
+            max_connections: 4096,
+            requests_per_minute: 6000,
+            feeds: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The control plane of dbfw: lists of trusted sources, kept in one place and edited through
+//! DigitalOcean's API.
+//!
+//! `list` and `model` are the domain: what a list is, and what the store keeps. `store` keeps it.
+//! `service` is what can be done; `api` lets clients ask for it over HTTP, and `serve` listens.
+//! `cli` is the command line, whose subcommands ask the running server through its admin socket.
+
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod list;
+pub mod model;
+pub mod serve;
+pub mod service;
+pub mod store;

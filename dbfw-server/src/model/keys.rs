@@ -1,0 +1,53 @@
+//! The keys of the store.
+//!
+//! `hosts/`, `join/`, `sessions/`, `approvals/`, `groups/`, `resolved/`, `sets/`, `servers/` and
+//! `leader` are kept for what is to come.
+
+use uuid::Uuid;
+
+use super::{database::Name, token::TokenHash};
+
+/// The store itself.
+pub const META: &str = "meta";
+/// Above every database.
+pub const DATABASES: &str = "databases/";
+/// Above every list.
+pub const LISTS: &str = "lists/";
+/// Above every token.
+pub const TOKENS: &str = "tokens/";
+
+/// The settings of a database.
+pub fn database(id: Uuid) -> String {
+    format!("{DATABASES}{id}")
+}
+
+/// The database that has a name.
+pub fn name(name: &Name) -> String {
+    format!("names/{name}")
+}
+
+/// The list of a database.
+pub fn list(database: Uuid) -> String {
+    format!("{LISTS}{database}")
+}
+
+/// The database of a list's key.
+pub fn database_of_list(key: &str) -> Option<Uuid> {
+    key.strip_prefix(LISTS)?.parse().ok()
+}
+
+/// Above every change of a database's list.
+pub fn changes(database: Uuid) -> String {
+    format!("changes/{database}/")
+}
+
+/// The change that made a version of a database's list.
+pub fn change(database: Uuid, version: u64) -> String {
+    // Digits of the largest number: keys sort as numbers do.
+    format!("{}{version:020}", changes(database))
+}
+
+/// A token.
+pub fn token(hash: &TokenHash) -> String {
+    format!("{TOKENS}{hash}")
+}

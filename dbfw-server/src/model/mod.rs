@@ -1,0 +1,14 @@
+//! What the store holds: documents, and the keys they are under.
+
+mod change;
+mod database;
+pub mod keys;
+mod meta;
+mod token;
+
+pub use self::{
+    change::{By, Change, Kept, Via, digest},
+    database::{Connection, Database, Name, NameError},
+    meta::{FORMAT, Meta},
+    token::{Databases, Preset, Scope, Secret, Token, TokenHash, UnknownScope},
+};

@@ -1,0 +1,144 @@
+//! Serving: listeners, TLS, the admin socket, and an end in order.
+
+mod admin;
+mod clock;
+mod connections;
+mod tls;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
+
+use crate::{
+    api::{self, ApiSettings, App},
+    config::{Config, StoreConfig, Tls},
+    model::Meta,
+    service::{Bounds, InitError, Service, ServiceError, remove_expired},
+    store::{FileStore, Store, StoreError},
+};
+
+pub use self::{
+    admin::{AdminError, SOCKET_NAME, STORE_PATH},
+    tls::{Authority, TlsError},
+};
+use self::{connections::Connections, tls::Certificates};
+
+/// Time for the requests that are being answered at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// Reason why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store was not set up.
+    #[error(transparent)]
+    Init(#[from] InitError),
+    /// The store does not answer.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The admin socket cannot be made.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// An address cannot be listened on.
+    #[error(
+        "cannot listen on {address}: {source}; another program may, or the address is not this host's"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The reason.
+        source: std::io::Error,
+    },
+}
+
+/// Opens the store of a configuration.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn open_store(config: &Config) -> Result<Store, StoreError> {
+    let StoreConfig::File(path) = &config.store;
+    Ok(Store::File(FileStore::open(path)?))
+}
+
+/// A server that listens everywhere it is to.
+#[derive(Debug)]
+pub struct Server {
+    app: Arc<App>,
+    service: Arc<Service>,
+    certificates: Option<Arc<Certificates>>,
+    listeners: Vec<TcpListener>,
+    admin: tokio::net::UnixListener,
+    max_connections: usize,
+}
+
+impl Server {
+    /// Opens the store and listens. Nothing is answered yet.
+    ///
+    /// # Errors
+    /// The store cannot be used, or somewhere cannot be listened.
+    pub async fn start(config: &Config) -> Result<Self, ServeError> {
+        let store = open_store(config)?;
+        let meta = Meta::read(&store).await?;
+        let bounds = Bounds { rules: config.max_sources, feeds: config.feeds.clone() };
+        let service = Arc::new(Service::new(store, bounds));
+        let settings = ApiSettings {
+            name: config.name.clone(),
+            store_id: meta.store_id,
+            requests_per_minute: config.requests_per_minute,
+            // Without TLS a connection may be a proxy's, and have many clients.
+            merge: config.merge && !matches!(config.tls, Tls::Off),
+        };
+        let app = Arc::new(App::new(Arc::clone(&service), settings));
+        let certificates = Certificates::load(config)?.map(Arc::new);
+        let mut listeners = Vec::new();
+        for address in &config.listen {
+            let listener = TcpListener::bind(address).await;
+            let listener =
+                listener.map_err(|source| ServeError::Listen { address: *address, source })?;
+            let bound = listener.local_addr().unwrap_or(*address);
+            tracing::info!(address = %bound, tls = certificates.is_some(), "listening");
+            listeners.push(listener);
+        }
+        let admin = admin::bind(&config.run_dir)?;
+        let max_connections = config.max_connections;
+        Ok(Self { app, service, certificates, listeners, admin, max_connections })
+    }
+
+    /// Answers until `shutdown` completes.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { app, service, certificates, listeners, admin, max_connections } = self;
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let routes: Router = api::router(Arc::clone(&app));
+        let connections = Arc::new(Connections::new(max_connections));
+        for listener in listeners {
+            let serve = Arc::clone(&connections).serve_network(
+                listener,
+                certificates.clone(),
+                routes.clone(),
+                stopped.clone(),
+            );
+            tasks.spawn(serve);
+        }
+        let admin_routes = admin::routes(Arc::clone(&service)).merge(routes);
+        tasks.spawn(connections.serve_admin(admin, admin_routes, stopped.clone()));
+        let mut background = JoinSet::new();
+        background.spawn(remove_expired(service));
+        if let Some(certificates) = certificates {
+            background.spawn(certificates.follow());
+        }
+        shutdown.await;
+        tracing::info!("stopping");
+        stop.send_replace(true);
+        let finish = async { while tasks.join_next().await.is_some() {} };
+        if timeout(LAST_ANSWERS, finish).await.is_err() {
+            tracing::warn!("some requests were not answered to their end");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What the server does, whoever asks: lists and their history, databases, tokens.
+//!
+//! Everything is read from the store, changed by a pure function, and committed on the condition
+//! that it is still as it was read.
+
+mod databases;
+mod documents;
+mod error;
+mod etag;
+mod expiry;
+mod lists;
+mod meta;
+mod tokens;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::store::Store;
+
+pub use self::{
+    databases::{DatabasePatch, NewDatabase},
+    error::ServiceError,
+    etag::{ETag, IfMatch},
+    expiry::remove_expired,
+    lists::{Author, Base, Changed, Request, Stored},
+    meta::{InitError, initialize, load},
+    tokens::NewToken,
+};
+
+/// Limits that hold for all databases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The most rules of a list.
+    pub rules: usize,
+    /// URLs that a feed's may begin with.
+    pub feeds: Vec<String>,
+}
+
+/// The server's documents and what can be done with them.
+#[derive(Debug)]
+pub struct Service {
+    store: Store,
+    bounds: Bounds,
+    /// One change of a list at a time: those of one process do not conflict, and many that come at
+    /// once are all made.
+    locks: Mutex<HashMap<Uuid, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl Service {
+    /// A service on a store that was initialized.
+    pub fn new(store: Store, bounds: Bounds) -> Self {
+        Self { store, bounds, locks: Mutex::default() }
+    }
+
+    /// The store, for a backup.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The lock of a database's list.
+    fn lock(&self, database: Uuid) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = locks.get(&database).and_then(Weak::upgrade) {
+            return lock;
+        }
+        locks.retain(|_, lock| lock.strong_count() > 0);
+        let lock = Arc::default();
+        locks.insert(database, Arc::downgrade(&lock));
+        lock
+    }
+}
+
+/// The time, in whole seconds.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// Bits that nobody can guess.
+///
+/// # Errors
+/// The system has none.
+fn random() -> Result<[u8; 32], ServiceError> {
+    let mut bits = [0; 32];
+    let random = rustls::crypto::ring::default_provider().secure_random;
+    random.fill(&mut bits).map_err(|_| ServiceError::NoRandomness)?;
+    Ok(bits)
+}

@@ -1,0 +1,124 @@
+//! The command line: setting up, exit codes, what it prints.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::support::Server;
+
+fn code(server: &Server, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = server.run(arguments);
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn init_sets_up_what_is_not_there_and_nothing_twice() {
+    let server = Server::bare("");
+    fs::remove_file(server.config()).unwrap();
+    // Without a configuration the defaults are written, which are for root's directories: checked
+    // here, and not used.
+    let dir = server.path("etc/dbfw-server.toml");
+    let checked = server.run(&["check"]);
+    assert_eq!(checked.status.code(), Some(78));
+    fs::create_dir_all(dir.parent().unwrap()).unwrap();
+    server.configure("");
+    let token = server.done(&["init"]);
+    assert!(token.starts_with("dodbfw_") && token.trim().len() == 71);
+    let (exit, error) = code(&server, &["init"]);
+    assert_eq!(exit, Some(1), "{error}");
+    assert!(error.contains("set up before"), "{error}");
+}
+
+#[test]
+fn the_configuration_that_init_writes_is_the_default() {
+    let server = Server::bare("");
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/dbfw-server.toml");
+    let text = fs::read_to_string(shipped).unwrap();
+    fs::write(server.config(), &text).unwrap();
+    let config = dbfw_server::config::load(&server.config()).unwrap();
+    assert_eq!(config, dbfw_server::config::Config::default());
+    // And with every key switched on it is valid, and all but the example is the default still.
+    let on: String = text
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.contains(" = ") && !rest.starts_with(' ') => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    fs::write(server.config(), on).unwrap();
+    let mut config = dbfw_server::config::load(&server.config()).unwrap();
+    assert_eq!(config.tls_names, ["ctl.example.com"]);
+    config.tls_names.clear();
+    assert_eq!(config, dbfw_server::config::Config::default());
+}
+
+#[test]
+fn every_failure_has_its_code_and_says_what_to_do() {
+    let mut server = Server::set_up("");
+    for arguments in [&["database", "list"][..], &["token", "list"]] {
+        let (exit, error) = code(&server, arguments);
+        assert_eq!(exit, Some(69), "{error}");
+        assert!(error.contains("no server answers on"), "{error}");
+    }
+    for usage in [&["serv"][..], &["token", "add", "x"], &["database"]] {
+        assert_eq!(code(&server, usage).0, Some(2), "{usage:?}");
+    }
+    server.spawn(&[]);
+    server.database("orders");
+    for (arguments, wanted) in [
+        (&["database", "add", "orders"][..], "there is a database with the name orders"),
+        (&["database", "add", "Orders"], "name: "),
+        (&["database", "rm", "none"], "there is no such database"),
+        (&["database", "rm", "a/../b?c"], "there is no such database"),
+        (&["token", "add", "x", "--preset", "root"], "viewer, editor or admin"),
+        (&["token", "add", "x", "--scope", "all"], "database:read"),
+        (&["token", "rm", "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30"], "there is no such token"),
+        (&["serve"], "is open in another process"),
+        (&["store", "load"], "not whole"),
+    ] {
+        let (exit, error) = code(&server, arguments);
+        assert_eq!(exit, Some(1), "{arguments:?}: {error}");
+        assert!(error.contains(wanted), "{arguments:?}: {error}");
+    }
+    assert_eq!(server.stop(Signal::SIGTERM), Some(0));
+    server.configure("name = 7\nmrege = true");
+    for verb in ["check", "serve", "init"] {
+        let (exit, error) = code(&server, &[verb]);
+        assert_eq!(exit, Some(78), "{verb}: {error}");
+        assert!(error.contains("did you mean \"merge\"?"), "{verb}: {error}");
+    }
+}
+
+#[test]
+fn a_server_without_a_store_or_an_authority_says_what_to_run() {
+    let server = Server::bare("");
+    fs::create_dir_all(server.path("state")).unwrap();
+    let (exit, error) = code(&server, &["serve"]);
+    assert_eq!(exit, Some(1));
+    assert!(error.contains("dbfw-server init"), "{error}");
+    fs::remove_file(server.path("state/store.redb")).unwrap();
+    let (exit, error) = code(&server, &["store", "dump"]);
+    assert_eq!(exit, Some(1));
+    assert!(error.contains("there is no store"), "{error}");
+    assert!(!server.path("state/store.redb").exists(), "none was made");
+    let server = Server::set_up("");
+    fs::remove_dir_all(server.path("state/tls")).unwrap();
+    let (exit, error) = code(&server, &["serve"]);
+    assert_eq!(exit, Some(1));
+    assert!(error.contains("ca.pem: run `dbfw-server init`"), "{error}");
+}
+
+#[test]
+fn lists_are_tables_json_and_plain_fields() {
+    let server = Server::start();
+    let id = server.database("orders");
+    let table = server.done(&["database", "list"]);
+    assert!(table.starts_with("NAME    ID "), "{table}");
+    let plain = server.done(&["database", "list", "--output", "plain"]);
+    assert_eq!(plain, format!("orders\t{id}\tpg\t0\t0\n"));
+    let tokens = server.done(&["token", "list", "--output", "plain"]);
+    assert!(tokens.starts_with("admin\t"), "{tokens}");
+    let completions = server.done(&["completions", "bash"]);
+    assert!(completions.contains("dbfw-server"));
+    assert!(server.done(&["man"]).contains("dbfw\\-server"));
+}

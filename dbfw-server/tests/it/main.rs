@@ -1,0 +1,26 @@
+//! The server as a process, asked over TLS as its clients do. Needs no root.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at the place of what it did not expect")]
+
+// What the clients send, recorded: doctl, godo, terraform.
+mod clients;
+// The command line, and what it makes.
+mod cli;
+// Expired sources go.
+mod expiry;
+// Bodies, headers and connections of whoever means harm.
+mod hostile;
+// The own API.
+mod native;
+// The description of the own API.
+mod openapi;
+// Many at once: nothing is lost.
+mod races;
+// Who may do what.
+mod rights;
+// Backups, kills, full disks.
+mod storage;
+// The server and its clients.
+mod support;
+// Certificates.
+mod tls;

@@ -1,0 +1,16 @@
+//! The server's own API, `/api/v1`: requests and documents.
+//!
+//! Requests are strict: an unknown field is an error. `Some(None)` is `null`, which clears a
+//! property; a field that is absent changes nothing.
+
+mod change;
+mod database;
+mod source;
+mod token;
+
+pub use self::{
+    change::{ChangeDocument, Changes, EditedSource, RevertRequest, Reverted},
+    database::{DatabaseDocument, DatabaseList, DatabaseRequest, DatabaseSettings, MinPrefix},
+    source::{SourceDocument, SourceList, SourcePatch, SourceRequest, SourcesRequest},
+    token::{IssuedToken, TokenDocument, TokenList, TokenRequest},
+};
