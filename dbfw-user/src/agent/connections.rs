@@ -11,6 +11,7 @@ use dbfw_datapath::connections::{Connection, established};
 use dbfw_wire::control::LiveConnection;
 use jiff::Timestamp;
 
+use super::connection_watch::{addresses_of, from_elsewhere};
 use crate::config::DatabaseConfig;
 
 /// The question which connections a refused plan would cut, to be asked on another thread.
@@ -20,6 +21,8 @@ pub(super) struct CutQuery {
     ports: BTreeSet<u16>,
     destinations: Destinations,
     lost: Vec<Prefix>,
+    /// Interfaces whose open connections go on: only new ones are judged there.
+    without_hook: BTreeSet<String>,
     /// The addresses that the plan keeps, and those the operator wrote.
     kept: [PrefixSet; 2],
 }
@@ -30,6 +33,7 @@ impl CutQuery {
     pub(super) fn of_refused(
         database: &DatabaseConfig,
         enforced: &Enforced,
+        without_hook: BTreeSet<String>,
         now: Timestamp,
     ) -> Option<Self> {
         let refused = enforced.refused().filter(|refused| !refused.lost().is_empty())?;
@@ -37,6 +41,7 @@ impl CutQuery {
             ports: database.ports.tcp().collect(),
             destinations: database.destinations.clone(),
             lost: refused.lost().to_vec(),
+            without_hook,
             kept: [refused.kept().clone(), enforced.plain_prefixes(now).copied().collect()],
         })
     }
@@ -48,8 +53,12 @@ impl CutQuery {
     ///
     /// The kernel does not list its connections.
     pub(super) fn run(&self) -> io::Result<Vec<LiveConnection>> {
-        let mut live = established(&self.ports)?;
-        live.retain(|connection| self.destinations.include(connection.local.ip(), true));
+        let mut live = from_elsewhere(established(&self.ports)?);
+        let without_hook = addresses_of(|name| self.without_hook.contains(name));
+        live.retain(|connection| {
+            let local = connection.local.ip();
+            self.destinations.include(local, true) && !without_hook.contains(&local)
+        });
         let kept: PrefixMap<()> = self.kept.iter().flat_map(|part| part.iter().copied()).collect();
         Ok(cut(&live, &self.lost, |address| kept.longest(address).is_some()))
     }

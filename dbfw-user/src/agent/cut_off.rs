@@ -12,7 +12,10 @@ use dbfw_datapath::connections::{Connection, established};
 use dbfw_wire::control::{CutOff, Reloaded};
 use jiff::Timestamp;
 
-use super::{Agent, connection_watch::addresses_of};
+use super::{
+    Agent,
+    connection_watch::{addresses_of, from_elsewhere},
+};
 use crate::{
     config::{Config, DatabaseConfig},
     traffic::refused::RefusedSource,
@@ -167,10 +170,13 @@ impl CutOffQuery {
     pub(super) fn run(self, reloaded: &mut Reloaded) {
         let mut found = BTreeMap::new();
         let ports = self.closed.keys().copied().collect();
-        let connections = established(&ports).unwrap_or_else(|error| {
+        let listed = established(&ports).unwrap_or_else(|error| {
             reloaded.connections_error = Some(error.to_string());
             Vec::new()
         });
+        // What this host's own addresses send is never judged.
+        let own = addresses_of(|_| true);
+        let connections = from_elsewhere(listed);
         let unjudged_before = addresses_of(|name| self.unjudged_before.contains(name));
         let unjudged = addresses_of(|name| self.unjudged.contains(name));
         let without_hook = addresses_of(|name| self.without_hook.contains(name));
@@ -206,7 +212,10 @@ impl CutOffQuery {
                     Some(interface) => self.unjudged.contains(interface),
                     None => unjudged_sources.contains(&key.source),
                 };
-                if !goes_on && self.cuts_off(closed, key.source, None, false) {
+                if !goes_on
+                    && !own.contains(&key.source)
+                    && self.cuts_off(closed, key.source, None, false)
+                {
                     let last_seen = &mut entry(&mut found, &closed.database, key.source).last_seen;
                     *last_seen = (*last_seen).max(Some(*at));
                 }

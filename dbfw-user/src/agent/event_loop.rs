@@ -260,7 +260,15 @@ impl Agent {
             let enforced = self.trust.enforced(name);
             let generation = self.kernel.generation();
             let by = confirmed.map(|confirmed| confirmed.by);
-            self.history.record_decision(generation, database, &decision, enforced, by);
+            let without_hook = self.kernel.without_hook(&self.config.agent);
+            self.history.record_decision(
+                generation,
+                database,
+                &decision,
+                enforced,
+                &without_hook,
+                by,
+            );
         }
     }
 

@@ -63,7 +63,7 @@ pub(super) enum Verb {
     },
     /// Say what happens to packets from an address, and why.
     ///
-    /// Exit status 1 if any of them is dropped, 3 if some interfaces let it in.
+    /// Exit status 1 if any of them is dropped, also where only some interfaces let it in.
     Explain {
         /// Address the packets come from.
         #[arg(value_name = "IP")]

@@ -78,6 +78,8 @@ impl ControlSocket {
         if identity(&self.run_dir.join(SOCKET_NAME)).is_ok_and(|found| found == self.file) {
             return Ok(false);
         }
+        // Before anything is said about the group, since this is tried again every second.
+        refuse_live(&self.run_dir.join(SOCKET_NAME))?;
         *self = bind(&self.run_dir)?;
         Ok(true)
     }

@@ -73,6 +73,7 @@ mod tests {
                 socket_lookup: present.map(<[u32]>::to_vec),
                 backstops: BTreeSet::from([20]),
                 new_addresses: Vec::new(),
+                agent_answers: true,
             });
             (finding.state.as_str().to_owned(), finding.detail)
         };
@@ -107,6 +108,7 @@ mod tests {
                 socket_lookup: Some(Vec::new()),
                 backstops: BTreeSet::new(),
                 new_addresses: Vec::new(),
+                agent_answers: true,
                 attached,
             };
             let found = check(&links);

@@ -23,18 +23,21 @@ pub(super) fn check(
     host: &Host,
     databases: &[DatabaseConfig],
     present: &[Interface],
+    links: &Links,
 ) -> Vec<Finding> {
     let doubts = doubts(host, databases, present);
-    if doubts.is_empty() {
+    let new = check_new(databases, links);
+    if doubts.is_empty() && new.is_none() {
         let what = "every address that a database is served at is one that it protects";
         return vec![finding::ok(CHECK, what)];
     }
-    doubts.into_iter().map(|Doubt { message, fix }| finding::warn(CHECK, message, fix)).collect()
+    let doubts = doubts.into_iter();
+    doubts.map(|Doubt { message, fix }| finding::warn(CHECK, message, fix)).chain(new).collect()
 }
 
 /// Addresses that the programs at interfaces take for another machine's, where no backstop is behind
 /// them: databases that are bound to this host's own addresses are open there.
-pub(super) fn check_new(databases: &[DatabaseConfig], links: &Links) -> Option<Finding> {
+fn check_new(databases: &[DatabaseConfig], links: &Links) -> Option<Finding> {
     let is_open = links.attached.as_ref().is_some_and(|attached| {
         attached.has_hooks() && !attached.has_backstop() && !links.new_addresses.is_empty()
     });
@@ -211,6 +214,7 @@ mod tests {
             backstops: BTreeSet::new(),
             attached: Some(Attachments::new(hooks.to_vec(), backstop, [])),
             new_addresses: addresses(new),
+            agent_answers: false,
         };
         for (to, links, told) in [
             (&["local"][..], links(&[2], false, &["192.0.2.9"]), true),

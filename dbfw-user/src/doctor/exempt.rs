@@ -1,6 +1,9 @@
 //! The check of exempt interfaces: whether the backstop ever sees a packet come in by one.
 
-use dbfw_datapath::Interface;
+use dbfw_datapath::{
+    Interface,
+    interfaces::{Unmatchable, is_glob},
+};
 use dbfw_wire::control::Finding;
 
 use super::{Doubt, finding};
@@ -11,7 +14,26 @@ use crate::{
 
 pub(super) fn check(agent: &AgentConfig, present: &[Interface]) -> Vec<Finding> {
     let doubts = doubts(agent, present).into_iter();
-    doubts.map(|Doubt { message, fix }| finding::warn("exempt_interfaces", message, fix)).collect()
+    doubts
+        .chain(absent(agent, present))
+        .map(|Doubt { message, fix }| finding::warn("exempt_interfaces", message, fix))
+        .collect()
+}
+
+/// The names that no interface has now.
+fn absent(agent: &AgentConfig, present: &[Interface]) -> Vec<Doubt> {
+    let absent = agent.exempt_interfaces.iter().filter(|pattern| {
+        let name = pattern.as_str();
+        agent.backstop
+            && !is_glob(name)
+            && Unmatchable::of(name).is_none()
+            && !present.iter().any(|interface| interface.has_name(name))
+    });
+    let doubt = |pattern: &glob::Pattern| Doubt {
+        message: format!("exempt_interfaces: no interface is called {:?} yet", pattern.as_str()),
+        fix: "ip -brief link; write the name as it is there".to_owned(),
+    };
+    absent.map(doubt).collect()
 }
 
 /// The first interface of each name or glob that exempts none to any effect.
@@ -20,33 +42,45 @@ pub(super) fn doubts(agent: &AgentConfig, present: &[Interface]) -> Vec<Doubt> {
         return Vec::new();
     }
     let wanted: Attachments = Coverage::of(present, agent).wanted();
+    let unmatchable = agent.exempt_interfaces.iter().filter_map(|pattern| {
+        let reason = Unmatchable::of(pattern.as_str())?;
+        let message = format!("{pattern} in exempt_interfaces has no effect: {reason}");
+        Some(Doubt { message, fix: reason.fix() })
+    });
     let patterns = agent.exempt_interfaces.iter().filter_map(|pattern| {
         let matching = present.iter().filter(|interface| interface.is_called(pattern));
         let doubts: Option<Vec<Doubt>> =
             matching.map(|interface| doubt(interface, &wanted, present)).collect();
         doubts?.into_iter().next()
     });
-    patterns.collect()
+    unmatchable.chain(patterns).collect()
 }
 
 fn doubt(interface: &Interface, wanted: &Attachments, present: &[Interface]) -> Option<Doubt> {
     let name = &interface.name;
     if let Some(whole) = whole(interface, present) {
+        let is_exempt = wanted.exempts(whole.index);
         let whole = &whole.name;
+        let fix = match is_exempt {
+            true => format!("take {name:?} out of exempt_interfaces, where {whole:?} is enough"),
+            false => {
+                format!("name {whole:?} in exempt_interfaces, if all that comes by it may pass")
+            }
+        };
         return Some(Doubt {
             message: format!(
                 "{name} in exempt_interfaces has no effect: it is a part of {whole}, by which its \
                  packets come to this host"
             ),
-            fix: format!("name {whole:?} in exempt_interfaces, if all that comes by it may pass"),
+            fix,
         });
     }
     (wanted.judge(interface, present) == Judge::Hook).then(|| Doubt {
         message: format!(
-            "{name} in exempt_interfaces has no effect: the program at the interface judges what \
-             comes in there, before the backstop"
+            "{name} in exempt_interfaces has no effect: what comes in there is judged by a program \
+             at the interface, or at those below it, before the backstop"
         ),
-        fix: format!("take {name:?} out of exempt_interfaces, or out of interfaces"),
+        fix: format!("take {name:?} out of exempt_interfaces"),
     })
 }
 
@@ -66,6 +100,7 @@ mod tests {
         };
         let of = |master, link: Interface| Interface { master: Some(master), ..link };
         let present = [
+            Interface { loopback: true, ..link("lo", 1) },
             link("eth0", 2),
             Interface { kind: Kind::Bridge, ..link("br0", 3) },
             of(3, link("tap0", 4)),
@@ -84,6 +119,9 @@ mod tests {
             // One of them has an effect.
             ("[td]*", true, None),
             ("none0", true, None),
+            ("lo", true, Some("loopback")),
+            ("eth1:1", true, Some("the label of an address of eth1")),
+            ("eth1@if2", true, Some("how ip link shows eth1")),
         ] {
             let agent = AgentConfig {
                 interfaces: Interfaces::Matching(vec![Pattern::new("eth0").unwrap()]),
@@ -96,6 +134,7 @@ mod tests {
             if let Some(told) = told {
                 assert!(found[0].message.contains(told), "{found:?}");
             }
+            assert_eq!(absent(&agent, &present).len(), usize::from(exempt == "none0"), "{exempt}");
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use dbfw_datapath::{DatapathError, Interface, PinnedLink, Reader, attached_programs, interfaces};
-use dbfw_wire::control::{InterfaceMode, Request, Status};
+use dbfw_wire::control::{Finding, InterfaceMode, Request, Status};
 
-use super::host::Host;
+use super::{finding, host::Host};
 use crate::{
     config::AgentConfig,
     control::{SOCKET_NAME, client::Client},
@@ -28,16 +28,34 @@ pub(super) struct Links {
     pub(super) attached: Option<Attachments>,
     /// This host's addresses that the maps do not have: they came up while no agent ran.
     pub(super) new_addresses: Vec<IpAddr>,
+    /// Whether an agent answers.
+    pub(super) agent_answers: bool,
 }
 
 impl Links {
+    /// Whether an agent keeps up what is attached.
+    pub(super) fn check_agent(&self) -> Option<Finding> {
+        let is_attached = self
+            .attached
+            .as_ref()
+            .is_some_and(|attached| attached.has_hooks() || attached.has_backstop());
+        if !is_attached || self.agent_answers {
+            return None;
+        }
+        let detail = "no agent answers: what is attached goes on filtering, but no list, expiry, \
+                      address or interface is followed, and nothing that is lost is attached again";
+        Some(finding::warn("agent", detail, "systemctl status dbfw; systemctl start dbfw"))
+    }
+
     /// Those of this network namespace, as far as this process may see them.
     pub(super) fn of(host: &Host, agent: &AgentConfig) -> Self {
         let interfaces = interfaces::list_now().map_err(|error| error.to_string());
         let here = interfaces.as_deref().unwrap_or_default();
         let pinned = Pinned::read(host, agent, here);
         let is_denied = pinned.as_ref().is_err_and(DatapathError::is_denied);
-        let status = if pinned.is_err() { status(agent) } else { None };
+        let answered = status(agent);
+        let agent_answers = answered.is_some();
+        let status = answered.filter(|_| pinned.is_err());
         // Of a configuration that names another pin_dir, or a bad one.
         let elsewhere = match &pinned {
             Err(error) if !error.is_denied() => attached_programs(here).ok(),
@@ -71,6 +89,7 @@ impl Links {
             backstops: elsewhere.into_iter().flatten().map(|program| program.id).collect(),
             attached,
             new_addresses,
+            agent_answers,
             interfaces,
         }
     }

@@ -82,14 +82,14 @@ fn check_host(
     let mut findings = kernel::check(host, trial, agent.attach);
     findings.extend(pins::check(host, &agent.pin_dir));
     findings.extend(state_dir::check(host, agent));
+    findings.extend(links.check_agent());
     findings.extend(interface::check(host, agent, links));
     if agent.backstop {
         findings.extend(backstop::check(links));
     }
     findings.extend(network::check(host, databases));
     if let Ok(present) = &links.interfaces {
-        findings.extend(destinations::check(host, databases, present));
-        findings.extend(destinations::check_new(databases, links));
+        findings.extend(destinations::check(host, databases, present, links));
         findings.extend(exempt::check(agent, present));
     }
     findings.extend(reach::check(host, agent, databases, links));

@@ -92,6 +92,7 @@ fn links() -> Links {
         backstops: BTreeSet::new(),
         attached: Some(Attachments::default()),
         new_addresses: Vec::new(),
+        agent_answers: true,
     }
 }
 
@@ -167,6 +168,7 @@ fn an_empty_tree_is_reported_and_does_not_panic() {
         backstops: BTreeSet::new(),
         attached: None,
         new_addresses: Vec::new(),
+        agent_answers: true,
     };
     let findings =
         check_host(&Host::at(directory.path()), &Trial::Loaded, &agent(), &[orders()], &links);

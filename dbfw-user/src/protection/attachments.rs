@@ -84,19 +84,40 @@ impl Attachments {
         ways.map(|interface| (interface, self.judge(interface, present)))
     }
 
-    /// The interfaces by which packets come in that are passed on to other machines, each with its
-    /// judge: a bridge passes on what enters by its ports.
-    pub fn ways_through<'a>(
-        &self,
-        present: &'a [Interface],
-    ) -> impl Iterator<Item = (&'a Interface, Judge)> {
-        let has_parts =
-            |interface: &Interface| present.iter().any(|part| part.master == Some(interface.index));
-        let ways = present
-            .iter()
-            .filter(move |interface| interface.up && !interface.loopback && !has_parts(interface));
-        ways.map(|interface| (interface, self.judge(interface, present)))
+    /// The interfaces by which packets come in that this host may pass on to other machines.
+    pub fn passages<'a>(&'a self, present: &'a [Interface]) -> impl Iterator<Item = Passage> + 'a {
+        let of = |interface: &Interface| Passage {
+            interface: interface.name.clone(),
+            judge: self.judge(interface, present),
+            bridge: whole(interface, present)
+                .map(|bridge| (bridge.name.clone(), self.judge(bridge, present))),
+        };
+        let enters = |interface: &&Interface| {
+            let is_port = |part: &Interface| {
+                whole(part, present).is_some_and(|whole| whole.kind == Kind::Bridge)
+            };
+            let has_ports = present.iter().any(|part| part.master == Some(interface.index));
+            interface.up
+                && !interface.loopback
+                && interface.kind != Kind::Vrf
+                && match interface.kind {
+                    Kind::Bridge => !has_ports,
+                    _ => whole(interface, present).is_none() || is_port(interface),
+                }
+        };
+        present.iter().filter(enters).map(of).collect::<Vec<_>>().into_iter()
     }
+}
+
+/// An interface by which packets come in that may be passed on to other machines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// Its name.
+    pub interface: String,
+    /// The judge of what comes in by it.
+    pub judge: Judge,
+    /// The bridge that it is a port of, and the judge of what comes to this host by that.
+    pub bridge: Option<(String, Judge)>,
 }
 
 /// Whether packets come in by an interface, and not only through it to one that is made of it.
@@ -131,26 +152,37 @@ mod tests {
 
     #[test]
     fn packets_are_passed_on_from_the_ports_of_a_bridge() {
-        let port =
-            |name: &str, index| Interface { master: Some(4), ..Interface::ethernet(name, index) };
+        let part = |master, name: &str, index| Interface {
+            master: Some(master),
+            ..Interface::ethernet(name, index)
+        };
         let present = [
             Interface { loopback: true, ..Interface::ethernet("lo", 1) },
-            port("nic0", 2),
-            port("tap0", 3),
+            part(4, "nic0", 2),
+            part(4, "tap0", 3),
             Interface { kind: Kind::Bridge, ..Interface::ethernet("br0", 4) },
             Interface::ethernet("docker0", 5),
             Interface { up: false, ..Interface::ethernet("eth1", 6) },
+            Interface { kind: Kind::Bond, ..Interface::ethernet("bond0", 7) },
+            part(7, "eth2", 8),
         ];
-        for (hooks, judges) in [
-            (&[2][..], [Judge::Hook, Judge::Backstop, Judge::Backstop]),
-            // What a bridge passes on does not come in by the bridge itself.
-            (&[4], [Judge::Backstop, Judge::Backstop, Judge::Backstop]),
-            (&[2, 3, 5], [Judge::Hook; 3]),
+        for (hooks, judges, of_bridge) in [
+            (&[2][..], [Judge::Hook, Judge::Backstop, Judge::Backstop], Judge::Backstop),
+            (&[4], [Judge::Backstop, Judge::Backstop, Judge::Backstop], Judge::Hook),
+            (&[2, 3, 5], [Judge::Hook; 3], Judge::Hook),
         ] {
             let attached = Attachments::new(hooks.to_vec(), true, []);
-            let ways = attached.ways_through(&present);
-            let found: Vec<_> = ways.map(|(way, judge)| (way.name.as_str(), judge)).collect();
-            assert_eq!(found, Vec::from_iter(["nic0", "tap0", "docker0"].into_iter().zip(judges)));
+            let found: Vec<Passage> = attached.passages(&present).collect();
+            let names: Vec<&str> = found.iter().map(|passage| &*passage.interface).collect();
+            assert_eq!(names, ["nic0", "tap0", "docker0", "bond0"]);
+            for (passage, judge) in found.iter().zip(judges) {
+                assert_eq!(passage.judge, judge, "{hooks:?} {passage:?}");
+            }
+            let bridge = Some(("br0".to_owned(), of_bridge));
+            assert_eq!(
+                found.iter().map(|passage| &passage.bridge).collect::<Vec<_>>(),
+                [&bridge, &bridge, &None, &None]
+            );
         }
     }
 

@@ -9,7 +9,7 @@ mod failure;
 mod opening;
 
 pub(crate) use attachments::whole;
-pub use attachments::{Attachments, Judge};
+pub use attachments::{Attachments, Judge, Passage};
 pub use coverage::{Coverage, Unjudged, WhyUnjudged};
 use dbfw_wire::control as wire;
 pub use degradation::Degradation;

@@ -13,11 +13,12 @@ use dbfw_wire::control::{self as wire, CoveringSource, Effect, Explanation, Look
 use jiff::Timestamp;
 
 use super::{
+    forwarding::Forwarding,
     sources::count,
     status::{View, map_entry},
 };
 use crate::{
-    protection::{Attachments, Judge},
+    protection::{Attachments, Judge, Passage},
     traffic::uses::{SourceUses, UsedSource},
 };
 
@@ -29,7 +30,7 @@ const LOOPBACK: &str = "lo";
 pub struct Ways {
     by_interface: Vec<(String, Judge)>,
     /// Those to other machines.
-    through: Vec<(String, Judge)>,
+    passages: Vec<Passage>,
     has_backstop: bool,
     /// This host's addresses; `None`: an agent keeps those of the maps.
     local: Option<LocalAddresses>,
@@ -41,7 +42,7 @@ impl Ways {
         let named = |(interface, judge): (&Interface, Judge)| (interface.name.clone(), judge);
         Self {
             by_interface: attached.ways_in(present).map(named).collect(),
-            through: attached.ways_through(present).map(named).collect(),
+            passages: attached.passages(present).collect(),
             has_backstop: attached.has_backstop(),
             local: None,
         }
@@ -85,19 +86,32 @@ impl Ways {
     /// The ends of the packets that are asked about.
     fn ends(&self, view: &View<'_>, asked: &Asked) -> Result<Ends, DatapathError> {
         let Some(to) = asked.to.filter(|to| !is_group(*to)) else { return Ok(Ends::default()) };
-        let to_elsewhere = !self.is_local(view, to)?;
-        let from_here = to_elsewhere && self.is_local(view, asked.address)?;
-        Ok(Ends { to_elsewhere, from_here })
+        if self.is_local(view, to)? {
+            return Ok(Ends::default());
+        }
+        let forwarding = Some(Forwarding::to(to));
+        Ok(Ends { forwarding, from_here: self.is_local(view, asked.address)? })
+    }
+
+    /// The interfaces by which the packets come in, each with its judge.
+    fn taken(&self, ends: &Ends) -> Vec<(&str, Judge)> {
+        match &ends.forwarding {
+            Some(forwarding) => {
+                self.passages.iter().filter_map(|passage| forwarding.way(passage)).collect()
+            }
+            None => self.by_interface.iter().map(|(name, judge)| (&**name, *judge)).collect(),
+        }
     }
 
     /// The interfaces without a program by which packets to another machine pass unjudged.
-    fn passing(&self, ends: Ends) -> Vec<&str> {
-        let passes = |(_, judge): &&(String, Judge)| ends.to_elsewhere && *judge == Judge::Backstop;
-        self.by_interface.iter().filter(passes).map(|(interface, _)| interface.as_str()).collect()
+    fn passing(&self, ends: &Ends) -> Vec<&str> {
+        let passes =
+            |(_, judge): &(&str, Judge)| ends.forwarding.is_some() && *judge == Judge::Backstop;
+        self.taken(ends).into_iter().filter(passes).map(|(interface, _)| interface).collect()
     }
 
     /// The effect of a decision, and the interfaces by which the address gets in against it.
-    fn effect(&self, found: &Explanation, ends: Ends) -> (Effect, Vec<String>) {
+    fn effect(&self, found: &Explanation, ends: &Ends) -> (Effect, Vec<String>) {
         if found.verdict != wire::Verdict::Drop {
             return (Effect::LetIn, Vec::new());
         }
@@ -107,16 +121,16 @@ impl Ways {
             Judge::Hook => false,
             // It takes a former own address for this host, which reaches itself by any interface.
             // It sees sockets of this host alone.
-            Judge::Backstop => is_former_own || ends.to_elsewhere,
+            Judge::Backstop => is_former_own || ends.forwarding.is_some(),
             Judge::Exempt | Judge::Nobody => true,
         };
-        let ways = if ends.to_elsewhere { &self.through } else { &self.by_interface };
+        let ways = self.taken(ends);
         let open = ways.iter().filter(|(_, judge)| lets_in(*judge));
         // What this host sends to other machines leaves by no hook.
         let is_own = is_martian && !is_former_own || ends.from_here;
         let own = is_own.then(|| LOOPBACK.to_owned());
         let let_in_by: Vec<String> =
-            own.into_iter().chain(open.map(|(interface, _)| interface.clone())).collect();
+            own.into_iter().chain(open.map(|(interface, _)| (*interface).to_owned())).collect();
         let is_refused = ways.iter().any(|(_, judge)| !lets_in(*judge));
         let effect = match (let_in_by.is_empty(), is_refused) {
             (true, _) => Effect::Dropped,
@@ -128,11 +142,11 @@ impl Ways {
 }
 
 /// The ends of packets to a destination that was named.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Ends {
-    /// The destination is another machine, behind this host.
-    to_elsewhere: bool,
-    /// And this host itself sends them.
+    /// What this host does with them; `None`: the destination is its own, or was not named.
+    forwarding: Option<Forwarding>,
+    /// Whether this host sends them to another machine.
     from_here: bool,
 }
 
@@ -257,9 +271,9 @@ pub fn explain(
             }
             if let Some(ways) = ways {
                 let ends = ways.ends(view, asked)?;
-                let (effect, let_in_by) = ways.effect(&found.explanation, ends);
+                let (effect, let_in_by) = ways.effect(&found.explanation, &ends);
                 (found.explanation.effect, found.explanation.let_in_by) = (effect, let_in_by);
-                let passing = ways.passing(ends);
+                let passing = ways.passing(&ends);
                 if let (Some(to), Effect::Partly | Effect::LetIn, false) =
                     (asked.to, effect, passing.is_empty())
                     && found.explanation.verdict == wire::Verdict::Drop
@@ -541,18 +555,18 @@ mod tests {
                 names.iter().map(|&name| name.to_owned()).collect()
             };
             let here = Ends::default();
-            assert_eq!(ways.effect(&drop(untrusted), here), (effect, names(by)), "{attached:?}");
+            assert_eq!(ways.effect(&drop(untrusted), &here), (effect, names(by)), "{attached:?}");
             for verdict in [wire::Verdict::Allow, wire::Verdict::Observe, wire::Verdict::Pass] {
-                let found = ways.effect(&decision(verdict, untrusted), here);
+                let found = ways.effect(&decision(verdict, untrusted), &here);
                 assert_eq!(found, (Effect::LetIn, Vec::new()));
             }
             // No address is this host's any more.
-            let (_, let_in_by) = ways.at(LocalAddresses::default()).effect(&drop(martian), here);
+            let (_, let_in_by) = ways.at(LocalAddresses::default()).effect(&drop(martian), &here);
             assert_eq!(let_in_by, names(former), "{attached:?}");
         }
         let ways = Ways::of(&Attachments::new([2, 3], true, []), &present);
         let own = (Effect::Partly, vec!["lo".to_owned()]);
-        assert_eq!(ways.effect(&drop(martian), Ends::default()), own);
+        assert_eq!(ways.effect(&drop(martian), &Ends::default()), own);
     }
 
     #[test]
@@ -569,7 +583,8 @@ mod tests {
         ] {
             let ways = Ways::of(&Attachments::new(hooks.to_vec(), backstop, []), &present);
             let by = by.iter().map(|&name| name.to_owned()).collect();
-            let found = ways.effect(&drop, Ends { to_elsewhere: true, from_here });
+            let forwarding = Some(Forwarding::to([198, 51, 100, 7].into()).routing());
+            let found = ways.effect(&drop, &Ends { forwarding, from_here });
             assert_eq!(found, (effect, by), "{hooks:?} {backstop} {from_here}");
         }
     }

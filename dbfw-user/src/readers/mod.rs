@@ -2,6 +2,7 @@
 
 pub mod drops;
 pub mod explain;
+mod forwarding;
 pub mod offline;
 pub mod scrape;
 pub mod sources;

@@ -1,6 +1,6 @@
 //! The entries of the history: from changes of the policy, source by source, and from requests.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dbfw_core::{
     policy::{Covering, DatabasePolicy, Policy, differing},
@@ -141,6 +141,7 @@ impl History {
         database: &DatabaseConfig,
         decision: &Decision,
         enforced: Option<&Enforced>,
+        without_hook: &BTreeSet<String>,
         by: Option<&str>,
     ) {
         let mut pending: Pending = match decision {
@@ -161,7 +162,12 @@ impl History {
                 };
                 Pending {
                     entry: with_prefixes(entry, refused.gained(), refused.lost()),
-                    connections: CutQuery::of_refused(database, enforced, Timestamp::now()),
+                    connections: CutQuery::of_refused(
+                        database,
+                        enforced,
+                        without_hook.clone(),
+                        Timestamp::now(),
+                    ),
                 }
             }
             _ => return,

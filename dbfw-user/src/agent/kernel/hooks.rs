@@ -232,6 +232,11 @@ impl Kernel {
         coverage.unjudged(&Attachments::new(hooks, config.backstop, exempt))
     }
 
+    /// The names of the interfaces by which packets come in that no program at a hook judges.
+    pub(in crate::agent) fn without_hook(&self, config: &AgentConfig) -> BTreeSet<String> {
+        self.coverage(config).without_hook().map(str::to_owned).collect()
+    }
+
     /// The pinned links that an earlier agent left attached.
     pub(in crate::agent) fn attached_before(&self) -> Attachments {
         let here = &self.hooks.interfaces;

@@ -223,10 +223,7 @@ impl GoingOnQuery {
             destinations: database.destinations.clone(),
             prefixes: removed.source.key().prefixes()?.to_vec(),
             policy: agent.kernel.policy().clone(),
-            without_hook: {
-                let coverage = agent.kernel.coverage(&agent.config.agent);
-                coverage.without_hook().map(str::to_owned).collect()
-            },
+            without_hook: agent.kernel.without_hook(&agent.config.agent),
         })
     }
 

@@ -118,9 +118,12 @@ pub(in crate::agent) fn scrape(agent: &mut Agent) -> Scrape {
 
 /// The questions which connections the refused plans would cut, by database.
 pub(super) fn cut_queries(agent: &Agent) -> Vec<(String, CutQuery)> {
+    let without_hook = agent.kernel.without_hook(&agent.config.agent);
     let query = |database: &DatabaseConfig| {
         let enforced = agent.trust.enforced(&database.name)?;
-        Some((database.name.clone(), CutQuery::of_refused(database, enforced, agent.trust.now())?))
+        let (now, without_hook) = (agent.trust.now(), without_hook.clone());
+        let query = CutQuery::of_refused(database, enforced, without_hook, now)?;
+        Some((database.name.clone(), query))
     };
     agent.config.databases.iter().filter_map(query).collect()
 }
