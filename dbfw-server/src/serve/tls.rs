@@ -16,7 +16,9 @@ use rcgen::{
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, ServerName, TrustAnchor, UnixTime, pem::PemObject as _,
+    },
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -179,18 +181,7 @@ impl Authority {
         else {
             return false;
         };
-        let later = SystemTime::now() + RENEW;
-        let later = later.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let anchors = [anchor];
-        let verified = leaf.verify_for_usage(
-            webpki::ALL_VERIFICATION_ALGS,
-            &anchors,
-            &[],
-            UnixTime::since_unix_epoch(later),
-            KeyUsage::server_auth(),
-            None,
-            None,
-        );
+        let verified = verify(&leaf, &[anchor], RENEW);
         let covers = |name: &String| {
             let name = ServerName::try_from(name.as_str());
             name.is_ok_and(|name| leaf.verify_is_valid_for_subject_name(&name).is_ok())
@@ -239,6 +230,47 @@ impl ResolvesServerCert for Shown {
     }
 }
 
+impl Shown {
+    /// Tells of a certificate that clients refuse, or soon will.
+    fn warn_of_end(&self) {
+        let shown = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        let Some(leaf) = shown.cert.first() else { return };
+        if ends_within(leaf, Duration::ZERO) {
+            tracing::error!("the certificate has expired: clients refuse it; replace the file");
+        } else if ends_within(leaf, RENEW) {
+            tracing::warn!("the certificate ends within 30 days: replace the file");
+        }
+    }
+}
+
+/// Whether a certificate ends within this time. Its end is looked at before its issuer, of whom
+/// nothing is known here.
+fn ends_within(certificate: &CertificateDer<'_>, time: Duration) -> bool {
+    let Ok(certificate) = EndEntityCert::try_from(certificate) else { return false };
+    let verified = verify(&certificate, &[], time);
+    matches!(verified, Err(webpki::Error::CertExpired { .. }))
+}
+
+/// Verifies a server's certificate as of some time from now.
+fn verify(
+    certificate: &EndEntityCert<'_>,
+    anchors: &[TrustAnchor<'_>],
+    from_now: Duration,
+) -> Result<(), webpki::Error> {
+    let at = SystemTime::now() + from_now;
+    let at = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let verified = certificate.verify_for_usage(
+        webpki::ALL_VERIFICATION_ALGS,
+        anchors,
+        &[],
+        UnixTime::since_unix_epoch(at),
+        KeyUsage::server_auth(),
+        None,
+        None,
+    );
+    verified.map(|_| ())
+}
+
 impl Certificates {
     /// The certificate of a configuration; `None` where it wants no TLS.
     pub(super) fn load(config: &Config) -> Result<Option<Self>, TlsError> {
@@ -261,6 +293,9 @@ impl Certificates {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        if matches!(source, Source::Files { .. }) {
+            shown.warn_of_end();
+        }
         Ok(Some(Self { source, shown, config: Arc::new(tls) }))
     }
 
@@ -275,12 +310,16 @@ impl Certificates {
         let mut known = self.source.stamp();
         for look in (0..RENEWALS).cycle() {
             sleep(LOOK).await;
-            if look == RENEWALS - 1
-                && let Source::Own { authority, names } = &self.source
-                && let Err(error) = authority.renew(names)
-            {
-                tracing::error!(%error, "the certificate cannot be renewed");
-                continue;
+            if look == RENEWALS - 1 {
+                match &self.source {
+                    Source::Own { authority, names } => {
+                        if let Err(error) = authority.renew(names) {
+                            tracing::error!(%error, "the certificate cannot be renewed");
+                            continue;
+                        }
+                    }
+                    Source::Files { .. } => self.shown.warn_of_end(),
+                }
             }
             let stamp = self.source.stamp();
             if stamp == known {
@@ -291,7 +330,9 @@ impl Certificates {
                 Ok(certificate) => {
                     let mut shown = self.shown.0.write().unwrap_or_else(PoisonError::into_inner);
                     *shown = Arc::new(certificate);
+                    drop(shown);
                     tracing::info!("the certificate was read again");
+                    self.shown.warn_of_end();
                 }
                 Err(error) => {
                     tracing::error!(%error, "the certificate that was read before stays");

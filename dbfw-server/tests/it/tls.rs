@@ -1,20 +1,28 @@
 //! Certificates: the own authority, files that change, and none on loopback.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
 
 use crate::support::{Client, Server};
 
-/// Writes a certificate for localhost of an authority of its own; the authority's certificate.
-fn issue(server: &Server, name: &str) -> std::path::PathBuf {
+/// Writes a certificate for localhost of an authority of its own, which ended 50 days ago, and as
+/// many days later; the authority's certificate.
+fn issue(server: &Server, name: &str, days: u64) -> std::path::PathBuf {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
     let ca = params.self_signed(&key).unwrap();
     let issuer = Issuer::new(params, key);
-    let leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let mut leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let day = Duration::from_secs(86_400);
+    leaf.not_before = (SystemTime::now() - 100 * day).into();
+    leaf.not_after = (SystemTime::now() - 50 * day + day * u32::try_from(days).unwrap()).into();
     let leaf_key = KeyPair::generate().unwrap();
     let leaf = leaf.signed_by(&leaf_key, &issuer).unwrap();
     let ca_path = server.path(name);
@@ -33,7 +41,7 @@ async fn answers(server: &Server, ca: &Path) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_are_read_again_when_they_change() {
     let mut server = Server::bare("");
-    let first = issue(&server, "first.pem");
+    let first = issue(&server, "first.pem", 200);
     let (cert, key) = (server.path("cert.pem"), server.path("key.pem"));
     server.configure(&format!("tls = {{ cert = {cert:?}, key = {key:?} }}"));
     server.done(&["init"]);
@@ -44,10 +52,17 @@ async fn files_are_read_again_when_they_change() {
     fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
     server.wait("the certificate that was read before stays");
     assert!(answers(&server, &first).await);
-    let second = issue(&server, "second.pem");
+    let second = issue(&server, "second.pem", 200);
     server.wait("the certificate was read again");
     assert!(answers(&server, &second).await);
     assert!(!answers(&server, &first).await);
+    assert!(!server.log().contains("30 days") && !server.log().contains("expired"));
+    // One that ends soon, and one that has ended, are told.
+    issue(&server, "third.pem", 60);
+    server.wait("the certificate ends within 30 days");
+    let last = issue(&server, "last.pem", 0);
+    server.wait("the certificate has expired");
+    assert!(!answers(&server, &last).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
