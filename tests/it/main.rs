@@ -22,6 +22,8 @@ mod events;
 mod fuzz;
 // Sets that change and grow, with every verdict against a model, also under traffic.
 mod growth;
+// pg_hba.conf as we judge it, against a real PostgreSQL.
+mod hba;
 // The first word of the status against what packets do.
 mod headline;
 // Interfaces that come, go, are renamed or already filtered.
