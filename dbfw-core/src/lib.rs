@@ -27,6 +27,7 @@
 
 pub mod answers;
 mod destinations;
+pub mod exchange;
 pub mod hba;
 pub mod policy;
 mod port;

@@ -18,6 +18,8 @@ mod destinations;
 mod drops;
 // Drop events and the budget that bounds them.
 mod events;
+// Lists as rules of PostgreSQL and nftables, and back.
+mod exchange;
 // Random packets and policies, the programs against the model.
 mod fuzz;
 // Sets that change and grow, with every verdict against a model, also under traffic.
