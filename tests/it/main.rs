@@ -5,6 +5,8 @@
 mod advice;
 // The socket lookup program, with real connections.
 mod backstop;
+// The certificates of real servers, with real clients.
+mod ca;
 // Other programs at the hook of ours.
 mod chain;
 // Every verb of the command line, as a user sees it.

@@ -159,6 +159,18 @@ pub(super) enum Verb {
         #[arg(long, short, allow_negative_numbers = true)]
         port: Option<PortQuery>,
     },
+    /// Print the certificates that a database shows, and what its clients must write.
+    ///
+    /// The chain goes to standard output as PEM, the root last if it is sent; what it is good for
+    /// goes to standard error.
+    Ca {
+        /// The database.
+        #[arg(value_name = "DATABASE")]
+        database: String,
+        /// Certificate authorities that clients know [default: this host's].
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        ca_file: Option<PathBuf>,
+    },
     /// Show the content of the kernel's maps.
     Map {
         #[command(subcommand)]
@@ -375,7 +387,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     (
         "See what is enforced",
         &[
-            "status", "sources", "explain", "drops", "suggest", "history", "export", "map",
+            "status", "sources", "explain", "drops", "suggest", "history", "export", "ca", "map",
             "metrics",
         ],
     ),

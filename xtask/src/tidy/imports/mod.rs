@@ -18,6 +18,7 @@ const LAYERS: [(&str, &[&str]); 1] = [(
         "cli",
         "agent",
         "doctor",
+        "audit",
         "readers",
         "protection",
         "metrics",
