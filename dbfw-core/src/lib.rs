@@ -27,6 +27,8 @@
 
 pub mod answers;
 mod destinations;
+pub mod exchange;
+pub mod hba;
 pub mod policy;
 mod port;
 pub mod source;

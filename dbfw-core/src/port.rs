@@ -65,6 +65,14 @@ impl PortRange {
         Port { udp: self.udp, port: self.first }
     }
 
+    /// Its ports without the protocol: "6432-6440", or "5432" for one.
+    pub fn numbers(&self) -> String {
+        match self.first == self.last {
+            true => self.first.to_string(),
+            false => format!("{}-{}", self.first, self.last),
+        }
+    }
+
     /// Its ports, from the lowest.
     pub fn iter(&self) -> impl Iterator<Item = Port> + use<> {
         let udp = self.udp;

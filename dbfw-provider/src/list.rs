@@ -85,6 +85,7 @@ fn is_bare(source: &TrustedSource) -> bool {
     source.kind() == SourceType::IpAddr
         && source.description.is_none()
         && source.expires_at.is_none()
+        && source.users.is_empty()
 }
 
 /// The sources in `text`, the content of `file`.

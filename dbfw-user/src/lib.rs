@@ -3,10 +3,11 @@
 //! `config` reads what is wanted; the workers of
 //! `dbfw_provider` find lists and addresses; `dbfw_core` computes what the kernel should hold and
 //! the plan to get there; `dbfw_datapath` carries it out; `agent` drives all of it. `protection`
-//! says whether what is configured is in force. `readers`, `metrics` and `doctor` only look; `cli`
+//! says whether what is configured is in force. `audit` asks the databases what they show to strangers. `readers`, `metrics` and `doctor` only look; `cli`
 //! asks the agent, or them.
 
 pub mod agent;
+pub mod audit;
 mod causes;
 pub mod cli;
 pub mod config;

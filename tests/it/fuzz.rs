@@ -152,7 +152,8 @@ fn difference(kernel: &Kernel, decision: &Decision, judged: &Judged) -> Option<S
     (!same).then(|| format!("the program said {judged:?}, expected {decision:?}, rule {rule}"))
 }
 
-fn variable(name: &str) -> Option<u64> {
+/// The number in a variable of the environment.
+pub(crate) fn variable(name: &str) -> Option<u64> {
     let text = env::var(name).ok()?;
     let number = text.replace('_', "").parse();
     Some(number.unwrap_or_else(|error| panic!("{name}={text} is no number: {error}")))

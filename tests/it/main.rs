@@ -5,6 +5,8 @@
 mod advice;
 // The socket lookup program, with real connections.
 mod backstop;
+// The certificates of real servers, with real clients.
+mod ca;
 // Other programs at the hook of ours.
 mod chain;
 // Every verb of the command line, as a user sees it.
@@ -20,10 +22,14 @@ mod destinations;
 mod drops;
 // Drop events and the budget that bounds them.
 mod events;
+// Lists as rules of PostgreSQL and nftables, and back.
+mod exchange;
 // Random packets and policies, the programs against the model.
 mod fuzz;
 // Sets that change and grow, with every verdict against a model, also under traffic.
 mod growth;
+// pg_hba.conf as we judge it, against a real PostgreSQL.
+mod hba;
 // The first word of the status against what packets do.
 mod headline;
 // Interfaces that come, go, are renamed or already filtered.

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{Read as _, Seek as _, SeekFrom},
     os::unix::fs::chown,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -31,6 +32,17 @@ pub struct Postgres {
 impl Postgres {
     /// Starts a server on every address of the namespace and waits until it answers.
     pub fn start(netns: &Netns, port: u16) -> Self {
+        Self::start_with(netns, port, &[], |_| {})
+    }
+
+    /// Starts a server as [`Postgres::start`] does, with settings of its own (`name=value`).
+    /// `prepare` gets the data directory before, to put files there, which become the server's.
+    pub fn start_with(
+        netns: &Netns,
+        port: u16,
+        settings: &[&str],
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let user = User::from_name(USER)
             .expect("read the users")
             .unwrap_or_else(|| panic!("there is no user {USER}: cargo xtask setup"));
@@ -44,18 +56,25 @@ impl Postgres {
                 .args(["--auth", "trust", "--username", USER, "--no-sync"])
                 .current_dir(at),
         );
-        let hba = at.join("data/pg_hba.conf");
+        let data = at.join("data");
+        let hba = data.join("pg_hba.conf");
         fs::write(&hba, "local all all trust\nhost all all all trust\n").expect("let all in");
+        prepare(&data);
+        for file in fs::read_dir(&data).expect("read the data directory").flatten() {
+            let owner = (Some(user.uid.as_raw()), Some(user.gid.as_raw()));
+            chown(file.path(), owner.0, owner.1).expect("give the server its files");
+        }
         let log = fs::File::create(at.join("server.log")).expect("make the server's log");
         let mut command = netns.command("setpriv");
         let server = as_user(&mut command, "postgres")
             .arg("-D")
-            .arg(at.join("data"))
+            .arg(&data)
             .args(["-p", &port.to_string()])
             .args(["-c", "listen_addresses=*", "-c", "fsync=off", "-c", "log_connections=on"])
             .args(["-c", "shared_buffers=1MB", "-c", "max_connections=10"])
             .arg("-c")
             .arg(format!("unix_socket_directories={}", at.display()))
+            .args(settings.iter().flat_map(|setting| ["-c", setting]))
             .current_dir(at)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -88,6 +107,45 @@ impl Postgres {
     /// Process id of the server; processes of its connections are its children.
     pub fn pid(&self) -> u32 {
         self.server.id()
+    }
+
+    /// The server's data directory, where its configuration is.
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// The directory of the server's unix socket.
+    pub fn socket_dir(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Tells the server to read its files again, which it does soon after.
+    pub fn reload(&self) {
+        let pid = i32::try_from(self.server.id()).expect("a process id");
+        kill(Pid::from_raw(pid), Signal::SIGHUP).expect("tell the server");
+    }
+
+    /// What the server logged after the first `from` bytes.
+    pub fn log_after(&self, from: u64) -> String {
+        let mut log = fs::File::open(self.directory.path().join("server.log")).expect("the log");
+        log.seek(SeekFrom::Start(from)).expect("go on in the log");
+        let mut text = Vec::new();
+        log.read_to_end(&mut text).expect("read the log");
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// The length of what the server logged, in bytes.
+    pub fn log_length(&self) -> u64 {
+        let path = self.directory.path().join("server.log");
+        fs::metadata(path).map_or(0, |found| found.len())
+    }
+
+    /// The major version of the installed server.
+    pub fn version() -> u32 {
+        let program = program("postgres");
+        let version = program.parent().and_then(Path::parent).and_then(Path::file_name);
+        let version = version.and_then(|name| name.to_str()?.parse().ok());
+        version.unwrap_or_else(|| panic!("{} names no version", program.display()))
     }
 
     /// What the server logged: a line for every connection it accepted.

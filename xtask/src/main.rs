@@ -37,6 +37,7 @@ Options of demo:
 
 Options of test:
   --fuzz-packets N   Packets of the differential fuzz
+  --hba-files N      Files that dbfw and a real PostgreSQL judge
   -- ARGS            Passed to the test binaries: a test's name, --nocapture, ...
 
 Options of vm:

@@ -14,7 +14,8 @@ use crate::{artifact, cmd, setup};
 const PASSED_ON: [&str; 4] = ["DBFW_", "INSTA_", "PROPTEST_", "RUST_"];
 
 /// An option that takes a count, and the variable that carries it to the tests.
-const COUNTS: [(&str, &str); 1] = [("--fuzz-packets", "DBFW_FUZZ_PACKETS")];
+const COUNTS: [(&str, &str); 2] =
+    [("--fuzz-packets", "DBFW_FUZZ_PACKETS"), ("--hba-files", "DBFW_HBA_FILES")];
 
 /// Runs the task.
 pub(crate) fn run(args: &[String]) -> Result<()> {

@@ -125,6 +125,15 @@ impl RuleKind {
             value: self.value().into_owned(),
             description: self.description().map(str::to_owned),
             expires_at: self.expires_at(),
+            users: self.users().to_vec(),
+        }
+    }
+
+    /// The database's users that are meant to come from it; none: nobody said.
+    pub fn users(&self) -> &[String] {
+        match self {
+            Self::Source(source) => &source.users,
+            Self::PlainLines | Self::Everybody | Self::Adopted(_) => &[],
         }
     }
 

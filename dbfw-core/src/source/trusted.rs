@@ -32,6 +32,9 @@ pub struct TrustedSource {
     pub description: Option<String>,
     /// The time from which on it is trusted no more.
     pub expires_at: Option<Timestamp>,
+    /// The database's users that are meant to come from it; none: nobody said. What is trusted does
+    /// not depend on them.
+    pub users: Vec<String>,
 }
 
 /// The type and the value of a trusted source, on which alone its prefixes depend: equal keys are
@@ -70,6 +73,9 @@ pub struct UncheckedSource {
     /// The time from which on it is trusted no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// The database's users that are meant to come from it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<String>,
 }
 
 impl SourceKey {
@@ -194,7 +200,7 @@ impl TrustedSource {
 
 impl From<SourceKey> for TrustedSource {
     fn from(key: SourceKey) -> Self {
-        Self { key, description: None, expires_at: None }
+        Self { key, description: None, expires_at: None, users: Vec::new() }
     }
 }
 
@@ -230,8 +236,8 @@ impl TryFrom<UncheckedSource> for TrustedSource {
     type Error = GrammarError;
 
     fn try_from(written: UncheckedSource) -> Result<Self, GrammarError> {
-        let UncheckedSource { kind, value, description, expires_at } = written;
-        Ok(Self { key: SourceKey::new(kind, &value)?, description, expires_at })
+        let UncheckedSource { kind, value, description, expires_at, users } = written;
+        Ok(Self { key: SourceKey::new(kind, &value)?, description, expires_at, users })
     }
 }
 
@@ -245,14 +251,20 @@ impl TryFrom<UncheckedSource> for SourceKey {
 
 impl From<TrustedSource> for UncheckedSource {
     fn from(source: TrustedSource) -> Self {
-        let TrustedSource { key, description, expires_at } = source;
-        Self { description, expires_at, ..Self::from(key) }
+        let TrustedSource { key, description, expires_at, users } = source;
+        Self { description, expires_at, users, ..Self::from(key) }
     }
 }
 
 impl From<SourceKey> for UncheckedSource {
     fn from(key: SourceKey) -> Self {
         let SourceKey { kind, value, .. } = key;
-        Self { kind, value: value.as_ref().to_owned(), description: None, expires_at: None }
+        Self {
+            kind,
+            value: value.as_ref().to_owned(),
+            description: None,
+            expires_at: None,
+            users: Vec::new(),
+        }
     }
 }

@@ -55,6 +55,7 @@ fn read_table(mut table: Table<'_>, report: &mut Report) -> Option<TrustedSource
     let written = value.as_ref().and_then(|value| value.string(EXAMPLE, report));
     let description = table.take("description").map(|value| description(&value, report));
     let expires_at = table.take("expires_at").map(|value| expires_at(&value, report));
+    let users = table.take("users").map(|value| users(&value, report)).unwrap_or_default();
     let place = value.map_or_else(|| table.place(), |value| value.place());
     table.finish(report);
 
@@ -63,6 +64,7 @@ fn read_table(mut table: Table<'_>, report: &mut Report) -> Option<TrustedSource
         Err(error) => return bad(&error, &place, report),
     };
     source.description = description.flatten();
+    source.users = users;
     // A bad expiry must not make a source that never expires.
     if expires_at == Some(None) {
         return None;
@@ -84,6 +86,32 @@ fn description(value: &Value<'_>, report: &mut Report) -> Option<String> {
         return None;
     }
     Some(written.to_owned())
+}
+
+/// Users that a source may have.
+const MAX_USERS: usize = 64;
+/// Bytes of a user's name: more than any database takes.
+const MAX_USER: usize = 128;
+
+fn users(value: &Value<'_>, report: &mut Report) -> Vec<String> {
+    const FIX: &str = r#"write users = ["app"]"#;
+    let mut users = Vec::new();
+    for entry in value.array(FIX, report).into_iter().flatten() {
+        let Some(user) = entry.string(FIX, report) else { continue };
+        let misleads = user.chars().any(|c| c.is_control() || crate::misleads(c));
+        let problem = if user.is_empty() || user.len() > MAX_USER || misleads {
+            format!("{} is not the name of a user", quoted(user))
+        } else if user.starts_with('/') {
+            format!("{} would be a pattern in pg_hba.conf", quoted(user))
+        } else if users.len() == MAX_USERS {
+            format!("more than {MAX_USERS} users")
+        } else {
+            users.push(user.to_owned());
+            continue;
+        };
+        report.problem(&entry.place(), problem, FIX);
+    }
+    users
 }
 
 fn expires_at(value: &Value<'_>, report: &mut Report) -> Option<Expiry> {

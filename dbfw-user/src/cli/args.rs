@@ -134,6 +134,43 @@ pub(super) enum Verb {
         #[arg(long, short = 'n', value_name = "N")]
         limit: Option<NonZeroUsize>,
     },
+    /// Print the list in force as rules of PostgreSQL or nftables, or as JSON.
+    Export {
+        /// The form of the rules.
+        #[arg(value_name = "FORM")]
+        form: ExportForm,
+        /// Only this database [default: all].
+        #[arg(long, short, value_name = "NAME")]
+        database: Option<String>,
+    },
+    /// Print a list made of the rules of PostgreSQL, nftables or ufw.
+    ///
+    /// What a list cannot say becomes a comment in it. Changes nothing: put the list where a
+    /// provider of kind file reads it.
+    Import {
+        /// The form of the file.
+        #[arg(value_name = "FORM")]
+        form: ImportForm,
+        /// The file: pg_hba.conf, a ruleset of nftables, ufw's user.rules or what ufw status
+        /// prints; - is standard input.
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Of nftables and ufw only rules for this port, as 5432 or udp/5432.
+        #[arg(long, short, allow_negative_numbers = true)]
+        port: Option<PortQuery>,
+    },
+    /// Print the certificates that a database shows, and what its clients must write.
+    ///
+    /// The chain goes to standard output as PEM, the root last if it is sent; what it is good for
+    /// goes to standard error.
+    Ca {
+        /// The database.
+        #[arg(value_name = "DATABASE")]
+        database: String,
+        /// Certificate authorities that clients know [default: this host's].
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        ca_file: Option<PathBuf>,
+    },
     /// Show the content of the kernel's maps.
     Map {
         #[command(subcommand)]
@@ -204,6 +241,30 @@ pub(super) enum Verb {
         #[arg(long, value_hint = ValueHint::DirPath)]
         dir: Option<PathBuf>,
     },
+}
+
+/// Form of the rules of `dbfw export`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ExportForm {
+    /// Lines of PostgreSQL's pg_hba.conf: one for each prefix and user, with TLS.
+    #[value(name = "pg_hba")]
+    PgHba,
+    /// A table of nftables, for hosts without XDP.
+    Nft,
+    /// One document.
+    Json,
+}
+
+/// Form of the file of `dbfw import`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ImportForm {
+    /// PostgreSQL's pg_hba.conf.
+    #[value(name = "pg_hba")]
+    PgHba,
+    /// A ruleset of nftables.
+    Nft,
+    /// Rules of ufw.
+    Ufw,
 }
 
 /// Subcommand of `dbfw map`.
@@ -325,10 +386,13 @@ pub(super) fn wanted_format(arguments: impl IntoIterator<Item = OsString>) -> Op
 const GROUPS: [(&str, &[&str]); 4] = [
     (
         "See what is enforced",
-        &["status", "sources", "explain", "drops", "suggest", "history", "map", "metrics"],
+        &[
+            "status", "sources", "explain", "drops", "suggest", "history", "export", "ca", "map",
+            "metrics",
+        ],
     ),
     ("Change it", &["reload", "trust", "detach"]),
-    ("Set it up", &["check", "doctor", "run"]),
+    ("Set it up", &["check", "import", "doctor", "run"]),
     ("Shell and manual", &["completions", "man", "help"]),
 ];
 

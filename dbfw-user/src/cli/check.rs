@@ -132,7 +132,7 @@ fn check_list(context: &Context, list: &Path) -> Result<Valid<CheckedList>, Vec<
 }
 
 /// Standard input; `None`: it is larger than a list may be.
-fn read_stdin() -> io::Result<Option<Vec<u8>>> {
+pub(super) fn read_stdin() -> io::Result<Option<Vec<u8>>> {
     let mut text = Vec::new();
     io::stdin().lock().take(file::MAX_BYTES + 1).read_to_end(&mut text)?;
     Ok((text.len() as u64 <= file::MAX_BYTES).then_some(text))

@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error.
 
 mod args;
+mod ca;
 mod check;
 mod completions;
 mod context;
@@ -11,7 +12,9 @@ mod doctor;
 mod drops;
 mod exit;
 mod explain;
+mod export;
 mod history;
+mod import;
 mod man;
 mod map;
 mod message;
@@ -104,6 +107,9 @@ fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<Exit> {
             let limit = limit.map_or(context.default_limit(), NonZeroUsize::get);
             drops::list(context, limit, &drops::request(sort, since, address, database))
         }
+        Verb::Export { form, database } => export::export(context, form, database.as_deref()),
+        Verb::Import { form, file, port } => import::import(form, &file, port),
+        Verb::Ca { database, ca_file } => ca::ca(context, &database, ca_file.as_deref()),
         Verb::Map { verb } => map::map(context, verb),
         Verb::Metrics => metrics::metrics(context),
         Verb::Doctor => doctor::doctor(context),

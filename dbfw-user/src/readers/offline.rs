@@ -7,7 +7,10 @@ use std::{
 };
 
 use dbfw_common::Family;
-use dbfw_core::policy::{Policy, SlotTable};
+use dbfw_core::{
+    answers::SourceReport,
+    policy::{Policy, SlotTable},
+};
 use dbfw_datapath::{
     AttachedProgram, DatapathError, HookMode, Interface, KernelVersion, Layer, LocalRoutes,
     PinnedLink, Reader,
@@ -16,14 +19,16 @@ use dbfw_datapath::{
 };
 use dbfw_wire::control::{
     self as wire, BackstopStatus, DatabaseStatus, Enforced, Explanation, InterfaceMode,
-    InterfaceStatus, ListState, Lookup, MapEntry, ProviderStatus, Status,
+    InterfaceStatus, ListState, Lookup, MapEntry, ProviderStatus, Sources, Status,
 };
 
+use anyhow::bail;
 use jiff::Timestamp;
 
 use super::{
     explain::{self, Ways},
     scrape::scrape,
+    sources::sources,
     status::{self, View},
     trial::NextStart,
 };
@@ -398,6 +403,25 @@ pub fn map_dump(
 pub fn map_lookup(agent: &AgentConfig, address: IpAddr) -> anyhow::Result<Lookup> {
     let offline = Offline::open(agent)?;
     Ok(explain::lookup(&offline.view(), address)?)
+}
+
+/// The databases, and every trusted source as it was last in force, from the pins and the snapshot.
+///
+/// # Errors
+///
+/// The pins cannot be read, or there is no snapshot.
+pub fn trusted(
+    agent: &AgentConfig,
+    unanswered: Unanswered,
+) -> anyhow::Result<(Vec<DatabaseStatus>, Sources)> {
+    let offline = Offline::open(agent)?;
+    let uses = SourceUses::default();
+    if let Err(error) = &offline.snapshot {
+        bail!("the sources of the prefixes in the maps are not known: {error}");
+    }
+    let databases = offline.databases(unanswered)?;
+    let sources = sources(&offline.view(), &|_| SourceReport::default(), &uses)?;
+    Ok((databases, sources))
 }
 
 /// Explains the decision about packets, from the pinned maps and the snapshot.

@@ -103,6 +103,7 @@ fn status_of(rule: &Rule, mut report: SourceReport, now: Timestamp) -> SourceSta
         origin: rule.origin.to_string(),
         description: rule.kind.description().map(str::to_owned),
         expires_at,
+        users: rule.kind.users().to_vec(),
         prefixes: rule.prefixes.iter().map(Prefix::to_string).collect(),
         since: None,
         packets: 0,

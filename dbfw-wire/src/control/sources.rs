@@ -49,6 +49,9 @@ pub struct SourceStatus {
     pub description: Option<String>,
     /// The end of its trust.
     pub expires_at: Option<Timestamp>,
+    /// The database's users that are meant to come from it; none: nobody said.
+    #[serde(default)]
+    pub users: Vec<String>,
     /// The addresses it resolved to.
     pub prefixes: Vec<String>,
     /// The moment since when its packets are counted; absent: it has no counter of its own.

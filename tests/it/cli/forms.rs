@@ -38,7 +38,7 @@ fn the_fields_of_every_document() {
             "sources",
             "/sources/0",
             "age_seconds database description error expires_at last_hit notes origin packets \
-             prefixes resolved_from since source state unresolved",
+             prefixes resolved_from since source state unresolved users",
         ),
         ("map lookup 10.77.0.2", "", "address entry front"),
         ("map lookup 10.77.0.2", "/entry", "databases map prefix rules"),

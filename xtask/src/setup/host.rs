@@ -1,6 +1,6 @@
 //! The distribution and its package manager.
 
-use std::{cell::Cell, io::Write, process::Command};
+use std::{cell::Cell, io::Write, path::Path, process::Command};
 
 use anyhow::{Context, Result};
 
@@ -10,6 +10,12 @@ use crate::cmd;
 /// Keeps the installation of PostgreSQL's server from starting one. Only there while
 /// packages are installed.
 const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/dbfw-setup.conf";
+
+/// Asked by Debian's packages before they start a service; 101 forbids it.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// Packages whose servers start with their installation, on this host's ports.
+const SERVERS: [&str; 2] = ["mariadb-server", "redis-server"];
 
 /// A package manager that setup can drive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +111,11 @@ impl Host {
         if server {
             forbid_cluster()?;
         }
+        let starts = packages.iter().any(|package| SERVERS.contains(package));
+        let forbids = starts && !Path::new(POLICY).exists();
+        if forbids {
+            forbid_services()?;
+        }
         let installed = cmd::run(
             cmd::as_root("env")?
                 .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes"])
@@ -113,6 +124,16 @@ impl Host {
         );
         if server {
             cmd::run(cmd::as_root("rm")?.args(["-f", NO_CLUSTER]))?;
+        }
+        if forbids {
+            cmd::run(cmd::as_root("rm")?.args(["-f", POLICY]))?;
+        }
+        if starts {
+            // Nor with the next boot. Without systemd there is none.
+            for unit in ["mariadb", "redis-server"] {
+                let unit = ["disable", "--quiet", unit];
+                let _ = cmd::run(cmd::as_root("systemctl")?.args(unit));
+            }
         }
         if packages.contains(&"prometheus") {
             // It starts with its installation, on every address. Without systemd it did not.
@@ -124,9 +145,18 @@ impl Host {
 }
 
 fn forbid_cluster() -> Result<()> {
+    put(b"create_main_cluster = false\n", "0644", NO_CLUSTER)
+}
+
+fn forbid_services() -> Result<()> {
+    put(b"#!/bin/sh\nexit 101\n", "0755", POLICY)
+}
+
+/// Writes a file of the system.
+fn put(content: &[u8], mode: &str, path: &str) -> Result<()> {
     let mut file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
-    file.write_all(b"create_main_cluster = false\n").context("cannot write a temporary file")?;
-    cmd::run(cmd::as_root("install")?.args(["-D", "-m", "0644"]).arg(file.path()).arg(NO_CLUSTER))
+    file.write_all(content).context("cannot write a temporary file")?;
+    cmd::run(cmd::as_root("install")?.args(["-D", "-m", mode]).arg(file.path()).arg(path))
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ fn help_of_the_program() {
       drops        List the sources that were refused, the last refused first
       suggest      Propose sources to trust, from those that came and are not trusted
       history      Show the changes of who may connect, and who asked for them
+      export       Print the list in force as rules of PostgreSQL or nftables, or as JSON
+      ca           Print the certificates that a database shows, and what its clients must write
       map          Show the content of the kernel's maps
       metrics      Print the metrics in the Prometheus text format
 
@@ -56,6 +58,7 @@ fn help_of_the_program() {
 
     Set it up:
       check        Check the configuration and say what it would enforce
+      import       Print a list made of the rules of PostgreSQL, nftables or ufw
       doctor       Check the host for what dbfw needs
       run          Run the agent in the foreground
 

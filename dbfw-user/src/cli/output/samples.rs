@@ -140,6 +140,7 @@ pub(in super::super) fn source(text: &str) -> SourceStatus {
         origin: "config".to_owned(),
         description: None,
         expires_at: None,
+        users: Vec::new(),
         prefixes: vec!["10.0.0.1/32".to_owned()],
         since: None,
         packets: 0,

@@ -111,6 +111,7 @@ fn record(source: &SourceStatus) -> String {
         &parts.join("; "),
         &source.notes.join("; "),
         &moment(source.since),
+        &source.users.join(","),
     ])
 }
 

@@ -19,6 +19,7 @@ const LAYERS: [(&str, &[&str]); 2] = [
             "cli",
             "agent",
             "doctor",
+            "audit",
             "readers",
             "protection",
             "metrics",

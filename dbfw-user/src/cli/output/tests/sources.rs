@@ -74,13 +74,13 @@ fn sources_and_what_does_not_resolve() {
         is the address of the network default-fra1: its range is 10.110.0.0/20
     ");
     insta::assert_snapshot!(text(&troubled(), Format::Plain).replace('\t', "→"), @r"
-    orders→droplet:7→config→10.0.0.1/32→0→→→→ok→7→GET /v2/droplets?tag_name=backend→→→→
-    orders→tag:backend→config→10.0.0.1/32,10.0.0.2/32,10.0.0.3/32,10.0.0.4/32,10.0.0.5/32,10.0.0.6/32,10.0.0.7/32,10.0.0.8/32,10.0.0.9/32,10.0.0.10/32,10.0.0.11/32,10.0.0.12/32→12345→2026-03-01T11:59:58Z→→→stale→7380→GET /v2/droplets?tag_name=backend→DigitalOcean: GET /v2/droplets?tag_name=backend: 401 Unauthorized: the token is not valid: put a new one into /etc/dbfw/do-token→→→
-    reports→tag:backend→config→10.0.0.1/32,10.0.0.2/32,10.0.0.3/32,10.0.0.4/32,10.0.0.5/32,10.0.0.6/32,10.0.0.7/32,10.0.0.8/32,10.0.0.9/32,10.0.0.10/32,10.0.0.11/32,10.0.0.12/32→12345→2026-03-01T11:59:58Z→→→stale→7380→GET /v2/droplets?tag_name=backend→DigitalOcean: GET /v2/droplets?tag_name=backend: 401 Unauthorized: the token is not valid: put a new one into /etc/dbfw/do-token→→→
-    orders→k8s:3f1c→config→10.0.1.1/32,10.0.1.2/31→0→→→→ok→7→GET /v2/droplets?tag_name=backend→→node pool-a-1: is still being created; node pool-a-2: is still being created; node pool-a-3: is still being created; node pool-a-4: is still being created; node pool-a-5: is still being created; node pool-a-6: is still being created; node pool-a-7: is still being created→→
-    orders→app:9b2d→config→→0→→2026-03-01T14:00:00Z→CI\trunners→unresolvable→7→GET /v2/droplets?tag_name=backend→→app 9b2d: has neither dedicated addresses nor VPC egress\u{1b}[2J→→
-    orders→dns:db.example.com→config→→0→→→→pending→→→→→→
-    orders→ip_addr:10.110.0.0→config→10.110.0.0/32→0→→→→literal→→→→→is the address of the network default-fra1: its range is 10.110.0.0/20→
+    orders→droplet:7→config→10.0.0.1/32→0→→→→ok→7→GET /v2/droplets?tag_name=backend→→→→→
+    orders→tag:backend→config→10.0.0.1/32,10.0.0.2/32,10.0.0.3/32,10.0.0.4/32,10.0.0.5/32,10.0.0.6/32,10.0.0.7/32,10.0.0.8/32,10.0.0.9/32,10.0.0.10/32,10.0.0.11/32,10.0.0.12/32→12345→2026-03-01T11:59:58Z→→→stale→7380→GET /v2/droplets?tag_name=backend→DigitalOcean: GET /v2/droplets?tag_name=backend: 401 Unauthorized: the token is not valid: put a new one into /etc/dbfw/do-token→→→→
+    reports→tag:backend→config→10.0.0.1/32,10.0.0.2/32,10.0.0.3/32,10.0.0.4/32,10.0.0.5/32,10.0.0.6/32,10.0.0.7/32,10.0.0.8/32,10.0.0.9/32,10.0.0.10/32,10.0.0.11/32,10.0.0.12/32→12345→2026-03-01T11:59:58Z→→→stale→7380→GET /v2/droplets?tag_name=backend→DigitalOcean: GET /v2/droplets?tag_name=backend: 401 Unauthorized: the token is not valid: put a new one into /etc/dbfw/do-token→→→→
+    orders→k8s:3f1c→config→10.0.1.1/32,10.0.1.2/31→0→→→→ok→7→GET /v2/droplets?tag_name=backend→→node pool-a-1: is still being created; node pool-a-2: is still being created; node pool-a-3: is still being created; node pool-a-4: is still being created; node pool-a-5: is still being created; node pool-a-6: is still being created; node pool-a-7: is still being created→→→
+    orders→app:9b2d→config→→0→→2026-03-01T14:00:00Z→CI\trunners→unresolvable→7→GET /v2/droplets?tag_name=backend→→app 9b2d: has neither dedicated addresses nor VPC egress\u{1b}[2J→→→
+    orders→dns:db.example.com→config→→0→→→→pending→→→→→→→
+    orders→ip_addr:10.110.0.0→config→10.110.0.0/32→0→→→→literal→→→→→is the address of the network default-fra1: its range is 10.110.0.0/20→→
     ");
     insta::assert_snapshot!(table(&Sources { sources: Vec::new() }), @"No source is trusted.");
 }
@@ -101,6 +101,7 @@ fn all_is_well_and_nothing_is_said_below() {
           "origin": "config",
           "description": null,
           "expires_at": null,
+          "users": [],
           "prefixes": [
             "10.0.0.1/32"
           ],
@@ -143,7 +144,7 @@ fn a_source_that_was_never_used_says_how_long_it_was_counted() {
     orders    droplet:7  ok      7s  10.0.0.1/32        0  none in 3h00m  -        config  -
     ");
     let record = text(&unused, Format::Plain);
-    assert!(record.ends_with("\t2026-03-01T09:00:00Z\n"), "{record}");
+    assert!(record.ends_with("\t2026-03-01T09:00:00Z\t\n"), "{record}");
     let none = UnusedSources { sources: Vec::new(), within };
     assert_eq!(table(&none), "Every source that is counted was used in the last 30d.\n");
     assert_eq!(text(&none, Format::Json), "{\n  \"sources\": []\n}\n");

@@ -11,6 +11,18 @@ const SOURCES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        r#"trusted_sources = [{ type = "ip_addr", value = "10.0.0.1", users = ["app", "", "/x", 7] }]"#,
+        &[
+            r#"trusted_sources[0].users[1]: "" is not the name of a user: write users = ["app"]"#,
+            r#"trusted_sources[0].users[2]: "/x" would be a pattern in pg_hba.conf: write users = ["app"]"#,
+            r#"trusted_sources[0].users[3]: must be a string, not an integer: write users = ["app"]"#,
+        ],
+    ),
+    (
+        r#"trusted_sources = [{ type = "ip_addr", value = "10.0.0.1", users = "app" }]"#,
+        &[r#"trusted_sources[0].users: must be an array, not a string: write users = ["app"]"#],
+    ),
+    (
         r#"trusted_sources = ["10.0.0.0/8"]"#,
         &["trusted_sources[0]: 10.0.0.0/8 has no type: write ip_addr:10.0.0.0/8"],
     ),
@@ -144,7 +156,7 @@ const SOURCES: &[(&str, &[&str])] = &[
     (
         r#"trusted_sources = [{ value = "10.0.0.1", desc = "x" }]"#,
         &[
-            "trusted_sources[0].desc: unknown key: remove it (known here: type, value, description, expires_at)",
+            "trusted_sources[0].desc: unknown key: remove it (known here: type, value, description, expires_at, users)",
             r#"trusted_sources[0].type: is missing: add type = "ip_addr""#,
         ],
     ),
