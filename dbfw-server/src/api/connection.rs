@@ -96,6 +96,12 @@ impl Connection {
         }
     }
 
+    /// Forgets what was read of a database's list.
+    pub(super) fn forget(&self, database: Uuid) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.retain(|known| known.database != database);
+    }
+
     /// What a client read of a database's list, if that was just now and by the same client.
     pub(super) fn base(&self, database: Uuid, client: &Client) -> Option<Base> {
         let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{
+    body::HttpBody as _,
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
@@ -14,12 +15,22 @@ use uuid::Uuid;
 
 use super::{
     app::App,
+    connection::{Connection, Peer},
     error::{ApiError, ErrorId},
     rate::Rate,
 };
 
 /// Headers of a request.
 const MAX_HEADERS: usize = 100;
+
+/// Answers to requests whose body may not have been read.
+const UNREAD: [StatusCode; 5] = [
+    StatusCode::FORBIDDEN,
+    StatusCode::NOT_FOUND,
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::TOO_MANY_REQUESTS,
+];
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
@@ -46,6 +57,11 @@ pub(super) async fn finish(
     next: Next,
 ) -> Response {
     let (id, slot) = (Uuid::new_v4().to_string(), RateSlot::default());
+    let from_network = request
+        .extensions()
+        .get::<Arc<Connection>>()
+        .is_none_or(|connection| matches!(connection.peer(), Peer::Network(_)));
+    let has_body = !request.body().is_end_stream();
     let mut response = if request.headers().len() > MAX_HEADERS {
         let message = format!("a request has at most {MAX_HEADERS} headers");
         ApiError::new(ErrorId::HeadersTooLarge, message).into_response()
@@ -56,6 +72,12 @@ pub(super) async fn finish(
     if response.status().is_client_error() || response.status().is_server_error() {
         let error = response.extensions_mut().remove::<ApiError>();
         response = shown(&error.unwrap_or_else(|| foreign(response.status())), &id);
+    }
+    // Who has no token does not keep a connection. A body that is not read would be taken for the
+    // next request.
+    let is_unread = has_body && UNREAD.contains(&response.status());
+    if from_network && slot.get().is_none() || is_unread {
+        set(response.headers_mut(), header::CONNECTION, "close");
     }
     let rate = slot.get().unwrap_or_else(|| app.rates.unused(Timestamp::now().as_second()));
     let headers = response.headers_mut();

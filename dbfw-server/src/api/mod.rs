@@ -27,6 +27,7 @@ pub use self::{
 pub fn router(app: Arc<App>) -> Router {
     let routes = Router::new()
         .nest("/v2", v2::routes())
+        .route("/v2/", axum::routing::any(v2::not_managed))
         .route("/v1/oauth/token/info", axum::routing::get(v2::token_info))
         .nest("/api/v1", v1::routes())
         .fallback(error::not_found)

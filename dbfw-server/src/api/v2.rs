@@ -9,7 +9,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, RawQuery, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -130,11 +130,13 @@ async fn firewall(
     State(app): State<Arc<App>>,
     caller: Caller,
     Path(id): Path<String>,
+    method: Method,
     headers: HeaderMap,
 ) -> Answer {
     let database = caller.database(&app, &id, Scope::DatabaseRead).await?;
     let stored = app.service.list(database.id).await?;
-    if let Some(client) = caller.client(&headers) {
+    // HEAD shows no list.
+    if let Some(client) = caller.client(&headers).filter(|_| method == Method::GET) {
         caller.connection.remember(database.id, client, stored.base());
     }
     let mut response = ok(&Firewall { rules: rules(database.id, &stored.list) })?;
@@ -156,13 +158,15 @@ async fn replace_firewall(
     let client = caller.client(&headers);
     let base = client.as_ref().filter(|_| app.settings.merge && condition.is_none());
     let base = base.and_then(|client| caller.connection.base(database.id, client));
-    // What the client takes the list to be from now on.
-    let known = wanted.iter().map(|wanted| wanted.key.clone()).collect();
+    // What a client that read the list takes it to be from now on. One that did not read says what
+    // it wants to be there, each time.
+    let known = base.as_ref().map(|_| wanted.iter().map(|wanted| wanted.key.clone()).collect());
     let request = Request::Replace { wanted, base };
     let author = caller.author(None);
     let changed = app.service.change(database.id, &request, condition.as_ref(), &author).await?;
-    if let Some(client) = client {
-        caller.connection.remember(database.id, client, known);
+    match (client, known) {
+        (Some(client), Some(known)) => caller.connection.remember(database.id, client, known),
+        _ => caller.connection.forget(database.id),
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
     tagged(&mut response, &changed.tag);
@@ -186,7 +190,7 @@ async fn autoscale(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<S
     ok(&Autoscale::default())
 }
 
-async fn not_managed(caller: Caller, uri: Uri) -> ApiError {
+pub(super) async fn not_managed(caller: Caller, uri: Uri) -> ApiError {
     // Only who has a token is told what there is.
     drop(caller);
     let path: String = uri.path().chars().take(100).collect();

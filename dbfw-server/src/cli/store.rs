@@ -52,6 +52,9 @@ fn dumped(context: &Context) -> anyhow::Result<Vec<u8>> {
     let store = open_store(&config)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let snapshot = runtime.block_on(store.list(""))?;
+    if snapshot.entries.is_empty() {
+        bail!("the store {} is empty: there is nothing to back up", path.display());
+    }
     let mut text = Vec::new();
     dump(&snapshot, &mut text)?;
     Ok(text)

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     convert::Infallible,
     io,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -54,7 +54,7 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// At most so many at a time. One address has a quarter of them.
+    /// At most so many at a time. One address, or one /64 of IPv6, has a quarter of them.
     pub(super) fn new(most: usize) -> Self {
         let per_address = (most / 4).max(1);
         Self { free: Arc::new(Semaphore::new(most)), per_address, of_address: Mutex::default() }
@@ -83,7 +83,7 @@ impl Connections {
             match accepted {
                 Ok((stream, from)) => {
                     let address = from.ip().to_canonical();
-                    let Some(place) = Place::take(&self, address, permit) else {
+                    let Some(place) = Place::take(&self, network_of(address), permit) else {
                         tracing::debug!(%address, "has too many connections");
                         continue;
                     };
@@ -134,6 +134,16 @@ impl Connections {
             }
         }
         while tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Addresses that count as one: whoever has an IPv6 address has all of its /64.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
     }
 }
 

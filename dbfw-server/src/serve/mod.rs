@@ -83,6 +83,11 @@ impl Server {
     /// # Errors
     /// The store cannot be used, or somewhere cannot be listened.
     pub async fn start(config: &Config) -> Result<Self, ServeError> {
+        let StoreConfig::File(path) = &config.store;
+        // Opening it would make one.
+        if !path.exists() {
+            return Err(InitError::Empty.into());
+        }
         let store = open_store(config)?;
         let meta = Meta::read(&store).await?;
         let bounds = Bounds { rules: config.max_sources, feeds: config.feeds.clone() };

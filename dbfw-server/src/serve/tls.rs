@@ -231,6 +231,15 @@ impl ResolvesServerCert for Shown {
 }
 
 impl Shown {
+    /// Whether the certificate that is shown has not expired, and this one has.
+    fn is_better_than(&self, other: &CertifiedKey) -> bool {
+        let has_expired = |certified: &CertifiedKey| {
+            certified.cert.first().is_some_and(|leaf| ends_within(leaf, Duration::ZERO))
+        };
+        let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        has_expired(other) && !has_expired(&shown)
+    }
+
     /// Tells of a certificate that clients refuse, or soon will.
     fn warn_of_end(&self) {
         let shown = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
@@ -327,6 +336,11 @@ impl Certificates {
             }
             known = stamp;
             match self.source.read(provider) {
+                Ok(certificate) if self.shown.is_better_than(&certificate) => {
+                    tracing::error!(
+                        "the certificate in the file has expired: the one that was read before stays"
+                    );
+                }
                 Ok(certificate) => {
                     let mut shown = self.shown.0.write().unwrap_or_else(PoisonError::into_inner);
                     *shown = Arc::new(certificate);

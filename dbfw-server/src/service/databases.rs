@@ -1,6 +1,7 @@
 //! Databases: adding, finding, changing their settings, removing.
 
 use dbfw_core::policy::USUAL_MIN_LEN;
+use rustls::pki_types::ServerName;
 use uuid::Uuid;
 
 use super::{
@@ -74,12 +75,25 @@ impl DatabasePatch {
                 setting.clone_from(text);
             }
         }
+        let is_engine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        if !database.engine.chars().all(is_engine) || database.engine.is_empty() {
+            let fix = "use lower-case letters and digits, such as pg, mysql or redis";
+            return Err(ServiceError::field("engine", "is no name of an engine", fix));
+        }
+        let host = &database.connection.host;
+        if !host.is_empty() && ServerName::try_from(host.as_str()).is_err() {
+            let fix = "use a host name or an address";
+            return Err(ServiceError::field("host", "is neither", fix));
+        }
         if let Some(tags) = &self.tags {
             if tags.len() > MAX_TAGS {
                 let fix = format!("use at most {MAX_TAGS}");
                 return Err(ServiceError::field("tags", format!("there are {}", tags.len()), fix));
             }
             tags.iter().try_for_each(|tag| check_label("tags", tag))?;
+            if tags.iter().any(String::is_empty) {
+                return Err(ServiceError::field("tags", "has an empty one", "leave it out"));
+            }
             database.tags.clone_from(tags);
         }
         if let Some(ca) = &self.ca {

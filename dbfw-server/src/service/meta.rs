@@ -21,7 +21,8 @@ pub enum InitError {
     Exists,
     /// It was never set up.
     #[error(
-        "the store is empty: run `dbfw-server init`, or load a backup with `dbfw-server store load`"
+        "there is no store yet, or it is empty: run `dbfw-server init`, or load a backup with \
+         `dbfw-server store load`"
     )]
     Empty,
     /// A later version wrote it.

@@ -96,7 +96,7 @@ fn a_server_without_a_store_or_an_authority_says_what_to_run() {
     let (exit, error) = code(&server, &["serve"]);
     assert_eq!(exit, Some(1));
     assert!(error.contains("dbfw-server init"), "{error}");
-    fs::remove_file(server.path("state/store.redb")).unwrap();
+    assert!(!server.path("state/store.redb").exists(), "none was made");
     let (exit, error) = code(&server, &["store", "dump"]);
     assert_eq!(exit, Some(1));
     assert!(error.contains("there is no store"), "{error}");

@@ -365,3 +365,33 @@ async fn one_address_does_not_take_every_connection() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_no_object() {
+    let server = Server::start();
+    let (id, admin) = (server.database("orders"), server.admin());
+    let mut client = server.connect(&admin).await;
+    let firewall = format!("/v2/databases/{id}/firewall");
+    let sources = format!("/api/v1/databases/{id}/sources");
+    for (method, path, body) in [
+        ("PUT", &*firewall, json!([[["ip_addr", "10.1.1.1", null, null]]])),
+        ("PUT", &firewall, json!({"rules": [["ip_addr", "10.1.1.1", null, null]]})),
+        ("POST", &sources, json!(["ip_addr", "10.1.1.1"])),
+        ("POST", "/api/v1/databases", json!({"name": "other", "settings": ["pg"]})),
+        ("POST", "/api/v1/databases", json!(["other"])),
+    ] {
+        let mut client = server.connect(&admin).await;
+        let message = client.document(method, path, &body).await.error(422);
+        assert!(message.contains("must be an object"), "{message}");
+    }
+    assert_eq!(client.sources(&id).await, Vec::<String>::new());
+    for (field, value) in
+        [("host", "a b"), ("host", "x/y?z#"), ("engine", "pg sql"), ("engine", "PG")]
+    {
+        let body = json!({"name": "other", "settings": {field: value}});
+        let mut client = server.connect(&admin).await;
+        let message = client.document("POST", "/api/v1/databases", &body).await.error(422);
+        assert!(message.starts_with(field), "{message}");
+    }
+    assert_eq!(client.get("/v2/").await.status, 501);
+}

@@ -227,3 +227,28 @@ async fn a_client_that_writes_twice_means_what_it_wrote_first() {
     let left: BTreeSet<String> = server.sources(&id).await.into_iter().collect();
     assert_eq!(left, ["tag:a", "tag:other"].map(str::to_owned).into());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_did_not_read_the_list_replaces_it() {
+    let server = Server::start();
+    let admin = server.admin();
+    let rule = |value: &str| json!({"type": "ip_addr", "value": value});
+    for (name, first) in [("a", "PUT"), ("b", "HEAD"), ("c", "GET")] {
+        let id = server.database(name);
+        let path = format!("/v2/databases/{id}/firewall");
+        let mut client = server.connect(&admin).await;
+        let wanted = json!({"rules": [rule("10.0.0.1")]}).to_string();
+        match first {
+            "PUT" => client.send("PUT", &path, &[], wanted.clone()).await.expect(204),
+            method => client.send(method, &path, &[], String::new()).await.expect(200),
+        };
+        server.connect(&admin).await.put(&id, &[rule("10.0.0.2")]).await.expect(204);
+        let reply = client.send("PUT", &path, &[], wanted).await.expect(204);
+        let (merged, left): (bool, &[&str]) = match first {
+            "GET" => (true, &["ip_addr:10.0.0.1", "ip_addr:10.0.0.2"]),
+            _ => (false, &["ip_addr:10.0.0.1"]),
+        };
+        assert_eq!(reply.header("x-dbfw-merged").is_some(), merged, "after {first}");
+        assert_eq!(server.sources(&id).await, left, "after {first}");
+    }
+}

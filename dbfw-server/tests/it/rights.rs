@@ -230,3 +230,44 @@ async fn who_tries_tokens_is_slowed_down() {
     client.token = Some(server.admin());
     client.get("/v2/account").await.expect(200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_not_outlived_by_those_made_with_it() {
+    let mut server = Server::start();
+    let own = server.token(&["short", "--preset", "admin", "--for", "1h"]);
+    let mut client = server.connect(&own).await;
+    let add = |expiry: Value| {
+        let mut body = json!({"name": "child", "preset": "viewer"});
+        if !expiry.is_null() {
+            body["expires_at"] = expiry;
+        }
+        body
+    };
+    let made = client.document("POST", "/api/v1/tokens", &add(Value::Null)).await.expect(201);
+    assert!(made.json()["token"]["expires_at"].is_string());
+    for later in ["never", "2999-01-01T00:00:00Z"] {
+        let refused = client.document("POST", "/api/v1/tokens", &add(json!(later))).await;
+        assert!(refused.error(422).contains("after the end of the token"), "{later}");
+    }
+    let admin = server.admin();
+    let mut client = server.connect(&admin).await;
+    let made = client.document("POST", "/api/v1/tokens", &add(json!("never"))).await.expect(201);
+    assert!(made.json()["token"]["expires_at"].is_null());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_token_does_not_keep_a_connection() {
+    let server = Server::start();
+    let admin = server.admin();
+    for (token, path, is_closed) in [
+        ("", "/v2/account", true),
+        ("dodbfw_0", "/v2/account", true),
+        ("", "/nothing", true),
+        (&*admin, "/v2/account", false),
+        (&*admin, "/v2/nothing", false),
+    ] {
+        let mut client = server.connect(token).await;
+        let reply = client.get(path).await;
+        assert_eq!(reply.header("connection") == Some("close"), is_closed, "{token:.6} {path}");
+    }
+}

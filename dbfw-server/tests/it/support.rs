@@ -243,6 +243,10 @@ impl Drop for Server {
 pub(crate) struct Client {
     sender: http1::SendRequest<Body>,
     task: JoinHandle<()>,
+    /// The server's address, and its authority where it speaks TLS.
+    server: (SocketAddr, Option<PathBuf>),
+    /// Whether the server ends the connection after its last answer.
+    is_over: bool,
     pub(crate) token: Option<String>,
     pub(crate) agent: &'static str,
 }
@@ -297,22 +301,38 @@ impl Client {
         let stream = TcpStream::connect(address).await.expect("connect");
         let name = ServerName::try_from("localhost").expect("a name");
         let stream = connector(ca).connect(name, stream).await.expect("a TLS connection");
-        Self::over(TokioIo::new(stream)).await
+        Self::over(TokioIo::new(stream), (address, Some(ca.to_owned()))).await
     }
 
     /// A connection without TLS.
     pub(crate) async fn plain(address: SocketAddr) -> Self {
-        Self::over(TokioIo::new(TcpStream::connect(address).await.expect("connect"))).await
+        let stream = TcpStream::connect(address).await.expect("connect");
+        Self::over(TokioIo::new(stream), (address, None)).await
+    }
+
+    /// Connects again where the server has said that it ends the connection, as clients do.
+    async fn follow_end(&mut self) {
+        if !std::mem::take(&mut self.is_over) {
+            return;
+        }
+        let (address, ca) = self.server.clone();
+        let mut next = match &ca {
+            Some(ca) => Box::pin(Self::tls(address, ca)).await,
+            None => Box::pin(Self::plain(address)).await,
+        };
+        std::mem::swap(&mut self.sender, &mut next.sender);
+        std::mem::swap(&mut self.task, &mut next.task);
     }
 
     async fn over(
         io: TokioIo<impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static>,
+        server: (SocketAddr, Option<PathBuf>),
     ) -> Self {
         let (sender, connection) = http1::handshake(io).await.expect("HTTP");
         let task = tokio::spawn(async move {
             let _ = connection.await;
         });
-        Self { sender, task, token: None, agent: "test/1" }
+        Self { sender, task, server, is_over: false, token: None, agent: "test/1" }
     }
 
     /// Sends a request with these headers; `None` if the connection ended.
@@ -336,9 +356,11 @@ impl Client {
             request = request.header(*name, *value);
         }
         let request = request.body(body.into()).expect("a request");
+        self.follow_end().await;
         self.sender.ready().await.ok()?;
         let response = self.sender.send_request(request).await.ok()?;
         let (parts, body) = response.into_parts();
+        self.is_over = parts.headers.get(header::CONNECTION).is_some_and(|value| value == "close");
         let body = to_bytes(Body::new(body), 64 << 20).await.ok()?.to_vec();
         Some(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
     }

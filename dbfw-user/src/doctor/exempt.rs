@@ -114,7 +114,7 @@ mod tests {
             ("docker0", true, None),
             ("br0", true, None),
             ("eth1", true, None),
-            ("eth0", true, Some("judges what comes in there")),
+            ("eth0", true, Some("is judged by a program")),
             ("tap*", true, Some("tap0 in exempt_interfaces")),
             // One of them has an effect.
             ("[td]*", true, None),

@@ -56,6 +56,15 @@ pub(super) async fn add(State(app): State<Arc<App>>, caller: Caller, body: Body)
     };
     caller.may_pass_on(scopes.iter(), &databases)?;
     let expires_at = expiry(request.expires_at.as_deref())?;
+    let expires_at = match caller.token().and_then(|own| own.expires_at) {
+        Some(own) if request.expires_at.is_none() => Some(own),
+        Some(own) if expires_at.is_none_or(|at| at > own) => {
+            let reason = "is after the end of the token that you make it with";
+            let fix = format!("use {own} or before");
+            return Err(ServiceError::field("expires_at", reason, fix).into());
+        }
+        _ => expires_at,
+    };
     let new = NewToken { name: request.name, scopes, databases, expires_at };
     let (token, secret) = app.service.add_token(&new, &caller.author(None)).await?;
     let issued = IssuedToken { token: shown(&token), secret: secret.expose().to_owned() };
