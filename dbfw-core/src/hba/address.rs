@@ -158,7 +158,7 @@ impl Address {
     }
 }
 
-/// What the C library takes for a numeric address.
+/// The numeric address that a text is to the C library.
 enum Numeric {
     Address(IpAddr),
     /// IPv6 with a zone, which an interface has to have.

@@ -18,7 +18,7 @@ pub struct ApiSettings {
     pub merge: bool,
 }
 
-/// What every request is answered from.
+/// The parts that every request is answered from.
 #[derive(Debug)]
 pub struct App {
     pub(super) service: std::sync::Arc<Service>,

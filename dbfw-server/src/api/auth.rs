@@ -1,4 +1,4 @@
-//! Who asks, and what they may do.
+//! Callers, and their rights.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -183,7 +183,7 @@ fn bearer(headers: &HeaderMap) -> Option<Secret> {
     scheme.eq_ignore_ascii_case("bearer").then(|| Secret::parse(secret.trim()))?
 }
 
-/// What a client calls itself, without what would deceive a reader.
+/// The name that a client gives itself, without characters that would deceive a reader.
 fn agent(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
     Some(text.chars().filter(|c| !c.is_control()).take(MAX_AGENT).collect())

@@ -24,7 +24,7 @@ const REMEMBERED: usize = 8;
 /// Headers of proxies: they may give one client's connection to another.
 const FORWARDING: [&str; 4] = ["via", "forwarded", "x-forwarded-for", "x-real-ip"];
 
-/// Who is at the other end.
+/// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// Somebody in the network, who needs a token.
@@ -54,7 +54,7 @@ struct Read {
     base: Base,
 }
 
-/// Who reads and changes on a connection.
+/// The client that reads and changes on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Client {
     token: Uuid,
@@ -78,7 +78,7 @@ impl Connection {
         Self { peer, remembers, read: Mutex::default() }
     }
 
-    /// Who is at the other end.
+    /// The other end of a connection.
     pub(super) fn peer(&self) -> Peer {
         self.peer
     }
@@ -102,7 +102,7 @@ impl Connection {
         read.retain(|known| known.database != database);
     }
 
-    /// What a client read of a database's list, if that was just now and by the same client.
+    /// The list of a database that a client read, if that was just now and by the same client.
     pub(super) fn base(&self, database: Uuid, client: &Client) -> Option<Base> {
         let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let known = read.iter().find(|known| known.database == database)?;

@@ -1,4 +1,4 @@
-//! What every answer has: a request id, a rate limit, and an error's body.
+//! The common parts of every answer: a request id, a rate limit, and an error's body.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

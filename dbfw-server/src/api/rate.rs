@@ -17,7 +17,7 @@ const REFUSED: u32 = 120;
 /// Addresses that are remembered in a window.
 const ADDRESSES: usize = 16_384;
 
-/// How many requests are left in a window.
+/// The number of requests that are left in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rate {
     /// Requests in a window.

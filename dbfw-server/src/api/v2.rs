@@ -1,6 +1,6 @@
 //! DigitalOcean's API, as far as trusted sources need it.
 //!
-//! What its clients dereference is always there. Everything else below `/v2` is 501, which they do
+//! Fields that its clients dereference are always there. Everything else below `/v2` is 501, which they do
 //! not retry, and which does not make terraform forget a resource as 404 does.
 
 use std::sync::Arc;
@@ -215,7 +215,7 @@ pub(super) fn tagged(response: &mut Response, tag: &ETag) {
     }
 }
 
-/// What a client says of a property.
+/// The setting of a property that a client sends.
 pub(super) fn setting(said: Option<Option<String>>) -> Setting<String> {
     match said {
         None => Setting::Keep,

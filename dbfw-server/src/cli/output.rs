@@ -1,4 +1,4 @@
-//! What is printed.
+//! Printed output.
 
 use std::io::Write as _;
 

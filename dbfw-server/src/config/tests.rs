@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use super::*;
 
-/// What is wrong with a text: each problem without its file.
+/// The problems of a text, each without its file.
 fn problems(text: &str) -> Vec<String> {
     match loaded(text) {
         Ok(_) => Vec::new(),

@@ -36,7 +36,7 @@ pub struct Config {
     pub requests_per_minute: u32,
     /// URLs that those of feeds may begin with.
     pub feeds: Vec<String>,
-    /// What is hardly meant.
+    /// Settings that are hardly meant.
     pub warnings: Vec<Problem>,
 }
 

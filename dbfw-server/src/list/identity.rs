@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::rule::{Details, Rule, Wanted};
 
-/// What a new rule is made with.
+/// The properties that a new rule gets.
 pub struct Maker<'m> {
     /// The time of its making, in whole seconds.
     pub now: Timestamp,

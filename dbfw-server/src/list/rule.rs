@@ -24,7 +24,7 @@ pub struct Rule {
     /// Its type and value, as written.
     #[serde(flatten)]
     pub key: SourceKey,
-    /// What of it can be edited.
+    /// The part of it that can be edited.
     #[serde(default, skip_serializing_if = "Details::is_empty")]
     pub details: Details,
     /// The time at which it was added, in whole seconds.
@@ -33,7 +33,7 @@ pub struct Rule {
     pub created_by: String,
 }
 
-/// What of a rule can be edited.
+/// The part of a rule that can be edited.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Details {
     /// For people.
@@ -51,7 +51,7 @@ impl Details {
     }
 }
 
-/// What a client says about a property of a rule.
+/// The setting of a property of a rule that a client sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Setting<T> {
     /// Nothing: what is stored stays.

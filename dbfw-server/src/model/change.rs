@@ -20,7 +20,7 @@ pub struct Change {
     pub by: By,
     /// By what kind of client.
     pub via: Via,
-    /// What the client calls itself, cut.
+    /// The name that the client gives itself, cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
     /// The address it came from.
@@ -32,16 +32,16 @@ pub struct Change {
     /// The version that it went back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reverts_to: Option<u64>,
-    /// What others had changed since the client read, where that was kept.
+    /// Changes of others since the client read, where those were kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged: Option<Kept>,
-    /// What changed.
+    /// The difference.
     pub difference: Difference,
     /// SHA-256 of the change before; empty at the first.
     pub previous_sha256: String,
 }
 
-/// Who made a change.
+/// The author of a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum By {
@@ -109,7 +109,7 @@ impl Via {
     }
 }
 
-/// What of others' changes a merge kept.
+/// The changes of others that a merge kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// Sources that others had added.

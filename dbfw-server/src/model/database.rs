@@ -24,7 +24,7 @@ pub struct Database {
     pub region: String,
     /// Labels.
     pub tags: Vec<String>,
-    /// How clients reach it, for those that ask.
+    /// The way by which clients reach it, for those that ask.
     pub connection: Connection,
     /// The certificate authority of the database, PEM, for clients that ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,7 +41,7 @@ pub struct Database {
     pub created_by: String,
 }
 
-/// How clients reach a database. Never a user or a password.
+/// The way by which clients reach a database. Never a user or a password.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
     /// A host name or an address; may be empty.

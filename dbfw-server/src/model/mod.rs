@@ -1,4 +1,4 @@
-//! What the store holds: documents, and the keys they are under.
+//! The contents of the store: documents, and the keys they are under.
 
 mod change;
 mod database;

@@ -27,7 +27,7 @@ pub struct Token {
     pub name: String,
     /// The first digits of its secret.
     pub begins_with: String,
-    /// What it may do.
+    /// Its rights.
     pub scopes: BTreeSet<Scope>,
     /// To which databases.
     pub databases: Databases,
@@ -202,7 +202,7 @@ impl Secret {
         self.0.expose_secret()
     }
 
-    /// What is stored in its place. It is as random as a key, so that a plain digest is enough.
+    /// The digest that is stored in its place. It is as random as a key, so that a plain digest is enough.
     pub fn hash(&self) -> TokenHash {
         TokenHash(super::digest(self.expose().as_bytes()))
     }

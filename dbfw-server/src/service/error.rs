@@ -20,7 +20,7 @@ pub enum ServiceError {
     /// The list is not the one that If-Match names.
     #[error("the list has changed since it was read: read it again and repeat the change")]
     Precondition,
-    /// What is wanted cannot be.
+    /// The list that is wanted cannot be.
     #[error("{}", shown(.0))]
     Invalid(Vec<Violation>),
     /// A field of a document cannot be what it is.

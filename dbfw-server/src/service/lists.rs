@@ -57,14 +57,14 @@ impl Stored {
     }
 }
 
-/// Who asks for a change, for the history.
+/// The author of a change, for the history.
 #[derive(Clone, Debug)]
 pub struct Author {
     /// By whom.
     pub by: By,
     /// By what kind of client.
     pub via: Via,
-    /// What the client calls itself.
+    /// The name that the client gives itself.
     pub agent: Option<String>,
     /// The address it came from.
     pub from: Option<IpAddr>,
@@ -95,9 +95,9 @@ pub struct Changed {
     pub list: List,
     /// Its tag.
     pub tag: ETag,
-    /// What others had changed since the client read, where that was kept.
+    /// Changes of others since the client read, where those were kept.
     pub merged: Option<Kept>,
-    /// What changed; nothing if that made no version.
+    /// The difference; empty if it made no version.
     pub difference: Difference,
 }
 

@@ -1,4 +1,4 @@
-//! What the server does, whoever asks: lists and their history, databases, tokens.
+//! The work of the server, whoever asks: lists and their history, databases, tokens.
 //!
 //! Everything is read from the store, changed by a pure function, and committed on the condition
 //! that it is still as it was read.

@@ -28,7 +28,7 @@ const LAST_USED: SignedDuration = SignedDuration::from_hours(1);
 pub struct NewToken {
     /// Its name.
     pub name: String,
-    /// What it may do.
+    /// Its rights.
     pub scopes: BTreeSet<Scope>,
     /// To which databases.
     pub databases: Databases,

@@ -1,4 +1,4 @@
-//! What is read from a store and written to it, and how that can fail.
+//! Reads and writes of a store, and their errors.
 
 use std::{fmt, path::PathBuf, sync::Arc};
 

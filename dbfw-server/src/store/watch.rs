@@ -75,7 +75,7 @@ enum Next {
     Forgotten,
 }
 
-/// What a watch saw.
+/// An event that a watch saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A commit.

@@ -81,7 +81,7 @@ async fn write(
     stream.flush().await
 }
 
-/// What both the request for TLS and the login begin with.
+/// The beginning that the request for TLS and the login share.
 fn head(flags: u32) -> Vec<u8> {
     let mut payload = flags.to_le_bytes().to_vec();
     payload.extend_from_slice(&(1u32 << 24).to_le_bytes());

@@ -65,10 +65,10 @@ impl Engine {
     }
 }
 
-/// What an endpoint showed.
+/// The findings about an endpoint.
 #[derive(Debug)]
 pub struct Found {
-    /// What it speaks.
+    /// Its engine.
     pub engine: Engine,
     /// "TLSv1.3", if it came to it.
     pub version: Option<String>,
@@ -94,7 +94,7 @@ pub enum ProbeError {
     /// TLS failed before the certificates came.
     #[error("TLS with {engine} fails")]
     Tls {
-        /// What it seems to speak.
+        /// The engine that it seems to be.
         engine: Engine,
         /// The reason.
         #[source]

@@ -145,7 +145,7 @@ pub(super) enum Verb {
     },
     /// Print a list made of the rules of PostgreSQL, nftables or ufw.
     ///
-    /// What a list cannot say becomes a comment in it. Changes nothing: put the list where a
+    /// Rules that a list cannot express become comments in it. Changes nothing: put the list where a
     /// provider of kind file reads it.
     Import {
         /// The form of the file.

@@ -164,7 +164,7 @@ fn host(chain: &Chain) -> Option<String> {
     plain.chain(wild).chain(addresses).find(|name| chain.is_for(name))
 }
 
-/// What clients of an engine write.
+/// The lines that clients of an engine write.
 fn lines(engine: Engine, host: &str, port: u16, file: &str) -> Vec<String> {
     let uri_host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let postgres =

@@ -9,7 +9,7 @@ use dbfw_datapath::{Interface, interfaces::Kind};
 use dbfw_wire::control::Finding;
 
 use super::{
-    Doubt, finding,
+    finding::{self, Doubt},
     host::Host,
     links::Links,
     reach::ATTACH,

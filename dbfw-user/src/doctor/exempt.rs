@@ -6,7 +6,7 @@ use dbfw_datapath::{
 };
 use dbfw_wire::control::Finding;
 
-use super::{Doubt, finding};
+use super::finding::{self, Doubt};
 use crate::{
     config::AgentConfig,
     protection::{Attachments, Coverage, Judge, whole},

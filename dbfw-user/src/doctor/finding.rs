@@ -2,6 +2,15 @@
 
 use dbfw_wire::control::{Finding, FindingState};
 
+/// A doubt whether the configuration does on this host what is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// The doubt.
+    pub message: String,
+    /// The remedy.
+    pub fix: String,
+}
+
 pub(super) fn ok(check: impl Into<String>, detail: impl Into<String>) -> Finding {
     Finding { check: check.into(), state: FindingState::Ok, detail: detail.into(), fix: None }
 }

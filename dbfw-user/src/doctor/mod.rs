@@ -25,6 +25,7 @@ use std::path::Path;
 use dbfw_datapath::interfaces;
 use dbfw_wire::control::Finding;
 pub use files::{Unreadable, unreadable};
+pub use finding::Doubt;
 use host::Host;
 use kernel::Trial;
 use links::Links;
@@ -53,15 +54,6 @@ pub fn check(path: &Path) -> Vec<Finding> {
     findings.push(state_dir::check_group());
     findings.extend(check_host(&host, &Trial::make(), &agent, &databases, &links));
     findings
-}
-
-/// A doubt whether the configuration does on this host what is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doubt {
-    /// The doubt.
-    pub message: String,
-    /// The remedy.
-    pub fix: String,
 }
 
 /// The doubts about a configuration that the addresses and interfaces of this host raise.

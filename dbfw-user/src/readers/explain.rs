@@ -144,7 +144,7 @@ impl Ways {
 /// The ends of packets to a destination that was named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Ends {
-    /// What this host does with them; `None`: the destination is its own, or was not named.
+    /// This host's treatment of them; `None`: the destination is its own, or was not named.
     forwarding: Option<Forwarding>,
     /// Whether this host sends them to another machine.
     from_here: bool,

@@ -9,7 +9,7 @@ use nix::{
 
 use crate::protection::{Judge, Passage};
 
-/// What the system does with packets to one other machine.
+/// The system's treatment of packets to one other machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Forwarding {
     /// Whether it routes packets of this family.
@@ -19,7 +19,7 @@ pub(super) struct Forwarding {
 }
 
 impl Forwarding {
-    /// What this host does with packets to `to`, by its settings and addresses.
+    /// This host's treatment of packets to `to`, by its settings and addresses.
     pub(super) fn to(to: IpAddr) -> Self {
         let setting = match to {
             IpAddr::V4(_) => "/proc/sys/net/ipv4/ip_forward",

@@ -21,7 +21,7 @@ pub struct ChangeDocument {
     pub token: Option<Uuid>,
     /// The kind of client: `doctl`, `terraform`, `pydo`, `godo`, `api`, `admin` or `server`.
     pub via: String,
-    /// What the client calls itself.
+    /// The name that the client gives itself.
     pub agent: Option<String>,
     /// The address it came from.
     pub from: Option<IpAddr>,
@@ -31,11 +31,11 @@ pub struct ChangeDocument {
     pub reverts_to: Option<u64>,
     /// The number of others' changes that it kept, which the client had not read.
     pub merged: usize,
-    /// What it added.
+    /// The sources that it added.
     pub added: Vec<SourceDocument>,
-    /// What it removed.
+    /// The sources that it removed.
     pub removed: Vec<SourceDocument>,
-    /// What it changed of sources.
+    /// The edits of sources.
     pub edited: Vec<EditedSource>,
     /// SHA-256 of the change before.
     pub previous_sha256: String,

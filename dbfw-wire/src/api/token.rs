@@ -13,7 +13,7 @@ pub struct TokenRequest {
     /// `viewer`, `editor` or `admin`, in place of scopes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
-    /// What it may do: `database:read`, …
+    /// Its scopes: `database:read`, …
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
     /// The databases that it is for, by id or name; absent: all.
@@ -33,7 +33,7 @@ pub struct TokenDocument {
     pub name: String,
     /// The beginning of its secret.
     pub begins_with: String,
-    /// What it may do.
+    /// Its scopes.
     pub scopes: Vec<String>,
     /// The ids of the databases that it is for; `null`: all.
     pub databases: Option<Vec<Uuid>>,

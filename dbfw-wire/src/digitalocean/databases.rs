@@ -46,7 +46,7 @@ pub struct DatabaseCluster {
     pub version: String,
     /// The number of its nodes.
     pub num_nodes: u32,
-    /// Where it is.
+    /// Its region.
     pub region: String,
     /// `online`.
     pub status: String,
@@ -56,21 +56,21 @@ pub struct DatabaseCluster {
     pub created_at: Timestamp,
     /// Its tags.
     pub tags: Vec<String>,
-    /// How clients reach it.
+    /// The way by which clients reach it.
     pub connection: DatabaseConnection,
-    /// How clients in its network reach it.
+    /// The way by which clients in its network reach it.
     pub private_connection: DatabaseConnection,
-    /// When it is maintained.
+    /// Its maintenance window.
     pub maintenance_window: MaintenanceWindow,
     /// Its storage.
     pub storage_size_mib: u64,
     /// Whether its storage grows by itself.
     pub storage_autoscale: StorageAutoscale,
-    /// Who may connect.
+    /// Its trusted sources.
     pub rules: Vec<FirewallRule>,
 }
 
-/// How clients reach a database.
+/// The way by which clients reach a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseConnection {
     /// `postgresql`, `mysql`, …
@@ -98,7 +98,7 @@ pub struct MaintenanceWindow {
     pub hour: String,
     /// Whether some is to come.
     pub pending: bool,
-    /// What is to come.
+    /// The steps to come.
     pub description: Vec<String>,
 }
 
@@ -166,7 +166,7 @@ pub struct Account {
     pub reserved_ip_limit: u32,
     /// The most volumes.
     pub volume_limit: u32,
-    /// Who it is.
+    /// Its team.
     pub email: String,
     /// The same for people.
     pub name: String,
@@ -196,7 +196,7 @@ pub struct Team {
 pub struct TokenInfo {
     /// The owner's number.
     pub resource_owner_id: u64,
-    /// What the token may do.
+    /// The token's scopes.
     pub scopes: Vec<String>,
     /// Its lifetime; `null` is for ever.
     pub expires_in_seconds: Option<i64>,
