@@ -1,8 +1,15 @@
 //! Bodies of requests: bounded in size and time, and read with the place of what is wrong.
 
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
+use hyper::body::{Frame, SizeHint};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -14,6 +21,57 @@ const MAX_BODY: usize = 1 << 20;
 
 /// Time for a body to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes that are read of a body for no other reason than that its client hears the answer.
+const MAX_DISCARDED: usize = 8 << 20;
+
+/// Time for these to arrive.
+const DISCARDING: Duration = Duration::from_secs(2);
+
+/// The body of a request, and what is left of it once the request is answered.
+#[derive(Clone, Debug)]
+pub(super) struct Rest(Arc<Mutex<Body>>);
+
+impl Rest {
+    /// All of a body.
+    pub(super) fn of(body: Body) -> Self {
+        Self(Arc::new(Mutex::new(body)))
+    }
+
+    /// Reads what is left, and forgets it. Returns whether that was all.
+    pub(super) async fn discard(mut self) -> bool {
+        let all = async {
+            let mut left = MAX_DISCARDED;
+            while let Some(frame) = poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
+                let length = frame.ok()?.data_ref().map_or(0, Bytes::len);
+                left = left.checked_sub(length)?;
+            }
+            Some(())
+        };
+        timeout(DISCARDING, all).await.is_ok_and(|all| all.is_some())
+    }
+}
+
+impl HttpBody for Rest {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Pin::new(&mut *body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+    }
+}
 
 /// The fields of documents that are objects.
 const OBJECTS: [&str; 2] = ["settings", "min_prefix"];

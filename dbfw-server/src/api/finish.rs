@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{
-    body::HttpBody as _,
+    body::{Body, HttpBody as _},
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{
     app::App,
+    body::Rest,
     connection::{Connection, Peer},
     error::{ApiError, ErrorId},
     rate::Rate,
@@ -22,15 +23,6 @@ use super::{
 
 /// Headers of a request.
 const MAX_HEADERS: usize = 100;
-
-/// Answers to requests whose body may not have been read.
-const UNREAD: [StatusCode; 5] = [
-    StatusCode::FORBIDDEN,
-    StatusCode::NOT_FOUND,
-    StatusCode::REQUEST_TIMEOUT,
-    StatusCode::PAYLOAD_TOO_LARGE,
-    StatusCode::TOO_MANY_REQUESTS,
-];
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
@@ -51,17 +43,17 @@ impl RateSlot {
     }
 }
 
-pub(super) async fn finish(
-    State(app): State<Arc<App>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn finish(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (id, slot) = (Uuid::new_v4().to_string(), RateSlot::default());
     let from_network = request
         .extensions()
         .get::<Arc<Connection>>()
         .is_none_or(|connection| matches!(connection.peer(), Peer::Network(_)));
-    let has_body = !request.body().is_end_stream();
+    // Who waits to be told to go on has sent no body.
+    let waits = request.headers().contains_key(header::EXPECT);
+    let (parts, body) = request.into_parts();
+    let rest = Rest::of(body);
+    let mut request = Request::from_parts(parts, Body::new(rest.clone()));
     let mut response = if request.headers().len() > MAX_HEADERS {
         let message = format!("a request has at most {MAX_HEADERS} headers");
         ApiError::new(ErrorId::HeadersTooLarge, message).into_response()
@@ -73,10 +65,10 @@ pub(super) async fn finish(
         let error = response.extensions_mut().remove::<ApiError>();
         response = shown(&error.unwrap_or_else(|| foreign(response.status())), &id);
     }
-    // Who has no token does not keep a connection. A body that is not read would be taken for the
-    // next request.
-    let is_unread = has_body && UNREAD.contains(&response.status());
-    if from_network && slot.get().is_none() || is_unread {
+    // A connection that ends with something unread may take the answer with it.
+    let is_read = rest.is_end_stream() || !waits && rest.discard().await;
+    // Who has no token does not keep a connection.
+    if from_network && slot.get().is_none() || !is_read {
         set(response.headers_mut(), header::CONNECTION, "close");
     }
     let rate = slot.get().unwrap_or_else(|| app.rates.unused(Timestamp::now().as_second()));

@@ -85,6 +85,17 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     dbfw_provider::fs::read_file(path, MAX_FILE).map_err(failed)
 }
 
+/// Reads a private key, which not everybody may read.
+fn read_key(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let key = read(path)?;
+    if fs::metadata(path).is_ok_and(|found| found.mode() & 0o006 != 0) {
+        let reason =
+            "may be read or written by everybody: chmod 600, and make a new key".to_owned();
+        return Err(TlsError::File { path: path.to_owned(), reason });
+    }
+    Ok(key)
+}
+
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
     let failed = |error: io::Error| TlsError::File {
         path: path.to_owned(),
@@ -151,8 +162,10 @@ impl Authority {
         if self.is_good(names) {
             return Ok(());
         }
-        let key = read(&self.key())?;
-        let key = KeyPair::from_pem(&String::from_utf8_lossy(&key))?;
+        let key = read_key(&self.key())?;
+        let key = KeyPair::from_pem(&String::from_utf8_lossy(&key)).map_err(|error| {
+            TlsError::File { path: self.key(), reason: format!("is no private key: {error}") }
+        })?;
         let issuer = Issuer::new(authority_params(&key)?, key);
         let mut params = CertificateParams::new(names.to_vec())?;
         params.distinguished_name.push(DnType::CommonName, SUBJECT);
@@ -392,10 +405,14 @@ impl Source {
         if chain.is_empty() {
             return Err(unusable("the first has no certificate".to_owned()));
         }
-        let private = PrivateKeyDer::from_pem_slice(&read(&key)?)
+        let private = PrivateKeyDer::from_pem_slice(&read_key(&key)?)
             .map_err(|error| unusable(format!("the second has no private key: {error}")))?;
-        CertifiedKey::from_der(chain, private, provider)
-            .map_err(|error| unusable(error.to_string()))
+        CertifiedKey::from_der(chain, private, provider).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                unusable("the second is not the key of the first".to_owned())
+            }
+            error => unusable(error.to_string()),
+        })
     }
 }
 

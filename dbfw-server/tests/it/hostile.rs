@@ -395,3 +395,26 @@ async fn a_list_is_no_object() {
     }
     assert_eq!(client.get("/v2/").await.status, 501);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_heard_whatever_is_left_of_the_body() {
+    let mut server = Server::start();
+    let id = server.database("orders");
+    server.database("other");
+    let (admin, limited) =
+        (server.admin(), server.token(&["limited", "--preset", "editor", "--database", "other"]));
+    let path = format!("/v2/databases/{id}/firewall");
+    for (token, kib, status) in
+        [("", 900, 401), (&*limited, 100, 403), (&*limited, 900, 403), (&*admin, 3 << 10, 413)]
+    {
+        for _ in 0..20 {
+            let mut client = server.connect(token).await;
+            for _ in 0..2 {
+                let body = vec![b' '; kib << 10];
+                let reply = client.send("PUT", &path, &[], body).await;
+                assert_eq!(reply.status, status);
+                assert_eq!(reply.header("connection").is_some(), token.is_empty(), "{status}");
+            }
+        }
+    }
+}

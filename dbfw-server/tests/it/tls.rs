@@ -1,7 +1,9 @@
 //! Certificates: the own authority, files that change, and none on loopback.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
+    io::Write as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -27,7 +29,10 @@ fn issue(server: &Server, name: &str, days: u64) -> std::path::PathBuf {
     let leaf = leaf.signed_by(&leaf_key, &issuer).unwrap();
     let ca_path = server.path(name);
     fs::write(&ca_path, ca.pem()).unwrap();
-    fs::write(server.path("key.pem"), leaf_key.serialize_pem()).unwrap();
+    let path = server.path("key.pem");
+    let key = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let mut key = key.unwrap();
+    key.write_all(leaf_key.serialize_pem().as_bytes()).unwrap();
     fs::write(server.path("cert.pem"), leaf.pem()).unwrap();
     ca_path
 }
@@ -52,6 +57,11 @@ async fn files_are_read_again_when_they_change() {
     fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
     server.wait("the certificate that was read before stays");
     assert!(answers(&server, &first).await);
+    // Nor does one that everybody may read.
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    server.wait("may be read or written by everybody: chmod 600");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     let second = issue(&server, "second.pem", 200);
     server.wait("the certificate was read again");
     assert!(answers(&server, &second).await);

@@ -156,7 +156,7 @@ impl fmt::Display for ConfigChange {
                     Mode::Enforce => write!(
                         f,
                         "closed at {after} to sources that are not trusted; {name} judges no other \
-                         address"
+                         address, where everyone may connect unless another database does"
                     ),
                     Mode::Observe | Mode::Off => f.write_str("open to everyone, as before"),
                 };
@@ -506,7 +506,8 @@ mod tests {
                 shop("\"local\"", "enforce"),
                 Effect::Opens,
                 "shop: addresses every address → local: tcp/5432 is closed at local to sources that \
-                 are not trusted; shop judges no other address",
+                 are not trusted; shop judges no other address, where everyone may connect unless \
+                 another database does",
             ),
             (
                 shop(one, "enforce"),
@@ -520,7 +521,8 @@ mod tests {
                 shop("[\"192.0.2.2\"]", "enforce"),
                 Effect::Other,
                 "shop: addresses 192.0.2.1 → 192.0.2.2: tcp/5432 is closed at 192.0.2.2 to sources \
-                 that are not trusted; shop judges no other address",
+                 that are not trusted; shop judges no other address, where everyone may connect unless \
+                 another database does",
             ),
             (
                 shop(one, "observe"),
