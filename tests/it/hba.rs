@@ -56,7 +56,7 @@ const ADDRESSES: [&str; 9] = [
 const ROLES: [&str; 6] = ["postgres", "app", "ops", "a b", "nobody", "all"];
 const DATABASES: [&str; 5] = ["postgres", "orders", "app", "none", "+apps"];
 
-/// What the server has besides its file.
+/// Facts of the server that are not in its file.
 struct Server {
     own: Vec<(IpAddr, u8)>,
 }

@@ -16,7 +16,7 @@ use crate::{
     pydo,
 };
 
-/// How long anything may take on a busy machine.
+/// Longest wait on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The port it listens on, in a namespace of its own.
@@ -100,7 +100,7 @@ impl<'n> ControlPlane<'n> {
         self.files.path().join(name)
     }
 
-    /// What it logged.
+    /// Its log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }

@@ -125,7 +125,7 @@ impl Postgres {
         kill(Pid::from_raw(pid), Signal::SIGHUP).expect("tell the server");
     }
 
-    /// What the server logged after the first `from` bytes.
+    /// The server's log after the first `from` bytes.
     pub fn log_after(&self, from: u64) -> String {
         let mut log = fs::File::open(self.directory.path().join("server.log")).expect("the log");
         log.seek(SeekFrom::Start(from)).expect("go on in the log");

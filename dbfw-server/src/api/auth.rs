@@ -24,7 +24,7 @@ use crate::{
 /// Characters of a User-Agent that the history keeps.
 const MAX_AGENT: usize = 100;
 
-/// Whoever asks.
+/// The caller of a request.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     who: Who,

@@ -92,6 +92,7 @@ pub(super) async fn document<T: DeserializeOwned>(body: Body) -> Result<T, ApiEr
             return Err(ApiError::new(ErrorId::RequestTimeout, message));
         }
     };
+    // Read twice: a `Value` keeps the last of two fields of one name, which the document refuses.
     if let Some(place) = list_for_object(&serde_json::from_slice(&bytes).unwrap_or_default()) {
         let message = format!("{place} is a list, and must be an object: name its fields");
         return Err(ApiError::unprocessable(message));

@@ -10,6 +10,7 @@ mod body;
 mod connection;
 mod error;
 mod finish;
+mod query;
 mod rate;
 mod v1;
 mod v2;

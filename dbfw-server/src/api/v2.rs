@@ -19,7 +19,6 @@ use dbfw_wire::digitalocean::{
     DatabaseConnection, Firewall, FirewallRule, FirewallUpdate, Links, MaintenanceWindow, Meta,
     OneAccount, OneCertificate, OneDatabaseCluster, RuleUpdate, StorageAutoscale, Team, TokenInfo,
 };
-use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::{
@@ -28,6 +27,7 @@ use super::{
     auth::Caller,
     body::document,
     error::{ApiError, ErrorId},
+    query::query_value,
 };
 use crate::{
     list::{List, Rule, Setting, Violation, Wanted, read},
@@ -95,13 +95,16 @@ async fn databases(
     RawQuery(query): RawQuery,
 ) -> Answer {
     caller.needs(Scope::DatabaseRead)?;
-    let query = query.unwrap_or_default();
-    let value = |wanted: &str| {
-        let mut pairs = form_urlencoded::parse(query.as_bytes());
-        pairs.find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
-    };
+    let value = |wanted: &str| query_value(query.as_deref(), wanted);
     let tag = value("tag_name").filter(|tag| !tag.is_empty());
-    let is_first = value("page").is_none_or(|page| matches!(page.as_str(), "" | "0" | "1"));
+    let is_first = match value("page").filter(|page| !page.is_empty()) {
+        None => true,
+        Some(page) => {
+            page.parse::<u64>().map_err(|_| {
+                ApiError::new(ErrorId::BadRequest, "page: is no number; write ?page=1")
+            })? <= 1
+        }
+    };
     let mut found = Vec::new();
     for database in app.service.databases().await? {
         let is_tagged = tag.as_ref().is_none_or(|tag| database.tags.contains(tag));

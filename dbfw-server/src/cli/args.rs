@@ -185,7 +185,7 @@ pub(super) enum TokenVerb {
     Add {
         /// Its name, which the history has.
         name: String,
-        /// What it may do: viewer, editor or admin.
+        /// Its rights: viewer, editor or admin.
         #[arg(long, value_name = "PRESET", required_unless_present = "scopes")]
         preset: Option<String>,
         /// A scope, as database:read; may be given again.

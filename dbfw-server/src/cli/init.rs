@@ -1,9 +1,9 @@
 //! `dbfw-server init`: sets the server up.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -13,13 +13,13 @@ use tokio::runtime;
 use super::{
     args::Context,
     exit::Exit,
-    output::{note, print},
-    owner::hand_over,
+    output::{note, print, warn},
+    owner::{hand_over, make_directories},
 };
 use crate::{
-    config::{self, StoreConfig, Tls},
+    config::{self, Tls},
     serve::{Authority, open_store},
-    service::initialize,
+    service::{InitError, initialize},
 };
 
 /// The configuration with every default.
@@ -29,19 +29,26 @@ const CONFIG: &str = include_str!("../../../packaging/dbfw-server.toml");
 pub(super) fn init(context: &Context) -> anyhow::Result<Exit> {
     write_config(&context.config)?;
     let config = config::load(&context.config)?;
-    make_directory(&config.state_dir)?;
-    let StoreConfig::File(path) = &config.store;
-    if let Some(parent) = path.parent() {
-        make_directory(parent)?;
-    }
+    make_directories(&config)?;
     let store = open_store(&config)?;
     let authority = Authority::of(&config);
-    if config.tls == Tls::Own {
-        authority.make()?;
-    }
+    let is_new_authority = config.tls == Tls::Own && authority.make()?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let (_, secret) = runtime.block_on(initialize(&store))?;
+    let initialized = runtime.block_on(initialize(&store));
     hand_over(&config)?;
+    let secret = match initialized {
+        Ok((_, secret)) => secret,
+        // The store is there, and only the certificates were lost.
+        Err(InitError::Exists) if is_new_authority => {
+            warn(&format!(
+                "a new certificate authority is in place of the one that was lost: give {} to every \
+                 client and agent; the store and its tokens are as they were",
+                authority.certificate().display()
+            ));
+            return Ok(Exit::Ok);
+        }
+        Err(error) => return Err(error.into()),
+    };
     print(format!("{}\n", secret.expose()).as_bytes())?;
     note("this token may do everything, and is shown only here");
     if config.tls == Tls::Own {
@@ -69,13 +76,4 @@ fn write_config(path: &Path) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error).with_context(failed),
     }
-}
-
-/// Makes a directory for its owner alone, unless it is there.
-fn make_directory(path: &Path) -> anyhow::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .with_context(|| format!("cannot make {}", path.display()))
 }

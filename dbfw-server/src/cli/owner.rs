@@ -1,8 +1,9 @@
-//! The owner of what root makes for the server, which runs as another user.
+//! Files and directories that root makes for the server, which runs as another user.
 
 use std::{
-    fs, io,
-    os::unix::fs::{MetadataExt as _, lchown},
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, lchown},
     path::{Path, PathBuf},
 };
 
@@ -10,6 +11,19 @@ use anyhow::Context as _;
 use nix::unistd::geteuid;
 
 use crate::config::{Config, StoreConfig};
+
+/// Makes the directories of the state and of the store, for their owner alone, unless they are there.
+pub(super) fn make_directories(config: &Config) -> anyhow::Result<()> {
+    let StoreConfig::File(store) = &config.store;
+    for path in [Some(&*config.state_dir), store.parent()].into_iter().flatten() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(|| format!("cannot make {}", path.display()))?;
+    }
+    Ok(())
+}
 
 /// Gives the store and the certificates to the owner of the state directory: systemd gives the
 /// directory to the server's user, and does not look into it again.

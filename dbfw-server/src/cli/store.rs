@@ -10,7 +10,7 @@ use super::{
     client::{Client, ClientError},
     exit::Exit,
     output::{note, print},
-    owner::hand_over,
+    owner::{hand_over, make_directories},
 };
 use crate::{
     config::{self, StoreConfig},
@@ -26,6 +26,7 @@ pub(super) fn store(context: &Context, verb: StoreVerb) -> anyhow::Result<Exit> 
         StoreVerb::Load { replace } => {
             let dumped = read_dump(&mut BufReader::new(std::io::stdin().lock()))?;
             let config = config::load(&context.config)?;
+            make_directories(&config)?;
             let store = open_store(&config)?;
             let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
             let meta = runtime.block_on(load(&store, dumped, replace))?;

@@ -135,13 +135,13 @@ impl Authority {
         (self.directory.join("server.pem"), self.directory.join("server.key"))
     }
 
-    /// Makes an authority, unless there is one.
+    /// Makes an authority, unless there is one. Returns whether it did.
     ///
     /// # Errors
     /// It cannot be made or written.
-    pub fn make(&self) -> Result<(), TlsError> {
+    pub fn make(&self) -> Result<bool, TlsError> {
         if self.certificate().exists() && self.key().exists() {
-            return Ok(());
+            return Ok(false);
         }
         let failed = |error: io::Error| TlsError::File {
             path: self.directory.clone(),
@@ -151,7 +151,8 @@ impl Authority {
         let key = KeyPair::generate()?;
         let certificate = authority_params(&key)?.self_signed(&key)?;
         write(&self.key(), &key.serialize_pem(), 0o600)?;
-        write(&self.certificate(), &certificate.pem(), 0o644)
+        write(&self.certificate(), &certificate.pem(), 0o644)?;
+        Ok(true)
     }
 
     /// Makes a certificate for these names, unless there is one that is good for a month.

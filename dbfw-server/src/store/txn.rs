@@ -115,7 +115,7 @@ pub enum StoreError {
     #[error("{} is open in another process: a running dbfw-server holds it", .0.display())]
     InUse(PathBuf),
     /// It is no store, or a damaged one.
-    #[error("{} cannot be read as a store: {reason}; restore a backup with `dbfw-server store load`", path.display())]
+    #[error("{} cannot be read as a store: {reason}; move it away, then load a backup with `dbfw-server store load`", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -106,6 +106,45 @@ fn a_server_without_a_store_or_an_authority_says_what_to_run() {
     let (exit, error) = code(&server, &["serve"]);
     assert_eq!(exit, Some(1));
     assert!(error.contains("ca.pem: run `dbfw-server init`"), "{error}");
+    // As advised, whichever of the files is lost.
+    for lost in ["state/tls/ca.pem", "state/tls/ca.key"] {
+        let before = fs::read(server.path("state/tls/ca.pem")).ok();
+        let (exit, error) = code(&server, &["init"]);
+        assert_eq!(exit, Some(0), "{error}");
+        assert!(error.contains("a new certificate authority"), "{error}");
+        assert_ne!(fs::read(server.path("state/tls/ca.pem")).ok(), before);
+        fs::remove_file(server.path(lost)).unwrap();
+    }
+    let (exit, _) = code(&server, &["init"]);
+    assert_eq!(exit, Some(0));
+    let (exit, error) = code(&server, &["init"]);
+    assert_eq!(exit, Some(1));
+    assert!(error.contains("was set up before"), "{error}");
+}
+
+#[test]
+fn a_damaged_store_is_replaced_by_a_backup_as_advised() {
+    let mut server = Server::set_up("");
+    let backup = server.done(&["store", "dump"]);
+    let store = server.path("state/store.redb");
+    let whole = fs::read(&store).unwrap();
+    for content in [&b"nonsense"[..], &whole[..whole.len() / 2], &[0; 4096]] {
+        fs::write(&store, content).unwrap();
+        for verb in [&["serve"][..], &["store", "dump"]] {
+            let (exit, error) = code(&server, verb);
+            assert_eq!(exit, Some(1), "{verb:?}: {error}");
+            assert!(error.contains("move it away, then load a backup"), "{error}");
+        }
+        fs::rename(&store, server.path("away")).unwrap();
+        let loaded = server.run_with(&["store", "load"], backup.as_bytes());
+        assert!(loaded.status.success(), "{loaded:?}");
+    }
+    // Likewise on a machine that has nothing.
+    fs::remove_dir_all(server.path("state")).unwrap();
+    assert!(server.run_with(&["store", "load"], backup.as_bytes()).status.success());
+    server.done(&["init"]);
+    server.spawn(&[]);
+    assert!(server.done(&["token", "list", "--output", "plain"]).starts_with("admin\t"));
 }
 
 #[test]

@@ -158,6 +158,14 @@ async fn databases_have_what_clients_dereference() {
     assert!(created.parse::<jiff::Timestamp>().is_ok(), "{created}");
     let other = &listed["databases"][1];
     assert_eq!((&other["connection"]["uri"], &other["status"]), (&json!(""), &json!("online")));
+    for page in ["", "0", "1"] {
+        let listed = client.get(&format!("/v2/databases?page={page}")).await.expect(200).json();
+        assert!(!listed["databases"].as_array().unwrap().is_empty(), "page {page:?}");
+    }
+    for page in ["x", "-1", "1e3", "1000000000000000000000"] {
+        let refused = client.get(&format!("/v2/databases?page={page}")).await.error(400);
+        assert!(refused.starts_with("page: "), "{refused}");
+    }
     // Clients read one page; a second has nothing, so that nobody reads for ever.
     let second = client.get("/v2/databases?page=2&per_page=200").await.expect(200).json();
     assert_eq!(second["databases"], json!([]));

@@ -1,4 +1,4 @@
-//! Whatever a client sends: an answer in one form, no panic, and never a status of 500 or more but
+//! Hostile clients: each gets an answer in one form, no panic, and never a status of 500 or more but
 //! 501 and 503.
 
 use std::{

@@ -1,4 +1,4 @@
-//! What survives: backups, kills, a full disk.
+//! The store through backups, kills and a full disk.
 
 use std::{
     collections::BTreeSet,

@@ -28,7 +28,7 @@ use tempfile::TempDir;
 use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_rustls::TlsConnector;
 
-/// How long anything may take on a busy machine.
+/// Longest wait on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server with a store and tokens of its own. It is killed when dropped.
@@ -400,7 +400,7 @@ impl Client {
         self.document("PUT", &path, &json!({ "rules": rules })).await
     }
 
-    /// What doctl's `append` sends: the list is read, and replaced with one more rule in front,
+    /// The requests of doctl's `append`: the list is read, and replaced with one more rule in front,
     /// on one connection.
     pub(crate) async fn append(&mut self, database: &str, kind: &str, value: &str) -> Reply {
         let mut rules: Vec<Value> = self.rules(database).await.iter().map(as_doctl).collect();

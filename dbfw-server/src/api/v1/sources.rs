@@ -18,7 +18,6 @@ use dbfw_wire::api::{
     SourcePatch, SourceRequest, SourcesRequest,
 };
 use jiff::Timestamp;
-use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::super::{
@@ -27,12 +26,13 @@ use super::super::{
     auth::Caller,
     body::document,
     error::{ApiError, ErrorId},
+    query::query_value,
     v2::{if_match, setting, tagged},
 };
 use crate::{
-    list::{Edit, Edited, Rule, Setting, Wanted, read, read_description, read_expiry},
+    list::{Edit, Edited, List, Rule, Setting, Wanted, read, read_description, read_expiry},
     model::{By, Change, Database, Scope},
-    service::{Changed, Request, ServiceError},
+    service::{Changed, ETag, Request, ServiceError},
 };
 
 /// Bytes of a reason.
@@ -50,10 +50,7 @@ pub(super) async fn list(
 ) -> Answer {
     let database = caller.database(&app, &id, Scope::DatabaseRead).await?;
     let stored = app.service.list(database.id).await?;
-    let sources = stored.list.rules.iter().map(source).collect();
-    let mut response = ok(&SourceList { version: stored.list.version, sources })?;
-    tagged(&mut response, &stored.tag);
-    Ok(response)
+    listed(&stored.list, &stored.tag)
 }
 
 /// 201, or 200 if the source was there.
@@ -96,7 +93,7 @@ pub(super) async fn replace(
     let wanted = sources.into_iter().map(wanted).collect::<Result<_, _>>()?;
     let request = Request::Replace { wanted, base: None };
     let changed = app.service.change(database.id, &request, Some(&condition), &author).await?;
-    listed(&changed)
+    listed(&changed.list, &changed.tag)
 }
 
 pub(super) async fn change(
@@ -212,10 +209,10 @@ async fn edit(
     Ok(app.service.change(database.id, &request, condition.as_ref(), &author).await?)
 }
 
-fn listed(changed: &Changed) -> Answer {
-    let sources = changed.list.rules.iter().map(source).collect();
-    let mut response = ok(&SourceList { version: changed.list.version, sources })?;
-    tagged(&mut response, &changed.tag);
+fn listed(list: &List, tag: &ETag) -> Answer {
+    let sources = list.rules.iter().map(source).collect();
+    let mut response = ok(&SourceList { version: list.version, sources })?;
+    tagged(&mut response, tag);
     Ok(response)
 }
 
@@ -261,11 +258,6 @@ fn reason(text: Option<String>) -> Result<Option<String>, ServiceError> {
 fn rule_id(text: &str) -> Result<Uuid, ApiError> {
     let no_rule = || ApiError::new(ErrorId::NotFound, "the list has no such trusted source");
     text.parse().map_err(|_| no_rule())
-}
-
-fn query_value(query: Option<&str>, wanted: &str) -> Option<String> {
-    let mut pairs = form_urlencoded::parse(query?.as_bytes());
-    pairs.find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
 }
 
 fn source(rule: &Rule) -> SourceDocument {

@@ -55,7 +55,7 @@ async fn what_is_no_store_is_an_error_and_stays_as_it_is() {
     for content in damaged {
         fs::write(&path, &content).unwrap();
         let error = FileStore::open(&path).unwrap_err();
-        assert!(!matches!(error, StoreError::InUse(_)), "{error}");
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
         assert_eq!(fs::read(&path).unwrap(), content, "{error}");
     }
 }
