@@ -8,8 +8,8 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Body,
-    extract::{Path, RawQuery, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    extract::{OriginalUri, Path, RawQuery, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -193,7 +193,7 @@ async fn autoscale(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<S
     ok(&Autoscale::default())
 }
 
-pub(super) async fn not_managed(caller: Caller, uri: Uri) -> ApiError {
+pub(super) async fn not_managed(caller: Caller, OriginalUri(uri): OriginalUri) -> ApiError {
     // Only who has a token is told what there is.
     drop(caller);
     let path: String = uri.path().chars().take(100).collect();
