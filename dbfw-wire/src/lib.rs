@@ -3,6 +3,7 @@
 //! They are shapes, not the domain's types: whoever reads a document turns it into those of
 //! `dbfw-core`, and whoever writes one makes it of them. Nothing here does IO.
 //!
+//! - [`agent`]: the protocol between agents and dbfw-server
 //! - [`api`]: the server's own API
 //! - [`control`]: requests to the agent, and the documents it answers with
 //! - [`digitalocean`]: DigitalOcean's API, for clients and servers
@@ -24,6 +25,7 @@
 //! ```
 
 mod absent;
+pub mod agent;
 pub mod api;
 pub mod control;
 pub mod digitalocean;

@@ -1,0 +1,118 @@
+//! [`Report`]: what an agent says of what it enforces.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The body of a report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The host's id.
+    pub host: Uuid,
+    /// The id of this start of the agent.
+    pub boot: Uuid,
+    /// `yes`, `degraded`, `no` or `unknown`, as in `dbfw status -o json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protection: Option<String>,
+    /// The problems of the host, the worst first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problems: Option<Vec<HostProblem>>,
+    /// Lists that are in force or refused now, where that changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub applied: Vec<Applied>,
+    /// The sources refused most, of each database that changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refused>,
+    /// The use of trusted sources, of each that changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hits: Vec<Hits>,
+}
+
+/// A problem of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostProblem {
+    /// What it is about: an interface, a database; may be empty.
+    pub subject: String,
+    /// The text.
+    pub text: String,
+}
+
+/// The state of a list at a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// The database's id at the server.
+    pub database: Uuid,
+    /// The epoch of the list.
+    pub epoch: u64,
+    /// Its revision.
+    pub revision: u64,
+    /// Its state.
+    #[serde(flatten)]
+    pub state: AppliedState,
+}
+
+/// The state of a list at a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum AppliedState {
+    /// The kernel holds it; it was read back.
+    Applied {
+        /// The generation of the maps.
+        generation: u64,
+        /// Prefixes that are in force.
+        prefixes: u64,
+    },
+    /// The kernel holds it, and drops nothing: the database is observed, or off.
+    Observing {
+        /// Prefixes that are trusted.
+        prefixes: u64,
+    },
+    /// A guard of the host refused it; what was in force stays.
+    Refused {
+        /// The guard: `within`, `min_prefix`, …
+        guard: String,
+        /// The id by which it can be confirmed on the host, if it can.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plan: Option<String>,
+        /// The reason.
+        message: String,
+    },
+    /// It could not be read or written; what was in force stays.
+    Failed {
+        /// The reason.
+        message: String,
+    },
+}
+
+/// A source whose packets a host drops.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The database's id at the server.
+    pub database: Uuid,
+    /// The source.
+    pub address: IpAddr,
+    /// The ports it asked for: `tcp/5432`.
+    pub ports: Vec<String>,
+    /// Packets that were dropped.
+    pub packets: u64,
+    /// The time of the first.
+    pub first_seen: Timestamp,
+    /// The time of the last.
+    pub last_seen: Timestamp,
+}
+
+/// The use of a trusted source at a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hits {
+    /// The database's id at the server.
+    pub database: Uuid,
+    /// The source's id.
+    pub source: Uuid,
+    /// Packets that were let in since the agent counts.
+    pub packets: u64,
+    /// The time of the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_hit: Option<Timestamp>,
+}

@@ -1,0 +1,109 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::{
+    Bundle, BundleSource, Delta, DeltaError, Digest, Frame, JoinToken, JoinTokenError, list_digest,
+};
+
+fn source(number: u8, description: u8) -> BundleSource {
+    BundleSource {
+        uuid: Uuid::from_u128(u128::from(number)),
+        kind: "ip_addr".into(),
+        value: format!("10.0.0.{number}"),
+        description: (description > 0).then(|| description.to_string()),
+        expires_at: None,
+        set: None,
+    }
+}
+
+fn bundle(revision: u64, sources: Vec<BundleSource>) -> Bundle {
+    Bundle {
+        database: Uuid::from_u128(7),
+        name: "orders".into(),
+        epoch: 1,
+        revision,
+        digest: list_digest(&sources),
+        by: None,
+        sources,
+        sets: BTreeMap::new(),
+    }
+}
+
+/// Lists of distinct sources, in any order.
+fn sources() -> impl Strategy<Value = Vec<BundleSource>> {
+    proptest::collection::btree_map(0_u8..20, 0_u8..3, 0..12)
+        .prop_map(|map| map.into_iter().map(|(number, text)| source(number, text)).collect())
+        .prop_shuffle()
+}
+
+proptest! {
+    #[test]
+    fn a_delta_leads_from_any_list_to_any_other(before in sources(), after in sources()) {
+        let (before, after) = (bundle(3, before), bundle(4, after));
+        let delta = Delta::between(&before, &after);
+        prop_assert_eq!(delta.apply(&before), Ok(after));
+    }
+
+    #[test]
+    fn a_delta_survives_its_json(before in sources(), after in sources()) {
+        let delta = Frame::Delta(Delta::between(&bundle(3, before), &bundle(4, after)));
+        let line = serde_json::to_string(&delta).unwrap();
+        prop_assert!(!line.contains('\n'));
+        prop_assert_eq!(serde_json::from_str::<Frame>(&line).unwrap(), delta);
+    }
+}
+
+#[test]
+fn a_delta_is_refused_by_a_list_it_does_not_fit() {
+    let before = bundle(3, vec![source(1, 0), source(2, 0)]);
+    let delta = Delta::between(&before, &bundle(4, vec![source(2, 0), source(3, 0)]));
+
+    let later = Bundle { revision: 4, ..before.clone() };
+    assert_eq!(delta.apply(&later), Err(DeltaError::OtherRevision));
+    let other_epoch = Bundle { epoch: 2, ..before.clone() };
+    assert_eq!(delta.apply(&other_epoch), Err(DeltaError::OtherRevision));
+    let without = bundle(3, vec![source(2, 0)]);
+    assert_eq!(delta.apply(&without), Err(DeltaError::UnknownSource));
+    let edited = bundle(3, vec![source(1, 0), source(2, 1)]);
+    assert_eq!(delta.apply(&edited), Err(DeltaError::Digest));
+    let misordered = Delta { order: Some(vec![Uuid::nil()]), ..delta.clone() };
+    assert_eq!(misordered.apply(&before), Err(DeltaError::UnknownSource));
+    let twice = Delta { delete: vec![], ..delta };
+    assert_eq!(twice.apply(&before), Err(DeltaError::Digest));
+}
+
+#[test]
+fn a_digest_is_its_text() {
+    let digest = Digest::of(b"");
+    let text = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    assert_eq!(digest.to_string(), text);
+    assert_eq!(text.parse(), Ok(digest));
+    for bad in [&text[7..], &text[..70], &text.to_uppercase(), "sha256:", "", "md5:00"] {
+        assert!(bad.parse::<Digest>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_join_token_is_read_as_it_is_written() {
+    for pin in [None, Some(Digest::of(b"key"))] {
+        let token = JoinToken { id: Uuid::from_u128(5), secret: "ab".repeat(32), pin };
+        let text = token.reveal();
+        assert_eq!(text.parse(), Ok(token.clone()));
+        assert!(!format!("{token:?}").contains("abab"));
+
+        assert_eq!(text[1..].parse::<JoinToken>(), Err(JoinTokenError::Prefix));
+        assert_eq!(text[..text.len() - 1].parse::<JoinToken>(), Err(JoinTokenError::Damaged));
+        let longer = format!("{text}.x");
+        assert_eq!(longer.parse::<JoinToken>(), Err(JoinTokenError::Damaged));
+    }
+}
+
+#[test]
+fn the_time_of_a_set_is_not_in_the_digest() {
+    use super::{SetReference, SetState};
+    let set = |at| SetReference { digest: Digest::of(b""), count: 0, state: SetState::Ok, at };
+    let at = |at| list_digest(&[BundleSource { set: Some(set(at)), ..source(1, 0) }]);
+    assert_eq!(at(None), at(Some(jiff::Timestamp::UNIX_EPOCH)));
+}
