@@ -36,6 +36,8 @@ pub struct Connection {
     pub local: SocketAddr,
     /// The other end, likewise.
     pub peer: SocketAddr,
+    /// The index of the interface that it is bound to: that of link-local addresses, or a VRF.
+    pub interface: Option<u32>,
 }
 
 /// The TCP connections of this network namespace whose local port is one of `ports`, open or
@@ -127,7 +129,9 @@ fn take(mut bytes: &[u8], each: &mut impl FnMut(Connection)) -> io::Result<bool>
                 let id = response.header.socket_id;
                 let local = SocketAddr::new(id.source_address, id.source_port);
                 let peer = SocketAddr::new(id.destination_address, id.destination_port);
-                each(Connection { local: canonical(local), peer: canonical(peer) });
+                let interface = Some(id.interface_id).filter(|index| *index != 0);
+                let (local, peer) = (canonical(local), canonical(peer));
+                each(Connection { local, peer, interface });
             }
             _ => {}
         }

@@ -15,7 +15,8 @@ fn connect(listener: &TcpListener, to: &str) -> (TcpStream, TcpStream) {
 }
 
 fn seen(client: &TcpStream) -> Connection {
-    Connection { local: client.peer_addr().unwrap(), peer: client.local_addr().unwrap() }
+    let (local, peer) = (client.peer_addr().unwrap(), client.local_addr().unwrap());
+    Connection { local, peer, interface: None }
 }
 
 #[test]

@@ -129,7 +129,7 @@ pub(super) fn from_elsewhere(mut connections: Vec<Connection>) -> Vec<Connection
     if connections.is_empty() {
         return connections;
     }
-    let own = addresses_of(|_| true);
+    let own = own_addresses();
     connections.retain(|connection| {
         let peer = connection.peer.ip().to_canonical();
         !peer.is_loopback() && !own.contains(&peer)
@@ -137,11 +137,10 @@ pub(super) fn from_elsewhere(mut connections: Vec<Connection>) -> Vec<Connection
     connections
 }
 
-/// The addresses of the interfaces whose names are `wanted`.
-pub(super) fn addresses_of(wanted: impl Fn(&str) -> bool) -> BTreeSet<IpAddr> {
+/// The addresses of this host's interfaces.
+pub(super) fn own_addresses() -> BTreeSet<IpAddr> {
     let listed = getifaddrs().into_iter().flatten();
-    let of_wanted = listed.filter(|listed| wanted(&listed.interface_name));
-    let addresses = of_wanted.filter_map(|listed| {
+    let addresses = listed.filter_map(|listed| {
         let address = listed.address?;
         let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
         v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))

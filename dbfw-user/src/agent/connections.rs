@@ -7,11 +7,14 @@ use dbfw_core::{
     source::{Prefix, PrefixMap, PrefixSet},
     trust::Enforced,
 };
-use dbfw_datapath::connections::{Connection, established};
+use dbfw_datapath::{
+    Routes,
+    connections::{Connection, established},
+};
 use dbfw_wire::control::LiveConnection;
 use jiff::Timestamp;
 
-use super::connection_watch::{addresses_of, from_elsewhere};
+use super::connection_watch::from_elsewhere;
 use crate::config::DatabaseConfig;
 
 /// The question which connections a refused plan would cut, to be asked on another thread.
@@ -22,7 +25,7 @@ pub(super) struct CutQuery {
     destinations: Destinations,
     lost: Vec<Prefix>,
     /// Interfaces whose open connections go on: only new ones are judged there.
-    without_hook: BTreeSet<String>,
+    without_hook: BTreeSet<u32>,
     /// The addresses that the plan keeps, and those the operator wrote.
     kept: [PrefixSet; 2],
 }
@@ -33,7 +36,7 @@ impl CutQuery {
     pub(super) fn of_refused(
         database: &DatabaseConfig,
         enforced: &Enforced,
-        without_hook: BTreeSet<String>,
+        without_hook: BTreeSet<u32>,
         now: Timestamp,
     ) -> Option<Self> {
         let refused = enforced.refused().filter(|refused| !refused.lost().is_empty())?;
@@ -51,13 +54,13 @@ impl CutQuery {
     ///
     /// # Errors
     ///
-    /// The kernel does not list its connections.
+    /// The kernel does not list its connections, or opens no socket for its routes.
     pub(super) fn run(&self) -> io::Result<Vec<LiveConnection>> {
         let mut live = from_elsewhere(established(&self.ports)?);
-        let without_hook = addresses_of(|name| self.without_hook.contains(name));
+        let mut routes = Routes::open()?;
         live.retain(|connection| {
-            let local = connection.local.ip();
-            self.destinations.include(local, true) && !without_hook.contains(&local)
+            self.destinations.include(connection.local.ip(), true)
+                && !routes.lead_by(connection, &self.without_hook)
         });
         let kept: PrefixMap<()> = self.kept.iter().flat_map(|part| part.iter().copied()).collect();
         Ok(cut(&live, &self.lost, |address| kept.longest(address).is_some()))

@@ -8,13 +8,16 @@ use std::{
 
 use dbfw_common::Mode;
 use dbfw_core::{Destinations, Port, policy::Policy};
-use dbfw_datapath::connections::{Connection, established};
+use dbfw_datapath::{
+    Routes,
+    connections::{Connection, established},
+};
 use dbfw_wire::control::{CutOff, Reloaded};
 use jiff::Timestamp;
 
 use super::{
     Agent,
-    connection_watch::{addresses_of, from_elsewhere},
+    connection_watch::{from_elsewhere, own_addresses},
 };
 use crate::{
     config::{Config, DatabaseConfig},
@@ -36,11 +39,11 @@ pub(super) struct CutOffQuery {
     policy_before: Policy,
     policy: Policy,
     /// Interfaces by which everybody could connect before.
-    unjudged_before: BTreeSet<String>,
+    unjudged_before: BTreeSet<u32>,
     /// Interfaces by which everybody can connect now.
-    unjudged: BTreeSet<String>,
+    unjudged: BTreeSet<u32>,
     /// Interfaces whose open connections go on: only new ones are judged there.
-    without_hook: BTreeSet<String>,
+    without_hook: BTreeSet<u32>,
 }
 
 /// A source that observe mode let in of late.
@@ -50,7 +53,7 @@ struct Observed {
     ports: BTreeSet<u16>,
     at: Timestamp,
     /// The interface by which it came in, where that is known.
-    interface: Option<String>,
+    interface: Option<u32>,
 }
 
 /// A port that a database closes to sources that it does not trust.
@@ -137,10 +140,7 @@ impl CutOffQuery {
         let is_recent = |at: &Timestamp| {
             Duration::try_from(now.duration_since(*at)).map_or(true, |age| age < RECENT)
         };
-        let name_of = |index: u32| {
-            let mut present = agent.kernel.interfaces().iter();
-            present.find(|known| known.index == index).map(|known| known.name.clone())
-        };
+        let is_present = |index| agent.kernel.interfaces().iter().any(|known| known.index == index);
         let let_in = agent.traffic.refused().all().filter_map(|(key, seen)| {
             let at = seen.last_let_in().filter(is_recent)?;
             let was_observed =
@@ -149,16 +149,16 @@ impl CutOffQuery {
                 key: key.clone(),
                 ports: seen.ports().clone(),
                 at,
-                interface: seen.last_interface().and_then(&name_of),
+                interface: seen.last_interface().filter(|index| is_present(*index)),
             })
         });
         let now_covered = agent.kernel.coverage(&agent.config.agent);
         let covered_before = agent.kernel.coverage(&before.agent);
         Some(Self {
             seen: let_in.collect(),
-            unjudged_before: covered_before.unjudged_names(&covered_before.wanted()),
-            unjudged: now_covered.unjudged_names(&now_covered.wanted()),
-            without_hook: now_covered.without_hook().map(str::to_owned).collect(),
+            unjudged_before: covered_before.unjudged_indexes(&covered_before.wanted()),
+            unjudged: now_covered.unjudged_indexes(&now_covered.wanted()),
+            without_hook: now_covered.without_hook(),
             closed,
             policy_before: policy_before.clone(),
             policy: agent.kernel.policy().clone(),
@@ -170,37 +170,16 @@ impl CutOffQuery {
     pub(super) fn run(self, reloaded: &mut Reloaded) {
         let mut found = BTreeMap::new();
         let ports = self.closed.keys().copied().collect();
-        let listed = established(&ports).unwrap_or_else(|error| {
-            reloaded.connections_error = Some(error.to_string());
-            Vec::new()
-        });
+        let listed = Routes::open().and_then(|routes| Ok((routes, established(&ports)?)));
         // What this host's own addresses send is never judged.
-        let own = addresses_of(|_| true);
-        let connections = from_elsewhere(listed);
-        let unjudged_before = addresses_of(|name| self.unjudged_before.contains(name));
-        let unjudged = addresses_of(|name| self.unjudged.contains(name));
-        let without_hook = addresses_of(|name| self.without_hook.contains(name));
-        // Those that are connected by an interface that nothing judges.
-        let mut unjudged_sources = BTreeSet::new();
-        for Connection { local, peer } in connections {
-            let source = peer.ip().to_canonical();
-            let mut of_port = self.closed.get(&local.port()).into_iter().flatten();
-            let is_here = |closed: &&ClosedPort| closed.destinations.include(local.ip(), true);
-            let Some(closed) = of_port.find(is_here) else { continue };
-            if unjudged.contains(&local.ip()) {
-                unjudged_sources.insert(source);
-                continue;
+        let own = own_addresses();
+        let unjudged_sources = match listed {
+            Ok((routes, listed)) => self.add_connected(from_elsewhere(listed), routes, &mut found),
+            Err(error) => {
+                reloaded.connections_error = Some(error.to_string());
+                BTreeSet::new()
             }
-            let was_unjudged = unjudged_before.contains(&local.ip());
-            if !self.cuts_off(closed, source, Some(local.ip()), was_unjudged) {
-                continue;
-            }
-            let cut_off = entry(&mut found, &closed.database, source);
-            match without_hook.contains(&local.ip()) {
-                true => cut_off.going_on += 1,
-                false => cut_off.connections += 1,
-            }
-        }
+        };
         let each = self.closed.iter();
         for (port, closed) in each.flat_map(|(port, all)| all.iter().map(move |one| (port, one))) {
             let observed = self
@@ -224,6 +203,37 @@ impl CutOffQuery {
         log_cut_off(&found);
         reloaded.cut_off = found.into_values().collect();
         reloaded.cut_off.sort_by_key(|cut_off| std::cmp::Reverse(cut_off.connections));
+    }
+
+    /// Adds the sources whose connections are open. Returns those that are connected by an interface
+    /// that nothing judges.
+    fn add_connected(
+        &self,
+        connections: Vec<Connection>,
+        mut routes: Routes,
+        found: &mut BTreeMap<(String, IpAddr), CutOff>,
+    ) -> BTreeSet<IpAddr> {
+        let mut unjudged_sources = BTreeSet::new();
+        for connection in connections {
+            let (local, source) = (connection.local, connection.peer.ip().to_canonical());
+            let mut of_port = self.closed.get(&local.port()).into_iter().flatten();
+            let is_here = |closed: &&ClosedPort| closed.destinations.include(local.ip(), true);
+            let Some(closed) = of_port.find(is_here) else { continue };
+            if routes.lead_by(&connection, &self.unjudged) {
+                unjudged_sources.insert(source);
+                continue;
+            }
+            let was_unjudged = routes.lead_by(&connection, &self.unjudged_before);
+            if !self.cuts_off(closed, source, Some(local.ip()), was_unjudged) {
+                continue;
+            }
+            let cut_off = entry(found, &closed.database, source);
+            match routes.lead_by(&connection, &self.without_hook) {
+                true => cut_off.going_on += 1,
+                false => cut_off.connections += 1,
+            }
+        }
+        unjudged_sources
     }
 
     /// Whether a source could connect, and cannot any more. Loopback is never judged. `local` is

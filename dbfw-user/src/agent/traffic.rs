@@ -112,7 +112,7 @@ impl Traffic {
         policy: &Policy,
         at: Timestamp,
     ) {
-        for Connection { local, peer } in connections {
+        for Connection { local, peer, .. } in connections {
             let source = peer.ip().to_canonical();
             if let Some(database) = database_of(local)
                 && !policy.lets_in(database, source)

@@ -84,36 +84,48 @@ impl Coverage {
         self.covered.contains(&index)
     }
 
-    /// Names of the interfaces by which packets come in that no program at a hook judges: at most
+    /// Indexes of the interfaces by which packets come in that no program at a hook judges: at most
     /// the backstop does, which sees new connections only.
-    pub fn without_hook(&self) -> impl Iterator<Item = &str> {
-        self.without_hook.iter().map(|(_, name)| name.as_str())
+    pub fn without_hook(&self) -> BTreeSet<u32> {
+        self.without_hook.iter().map(|(index, _)| *index).collect()
     }
 
     /// The interfaces by which packets come in that no program judges, by the reason. `attached` may
     /// have a program all the same, as after a rename. A backstop that is lost is a failure.
     pub fn unjudged(&self, attached: &Attachments) -> Vec<Unjudged> {
-        let why = |index| match (attached.has_backstop(), self.backstop) {
+        let mut found: BTreeMap<WhyUnjudged, Vec<String>> = BTreeMap::new();
+        for (_, name, why) in self.each_unjudged(attached) {
+            found.entry(why).or_default().push(name.to_owned());
+        }
+        found.into_iter().map(|(why, names)| Unjudged { names, why }).collect()
+    }
+
+    /// The interfaces that [`Self::unjudged`] finds: index, name and reason.
+    fn each_unjudged<'a>(
+        &'a self,
+        attached: &'a Attachments,
+    ) -> impl Iterator<Item = (u32, &'a str, WhyUnjudged)> {
+        let why = move |index| match (attached.has_backstop(), self.backstop) {
             (false, false) => Some(WhyUnjudged::NoBackstop),
             (false, true) => self.exempt.contains(&index).then_some(WhyUnjudged::Exempt),
             (true, _) if !attached.exempts(index) => None,
             (true, _) if self.exempt.contains(&index) => Some(WhyUnjudged::Exempt),
             (true, _) => Some(WhyUnjudged::LeftExempt),
         };
-        let mut found: BTreeMap<WhyUnjudged, Vec<String>> = BTreeMap::new();
-        for (index, name) in &self.without_hook {
-            if !attached.has_hook(*index)
-                && let Some(why) = why(*index)
-            {
-                found.entry(why).or_default().push(name.clone());
-            }
-        }
-        found.into_iter().map(|(why, names)| Unjudged { names, why }).collect()
+        self.without_hook.iter().filter_map(move |(index, name)| {
+            let is_hooked = attached.has_hook(*index);
+            Some((*index, name.as_str(), why(*index).filter(|_| !is_hooked)?))
+        })
     }
 
     /// The names of those that [`Self::unjudged`] finds.
     pub fn unjudged_names(&self, attached: &Attachments) -> BTreeSet<String> {
-        self.unjudged(attached).into_iter().flat_map(|unjudged| unjudged.names).collect()
+        self.each_unjudged(attached).map(|(_, name, _)| name.to_owned()).collect()
+    }
+
+    /// The indexes of those that [`Self::unjudged`] finds.
+    pub fn unjudged_indexes(&self, attached: &Attachments) -> BTreeSet<u32> {
+        self.each_unjudged(attached).map(|(index, ..)| index).collect()
     }
 
     /// The attachments where the configuration is in force.

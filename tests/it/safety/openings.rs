@@ -872,6 +872,58 @@ fn clients_that_any_change_cuts_off_are_named_and_those_that_go_on_as_well() {
     assert!(found.contains("\"established\":true"), "{found}");
 }
 
+/// Addresses do not tell: a client of one network reaches the other's address of this host.
+#[test]
+fn connections_are_told_by_the_interface_that_they_use() {
+    let pair = Pair::new();
+    let side = SideDoor::new(&pair);
+    for (table, from, by) in [(100, "10.78.0.9", "10.78.0.1"), (101, "10.77.0.9", "10.77.0.1")] {
+        pair.clients.ip(&format!("rule add from {from} lookup {table}"));
+        pair.clients.ip(&format!("route add default via {by} table {table}"));
+    }
+    let mut host = Host::new(&pair.db);
+    let sources = |sources: &[&str]| table("orders", "5432", sources);
+    let both = ["ip_addr:10.77.0.9", "ip_addr:10.78.0.9"];
+    host.configure(&interfaces(), &sources(&both));
+    host.start();
+    let open = |from, to| {
+        traffic::connect(&pair.clients, from, SocketAddr::new(to, PORT), PATIENCE).expect("trusted")
+    };
+    let mut hooked = open(STRANGER4, side.host);
+    let mut aside = open(side.stranger, HOST4);
+    let told = |document: &Value| -> Vec<(String, u64, u64)> {
+        let cut_off = document["cut_off"].as_array().into_iter().flatten();
+        let number = |one: &Value, key: &str| one[key].as_u64().unwrap_or_default();
+        let mut told: Vec<_> = cut_off
+            .map(|one| {
+                let source = one["source"].as_str().unwrap_or_default().to_owned();
+                (source, number(one, "connections"), number(one, "going_on"))
+            })
+            .collect();
+        told.sort();
+        told
+    };
+    let add = |source: &str| host.json(&["trust", "add", source, "--database", "orders"]);
+    let remove = |source: &str| host.json(&["trust", "rm", source, "--database", "orders"]);
+    for (source, going_on) in [(both[0], Value::Null), (both[1], 1.into())] {
+        add(source).expect("JSON");
+        let others: Vec<&str> = both.into_iter().filter(|other| *other != source).collect();
+        host.configure(&interfaces(), &sources(&others));
+        host.json(&["reload"]).expect("JSON");
+        assert_eq!(remove(source).expect("JSON")["going_on"], going_on, "{source}");
+        host.configure(&interfaces(), &sources(&both));
+        host.json(&["reload"]).expect("JSON");
+    }
+    assert!(traffic::round_trip(&mut aside, PATIENCE).is_ok());
+    assert!(traffic::round_trip(&mut hooked, PATIENCE).is_ok(), "trusted again in time");
+    host.configure(&interfaces(), &sources(&["ip_addr:10.77.0.2"]));
+    let document = host.json(&["reload"]).expect("JSON");
+    let expected = [("10.77.0.9".to_owned(), 1, 0), ("10.78.0.9".to_owned(), 0, 1)];
+    assert_eq!(told(&document), expected, "{document}");
+    assert!(traffic::round_trip(&mut hooked, Duration::from_secs(1)).is_err());
+    assert!(traffic::round_trip(&mut aside, PATIENCE).is_ok(), "only new ones are judged there");
+}
+
 #[test]
 fn who_was_refused_before_is_not_cut_off_and_who_gets_in_is_not_either() {
     let pair = Pair::new();

@@ -5,7 +5,8 @@ fn prefixes(texts: &[&str]) -> Vec<Prefix> {
 }
 
 fn connection(peer: &str) -> Connection {
-    Connection { local: "10.77.0.1:5432".parse().unwrap(), peer: peer.parse().unwrap() }
+    let (local, peer) = ("10.77.0.1:5432".parse().unwrap(), peer.parse().unwrap());
+    Connection { local, peer, interface: None }
 }
 
 #[test]

@@ -141,7 +141,7 @@ impl History {
         database: &DatabaseConfig,
         decision: &Decision,
         enforced: Option<&Enforced>,
-        without_hook: &BTreeSet<String>,
+        without_hook: &BTreeSet<u32>,
         by: Option<&str>,
     ) {
         let mut pending: Pending = match decision {

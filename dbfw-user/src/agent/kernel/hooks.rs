@@ -232,9 +232,9 @@ impl Kernel {
         coverage.unjudged(&Attachments::new(hooks, config.backstop, exempt))
     }
 
-    /// The names of the interfaces by which packets come in that no program at a hook judges.
-    pub(in crate::agent) fn without_hook(&self, config: &AgentConfig) -> BTreeSet<String> {
-        self.coverage(config).without_hook().map(str::to_owned).collect()
+    /// The indexes of the interfaces by which packets come in that no program at a hook judges.
+    pub(in crate::agent) fn without_hook(&self, config: &AgentConfig) -> BTreeSet<u32> {
+        self.coverage(config).without_hook()
     }
 
     /// The pinned links that an earlier agent left attached.

@@ -9,13 +9,15 @@ use dbfw_core::{
     policy::Policy,
     source::{GrammarError, Prefix, RuleKind, TrustedSource},
 };
-use dbfw_datapath::connections::{Connection, established};
+use dbfw_datapath::{
+    Routes,
+    connections::{Connection, established},
+};
 use dbfw_wire::control::{self as wire, ControlErrorKind, CoveringSource, Request, TrustList};
 
 use crate::{
     agent::{
         Agent,
-        connection_watch::addresses_of,
         history::Kind,
         kernel::Kernel,
         trust::{Trust, can_resolve},
@@ -205,7 +207,7 @@ struct GoingOnQuery {
     prefixes: Vec<Prefix>,
     policy: Policy,
     /// Interfaces whose open connections go on: only new ones are judged there.
-    without_hook: BTreeSet<String>,
+    without_hook: BTreeSet<u32>,
 }
 
 impl GoingOnQuery {
@@ -229,13 +231,13 @@ impl GoingOnQuery {
 
     fn run(&self) -> usize {
         let Ok(connections) = established(&self.ports) else { return 0 };
-        let without_hook = addresses_of(|name| self.without_hook.contains(name));
+        let Ok(mut routes) = Routes::open() else { return 0 };
         let goes_on = |connection: &&Connection| {
             let (local, peer) = (connection.local.ip(), connection.peer.ip().to_canonical());
-            without_hook.contains(&local)
-                && self.destinations.include(local, true)
+            self.destinations.include(local, true)
                 && self.prefixes.iter().any(|prefix| prefix.contains(peer))
                 && !self.policy.lets_in(&self.database, peer)
+                && routes.lead_by(connection, &self.without_hook)
         };
         connections.iter().filter(goes_on).count()
     }

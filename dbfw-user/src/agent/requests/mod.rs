@@ -227,7 +227,7 @@ impl Agent {
                 let now = Timestamp::now();
                 let listed = completed(&(&observed.ports() | &enforced.ports()));
                 let connections_error = listed.as_ref().err().map(ToString::to_string);
-                for Connection { local, peer } in from_elsewhere(listed.unwrap_or_default()) {
+                for Connection { local, peer, .. } in from_elsewhere(listed.unwrap_or_default()) {
                     let source = peer.ip().to_canonical();
                     match (observed.database(local), enforced.database(local)) {
                         (Some(name), _) if !policy.lets_in(name, source) => {

@@ -158,13 +158,19 @@ fn ways_in_that_no_hook_judges_are_named() {
     for (backstop, unjudged) in [(false, &ways[..]), (true, &["docker0"])] {
         let config = AgentConfig { backstop, ..agent(&covered, &["docker0"]) };
         let coverage = Coverage::of(&present, &config);
-        let without_hook: BTreeSet<&str> = coverage.without_hook().collect();
-        assert!(without_hook.iter().eq(&ways), "{without_hook:?}");
+        let without_hook = coverage.without_hook();
+        let is_way = |interface: &&Interface| ways.contains(&&*interface.name);
+        let expected: BTreeSet<u32> =
+            present.iter().filter(is_way).map(|interface| interface.index).collect();
+        assert_eq!(without_hook, expected);
         let found = coverage.unjudged(&coverage.wanted());
         let why = if backstop { WhyUnjudged::Exempt } else { WhyUnjudged::NoBackstop };
         assert!(found.iter().all(|unjudged| unjudged.why == why), "{found:?}");
         let names = coverage.unjudged_names(&coverage.wanted());
         assert!(names.iter().eq(unjudged), "backstop {backstop}: {names:?}");
+        let indexes = coverage.unjudged_indexes(&coverage.wanted());
+        assert_eq!(indexes.len(), names.len());
+        assert!(indexes.is_subset(&without_hook));
         // eth1 was attached under another name.
         let attached = coverage.unjudged_names(&Attachments::new([3], backstop, [17]));
         assert!(!attached.contains("eth1"));
