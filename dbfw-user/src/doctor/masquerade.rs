@@ -4,17 +4,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::host::Host;
+use super::{
+    host::Host,
+    nat::{Iptables, NatRules, range, split_ports, words},
+};
 
 /// Ports that the kernel chooses from for a port of 1024 or more.
 const PORTS: (u16, u16) = (1024, u16::MAX);
-
-/// Families of addresses as nft calls them, with their iptables and what names the tables of the
-/// iptables that keeps rules of its own: listing one that is not there would make it.
-const FAMILIES: [(&str, &str, &str); 2] = [
-    ("ip", "iptables", "/proc/net/ip_tables_names"),
-    ("ip6", "ip6tables", "/proc/net/ip6_tables_names"),
-];
 
 /// A rule that may give a protected port to a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,37 +28,14 @@ pub(super) struct Hazard {
 pub(super) fn look(host: &Host, protected: &BTreeSet<u16>) -> Result<Vec<Hazard>, &'static str> {
     let exposed: Vec<u16> = protected.iter().copied().filter(|port| *port >= PORTS.0).collect();
     let Some(safe) = widest_gap(&exposed) else { return Ok(Vec::new()) };
-    let denied = |_| "only root can list them";
-    let listed = host.output("nft", &["--handle", "--terse", "list", "ruleset"]);
-    let listed = listed.transpose().map_err(denied)?;
-    let mut asked = listed.is_some();
-    let mut managed = Vec::new();
+    let listed = NatRules::read(host)?;
     let mut found = Vec::new();
-    for (family, program, legacy_tables) in FAMILIES {
-        let is_nft = listed.as_deref().is_none_or(|rules| is_of_iptables(rules, family));
-        let tables = host.read(legacy_tables).unwrap_or_default();
-        let is_legacy = tables.lines().any(|table| table == "nat");
-        let kinds = [("nft", is_nft), ("legacy", is_legacy)];
-        for (kind, _) in kinds.into_iter().filter(|(_, is_used)| *is_used) {
-            let command = format!("{program}-{kind}");
-            if let Some(text) = host.output(&format!("{command}-save"), &["-t", "nat"]) {
-                asked = true;
-                managed.extend((kind == "nft").then_some(family));
-                let rules = iptables(&text.map_err(denied)?, &command, safe);
-                found.extend(hazards(&rules, &exposed));
-            }
-        }
+    for Iptables { command, rules } in &listed.iptables {
+        found.extend(hazards(&iptables(rules, command, safe), &exposed));
     }
-    found.extend(listed.iter().flat_map(|rules| hazards(&nft(rules, &managed, safe), &exposed)));
-    if asked { Ok(found) } else { Err("nft is not installed") }
-}
-
-/// Whether iptables manages the table `nat` of a family: by the name of its chain.
-fn is_of_iptables(rules: &str, family: &str) -> bool {
-    let table = format!("table {family} nat {{");
-    let (_, rest) = rules.split_once(&table).unwrap_or_default();
-    let table = rest.split_once("\n}").map_or(rest, |(table, _)| table);
-    table.lines().any(|line| line.trim_start().starts_with("chain POSTROUTING {"))
+    let of_nft = listed.nft.iter();
+    found.extend(of_nft.flat_map(|rules| hazards(&nft(rules, &listed.managed, safe), &exposed)));
+    Ok(found)
 }
 
 /// The widest range of ports from 1024 on without any of these, which are sorted.
@@ -117,32 +90,6 @@ fn hazards(rules: &[Rewrite], protected: &[u16]) -> Vec<Hazard> {
         }
     }
     hazards
-}
-
-/// A range as nft and iptables write it.
-fn range(text: &str) -> Option<(u16, u16)> {
-    let (low, high) = text.split_once('-').unwrap_or((text, text));
-    Some((low.parse().ok()?, high.parse().ok()?))
-}
-
-/// Words, of which one in quotes is one.
-fn words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut quoted = false;
-    for c in line.chars() {
-        match c {
-            '"' => {
-                quoted = !quoted;
-                word.push(c);
-            }
-            c if c.is_whitespace() && !quoted => words.push(std::mem::take(&mut word)),
-            c => word.push(c),
-        }
-    }
-    words.push(word);
-    words.retain(|word| !word.is_empty());
-    words
 }
 
 /// The rules in a listing of nft's with handles. `managed`: families whose table `nat` iptables
@@ -205,17 +152,6 @@ fn nft_rule(words: &[String], chain: &str, handle: &str, safe: (u16, u16)) -> Op
         ports: ports.and_then(range).unwrap_or(PORTS),
         cures: vec![Cure { matches: cured, command }],
     })
-}
-
-/// The address and the ports in what stands behind `to`.
-fn split_ports(target: &str) -> (&str, Option<&str>) {
-    match target.rsplit_once(':') {
-        // An address of IPv6 alone has colons of its own.
-        Some((address, ports)) if !address.contains(':') || address.ends_with(']') => {
-            (address, Some(ports))
-        }
-        _ => (target, None),
-    }
 }
 
 fn without_counter(words: &[String]) -> Vec<String> {
@@ -366,14 +302,8 @@ mod tests {
     fn rules_that_iptables_manages_are_for_iptables() {
         let text = "table ip nat { # handle 3\n chain POSTROUTING { # handle 1\n \
                     oifname \"eth0\" masquerade # handle 2\n }\n}\n";
-        assert!(is_of_iptables(text, "ip") && !is_of_iptables(text, "ip6"));
-        assert!(!is_of_iptables(&text.replace("POSTROUTING", "post"), "ip"));
-        assert!(!is_of_iptables("", "ip") && !is_of_iptables("table ip nat {", "ip"));
         assert!(nft(text, &["ip"], SAFE).is_empty());
         assert_eq!(nft(text, &["ip6"], SAFE).len(), 1);
-        let both =
-            format!("{}{text}", text.replace("POSTROUTING", "post").replace("ip nat", "ip6 nat"));
-        assert!(is_of_iptables(&both, "ip") && !is_of_iptables(&both, "ip6"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{
     finding,
     host::Host,
     links::Links,
+    redirect::{self, Redirect},
     sockets::{Listener, listeners},
 };
 use crate::{
@@ -38,7 +39,8 @@ pub(super) fn check(
         .collect();
     let mut listeners = listeners(host);
     listeners.retain(|(_, port)| protected.contains(port));
-    let exposed = exposed(&listeners, &host.addresses(), present);
+    let addresses = host.addresses();
+    let exposed = exposed(&listeners, &addresses, present);
     let Some(attached) = &links.attached else {
         let detail = "not checked: what of dbfw is attached cannot be seen";
         let unknown = finding::warn(CHECK, detail, "sudo dbfw doctor");
@@ -49,7 +51,33 @@ pub(super) fn check(
         let wanted = coverage.wanted().judge(interface, present);
         judge(&interface.name, &ports, attached.judge(interface, present), wanted)
     });
-    findings.collect()
+    let own: Vec<IpAddr> = addresses.iter().map(|(_, address)| *address).collect();
+    let redirects = redirect::look(host, &protected, &own);
+    let unhooked: Vec<&str> = attached
+        .ways_in(present)
+        .filter(|(_, judge)| *judge != Judge::Hook)
+        .map(|(interface, _)| &*interface.name)
+        .collect();
+    findings.chain(redirects.iter().filter_map(|rule| passed_on(rule, &unhooked))).collect()
+}
+
+/// The finding about a NAT rule that passes on what comes in by interfaces that no program is
+/// attached to.
+fn passed_on(rule: &Redirect, unhooked: &[&str]) -> Option<Finding> {
+    let open: Vec<&str> = unhooked.iter().copied().filter(|name| rule.is_of(name)).collect();
+    if open.is_empty() {
+        return None;
+    }
+    let ports: Ports = rule.ports.iter().copied().collect();
+    let (to, by) = (rule.to, open.join(", "));
+    Some(finding::warn(
+        CHECK,
+        format!(
+            "a NAT rule passes {ports} on to {to}: what comes in by {by} meets no program, and the \
+             backstop sees this host's own sockets only: everybody there may connect"
+        ),
+        format!("add the interfaces that strangers can use to interfaces in [agent]: {by}"),
+    ))
 }
 
 /// The ports of databases that each interface gives a way to.
@@ -174,6 +202,26 @@ mod tests {
             let names: Vec<&str> = open.iter().map(|(interface, _)| &*interface.name).collect();
             assert_eq!(names, found, "{listener}");
             assert!(open.iter().all(|(_, ports)| *ports == BTreeSet::from([port])));
+        }
+    }
+
+    #[test]
+    fn what_nat_passes_on_is_open_by_interfaces_without_a_program() {
+        let text =
+            "-A DOCKER ! -i docker0 -p tcp --dport 5432 -j DNAT --to-destination 172.17.0.2:5432";
+        let rules = redirect::iptables(text, &[Port { udp: false, port: 5432 }].into());
+        for (unhooked, by) in [
+            (&["eth1", "docker0", "wg0"][..], Some("by eth1, wg0 meets")),
+            (&["docker0"], None),
+            (&[], None),
+        ] {
+            let found = passed_on(&rules[0], unhooked);
+            assert_eq!(found.is_some(), by.is_some(), "{unhooked:?}");
+            if let (Some(found), Some(by)) = (found, by) {
+                assert_eq!(found.state.as_str(), "warn");
+                assert!(found.detail.contains(by), "{found:?}");
+                assert!(found.detail.contains("passes tcp/5432 on to 172.17.0.2"), "{found:?}");
+            }
         }
     }
 

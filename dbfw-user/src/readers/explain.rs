@@ -1,6 +1,9 @@
 //! `dbfw explain` and `dbfw map lookup`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use dbfw_common::{Family, PROGRAM_BACKSTOP, Reason, Verdict};
 use dbfw_core::{
@@ -8,12 +11,12 @@ use dbfw_core::{
     policy::RuleKey,
     source::{Prefix, Rule},
 };
-use dbfw_datapath::{DatabaseSlot, DatapathError, Interface, LocalAddresses};
+use dbfw_datapath::{DatabaseSlot, DatapathError, Interface, LocalAddresses, interfaces::Kind};
 use dbfw_wire::control::{self as wire, CoveringSource, Effect, Explanation, Lookup};
 use jiff::Timestamp;
 
 use super::{
-    forwarding::Forwarding,
+    forwarding::{self, Forwarding},
     sources::count,
     status::{View, map_entry},
 };
@@ -29,6 +32,8 @@ const LOOPBACK: &str = "lo";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ways {
     by_interface: Vec<(String, Judge)>,
+    /// Those of them by which strangers come rather than this host's own containers.
+    from_outside: BTreeSet<String>,
     /// Those to other machines.
     passages: Vec<Passage>,
     has_backstop: bool,
@@ -40,7 +45,9 @@ impl Ways {
     /// Those by the interfaces `present`.
     pub fn of(attached: &Attachments, present: &[Interface]) -> Self {
         let named = |(interface, judge): (&Interface, Judge)| (interface.name.clone(), judge);
+        let outside = attached.ways_in(present).filter(|(way, _)| way.kind != Kind::Bridge);
         Self {
+            from_outside: outside.map(|(interface, _)| interface.name.clone()).collect(),
             by_interface: attached.ways_in(present).map(named).collect(),
             passages: attached.passages(present).collect(),
             has_backstop: attached.has_backstop(),
@@ -110,11 +117,28 @@ impl Ways {
         self.taken(ends).into_iter().filter(passes).map(|(interface, _)| interface).collect()
     }
 
-    /// The effect of a decision, and the interfaces by which the address gets in against it.
+    /// The interfaces by which packets that NAT passes on meet no program: the backstop would judge
+    /// them if they were for a socket of this host.
+    fn passed_on_by_nat(&self, ends: &Ends) -> Vec<&str> {
+        let is_open = |(name, judge): &(&str, Judge)| {
+            ends.forwarding.is_none()
+                && *judge == Judge::Backstop
+                && self.from_outside.contains(*name)
+        };
+        self.taken(ends).into_iter().filter(is_open).map(|(interface, _)| interface).collect()
+    }
+
+    /// The effect of a decision, and the interfaces by which the address gets in against it, or would
+    /// in enforce mode.
     fn effect(&self, found: &Explanation, ends: &Ends) -> (Effect, Vec<String>) {
-        if found.verdict != wire::Verdict::Drop {
-            return (Effect::LetIn, Vec::new());
+        match found.verdict {
+            wire::Verdict::Drop => self.effect_of_drop(found, ends),
+            wire::Verdict::Observe => (Effect::LetIn, self.effect_of_drop(found, ends).1),
+            _ => (Effect::LetIn, Vec::new()),
         }
+    }
+
+    fn effect_of_drop(&self, found: &Explanation, ends: &Ends) -> (Effect, Vec<String>) {
         let is_martian = found.reason == wire::Reason::Martian;
         let is_former_own = is_martian && self.is_former_own(found.address);
         let lets_in = |judge: Judge| match judge {
@@ -282,6 +306,18 @@ pub fn explain(
                         "{to} is another machine: what enters by {} and is passed on to it meets no \
                          program, and the backstop sees this host's own sockets only",
                         passing.join(", ")
+                    ));
+                }
+                let unjudged = ways.passed_on_by_nat(&ends);
+                if found.explanation.verdict == wire::Verdict::Drop
+                    && !unjudged.is_empty()
+                    && forwarding::is_routing(asked.address)
+                {
+                    found.explanation.facts.push(format!(
+                        "this host routes: what enters by {} and is passed on by a NAT rule, as for \
+                         a published port of a container, meets no program (dbfw doctor knows the \
+                         rules)",
+                        unjudged.join(", ")
                     ));
                 }
                 let address = asked.address;
@@ -556,13 +592,27 @@ mod tests {
             };
             let here = Ends::default();
             assert_eq!(ways.effect(&drop(untrusted), &here), (effect, names(by)), "{attached:?}");
-            for verdict in [wire::Verdict::Allow, wire::Verdict::Observe, wire::Verdict::Pass] {
+            let observed = ways.effect(&decision(wire::Verdict::Observe, untrusted), &here);
+            assert_eq!(observed, (Effect::LetIn, names(by)), "{attached:?}");
+            for verdict in [wire::Verdict::Allow, wire::Verdict::Pass] {
                 let found = ways.effect(&decision(verdict, untrusted), &here);
                 assert_eq!(found, (Effect::LetIn, Vec::new()));
             }
             // No address is this host's any more.
             let (_, let_in_by) = ways.at(LocalAddresses::default()).effect(&drop(martian), &here);
             assert_eq!(let_in_by, names(former), "{attached:?}");
+        }
+        let behind_nat = [
+            Interface { kind: Kind::Bridge, ..Interface::ethernet("docker0", 4) },
+            Interface::ethernet("eth0", 2),
+            Interface::ethernet("eth1", 3),
+        ];
+        for (backstop, exempt, expected) in
+            [(true, &[][..], &["eth1"][..]), (true, &[3], &[]), (false, &[], &[])]
+        {
+            let attached = Attachments::new([2], backstop, exempt.to_vec());
+            let ways = Ways::of(&attached, &behind_nat);
+            assert_eq!(ways.passed_on_by_nat(&Ends::default()), expected, "{attached:?}");
         }
         let ways = Ways::of(&Attachments::new([2, 3], true, []), &present);
         let own = (Effect::Partly, vec!["lo".to_owned()]);

@@ -21,12 +21,7 @@ pub(super) struct Forwarding {
 impl Forwarding {
     /// This host's treatment of packets to `to`, by its settings and addresses.
     pub(super) fn to(to: IpAddr) -> Self {
-        let setting = match to {
-            IpAddr::V4(_) => "/proc/sys/net/ipv4/ip_forward",
-            IpAddr::V6(_) => "/proc/sys/net/ipv6/conf/all/forwarding",
-        };
-        // Where it cannot be read: nothing is said to be dropped that may pass.
-        let routes = fs::read_to_string(setting).map_or(true, |value| value.trim() != "0");
+        let routes = is_routing(to);
         let listed = getifaddrs().into_iter().flatten();
         let links = listed.filter(|listed| is_in_network(listed, to));
         Self { routes, links: links.map(|listed| listed.interface_name).collect() }
@@ -50,6 +45,16 @@ impl Forwarding {
         };
         Some((interface, judge))
     }
+}
+
+/// Whether this host passes packets of the family of an address from interface to interface.
+pub(super) fn is_routing(address: IpAddr) -> bool {
+    let setting = match address {
+        IpAddr::V4(_) => "/proc/sys/net/ipv4/ip_forward",
+        IpAddr::V6(_) => "/proc/sys/net/ipv6/conf/all/forwarding",
+    };
+    // Where it cannot be read: nothing is said to be dropped that may pass.
+    fs::read_to_string(setting).map_or(true, |value| value.trim() != "0")
 }
 
 fn is_in_network(listed: &InterfaceAddress, to: IpAddr) -> bool {

@@ -31,7 +31,8 @@ pub struct Explanation {
     /// The effect of it on all ways into this host.
     #[serde(default)]
     pub effect: Effect,
-    /// Interfaces by which the address gets in although the program drops its packets.
+    /// Interfaces by which the address gets in although the program drops its packets, or would in
+    /// enforce mode.
     #[serde(default)]
     pub let_in_by: Vec<String>,
     /// The program that was run: dbfw_xdp, …

@@ -85,7 +85,16 @@ fn explanation(one: &Explanation, now: Timestamp) -> String {
             }
         }
         Verdict::Allow => (green, "let in".to_owned()),
-        Verdict::Observe => (yellow, "let in by observe mode; enforce would drop it".to_owned()),
+        Verdict::Observe if one.let_in_by.is_empty() => {
+            (yellow, "let in by observe mode; enforce would drop it".to_owned())
+        }
+        Verdict::Observe => {
+            let text = format!(
+                "let in by observe mode; enforce would drop it, but not what comes by {by}, where \
+                 nothing judges it"
+            );
+            (yellow, text)
+        }
         Verdict::Drop => match one.effect {
             Effect::LetIn => (
                 yellow,

@@ -1,0 +1,138 @@
+//! The NAT rules of this network namespace, as nft and iptables list them.
+
+use super::host::Host;
+
+/// Families of addresses as nft calls them, with their iptables and what names the tables of the
+/// iptables that keeps rules of its own: listing one that is not there would make it.
+const FAMILIES: [(&str, &str, &str); 2] = [
+    ("ip", "iptables", "/proc/net/ip_tables_names"),
+    ("ip6", "ip6tables", "/proc/net/ip6_tables_names"),
+];
+
+/// Listings of the NAT rules.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NatRules {
+    /// What nft lists, with handles.
+    pub(super) nft: Option<String>,
+    /// Families whose table `nat` iptables lists better than nft.
+    pub(super) managed: Vec<&'static str>,
+    /// What each iptables lists.
+    pub(super) iptables: Vec<Iptables>,
+}
+
+/// A listing of iptables-save.
+#[derive(Clone, Debug)]
+pub(super) struct Iptables {
+    /// The program that changes these rules.
+    pub(super) command: String,
+    /// The listing.
+    pub(super) rules: String,
+}
+
+impl NatRules {
+    /// Lists the rules.
+    ///
+    /// # Errors
+    /// The reason why they cannot be listed.
+    pub(super) fn read(host: &Host) -> Result<Self, &'static str> {
+        let denied = |_| "only root can list them";
+        let nft = host.output("nft", &["--handle", "--terse", "list", "ruleset"]);
+        let mut found = Self { nft: nft.transpose().map_err(denied)?, ..Self::default() };
+        let mut asked = found.nft.is_some();
+        for (family, program, legacy_tables) in FAMILIES {
+            let is_nft = found.nft.as_deref().is_none_or(|rules| is_of_iptables(rules, family));
+            let tables = host.read(legacy_tables).unwrap_or_default();
+            let is_legacy = tables.lines().any(|table| table == "nat");
+            let kinds = [("nft", is_nft), ("legacy", is_legacy)];
+            for (kind, _) in kinds.into_iter().filter(|(_, is_used)| *is_used) {
+                let command = format!("{program}-{kind}");
+                if let Some(text) = host.output(&format!("{command}-save"), &["-t", "nat"]) {
+                    asked = true;
+                    found.managed.extend((kind == "nft").then_some(family));
+                    found.iptables.push(Iptables { command, rules: text.map_err(denied)? });
+                }
+            }
+        }
+        if asked { Ok(found) } else { Err("nft is not installed") }
+    }
+}
+
+/// Whether iptables manages the table `nat` of a family: by the name of its chains.
+fn is_of_iptables(rules: &str, family: &str) -> bool {
+    let table = format!("table {family} nat {{");
+    let (_, rest) = rules.split_once(&table).unwrap_or_default();
+    let table = rest.split_once("\n}").map_or(rest, |(table, _)| table);
+    let is_chain = |line: &str| {
+        ["chain POSTROUTING {", "chain PREROUTING {"].iter().any(|chain| line.starts_with(chain))
+    };
+    table.lines().map(str::trim_start).any(is_chain)
+}
+
+/// A range as nft and iptables write it.
+pub(super) fn range(text: &str) -> Option<(u16, u16)> {
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    Some((low.parse().ok()?, high.parse().ok()?))
+}
+
+/// Words, of which one in quotes is one.
+pub(super) fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut quoted = false;
+    for c in line.chars() {
+        match c {
+            '"' => {
+                quoted = !quoted;
+                word.push(c);
+            }
+            c if c.is_whitespace() && !quoted => words.push(std::mem::take(&mut word)),
+            c => word.push(c),
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// The address and the ports in what stands behind `to`.
+pub(super) fn split_ports(target: &str) -> (&str, Option<&str>) {
+    match target.rsplit_once(':') {
+        // An address of IPv6 alone has colons of its own.
+        Some((address, ports)) if !address.contains(':') || address.ends_with(']') => {
+            (address, Some(ports))
+        }
+        _ => (target, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn iptables_is_known_by_the_chains_of_its_table() {
+        let text = "table ip nat { # handle 3\n chain POSTROUTING { # handle 1\n \
+                    oifname \"eth0\" masquerade # handle 2\n }\n}\n";
+        assert!(is_of_iptables(text, "ip") && !is_of_iptables(text, "ip6"));
+        assert!(is_of_iptables(&text.replace("POSTROUTING", "PREROUTING"), "ip"));
+        assert!(!is_of_iptables(&text.replace("POSTROUTING", "post"), "ip"));
+        assert!(!is_of_iptables("", "ip") && !is_of_iptables("table ip nat {", "ip"));
+        let both =
+            format!("{}{text}", text.replace("POSTROUTING", "post").replace("ip nat", "ip6 nat"));
+        assert!(is_of_iptables(&both, "ip") && !is_of_iptables(&both, "ip6"));
+    }
+
+    #[test]
+    fn addresses_are_told_from_ports() {
+        for (target, expected) in [
+            ("192.0.2.1", ("192.0.2.1", None)),
+            ("192.0.2.1:5432", ("192.0.2.1", Some("5432"))),
+            ("[2001:db8::1]:5432", ("[2001:db8::1]", Some("5432"))),
+            ("2001:db8::1", ("2001:db8::1", None)),
+            (":1024-2000", ("", Some("1024-2000"))),
+            ("", ("", None)),
+        ] {
+            assert_eq!(split_ports(target), expected, "{target}");
+        }
+    }
+}
