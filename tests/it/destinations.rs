@@ -341,6 +341,8 @@ fn explain_knows_addresses_that_came_and_went_while_no_agent_ran() {
     let (effect, by, facts) = explain_former(&host);
     assert_eq!((effect, by), ("dropped".into(), json!([])), "{facts}");
     assert!(facts.contains("was this host's own and is no more"), "{facts}");
+    let findings = host.json(&["doctor"]).expect("JSON").to_string();
+    assert!(findings.contains("10.77.0.88: this host's own when an agent ran last"), "{findings}");
     let target = SocketAddr::new(address(to), PORT);
     for (from, effect, reason) in
         [(STRANGER4, "dropped", "backstop"), (TRUSTED4, "let_in", "trusted")]

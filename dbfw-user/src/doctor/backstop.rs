@@ -8,7 +8,25 @@ use crate::protection::Attachments;
 /// Whether the backstop is attached, and whether anybody stands beside it.
 pub(super) fn check(links: &Links) -> Vec<Finding> {
     let lost = links.attached.as_ref().filter(|attached| !attached.has_backstop()).map(lost);
-    lost.into_iter().chain([others(links)]).collect()
+    lost.into_iter().chain(former(links)).chain([others(links)]).collect()
+}
+
+/// Addresses that the backstop takes for this host's, which reaches itself.
+fn former(links: &Links) -> Option<Finding> {
+    let has_backstop = links.attached.as_ref().is_some_and(Attachments::has_backstop);
+    if !has_backstop || links.agent_answers || links.former_addresses.is_empty() {
+        return None;
+    }
+    let gone: Vec<String> = links.former_addresses.iter().map(ToString::to_string).collect();
+    Some(finding::warn(
+        "backstop",
+        format!(
+            "{}: this host's own when an agent ran last, and no more: until one runs again, the \
+             backstop lets in whoever has it now, by interfaces that are not covered",
+            gone.join(", ")
+        ),
+        ATTACH,
+    ))
 }
 
 /// The backstop is not attached.
@@ -64,6 +82,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_former_address_is_told_while_no_agent_runs() {
+        let links = |agent_answers, backstop| Links {
+            interfaces: Ok(Vec::new()),
+            attached: Some(Attachments::new([2], backstop, [])),
+            ours: Some(BTreeSet::new()),
+            socket_lookup: Some(Vec::new()),
+            backstops: BTreeSet::new(),
+            new_addresses: Vec::new(),
+            former_addresses: vec![[192, 0, 2, 9].into()],
+            agent_answers,
+        };
+        let found = former(&links(false, true)).unwrap();
+        assert!(found.detail.contains("192.0.2.9"), "{found:?}");
+        assert_eq!(former(&links(true, true)), None);
+        assert_eq!(former(&links(false, false)), None);
+    }
+
+    #[test]
     fn only_programs_of_others_are_told() {
         let found = |present: Option<&[u32]>, ours: Option<&[u32]>| {
             let finding = others(&Links {
@@ -73,6 +109,7 @@ mod tests {
                 socket_lookup: present.map(<[u32]>::to_vec),
                 backstops: BTreeSet::from([20]),
                 new_addresses: Vec::new(),
+                former_addresses: Vec::new(),
                 agent_answers: true,
             });
             (finding.state.as_str().to_owned(), finding.detail)
@@ -108,6 +145,7 @@ mod tests {
                 socket_lookup: Some(Vec::new()),
                 backstops: BTreeSet::new(),
                 new_addresses: Vec::new(),
+                former_addresses: Vec::new(),
                 agent_answers: true,
                 attached,
             };

@@ -214,6 +214,7 @@ mod tests {
             backstops: BTreeSet::new(),
             attached: Some(Attachments::new(hooks.to_vec(), backstop, [])),
             new_addresses: addresses(new),
+            former_addresses: Vec::new(),
             agent_answers: false,
         };
         for (to, links, told) in [

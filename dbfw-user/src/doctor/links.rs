@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use dbfw_datapath::{DatapathError, Interface, PinnedLink, Reader, attached_programs, interfaces};
+use dbfw_common::Family;
+use dbfw_datapath::{
+    DatapathError, Interface, LocalRoutes, PinnedLink, Reader, attached_programs, interfaces,
+};
 use dbfw_wire::control::{Finding, InterfaceMode, Request, Status};
 
 use super::{finding, host::Host};
@@ -28,6 +31,9 @@ pub(super) struct Links {
     pub(super) attached: Option<Attachments>,
     /// This host's addresses that the maps do not have: they came up while no agent ran.
     pub(super) new_addresses: Vec<IpAddr>,
+    /// Addresses that the maps have among this host's and that are its no more: they went while no
+    /// agent ran.
+    pub(super) former_addresses: Vec<IpAddr>,
     /// Whether an agent answers.
     pub(super) agent_answers: bool,
 }
@@ -76,8 +82,10 @@ impl Links {
                 )
             }
         };
-        let new_addresses =
-            pinned.as_ref().map(|pinned| pinned.new_addresses.clone()).unwrap_or_default();
+        let (new_addresses, former_addresses) = pinned
+            .as_ref()
+            .map(|pinned| (pinned.new_addresses.clone(), pinned.former_addresses.clone()))
+            .unwrap_or_default();
         let attached = match (pinned, &status) {
             (Ok(pinned), _) => Some(pinned.attached),
             (Err(_), Some(status)) => Some(told_by(status, here)),
@@ -89,6 +97,7 @@ impl Links {
             backstops: elsewhere.into_iter().flatten().map(|program| program.id).collect(),
             attached,
             new_addresses,
+            former_addresses,
             agent_answers,
             interfaces,
         }
@@ -100,6 +109,7 @@ struct Pinned {
     links: Vec<PinnedLink>,
     attached: Attachments,
     new_addresses: Vec<IpAddr>,
+    former_addresses: Vec<IpAddr>,
 }
 
 impl Pinned {
@@ -113,7 +123,15 @@ impl Pinned {
                 new_addresses.push(address);
             }
         }
-        Ok(Self { links, attached, new_addresses })
+        let mut former_addresses = Vec::new();
+        // Where this host's cannot be read, nobody's is said to be gone.
+        if let Ok(local) = LocalRoutes::read_now() {
+            for family in Family::ALL {
+                let held = reader.local_addresses(family)?.into_iter();
+                former_addresses.extend(held.filter(|address| !local.holds(*address)));
+            }
+        }
+        Ok(Self { links, attached, new_addresses, former_addresses })
     }
 }
 

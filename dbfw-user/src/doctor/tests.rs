@@ -92,6 +92,7 @@ fn links() -> Links {
         backstops: BTreeSet::new(),
         attached: Some(Attachments::default()),
         new_addresses: Vec::new(),
+        former_addresses: Vec::new(),
         agent_answers: true,
     }
 }
@@ -168,6 +169,7 @@ fn an_empty_tree_is_reported_and_does_not_panic() {
         backstops: BTreeSet::new(),
         attached: None,
         new_addresses: Vec::new(),
+        former_addresses: Vec::new(),
         agent_answers: true,
     };
     let findings =

@@ -45,7 +45,11 @@ impl Ways {
     /// Those by the interfaces `present`.
     pub fn of(attached: &Attachments, present: &[Interface]) -> Self {
         let named = |(interface, judge): (&Interface, Judge)| (interface.name.clone(), judge);
-        let outside = attached.ways_in(present).filter(|(way, _)| way.kind != Kind::Bridge);
+        let is_port = |port: &Interface, bridge: &Interface| port.master == Some(bridge.index);
+        let outside = attached.ways_in(present).filter(|(way, _)| {
+            way.kind != Kind::Bridge
+                || present.iter().any(|port| is_port(port, way) && port.hardware)
+        });
         Self {
             from_outside: outside.map(|(interface, _)| interface.name.clone()).collect(),
             by_interface: attached.ways_in(present).map(named).collect(),

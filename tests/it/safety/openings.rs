@@ -8,11 +8,11 @@ use std::{
 
 use dbfw_tests::{
     agent::Host,
-    netns::veth,
+    netns::{Netns, finish, veth},
     pair::{
         HOST4, OTHER_PORT, PORT, Pair, STRANGER4, TRUSTED4, interfaces, listed, orders, problems,
     },
-    traffic,
+    traffic::{self, Echo},
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -593,7 +593,7 @@ fn changes(document: &Value) -> Vec<(String, String)> {
 #[test]
 fn the_index_of_a_peer_elsewhere_is_nobodys_here() {
     let pair = Pair::new();
-    let container = dbfw_tests::netns::Netns::new("container");
+    let container = Netns::new("container");
     let index = pair.db.ifindex(dbfw_tests::pair::INTERFACE);
     pair.db.ip(&format!(
         "link add vethc type veth peer name eth0 index {index} netns {}",
@@ -870,6 +870,41 @@ fn clients_that_any_change_cuts_off_are_named_and_those_that_go_on_as_well() {
     assert!(pair.reaches(STRANGER4));
     let found = host.json(&["suggest", "--all"]).expect("JSON").to_string();
     assert!(found.contains("\"established\":true"), "{found}");
+}
+
+/// The backstop sees sockets of the host alone, and a container's is none.
+#[test]
+fn a_port_that_nat_passes_on_past_the_programs_is_told() {
+    let pair = Pair::new();
+    let side = SideDoor::new(&pair);
+    let container = Netns::new("container");
+    veth((&pair.db, "vethc"), (&container, "eth0"));
+    pair.db.address("vethc", "10.79.0.1/24");
+    container.address("eth0", "10.79.0.2/24");
+    container.ip("route add default via 10.79.0.1");
+    pair.db.sysctl("net/ipv4/ip_forward", "1");
+    finish(pair.db.command("nft").arg(
+        "table ip mine {\nchain pre {\ntype nat hook prerouting priority -100;\n\
+         iifname != \"vethc\" tcp dport 5432 dnat to 10.79.0.2;\n}\n}",
+    ));
+    let _served = Echo::start(&container, PORT);
+    let mut host = Host::new(&pair.db);
+    let agent = |covered: &str| format!("interfaces = [\"db0\"{covered}]");
+    host.configure(&agent(""), &orders(TRUSTED));
+    host.start();
+    let nat = "a NAT rule passes tcp/5432 on to 10.79.0.2: what comes in by db1 meets no program";
+    for (covered, is_open) in [("", true), (", \"db1\"", false)] {
+        host.configure(&agent(covered), &orders(TRUSTED));
+        host.json(&["reload"]).expect("JSON");
+        assert_eq!(side.is_open(&pair), is_open, "{covered}");
+        assert!(!pair.reaches(STRANGER4) && pair.reaches(TRUSTED4));
+        let findings = host.json(&["doctor"]).expect("JSON").to_string();
+        assert_eq!(findings.contains(nat), is_open, "{findings}");
+        let explained = host.json(&["explain", "10.78.0.9"]).expect("JSON");
+        let facts = explained[0]["facts"].to_string();
+        let ways = if is_open { "what enters by db1, vethc" } else { "what enters by vethc" };
+        assert!(facts.contains(ways), "{explained}");
+    }
 }
 
 /// Addresses do not tell: a client of one network reaches the other's address of this host.
