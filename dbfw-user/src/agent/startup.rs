@@ -390,6 +390,7 @@ fn restore(agent: &mut Agent) -> Vec<EndedSource> {
             agent.disk.add_problem(format!("{problem}; providers' lists start from nothing"));
         }
     }
+    agent.kernel.restore_held();
     for database in synced(config) {
         agent.trust.adopt(database, agent.kernel.held_by(&database.name));
     }

@@ -197,6 +197,11 @@ fn temporary_access_keeps_its_end_through_a_new_name_and_a_lost_state_directory(
         host.start();
         assert!(pair.reaches(FRIEND4) && pair.reaches(TRUSTED4), "{}", host.log());
         assert_eq!(trust_list(&host), known, "{}", host.log());
+        if lost.is_empty() {
+            // The maps held all of it: nobody was let in.
+            let history = host.json(&["history"]).expect("JSON").to_string();
+            assert!(!history.contains("10.77.0."), "{keep_list}: {history}");
+        }
         assert!(problems(&host).contains("with their ends"), "{}", problems(&host));
         let found = host.json(&["sources"]).expect("the sources");
         for one in found["sources"].as_array().expect("an array") {

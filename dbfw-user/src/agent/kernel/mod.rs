@@ -157,6 +157,13 @@ impl Kernel {
         self.slots = snapshot.slots.clone();
     }
 
+    /// Takes over what the maps hold where there is no snapshot: no source is known for it.
+    pub(super) fn restore_held(&mut self) {
+        if !self.ids.is_empty() {
+            self.policy = self.as_held(Vec::new());
+        }
+    }
+
     /// The policy of a snapshot as the maps hold it: without the prefixes that they do not have, and
     /// with those that no rule has.
     fn as_held(&self, mut policies: Vec<DatabasePolicy>) -> Policy {
