@@ -16,6 +16,7 @@ pub mod doctor;
 mod exposure;
 mod lasting;
 pub mod metrics;
+mod nat;
 pub mod protection;
 pub mod readers;
 pub mod state;

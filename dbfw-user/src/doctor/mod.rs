@@ -14,11 +14,9 @@ mod interface;
 mod kernel;
 mod links;
 mod masquerade;
-mod nat;
 mod network;
 mod pins;
 mod reach;
-mod redirect;
 mod sockets;
 mod state_dir;
 

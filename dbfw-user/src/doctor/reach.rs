@@ -11,11 +11,11 @@ use super::{
     finding,
     host::Host,
     links::Links,
-    redirect::{self, Redirect},
     sockets::{Listener, listeners},
 };
 use crate::{
     config::{AgentConfig, DatabaseConfig},
+    nat::{Forward, NatRules},
     protection::{Coverage, Judge},
 };
 
@@ -51,25 +51,28 @@ pub(super) fn check(
         let wanted = coverage.wanted().judge(interface, present);
         judge(&interface.name, &ports, attached.judge(interface, present), wanted)
     });
-    let own: Vec<IpAddr> = addresses.iter().map(|(_, address)| *address).collect();
-    let redirects = redirect::look(host, &protected, &own);
+    // Where they cannot be listed, the check of the ports lent out says so.
+    let listed = if host.is_this() { NatRules::read().ok() } else { None };
+    let forwards = listed.as_ref().map(Forward::all).unwrap_or_default();
+    let is_own = |rule: &&Forward| addresses.iter().any(|(_, own)| *own == rule.to());
+    let elsewhere = forwards.iter().filter(|rule| !is_own(rule));
     let unhooked: Vec<&str> = attached
         .ways_in(present)
         .filter(|(_, judge)| *judge != Judge::Hook)
         .map(|(interface, _)| &*interface.name)
         .collect();
-    findings.chain(redirects.iter().filter_map(|rule| passed_on(rule, &unhooked))).collect()
+    findings.chain(elsewhere.filter_map(|rule| passed_on(rule, &protected, &unhooked))).collect()
 }
 
 /// The finding about a NAT rule that passes on what comes in by interfaces that no program is
 /// attached to.
-fn passed_on(rule: &Redirect, unhooked: &[&str]) -> Option<Finding> {
+fn passed_on(rule: &Forward, protected: &BTreeSet<Port>, unhooked: &[&str]) -> Option<Finding> {
     let open: Vec<&str> = unhooked.iter().copied().filter(|name| rule.is_of(name)).collect();
-    if open.is_empty() {
+    let mut taken = protected.iter().copied().filter(|port| rule.takes(*port)).peekable();
+    if open.is_empty() || taken.peek().is_none() {
         return None;
     }
-    let ports: Ports = rule.ports.iter().copied().collect();
-    let (to, by) = (rule.to, open.join(", "));
+    let (ports, to, by) = (taken.collect::<Ports>(), rule.to(), open.join(", "));
     Some(finding::warn(
         CHECK,
         format!(
@@ -165,6 +168,7 @@ mod tests {
     use dbfw_datapath::Layer;
 
     use super::*;
+    use crate::nat::Iptables;
 
     fn interfaces() -> Vec<Interface> {
         let link = |name: &str, index| Interface {
@@ -209,13 +213,16 @@ mod tests {
     fn what_nat_passes_on_is_open_by_interfaces_without_a_program() {
         let text =
             "-A DOCKER ! -i docker0 -p tcp --dport 5432 -j DNAT --to-destination 172.17.0.2:5432";
-        let rules = redirect::iptables(text, &[Port { udp: false, port: 5432 }].into());
+        let iptables = Iptables { command: "iptables-nft".to_owned(), rules: text.to_owned() };
+        let rules = Forward::all(&NatRules { iptables: vec![iptables], ..NatRules::default() });
+        let port = |port| BTreeSet::from([Port { udp: false, port }]);
+        assert_eq!(passed_on(&rules[0], &port(6432), &["eth1"]), None);
         for (unhooked, by) in [
             (&["eth1", "docker0", "wg0"][..], Some("by eth1, wg0 meets")),
             (&["docker0"], None),
             (&[], None),
         ] {
-            let found = passed_on(&rules[0], unhooked);
+            let found = passed_on(&rules[0], &port(5432), unhooked);
             assert_eq!(found.is_some(), by.is_some(), "{unhooked:?}");
             if let (Some(found), Some(by)) = (found, by) {
                 assert_eq!(found.state.as_str(), "warn");

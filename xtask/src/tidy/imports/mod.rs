@@ -29,6 +29,7 @@ const LAYERS: [(&str, &[&str]); 2] = [
             "config",
             "lasting",
             "exposure",
+            "nat",
             "causes",
         ],
     ),

@@ -1,6 +1,18 @@
 //! The NAT rules of this network namespace, as nft and iptables list them.
 
-use super::host::Host;
+mod forward;
+
+use std::{
+    env, fs, io,
+    io::Read as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+pub(crate) use forward::Forward;
+
+/// Bytes of a listing that are read.
+const MAX_LISTING: u64 = 16 << 20;
 
 /// Families of addresses as nft calls them, with their iptables and what names the tables of the
 /// iptables that keeps rules of its own: listing one that is not there would make it.
@@ -11,22 +23,22 @@ const FAMILIES: [(&str, &str, &str); 2] = [
 
 /// Listings of the NAT rules.
 #[derive(Clone, Debug, Default)]
-pub(super) struct NatRules {
+pub(crate) struct NatRules {
     /// What nft lists, with handles.
-    pub(super) nft: Option<String>,
+    pub(crate) nft: Option<String>,
     /// Families whose table `nat` iptables lists better than nft.
-    pub(super) managed: Vec<&'static str>,
+    pub(crate) managed: Vec<&'static str>,
     /// What each iptables lists.
-    pub(super) iptables: Vec<Iptables>,
+    pub(crate) iptables: Vec<Iptables>,
 }
 
 /// A listing of iptables-save.
 #[derive(Clone, Debug)]
-pub(super) struct Iptables {
+pub(crate) struct Iptables {
     /// The program that changes these rules.
-    pub(super) command: String,
+    pub(crate) command: String,
     /// The listing.
-    pub(super) rules: String,
+    pub(crate) rules: String,
 }
 
 impl NatRules {
@@ -34,19 +46,19 @@ impl NatRules {
     ///
     /// # Errors
     /// The reason why they cannot be listed.
-    pub(super) fn read(host: &Host) -> Result<Self, &'static str> {
+    pub(crate) fn read() -> Result<Self, &'static str> {
         let denied = |_| "only root can list them";
-        let nft = host.output("nft", &["--handle", "--terse", "list", "ruleset"]);
+        let nft = output("nft", &["--handle", "--terse", "list", "ruleset"]);
         let mut found = Self { nft: nft.transpose().map_err(denied)?, ..Self::default() };
         let mut asked = found.nft.is_some();
         for (family, program, legacy_tables) in FAMILIES {
             let is_nft = found.nft.as_deref().is_none_or(|rules| is_of_iptables(rules, family));
-            let tables = host.read(legacy_tables).unwrap_or_default();
+            let tables = fs::read_to_string(legacy_tables).unwrap_or_default();
             let is_legacy = tables.lines().any(|table| table == "nat");
             let kinds = [("nft", is_nft), ("legacy", is_legacy)];
             for (kind, _) in kinds.into_iter().filter(|(_, is_used)| *is_used) {
                 let command = format!("{program}-{kind}");
-                if let Some(text) = host.output(&format!("{command}-save"), &["-t", "nat"]) {
+                if let Some(text) = output(&format!("{command}-save"), &["-t", "nat"]) {
                     asked = true;
                     found.managed.extend((kind == "nft").then_some(family));
                     found.iptables.push(Iptables { command, rules: text.map_err(denied)? });
@@ -54,6 +66,38 @@ impl NatRules {
             }
         }
         if asked { Ok(found) } else { Err("nft is not installed") }
+    }
+}
+
+/// Output of a program, as far as it is read: `None` if it is not installed, an error if it fails.
+pub(crate) fn output(program: &str, arguments: &[&str]) -> Option<io::Result<String>> {
+    let directories = env::var_os("PATH").unwrap_or_default();
+    // Not in the path of an ordinary user, nor always in root's.
+    let beyond = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    let program = env::split_paths(&directories)
+        .chain(beyond)
+        .map(|directory| directory.join(program))
+        .find(|path| path.is_file())?;
+    Some(run(&program, arguments))
+}
+
+fn run(program: &Path, arguments: &[&str]) -> io::Result<String> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut listing = Vec::new();
+    if let Some(output) = child.stdout.take() {
+        output.take(MAX_LISTING).read_to_end(&mut listing)?;
+    }
+    // One that has more to say cannot say it any more, and ends.
+    let status = child.wait()?;
+    if status.success() {
+        Ok(String::from_utf8_lossy(&listing).into_owned())
+    } else {
+        Err(io::Error::other(status.to_string()))
     }
 }
 
@@ -69,13 +113,13 @@ fn is_of_iptables(rules: &str, family: &str) -> bool {
 }
 
 /// A range as nft and iptables write it.
-pub(super) fn range(text: &str) -> Option<(u16, u16)> {
+pub(crate) fn range(text: &str) -> Option<(u16, u16)> {
     let (low, high) = text.split_once('-').unwrap_or((text, text));
     Some((low.parse().ok()?, high.parse().ok()?))
 }
 
 /// Words, of which one in quotes is one.
-pub(super) fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut quoted = false;
@@ -95,7 +139,7 @@ pub(super) fn words(line: &str) -> Vec<String> {
 }
 
 /// The address and the ports in what stands behind `to`.
-pub(super) fn split_ports(target: &str) -> (&str, Option<&str>) {
+pub(crate) fn split_ports(target: &str) -> (&str, Option<&str>) {
     match target.rsplit_once(':') {
         // An address of IPv6 alone has colons of its own.
         Some((address, ports)) if !address.contains(':') || address.ends_with(']') => {

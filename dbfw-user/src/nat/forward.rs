@@ -1,0 +1,282 @@
+//! [`Forward`]: a rule of destination NAT, such as that of a container's published port.
+
+use std::net::IpAddr;
+
+use dbfw_core::Port;
+
+use super::{NatRules, range, split_ports, words};
+
+/// A rule that passes packets on to another address. Rules that take port or address from a set or a
+/// map are not among them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Forward {
+    /// `None`: of TCP and UDP.
+    udp: Option<bool>,
+    /// First and last ports; `None`: all.
+    ports: Option<Vec<(u16, u16)>>,
+    /// The destination that it matches; `None`: every one.
+    at: Option<IpAddr>,
+    interface: Matched,
+    to: IpAddr,
+    to_port: Option<u16>,
+}
+
+/// The interfaces by which a rule's packets come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Matched {
+    All,
+    /// The one of this name; with `*` or `+` at its end, those whose names begin so.
+    One(String),
+    /// All others.
+    AllBut(String),
+}
+
+impl Forward {
+    /// The rules in these listings.
+    pub(crate) fn all(rules: &NatRules) -> Vec<Self> {
+        let by_iptables = rules.iptables.iter().flat_map(|listed| iptables(&listed.rules));
+        let by_nft = rules.nft.iter().flat_map(|listed| nft(listed, &rules.managed));
+        by_iptables.chain(by_nft).collect()
+    }
+
+    /// Whether the rule matches what comes in by an interface.
+    pub(crate) fn is_of(&self, interface: &str) -> bool {
+        match &self.interface {
+            Matched::All => true,
+            Matched::One(name) => is_called(interface, name),
+            Matched::AllBut(name) => !is_called(interface, name),
+        }
+    }
+
+    /// Whether the rule matches packets to a port.
+    pub(crate) fn takes(&self, port: Port) -> bool {
+        let has = |(low, high): &(u16, u16)| (*low..=*high).contains(&port.port);
+        self.udp.is_none_or(|udp| udp == port.udp)
+            && self.ports.as_ref().is_none_or(|ranges| ranges.iter().any(has))
+    }
+
+    /// The address that the rule passes packets on to.
+    pub(crate) fn to(&self) -> IpAddr {
+        self.to
+    }
+}
+
+fn is_called(interface: &str, name: &str) -> bool {
+    match name.strip_suffix(['*', '+']) {
+        Some(start) => interface.starts_with(start),
+        None => interface == name,
+    }
+}
+
+/// The rules in what iptables-save prints.
+fn iptables(listing: &str) -> Vec<Forward> {
+    let rule = |line: &str| {
+        let words = words(line);
+        let after = |option: &str| {
+            let at = words.iter().position(|word| word == option)?;
+            let is_not = at > 0 && words[at - 1] == "!";
+            Some((words.get(at + 1)?.as_str(), is_not))
+        };
+        let is_ours = words.first().is_some_and(|word| word == "-A");
+        let is_dnat = after("-j").is_some_and(|(target, _)| target == "DNAT");
+        if !is_ours || !is_dnat {
+            return None;
+        }
+        let (to, to_port) = split_ports(after("--to-destination")?.0);
+        let ports = match after("--dport").or_else(|| after("--dports")) {
+            Some((_, true)) => return None,
+            Some((ports, false)) => Some(ports.replace(':', "-")),
+            None => None,
+        };
+        let interface = match after("-i") {
+            Some((name, false)) => Matched::One(name.to_owned()),
+            Some((name, true)) => Matched::AllBut(name.to_owned()),
+            None => Matched::All,
+        };
+        Some(Forward {
+            udp: after("-p").and_then(|(protocol, _)| is_udp(protocol)),
+            ports: ports.as_deref().map(ranges),
+            at: after("-d").filter(|(_, is_not)| !is_not).and_then(|(at, _)| address(at)),
+            interface,
+            to: address(to)?,
+            to_port: to_port.and_then(|port| port.parse().ok()),
+        })
+    };
+    listing.lines().filter_map(rule).collect()
+}
+
+/// The rules in a listing of nft's. `managed`: families whose table `nat` iptables has listed.
+fn nft(listing: &str, managed: &[&str]) -> Vec<Forward> {
+    let mut found = Vec::new();
+    let mut ours = true;
+    for line in listing.lines() {
+        let words = words(line);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        if let ["table", family, name, "{", ..] = words[..] {
+            ours = name != "nat" || !managed.contains(&family);
+        } else if ours {
+            found.extend(nft_rule(&words));
+        }
+    }
+    found
+}
+
+fn nft_rule(words: &[&str]) -> Option<Forward> {
+    let at = words.iter().position(|word| *word == "dnat")?;
+    let (matches, statement) = words.split_at(at);
+    let to = statement.iter().position(|word| *word == "to")?;
+    let (to, to_port) = split_ports(statement.get(to + 1)?);
+    let mut found = Forward {
+        udp: None,
+        ports: None,
+        at: None,
+        interface: Matched::All,
+        to: address(to)?,
+        to_port: to_port.and_then(|port| port.parse().ok()),
+    };
+    for (at, word) in matches.iter().enumerate() {
+        let value = matches.get(at + 1..).unwrap_or_default();
+        match *word {
+            "dport" => {
+                let protocol = at.checked_sub(1).and_then(|before| matches.get(before));
+                found.udp = protocol.and_then(|protocol| is_udp(protocol));
+                found.ports = Some(match value {
+                    ["!=", ..] => return None,
+                    ["{", set @ ..] => {
+                        let set = set.iter().take_while(|word| **word != "}");
+                        ranges(&set.copied().collect::<String>())
+                    }
+                    [one, ..] => ranges(one),
+                    [] => return None,
+                });
+            }
+            "daddr" => found.at = value.first().and_then(|at| address(at)),
+            "iif" | "iifname" => {
+                found.interface = match value {
+                    ["!=", name, ..] => Matched::AllBut(name.trim_matches('"').to_owned()),
+                    [name, ..] => Matched::One(name.trim_matches('"').to_owned()),
+                    [] => return None,
+                };
+            }
+            _ => {}
+        }
+    }
+    Some(found)
+}
+
+/// `None`: of TCP and UDP.
+fn is_udp(protocol: &str) -> Option<bool> {
+    match protocol {
+        "tcp" => Some(false),
+        "udp" => Some(true),
+        _ => None,
+    }
+}
+
+/// Numbers and ranges with commas between them. Names of sets are none.
+fn ranges(ports: &str) -> Vec<(u16, u16)> {
+    ports.split(',').filter_map(|part| range(part.trim())).collect()
+}
+
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.strip_suffix("/32").or_else(|| text.strip_suffix("/128")).unwrap_or(text);
+    text.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(found: &[Forward]) -> Vec<String> {
+        let text = |rule: &Forward| {
+            let ports = [(false, 5432), (false, 6432), (true, 5432)];
+            let ports = ports.map(|(udp, port)| Port { udp, port }).into_iter();
+            let ports: Vec<String> =
+                ports.filter(|port| rule.takes(*port)).map(|port| port.to_string()).collect();
+            let ways = ["eth1", "docker0", "br-1"].into_iter().filter(|name| rule.is_of(name));
+            let ways: Vec<&str> = ways.collect();
+            let at = rule.at.map(|at| format!(" at {at}")).unwrap_or_default();
+            let to_port = rule.to_port.map(|port| format!(" {port}")).unwrap_or_default();
+            format!("{}{at} to {}{to_port} by {}", ports.join(" "), rule.to, ways.join(" "))
+        };
+        found.iter().map(text).collect()
+    }
+
+    #[test]
+    fn rules_of_iptables() {
+        for (rule, expected) in [
+            (
+                "-A DOCKER ! -i docker0 -p tcp -m tcp --dport 5432 -j DNAT --to-destination 172.17.0.2:5433",
+                "tcp/5432 to 172.17.0.2 5433 by eth1 br-1",
+            ),
+            (
+                "-A PREROUTING -i br-+ -p udp -m udp --dport 5000:6000 -j DNAT --to-destination 10.0.0.9",
+                "udp/5432 to 10.0.0.9 by br-1",
+            ),
+            (
+                "-A X -d 192.0.2.1/32 -p tcp -m multiport --dports 80,6432 -j DNAT --to-destination 10.0.0.9:80",
+                "tcp/6432 at 192.0.2.1 to 10.0.0.9 80 by eth1 docker0 br-1",
+            ),
+            (
+                "-A PREROUTING -i eth1 -j DNAT --to-destination [fd00::2]",
+                "tcp/5432 tcp/6432 udp/5432 to fd00::2 by eth1",
+            ),
+            (
+                "-A DOCKER -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:5432",
+                " to 172.17.0.2 5432 by eth1 docker0 br-1",
+            ),
+        ] {
+            assert_eq!(told(&iptables(rule)), [expected], "{rule}");
+        }
+        for other in [
+            "-A DOCKER -p tcp -m tcp ! --dport 5432 -j DNAT --to-destination 172.17.0.2:5432",
+            "-A PREROUTING -p tcp -m tcp --dport 5432 -j REDIRECT --to-ports 6432",
+            ":DOCKER - [0:0]",
+            "-A X -j DNAT",
+            "-A X -j DNAT --to-destination",
+            "-j",
+            "",
+        ] {
+            assert_eq!(iptables(other), [], "{other}");
+        }
+    }
+
+    #[test]
+    fn rules_of_nft() {
+        let all = "eth1 docker0 br-1";
+        for (rule, expected) in [
+            ("tcp dport 5432 dnat to 10.0.0.9:5433", format!("tcp/5432 to 10.0.0.9 5433 by {all}")),
+            (
+                "iifname \"eth1\" tcp dport { 80, 6000-7000 } counter packets 0 bytes 0 dnat ip to 10.0.0.9",
+                "tcp/6432 to 10.0.0.9 by eth1".to_owned(),
+            ),
+            (
+                "iifname != \"docker0\" th dport 5432 dnat ip6 to [fd00::2]:5432 # handle 4",
+                "tcp/5432 udp/5432 to fd00::2 5432 by eth1 br-1".to_owned(),
+            ),
+            (
+                "ip daddr 192.0.2.1 tcp dport 5432 dnat to 10.0.0.9",
+                format!("tcp/5432 at 192.0.2.1 to 10.0.0.9 by {all}"),
+            ),
+            ("dnat to 10.0.0.9", format!("tcp/5432 tcp/6432 udp/5432 to 10.0.0.9 by {all}")),
+            ("tcp dport @ports dnat to 10.0.0.9:5432", format!(" to 10.0.0.9 5432 by {all}")),
+        ] {
+            let text = format!("table ip mine {{ # handle 1\n chain pre {{\n {rule}\n }}\n}}\n");
+            assert_eq!(told(&nft(&text, &["ip"])), [expected], "{rule}");
+        }
+        for other in [
+            "tcp dport != 5432 dnat to 10.0.0.9:5432",
+            "dnat to tcp dport map { 5432 : 10.0.0.9 }",
+            "tcp dport 5432 accept comment \"dnat to 10.0.0.9\"",
+            "tcp dport 5432 redirect to :6432",
+            "dnat",
+            "dnat to",
+            "dport",
+        ] {
+            assert_eq!(nft(other, &[]), [], "{other}");
+        }
+        let managed = "table ip nat {\n tcp dport 5432 dnat to 10.0.0.9\n}\n";
+        assert_eq!(nft(managed, &["ip"]), []);
+        assert_eq!(nft(managed, &["ip6"]).len(), 1);
+    }
+}
