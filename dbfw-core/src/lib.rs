@@ -26,6 +26,7 @@
 //! ```
 
 pub mod answers;
+pub mod audit;
 mod destinations;
 pub mod exchange;
 pub mod hba;

@@ -33,14 +33,14 @@ use rustls::{
 use tempfile::TempDir;
 
 /// The server's address, which is on the loopback device and is no loopback address.
-const ADDRESS: &str = "10.99.0.1";
+pub(crate) const ADDRESS: &str = "10.99.0.1";
 
 /// An authority, one between, and certificates of a server's key.
-struct Authority {
-    root: String,
-    between: String,
+pub(crate) struct Authority {
+    pub(crate) root: String,
+    pub(crate) between: String,
     issuer: Issuer<'static, KeyPair>,
-    key: KeyPair,
+    pub(crate) key: KeyPair,
 }
 
 fn authority_params(name: &str) -> CertificateParams {
@@ -52,7 +52,7 @@ fn authority_params(name: &str) -> CertificateParams {
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = || KeyPair::generate().expect("a key");
         let root_key = key();
         let root_params = authority_params("Example root");
@@ -64,12 +64,12 @@ impl Authority {
         Self { root, between, issuer: Issuer::new(params, between_key), key: key() }
     }
 
-    fn leaf(&self, change: impl FnOnce(&mut CertificateParams)) -> String {
+    pub(crate) fn leaf(&self, change: impl FnOnce(&mut CertificateParams)) -> String {
         let params = Self::params(change);
         params.signed_by(&self.key, &self.issuer).expect("a certificate").pem()
     }
 
-    fn self_signed(&self) -> String {
+    pub(crate) fn self_signed(&self) -> String {
         Self::params(|_| {}).self_signed(&self.key).expect("a certificate").pem()
     }
 
@@ -81,12 +81,12 @@ impl Authority {
         params
     }
 
-    fn whole(&self) -> String {
+    pub(crate) fn whole(&self) -> String {
         self.leaf(|_| {}) + &self.between + &self.root
     }
 }
 
-fn host<'a>(netns: &'a Netns, port: u16) -> Host<'a> {
+pub(crate) fn host<'a>(netns: &'a Netns, port: u16) -> Host<'a> {
     netns.ip(&format!("address add {ADDRESS}/32 dev lo"));
     let host = Host::new(netns);
     let database =
@@ -95,7 +95,7 @@ fn host<'a>(netns: &'a Netns, port: u16) -> Host<'a> {
     host
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -226,13 +226,13 @@ fn postgresql_and_what_psql_does_with_it() {
 }
 
 /// A server of a Debian package, ended with the test.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    directory: TempDir,
+    pub(crate) directory: TempDir,
 }
 
 impl Server {
-    fn start(
+    pub(crate) fn start(
         netns: &Netns,
         user: &str,
         authority: &Authority,
@@ -269,7 +269,7 @@ impl Server {
         Self { child, directory }
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("server.log")).unwrap_or_default()
     }
 }
@@ -284,7 +284,7 @@ impl Drop for Server {
 }
 
 /// Asks until the server is up.
-fn ca_of(host: &Host<'_>, server: &Server) -> Output {
+pub(crate) fn ca_of(host: &Host<'_>, server: &Server) -> Output {
     let deadline = Instant::now() + Duration::from_secs(90);
     loop {
         let output = host.dbfw(&["ca", "orders"]);
@@ -296,7 +296,7 @@ fn ca_of(host: &Host<'_>, server: &Server) -> Output {
     }
 }
 
-fn program(name: &str) -> String {
+pub(crate) fn program(name: &str) -> String {
     let found = ["/usr/sbin", "/usr/bin"].map(|directory| Path::new(directory).join(name));
     let found: Option<&PathBuf> = found.iter().find(|path| path.exists());
     found.unwrap_or_else(|| panic!("there is no {name}: cargo xtask setup")).display().to_string()
@@ -422,7 +422,11 @@ fn mariadb_blocks_nobody_who_asks() {
 }
 
 /// A server that answers each connection in one way.
-fn answering(netns: &Netns, port: u16, answer: impl Fn(std::net::TcpStream) + Send + 'static) {
+pub(crate) fn answering(
+    netns: &Netns,
+    port: u16,
+    answer: impl Fn(std::net::TcpStream) + Send + 'static,
+) {
     let address = SocketAddr::new(ADDRESS.parse().expect("an address"), port);
     let listener = netns.run(move || TcpListener::bind(address).expect("listen"));
     thread::spawn(move || listener.incoming().flatten().for_each(answer));

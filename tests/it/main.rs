@@ -3,6 +3,8 @@
 
 // The fixes that doctor prints, applied.
 mod advice;
+// Audits of real servers, bad and good.
+mod audit;
 // The socket lookup program, with real connections.
 mod backstop;
 // The certificates of real servers, with real clients.

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use x509_parser::{
     extensions::GeneralName,
     prelude::{FromDer as _, X509Certificate, X509Name},
+    public_key::PublicKey,
 };
 
 /// Certificates of which more are not looked at: a server may send any number.
@@ -35,6 +36,18 @@ pub struct Chain {
     not_before: Option<Timestamp>,
     not_after: Option<Timestamp>,
     root: Root,
+    weaknesses: Vec<Weakness>,
+}
+
+/// The reason why a certificate can be forged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Weakness {
+    /// Its RSA key is short.
+    #[error("an RSA key of {0} bits")]
+    Rsa(usize),
+    /// It is signed with a broken digest.
+    #[error("a signature with {0}")]
+    Digest(&'static str),
 }
 
 /// The names and addresses that a certificate is for.
@@ -105,6 +118,12 @@ impl Chain {
             not_before: moment(own.validity().not_before.timestamp()),
             not_after: moment(own.validity().not_after.timestamp()),
             root,
+            weaknesses: chain
+                .iter()
+                .enumerate()
+                .filter_map(|(at, der)| Some(weaknesses(&parsed(der)?, at == 0)))
+                .flatten()
+                .collect(),
             certificates: chain,
         })
     }
@@ -155,6 +174,16 @@ impl Chain {
     /// The end of the chain.
     pub fn root(&self) -> &Root {
         &self.root
+    }
+
+    /// The server's own certificate.
+    pub fn own(&self) -> Option<&CertificateDer<'static>> {
+        self.certificates.first()
+    }
+
+    /// The reasons why a certificate of the chain can be forged.
+    pub fn weaknesses(&self) -> &[Weakness] {
+        &self.weaknesses
     }
 
     /// The SHA-256 of the server's certificate, in hexadecimal.
@@ -229,6 +258,33 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 
 fn parsed<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
     X509Certificate::from_der(der).ok().map(|(_, certificate)| certificate)
+}
+
+/// Bits of an RSA key that are enough.
+const RSA_BITS: usize = 2048;
+
+/// Signatures with a broken digest.
+const BROKEN: [(&str, &str); 4] = [
+    ("1.2.840.113549.1.1.4", "MD5"),
+    ("1.2.840.113549.1.1.5", "SHA-1"),
+    ("1.2.840.10045.4.1", "SHA-1"),
+    ("1.2.840.10040.4.3", "SHA-1"),
+];
+
+fn weaknesses(certificate: &X509Certificate<'_>, is_own: bool) -> Vec<Weakness> {
+    let mut found = Vec::new();
+    if let Ok(PublicKey::RSA(key)) = certificate.public_key().parsed()
+        && key.key_size() < RSA_BITS
+    {
+        found.push(Weakness::Rsa(key.key_size()));
+    }
+    // Nobody verifies the signature of a root by itself.
+    if is_own || !signs_itself(certificate) {
+        let algorithm = certificate.signature_algorithm.algorithm.to_id_string();
+        let broken = BROKEN.iter().find(|(one, _)| *one == algorithm);
+        found.extend(broken.map(|(_, digest)| Weakness::Digest(digest)));
+    }
+    found
 }
 
 fn signs_itself(certificate: &X509Certificate<'_>) -> bool {

@@ -1,12 +1,15 @@
 //! [`Endpoint`]: an address of this host to probe a database at.
 
-use std::{io, net::IpAddr};
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+};
 
 use dbfw_core::Destinations;
 use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
 
 /// An address of this host with a port, and the address to come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
     /// The address of the server.
     pub address: IpAddr,
@@ -37,6 +40,12 @@ impl Endpoint {
         let judged =
             |address: &IpAddr| address.is_loopback() || destinations.include(*address, true);
         Ok(own.into_iter().filter(judged).map(|address| Self { address, port }).collect())
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddr::new(self.address, self.port).fmt(f)
     }
 }
 

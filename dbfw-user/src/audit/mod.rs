@@ -1,15 +1,30 @@
-//! Probes of the databases of this host, as a client without a credential.
+//! Audits of the databases of this host, and probes of them as a client without a credential.
 //!
-//! `probe` asks an endpoint what it speaks, and for its certificates; `mysql` and `postgres` are
-//! the messages before and after TLS; `chain` says what the certificates are good for.
+//! `run` is an audit. Its sources: `processes` and `published` say what listens here, `cluster` reads
+//! PostgreSQL's files, and `wire` connects. `exposed` and `certificate` judge what these found.
+//!
+//! `probe` asks an endpoint what it speaks, and for its certificates; `mysql`, `postgres`, `redis`,
+//! `mongodb` and `old_tls` are the messages; `chain` says what the certificates are good for.
 
+mod certificate;
 mod chain;
+mod cluster;
 mod endpoint;
+mod exposed;
+mod mongodb;
 mod mysql;
+mod old_tls;
 mod postgres;
 mod probe;
+mod processes;
+mod published;
+mod redis;
+mod run;
 mod user;
+mod wire;
 
-pub use chain::{Chain, Names, Root, Trust};
+pub use certificate::Known;
+pub use chain::{Chain, Names, Root, Trust, Weakness};
 pub use endpoint::Endpoint;
 pub use probe::{Engine, Found, ProbeError, probe};
+pub use run::{Audited, AuditedDatabase, AuditedEndpoint, AuditedTls, Order, run};

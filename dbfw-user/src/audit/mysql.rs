@@ -96,11 +96,41 @@ pub(super) async fn ask(stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()
     write(stream, 1, &head(FLAGS | CLIENT_SSL)).await
 }
 
+/// The end of a handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Login {
+    /// The server let a user in that it does not know.
+    In,
+    /// It did not.
+    Refused {
+        /// The number of the error.
+        code: u16,
+        /// The reason.
+        message: String,
+    },
+    /// It says something else.
+    Other,
+}
+
+impl Login {
+    /// Reads the payload of the packet that ends the handshake.
+    fn parse(payload: &[u8]) -> Self {
+        match payload {
+            [0, ..] => Self::In,
+            [0xff, low, high, message @ ..] => Self::Refused {
+                code: u16::from_le_bytes([*low, *high]),
+                message: String::from_utf8_lossy(message).into_owned(),
+            },
+            _ => Self::Other,
+        }
+    }
+}
+
 /// Finishes the handshake as a user that does not exist, up to the server's refusal.
-pub(super) async fn leave(
+pub(super) async fn log_in(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     has_tls: bool,
-) -> io::Result<()> {
+) -> io::Result<Login> {
     let (flags, mut number) = if has_tls { (FLAGS | CLIENT_SSL, 2) } else { (FLAGS, 1) };
     let mut login = head(flags);
     login.extend_from_slice(USER.as_bytes());
@@ -110,13 +140,21 @@ pub(super) async fn leave(
     for _ in 0..MAX_ROUNDS {
         write(stream, number, &login).await?;
         number += 2;
-        match read(stream).await?.first() {
+        let payload = read(stream).await?;
+        match payload.first() {
             // It asks for another method: still an empty password.
             Some(0xfe | 0x01) => login.clear(),
-            _ => break,
+            _ => {
+                let end = Login::parse(&payload);
+                if end == Login::In {
+                    // COM_QUIT: who leaves without it is an aborted client.
+                    write(stream, 0, &[1]).await?;
+                }
+                return Ok(end);
+            }
         }
     }
-    Ok(())
+    Ok(Login::Other)
 }
 
 #[cfg(test)]
@@ -143,6 +181,10 @@ mod tests {
         let refused = Greeting::Refused("Host is blocked".to_owned());
         assert_eq!(Greeting::parse(blocked), Some(refused));
         assert_eq!(Greeting::parse(b"-ERR"), None);
+        let denied = Login::Refused { code: 1045, message: "#28000Access denied".to_owned() };
+        assert_eq!(Login::parse(b"\xff\x15\x04#28000Access denied"), denied);
+        assert_eq!(Login::parse(&[0, 0, 0, 2]), Login::In);
+        assert_eq!(Login::parse(&[]), Login::Other);
     }
 
     proptest! {
@@ -152,7 +194,7 @@ mod tests {
         fn no_greeting_panics(payload in proptest::collection::vec(any::<u8>(), 0..80)) {
             let mut known = vec![10];
             known.extend_from_slice(&payload);
-            let _ = (Greeting::parse(&payload), Greeting::parse(&known));
+            let _ = (Greeting::parse(&payload), Greeting::parse(&known), Login::parse(&payload));
         }
     }
 }

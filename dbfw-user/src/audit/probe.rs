@@ -54,7 +54,7 @@ pub enum Engine {
 
 impl Engine {
     /// The engine whose port it is.
-    fn of_port(port: u16) -> Option<Self> {
+    pub fn of_port(port: u16) -> Option<Self> {
         match port {
             5432..=5440 | 6432 => Some(Self::Postgres),
             3306..=3310 | 33060 => Some(Self::MySql),
@@ -136,7 +136,8 @@ async fn ask(endpoint: Endpoint) -> Result<Found, ProbeError> {
     }
 }
 
-async fn connect(Endpoint { address, port }: Endpoint) -> Result<TcpStream, ProbeError> {
+/// Connects from the endpoint's own address.
+pub(super) async fn connect(Endpoint { address, port }: Endpoint) -> Result<TcpStream, ProbeError> {
     let socket = match address.is_ipv4() {
         true => TcpSocket::new_v4(),
         false => TcpSocket::new_v6(),
@@ -166,13 +167,13 @@ async fn ask_postgres_on(mut stream: TcpStream) -> Result<Found, ProbeError> {
             let (found, tls) = handshake(stream, Engine::Postgres).await?;
             if let Some(mut tls) = tls {
                 // The certificates are there: what it answers to a stranger changes nothing.
-                let _ = postgres::leave(&mut tls).await;
+                let _ = postgres::log_in(&mut tls).await;
                 let _ = tls.shutdown().await;
             }
             Ok(found)
         }
         Offer::Plain => {
-            let _ = postgres::leave(&mut stream).await;
+            let _ = postgres::log_in(&mut stream).await;
             Err(ProbeError::NoTls(Engine::Postgres))
         }
         Offer::Other(byte) => {
@@ -188,13 +189,13 @@ async fn ask_mysql(mut stream: TcpStream) -> Result<Found, ProbeError> {
             mysql::ask(&mut stream).await.map_err(ProbeError::Unknown)?;
             let (found, tls) = handshake(stream, Engine::MySql).await?;
             if let Some(mut tls) = tls {
-                let _ = mysql::leave(&mut tls, true).await;
+                let _ = mysql::log_in(&mut tls, true).await;
                 let _ = tls.shutdown().await;
             }
             Ok(found)
         }
         Some(Greeting::Ready { tls: false, .. }) => {
-            let _ = mysql::leave(&mut stream, false).await;
+            let _ = mysql::log_in(&mut stream, false).await;
             Err(ProbeError::NoTls(Engine::MySql))
         }
         Some(Greeting::Refused(why)) => Err(ProbeError::Refused(why)),
@@ -265,7 +266,7 @@ impl ServerCertVerifier for Recorder {
 }
 
 /// Begins TLS. A server that wants a certificate of the client breaks off after it showed its own.
-async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     engine: Engine,
 ) -> Result<(Found, Option<TlsStream<S>>), ProbeError> {

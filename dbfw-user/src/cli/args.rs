@@ -3,15 +3,17 @@
 use std::{ffi::OsString, fmt::Write as _, net::IpAddr, num::NonZeroUsize, path::PathBuf};
 
 use clap::{
-    CommandFactory, Parser, Subcommand, ValueEnum, ValueHint,
-    builder::{StyledStr, Styles},
+    Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint,
+    builder::{PossibleValuesParser, StyledStr, Styles, TypedValueParser},
 };
 use dbfw_core::{
     PortQuery,
+    audit::{Acceptance, CheckId, Severity},
     source::{GrammarError, Prefix, PrefixError, TrustedSource},
     toml::parse_duration,
 };
 use jiff::SignedDuration;
+use strum::IntoEnumIterator as _;
 
 use super::{
     context::{Context, FORMAT_VARIABLE},
@@ -171,6 +173,12 @@ pub(super) enum Verb {
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         ca_file: Option<PathBuf>,
     },
+    /// Look for weaknesses of the databases behind the filter.
+    ///
+    /// Reads the configuration, the listening sockets, the counters and PostgreSQL's files, and
+    /// connects to each database as a client without a credential, from an address of this host. A
+    /// check that cannot be made is unknown. Only root may. Exit status 1 if there are findings.
+    Audit(AuditArguments),
     /// Show the content of the kernel's maps.
     Map {
         #[command(subcommand)]
@@ -241,6 +249,50 @@ pub(super) enum Verb {
         #[arg(long, value_hint = ValueHint::DirPath)]
         dir: Option<PathBuf>,
     },
+}
+
+/// Arguments of `dbfw audit`.
+#[derive(Debug, Args)]
+pub(super) struct AuditArguments {
+    /// Only these databases [default: all, and the host].
+    #[arg(value_name = "DATABASE")]
+    pub(super) databases: Vec<String>,
+    /// Say what a check looks for, why, and what to do.
+    #[arg(long, value_name = "ID", value_parser = check_id, conflicts_with = "databases")]
+    pub(super) explain: Option<CheckId>,
+    /// Do not connect to the databases.
+    #[arg(long)]
+    pub(super) no_probe: bool,
+    /// Names by which clients know the servers, for their certificates.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(super) names: Vec<String>,
+    /// Certificate authorities that clients know [default: this host's].
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) ca_file: Option<PathBuf>,
+    /// Leave out what weighs less.
+    #[arg(long, value_name = "SEVERITY", value_parser = severity())]
+    pub(super) min: Option<Severity>,
+    /// The least weight of a finding for exit status 1.
+    #[arg(long, value_name = "SEVERITY", value_parser = severity(), default_value = "low")]
+    pub(super) fail_on: Severity,
+    /// Accept what an earlier audit found: what it printed with --output json.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) baseline: Option<PathBuf>,
+    /// Accept the findings of a check, and say why.
+    #[arg(long, value_name = "ID:REASON")]
+    pub(super) accept: Vec<Acceptance>,
+}
+
+/// The weight of a finding.
+fn severity() -> impl TypedValueParser<Value = Severity> {
+    PossibleValuesParser::new(Severity::iter().map(<&str>::from))
+        .try_map(|text| text.parse::<Severity>().map_err(|error| error.to_string()))
+}
+
+/// The name of a check.
+fn check_id(text: &str) -> Result<CheckId, String> {
+    text.parse()
+        .map_err(|_| "there is no check of this name; dbfw audit -o plain lists them".to_owned())
 }
 
 /// Form of the rules of `dbfw export`.
@@ -387,8 +439,8 @@ const GROUPS: [(&str, &[&str]); 4] = [
     (
         "See what is enforced",
         &[
-            "status", "sources", "explain", "drops", "suggest", "history", "export", "ca", "map",
-            "metrics",
+            "status", "sources", "explain", "drops", "suggest", "history", "export", "audit", "ca",
+            "map", "metrics",
         ],
     ),
     ("Change it", &["reload", "trust", "detach"]),

@@ -31,7 +31,7 @@ pub(super) fn ca(context: &Context, name: &str, ca_file: Option<&Path>) -> anyho
         bail!("there is no database {name:?}; there are: {}", names.join(", "));
     };
     let roots = match ca_file {
-        Some(file) => read_roots(file)?,
+        Some(file) => roots_of(file, &certificates(file)?)?,
         None => system_roots(),
     };
     let mut endpoints = Vec::new();
@@ -64,18 +64,28 @@ fn first_with_tls(endpoints: &[Endpoint]) -> anyhow::Result<(Endpoint, Found)> {
     bail!("no certificate can be had:\n{}", failures.join("\n"))
 }
 
-fn system_roots() -> RootCertStore {
+/// The authorities that this host knows.
+pub(super) fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots
 }
 
-fn read_roots(file: &Path) -> anyhow::Result<RootCertStore> {
+/// The certificates of a file.
+pub(super) fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let cannot = || format!("{} cannot be read as certificates in PEM", file.display());
     let text = fs::read(file).with_context(cannot)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    certificates.with_context(cannot)
+}
+
+/// The authorities among the certificates of a file.
+pub(super) fn roots_of(
+    file: &Path,
+    certificates: &[CertificateDer<'static>],
+) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(certificates.with_context(cannot)?);
+    let (added, _) = roots.add_parsable_certificates(certificates.iter().cloned());
     if added == 0 {
         bail!("{} has no certificate in PEM", file.display());
     }

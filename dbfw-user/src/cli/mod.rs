@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error.
 
 mod args;
+mod audit;
 mod ca;
 mod check;
 mod completions;
@@ -110,6 +111,7 @@ fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Export { form, database } => export::export(context, form, database.as_deref()),
         Verb::Import { form, file, port } => import::import(form, &file, port),
         Verb::Ca { database, ca_file } => ca::ca(context, &database, ca_file.as_deref()),
+        Verb::Audit(arguments) => audit::audit(context, &arguments),
         Verb::Map { verb } => map::map(context, verb),
         Verb::Metrics => metrics::metrics(context),
         Verb::Doctor => doctor::doctor(context),

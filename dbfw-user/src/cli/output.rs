@@ -5,6 +5,7 @@
 //! Text for people may carry ANSI styles, which the stream it is written to removes where
 //! they are not wanted.
 
+mod audit;
 mod check;
 mod doctor;
 mod drops;

@@ -2,6 +2,7 @@
 //!
 //! `--output json` prints them too, so their fields are a promise: add, never rename.
 
+mod audit;
 mod check;
 mod doctor;
 mod drops;
@@ -18,6 +19,7 @@ mod suggest;
 mod trust;
 mod words;
 
+pub use audit::*;
 pub use check::*;
 pub use doctor::*;
 pub use drops::*;

@@ -47,6 +47,7 @@ fn help_of_the_program() {
       suggest      Propose sources to trust, from those that came and are not trusted
       history      Show the changes of who may connect, and who asked for them
       export       Print the list in force as rules of PostgreSQL or nftables, or as JSON
+      audit        Look for weaknesses of the databases behind the filter
       ca           Print the certificates that a database shows, and what its clients must write
       map          Show the content of the kernel's maps
       metrics      Print the metrics in the Prometheus text format

@@ -1,0 +1,415 @@
+//! Audits of real servers, each bad and then good, and of servers that mean no good.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Output},
+    thread,
+    time::{Duration, Instant},
+};
+
+use dbfw_tests::{
+    agent::Host,
+    netns::{Netns, finish},
+    postgres::Postgres,
+};
+use serde_json::Value;
+
+use crate::ca::{ADDRESS, Authority, Server, answering, ca_of, program, stderr};
+
+fn host<'a>(netns: &'a Netns, database: &str) -> Host<'a> {
+    netns.ip(&format!("address add {ADDRESS}/32 dev lo"));
+    let host = Host::new(netns);
+    host.configure(
+        "interfaces = [\"none\"]",
+        &format!("[[database]]\nname = \"orders\"\n{database}"),
+    );
+    host
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+/// The ids of the findings in a state.
+fn ids(document: &Value, state: &str) -> BTreeSet<String> {
+    let findings = document["findings"].as_array().expect("findings");
+    let in_state = findings.iter().filter(|finding| finding["state"] == state);
+    in_state.map(|finding| finding["id"].as_str().expect("an id").to_owned()).collect()
+}
+
+fn set(ids: &[&str]) -> BTreeSet<String> {
+    ids.iter().map(|id| (*id).to_owned()).collect()
+}
+
+/// Audits until the findings that fail are the expected ones: a server takes a new configuration
+/// soon after it is told.
+fn audit_until(host: &Host<'_>, arguments: &[&str], expected: &[&str]) -> (Value, Output) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let arguments = [&["audit", "orders", "-o", "json"], arguments].concat();
+    loop {
+        let output = host.dbfw(&arguments);
+        let document = json(&output);
+        if ids(&document, "fail") == set(expected) {
+            let code = i32::from(!expected.is_empty());
+            assert_eq!(output.status.code(), Some(code), "{output:?}");
+            return (document, output);
+        }
+        assert!(Instant::now() < deadline, "not {expected:?}: {document:#}");
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn write_key(path: &Path, authority: &Authority) {
+    fs::write(path, authority.key.serialize_pem()).expect("write the key");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("protect the key");
+}
+
+#[test]
+fn postgresql_bad_and_good() {
+    let netns = Netns::new("audit");
+    let host = host(
+        &netns,
+        "ports = [5432]\ntrusted_sources = [\"ip_addr:10.99.0.0/24\", \"ip_addr:2001:db8::/32\"]",
+    );
+    let authority = Authority::new();
+    let bad = "local all all trust\nhostssl all all 10.99.0.0/24 scram-sha-256\n\
+               host all all 0.0.0.0/0 password\n";
+    let postgres = Postgres::start_with(&netns, 5432, &["ssl=on"], |data| {
+        fs::write(data.join("server.crt"), authority.self_signed()).expect("write it");
+        write_key(&data.join("server.key"), &authority);
+        fs::write(data.join("pg_hba.conf"), bad).expect("write the rules");
+    });
+    let failing = ["A-2", "T-2", "T-3", "T-6", "X-1", "X-3", "X-5"];
+    let (document, _) = audit_until(&host, &[], &failing);
+    // Nothing ran that could have counted packets.
+    assert_eq!(ids(&document, "unknown"), set(&["X-2"]), "{document:#}");
+    assert_eq!(document["schema"], 1);
+    assert_eq!(document["level"], "wire");
+    let database = &document["databases"][0];
+    assert_eq!(database["engine"], "PostgreSQL");
+    assert_eq!(database["version"], Postgres::version().to_string());
+    assert_eq!(database["endpoints"][0]["address"], ADDRESS);
+    assert_eq!(database["endpoints"][0]["tls"]["version"], "TLSv1.3");
+    let findings = document["findings"].as_array().expect("findings");
+    assert_eq!(findings[0]["id"], "T-3", "the worst is first");
+    let shadowed = findings.iter().find(|finding| finding["id"] == "X-5").expect("X-5");
+    assert_eq!(shadowed["subject"], "ip_addr:10.99.0.0/24");
+    let text = shadowed["text"].as_str().expect("a text");
+    assert!(text.contains("pg_hba.conf:2") && text.contains("pg_hba.conf:3"), "{text}");
+
+    // The first audit is the baseline of the second, which has nothing new.
+    let baseline = host.path("baseline.json");
+    fs::write(&baseline, host.dbfw(&["audit", "orders", "-o", "json"]).stdout).expect("write it");
+    let baseline = baseline.display().to_string();
+    let (document, _) = audit_until(&host, &["--baseline", &baseline], &[]);
+    assert_eq!(ids(&document, "accepted"), set(&failing));
+    let (document, _) =
+        audit_until(&host, &["--accept", "X-1:behind the filter", "--min", "critical"], &["T-3"]);
+    assert_eq!(ids(&document, "accepted"), set(&[]), "it weighs less");
+    let lenient = host.dbfw(&["audit", "orders", "--no-probe", "--fail-on", "critical"]);
+    assert_eq!(lenient.status.code(), Some(0), "{lenient:?}");
+    let table = String::from_utf8_lossy(&lenient.stdout).into_owned();
+    assert!(table.contains("level host") && !table.contains("T-3"), "{table}");
+
+    // What it says to do.
+    let good = format!(
+        "local all all trust\nhostssl all all 10.99.0.0/24 scram-sha-256\n\
+         hostssl all all 2001:db8::/32 scram-sha-256\nhostssl all all {ADDRESS}/32 scram-sha-256\n"
+    );
+    fs::write(postgres.data().join("pg_hba.conf"), good).expect("write the rules");
+    postgres.reload();
+    let ca = host.path("ca.pem");
+    fs::write(&ca, authority.self_signed()).expect("write the certificate");
+    let sent = host.dbfw(&["ca", "orders"]).stdout;
+    fs::write(&ca, sent).expect("write the certificate");
+    let ca = ca.display().to_string();
+    let (document, _) = audit_until(&host, &["--ca-file", &ca, "--names", "db.test"], &[]);
+    assert_eq!(ids(&document, "unknown"), set(&["X-2"]), "{document:#}");
+    let (_, output) = audit_until(&host, &["--ca-file", &ca, "--names", "other.test"], &["T-7"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("not for other.test"));
+
+    // Rules that PostgreSQL would not load say nothing.
+    fs::write(postgres.data().join("pg_hba.conf"), "host all\u{1b}[2J all x\n").expect("write it");
+    let output = host.dbfw(&["audit", "orders", "--no-probe"]);
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("A-2 X-5 X-1 X-3") && table.contains("would not load"), "{table}");
+    assert!(!table.contains("\u{1b}[2J"), "{table:?}");
+
+    // As the server's user: a link to what only root may read leads nowhere.
+    let rules = postgres.data().join("pg_hba.conf");
+    fs::remove_file(&rules).expect("remove the rules");
+    std::os::unix::fs::symlink("/etc/shadow", &rules).expect("a link");
+    let output = host.dbfw(&["audit", "orders", "--no-probe"]);
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("Permission denied"), "{table}");
+
+    let log = postgres.log();
+    assert!(!log.contains("incomplete startup packet"), "{log}");
+}
+
+#[test]
+fn postgresql_that_trusts_everybody_is_critical() {
+    let netns = Netns::new("audit");
+    let host = host(&netns, "ports = [5433]\nmode = \"observe\"\ntrusted_sources = []");
+    let _postgres = Postgres::start(&netns, 5433);
+    let failing = ["A-1", "A-2", "E-5", "T-1", "T-2", "X-1"];
+    let (document, _) = audit_until(&host, &[], &failing);
+    assert_eq!(document["findings"][0]["id"], "A-1");
+    assert_eq!(document["findings"][0]["severity"], "critical");
+    // The host has another server that no database protects.
+    let _other = Postgres::start(&netns, 5440);
+    let document = json(&host.dbfw(&["audit", "-o", "json", "--no-probe"]));
+    let findings = document["findings"].as_array().expect("findings");
+    let exposed: Vec<&Value> = findings
+        .iter()
+        .filter(|finding| finding["id"] == "E-1" && finding["state"] == "fail")
+        .collect();
+    assert!(!exposed.is_empty(), "{document:#}");
+    for finding in exposed {
+        assert!(finding["subject"].as_str().expect("one").starts_with("tcp/5440 "), "{finding}");
+    }
+}
+
+#[test]
+fn redis_bad_and_good() {
+    let netns = Netns::new("audit");
+    let host = host(&netns, "ports = [6379, 6390]\ntrusted_sources = [\"ip_addr:10.99.0.0/24\"]");
+    let authority = Authority::new();
+    let redis = |options: &[&str]| {
+        Server::start(&netns, "redis", &authority, |at| {
+            let words = [&*program("redis-server"), "--bind", ADDRESS, "--save", ""];
+            let file = |name: &str| at.join(name).display().to_string();
+            let mut words: Vec<String> = words.map(str::to_owned).into();
+            words.extend(options.iter().map(|option| match option.strip_prefix("FILE:") {
+                Some(name) => file(name),
+                None => (*option).to_owned(),
+            }));
+            words
+        })
+    };
+    let open = redis(&["--port", "6379", "--protected-mode", "no"]);
+    audit_until(&host, &[], &["A-1", "A-4", "T-1", "T-2"]);
+    drop(open);
+    let protected = redis(&["--port", "6379"]);
+    audit_until(&host, &[], &["A-4", "T-1"]);
+    drop(protected);
+    let roots = host.path("roots.pem");
+    fs::write(&roots, &authority.root).expect("write the root");
+    let roots = roots.display().to_string();
+    let tls = [
+        "--tls-port",
+        "6390",
+        "--tls-cert-file",
+        "FILE:chain.pem",
+        "--tls-key-file",
+        "FILE:key.pem",
+        "--tls-ca-cert-file",
+        "FILE:root.pem",
+    ];
+    let both = redis(
+        &[&["--port", "6379", "--requirepass", "x", "--tls-auth-clients", "no"], &tls[..]].concat(),
+    );
+    audit_until(&host, &["--ca-file", &roots], &["T-2"]);
+    drop(both);
+    for clients in ["no", "yes"] {
+        let good =
+            [&["--port", "0", "--requirepass", "x", "--tls-auth-clients", clients], &tls[..]];
+        let server = redis(&good.concat());
+        ca_of(&host, &server);
+        let (document, _) = audit_until(&host, &["--ca-file", &roots, "--names", "db.test"], &[]);
+        assert_eq!(ids(&document, "unknown"), set(&["X-2"]), "{clients}: {document:#}");
+    }
+}
+
+#[test]
+fn mariadb_bad_and_good_counts_no_error() {
+    let netns = Netns::new("audit");
+    let host = host(&netns, "ports = [3306]\ntrusted_sources = [\"ip_addr:10.99.0.0/24\"]");
+    let authority = Authority::new();
+    let start = |sql: &str, has_tls: bool| {
+        Server::start(&netns, "mysql", &authority, |at| {
+            let data = at.join("data").display().to_string();
+            finish(
+                Command::new(program("mariadb-install-db"))
+                    .args(["--no-defaults", "--user=mysql", "--skip-test-db"])
+                    .arg(format!("--datadir={data}")),
+            );
+            let file = |name: &str| at.join(name).display().to_string();
+            fs::write(at.join("init.sql"), sql).expect("write it");
+            let mut words = vec![
+                program("mariadbd"),
+                "--no-defaults".to_owned(),
+                format!("--datadir={data}"),
+                format!("--socket={}", file("socket")),
+                format!("--init-file={}", file("init.sql")),
+                format!("--pid-file={}", file("pid")),
+                format!("--bind-address={ADDRESS}"),
+                "--port=3306".to_owned(),
+                "--max-connect-errors=3".to_owned(),
+                "--performance-schema=ON".to_owned(),
+            ];
+            if has_tls {
+                words.push(format!("--ssl-cert={}", file("chain.pem")));
+                words.push(format!("--ssl-key={}", file("key.pem")));
+            }
+            words
+        })
+    };
+    let bad = start("create user ''@'%';\n", false);
+    let (document, _) = audit_until(&host, &[], &["A-1", "T-1"]);
+    assert_eq!(document["findings"][0]["id"], "A-1");
+    drop(bad);
+    let good = start("create user app@'%' identified by 'x';\n", true);
+    let roots = host.path("roots.pem");
+    fs::write(&roots, &authority.root).expect("write the root");
+    let roots = roots.display().to_string();
+    // Before it is up nothing fails either.
+    ca_of(&host, &good);
+    for _ in 0..6 {
+        let (document, _) = audit_until(&host, &["--ca-file", &roots, "--names", "db.test"], &[]);
+        assert_eq!(ids(&document, "unknown"), set(&["T-4", "X-2"]), "{document:#}");
+    }
+    let sql =
+        "select coalesce(sum(SUM_CONNECT_ERRORS), 0), count(*) from performance_schema.host_cache";
+    let counted = Command::new(program("mariadb"))
+        .args(["--no-defaults", "-uroot", "-BN", "-e", sql])
+        .arg(format!("--socket={}", good.directory.path().join("socket").display()))
+        .output()
+        .expect("run mariadb");
+    let counted = String::from_utf8_lossy(&counted.stdout).trim().to_owned();
+    assert_eq!(counted, "0\t1", "{}", good.log());
+}
+
+/// An answer of MongoDB's with these elements.
+fn mongo_answer(elements: &[u8]) -> Vec<u8> {
+    let document = [&(elements.len() as u32 + 5).to_le_bytes(), elements, &[0]].concat();
+    let body = [&[0, 0, 0, 0, 0], &document[..]].concat();
+    let header = [16 + body.len() as u32, 9, 1, 2013].map(u32::to_le_bytes).concat();
+    [header, body].concat()
+}
+
+fn mongo(is_open: bool) -> impl Fn(TcpStream) + Send + 'static {
+    move |mut stream| {
+        let mut request = [0; 512];
+        while let Ok(read) = stream.read(&mut request)
+            && read > 0
+        {
+            let asks =
+                |command: &[u8]| request[..read].windows(command.len()).any(|at| at == command);
+            let ok = b"\x01ok\0\0\0\0\0\0\0\xf0\x3f";
+            let answer = if asks(b"listDatabases") && !is_open {
+                mongo_answer(b"\x01ok\0\0\0\0\0\0\0\0\0\x10code\0\x0d\0\0\0")
+            } else if asks(b"buildInfo") {
+                mongo_answer(&[&b"\x02version\0\x06\0\0\07.0.4\0"[..], ok].concat())
+            } else if asks(b"hello") || asks(b"listDatabases") {
+                mongo_answer(ok)
+            } else {
+                return;
+            };
+            if stream.write_all(&answer).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn mongodb_with_and_without_authorization() {
+    let netns = Netns::new("audit");
+    let open = host(&netns, "ports = [27017]\ntrusted_sources = [\"ip_addr:10.99.0.0/24\"]");
+    answering(&netns, 27017, mongo(true));
+    let (document, _) = audit_until(&open, &[], &["A-1", "A-5", "T-1", "T-2"]);
+    assert_eq!(document["databases"][0]["version"], "7.0.4");
+    answering(&netns, 27018, mongo(false));
+    let host = Host::new(&netns);
+    let database = "[[database]]\nname = \"orders\"\nports = [27018]\ntrusted_sources = []";
+    host.configure("interfaces = [\"none\"]", database);
+    audit_until(&host, &[], &["T-1", "T-2"]);
+}
+
+#[test]
+fn hostile_servers_are_unknown_and_bounded() {
+    let netns = Netns::new("audit");
+    netns.ip(&format!("address add {ADDRESS}/32 dev lo"));
+    let keep = |stream| {
+        thread::sleep(Duration::from_secs(90));
+        drop(stream);
+    };
+    let ports = [3306, 3307, 5432, 5433, 5434, 6379, 27017, 7000];
+    answering(&netns, 3306, keep);
+    answering(&netns, 3307, |mut stream| drop(stream.write_all(&[0xff, 0xff, 0xff, 0, 10])));
+    answering(&netns, 5432, |mut stream| drop(stream.write_all(b"HTTP/1.1 400 \x1b[2J\r\n\r\n")));
+    answering(&netns, 5433, move |mut stream| {
+        let _ = stream.read(&mut [0; 8]);
+        // A record of TLS that never ends.
+        let _ = stream.write_all(b"S\x16\x03\x03\x40\x00\x02");
+        keep(stream);
+    });
+    answering(&netns, 5434, |mut stream| {
+        let _ = stream.read(&mut [0; 8]);
+        // An answer of 4 GiB.
+        let _ = stream.write_all(b"NR\xff\xff\xff\xff");
+        while stream.write_all(&[0; 65536]).is_ok() {}
+    });
+    answering(&netns, 6379, |mut stream| while stream.write_all(&[b'+'; 65536]).is_ok() {});
+    answering(
+        &netns,
+        27017,
+        |mut stream| {
+            while stream.write_all(&[0xff, 0xff, 0xff, 0x7f]).is_ok() {}
+        },
+    );
+    answering(&netns, 7000, drop);
+    let host = Host::new(&netns);
+    let database = |port: &u16| {
+        format!("[[database]]\nname = \"at{port}\"\nports = [{port}]\ntrusted_sources = []\n")
+    };
+    let databases: String = ports.iter().map(database).collect();
+    host.configure("interfaces = [\"none\"]", &databases);
+    let begun = Instant::now();
+    let output = host.dbfw(&["audit", "-o", "json"]);
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+    let document = json(&output);
+    for port in ports {
+        let name = format!("at{port}");
+        let findings = document["findings"].as_array().expect("findings").iter();
+        let own: Vec<&Value> = findings.filter(|finding| finding["database"] == *name).collect();
+        let of_wire = own.iter().filter(|finding| {
+            let id = finding["id"].as_str().expect("an id");
+            id.starts_with('T') || id.starts_with('A')
+        });
+        // The one that says N has no TLS, and that is all anybody knows of it.
+        let known = of_wire.filter(|finding| finding["state"] != "unknown");
+        let known: Vec<&str> = known.map(|finding| finding["id"].as_str().expect("one")).collect();
+        assert_eq!(known, if port == 5434 { vec!["T-1"] } else { vec![] }, "{port}: {own:#?}");
+    }
+    assert!(!String::from_utf8_lossy(&output.stdout).contains('\u{1b}'));
+}
+
+#[test]
+fn usage() {
+    let netns = Netns::new("audit");
+    let host = host(&netns, "ports = [5432]\ntrusted_sources = []");
+    let explained = host.dbfw(&["audit", "--explain", "x-5"]);
+    assert_eq!(explained.status.code(), Some(0), "{explained:?}");
+    assert!(String::from_utf8_lossy(&explained.stdout).contains("gets past hostssl"));
+    for (arguments, code, said) in [
+        (&["audit", "--explain", "X-55"][..], 2, "no check of this name"),
+        (&["audit", "--accept", "X-1"], 2, "ID:REASON"),
+        (&["audit", "--fail-on", "severe"], 2, "critical"),
+        (&["audit", "nobody"], 1, "there is no database"),
+        (&["audit", "--baseline", "/none"], 1, "cannot be used as a baseline"),
+    ] {
+        let output = host.dbfw(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?} {output:?}");
+        assert!(stderr(&output).contains(said), "{arguments:?} {output:?}");
+    }
+    // Nobody listens, and nothing is attached.
+    let (document, _) = audit_until(&host, &[], &[]);
+    assert!(ids(&document, "unknown").contains("T-1"), "{document:#}");
+}
