@@ -55,6 +55,22 @@ impl Forward {
             && self.ports.as_ref().is_none_or(|ranges| ranges.iter().any(has))
     }
 
+    /// The single TCP ports that the rule matches, without those of ranges.
+    pub(crate) fn tcp_ports(&self) -> impl Iterator<Item = u16> {
+        let ranges = self.ports.iter().flatten().filter(|_| self.udp != Some(true));
+        ranges.filter(|(low, high)| low == high).map(|(port, _)| *port)
+    }
+
+    /// The destination that the rule matches; `None`: every one.
+    pub(crate) fn at(&self) -> Option<IpAddr> {
+        self.at
+    }
+
+    /// The port that the rule passes packets on to; `None`: the one they have.
+    pub(crate) fn to_port(&self) -> Option<u16> {
+        self.to_port
+    }
+
     /// The address that the rule passes packets on to.
     pub(crate) fn to(&self) -> IpAddr {
         self.to
