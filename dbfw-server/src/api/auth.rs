@@ -55,7 +55,7 @@ impl FromRequestParts<Arc<App>> for Caller {
             Peer::Network(address) => address,
         };
         let now = Timestamp::now().as_second();
-        let token = match bearer(&parts.headers) {
+        let token = match bearer(&parts.headers).and_then(Secret::parse) {
             Some(secret) => app.service.authenticate(&secret).await?,
             None => None,
         };
@@ -217,11 +217,11 @@ impl Caller {
     }
 }
 
-/// The secret of the header Authorization, if it can be one.
-fn bearer(headers: &HeaderMap) -> Option<Secret> {
+/// What the header Authorization has.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, secret) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| Secret::parse(secret.trim()))?
+    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
 }
 
 /// The name that a client gives itself, without characters that would deceive a reader.
@@ -230,7 +230,7 @@ fn agent(headers: &HeaderMap) -> Option<String> {
     Some(text.chars().filter(|c| !c.is_control()).take(MAX_AGENT).collect())
 }
 
-fn unauthorized() -> ApiError {
+pub(super) fn unauthorized() -> ApiError {
     ApiError::new(ErrorId::Unauthorized, "Unable to authenticate you.")
 }
 

@@ -10,6 +10,7 @@ mod app;
 mod auth;
 mod body;
 mod connection;
+mod enforced;
 mod error;
 mod finish;
 mod query;
@@ -23,7 +24,7 @@ use axum::{Router, middleware};
 
 pub use self::{
     app::{ApiSettings, App, PinnedAuthority},
-    connection::{Connection, Peer},
+    connection::{Connection, Peer, Streaming},
 };
 
 /// Every route, for a connection whose [`Connection`] is an extension of each request.

@@ -196,6 +196,9 @@ pub(super) struct NewDatabase {
     /// Replace the list by what a client without If-Match sends, whatever others changed.
     #[arg(long)]
     pub(super) no_merge: bool,
+    /// Time that the answer to a change waits for the hosts that enforce it, as in 2s.
+    #[arg(long, value_name = "DURATION")]
+    pub(super) wait: Option<String>,
 }
 
 /// Subcommand of `dbfw-server hosts`.

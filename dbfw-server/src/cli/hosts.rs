@@ -41,7 +41,7 @@ pub(super) fn hosts(context: &Context, verb: &HostsVerb) -> anyhow::Result<Exit>
     let list: HostList = client.get("/api/v1/hosts")?;
     match verb {
         HostsVerb::List => {
-            let titles = ["NAME", "ID", "DATABASES", "JOINED", "LAST SEEN"];
+            let titles = ["NAME", "ID", "DATABASES", "JOINED", "STATE", "LAST SEEN"];
             let rows: Vec<_> = list.hosts.iter().map(row).collect();
             show(context.output, &list, titles, &rows)?;
         }
@@ -66,13 +66,14 @@ fn find(list: &HostList, host: &str) -> anyhow::Result<Uuid> {
     Ok(id)
 }
 
-fn row(host: &HostDocument) -> [String; 5] {
+fn row(host: &HostDocument) -> [String; 6] {
     let databases: Vec<String> = host.databases.iter().map(ToString::to_string).collect();
     [
         host.name.clone(),
         host.id.to_string(),
         databases.join(","),
         host.joined_at.to_string(),
-        time(host.last_seen),
+        if host.live.connected { "connected" } else { "offline" }.to_owned(),
+        time(host.live.last_heard.or(host.last_seen)),
     ]
 }

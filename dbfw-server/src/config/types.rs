@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use dbfw_core::toml::Problem;
@@ -30,10 +31,14 @@ pub struct Config {
     pub store: StoreConfig,
     /// Whether a change without If-Match is merged with others'.
     pub merge: bool,
+    /// Time that the answer to a change waits for the hosts that enforce it.
+    pub wait: Duration,
     /// The most trusted sources of a database.
     pub max_sources: usize,
     /// The most connections at a time.
     pub max_connections: usize,
+    /// The most agents with a stream at a time.
+    pub max_agents: usize,
     /// The most requests of a token in a minute.
     pub requests_per_minute: u32,
     /// URLs that those of feeds may begin with.
@@ -78,8 +83,10 @@ impl Default for Config {
             state_dir,
             run_dir: PathBuf::from("/run/dbfw-server"),
             merge: true,
+            wait: Duration::from_secs(1),
             max_sources: MAX_RULES,
             max_connections: 4096,
+            max_agents: 20_000,
             requests_per_minute: 6000,
             feeds: Vec::new(),
             warnings: Vec::new(),

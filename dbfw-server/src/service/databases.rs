@@ -1,5 +1,7 @@
 //! Databases: adding, finding, changing their settings, removing.
 
+use std::time::Duration;
+
 use dbfw_core::policy::USUAL_MIN_LEN;
 use rustls::pki_types::ServerName;
 use uuid::Uuid;
@@ -13,7 +15,7 @@ use super::{
 };
 use crate::{
     list::List,
-    model::{Connection, Database, Name, keys},
+    model::{Connection, Database, MAX_WAIT, Name, keys},
     store::{Require, Txn},
 };
 
@@ -63,6 +65,9 @@ pub struct DatabasePatch {
     pub min_prefix: [Option<u8>; 2],
     /// Whether a change without If-Match is merged with others'.
     pub merge: Option<bool>,
+    /// Time that the answer to a change waits for the hosts; `Some(None)`: as the server's
+    /// configuration says.
+    pub wait: Option<Option<Duration>>,
 }
 
 impl DatabasePatch {
@@ -119,6 +124,12 @@ impl DatabasePatch {
         }
         database.connection.port = self.port.unwrap_or(database.connection.port);
         database.allow_any = self.allow_any.unwrap_or(database.allow_any);
+        if let Some(wait) = self.wait {
+            if wait.is_some_and(|wait| wait > MAX_WAIT) {
+                return Err(ServiceError::field("wait", "is too long", "use at most 30s"));
+            }
+            database.wait_ms = wait.and_then(|wait| u32::try_from(wait.as_millis()).ok());
+        }
         database.merge = self.merge.unwrap_or(database.merge);
         Ok(())
     }
@@ -185,6 +196,7 @@ impl Service {
             allow_any: false,
             min_prefix: USUAL_MIN_LEN,
             merge: true,
+            wait_ms: None,
             created_at: now(),
             created_by: author.by.name(),
         };

@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::store::Store;
 
+pub(crate) use self::documents::parse;
 pub use self::{
     databases::{DatabasePatch, NewDatabase},
     error::ServiceError,

@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::LiveHost;
+
 /// Makes a join token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,6 +79,8 @@ pub struct HostDocument {
     pub joined_by: String,
     /// The time of its last request, to the hour.
     pub last_seen: Option<Timestamp>,
+    /// What is known of it besides.
+    pub live: LiveHost,
 }
 
 /// Every host with databases that the token is for.

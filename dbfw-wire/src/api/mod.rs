@@ -7,6 +7,7 @@ mod change;
 mod database;
 mod host;
 mod source;
+mod status;
 mod token;
 
 pub use self::{
@@ -16,5 +17,9 @@ pub use self::{
         HostDocument, HostList, IssuedJoinToken, JoinTokenDocument, JoinTokenList, JoinTokenRequest,
     },
     source::{SourceDocument, SourceList, SourcePatch, SourceRequest, SourcesRequest},
+    status::{
+        DatabaseState, DatabaseStatus, HostAtDatabase, HostState, LiveHost, Propagation,
+        RefusedSource, RefusedSources,
+    },
     token::{IssuedToken, TokenDocument, TokenList, TokenRequest},
 };

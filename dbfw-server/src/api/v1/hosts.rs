@@ -11,6 +11,7 @@ use axum::{
 use dbfw_core::toml::parse_duration;
 use dbfw_wire::api::{
     HostDocument, HostList, IssuedJoinToken, JoinTokenDocument, JoinTokenList, JoinTokenRequest,
+    LiveHost,
 };
 use jiff::SignedDuration;
 use uuid::Uuid;
@@ -35,7 +36,12 @@ type Answer = Result<Response, ApiError>;
 pub(super) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Answer {
     caller.needs(Scope::HostRead)?;
     let hosts = app.service.hosts().await?;
-    ok(&HostList { hosts: hosts.iter().filter_map(|host| shown(&caller, host)).collect() })
+    let mut live = app.fleet.live_hosts();
+    let shown = |host: &Host| {
+        let live = live.remove(&host.id).unwrap_or_default();
+        shown(&caller, host, live)
+    };
+    ok(&HostList { hosts: hosts.iter().filter_map(shown).collect() })
 }
 
 /// Who has a token for some databases removes only hosts that read no other.
@@ -106,7 +112,8 @@ pub(super) async fn remove_join_token(
 }
 
 /// A host as the caller sees it: with those of its databases that the caller's token is for.
-fn shown(caller: &Caller, host: &Host) -> Option<HostDocument> {
+fn shown(caller: &Caller, host: &Host, mut live: LiveHost) -> Option<HostDocument> {
+    live.databases.retain(|id, _| caller.sees(*id));
     let databases = host.databases.iter().copied();
     let databases: Vec<Uuid> = databases.filter(|id| caller.sees(*id)).collect();
     (!databases.is_empty()).then(|| HostDocument {
@@ -116,6 +123,7 @@ fn shown(caller: &Caller, host: &Host) -> Option<HostDocument> {
         joined_at: host.joined_at,
         joined_by: host.joined_by.clone(),
         last_seen: host.last_seen,
+        live,
     })
 }
 
