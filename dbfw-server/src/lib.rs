@@ -2,12 +2,13 @@
 //! DigitalOcean's API.
 //!
 //! `list` and `model` are the domain: what a list is, and what the store keeps. `store` keeps it.
-//! `service` is what can be done; `api` lets clients ask for it over HTTP, and `serve` listens.
+//! `service` is what can be done, and `fleet` the hosts that lists are sent to; `api` lets clients ask for it over HTTP, and `serve` listens.
 //! `cli` is the command line, whose subcommands ask the running server through its admin socket.
 
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod fleet;
 pub mod list;
 pub mod model;
 pub mod serve;

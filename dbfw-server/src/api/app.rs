@@ -1,9 +1,12 @@
 //! [`App`]: what every request is answered from.
 
+use std::{sync::Arc, time::Duration};
+
+use dbfw_wire::agent::Digest;
 use uuid::Uuid;
 
 use super::rate::Rates;
-use crate::service::Service;
+use crate::{fleet::Fleet, service::Service};
 
 /// Settings of the APIs.
 #[derive(Clone, Debug)]
@@ -16,20 +19,36 @@ pub struct ApiSettings {
     pub requests_per_minute: u32,
     /// Whether a change without If-Match is merged with others', where the database wants it.
     pub merge: bool,
+    /// Time that the answer to a change waits for the hosts, unless the database says otherwise.
+    pub wait: Duration,
+    /// The address by which agents and clients reach the server.
+    pub url: String,
+    /// The authority that the server's certificate comes from, if that is its own.
+    pub authority: Option<PinnedAuthority>,
+}
+
+/// The server's own certificate authority, as hosts that join get to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinnedAuthority {
+    /// Its certificate.
+    pub pem: String,
+    /// The digest of its public key.
+    pub pin: Digest,
 }
 
 /// The parts that every request is answered from.
 #[derive(Debug)]
 pub struct App {
-    pub(super) service: std::sync::Arc<Service>,
+    pub(super) service: Arc<Service>,
+    pub(super) fleet: Arc<Fleet>,
     pub(super) settings: ApiSettings,
     pub(super) rates: Rates,
 }
 
 impl App {
-    /// The APIs of a service.
-    pub fn new(service: std::sync::Arc<Service>, settings: ApiSettings) -> Self {
+    /// The APIs of a service and its fleet.
+    pub fn new(service: Arc<Service>, fleet: Arc<Fleet>, settings: ApiSettings) -> Self {
         let rates = Rates::new(settings.requests_per_minute);
-        Self { service, settings, rates }
+        Self { service, fleet, settings, rates }
     }
 }

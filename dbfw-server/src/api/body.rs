@@ -81,23 +81,41 @@ const OBJECTS: [&str; 2] = ["settings", "min_prefix"];
 /// # Errors
 /// It is too large or too slow, no JSON, or another document: the message names the field.
 pub(super) async fn document<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
-    let bytes = match timeout(PATIENCE, to_bytes(body, MAX_BODY)).await {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(_)) => {
-            let message = "the body is larger than 1 MiB, or was cut short";
-            return Err(ApiError::new(ErrorId::PayloadTooLarge, message));
-        }
-        Err(_) => {
-            let message = "the body did not arrive within 10 seconds";
-            return Err(ApiError::new(ErrorId::RequestTimeout, message));
-        }
-    };
+    let bytes = whole(body).await?;
     // Read twice: a `Value` keeps the last of two fields of one name, which the document refuses.
     if let Some(place) = list_for_object(&serde_json::from_slice(&bytes).unwrap_or_default()) {
         let message = format!("{place} is a list, and must be an object: name its fields");
         return Err(ApiError::unprocessable(message));
     }
-    let mut reader = serde_json::Deserializer::from_slice(&bytes);
+    parse(&bytes)
+}
+
+/// The document that an agent's body is, whose version may be another: it has fields that are not
+/// known here, and lists of what it likes.
+///
+/// # Errors
+/// As [`document`].
+pub(super) async fn foreign_document<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
+    parse(&whole(body).await?)
+}
+
+/// All of a body.
+async fn whole(body: Body) -> Result<Bytes, ApiError> {
+    match timeout(PATIENCE, to_bytes(body, MAX_BODY)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => {
+            let message = "the body is larger than 1 MiB, or was cut short";
+            Err(ApiError::new(ErrorId::PayloadTooLarge, message))
+        }
+        Err(_) => {
+            let message = "the body did not arrive within 10 seconds";
+            Err(ApiError::new(ErrorId::RequestTimeout, message))
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
     let document = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.inner();

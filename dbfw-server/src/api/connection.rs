@@ -36,6 +36,10 @@ pub enum Peer {
     },
 }
 
+/// The mark of an answer whose body goes on for as long as the client reads it.
+#[derive(Clone, Copy, Debug)]
+pub struct Streaming;
+
 /// A connection.
 #[derive(Debug)]
 pub struct Connection {

@@ -77,7 +77,9 @@ pub(super) async fn finish(State(app): State<Arc<App>>, request: Request, next: 
     set(headers, LIMIT, &rate.limit.to_string());
     set(headers, REMAINING, &rate.remaining.to_string());
     set(headers, RESET, &rate.reset.to_string());
-    set(headers, header::CACHE_CONTROL, "no-store");
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        set(headers, header::CACHE_CONTROL, "no-store");
+    }
     response
 }
 

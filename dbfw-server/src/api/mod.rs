@@ -1,13 +1,16 @@
-//! The HTTP APIs: DigitalOcean's at `/v2`, the server's own at `/api/v1`.
+//! The HTTP APIs: DigitalOcean's at `/v2`, the server's own at `/api/v1`, and the agents' at
+//! `/agent/v1`.
 //!
 //! Every answer has a request id and a rate limit, and every error one form. Nothing is read of a
 //! body before the token was checked.
 
+mod agent;
 mod answer;
 mod app;
 mod auth;
 mod body;
 mod connection;
+mod enforced;
 mod error;
 mod finish;
 mod query;
@@ -20,8 +23,8 @@ use std::sync::Arc;
 use axum::{Router, middleware};
 
 pub use self::{
-    app::{ApiSettings, App},
-    connection::{Connection, Peer},
+    app::{ApiSettings, App, PinnedAuthority},
+    connection::{Connection, Peer, Streaming},
 };
 
 /// Every route, for a connection whose [`Connection`] is an extension of each request.
@@ -31,6 +34,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v2/", axum::routing::any(v2::not_managed))
         .route("/v1/oauth/token/info", axum::routing::get(v2::token_info))
         .nest("/api/v1", v1::routes())
+        .merge(agent::routes())
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::not_allowed);
     routes.layer(middleware::from_fn_with_state(Arc::clone(&app), finish::finish)).with_state(app)

@@ -26,6 +26,7 @@ use super::{
     app::App,
     auth::Caller,
     body::document,
+    enforced::{enforced, tell},
     error::{ApiError, ErrorId},
     query::query_value,
 };
@@ -112,7 +113,7 @@ async fn databases(
             continue;
         }
         match app.service.list(database.id).await {
-            Ok(stored) => found.push(cluster(&database, &stored.list)),
+            Ok(stored) => found.push(cluster(&app, &database, &stored.list)),
             // Removed since.
             Err(ServiceError::NoDatabase) => {}
             Err(error) => return Err(error.into()),
@@ -126,7 +127,7 @@ async fn databases(
 async fn database(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Answer {
     let database = caller.database(&app, &id, Scope::DatabaseRead).await?;
     let list = app.service.list(database.id).await?.list;
-    ok(&OneDatabaseCluster { database: cluster(&database, &list) })
+    ok(&OneDatabaseCluster { database: cluster(&app, &database, &list) })
 }
 
 async fn firewall(
@@ -171,8 +172,10 @@ async fn replace_firewall(
         (Some(client), Some(known)) => caller.connection.remember(database.id, client, known),
         _ => caller.connection.forget(database.id),
     }
+    let enforcement = enforced(&app, &database, &changed).await;
     let mut response = StatusCode::NO_CONTENT.into_response();
     tagged(&mut response, &changed.tag);
+    tell(&mut response, &enforcement);
     if let Some(kept) = changed.merged {
         response.headers_mut().insert(MERGED, HeaderValue::from(kept.added + kept.removed));
     }
@@ -253,14 +256,14 @@ fn rules(database: Uuid, list: &List) -> Vec<FirewallRule> {
     list.rules.iter().map(rule).collect()
 }
 
-fn cluster(database: &Database, list: &List) -> DatabaseCluster {
+fn cluster(app: &App, database: &Database, list: &List) -> DatabaseCluster {
     let connection = connection(database);
     DatabaseCluster {
         id: database.id,
         name: database.name.to_string(),
         engine: database.engine.clone(),
         version: database.version.clone(),
-        num_nodes: 1,
+        num_nodes: app.fleet.joined(database.id),
         region: database.region.clone(),
         status: "online".to_owned(),
         size: "self-hosted".to_owned(),

@@ -81,6 +81,7 @@ fn request(new: NewDatabase) -> anyhow::Result<DatabaseRequest> {
         allow_any: new.allow_any.then_some(true),
         min_prefix,
         merge: new.no_merge.then_some(false),
+        wait: new.wait,
     };
     Ok(DatabaseRequest { name: new.name, id: new.id, settings })
 }

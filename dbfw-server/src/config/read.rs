@@ -4,14 +4,18 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use dbfw_core::toml::{Document, Place, Problems, Report, Table, Value, quoted, utf8};
+use dbfw_core::toml::{
+    Document, Place, Problems, Report, Table, Value, parse_duration, quoted, utf8,
+};
 use dbfw_provider::fs::{OpenError, read_file};
 use rustls::pki_types::ServerName;
 use url::Url;
 
 use super::types::{Config, StoreConfig, Tls};
+use crate::model::MAX_WAIT;
 
 /// Bytes of the file.
 const MAX_FILE: u64 = 1 << 20;
@@ -23,6 +27,8 @@ const LISTEN_FIX: &str = r#"write ["0.0.0.0:7443"]"#;
 const TLS_FIX: &str = r#"write "self", { cert = "/…", key = "/…" } or "off""#;
 const STORE_FIX: &str = r#"write { kind = "file", path = "/var/lib/dbfw-server/store.redb" }"#;
 const NAMES_FIX: &str = r#"write ["ctl.example.com"]"#;
+const URL_FIX: &str = r#"write "https://ctl.example.com:7443""#;
+const WAIT_FIX: &str = r#"write wait = "1s""#;
 const FEEDS_FIX: &str = r#"write ["https://api.github.com/meta"]"#;
 
 /// Reads the configuration.
@@ -97,6 +103,7 @@ fn read_server(config: &mut Config, mut table: Table<'_>, report: &mut Report) {
     table.set("tls_names", &mut config.tls_names, report, |value, report| {
         value.distinct(NAMES_FIX, report, tls_name)
     });
+    table.set("url", &mut config.url, report, |value, report| url(value, report).map(Some));
     for (name, directory, example) in [
         ("state_dir", &mut config.state_dir, "/var/lib/dbfw-server"),
         ("run_dir", &mut config.run_dir, "/run/dbfw-server"),
@@ -108,11 +115,15 @@ fn read_server(config: &mut Config, mut table: Table<'_>, report: &mut Report) {
         config.store = StoreConfig::File(config.state_dir.join("store.redb"));
     }
     table.set("merge", &mut config.merge, report, Value::boolean);
+    table.set("wait", &mut config.wait, report, wait);
     table.set("max_sources", &mut config.max_sources, report, |value, report| {
         number(value, 1..=5000, "a possible number of sources", report)
     });
     table.set("max_connections", &mut config.max_connections, report, |value, report| {
         number(value, 16..=100_000, "a possible number of connections", report)
+    });
+    table.set("max_agents", &mut config.max_agents, report, |value, report| {
+        number(value, 1..=100_000, "a possible number of agents", report)
     });
     table.set("requests_per_minute", &mut config.requests_per_minute, report, |value, report| {
         value.integer(10..=1_000_000, "a possible number of requests", report)
@@ -161,6 +172,21 @@ fn number(
     report: &mut Report,
 ) -> Option<usize> {
     value.integer(range, what, report).and_then(|number| usize::try_from(number).ok())
+}
+
+/// A time that the answer to a change waits.
+fn wait(value: &Value<'_>, report: &mut Report) -> Option<Duration> {
+    let written = value.string(WAIT_FIX, report)?;
+    let time = parse_duration(written).ok().and_then(|time| Duration::try_from(time).ok());
+    let time = time.filter(|time| *time <= MAX_WAIT);
+    if time.is_none() {
+        report.problem(
+            &value.place(),
+            format!("{} is no time up to 30s", quoted(written)),
+            WAIT_FIX,
+        );
+    }
+    time
 }
 
 fn name(value: &Value<'_>, report: &mut Report) -> Option<String> {
@@ -212,6 +238,21 @@ fn tls_name(value: &Value<'_>, report: &mut Report) -> Option<String> {
         return None;
     }
     Some(written.to_owned())
+}
+
+/// The address of a server: a scheme and an authority, and nothing behind them.
+fn url(value: &Value<'_>, report: &mut Report) -> Option<String> {
+    let written = value.string(URL_FIX, report)?;
+    let is_address = |url: &Url| {
+        let plain = Url::parse(&url.origin().ascii_serialization()).is_ok_and(|it| it == *url);
+        matches!(url.scheme(), "https" | "http") && plain
+    };
+    let Some(url) = Url::parse(written).ok().filter(is_address) else {
+        let message = format!("{} is not the address of a server", quoted(written));
+        report.problem(&value.place(), message, URL_FIX);
+        return None;
+    };
+    Some(url.origin().ascii_serialization())
 }
 
 fn store(value: &Value<'_>, report: &mut Report) -> Option<StoreConfig> {

@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use dbfw_core::toml::Problem;
@@ -20,6 +21,8 @@ pub struct Config {
     pub tls: Tls,
     /// The names and addresses that the own certificate is for.
     pub tls_names: Vec<String>,
+    /// The address by which agents reach the server; `None`: the first of the names, or the host's.
+    pub url: Option<String>,
     /// The directory for the store, the authority and the certificate.
     pub state_dir: PathBuf,
     /// The directory of the admin socket.
@@ -28,10 +31,14 @@ pub struct Config {
     pub store: StoreConfig,
     /// Whether a change without If-Match is merged with others'.
     pub merge: bool,
+    /// Time that the answer to a change waits for the hosts that enforce it.
+    pub wait: Duration,
     /// The most trusted sources of a database.
     pub max_sources: usize,
     /// The most connections at a time.
     pub max_connections: usize,
+    /// The most agents with a stream at a time.
+    pub max_agents: usize,
     /// The most requests of a token in a minute.
     pub requests_per_minute: u32,
     /// URLs that those of feeds may begin with.
@@ -71,12 +78,15 @@ impl Default for Config {
             listen: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7443))],
             tls: Tls::Own,
             tls_names: Vec::new(),
+            url: None,
             store: StoreConfig::File(state_dir.join("store.redb")),
             state_dir,
             run_dir: PathBuf::from("/run/dbfw-server"),
             merge: true,
+            wait: Duration::from_secs(1),
             max_sources: MAX_RULES,
             max_connections: 4096,
+            max_agents: 20_000,
             requests_per_minute: 6000,
             feeds: Vec::new(),
             warnings: Vec::new(),

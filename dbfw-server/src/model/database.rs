@@ -1,10 +1,13 @@
 //! [`Database`]: what is known of a database besides its list.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+/// The longest that the answer to a change waits for the hosts.
+pub const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// Bytes of a name.
 const MAX_NAME: usize = 63;
@@ -35,10 +38,21 @@ pub struct Database {
     pub min_prefix: [u8; 2],
     /// Whether a change without If-Match is merged with others'.
     pub merge: bool,
+    /// Milliseconds that the answer to a change waits for the hosts; `None`: as the server's
+    /// configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u32>,
     /// The time at which it was added, in whole seconds.
     pub created_at: Timestamp,
     /// The name of the token that added it.
     pub created_by: String,
+}
+
+impl Database {
+    /// Time that the answer to a change waits for the hosts, if it is set.
+    pub fn wait(&self) -> Option<Duration> {
+        self.wait_ms.map(|ms| Duration::from_millis(ms.into()))
+    }
 }
 
 /// The way by which clients reach a database. Never a user or a password.

@@ -2,13 +2,15 @@
 
 mod change;
 mod database;
+mod host;
 pub mod keys;
 mod meta;
 mod token;
 
 pub use self::{
     change::{By, Change, Kept, Via, digest},
-    database::{Connection, Database, Name, NameError},
+    database::{Connection, Database, MAX_WAIT, Name, NameError},
+    host::{Host, JoinGrant},
     meta::{FORMAT, Meta},
     token::{Databases, Preset, Scope, Secret, Token, TokenHash, UnknownScope},
 };

@@ -19,6 +19,9 @@ const HEAD: Duration = Duration::from_secs(10);
 /// Without a byte in either direction. Clients reuse connections for a minute and more.
 const IDLE: Duration = Duration::from_secs(75);
 
+/// Without a byte that the reader of a stream takes, while there are some for it.
+const BLOCKED: Duration = Duration::from_secs(10);
+
 /// Between two looks at an idle connection.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -32,11 +35,20 @@ struct Times {
     /// The first byte of a request whose head is not complete.
     head_since: Option<Instant>,
     answering: usize,
+    /// Since when bytes wait for the other end to take them.
+    blocked_since: Option<Instant>,
+    is_stream: bool,
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
-        let times = Times { last_byte: Instant::now(), head_since: None, answering: 0 };
+        let times = Times {
+            last_byte: Instant::now(),
+            head_since: None,
+            answering: 0,
+            blocked_since: None,
+            is_stream: false,
+        };
         Self(Arc::new(Mutex::new(times)))
     }
 
@@ -60,8 +72,24 @@ impl Clock {
         }
     }
 
+    /// The answer goes on from now on. Its signs of life keep the connection, and no further request
+    /// comes on it.
+    pub(super) fn stream(&self) {
+        self.times().is_stream = true;
+    }
+
     fn written(&self) {
-        self.times().last_byte = Instant::now();
+        let mut times = self.times();
+        times.last_byte = Instant::now();
+        times.blocked_since = None;
+    }
+
+    fn blocked(&self) {
+        self.times().blocked_since.get_or_insert_with(Instant::now);
+    }
+
+    fn flushed(&self) {
+        self.times().blocked_since = None;
     }
 
     /// Waits until the connection took too long.
@@ -71,7 +99,9 @@ impl Clock {
                 let times = self.times();
                 let idle = IDLE.saturating_sub(times.last_byte.elapsed());
                 let head = times.head_since.map(|since| HEAD.saturating_sub(since.elapsed()));
-                head.map_or(idle, |head| head.min(idle))
+                let blocked = times.blocked_since.filter(|_| times.is_stream);
+                let blocked = blocked.map(|since| BLOCKED.saturating_sub(since.elapsed()));
+                [Some(idle), head, blocked].into_iter().flatten().min().unwrap_or(idle)
             };
             if left.is_zero() {
                 return;
@@ -125,14 +155,21 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        if matches!(polled, Poll::Ready(Ok(written)) if written > 0) {
-            self.clock.written();
+        match polled {
+            Poll::Ready(Ok(written)) if written > 0 => self.clock.written(),
+            Poll::Ready(_) => {}
+            Poll::Pending => self.clock.blocked(),
         }
         polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let polled = Pin::new(&mut self.stream).poll_flush(context);
+        match polled {
+            Poll::Ready(_) => self.clock.flushed(),
+            Poll::Pending => self.clock.blocked(),
+        }
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -13,7 +13,10 @@ use std::{
 use axum::{Router, body::Body, response::Response};
 use hyper::{Request, body::Incoming, server::conn::http1, service::Service};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-use nix::unistd::geteuid;
+use nix::{
+    sys::socket::{setsockopt, sockopt::TcpUserTimeout},
+    unistd::geteuid,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -27,7 +30,7 @@ use super::{
     clock::{Clock, Timed},
     tls::Certificates,
 };
-use crate::api::{Connection, Peer};
+use crate::api::{Connection, Peer, Streaming};
 
 /// Time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -40,6 +43,10 @@ const MAX_HEADERS: usize = 256;
 
 /// Connections of the admin socket at a time.
 const ADMINS: usize = 32;
+
+/// Time for bytes to be acknowledged by the other end's system: one that is gone without a word is
+/// noticed.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
 
 /// Pause after `accept` failed, which mostly means that descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -89,12 +96,14 @@ impl Connections {
                     };
                     let acceptor =
                         certificates.as_ref().map(|certificates| certificates.acceptor());
-                    let answer =
-                        network(stream, address, acceptor, routes.clone(), stopped.clone());
-                    tasks.spawn(async move {
-                        answer.await;
-                        drop(place);
-                    });
+                    let place = Arc::new(Mutex::new(Some(place)));
+                    tasks.spawn(network(
+                        (stream, address),
+                        place,
+                        acceptor,
+                        routes.clone(),
+                        stopped.clone(),
+                    ));
                 }
                 Err(error) => failed(&error).await,
             }
@@ -194,21 +203,26 @@ impl Drop for Place {
     }
 }
 
+/// The place of a connection, until it is a stream: those are limited on their own.
+type Kept = Arc<Mutex<Option<Place>>>;
+
 async fn network(
-    stream: TcpStream,
-    address: IpAddr,
+    (stream, address): (TcpStream, IpAddr),
+    place: Kept,
     acceptor: Option<TlsAcceptor>,
     routes: Router,
     stopped: watch::Receiver<bool>,
 ) {
     // Answers are small, and the client waits for them.
     let _ = stream.set_nodelay(true);
+    let patience = u32::try_from(UNACKNOWLEDGED.as_millis()).unwrap_or(u32::MAX);
+    let _ = setsockopt(&stream, TcpUserTimeout, &patience);
     let connection = Connection::new(Peer::Network(address), acceptor.is_some());
     let Some(acceptor) = acceptor else {
-        return answer(stream, connection, routes, stopped).await;
+        return answer(stream, connection, place, routes, stopped).await;
     };
     match timeout(HANDSHAKE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => answer(stream, connection, routes, stopped).await,
+        Ok(Ok(stream)) => answer(stream, connection, place, routes, stopped).await,
         Ok(Err(error)) => tracing::debug!(%address, %error, "no TLS connection"),
         Err(_) => tracing::debug!(%address, "no TLS connection within 10 seconds"),
     }
@@ -222,19 +236,22 @@ async fn admin(stream: UnixStream, routes: Router, stopped: watch::Receiver<bool
     if uid != 0 && uid != geteuid().as_raw() {
         return tracing::warn!(uid, "the admin socket is for root and the server's user");
     }
-    answer(stream, Connection::new(Peer::Local { uid }, false), routes, stopped).await;
+    let connection = Connection::new(Peer::Local { uid }, false);
+    answer(stream, connection, Kept::default(), routes, stopped).await;
 }
 
 /// Answers the requests of a connection, one after the other.
 async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     connection: Connection,
+    place: Kept,
     routes: Router,
     mut stopped: watch::Receiver<bool>,
 ) {
     let clock = Clock::new();
     let stream = TokioIo::new(Timed::new(stream, clock.clone()));
-    let service = Answers { connection: Arc::new(connection), clock: clock.clone(), routes };
+    let connection = Arc::new(connection);
+    let service = Answers { connection, place: Arc::clone(&place), clock: clock.clone(), routes };
     let serve = http1::Builder::new()
         // The clock does that, and lets a connection be idle for longer.
         .header_read_timeout(None)
@@ -258,6 +275,7 @@ async fn answer(
 /// Hands each request of a connection to the routes, with the connection's state.
 struct Answers {
     connection: Arc<Connection>,
+    place: Kept,
     clock: Clock,
     routes: Router,
 }
@@ -268,12 +286,17 @@ impl Service<Request<Incoming>> for Answers {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let answering = self.clock.answering();
+        let (answering, clock, place) =
+            (self.clock.answering(), self.clock.clone(), Arc::clone(&self.place));
         request.extensions_mut().insert(Arc::clone(&self.connection));
         let answer = TowerToHyperService::new(self.routes.clone()).call(request);
         Box::pin(async move {
             let answer = answer.await;
             drop(answering);
+            if answer.as_ref().is_ok_and(|it| it.extensions().get::<Streaming>().is_some()) {
+                clock.stream();
+                place.lock().unwrap_or_else(PoisonError::into_inner).take();
+            }
             answer
         })
     }

@@ -5,14 +5,24 @@ mod clock;
 mod connections;
 mod tls;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
-use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+    task::JoinSet,
+    time::timeout,
+};
 
 use crate::{
     api::{self, ApiSettings, App},
     config::{Config, StoreConfig, Tls},
+    fleet::{Fleet, FleetSettings},
     model::Meta,
     service::{Bounds, InitError, Service, ServiceError, remove_expired},
     store::{FileStore, Store, StoreError},
@@ -71,6 +81,7 @@ pub fn open_store(config: &Config) -> Result<Store, StoreError> {
 pub struct Server {
     app: Arc<App>,
     service: Arc<Service>,
+    fleet: Arc<Fleet>,
     certificates: Option<Arc<Certificates>>,
     listeners: Vec<TcpListener>,
     admin: tokio::net::UnixListener,
@@ -92,14 +103,6 @@ impl Server {
         let meta = Meta::read(&store).await?;
         let bounds = Bounds { rules: config.max_sources, feeds: config.feeds.clone() };
         let service = Arc::new(Service::new(store, bounds));
-        let settings = ApiSettings {
-            name: config.name.clone(),
-            store_id: meta.store_id,
-            requests_per_minute: config.requests_per_minute,
-            // Without TLS a connection may be a proxy's, and have many clients.
-            merge: config.merge && !matches!(config.tls, Tls::Off),
-        };
-        let app = Arc::new(App::new(Arc::clone(&service), settings));
         let certificates = Certificates::load(config)?.map(Arc::new);
         let mut listeners = Vec::new();
         for address in &config.listen {
@@ -110,14 +113,48 @@ impl Server {
             tracing::info!(address = %bound, tls = certificates.is_some(), "listening");
             listeners.push(listener);
         }
+        let authority = match config.tls {
+            Tls::Own => Some(Authority::of(config).pinned()?),
+            Tls::Files { .. } | Tls::Off => None,
+        };
+        let fleet = Arc::new(Fleet::new(FleetSettings {
+            server: config.name.clone(),
+            meta: meta.clone(),
+            authority: authority.as_ref().map(|authority| authority.pem.clone()),
+            max_agents: config.max_agents,
+        }));
+        let settings = ApiSettings {
+            name: config.name.clone(),
+            store_id: meta.store_id,
+            requests_per_minute: config.requests_per_minute,
+            // Without TLS a connection may be a proxy's, and have many clients.
+            merge: config.merge && !matches!(config.tls, Tls::Off),
+            wait: config.wait,
+            url: url(config, &listeners),
+            authority,
+        };
+        let app = Arc::new(App::new(Arc::clone(&service), Arc::clone(&fleet), settings));
         let admin = admin::bind(&config.run_dir)?;
         let max_connections = config.max_connections;
-        Ok(Self { app, service, certificates, listeners, admin, max_connections })
+        Ok(Self { app, service, fleet, certificates, listeners, admin, max_connections })
     }
 
     /// Answers until `shutdown` completes.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { app, service, certificates, listeners, admin, max_connections } = self;
+        let Self { app, service, fleet, certificates, listeners, admin, max_connections } = self;
+        let mut background = JoinSet::new();
+        let (ready, known) = oneshot::channel();
+        let follow = Arc::clone(&fleet).follow(Arc::clone(&service), || {
+            // Nobody waits any more if the server stops.
+            let _ = ready.send(());
+        });
+        background.spawn(follow);
+        let mut shutdown = std::pin::pin!(shutdown);
+        // Who asks before everything is known would be told that there is nothing.
+        tokio::select! {
+            () = shutdown.as_mut() => return,
+            _ = known => {}
+        }
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let routes: Router = api::router(Arc::clone(&app));
@@ -133,17 +170,36 @@ impl Server {
         }
         let admin_routes = admin::routes(Arc::clone(&service)).merge(routes);
         tasks.spawn(connections.serve_admin(admin, admin_routes, stopped.clone()));
-        let mut background = JoinSet::new();
         background.spawn(remove_expired(service));
         if let Some(certificates) = certificates {
             background.spawn(certificates.follow());
         }
         shutdown.await;
         tracing::info!("stopping");
+        fleet.stop();
         stop.send_replace(true);
         let finish = async { while tasks.join_next().await.is_some() {} };
         if timeout(LAST_ANSWERS, finish).await.is_err() {
             tracing::warn!("some requests were not answered to their end");
         }
     }
+}
+
+/// The address by which agents reach the server.
+fn url(config: &Config, listeners: &[TcpListener]) -> String {
+    if let Some(url) = &config.url {
+        return url.clone();
+    }
+    let bound = listeners.first().and_then(|listener| listener.local_addr().ok());
+    let port = bound.map_or(0, |address| address.port());
+    let name = match config.tls {
+        // Only this host's own clients come without TLS.
+        Tls::Off => Some("localhost".to_owned()),
+        Tls::Own | Tls::Files { .. } => config.tls_names.first().cloned(),
+    };
+    let host = || nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let name = name.or_else(host).unwrap_or_else(|| "localhost".to_owned());
+    let name = if name.parse::<Ipv6Addr>().is_ok() { format!("[{name}]") } else { name };
+    let scheme = if config.tls == Tls::Off { "http" } else { "https" };
+    format!("{scheme}://{name}:{port}")
 }

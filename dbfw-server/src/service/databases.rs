@@ -1,5 +1,7 @@
 //! Databases: adding, finding, changing their settings, removing.
 
+use std::time::Duration;
+
 use dbfw_core::policy::USUAL_MIN_LEN;
 use rustls::pki_types::ServerName;
 use uuid::Uuid;
@@ -13,7 +15,7 @@ use super::{
 };
 use crate::{
     list::List,
-    model::{Connection, Database, Name, keys},
+    model::{Connection, Database, MAX_WAIT, Name, keys},
     store::{Require, Txn},
 };
 
@@ -25,6 +27,9 @@ const MAX_TAGS: usize = 32;
 
 /// Bytes of a certificate authority.
 const MAX_CA: usize = 64 << 10;
+
+/// Times that settings are changed where others write them too, as a host does that joins.
+const ATTEMPTS: u32 = 16;
 
 /// A database to add.
 #[derive(Clone, Debug)]
@@ -60,6 +65,9 @@ pub struct DatabasePatch {
     pub min_prefix: [Option<u8>; 2],
     /// Whether a change without If-Match is merged with others'.
     pub merge: Option<bool>,
+    /// Time that the answer to a change waits for the hosts; `Some(None)`: as the server's
+    /// configuration says.
+    pub wait: Option<Option<Duration>>,
 }
 
 impl DatabasePatch {
@@ -116,6 +124,12 @@ impl DatabasePatch {
         }
         database.connection.port = self.port.unwrap_or(database.connection.port);
         database.allow_any = self.allow_any.unwrap_or(database.allow_any);
+        if let Some(wait) = self.wait {
+            if wait.is_some_and(|wait| wait > MAX_WAIT) {
+                return Err(ServiceError::field("wait", "is too long", "use at most 30s"));
+            }
+            database.wait_ms = wait.and_then(|wait| u32::try_from(wait.as_millis()).ok());
+        }
         database.merge = self.merge.unwrap_or(database.merge);
         Ok(())
     }
@@ -182,6 +196,7 @@ impl Service {
             allow_any: false,
             min_prefix: USUAL_MIN_LEN,
             merge: true,
+            wait_ms: None,
             created_at: now(),
             created_by: author.by.name(),
         };
@@ -211,26 +226,32 @@ impl Service {
         author: &Author,
     ) -> Result<Database, ServiceError> {
         let key = keys::database(id);
-        let read = get::<Database>(&self.store, &key).await?.ok_or(ServiceError::NoDatabase)?;
-        let mut database = read.document;
-        patch.apply(&mut database)?;
-        let txn = Txn::new()
-            .require(key.clone(), Require::At(read.entry.revision))
-            .put(key, write(&database)?);
-        commit(&self.store, txn).await?.ok_or(ServiceError::Busy)?;
-        tracing::info!(database = %database.name, %id, by = author.by.name(), "settings were changed");
-        Ok(database)
+        for _ in 0..ATTEMPTS {
+            let read = get::<Database>(&self.store, &key).await?.ok_or(ServiceError::NoDatabase)?;
+            let mut database = read.document;
+            patch.apply(&mut database)?;
+            let txn = Txn::new()
+                .require(key.clone(), Require::At(read.entry.revision))
+                .put(key.clone(), write(&database)?);
+            if commit(&self.store, txn).await?.is_some() {
+                let by = author.by.name();
+                tracing::info!(database = %database.name, %id, by, "settings were changed");
+                return Ok(database);
+            }
+        }
+        Err(ServiceError::Busy)
     }
 
     /// Removes a database, with its list and its history.
     ///
     /// # Errors
-    /// There is no such database, or the store does not answer.
+    /// There is no such database, hosts read its list, or the store does not answer.
     pub async fn remove_database(&self, id: Uuid, author: &Author) -> Result<(), ServiceError> {
         let lock = self.lock(id);
         let _alone = lock.lock().await;
         let read = get::<Database>(&self.store, &keys::database(id)).await?;
         let read = read.ok_or(ServiceError::NoDatabase)?;
+        self.needs_no_host(id).await?;
         let mut txn = Txn::new()
             .require(keys::database(id), Require::At(read.entry.revision))
             .delete(keys::name(&read.document.name))

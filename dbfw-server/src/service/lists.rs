@@ -19,7 +19,7 @@ use crate::{
         Difference, Edit, Limits, List, Maker, Rule, Violation, Wanted, identify, merge, validate,
     },
     model::{By, Change, Database, Kept, Via, digest, keys},
-    store::{Entry, Require, StoreError, Txn},
+    store::{Entry, Require, Revision, StoreError, Txn},
 };
 
 /// Changes of a list that are kept.
@@ -95,6 +95,8 @@ pub struct Changed {
     pub list: List,
     /// Its tag.
     pub tag: ETag,
+    /// The commit that wrote it.
+    pub revision: Revision,
     /// Changes of others since the client read, where those were kept.
     pub merged: Option<Kept>,
     /// The difference; empty if it made no version.
@@ -166,7 +168,8 @@ impl Service {
             self.target(database, &list, request, author, now).await?;
         let difference = Difference::between(&list.rules, &rules);
         if difference.is_empty() {
-            return Ok(Some(Changed { list, tag, merged, difference }));
+            let revision = entry.revision;
+            return Ok(Some(Changed { list, tag, revision, merged, difference }));
         }
         let change = Change {
             version: list.version + 1,
@@ -193,9 +196,7 @@ impl Service {
         if let Some(old) = change.version.checked_sub(HISTORY) {
             txn = txn.delete(keys::change(id, old));
         }
-        if commit(&self.store, txn).await?.is_none() {
-            return Ok(None);
-        }
+        let Some(revision) = commit(&self.store, txn).await? else { return Ok(None) };
         let difference = change.difference;
         tracing::info!(
             database = %database.name,
@@ -208,7 +209,7 @@ impl Service {
             edited = difference.edited.len(),
             "a list changed"
         );
-        Ok(Some(Changed { list, tag, merged, difference }))
+        Ok(Some(Changed { list, tag, revision, merged, difference }))
     }
 
     async fn target(

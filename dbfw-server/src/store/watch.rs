@@ -12,6 +12,9 @@ use super::txn::{Batch, Revision, Write};
 /// Commits that are kept for those who watch.
 const KEPT: usize = 4096;
 
+/// Bytes of these. The last is kept however large it is.
+const MAX_BYTES: usize = 16 << 20;
+
 /// The last commits, and the news that there are more.
 #[derive(Debug)]
 pub(super) struct Ring {
@@ -22,6 +25,8 @@ pub(super) struct Ring {
 #[derive(Debug)]
 struct Batches {
     kept: VecDeque<Arc<Batch>>,
+    /// The size of all of them.
+    bytes: usize,
     /// The last commit that is not kept.
     floor: Revision,
 }
@@ -29,7 +34,7 @@ struct Batches {
 impl Ring {
     /// An empty one, at a store's last commit.
     pub(super) fn new(newest: Revision) -> Arc<Self> {
-        let batches = Batches { kept: VecDeque::new(), floor: newest };
+        let batches = Batches { kept: VecDeque::new(), bytes: 0, floor: newest };
         Arc::new(Self { batches: Mutex::new(batches), newest: watch::Sender::new(newest) })
     }
 
@@ -38,10 +43,13 @@ impl Ring {
         let revision = batch.revision;
         {
             let mut batches = self.lock();
+            batches.bytes += size(&batch);
             batches.kept.push_back(Arc::new(batch));
-            if batches.kept.len() > KEPT
+            while (batches.kept.len() > KEPT || batches.bytes > MAX_BYTES)
+                && batches.kept.len() > 1
                 && let Some(oldest) = batches.kept.pop_front()
             {
+                batches.bytes -= size(&oldest);
                 batches.floor = oldest.revision;
             }
         }
@@ -67,6 +75,15 @@ impl Ring {
         let at = batches.kept.partition_point(|batch| batch.revision <= after);
         batches.kept.get(at).map_or(Next::None, |batch| Next::Batch(Arc::clone(batch)))
     }
+}
+
+/// Bytes of the keys and values of a commit.
+fn size(batch: &Batch) -> usize {
+    let size = |write: &Write| match write {
+        Write::Put(key, value) => key.len() + value.len(),
+        Write::Delete(key) => key.len(),
+    };
+    batch.writes.iter().map(size).sum()
 }
 
 enum Next {

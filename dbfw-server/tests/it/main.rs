@@ -4,10 +4,18 @@
 
 // What the clients send, recorded: doctl, godo, terraform.
 mod clients;
+// An agent, as far as the protocol goes.
+mod agent;
 // The command line, and what it makes.
 mod cli;
+// Answers that say what is enforced.
+mod enforced;
 // Expired sources go.
 mod expiry;
+// Hosts that join.
+mod hosts;
+// Streams of lists to hosts.
+mod streams;
 // Bodies, headers and connections of whoever means harm.
 mod hostile;
 // The own API.

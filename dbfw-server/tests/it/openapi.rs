@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use dbfw_wire::agent::{AppliedState, HostProblem, Refused, Report};
 use serde_json::{Value, json};
 
 use crate::{
+    agent::Agent,
     rights::{REMOVING, ROUTES},
     support::{Reply, Server},
 };
@@ -60,6 +62,13 @@ fn differences(description: &Value, schema: &Value, document: &Value, at: &str) 
     }
     match document {
         Value::Object(fields) => {
+            if let Some(schema) = schema.get("additionalProperties").filter(|it| it.is_object()) {
+                for (name, value) in fields {
+                    let at = format!("{at}.{name}");
+                    found.extend(differences(description, schema, value, &at));
+                }
+                return found;
+            }
             let properties = schema["properties"].as_object().unwrap();
             for required in schema["required"].as_array().unwrap() {
                 if !fields.contains_key(required.as_str().unwrap()) {
@@ -178,6 +187,52 @@ async fn every_operation_answers_as_described() {
     check("GET", "/tokens", &reply);
     let reply = client.send("DELETE", &format!("{api}/tokens/{id}"), &[], "").await;
     check("DELETE", "/tokens/{id}", &reply);
+    let wanted = json!({"databases": ["orders"], "uses": 2, "for": "1h"});
+    let reply = client.document("POST", &format!("{api}/join-tokens"), &wanted).await;
+    check("POST", "/join-tokens", &reply);
+    let issued = reply.json();
+    let join = json!({"token": issued["secret"], "hostname": "db-0"});
+    client.document("POST", "/agent/v1/join", &join).await.expect(201);
+    let reply = client.get(&format!("{api}/join-tokens")).await;
+    assert_eq!(reply.json()["join_tokens"][0]["uses"], 1);
+    check("GET", "/join-tokens", &reply);
+    let id = issued["join_token"]["id"].as_str().unwrap();
+    let reply = client.send("DELETE", &format!("{api}/join-tokens/{id}"), &[], "").await;
+    check("DELETE", "/join-tokens/{id}", &reply);
+    let mut agent = Agent::join(&server, "db-1", &["orders"]).await;
+    let (_stream, _) = agent.sync().await;
+    let failed = AppliedState::Failed { message: "m".to_owned() };
+    let refused = Refused {
+        database: agent.lists["orders"].database,
+        address: "192.0.2.1".parse().unwrap(),
+        ports: vec!["tcp/5432".to_owned()],
+        packets: 1,
+        first_seen: jiff::Timestamp::UNIX_EPOCH,
+        last_seen: jiff::Timestamp::UNIX_EPOCH,
+    };
+    let report = Report {
+        host: agent.id,
+        boot: agent.boot,
+        protection: Some("no".to_owned()),
+        problems: Some(vec![HostProblem { subject: "s".to_owned(), text: "t".to_owned() }]),
+        applied: vec![agent.applied("orders", failed)],
+        refused: vec![refused],
+        hits: Vec::new(),
+    };
+    agent.send(&report).await.expect(204);
+    let reply = client.get(&format!("{one}/status?wait=active&timeout=1s")).await;
+    check("GET", "/databases/{id}/status", &reply);
+    let reply = client.get(&format!("{one}/refused")).await;
+    assert_eq!(reply.json()["refused"].as_array().map(Vec::len), Some(1));
+    check("GET", "/databases/{id}/refused", &reply);
+    let reply = client.get(&format!("{api}/hosts")).await;
+    check("GET", "/hosts", &reply);
+    server.done(&["hosts", "rm", &agent.id.to_string()]);
+    let id = reply.json()["hosts"][0]["id"].as_str().unwrap().to_owned();
+    let reply = client.send("DELETE", &one, &[], "").await.expect(409);
+    check("DELETE", "/databases/{id}", &reply);
+    let reply = client.send("DELETE", &format!("{api}/hosts/{id}"), &[], "").await;
+    check("DELETE", "/hosts/{id}", &reply);
     let reply = client.send("DELETE", &one, &[], "").await;
     check("DELETE", "/databases/{id}", &reply);
     assert_eq!(left, BTreeSet::new(), "operations that nothing here called");

@@ -52,6 +52,10 @@ pub struct DatabaseSettings {
     /// Whether a change without If-Match is merged with others'.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merge: Option<bool>,
+    /// Time that the answer to a change waits for the hosts, as in `1s`; empty: as the server's
+    /// configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<String>,
 }
 
 /// The lengths of the shortest prefixes.

@@ -5,12 +5,21 @@
 
 mod change;
 mod database;
+mod host;
 mod source;
+mod status;
 mod token;
 
 pub use self::{
     change::{ChangeDocument, Changes, EditedSource, RevertRequest, Reverted},
     database::{DatabaseDocument, DatabaseList, DatabaseRequest, DatabaseSettings, MinPrefix},
+    host::{
+        HostDocument, HostList, IssuedJoinToken, JoinTokenDocument, JoinTokenList, JoinTokenRequest,
+    },
     source::{SourceDocument, SourceList, SourcePatch, SourceRequest, SourcesRequest},
+    status::{
+        DatabaseState, DatabaseStatus, HostAtDatabase, HostState, LiveHost, Propagation,
+        RefusedSource, RefusedSources,
+    },
     token::{IssuedToken, TokenDocument, TokenList, TokenRequest},
 };

@@ -76,6 +76,12 @@ pub struct SourceDocument {
     pub created_at: Timestamp,
     /// The name of the token that added it.
     pub created_by: String,
+    /// Packets from it that the hosts let in since their agents count; absent in a history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hits: Option<u64>,
+    /// The time of the last of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_hit: Option<Timestamp>,
 }
 
 /// The trusted sources of a database.

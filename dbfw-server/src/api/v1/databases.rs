@@ -1,6 +1,6 @@
 //! `/api/v1/databases`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -8,6 +8,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
+use dbfw_core::toml::parse_duration;
 use dbfw_wire::api::{
     DatabaseDocument, DatabaseList, DatabaseRequest, DatabaseSettings, MinPrefix,
 };
@@ -61,7 +62,7 @@ pub(super) async fn add(State(app): State<Arc<App>>, caller: Caller, body: Body)
     let name: Name = name.parse().map_err(|error: NameError| {
         ServiceError::field("name", error.to_string(), "as in orders or orders-eu_2")
     })?;
-    let new = NewDatabase { id, name, settings: patch(settings) };
+    let new = NewDatabase { id, name, settings: patch(settings)? };
     let database = app.service.add_database(&new, &caller.author(None)).await?;
     json(StatusCode::CREATED, &shown(&database, &List::default()))
 }
@@ -76,7 +77,7 @@ pub(super) async fn change(
     let database = caller.database(&app, &id, Scope::DatabaseCreate).await?;
     let settings: DatabaseSettings = document(body).await?;
     let author = caller.author(None);
-    let database = app.service.change_database(database.id, &patch(settings), &author).await?;
+    let database = app.service.change_database(database.id, &patch(settings)?, &author).await?;
     let list = app.service.list(database.id).await?.list;
     ok(&shown(&database, &list))
 }
@@ -91,7 +92,7 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-fn patch(settings: DatabaseSettings) -> DatabasePatch {
+fn patch(settings: DatabaseSettings) -> Result<DatabasePatch, ServiceError> {
     let DatabaseSettings {
         engine,
         version,
@@ -103,10 +104,32 @@ fn patch(settings: DatabaseSettings) -> DatabasePatch {
         allow_any,
         min_prefix,
         merge,
+        wait,
     } = settings;
     let MinPrefix { ipv4, ipv6 } = min_prefix.unwrap_or_default();
     let min_prefix = [ipv4, ipv6];
-    DatabasePatch { engine, version, region, tags, host, port, ca, allow_any, min_prefix, merge }
+    let wait = match wait.as_deref() {
+        None => None,
+        Some("") => Some(None),
+        Some(text) => {
+            let time = parse_duration(text).ok().and_then(|time| Duration::try_from(time).ok());
+            let bad = || ServiceError::field("wait", "is no time", "write it like 1s or 500ms");
+            Some(Some(time.ok_or_else(bad)?))
+        }
+    };
+    Ok(DatabasePatch {
+        engine,
+        version,
+        region,
+        tags,
+        host,
+        port,
+        ca,
+        allow_any,
+        min_prefix,
+        merge,
+        wait,
+    })
 }
 
 fn shown(database: &Database, list: &List) -> DatabaseDocument {
@@ -125,6 +148,7 @@ fn shown(database: &Database, list: &List) -> DatabaseDocument {
             allow_any: Some(database.allow_any),
             min_prefix: Some(MinPrefix { ipv4, ipv6 }),
             merge: Some(database.merge),
+            wait: database.wait_ms.map(|ms| format!("{ms}ms")),
         },
         sources: list.rules.len(),
         list_version: list.version,

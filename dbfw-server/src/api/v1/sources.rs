@@ -25,11 +25,13 @@ use super::super::{
     app::App,
     auth::Caller,
     body::document,
+    enforced::{enforced, tell},
     error::{ApiError, ErrorId},
     query::query_value,
     v2::{if_match, setting, tagged},
 };
 use crate::{
+    fleet::Enforcement,
     list::{Edit, Edited, List, Rule, Setting, Wanted, read, read_description, read_expiry},
     model::{By, Change, Database, Scope},
     service::{Changed, ETag, Request, ServiceError},
@@ -50,7 +52,7 @@ pub(super) async fn list(
 ) -> Answer {
     let database = caller.database(&app, &id, Scope::DatabaseRead).await?;
     let stored = app.service.list(database.id).await?;
-    listed(&stored.list, &stored.tag)
+    listed(&app, &database, &stored.list, &stored.tag)
 }
 
 /// 201, or 200 if the source was there.
@@ -66,13 +68,15 @@ pub(super) async fn add(
     let reason = reason(request.reason.clone())?;
     let wanted = wanted(request)?;
     let key = wanted.key.clone();
-    let changed = edit(&app, &caller, &database, &headers, Edit::Add(wanted), reason).await?;
+    let edit = Edit::Add(wanted);
+    let (changed, enforcement) = make(&app, &caller, &database, &headers, edit, reason).await?;
     let rule = changed.list.rules.iter().find(|rule| rule.key == key);
     let rule = rule.ok_or_else(ApiError::unavailable)?;
     let is_new = changed.difference.added.iter().any(|placed| placed.rule.uuid == rule.uuid);
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = json(status, &source(rule))?;
     tagged(&mut response, &changed.tag);
+    tell(&mut response, &enforcement);
     Ok(response)
 }
 
@@ -93,7 +97,10 @@ pub(super) async fn replace(
     let wanted = sources.into_iter().map(wanted).collect::<Result<_, _>>()?;
     let request = Request::Replace { wanted, base: None };
     let changed = app.service.change(database.id, &request, Some(&condition), &author).await?;
-    listed(&changed.list, &changed.tag)
+    let enforcement = enforced(&app, &database, &changed).await;
+    let mut response = listed(&app, &database, &changed.list, &changed.tag)?;
+    tell(&mut response, &enforcement);
+    Ok(response)
 }
 
 pub(super) async fn change(
@@ -113,10 +120,12 @@ pub(super) async fn change(
         None => read_expiry(&setting(expires_at)).map_err(invalid)?,
     };
     let change = Edit::Describe { uuid, description, expires_at };
-    let changed = edit(&app, &caller, &database, &headers, change, reason(why)?).await?;
+    let why = reason(why)?;
+    let (changed, enforcement) = make(&app, &caller, &database, &headers, change, why).await?;
     let rule = changed.list.rules.iter().find(|rule| rule.uuid == uuid);
     let mut response = ok(&source(rule.ok_or_else(ApiError::unavailable)?))?;
     tagged(&mut response, &changed.tag);
+    tell(&mut response, &enforcement);
     Ok(response)
 }
 
@@ -130,8 +139,8 @@ pub(super) async fn remove(
     let database = caller.database(&app, &id, Scope::DatabaseUpdate).await?;
     let change = Edit::Remove(rule_id(&uuid)?);
     let why = reason(query_value(query.as_deref(), "reason"))?;
-    let changed = edit(&app, &caller, &database, &headers, change, why).await?;
-    removed(&changed)
+    let (changed, enforcement) = make(&app, &caller, &database, &headers, change, why).await?;
+    removed(&changed, &enforcement)
 }
 
 /// `?source=ip_addr:192.0.2.1`.
@@ -152,8 +161,8 @@ pub(super) async fn remove_by_value(
     })?;
     let change = Edit::RemoveSource(named.key().clone());
     let why = reason(query_value(query.as_deref(), "reason"))?;
-    let changed = edit(&app, &caller, &database, &headers, change, why).await?;
-    removed(&changed)
+    let (changed, enforcement) = make(&app, &caller, &database, &headers, change, why).await?;
+    removed(&changed, &enforcement)
 }
 
 /// `?before=VERSION&limit=N`.
@@ -190,35 +199,45 @@ pub(super) async fn revert(
     let (condition, author) = (if_match(&headers), caller.author(reason(why)?));
     let request = Request::Revert(version);
     let changed = app.service.change(database.id, &request, condition.as_ref(), &author).await?;
+    let enforcement = enforced(&app, &database, &changed).await;
     let mut response = ok(&Reverted { version: changed.list.version })?;
     tagged(&mut response, &changed.tag);
+    tell(&mut response, &enforcement);
     Ok(response)
 }
 
-/// Makes a change of single sources.
-async fn edit(
+/// Makes a change of single sources, and waits for the hosts.
+async fn make(
     app: &App,
     caller: &Caller,
     database: &Database,
     headers: &HeaderMap,
     edit: Edit,
     reason: Option<String>,
-) -> Result<Changed, ApiError> {
+) -> Result<(Changed, Enforcement), ApiError> {
     let (condition, author) = (if_match(headers), caller.author(reason));
     let request = Request::Edit(edit);
-    Ok(app.service.change(database.id, &request, condition.as_ref(), &author).await?)
+    let changed = app.service.change(database.id, &request, condition.as_ref(), &author).await?;
+    let enforcement = enforced(app, database, &changed).await;
+    Ok((changed, enforcement))
 }
 
-fn listed(list: &List, tag: &ETag) -> Answer {
-    let sources = list.rules.iter().map(source).collect();
+fn listed(app: &App, database: &Database, list: &List, tag: &ETag) -> Answer {
+    let uses = app.fleet.uses(database.id);
+    let used = |rule: &Rule| {
+        let used = uses.get(&rule.uuid).copied().unwrap_or_default();
+        SourceDocument { hits: Some(used.packets), last_hit: used.last_hit, ..source(rule) }
+    };
+    let sources = list.rules.iter().map(used).collect();
     let mut response = ok(&SourceList { version: list.version, sources })?;
     tagged(&mut response, tag);
     Ok(response)
 }
 
-fn removed(changed: &Changed) -> Answer {
+fn removed(changed: &Changed, enforcement: &Enforcement) -> Answer {
     let mut response = StatusCode::NO_CONTENT.into_response();
     tagged(&mut response, &changed.tag);
+    tell(&mut response, enforcement);
     Ok(response)
 }
 
@@ -269,6 +288,8 @@ fn source(rule: &Rule) -> SourceDocument {
         expires_at: rule.details.expires_at,
         created_at: rule.created_at,
         created_by: rule.created_by.clone(),
+        hits: None,
+        last_hit: None,
     }
 }
 

@@ -1,0 +1,167 @@
+//! The fleet: the hosts that joined, their streams, and what they say of themselves.
+//!
+//! Nothing here is stored. Lists and hosts come from the store's watch; what hosts enforce is what
+//! they report, and is reported anew after every start of the server.
+
+mod at_host;
+mod follow;
+mod hello;
+mod published;
+mod state;
+mod status;
+mod stream;
+mod text;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::body::Bytes;
+use dbfw_wire::agent::{Digest, Hello, Report};
+use jiff::Timestamp;
+use tokio::{sync::watch, time::timeout};
+use uuid::Uuid;
+
+use self::state::State;
+use crate::{
+    model::{Host, Meta},
+    service::Service,
+};
+
+pub use self::{
+    hello::HelloError,
+    status::{Enforcement, EnforcementState, SourceUse},
+    stream::{Frames, Stream},
+};
+
+/// Databases of one host.
+pub const MAX_DATABASES: usize = 256;
+
+/// Seconds between two signs of life of a stream.
+pub const BEAT: u64 = 15;
+
+/// Time for a host that joined to be known here.
+const NEWCOMER: Duration = Duration::from_secs(2);
+
+/// Settings of the fleet.
+#[derive(Clone, Debug)]
+pub struct FleetSettings {
+    /// The server's name.
+    pub server: String,
+    /// The store, as it was when the server started.
+    pub meta: Meta,
+    /// The certificate of the server's own authority, PEM.
+    pub authority: Option<String>,
+    /// The most streams at a time.
+    pub max_agents: usize,
+}
+
+/// The fleet.
+#[derive(Debug)]
+pub struct Fleet {
+    settings: FleetSettings,
+    state: Mutex<State>,
+    /// Counts up when databases or hosts come or go.
+    directory: watch::Sender<u64>,
+    /// Whether the server is going to stop.
+    stopping: watch::Sender<bool>,
+}
+
+/// Reason why a host gets no stream.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StreamError {
+    /// There are as many as there may be.
+    #[error("the server has as many agents as it may (max_agents): try another server, or later")]
+    Full,
+    /// The server is going to stop.
+    #[error("the server is stopping: try another, or later")]
+    Stopping,
+    /// The host was removed just now.
+    #[error("the host was removed")]
+    Removed,
+    /// The hello cannot be what it is.
+    #[error(transparent)]
+    Hello(#[from] HelloError),
+}
+
+/// A report is none of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("host: is the id of another host than the token's; use the one that joining gave")]
+pub struct ForeignReport;
+
+impl Fleet {
+    /// A fleet of which nothing is known yet. [`Fleet::follow`] keeps it.
+    pub fn new(settings: FleetSettings) -> Self {
+        Self {
+            settings,
+            state: Mutex::default(),
+            directory: watch::Sender::default(),
+            stopping: watch::Sender::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows the store until it is dropped. `ready` is called once everything is known.
+    pub async fn follow(self: Arc<Self>, service: Arc<Service>, ready: impl FnOnce() + Send) {
+        follow::follow(&self, &service, ready).await;
+    }
+
+    /// Opens a stream for a host.
+    ///
+    /// # Errors
+    /// The hello cannot be, or there is no room.
+    pub async fn open(self: &Arc<Self>, host: &Host, hello: &Hello) -> Result<Stream, StreamError> {
+        // A host that joined just now is in the store, and known here in a moment. It is not entered
+        // from there: it may be one that was removed just now.
+        let mut directory = self.directory.subscribe();
+        let known = async {
+            while !self.lock().has_host(host.id) {
+                if directory.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        timeout(NEWCOMER, known).await.map_err(|_| StreamError::Removed)?;
+        Stream::open(self, host, hello)
+    }
+
+    /// Takes a report of a host.
+    ///
+    /// # Errors
+    /// It is one of another host.
+    pub fn report(&self, host: &Host, report: Report) -> Result<(), ForeignReport> {
+        if report.host != host.id {
+            return Err(ForeignReport);
+        }
+        self.lock().report(report, Timestamp::now(), Instant::now());
+        Ok(())
+    }
+
+    /// A set of prefixes that a list refers to which a host may read, one prefix a line.
+    pub fn set(&self, host: &Host, digest: Digest) -> Option<Bytes> {
+        let state = self.lock();
+        let lists = host.databases.iter().filter_map(|id| state.published(*id));
+        let set = lists.filter_map(|list| list.bundle.sets.get(&digest).cloned()).next()?;
+        drop(state);
+        Some(set.iter().map(|prefix| format!("{prefix}\n")).collect::<String>().into())
+    }
+
+    /// The number of hosts that may read a database's list.
+    pub fn joined(&self, database: Uuid) -> u32 {
+        u32::try_from(self.lock().joined(database)).unwrap_or(u32::MAX)
+    }
+
+    /// The number of open streams.
+    pub fn streams(&self) -> usize {
+        self.lock().streams()
+    }
+
+    /// Ends every stream with a farewell, and opens no more.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+}
