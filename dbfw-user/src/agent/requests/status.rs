@@ -19,13 +19,13 @@ use dbfw_wire::control::{self as wire, AccountStatus, AgentStatus, Enforced, Sta
 const MAX_SHOWN: usize = 20;
 
 /// The document of `dbfw status`, without the connections that refused plans would cut.
-pub(super) fn status(agent: &Agent) -> Status {
+pub(in crate::agent) fn status(agent: &Agent) -> Status {
     let Agent { config, trust, kernel, .. } = agent;
     let protection = agent.protection();
     let mut problems = protection.problems();
     problems.extend(agent.files.problem_on_disk());
     for database in &config.databases {
-        problems.extend(trust.problems(database, kernel.rules(&database.name)));
+        problems.extend(trust.problems(config, database, kernel.rules(&database.name)));
     }
     problems.extend(trust.local().not_removed().map(|why| {
         format!("a source that was removed by hand is trusted again by a restart: {why}")
