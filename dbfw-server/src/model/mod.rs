@@ -2,6 +2,7 @@
 
 mod change;
 mod database;
+mod host;
 pub mod keys;
 mod meta;
 mod token;
@@ -9,6 +10,7 @@ mod token;
 pub use self::{
     change::{By, Change, Kept, Via, digest},
     database::{Connection, Database, Name, NameError},
+    host::{Host, JoinGrant},
     meta::{FORMAT, Meta},
     token::{Databases, Preset, Scope, Secret, Token, TokenHash, UnknownScope},
 };

@@ -16,8 +16,8 @@ mod join;
 mod report;
 
 pub use self::{
-    bundle::{Bundle, BundleSource, Delta, DeltaError, SetReference, SetState},
-    digest::{Digest, DigestError, list_digest, set_digest},
+    bundle::{Bundle, BundleSource, Delta, DeltaError, SetReference, SetState, list_digest},
+    digest::{Digest, DigestError, set_digest},
     frame::Frame,
     hello::{Have, Hello, HostDatabase, HostGuards},
     join::{HostToken, HostTokenError, JoinRequest, JoinToken, JoinTokenError, Joined},
