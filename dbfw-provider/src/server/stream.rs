@@ -506,7 +506,7 @@ impl Streams {
                 let text = format!(
                     "this server has another store ({store}) than the one that this host joined \
                      ({known}): nothing of it is used, and what is in force stays. If that is \
-                     meant, join again with `dbfw join`"
+                     meant, join again with `dbfw join --force`"
                 );
                 let lists: Vec<_> = {
                     let kept = lock(&self.kept);
@@ -687,7 +687,7 @@ fn unknown_host(error: FetchError) -> FetchError {
     match error.cause {
         Cause::Unauthorized | Cause::Permission => FetchError {
             reason: "the server does not take this host's token: it was removed there. What is in \
-                     force stays; `dbfw join` joins it anew"
+                     force stays; `dbfw join --force` joins it anew"
                 .to_owned(),
             ..error
         },

@@ -376,8 +376,8 @@ mod tests {
         let mut kept = kept(lists[0].clone());
         let out_of_order = delta(&kept, &wanted(), &second).unwrap_err();
         assert!(matches!(out_of_order.why, Why::Damaged(_)));
-        for delta in [&first, &second] {
-            let offer = delta(&kept, &wanted(), delta).unwrap();
+        for change in [&first, &second] {
+            let offer = delta(&kept, &wanted(), change).unwrap();
             kept.lists.insert("orders".into(), complete(offer));
         }
         assert_eq!(*kept.lists["orders"].bundle, lists[2]);

@@ -3,6 +3,7 @@
 pub(super) mod by_hand;
 mod documents;
 pub(super) mod reload;
+mod report;
 pub(super) mod status;
 pub(super) mod trial;
 

@@ -19,7 +19,7 @@ use dbfw_wire::control::{self as wire, AccountStatus, AgentStatus, Enforced, Sta
 const MAX_SHOWN: usize = 20;
 
 /// The document of `dbfw status`, without the connections that refused plans would cut.
-pub(in crate::agent) fn status(agent: &Agent) -> Status {
+pub(super) fn status(agent: &Agent) -> Status {
     let Agent { config, trust, kernel, .. } = agent;
     let protection = agent.protection();
     let mut problems = protection.problems();
