@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use dbfw_common::Mode;
 use dbfw_core::{answers::ListId, source::Rule, trust::Enforced};
-use dbfw_provider::server::{Facts, LeftOutSource, ListFacts, RefusedSource, Use};
+use dbfw_provider::server::{Facts, LeftOutSource, ListFacts, RefusedSource};
 use dbfw_wire::agent::{AppliedState, HostProblem, MAX_LEFT_OUT};
 
 use super::status::status;
@@ -138,7 +138,7 @@ impl Agent {
                 }
                 let key = UsedSource::new(&database.name, &rule.kind.to_string());
                 let Some(used) = self.usage.uses().of(&key, None, now) else { continue };
-                let use_of = hits.entry(source.key().clone()).or_insert_with(Use::default);
+                let use_of = hits.entry(source.key().clone()).or_default();
                 use_of.packets += used.packets;
                 use_of.last_hit = use_of.last_hit.max(used.last_hit);
             }
