@@ -104,7 +104,7 @@ impl Task for Aptible {
     fn want(&mut self, demand: &Demand) -> Wanted<u64> {
         let vhost = |list: &ListId| match list {
             ListId::Aptible(vhost) => Some(*vhost),
-            ListId::File(_) | ListId::DigitalOcean(_) => None,
+            ListId::File(_) | ListId::DigitalOcean(_) | ListId::Server(_) => None,
         };
         self.vhosts = demand.lists.iter().filter_map(vhost).collect();
         Wanted { all: self.vhosts.clone(), ..Wanted::default() }

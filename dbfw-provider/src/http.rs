@@ -1,4 +1,4 @@
-//! GET over HTTP(S), bounded in size and time; what is wrong is said in words.
+//! Requests over HTTP(S), bounded in size and time; what is wrong is said in words.
 //!
 //! Proxies come from the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`,
 //! in small letters too), but a loopback host is never asked through one: what may go without
@@ -11,6 +11,7 @@ mod rate;
 mod reason;
 mod request;
 mod setup;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -29,8 +30,9 @@ pub use request::{Options, Validators};
 use request::{headers, is_conditional};
 use reqwest::{
     Client,
-    header::{self, HeaderMap},
+    header::{self, HeaderMap, HeaderValue},
 };
+pub(crate) use stream::Stream;
 use url::Url;
 
 use crate::lock::lock;
@@ -53,6 +55,10 @@ pub enum Redirects {
 pub struct HttpClient {
     config: Arc<HttpConfig>,
     redirects: Redirects,
+    /// In place of the certificate authorities.
+    tls: Option<Arc<rustls::ClientConfig>>,
+    /// Authorities beside those in `ca_file`, PEM.
+    also: Arc<Mutex<Vec<String>>>,
     /// For other hosts and for this machine, each built when it is needed: a file of
     /// certificate authorities may still come.
     clients: Arc<Mutex<[Option<Client>; 2]>>,
@@ -62,7 +68,30 @@ impl HttpClient {
     /// A client that trusts the system's certificate authorities and those in `ca_file`. TLS
     /// 1.2 at least, always verified.
     pub fn new(config: &HttpConfig, redirects: Redirects) -> Self {
-        Self { config: Arc::new(config.clone()), redirects, clients: Arc::default() }
+        Self {
+            config: Arc::new(config.clone()),
+            redirects,
+            tls: None,
+            also: Arc::default(),
+            clients: Arc::default(),
+        }
+    }
+
+    /// The same client, which judges certificates as `tls` does.
+    pub(crate) fn with_tls(self, tls: rustls::ClientConfig) -> Self {
+        Self { tls: Some(tls.into()), clients: Arc::default(), ..self }
+    }
+
+    /// Trusts these authorities (PEM) beside those in `ca_file`, in place of what was said here
+    /// before; for this client and its clones.
+    ///
+    /// # Errors
+    /// One of them is no certificate; nothing changes.
+    pub(crate) fn trust_also(&self, authorities: Vec<String>) -> Result<(), FetchError> {
+        setup::parse_all(&authorities)?;
+        *lock(&self.also) = authorities;
+        *lock(&self.clients) = Default::default();
+        Ok(())
     }
 
     /// Builds what asks `url`, unless it is there.
@@ -74,7 +103,11 @@ impl HttpClient {
         let client = &mut lock(&self.clients)[usize::from(is_local)];
         match client {
             Some(client) => Ok(client.clone()),
-            None => Ok(client.insert(setup::build(&self.config, is_local)?).clone()),
+            None => {
+                let built =
+                    setup::build(&self.config, self.tls.as_deref(), &lock(&self.also), is_local)?;
+                Ok(client.insert(built).clone())
+            }
         }
     }
 
@@ -93,12 +126,85 @@ impl HttpClient {
         options: Options<'_>,
     ) -> Result<Response, FetchError> {
         let asked = tokio::time::timeout(self.config.timeout, self.ask(url, &options)).await;
-        let answer = asked.unwrap_or_else(|_| {
-            let host = host_of(url);
-            let limit = self.config.timeout;
-            let text = format!("no whole answer from {host} within {limit:?}: dbfw will retry");
-            Err(FetchError::new(Cause::Timeout, text))
-        });
+        self.finish(asked.unwrap_or_else(|_| Err(self.too_late(url))), what, &options)
+    }
+
+    /// Sends `body`, as JSON, by POST; the rest is as in [`HttpClient::get`]. Redirects are not
+    /// followed.
+    ///
+    /// # Errors
+    /// As [`HttpClient::get`].
+    pub async fn post(
+        &self,
+        url: &Url,
+        what: &str,
+        options: Options<'_>,
+        body: Vec<u8>,
+    ) -> Result<Response, FetchError> {
+        let send =
+            async { answer::read(self.send(url, &options, body).await?, url, &options).await };
+        let answer = tokio::time::timeout(self.config.timeout, send).await;
+        self.finish(answer.unwrap_or_else(|_| Err(self.too_late(url))), what, &options)
+    }
+
+    /// Sends `body`, as JSON, by POST, and gives an answer whose body goes on; it is to come within
+    /// the timeout, and its body takes as long as it takes.
+    ///
+    /// # Errors
+    /// As [`HttpClient::get`].
+    pub(crate) async fn open(
+        &self,
+        url: &Url,
+        what: &str,
+        options: Options<'_>,
+        body: Vec<u8>,
+    ) -> Result<Stream, FetchError> {
+        let open = async {
+            let response = self.send(url, &options, body).await?;
+            if response.status().is_success() {
+                return Ok(Stream::new(response, url));
+            }
+            // Its words say why.
+            let error = answer::read(response, url, &options).await?.success(what);
+            Err(error.err().unwrap_or_else(|| {
+                FetchError::new(Cause::NotFound, "answered 404: check the address")
+            }))
+        };
+        let answer = tokio::time::timeout(self.config.timeout, open).await;
+        self.finish(answer.unwrap_or_else(|_| Err(self.too_late(url))), what, &options)
+    }
+
+    async fn send(
+        &self,
+        url: &Url,
+        options: &Options<'_>,
+        body: Vec<u8>,
+    ) -> Result<reqwest::Response, FetchError> {
+        let mut headers = headers(options)?;
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.check(url)?;
+        let request = self.prepare(url)?.post(url.clone()).headers(headers).body(body);
+        let response = request.send().await.map_err(|error| failure(error, url))?;
+        if response.status().is_redirection() {
+            self.target(url, response.status().as_u16(), response.headers())?;
+            return Err(FetchError::new(Cause::Redirect, "is redirected: check its address"));
+        }
+        Ok(response)
+    }
+
+    fn too_late(&self, url: &Url) -> FetchError {
+        let (host, limit) = (host_of(url), self.config.timeout);
+        let text = format!("no whole answer from {host} within {limit:?}: dbfw will retry");
+        FetchError::new(Cause::Timeout, text)
+    }
+
+    /// Names the request in its error. After one of TLS the authorities are read again.
+    fn finish<T>(
+        &self,
+        answer: Result<T, FetchError>,
+        what: &str,
+        options: &Options<'_>,
+    ) -> Result<T, FetchError> {
         answer.map_err(|error| {
             if error.cause == Cause::Tls {
                 *lock(&self.clients) = Default::default();

@@ -6,6 +6,7 @@
 //!
 //! - [`mod@file`]: lists in files; [`list`] is their format
 //! - [`digitalocean`], [`aptible`]: the APIs of hosting providers
+//! - [`server`]: lists of a control plane, dbfw-server
 //! - [`feed`]: documents with addresses, from a URL or a file
 //! - [`dns`]: addresses of host names
 //! - `poller`: the loop that the workers share; `backoff`: the wait after a failure
@@ -53,6 +54,7 @@ pub mod inventory;
 pub mod list;
 mod lock;
 mod poller;
+pub mod server;
 pub mod stats;
 pub mod token;
 pub mod worker;

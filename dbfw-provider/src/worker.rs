@@ -82,6 +82,8 @@ pub enum Account {
     Feeds,
     /// Name servers, for `dns:` sources.
     Dns,
+    /// A control plane, dbfw-server.
+    Server,
 }
 
 impl Account {
@@ -93,6 +95,7 @@ impl Account {
             Self::Aptible => "aptible",
             Self::Feeds => "feeds",
             Self::Dns => "dns",
+            Self::Server => "server",
         }
     }
 
@@ -116,6 +119,7 @@ impl Account {
             ListId::File(_) => Self::Files,
             ListId::DigitalOcean(_) => Self::DigitalOcean,
             ListId::Aptible(_) => Self::Aptible,
+            ListId::Server(_) => Self::Server,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The control plane with its real client and a real agent: a list that pydo edits at dbfw-server,
 //! and what packets show of it.
 
+mod joined;
+
 use std::{
     os::unix::fs::{MetadataExt as _, chown},
     path::Path,

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use super::answer::Outcome;
+use super::{answer::Outcome, edition::Edition};
 use crate::source::{PrefixSet, TrustedSource};
 
 /// Result of asking for a list.
@@ -19,13 +19,15 @@ pub struct SourceList {
     /// Rules that mean nothing here (an unknown type, a value that is no address), in words that
     /// name the provider, the rule and the field.
     pub problems: Vec<String>,
+    /// Of a control plane's list: which one it is, and what it resolved itself.
+    pub edition: Option<Arc<Edition>>,
 }
 
 impl SourceList {
     /// A list of sources, and of what else is in it that cannot be used.
     pub fn new(sources: Vec<TrustedSource>, problems: Vec<String>) -> Self {
         let sources = sources.into_iter().map(Arc::new).collect();
-        Self { sources, plain: PrefixSet::default(), problems }
+        Self { sources, problems, ..Self::default() }
     }
 
     /// Whether it names nobody.
@@ -43,6 +45,8 @@ pub enum ListId {
     DigitalOcean(ClusterId),
     /// The `ip_whitelist` of an Aptible endpoint, by its id (a vhost in the API).
     Aptible(u64),
+    /// The list of a database that a control plane keeps, by its name there.
+    Server(Arc<str>),
 }
 
 /// The id of a DigitalOcean database cluster: a UUID in lower case.
@@ -73,6 +77,7 @@ impl fmt::Display for ListId {
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::DigitalOcean(cluster) => write!(f, "digitalocean:{cluster}"),
             Self::Aptible(vhost) => write!(f, "aptible:{vhost}"),
+            Self::Server(database) => write!(f, "server:{database}"),
         }
     }
 }

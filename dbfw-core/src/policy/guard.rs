@@ -194,7 +194,7 @@ pub fn check_width(
 }
 
 /// Whether the prefix is narrow enough, whatever the others are.
-fn is_narrow(prefix: &Prefix, min_len: [u8; 2]) -> bool {
+pub fn is_narrow(prefix: &Prefix, min_len: [u8; 2]) -> bool {
     prefix.len() >= min_len[prefix.family() as usize] || passes_as_private(prefix, min_len)
 }
 

@@ -10,7 +10,7 @@ mod slots;
 pub use build::{Covering, Policy, PolicyEntry, RuleKey, RuleRef};
 pub use changed::{Changed, differing};
 pub use database::DatabasePolicy;
-pub use guard::{Guard, Refusal, USUAL_MIN_LEN, check_shrink, check_width, narrowest};
+pub use guard::{Guard, Refusal, USUAL_MIN_LEN, check_shrink, check_width, is_narrow, narrowest};
 pub use plan::{CurrentEntries, Entries, Plan, diff, union};
 pub use slots::{Assigned, SlotError, SlotTable};
 

@@ -253,7 +253,7 @@ impl PrefixUnion {
     }
 
     /// Whether it holds each address of a prefix, in whatever pieces.
-    pub(crate) fn holds(&self, prefix: &Prefix) -> bool {
+    pub fn holds(&self, prefix: &Prefix) -> bool {
         let covers = |set: &PrefixSet| set.around(prefix.addr()).any(|own| own.covers(prefix));
         if self.sets.iter().any(covers) {
             return true;

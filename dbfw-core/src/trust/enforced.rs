@@ -268,7 +268,25 @@ impl Enforced {
             self.guarded.retain(|rule| !is_everybody(rule));
             self.accepted_at = None;
         }
-        self.narrow(guards) || self.guarded.len() != before
+        let limited = self.limit(guards);
+        self.narrow(guards) || limited || self.guarded.len() != before
+    }
+
+    /// Takes out of the list's rules what is outside the networks that it may not leave; whether
+    /// anything was.
+    fn limit(&mut self, guards: &Guards) -> bool {
+        if guards.within.is_none() {
+            return false;
+        }
+        let mut limited = false;
+        for rule in self.guarded.iter_mut().filter(|rule| is_listed(rule) && !is_everybody(rule)) {
+            let kept = guards.limit(&rule.prefixes);
+            if !kept.outside.is_empty() {
+                limited = true;
+                rule.prefixes = kept.kept;
+            }
+        }
+        limited
     }
 
     /// Takes out what is wider than the configuration permits now; whether anything was.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use crate::{
-    answers::{Cause, ListId, ListOutcome, SourceList},
+    answers::{Cause, Edition, ListId, ListOutcome, SourceList},
     source::{Origin, PrefixSet, TrustedSource},
 };
 
@@ -61,10 +61,12 @@ impl List {
         id: &ListId,
         sources: Vec<Arc<TrustedSource>>,
         plain: PrefixSet,
+        edition: Option<Edition>,
         read_at: Timestamp,
         good_until: Option<Timestamp>,
     ) -> Self {
-        let list = SourceList { sources, plain, problems: Vec::new() };
+        let edition = edition.map(Arc::new);
+        let list = SourceList { sources, plain, edition, problems: Vec::new() };
         Self {
             answer: (!list.is_empty()).then(|| list.into()),
             read_at: Some(read_at),
@@ -170,6 +172,11 @@ impl List {
         self.answer().map_or(&[], |answer| &answer.sources)
     }
 
+    /// The edition of the last good list, if a control plane keeps it.
+    pub fn edition(&self) -> Option<&Edition> {
+        self.answer()?.edition.as_deref()
+    }
+
     /// Whether it is older than `max_stale` and cannot be refreshed.
     pub fn is_lapsed(&self, max_stale: Option<Duration>, now: Timestamp) -> bool {
         let good_at = self.good_until.max(self.read_at);
@@ -258,7 +265,7 @@ mod tests {
 
     #[test]
     fn what_was_not_in_force_is_not_an_empty_list() {
-        let restored = List::restore(&endpoint(), vec![], [].into(), at(0), None);
+        let restored = List::restore(&endpoint(), vec![], [].into(), None, at(0), None);
         assert_eq!(restored.answer(), None, "or on_empty would decide before anybody was asked");
     }
 
@@ -291,7 +298,8 @@ mod tests {
         assert!(!list.is_lapsed(None, at(1_000_000)));
         // As a restart finds it.
         let sources = list.sources().to_vec();
-        let mut restored = List::restore(list.id(), sources, [].into(), at(0), list.good_until());
+        let mut restored =
+            List::restore(list.id(), sources, [].into(), None, at(0), list.good_until());
         restored.accept(failure(), GONE_AFTER, at(155));
         assert_eq!(
             (restored.is_lapsed(max, at(159)), restored.is_lapsed(max, at(160))),

@@ -5,5 +5,5 @@ mod guards;
 mod list;
 
 pub use enforced::{Candidate, Decision, Enforced, ListPart, Refused, is_listed};
-pub use guards::{Guards, OnEmpty};
+pub use guards::{Guards, Limited, OnEmpty};
 pub use list::List;

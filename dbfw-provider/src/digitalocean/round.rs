@@ -69,7 +69,7 @@ impl Round<'_> {
     async fn lists(&self) {
         let cluster = |list: &ListId| match list {
             ListId::DigitalOcean(cluster) => Some(cluster.clone()),
-            ListId::File(_) | ListId::Aptible(_) => None,
+            ListId::File(_) | ListId::Aptible(_) | ListId::Server(_) => None,
         };
         let clusters: BTreeSet<ClusterId> = self.demand.lists.iter().filter_map(cluster).collect();
         let clusters = self.session.client().by_age(&clusters, firewall_path);

@@ -90,7 +90,7 @@ impl Task for Files {
     fn want(&mut self, demand: &Demand) -> Wanted<PathBuf> {
         let path = |list: &ListId| match list {
             ListId::File(path) => Some(path.clone()),
-            ListId::DigitalOcean(_) | ListId::Aptible(_) => None,
+            ListId::DigitalOcean(_) | ListId::Aptible(_) | ListId::Server(_) => None,
         };
         let all: BTreeSet<PathBuf> = demand.lists.iter().filter_map(path).collect();
         self.files.retain(|path, _| all.contains(path));

@@ -11,6 +11,8 @@ pub struct HttpConfig {
     pub timeout: Duration,
     /// PEM file with certificate authorities to trust beside the system's.
     pub ca_file: Option<PathBuf>,
+    /// Whether those in `ca_file` alone are trusted, where there is one.
+    pub only_ca_file: bool,
     /// Hosts that may be asked without TLS, as [`Url::host_str`] writes them; loopback always
     /// may. [`HttpConfig::may_ask`] decides.
     pub allow_http: Vec<String>,
@@ -18,7 +20,12 @@ pub struct HttpConfig {
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(10), ca_file: None, allow_http: Vec::new() }
+        Self {
+            timeout: Duration::from_secs(10),
+            ca_file: None,
+            only_ca_file: false,
+            allow_http: Vec::new(),
+        }
     }
 }
 

@@ -26,18 +26,30 @@ const IDLE_CONNECTIONS: usize = 16;
 ///
 /// # Errors
 /// There are no certificate authorities, or `ca_file` holds none.
-pub(super) fn build(config: &HttpConfig, is_local: bool) -> Result<Client, FetchError> {
+pub(super) fn build(
+    config: &HttpConfig,
+    tls: Option<&rustls::ClientConfig>,
+    also: &[String],
+    is_local: bool,
+) -> Result<Client, FetchError> {
     install_crypto();
-    let authorities = config.ca_file.as_deref().map(read_authorities).transpose()?;
+    let mut authorities = config.ca_file.as_deref().map(read_authorities).transpose()?;
+    if let Some(authorities) = &mut authorities {
+        authorities.extend(parse_all(also)?);
+    }
     let mut builder = Client::builder()
         .user_agent(concat!("dbfw/", env!("CARGO_PKG_VERSION")))
         .http1_only()
         .tls_version_min(Version::TLS_1_2)
-        .tls_certs_merge(authorities.unwrap_or_default())
         .connect_timeout(config.timeout.min(CONNECT_TIMEOUT))
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .redirect(Policy::none())
         .referer(false);
+    builder = match (tls, authorities) {
+        (Some(tls), _) => builder.tls_backend_preconfigured(tls.clone()),
+        (None, Some(authorities)) if config.only_ca_file => builder.tls_certs_only(authorities),
+        (None, authorities) => builder.tls_certs_merge(authorities.unwrap_or_default()),
+    };
     if is_local {
         // The name is not asked of DNS, which could say anything.
         let localhost = [
@@ -65,6 +77,22 @@ pub(super) fn install_crypto() {
         // An error means that one is installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
+}
+
+/// The certificates in texts of PEM.
+///
+/// # Errors
+/// One of the texts has none.
+pub(super) fn parse_all(authorities: &[String]) -> Result<Vec<Certificate>, FetchError> {
+    let mut found = Vec::new();
+    for pem in authorities {
+        let parsed = Certificate::from_pem_bundle(pem.as_bytes()).unwrap_or_default();
+        if parsed.is_empty() {
+            return Err(FetchError::new(Cause::Tls, "an authority is no certificate in PEM"));
+        }
+        found.extend(parsed);
+    }
+    Ok(found)
 }
 
 fn read_authorities(path: &Path) -> Result<Vec<Certificate>, FetchError> {

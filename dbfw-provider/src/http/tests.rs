@@ -206,6 +206,7 @@ fn acceptor(certificate: rustls::pki_types::CertificateDer<'static>, key: &KeyPa
 
 fn config() -> HttpConfig {
     HttpConfig {
+        only_ca_file: false,
         timeout: Duration::from_secs(10),
         ca_file: Some(Authority::trusted().file.to_path_buf()),
         allow_http: Vec::new(),

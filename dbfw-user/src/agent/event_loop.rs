@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, future::pending, io, path::Path, pin::pin, time::Duration};
 
 use anyhow::Context as _;
-use dbfw_core::toml::Problems;
+use dbfw_core::{source::Origin, toml::Problems};
 use dbfw_provider::worker::{Account, Report};
 use jiff::Timestamp;
 use tokio::{
@@ -139,6 +139,7 @@ impl Agent {
             {
                 tracing::debug!(%error, "will retry within a second");
             }
+            self.tell_control_plane();
         }
     }
 
@@ -212,6 +213,7 @@ impl Agent {
         self.trust.local_mut().retry();
         trial::end_if_over(self).await;
         self.files.begin_look();
+        self.control_plane.tick();
     }
 
     /// Makes the workers and the kernel follow what is trusted now.
@@ -230,7 +232,9 @@ impl Agent {
         }
         self.usage.slots_changed(&self.kernel, &applied.slots_before, now);
         let (before, after) = (&applied.before, self.kernel.policy());
-        self.history.record_change(self.kernel.generation(), before, after, now);
+        let author = |database: &str, origin: &Origin| self.trust.author(database, origin);
+        self.history.record_change(self.kernel.generation(), before, after, now, &author);
+        self.control_plane.read_back(&self.kernel, before);
         if applied.changed {
             self.disk.policy_changed();
         }

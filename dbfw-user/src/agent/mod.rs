@@ -10,6 +10,7 @@ mod calls;
 mod configuration;
 mod connection_watch;
 mod connections;
+mod control_plane;
 mod cut_off;
 mod disk;
 mod event_loop;
@@ -33,8 +34,8 @@ use jiff::Timestamp;
 pub use self::startup::run;
 use self::{
     calls::OpenCalls, configuration::ConfigurationFiles, connection_watch::ConnectionWatch,
-    disk::Disk, history::History, kernel::Kernel, openings::Openings, systemd::Readiness,
-    traffic::Traffic, trust::Trust, usage::Usage, workers::Workers,
+    control_plane::ControlPlane, disk::Disk, history::History, kernel::Kernel, openings::Openings,
+    systemd::Readiness, traffic::Traffic, trust::Trust, usage::Usage, workers::Workers,
 };
 use crate::{
     config::{AgentConfig, Config},
@@ -48,6 +49,7 @@ struct Agent {
     files: ConfigurationFiles,
     trust: Trust,
     workers: Workers,
+    control_plane: ControlPlane,
     kernel: Kernel,
     disk: Disk,
     traffic: Traffic,

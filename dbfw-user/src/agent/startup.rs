@@ -27,6 +27,7 @@ use super::{
     calls::OpenCalls,
     configuration::{ConfigurationFiles, FormerConfiguration, Loaded},
     connection_watch::ConnectionWatch,
+    control_plane::ControlPlane,
     cut_off::CutOffQuery,
     disk::{Disk, load_refused},
     event_loop::Inbox,
@@ -142,10 +143,12 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
     let (local, local_problem) = LocalSources::load(state_dir, &config.agent.run_dir, maps_live);
     let mut sync = SyncCounters::default();
     sync.set_databases(synced(&config).map(|database| &*database.name));
+    let control_plane = ControlPlane::load(state_dir);
     let mut agent = Agent {
         files,
         trust: Trust::new(&config, local, Reading::now()),
-        workers: Workers::new(),
+        workers: Workers::new(&control_plane),
+        control_plane,
         kernel,
         disk: Disk::new(),
         traffic: Traffic::new(load_refused(state_dir)),

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use dbfw_core::answers::FetchError;
+use dbfw_core::answers::{FetchError, ListId};
 use dbfw_provider::{
     aptible::{Aptible, AptibleConfig},
     budget::Budget,
@@ -17,14 +17,18 @@ use dbfw_provider::{
     feed::{Feeds, FeedsConfig},
     file::Files,
     inventory::Inventory,
+    server::{Lasting, Server, ServerConfig},
     stats::Stats,
     worker::{Account, Command, Demand, Mailbox, Report, ReportSender},
 };
+use dbfw_wire::agent::{HostDatabase, HostGuards};
+use nix::unistd::gethostname;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
+use super::control_plane::ControlPlane;
 use crate::config::Config;
 
 /// Batches of reports waiting for the loop; a task waits when it is full.
@@ -38,6 +42,7 @@ enum Settings {
     Aptible(AptibleConfig),
     Feeds(FeedsConfig),
     Dns(DnsConfig),
+    Server(ServerConfig, Vec<HostDatabase>),
 }
 
 impl Settings {
@@ -48,8 +53,32 @@ impl Settings {
             Account::Aptible => config.aptible.clone().map(Self::Aptible),
             Account::Feeds => Some(Self::Feeds(config.feeds.clone())),
             Account::Dns => Some(Self::Dns(config.dns.clone())),
+            Account::Server => {
+                config.server.clone().map(|server| Self::Server(server, host_databases(config)))
+            }
         }
     }
+}
+
+/// The databases whose lists a control plane keeps, as it is told of them.
+fn host_databases(config: &Config) -> Vec<HostDatabase> {
+    let databases = config.databases.iter().filter_map(|database| {
+        let Some(ListId::Server(list)) = &database.provider else { return None };
+        let guards = database.guards(config.server.as_ref());
+        Some(HostDatabase {
+            name: database.name.clone(),
+            database: list.to_string(),
+            ports: database.ports.texts(),
+            mode: database.mode.as_str().to_owned(),
+            guards: HostGuards {
+                allow_any: guards.allow_any,
+                min_prefix: guards.min_prefix,
+                within: guards.within.map(|within| within.to_vec()),
+            },
+            have: None,
+        })
+    });
+    databases.collect()
 }
 
 /// A running task.
@@ -67,19 +96,22 @@ pub(super) struct Workers {
     stats: BTreeMap<Account, Arc<Stats>>,
     budget: Option<Arc<Mutex<Budget>>>,
     rounds: BTreeMap<Account, Duration>,
+    /// What the worker of a control plane leaves to the next one.
+    lasting: Lasting,
     sender: mpsc::Sender<(Account, Vec<Report>)>,
     queue: mpsc::Receiver<(Account, Vec<Report>)>,
 }
 
 impl Workers {
     /// None is running.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(control_plane: &ControlPlane) -> Self {
         let (sender, queue) = mpsc::channel(QUEUE);
         Self {
             tasks: BTreeMap::new(),
             stats: BTreeMap::new(),
             budget: None,
             rounds: BTreeMap::new(),
+            lasting: control_plane.lasting(),
             sender,
             queue,
         }
@@ -148,6 +180,13 @@ impl Workers {
             Settings::Aptible(config) => tokio::spawn(Aptible::new(config, stats).run(mailbox)),
             Settings::Feeds(config) => tokio::spawn(Feeds::new(config, stats).run(mailbox)),
             Settings::Dns(config) => tokio::spawn(Names::new(config, stats).run(mailbox)),
+            Settings::Server(config, databases) => {
+                let hostname = gethostname()
+                    .map_or_else(|_| "?".to_owned(), |name| name.to_string_lossy().into_owned());
+                let lasting = self.lasting.clone();
+                let worker = Server::new(config, hostname, databases, lasting, stats);
+                tokio::spawn(worker.run(mailbox))
+            }
         };
         Task { settings, demand, commands, handle }
     }

@@ -179,6 +179,22 @@ pub(super) enum Verb {
     /// connects to each database as a client without a credential, from an address of this host. A
     /// check that cannot be made is unknown. Only root may. Exit status 1 if there are findings.
     Audit(AuditArguments),
+    /// Join this host to a control plane, whose lists it then enforces.
+    ///
+    /// Reads a join token, as `dbfw-server join-token` prints it, from standard input. Writes
+    /// conf.d/server.toml, the host's token and the server's certificate authority beside the
+    /// configuration. Nothing is in force before `dbfw reload`.
+    Join {
+        /// Address of the server, as https://ctl.example.com:7443.
+        #[arg(value_name = "URL", value_hint = ValueHint::Url)]
+        url: String,
+        /// File with the join token [default: standard input].
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        token_file: Option<PathBuf>,
+        /// Replace what an earlier join wrote.
+        #[arg(long)]
+        force: bool,
+    },
     /// Show the content of the kernel's maps.
     Map {
         #[command(subcommand)]
@@ -444,7 +460,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
         ],
     ),
     ("Change it", &["reload", "trust", "detach"]),
-    ("Set it up", &["check", "import", "doctor", "run"]),
+    ("Set it up", &["check", "import", "join", "doctor", "run"]),
     ("Shell and manual", &["completions", "man", "help"]),
 ];
 

@@ -16,6 +16,7 @@ mod explain;
 mod export;
 mod history;
 mod import;
+mod join;
 mod man;
 mod map;
 mod message;
@@ -112,6 +113,9 @@ fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<Exit> {
         Verb::Import { form, file, port } => import::import(form, &file, port),
         Verb::Ca { database, ca_file } => ca::ca(context, &database, ca_file.as_deref()),
         Verb::Audit(arguments) => audit::audit(context, &arguments),
+        Verb::Join { url, token_file, force } => {
+            join::join(context, &url, token_file.as_deref(), force)
+        }
         Verb::Map { verb } => map::map(context, verb),
         Verb::Metrics => metrics::metrics(context),
         Verb::Doctor => doctor::doctor(context),

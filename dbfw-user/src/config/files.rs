@@ -35,6 +35,7 @@ pub(crate) fn files(config: &Config) -> BTreeMap<PathBuf, Purpose> {
     let tokens = [
         config.digitalocean.as_ref().map(|api| &api.token),
         config.aptible.as_ref().map(|api| &api.token),
+        config.server.as_ref().map(|server| &server.token),
     ];
     for token in tokens.into_iter().flatten() {
         if let TokenSource::File(path) = token {
@@ -44,6 +45,7 @@ pub(crate) fn files(config: &Config) -> BTreeMap<PathBuf, Purpose> {
     let clients = [
         config.digitalocean.as_ref().map(|api| &api.http),
         config.aptible.as_ref().map(|api| &api.http),
+        config.server.as_ref().map(|server| &server.http),
         Some(&config.feeds.http),
     ];
     let authorities = clients.into_iter().flatten().filter_map(|http| http.ca_file.as_ref());

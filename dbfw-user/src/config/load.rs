@@ -21,6 +21,7 @@ use super::{
         digitalocean::{DIGITALOCEAN, read_digitalocean},
         dns::{check_dns, read_dns},
         feeds::read_feeds,
+        server::read_server,
     },
     types::{AgentConfig, Config, ConfigFile},
     validate::{check_databases, check_local, check_providers, warn_sources},
@@ -175,7 +176,7 @@ fn read_tables(
     let document = Document::parse(&file.path, &file.text, report)?;
     let mut root = document.root();
 
-    let Config { agent, digitalocean, aptible, feeds, dns, .. } = config;
+    let Config { agent, digitalocean, aptible, server, feeds, dns, .. } = config;
     section(&mut root, "agent", report, |table, report| read_agent(agent, table, report));
     if let Some(value) = root.take("database")
         && let Some(elements) = value.array("begin each database with [[database]]", report)
@@ -187,6 +188,9 @@ fn read_tables(
     });
     section(&mut root, "aptible", report, |table, report| {
         read_aptible(aptible.get_or_insert_default(), table, report);
+    });
+    section(&mut root, "server", report, |table, report| {
+        read_server(server.get_or_insert_default(), table, report);
     });
     section(&mut root, "feeds", report, |table, report| read_feeds(feeds, table, report));
     section(&mut root, "dns", report, |table, report| read_dns(dns, table, report));

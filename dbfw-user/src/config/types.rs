@@ -6,13 +6,14 @@ use dbfw_common::Mode;
 use dbfw_core::{
     Destinations, Ports,
     answers::ListId,
-    source::TrustedSource,
+    source::{PrefixSet, TrustedSource},
     toml::Problem,
     trust::{Guards, OnEmpty},
 };
 use dbfw_datapath::{Attach, Interfaces};
 use dbfw_provider::{
     aptible::AptibleConfig, digitalocean::DigitalOceanConfig, dns::DnsConfig, feed::FeedsConfig,
+    server::ServerConfig,
 };
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub struct Config {
     pub digitalocean: Option<DigitalOceanConfig>,
     /// `[aptible]`, if it is there; it is if anything in the configuration needs it.
     pub aptible: Option<AptibleConfig>,
+    /// `[server]`, if it is there; it is if anything in the configuration needs it.
+    pub server: Option<ServerConfig>,
     /// `[feeds]`.
     pub feeds: FeedsConfig,
     /// `[dns]`.
@@ -145,8 +148,11 @@ pub struct DatabaseConfig {
 }
 
 impl DatabaseConfig {
-    /// The settings of the guards before the database's rules.
-    pub fn guards(&self) -> Guards {
+    /// The settings of the guards before the database's rules; `server` is `[server]`.
+    pub fn guards(&self, server: Option<&ServerConfig>) -> Guards {
+        let within = || server.and_then(|server| server.within.clone());
+        let is_server = matches!(self.provider, Some(ListId::Server(_)));
+        let within: Option<PrefixSet> = if is_server { within() } else { None };
         Guards {
             database: self.name.clone(),
             provider: self.provider.clone(),
@@ -154,6 +160,7 @@ impl DatabaseConfig {
             max_shrink: self.max_shrink,
             allow_any: self.allow_any,
             min_prefix: self.min_prefix,
+            within,
         }
     }
 }

@@ -14,7 +14,13 @@ use dbfw_provider::{http::HttpConfig, worker::Account};
 use jiff::Timestamp;
 
 use super::{
-    tables::{aptible::APTIBLE, database::Draft, digitalocean::DIGITALOCEAN, http::Api},
+    tables::{
+        aptible::APTIBLE,
+        database::Draft,
+        digitalocean::DIGITALOCEAN,
+        http::Api,
+        server::{TOKEN_FILE, URL},
+    },
     types::Config,
 };
 
@@ -96,6 +102,14 @@ pub(super) fn check_providers(drafts: &[Draft], config: &Config, report: &mut Re
                 Account::Aptible if config.aptible.is_none() => {
                     missing("the list of an endpoint", &APTIBLE)
                 }
+                Account::Server if config.server.as_ref().is_none_or(|s| s.urls.is_empty()) => (
+                    "the list of a server needs the table [server] with urls, which is missing"
+                        .to_owned(),
+                    format!(
+                        "run `dbfw join`, which writes it, or write [server] with urls = [{URL:?}] \
+                         and token_file = {TOKEN_FILE:?}"
+                    ),
+                ),
                 _ => continue,
             };
             report.problem(place, message, fix);

@@ -420,7 +420,7 @@ pub fn trusted(
         bail!("the sources of the prefixes in the maps are not known: {error}");
     }
     let databases = offline.databases(unanswered)?;
-    let sources = sources(&offline.view(), &|_| SourceReport::default(), &uses)?;
+    let sources = sources(&offline.view(), &|_, _| SourceReport::default(), &uses)?;
     Ok((databases, sources))
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use dbfw_core::{
     answers::SourceReport,
     policy::{RuleKey, SlotTable},
-    source::{Prefix, Rule, SourceKey},
+    source::{Prefix, Rule},
 };
 use dbfw_datapath::{DatapathError, Reader};
 use dbfw_wire::control::{SourceState, SourceStatus, Sources, Unresolved};
@@ -51,15 +51,15 @@ pub fn count_slot(
     Ok(SourceCounters { packets: read.packets, last_hit })
 }
 
-/// The document of `dbfw sources`. `report` tells what the agent knows of a source: the state of
-/// one that is resolved, notes about others. `uses` is what was counted before.
+/// The document of `dbfw sources`. `report` tells what the agent knows of a rule of a database: the
+/// state of a source that is resolved, notes about others. `uses` is what was counted before.
 ///
 /// # Errors
 ///
 /// The counters cannot be read.
 pub fn sources(
     view: &View<'_>,
-    report: &dyn Fn(&SourceKey) -> SourceReport,
+    report: &dyn Fn(&str, &Rule) -> SourceReport,
     uses: &SourceUses,
 ) -> Result<Sources, DatapathError> {
     let counted = count(view.reader, view.slots, |_| true)?;
@@ -69,7 +69,7 @@ pub fn sources(
         for rule in &database.rules {
             let key = UsedSource::new(&database.name, &rule.kind.to_string());
             let used = uses.of(&key, counted.get(&key), now);
-            let report = rule.source().map(|source| report(source.key())).unwrap_or_default();
+            let report = report(&database.name, rule);
             let status = status_of(rule, report, now);
             sources.push(SourceStatus {
                 database: database.name.clone(),

@@ -12,7 +12,7 @@ use std::{
 use dbfw_core::{
     answers::Stored,
     policy::{DatabasePolicy, SlotTable},
-    source::{Origin, PrefixSet, Rule, RuleKind, TrustedSource, UncheckedSource},
+    source::{Origin, PrefixSet, Rule, RuleKind, SourceKey, TrustedSource, UncheckedSource},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -71,6 +71,9 @@ pub struct ListSnapshot {
     /// Time until which it was good, where that is later: it was watched, and failed then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub good_until: Option<Timestamp>,
+    /// Of a control plane's list: the sources that it resolved itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<Vec<SourceKey>>,
 }
 
 impl Snapshot {

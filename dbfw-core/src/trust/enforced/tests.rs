@@ -22,6 +22,7 @@ fn database(on_empty: OnEmpty) -> Guards {
         max_shrink: 50,
         allow_any: false,
         min_prefix: USUAL_MIN_LEN,
+        within: None,
     }
 }
 

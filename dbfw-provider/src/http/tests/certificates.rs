@@ -216,3 +216,20 @@ async fn ask_with_proxy() {
     // What a proxy that is no proxy answers is not TLS.
     assert!(ask(&client, &"https://api.internal/v2/account".parse().unwrap()).await.is_err());
 }
+
+#[tokio::test]
+async fn where_ca_file_alone_is_trusted_an_authority_can_come_beside_it() {
+    let (own, next) = (Authority::new("own"), Authority::new("next"));
+    let server = next.serve(|_| vec![Act::Send(ok("{}"))]).await;
+    let config =
+        HttpConfig { ca_file: Some(own.file.to_path_buf()), only_ca_file: true, ..config() };
+    let client = HttpClient::new(&config, Redirects::Refuse);
+    let url = server.https("/agent/v1/watch");
+    assert_failed(ask(&client, &url).await, Cause::Tls, &["not trusted"]);
+    assert!(client.trust_also(vec!["no certificate".to_owned()]).is_err());
+    let pem = std::fs::read_to_string(&next.file).unwrap();
+    client.clone().trust_also(vec![pem]).unwrap();
+    assert_eq!(ask(&client, &url).await.unwrap().status, 200);
+    client.trust_also(Vec::new()).unwrap();
+    assert_failed(ask(&client, &url).await, Cause::Tls, &["not trusted"]);
+}

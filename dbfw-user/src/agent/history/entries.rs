@@ -31,6 +31,8 @@ struct SourceChange<'a> {
     removed: Vec<Prefix>,
     /// The end of the source, if that is why it went.
     expired: Option<Timestamp>,
+    /// Whether the source itself came or went, and not only what it stands for.
+    is_edit: bool,
 }
 
 impl History {
@@ -88,16 +90,20 @@ impl History {
     }
 
     /// Records what a change of the policy let in and cut off, by source. A source that has expired
-    /// by `now` is why its prefixes went; its end is recorded also where others let them in.
+    /// by `now` is why its prefixes went; its end is recorded also where others let them in. `author`
+    /// is who last changed the list that a rule of a database comes from, where that is known.
     pub(in crate::agent) fn record_change(
         &mut self,
         generation: u64,
         old: &Policy,
         new: &Policy,
         now: Timestamp,
+        author: &dyn Fn(&str, &Origin) -> Option<String>,
     ) {
         let entry = |change: SourceChange<'_>| {
+            let edited = change.rule.filter(|_| change.is_edit && change.expired.is_none());
             let entry = Entry {
+                by: edited.and_then(|rule| author(change.database, &rule.origin)),
                 database: Some(change.database.to_owned()),
                 source: change.rule.map(|rule| rule.kind.to_string()),
                 origin: change.rule.map(|rule| rule.origin.to_string()),
@@ -277,7 +283,14 @@ fn of_database<'a>(
             added.extend(change.added);
             removed.extend(change.removed);
         }
-        changed.push(SourceChange { database, rule: None, added, removed, expired: None });
+        changed.push(SourceChange {
+            database,
+            rule: None,
+            added,
+            removed,
+            expired: None,
+            is_edit: false,
+        });
     }
     changed
 }
@@ -299,15 +312,30 @@ fn differences<'a>(
         if was.is_some_and(|was| was.prefixes == rule.prefixes) {
             continue;
         }
+        let is_edit = was.is_none();
         let nothing = PrefixSet::default();
         let was = was.map_or(&nothing, |was| &was.prefixes);
         let (added, removed) = (rule.prefixes.minus(was), was.minus(&rule.prefixes));
-        changed.push(SourceChange { database, rule: Some(rule), added, removed, expired: None });
+        changed.push(SourceChange {
+            database,
+            rule: Some(rule),
+            added,
+            removed,
+            expired: None,
+            is_edit,
+        });
     }
     for rule in before.into_values() {
         let expired = rule.kind.expires_at().filter(|at| *at <= now);
         let (added, removed) = (Vec::new(), rule.prefixes.to_vec());
-        changed.push(SourceChange { database, rule: Some(rule), added, removed, expired });
+        changed.push(SourceChange {
+            database,
+            rule: Some(rule),
+            added,
+            removed,
+            expired,
+            is_edit: true,
+        });
     }
     changed
 }

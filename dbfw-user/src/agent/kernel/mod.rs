@@ -254,6 +254,11 @@ impl Kernel {
         self.apply_error.is_some()
     }
 
+    /// The error of the last change, if it was not carried out.
+    pub(super) fn apply_error(&self) -> Option<&str> {
+        self.apply_error.as_deref()
+    }
+
     /// Database ids by name.
     pub(super) fn ids(&self) -> &BTreeMap<String, u8> {
         &self.ids

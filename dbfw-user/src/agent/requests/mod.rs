@@ -3,6 +3,7 @@
 pub(super) mod by_hand;
 mod documents;
 pub(super) mod reload;
+mod report;
 pub(super) mod status;
 pub(super) mod trial;
 
@@ -51,7 +52,8 @@ impl Agent {
         match call.request.clone() {
             Request::Status {} => self.answer_status(call),
             Request::Sources {} => {
-                let report = |key: &_| self.trust.report(&self.config, key);
+                let report =
+                    |database: &str, rule: &_| self.trust.report_of(&self.config, database, rule);
                 match sources(&self.kernel.view(), &report, self.usage.uses()) {
                     Ok(sources) => call.answer(&sources),
                     Err(error) => failed(call, &error),

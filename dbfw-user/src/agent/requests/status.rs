@@ -25,7 +25,7 @@ pub(super) fn status(agent: &Agent) -> Status {
     let mut problems = protection.problems();
     problems.extend(agent.files.problem_on_disk());
     for database in &config.databases {
-        problems.extend(trust.problems(database, kernel.rules(&database.name)));
+        problems.extend(trust.problems(config, database, kernel.rules(&database.name)));
     }
     problems.extend(trust.local().not_removed().map(|why| {
         format!("a source that was removed by hand is trusted again by a restart: {why}")

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use dbfw_core::{
-    source::{Origin, Rule, SourceType, TrustedSource},
-    trust::{Candidate, Enforced, List, ListPart, OnEmpty, is_listed},
+    answers::{Resolved, SourceState},
+    source::{Origin, Rule, SourceKey, SourceType, TrustedSource},
+    trust::{Candidate, Enforced, Guards, Limited, ListPart, OnEmpty, is_listed},
 };
 use dbfw_provider::worker::{Account, Demand};
 
@@ -67,6 +68,12 @@ impl Trust {
         for source in &answer.sources {
             self.add(candidate, config, database, Arc::clone(source), origin.clone());
         }
+        if list.edition().is_some() {
+            let guards = database.guards(config.server.as_ref());
+            for rule in candidate.guarded.iter_mut().filter(|rule| rule.origin == origin) {
+                rule.prefixes = guards.limit(&rule.prefixes).kept;
+            }
+        }
         ListPart::Read(read_at)
     }
 
@@ -88,6 +95,11 @@ impl Trust {
             };
             return target.push(Rule::of_source(source, origin, prefixes));
         }
+        if let Some(resolved) = self.resolved(&database.name, &origin, source.key()) {
+            candidate.unanswered |= resolved.state == SourceState::Unresolvable;
+            let prefixes = resolved.prefixes.clone();
+            return candidate.guarded.push(Rule::of_source(source, origin, prefixes));
+        }
         let resolution = self.answers.resolution(source.key());
         if source.expires_at.is_none_or(|at| at > self.now()) {
             candidate.pending |= !resolution.known && can_resolve(config, source.kind());
@@ -97,13 +109,45 @@ impl Trust {
         candidate.guarded.push(Rule::of_source(source, origin, resolution.prefixes));
     }
 
-    /// The sources of a database: in the configuration, in its list, and added by hand.
+    /// What a control plane found a source of a database's list to stand for. A source of the same
+    /// name that is written elsewhere is another's: this host resolves it.
+    pub(super) fn resolved(
+        &self,
+        database: &str,
+        origin: &Origin,
+        key: &SourceKey,
+    ) -> Option<&Resolved> {
+        let list = self.lists.get(database)?;
+        let edition = list.edition()?;
+        if *origin == list.origin() { edition.resolved.get(key) } else { None }
+    }
+
+    /// The part of a rule that the host's own limits keep a control plane from granting.
+    pub(super) fn limited(&self, guards: &Guards, source: &TrustedSource) -> Option<Limited> {
+        let edition = self.lists.get(&guards.database)?.edition()?;
+        let offered = match (source.key().prefixes(), edition.resolved.get(source.key())) {
+            (Some(prefixes), _) => prefixes.clone(),
+            (None, Some(resolved)) => resolved.prefixes.clone(),
+            (None, None) => self.answers.resolution(source.key()).prefixes,
+        };
+        let limited = guards.limit(&offered);
+        (limited.left_out() > 0).then_some(limited)
+    }
+
+    /// The sources of a database that this host reads or resolves itself: in the configuration, in
+    /// its list, and added by hand.
     pub(super) fn sources<'a>(
         &'a self,
         database: &'a DatabaseConfig,
     ) -> impl Iterator<Item = &'a TrustedSource> {
         let list = self.lists.get(&database.name).into_iter();
-        let listed = list.flat_map(List::sources).map(|source| &**source);
+        let listed = list.flat_map(|list| {
+            let resolved = list.edition().map(|edition| &edition.resolved);
+            let sources = list.sources().iter().map(|source| &**source);
+            sources.filter(move |source| {
+                !resolved.is_some_and(|resolved| resolved.contains_key(source.key()))
+            })
+        });
         let local = self.local.all().iter().filter(|local| local.database == database.name);
         database.trusted_sources.iter().chain(listed).chain(local.map(|local| &local.source))
     }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use dbfw_core::{
-    answers::{Cache, Cause, Limits, ListId, ListOutcome},
+    answers::{Cache, Cause, Edition, Limits, ListId, ListOutcome, Resolved, SourceState},
     policy::{DatabasePolicy, SlotTable},
     source::{Origin, Prefix, Rule, RuleKind, SourceKey, TrustedSource},
     trust::{Decision, Enforced, List, Refused, is_listed},
@@ -280,7 +280,8 @@ impl Trust {
         let is_unread = self.unread(&database.name).is_some();
         let confirmed = if is_unread { &nothing } else { confirmed };
         let enforced = self.enforced.entry(database.name.clone()).or_default();
-        let decision = enforced.decide(&database.guards(), candidate, confirmed, now);
+        let decision =
+            enforced.decide(&database.guards(config.server.as_ref()), candidate, confirmed, now);
         if let Decision::Accepted { confirmed: Some(plan) } = &decision {
             tracing::warn!(database = %database.name, plan, "confirmed by the operator");
         }
@@ -397,6 +398,13 @@ impl Trust {
         self.answers.take_back(&before.answers);
     }
 
+    /// The name of who last changed the control plane's list of a database, if that is the origin
+    /// of a rule.
+    pub(super) fn author(&self, database: &str, origin: &Origin) -> Option<String> {
+        let list = self.lists.get(database).filter(|list| list.origin() == *origin)?;
+        list.edition()?.by.clone()
+    }
+
     /// The list of a database; a new one if it had another provider.
     fn list_of(&mut self, database: &str, provider: &ListId) -> &mut List {
         let list = self.lists.entry(database.to_owned()).or_insert_with(|| List::new(provider));
@@ -434,6 +442,7 @@ impl Trust {
                 provider: list.id().to_string(),
                 last_success,
                 good_until: list.good_until(),
+                resolved: list.edition().map(|edition| edition.resolved.keys().cloned().collect()),
             }),
             measure: enforced.and_then(Enforced::measure).cloned(),
         }
@@ -457,8 +466,22 @@ impl Trust {
                     listed().filter_map(|rule| rule.source().map(Arc::clone)).collect();
                 let plain = listed().find(|rule| rule.kind == RuleKind::PlainLines);
                 let plain = plain.map(|rule| rule.prefixes.clone()).unwrap_or_default();
+                let resolved = list.resolved.as_ref().map(|keys| {
+                    let prefixes = |key: &SourceKey| {
+                        listed()
+                            .find(|rule| rule.source().is_some_and(|source| source.key() == key))
+                            .map(|rule| rule.prefixes.clone())
+                    };
+                    let stale = |key: &SourceKey| {
+                        let (prefixes, state) = (prefixes(key)?, SourceState::Stale);
+                        Some((key.clone(), Resolved { prefixes, state, at: None }))
+                    };
+                    keys.iter().filter_map(stale).collect()
+                });
+                let edition = resolved.map(|resolved| Edition { resolved, ..Edition::default() });
+                let (read_at, good_until) = (list.last_success, list.good_until);
                 let restored =
-                    List::restore(provider, sources, plain, list.last_success, list.good_until);
+                    List::restore(provider, sources, plain, edition, read_at, good_until);
                 self.lists.insert(database.name.clone(), restored);
             }
             let enforced = Enforced::restore(guarded, accepted_at, known.measure.clone());

@@ -1,11 +1,11 @@
 //! States of the trusted sources, for `dbfw status`, `dbfw sources` and the metrics.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use dbfw_core::{
     answers::{Cause, FetchError, SourceReport, SourceState as State},
-    source::{Rule, SourceKey},
-    trust::{Enforced, List, Refused, is_listed},
+    source::{Rule, SourceKey, TrustedSource},
+    trust::{Enforced, Limited, List, Refused, is_listed},
 };
 use dbfw_provider::worker::Account;
 use dbfw_wire::control::{DatabaseStatus, ListState, ProviderStatus, RefusedPlan, UnconfirmedPlan};
@@ -34,9 +34,66 @@ impl Trust {
         self.answers.state(key)
     }
 
+    /// The report about a rule of a database, with what the host's own limits keep out of it.
+    pub(in crate::agent) fn report_of(
+        &self,
+        config: &Config,
+        database: &str,
+        rule: &Rule,
+    ) -> SourceReport {
+        let Some(source) = rule.source() else { return SourceReport::default() };
+        let resolved = self.resolved(database, &rule.origin, source.key());
+        let mut report = match resolved {
+            Some(resolved) => resolved.report(&rule.origin.to_string()),
+            None => self.report(config, source.key()),
+        };
+        let mut databases = config.databases.iter();
+        if let Some(database) = databases.find(|known| known.name == database)
+            && is_listed(rule)
+            && let Some(limited) = self.limited(&database.guards(config.server.as_ref()), source)
+        {
+            report.notes.extend(limited.message());
+        }
+        report
+    }
+
+    /// The number of sources of a database's list that the host's own limits keep out, wholly or in
+    /// part.
+    pub(in crate::agent) fn left_out(&self, config: &Config, database: &DatabaseConfig) -> usize {
+        let list = self.lists.get(&database.name).filter(|list| list.edition().is_some());
+        let guards = database.guards(config.server.as_ref());
+        let limited = |source: &&Arc<TrustedSource>| self.limited(&guards, source).is_some();
+        list.map_or(&[][..], List::sources).iter().filter(limited).count()
+    }
+
+    /// What there is to report to a control plane about its list of a database: the edition that was
+    /// judged, and the sources that the host's own limits keep out, `most` of them in full.
+    pub(in crate::agent) fn judged(
+        &self,
+        config: &Config,
+        database: &DatabaseConfig,
+        most: usize,
+    ) -> Option<Judged> {
+        let list = self.lists.get(&database.name)?;
+        // One from the snapshot does not say which it is.
+        let edition = list.edition().filter(|edition| edition.epoch > 0)?;
+        let guards = database.guards(config.server.as_ref());
+        let mut left_out = Vec::new();
+        let mut total = 0;
+        for source in list.sources() {
+            let Some(limited) = self.limited(&guards, source) else { continue };
+            total += 1;
+            if left_out.len() < most {
+                left_out.push((source.key().clone(), limited));
+            }
+        }
+        Some(Judged { epoch: edition.epoch, revision: edition.revision, left_out, total })
+    }
+
     /// The problems of a database's sources, in words. `rules` are those in the maps.
     pub(in crate::agent) fn problems(
         &self,
+        config: &Config,
         database: &DatabaseConfig,
         rules: &[Rule],
     ) -> Vec<String> {
@@ -58,6 +115,14 @@ impl Trust {
             .collect();
             problems
                 .push(format!("{name}: {}: dbfw sources shows which and why", parts.join(", ")));
+        }
+        let left_out = self.left_out(config, database);
+        if left_out > 0 {
+            let noun = if left_out == 1 { "source" } else { "sources" };
+            problems.push(format!(
+                "{name}: {left_out} {noun} of the list beyond this host's own limits: dbfw sources \
+                 shows which and why"
+            ));
         }
         if let Some(list) = self.lists.get(name) {
             problems.extend(
@@ -81,9 +146,16 @@ impl Trust {
             refused: self.enforced(&database.name).is_some_and(|e| e.refused().is_some()),
             ..SourceScrape::default()
         };
-        let sources = rules.iter().filter_map(|rule| rule.source());
-        for source in sources.filter(|source| Account::resolving(source.kind()).is_some()) {
-            let state = self.answers.state(source.key());
+        let sources = rules.iter().filter_map(|rule| Some((rule, rule.source()?)));
+        let has_to_be_asked = |(_, source): &(&Rule, &Arc<TrustedSource>)| {
+            Account::resolving(source.kind()).is_some()
+        };
+        for (rule, source) in sources.filter(has_to_be_asked) {
+            let resolved = self.resolved(&database.name, &rule.origin, source.key());
+            let state = match resolved {
+                Some(resolved) => resolved.report(""),
+                None => self.answers.state(source.key()),
+            };
             match state.state {
                 State::Stale | State::Gone | State::Expired => counts.stale += 1,
                 State::Unresolvable => counts.unresolved += 1,
@@ -226,6 +298,17 @@ impl Trust {
             .collect();
         pending.into_iter().collect()
     }
+}
+
+/// What became of a control plane's list.
+#[derive(Debug)]
+pub(in crate::agent) struct Judged {
+    pub(in crate::agent) epoch: u64,
+    pub(in crate::agent) revision: u64,
+    /// The sources that the host's own limits keep out, wholly or in part; the first of them.
+    pub(in crate::agent) left_out: Vec<(SourceKey, Limited)>,
+    /// The number of all such sources.
+    pub(in crate::agent) total: usize,
 }
 
 /// A refused plan, without the connections that it would cut.

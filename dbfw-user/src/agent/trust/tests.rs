@@ -1,3 +1,5 @@
+mod server;
+
 use std::path::PathBuf;
 
 use dbfw_core::{

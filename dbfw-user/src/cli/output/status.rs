@@ -105,8 +105,13 @@ fn accounts_line(accounts: &[AccountStatus]) -> String {
 }
 
 fn account(account: &AccountStatus) -> String {
-    // Saturates: the field comes from a document.
-    let mut text = format!("{} every {}", account.name, lasting(account.interval_seconds as u64));
+    let mut text = if account.interval_seconds > 0.0 {
+        // Saturates: the field comes from a document.
+        format!("{} every {}", account.name, lasting(account.interval_seconds as u64))
+    } else {
+        // It sends what changes.
+        format!("{} all the time", account.name)
+    };
     if account.error.is_some() {
         text.push_str(" and fails");
     }

@@ -3,6 +3,7 @@
 use dbfw_common::{MAX_BOUND, MAX_NAME, Mode};
 use dbfw_core::{
     Destinations, Port, PortError, PortRange,
+    answers::ListId,
     policy::USUAL_MIN_LEN,
     source::{Prefix, PrefixError},
     toml::{Place, Report, Value, is_digits, quoted, read_sources},
@@ -98,6 +99,11 @@ pub(crate) fn read_database(value: Value<'_>, report: &mut Report) -> Option<Dra
     }
     if let Some(value) = table.take("provider") {
         config.provider = read_provider(&value, report);
+        if matches!(config.provider, Some(ListId::Server(_))) {
+            // Its list is an operator's word: it counts at once, also where it takes everything
+            // away.
+            (config.on_empty, config.max_shrink) = (OnEmpty::Close, 100);
+        }
         draft.provider = Some(value.place());
     }
     table.set("on_empty", &mut config.on_empty, report, |value, report| {

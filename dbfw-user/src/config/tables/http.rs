@@ -92,7 +92,7 @@ pub(crate) fn read_http(http: &mut HttpConfig, table: &mut Table<'_>, report: &m
 }
 
 /// As [`Value::path`], but without showing what was written: it may be the token.
-fn token_file(value: &Value<'_>, example: &str, report: &mut Report) -> Option<PathBuf> {
+pub(crate) fn token_file(value: &Value<'_>, example: &str, report: &mut Report) -> Option<PathBuf> {
     let written = value.string(&format!("write {example:?}"), report)?;
     if written.starts_with('/') && !written.contains('\0') {
         return Some(PathBuf::from(written));

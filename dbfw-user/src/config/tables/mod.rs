@@ -8,3 +8,4 @@ pub(crate) mod dns;
 pub(crate) mod feeds;
 pub(crate) mod http;
 pub(crate) mod provider;
+pub(crate) mod server;

@@ -1,5 +1,6 @@
 //! `provider = { … }` of a database.
 
+use dbfw_common::MAX_NAME;
 use dbfw_core::{
     answers::{ClusterId, ListId},
     toml::{Report, Table, Value, is_digits, quoted, shortened},
@@ -8,13 +9,14 @@ use toml::de::DeValue;
 
 const FIX: &str = r#"write { kind = "file", path = "/etc/dbfw/orders.list" }"#;
 const CLUSTER_FIX: &str = r#"write the cluster's id, as in "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30""#;
+const DATABASE_FIX: &str = r#"write the database's name at the server, as in "orders""#;
 const VHOST_FIX: &str = "write the endpoint's id, a number, as in 123";
 
 /// The provider that the table names.
 pub(crate) fn read_provider(value: &Value<'_>, report: &mut Report) -> Option<ListId> {
     type Read = fn(&mut Table<'_>, &mut Report) -> Option<ListId>;
-    const KINDS: [(&str, Read); 3] =
-        [("file", file), ("digitalocean", digitalocean), ("aptible", aptible)];
+    const KINDS: [(&str, Read); 4] =
+        [("file", file), ("digitalocean", digitalocean), ("aptible", aptible), ("server", server)];
 
     let mut table = value.table(FIX, report)?;
     let kind = table.require("kind", r#"add kind = "file""#, report)?;
@@ -64,4 +66,17 @@ fn aptible(table: &mut Table<'_>, report: &mut Report) -> Option<ListId> {
         report.problem(&value.place(), message, VHOST_FIX);
     }
     vhost.map(ListId::Aptible)
+}
+
+fn server(table: &mut Table<'_>, report: &mut Report) -> Option<ListId> {
+    let value = table.require("database", r#"add database = "orders""#, report)?;
+    let written = value.string(DATABASE_FIX, report)?;
+    // The names that dbfw-server gives.
+    let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if written.is_empty() || written.len() > MAX_NAME || !written.chars().all(usable) {
+        let message = format!("{} is not the name of a database", quoted(written));
+        report.problem(&value.place(), message, DATABASE_FIX);
+        return None;
+    }
+    Some(ListId::Server(written.into()))
 }

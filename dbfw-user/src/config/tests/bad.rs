@@ -5,6 +5,7 @@ mod api;
 mod database;
 mod feeds;
 mod needs;
+mod server;
 mod sources;
 
 use std::{fs, os::unix::fs::symlink};

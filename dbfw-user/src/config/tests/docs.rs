@@ -118,7 +118,7 @@ fn keys_of(table: &str) -> Vec<String> {
 
 #[test]
 fn every_key_is_documented() {
-    for table in ["agent", "database", "digitalocean", "aptible", "feeds", "dns"] {
+    for table in ["agent", "database", "digitalocean", "aptible", "server", "feeds", "dns"] {
         let heading = if table == "database" {
             "\n## `[[database]]`\n"
         } else {
@@ -155,7 +155,7 @@ fn the_packaged_file_has_every_default() {
             written.insert((table, key));
         }
     }
-    for table in ["agent", "digitalocean", "aptible", "feeds", "dns", "database"] {
+    for table in ["agent", "digitalocean", "aptible", "server", "feeds", "dns", "database"] {
         for key in keys_of(table) {
             assert!(written.contains(&(table, key.as_str())), "{table}.{key}");
         }

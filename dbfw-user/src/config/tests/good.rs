@@ -183,6 +183,41 @@ fn every_key_is_read() {
 }
 
 #[test]
+fn a_list_of_a_server_is_an_operators_word() {
+    let text = r#"
+[server]
+urls = ["https://a.example.com:7443", "http://127.0.0.1:7443"]
+within = ["10.0.0.0/8"]
+[[database]]
+name = "orders"
+ports = [5432]
+provider = { kind = "server", database = "orders" }
+[[database]]
+name = "careful"
+ports = [5433]
+provider = { kind = "server", database = "orders" }
+on_empty = "keep"
+max_shrink = "20%"
+[[database]]
+name = "own"
+ports = [5434]
+provider = { kind = "file", path = "/etc/dbfw/own.list" }
+"#;
+    let config = Dir::new(text).load().unwrap();
+    let server = config.server.as_ref();
+    let [orders, careful, own] = &config.databases[..] else { panic!() };
+    assert_eq!(orders.provider, Some(ListId::Server("orders".into())));
+    assert_eq!((orders.on_empty, orders.max_shrink), (OnEmpty::Close, 100));
+    assert_eq!((careful.on_empty, careful.max_shrink), (OnEmpty::Keep, 20));
+    assert_eq!((own.on_empty, own.max_shrink), (OnEmpty::Keep, 50));
+    let within = |database: &DatabaseConfig| database.guards(server).within;
+    assert_eq!(within(orders), Some(["10.0.0.0/8".parse().unwrap()].into()));
+    assert_eq!(within(own), None, "it is about the server alone");
+    assert_eq!(server.unwrap().urls.len(), 2);
+    assert!(server.unwrap().http.only_ca_file);
+}
+
+#[test]
 fn defaults() {
     let config = Dir::new(SHORT).load().unwrap();
     assert_eq!(config.agent, AgentConfig::default());

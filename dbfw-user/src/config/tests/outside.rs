@@ -29,6 +29,7 @@ fn every_key_about_the_outside_is_read() {
             api_url: Url::parse("https://api.example:8443").unwrap(),
             token: token("/etc/dbfw/do-token"),
             http: HttpConfig {
+                only_ca_file: false,
                 timeout: Duration::from_secs(90),
                 ca_file: ca_file("/etc/dbfw/ca.pem"),
                 allow_http: ["api.internal", "192.0.2.1", "[2001:db8::1]", "[2001:db8::2]"]
@@ -47,6 +48,7 @@ fn every_key_about_the_outside_is_read() {
             api_url: Url::parse("http://127.0.0.1:8080/").unwrap(),
             token: token("/etc/dbfw/aptible-token"),
             http: HttpConfig {
+                only_ca_file: false,
                 timeout: Duration::from_millis(100),
                 ca_file: ca_file("/ca"),
                 allow_http: Vec::new(),
@@ -58,6 +60,7 @@ fn every_key_about_the_outside_is_read() {
         config.feeds,
         FeedsConfig {
             http: HttpConfig {
+                only_ca_file: false,
                 timeout: Duration::from_secs(300),
                 ca_file: ca_file("/ca"),
                 allow_http: vec!["feeds.internal".to_owned()],
@@ -89,6 +92,7 @@ fn every_key_about_the_outside_is_read() {
 fn defaults_about_the_outside() {
     let config = Dir::new(format!("{SHORT}[digitalocean]\n[aptible]\n")).load().unwrap();
     let http = |timeout| HttpConfig {
+        only_ca_file: false,
         timeout: Duration::from_secs(timeout),
         ca_file: None,
         allow_http: Vec::new(),

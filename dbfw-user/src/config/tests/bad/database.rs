@@ -82,7 +82,7 @@ const DATABASE: &[(&str, &[&str])] = &[
     (
         r#"provider = { kind = "flie", path = "/a" }"#,
         &[
-            r#"provider.kind: "flie" is not a kind of provider: use "file", "digitalocean" or "aptible""#,
+            r#"provider.kind: "flie" is not a kind of provider: use "file", "digitalocean", "aptible" or "server""#,
         ],
     ),
     (

@@ -32,6 +32,22 @@ const NEEDS: &[(&str, &[&str])] = &[
             r#"provider: the list of an endpoint needs the table [aptible], which is missing: write [aptible] with token_file = "/etc/dbfw/aptible-token""#,
         ],
     ),
+    (
+        r#"provider = { kind = "server", database = "orders" }"#,
+        &[
+            r#"provider: the list of a server needs the table [server] with urls, which is missing: run `dbfw join`, which writes it, or write [server] with urls = ["https://ctl.example.com:7443"] and token_file = "/etc/dbfw/host-token""#,
+        ],
+    ),
+    (
+        r#"provider = { kind = "server" }"#,
+        &[r#"provider.database: is missing: add database = "orders""#],
+    ),
+    (
+        r#"provider = { kind = "server", database = "or/ders" }"#,
+        &[
+            r#"provider.database: "or/ders" is not the name of a database: write the database's name at the server, as in "orders""#,
+        ],
+    ),
 ];
 
 #[test]
