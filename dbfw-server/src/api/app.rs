@@ -5,6 +5,9 @@ use uuid::Uuid;
 use super::rate::Rates;
 use crate::service::Service;
 
+/// Requests of an address in a minute that are refused because of their token.
+const REFUSED: u32 = 120;
+
 /// Settings of the APIs.
 #[derive(Clone, Debug)]
 pub struct ApiSettings {
@@ -21,15 +24,15 @@ pub struct ApiSettings {
 /// The parts that every request is answered from.
 #[derive(Debug)]
 pub struct App {
-    pub(super) service: std::sync::Arc<Service>,
-    pub(super) settings: ApiSettings,
-    pub(super) rates: Rates,
+    pub(crate) service: std::sync::Arc<Service>,
+    pub(crate) settings: ApiSettings,
+    pub(crate) rates: Rates,
 }
 
 impl App {
     /// The APIs of a service.
     pub fn new(service: std::sync::Arc<Service>, settings: ApiSettings) -> Self {
-        let rates = Rates::new(settings.requests_per_minute);
+        let rates = Rates::new(settings.requests_per_minute, REFUSED);
         Self { service, settings, rates }
     }
 }

@@ -1,11 +1,11 @@
 //! The keys of the store.
 //!
-//! `hosts/`, `join/`, `sessions/`, `approvals/`, `groups/`, `resolved/`, `sets/`, `servers/` and
+//! `hosts/`, `join/`, `approvals/`, `groups/`, `resolved/`, `sets/`, `servers/` and
 //! `leader` are kept for what is to come.
 
 use uuid::Uuid;
 
-use super::{database::Name, token::TokenHash};
+use super::{database::Name, session::SessionHash, token::TokenHash};
 
 /// The store itself.
 pub const META: &str = "meta";
@@ -15,6 +15,8 @@ pub const DATABASES: &str = "databases/";
 pub const LISTS: &str = "lists/";
 /// Above every token.
 pub const TOKENS: &str = "tokens/";
+/// Above every session.
+pub const SESSIONS: &str = "sessions/";
 
 /// The settings of a database.
 pub fn database(id: Uuid) -> String {
@@ -50,4 +52,9 @@ pub fn change(database: Uuid, version: u64) -> String {
 /// A token.
 pub fn token(hash: &TokenHash) -> String {
     format!("{TOKENS}{hash}")
+}
+
+/// A session.
+pub fn session(hash: &SessionHash) -> String {
+    format!("{SESSIONS}{hash}")
 }

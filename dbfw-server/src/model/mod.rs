@@ -4,11 +4,13 @@ mod change;
 mod database;
 pub mod keys;
 mod meta;
+mod session;
 mod token;
 
 pub use self::{
     change::{By, Change, Kept, Via, digest},
     database::{Connection, Database, Name, NameError},
     meta::{FORMAT, Meta},
+    session::{Session, SessionHash, SessionSecret},
     token::{Databases, Preset, Scope, Secret, Token, TokenHash, UnknownScope},
 };

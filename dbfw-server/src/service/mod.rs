@@ -10,6 +10,7 @@ mod etag;
 mod expiry;
 mod lists;
 mod meta;
+mod sessions;
 mod tokens;
 
 use std::{
@@ -29,6 +30,7 @@ pub use self::{
     expiry::remove_expired,
     lists::{Author, Base, Changed, Request, Stored},
     meta::{InitError, initialize, load},
+    sessions::SESSION_LASTS,
     tokens::NewToken,
 };
 

@@ -14,6 +14,8 @@ mod hostile;
 mod native;
 // The description of the own API.
 mod openapi;
+// The panel, over HTTP.
+mod panel;
 // Many at once: nothing is lost.
 mod races;
 // Who may do what.

@@ -1,8 +1,8 @@
 //! The server's own API.
 
-mod databases;
-mod sources;
-mod tokens;
+pub(crate) mod databases;
+pub(crate) mod sources;
+pub(crate) mod tokens;
 
 use std::sync::Arc;
 

@@ -32,7 +32,10 @@ const LAYERS: [(&str, &[&str]); 2] = [
             "causes",
         ],
     ),
-    ("dbfw-server", &["cli", "serve", "config", "api", "service", "model", "list", "store"]),
+    (
+        "dbfw-server",
+        &["cli", "serve", "config", "panel", "api", "service", "model", "list", "store"],
+    ),
 ];
 
 /// The document that lists the layers too, in the same order.
