@@ -1,7 +1,10 @@
 //! The common parts of every page: who may send a form, what a browser may do with an answer, and
 //! errors as pages.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
     body::{Body, HttpBody as _},
@@ -45,6 +48,16 @@ const HEADERS: [(HeaderName, HeaderValue); 7] = [
     ),
 ];
 
+/// Whether a request is of somebody who is logged in, once that is known.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known(Arc<AtomicBool>);
+
+impl Known {
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 pub(super) async fn guard(
     State(panel): State<Arc<Panel>>,
     request: Request,
@@ -53,7 +66,9 @@ pub(super) async fn guard(
     let waits = request.headers().contains_key(header::EXPECT);
     let (parts, body) = request.into_parts();
     let rest = Rest::of(body);
-    let request = Request::from_parts(parts, Body::new(rest.clone()));
+    let mut request = Request::from_parts(parts, Body::new(rest.clone()));
+    let known = Known::default();
+    request.extensions_mut().insert(known.clone());
     let mut response = match refusal(&request) {
         Some(error) => error.into_response(),
         None => next.run(request).await,
@@ -68,7 +83,8 @@ pub(super) async fn guard(
     // A connection that ends with something unread may take the answer with it.
     let is_read = rest.is_end_stream() || !waits && rest.discard().await;
     let headers = response.headers_mut();
-    if !is_read {
+    // Who is not logged in does not keep a connection.
+    if !is_read || !known.0.load(Ordering::Relaxed) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     headers.extend(HEADERS);

@@ -10,7 +10,7 @@ use axum::{
 use jiff::Timestamp;
 use url::form_urlencoded;
 
-use super::{frame, guard::is_cross_site, state::Panel};
+use super::{frame, guard::{Known, is_cross_site}, state::Panel};
 use crate::{
     api::{ApiError, Caller, Connection, ErrorId, Peer, too_many},
     model::{Database, Scope, SessionSecret},
@@ -56,6 +56,9 @@ impl FromRequestParts<Arc<Panel>> for Visitor {
         let now = Timestamp::now().as_second();
         if let Err(exhausted) = panel.app.rates.count(token.id, now) {
             return Err(too_many(exhausted, now).into_response());
+        }
+        if let Some(known) = parts.extensions.get::<Known>() {
+            known.set();
         }
         let name = token.name.clone();
         let caller = Caller::of_session(token, address, connection, &parts.headers);
