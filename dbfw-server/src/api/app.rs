@@ -1,5 +1,6 @@
 //! [`App`]: what every request is answered from.
 
+use dbfw_wire::agent::Digest;
 use uuid::Uuid;
 
 use super::rate::Rates;
@@ -19,6 +20,19 @@ pub struct ApiSettings {
     pub requests_per_minute: u32,
     /// Whether a change without If-Match is merged with others', where the database wants it.
     pub merge: bool,
+    /// The address by which agents and clients reach the server.
+    pub url: String,
+    /// The authority that the server's certificate comes from, if that is its own.
+    pub authority: Option<PinnedAuthority>,
+}
+
+/// The server's own certificate authority, as hosts that join get to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinnedAuthority {
+    /// Its certificate.
+    pub pem: String,
+    /// The digest of its public key.
+    pub pin: Digest,
 }
 
 /// The parts that every request is answered from.

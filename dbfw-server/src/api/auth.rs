@@ -1,6 +1,6 @@
 //! Callers, and their rights.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use axum::{
     extract::FromRequestParts,
@@ -18,11 +18,14 @@ use super::{
 };
 use crate::{
     model::{By, Database, Databases, Scope, Secret, Token, Via},
-    service::Author,
+    service::{Author, ServiceError},
 };
 
 /// Characters of a User-Agent that the history keeps.
 const MAX_AGENT: usize = 100;
+
+/// Characters of a client's text that an answer repeats.
+const MAX_QUOTED: usize = 64;
 
 /// The caller of a request.
 #[derive(Clone, Debug)]
@@ -126,6 +129,44 @@ impl Caller {
     /// Whether the caller may see a database.
     pub(crate) fn sees(&self, database: Uuid) -> bool {
         self.token().is_none_or(|token| token.databases.contains(database))
+    }
+
+    /// Whether the caller may see one of these databases.
+    pub(super) fn sees_any(&self, databases: &BTreeSet<Uuid>) -> bool {
+        databases.iter().any(|id| self.sees(*id))
+    }
+
+    /// Refuses what concerns databases that are not the caller's.
+    ///
+    /// # Errors
+    /// One of them is not.
+    pub(super) fn needs_databases(&self, databases: &BTreeSet<Uuid>) -> Result<(), ApiError> {
+        match databases.iter().all(|id| self.sees(*id)) {
+            true => Ok(()),
+            false => Err(forbidden("it has databases that the token is not for")),
+        }
+    }
+
+    /// The databases of these names or ids, which the caller wants to pass on.
+    ///
+    /// # Errors
+    /// There is no such database, or it is not the caller's.
+    pub(super) async fn named_databases(
+        &self,
+        app: &App,
+        names: &[String],
+    ) -> Result<BTreeSet<Uuid>, ApiError> {
+        let mut ids = BTreeSet::new();
+        for name in names {
+            let database = app.service.find(name).await?.filter(|found| self.sees(found.id));
+            let Some(database) = database else {
+                let name: String = name.chars().take(MAX_QUOTED).collect();
+                let reason = format!("there is no database {name:?} that you may pass on");
+                return Err(ServiceError::field("databases", reason, "name others").into());
+            };
+            ids.insert(database.id);
+        }
+        Ok(ids)
     }
 
     /// The database that a path names, if the caller may do this with it. Who has a token for

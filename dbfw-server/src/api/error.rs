@@ -103,11 +103,15 @@ impl From<ServiceError> for ApiError {
         let id = match &error {
             ServiceError::NoDatabase
             | ServiceError::NoToken
+            | ServiceError::NoHost
             | ServiceError::NoRule(_)
             | ServiceError::NoVersion(_) => ErrorId::NotFound,
             ServiceError::Precondition => ErrorId::PreconditionFailed,
             ServiceError::Invalid(_) | ServiceError::Field { .. } => ErrorId::UnprocessableEntity,
-            ServiceError::Exists(_) | ServiceError::Busy => ErrorId::Conflict,
+            ServiceError::NotLetIn => ErrorId::Unauthorized,
+            ServiceError::Exists(_) | ServiceError::HasHosts(_) | ServiceError::Busy => {
+                ErrorId::Conflict
+            }
             ServiceError::NoRandomness | ServiceError::Unreadable(_) | ServiceError::Store(_) => {
                 tracing::error!(%error, "a request could not be answered");
                 return Self::unavailable();

@@ -1,8 +1,10 @@
-//! The HTTP APIs: DigitalOcean's at `/v2`, the server's own at `/api/v1`.
+//! The HTTP APIs: DigitalOcean's at `/v2`, the server's own at `/api/v1`, and the agents' at
+//! `/agent/v1`.
 //!
 //! Every answer has a request id and a rate limit, and every error one form. Nothing is read of a
 //! body before the token was checked.
 
+mod agent;
 mod answer;
 mod app;
 mod auth;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 use axum::{Router, middleware, routing::any};
 
 pub use self::{
-    app::{ApiSettings, App},
+    app::{ApiSettings, App, PinnedAuthority},
     connection::{Connection, Peer},
 };
 pub(crate) use self::{
@@ -38,9 +40,11 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v2/", any(v2::not_managed))
         .route("/v1/oauth/token/info", axum::routing::get(v2::token_info))
         .nest("/api/v1", v1::routes())
+        .merge(agent::routes())
         // Whatever a router behind this one answers: these paths are clients of an API.
         .route("/api/{*rest}", any(error::not_found))
         .route("/v1/{*rest}", any(error::not_found))
+        .route("/agent/{*rest}", any(error::not_found))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::not_allowed);
     routes.layer(middleware::from_fn_with_state(Arc::clone(&app), finish::finish)).with_state(app)

@@ -96,6 +96,26 @@ pub(super) enum Verb {
         #[command(subcommand)]
         verb: DatabaseVerb,
     },
+    /// Make a token that lets hosts join, and print the command that does it on a host.
+    ///
+    /// Its secret is shown only here. The token has the server's certificate authority, where that is
+    /// its own: the host trusts no other.
+    JoinToken {
+        /// A database whose list the hosts are to read, by name or id; may be given again.
+        #[arg(long = "database", short, value_name = "NAME", required = true)]
+        databases: Vec<String>,
+        /// The number of hosts that may join.
+        #[arg(long, value_name = "COUNT", default_value_t = 1)]
+        uses: u32,
+        /// The time for which it counts, as in 1h or 7d.
+        #[arg(long = "for", value_name = "DURATION", default_value = "1h")]
+        lifetime: String,
+    },
+    /// List and remove the hosts that joined.
+    Hosts {
+        #[command(subcommand)]
+        verb: HostsVerb,
+    },
     /// Make, list and revoke tokens.
     Token {
         #[command(subcommand)]
@@ -176,6 +196,18 @@ pub(super) struct NewDatabase {
     /// Replace the list by what a client without If-Match sends, whatever others changed.
     #[arg(long)]
     pub(super) no_merge: bool,
+}
+
+/// Subcommand of `dbfw-server hosts`.
+#[derive(Debug, Subcommand)]
+pub(super) enum HostsVerb {
+    /// List the hosts.
+    List,
+    /// Remove a host: its token is refused from now on. What it enforces stays.
+    Rm {
+        /// Its id, or its name if no other host has it.
+        host: String,
+    },
 }
 
 /// Subcommand of `dbfw-server token`.

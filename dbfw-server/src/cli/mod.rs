@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod database;
 mod exit;
+mod hosts;
 mod init;
 mod man;
 mod output;
@@ -49,6 +50,10 @@ fn dispatch(Cli { context, verb }: Cli) -> anyhow::Result<Exit> {
         Verb::Serve => serve::serve(&context),
         Verb::Check => check::check(&context),
         Verb::Database { verb } => database::database(&context, verb),
+        Verb::JoinToken { databases, uses, lifetime } => {
+            hosts::join_token(&context, databases, uses, lifetime)
+        }
+        Verb::Hosts { verb } => hosts::hosts(&context, &verb),
         Verb::Token { verb } => token::token(&context, verb),
         Verb::Store { verb } => store::store(&context, verb),
         Verb::Completions { shell } => man::completions(shell),

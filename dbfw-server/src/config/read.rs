@@ -23,6 +23,7 @@ const LISTEN_FIX: &str = r#"write ["0.0.0.0:7443"]"#;
 const TLS_FIX: &str = r#"write "self", { cert = "/…", key = "/…" } or "off""#;
 const STORE_FIX: &str = r#"write { kind = "file", path = "/var/lib/dbfw-server/store.redb" }"#;
 const NAMES_FIX: &str = r#"write ["ctl.example.com"]"#;
+const URL_FIX: &str = r#"write "https://ctl.example.com:7443""#;
 const FEEDS_FIX: &str = r#"write ["https://api.github.com/meta"]"#;
 
 /// Reads the configuration.
@@ -97,6 +98,7 @@ fn read_server(config: &mut Config, mut table: Table<'_>, report: &mut Report) {
     table.set("tls_names", &mut config.tls_names, report, |value, report| {
         value.distinct(NAMES_FIX, report, tls_name)
     });
+    table.set("url", &mut config.url, report, |value, report| url(value, report).map(Some));
     for (name, directory, example) in [
         ("state_dir", &mut config.state_dir, "/var/lib/dbfw-server"),
         ("run_dir", &mut config.run_dir, "/run/dbfw-server"),
@@ -212,6 +214,21 @@ fn tls_name(value: &Value<'_>, report: &mut Report) -> Option<String> {
         return None;
     }
     Some(written.to_owned())
+}
+
+/// The address of a server: a scheme and an authority, and nothing behind them.
+fn url(value: &Value<'_>, report: &mut Report) -> Option<String> {
+    let written = value.string(URL_FIX, report)?;
+    let is_address = |url: &Url| {
+        let plain = Url::parse(&url.origin().ascii_serialization()).is_ok_and(|it| it == *url);
+        matches!(url.scheme(), "https" | "http") && plain
+    };
+    let Some(url) = Url::parse(written).ok().filter(is_address) else {
+        let message = format!("{} is not the address of a server", quoted(written));
+        report.problem(&value.place(), message, URL_FIX);
+        return None;
+    };
+    Some(url.origin().ascii_serialization())
 }
 
 fn store(value: &Value<'_>, report: &mut Report) -> Option<StoreConfig> {

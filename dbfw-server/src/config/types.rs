@@ -20,6 +20,8 @@ pub struct Config {
     pub tls: Tls,
     /// The names and addresses that the own certificate is for.
     pub tls_names: Vec<String>,
+    /// The address by which agents reach the server; `None`: the first of the names, or the host's.
+    pub url: Option<String>,
     /// The directory for the store, the authority and the certificate.
     pub state_dir: PathBuf,
     /// The directory of the admin socket.
@@ -71,6 +73,7 @@ impl Default for Config {
             listen: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7443))],
             tls: Tls::Own,
             tls_names: Vec::new(),
+            url: None,
             store: StoreConfig::File(state_dir.join("store.redb")),
             state_dir,
             run_dir: PathBuf::from("/run/dbfw-server"),

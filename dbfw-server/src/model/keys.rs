@@ -1,6 +1,6 @@
 //! The keys of the store.
 //!
-//! `hosts/`, `join/`, `approvals/`, `groups/`, `resolved/`, `sets/`, `servers/` and
+//! `approvals/`, `groups/`, `resolved/`, `sets/`, `servers/` and
 //! `leader` are kept for what is to come.
 
 use uuid::Uuid;
@@ -13,10 +13,17 @@ pub const META: &str = "meta";
 pub const DATABASES: &str = "databases/";
 /// Above every list.
 pub const LISTS: &str = "lists/";
+/// Above the changes of every list.
+pub const CHANGES: &str = "changes/";
 /// Above every token.
 pub const TOKENS: &str = "tokens/";
 /// Above every session.
 pub const SESSIONS: &str = "sessions/";
+
+/// Above every host.
+pub const HOSTS: &str = "hosts/";
+/// Above every join token.
+pub const JOINS: &str = "join/";
 
 /// The settings of a database.
 pub fn database(id: Uuid) -> String {
@@ -40,7 +47,7 @@ pub fn database_of_list(key: &str) -> Option<Uuid> {
 
 /// Above every change of a database's list.
 pub fn changes(database: Uuid) -> String {
-    format!("changes/{database}/")
+    format!("{CHANGES}{database}/")
 }
 
 /// The change that made a version of a database's list.
@@ -57,4 +64,14 @@ pub fn token(hash: &TokenHash) -> String {
 /// A session.
 pub fn session(hash: &SessionHash) -> String {
     format!("{SESSIONS}{hash}")
+}
+
+/// A host.
+pub fn host(id: Uuid) -> String {
+    format!("{HOSTS}{id}")
+}
+
+/// A join token.
+pub fn join(id: Uuid) -> String {
+    format!("{JOINS}{id}")
 }

@@ -2,6 +2,7 @@
 
 mod change;
 mod database;
+mod host;
 pub mod keys;
 mod meta;
 mod session;
@@ -10,6 +11,7 @@ mod token;
 pub use self::{
     change::{By, Change, Kept, Via, digest},
     database::{Connection, Database, Name, NameError},
+    host::{Host, JoinGrant},
     meta::{FORMAT, Meta},
     session::{Session, SessionHash, SessionSecret},
     token::{Databases, Preset, Scope, Secret, Token, TokenHash, UnknownScope},

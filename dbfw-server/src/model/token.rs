@@ -121,6 +121,18 @@ pub enum Scope {
     #[serde(rename = "token:delete")]
     #[strum(serialize = "token:delete")]
     TokenDelete,
+    /// Reading which hosts there are, and how they do.
+    #[serde(rename = "host:read")]
+    #[strum(serialize = "host:read")]
+    HostRead,
+    /// Letting hosts join.
+    #[serde(rename = "host:create")]
+    #[strum(serialize = "host:create")]
+    HostCreate,
+    /// Removing hosts, and taking back what lets them join.
+    #[serde(rename = "host:delete")]
+    #[strum(serialize = "host:delete")]
+    HostDelete,
 }
 
 /// A text is no scope.
@@ -170,8 +182,10 @@ impl Preset {
     /// Its scopes.
     pub fn scopes(self) -> BTreeSet<Scope> {
         let scopes: &[Scope] = match self {
-            Self::Viewer => &[Scope::DatabaseRead, Scope::AuditRead],
-            Self::Editor => &[Scope::DatabaseRead, Scope::AuditRead, Scope::DatabaseUpdate],
+            Self::Viewer => &[Scope::DatabaseRead, Scope::AuditRead, Scope::HostRead],
+            Self::Editor => {
+                &[Scope::DatabaseRead, Scope::AuditRead, Scope::HostRead, Scope::DatabaseUpdate]
+            }
             Self::Admin => Scope::ALL,
         };
         scopes.iter().copied().collect()

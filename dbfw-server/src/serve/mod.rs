@@ -5,7 +5,11 @@ mod clock;
 mod connections;
 mod tls;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
@@ -93,14 +97,6 @@ impl Server {
         let meta = Meta::read(&store).await?;
         let bounds = Bounds { rules: config.max_sources, feeds: config.feeds.clone() };
         let service = Arc::new(Service::new(store, bounds));
-        let settings = ApiSettings {
-            name: config.name.clone(),
-            store_id: meta.store_id,
-            requests_per_minute: config.requests_per_minute,
-            // Without TLS a connection may be a proxy's, and have many clients.
-            merge: config.merge && !matches!(config.tls, Tls::Off),
-        };
-        let app = Arc::new(App::new(Arc::clone(&service), settings));
         let certificates = Certificates::load(config)?.map(Arc::new);
         let mut listeners = Vec::new();
         for address in &config.listen {
@@ -111,6 +107,19 @@ impl Server {
             tracing::info!(address = %bound, tls = certificates.is_some(), "listening");
             listeners.push(listener);
         }
+        let settings = ApiSettings {
+            name: config.name.clone(),
+            store_id: meta.store_id,
+            requests_per_minute: config.requests_per_minute,
+            // Without TLS a connection may be a proxy's, and have many clients.
+            merge: config.merge && !matches!(config.tls, Tls::Off),
+            url: url(config, &listeners),
+            authority: match config.tls {
+                Tls::Own => Some(Authority::of(config).pinned()?),
+                Tls::Files { .. } | Tls::Off => None,
+            },
+        };
+        let app = Arc::new(App::new(Arc::clone(&service), settings));
         let admin = admin::bind(&config.run_dir)?;
         let max_connections = config.max_connections;
         Ok(Self { app, service, certificates, listeners, admin, max_connections })
@@ -150,4 +159,23 @@ impl Server {
             tracing::warn!("some requests were not answered to their end");
         }
     }
+}
+
+/// The address by which agents reach the server.
+fn url(config: &Config, listeners: &[TcpListener]) -> String {
+    if let Some(url) = &config.url {
+        return url.clone();
+    }
+    let bound = listeners.first().and_then(|listener| listener.local_addr().ok());
+    let port = bound.map_or(0, |address| address.port());
+    let name = match config.tls {
+        // Only this host's own clients come without TLS.
+        Tls::Off => Some("localhost".to_owned()),
+        Tls::Own | Tls::Files { .. } => config.tls_names.first().cloned(),
+    };
+    let host = || nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let name = name.or_else(host).unwrap_or_else(|| "localhost".to_owned());
+    let name = if name.parse::<Ipv6Addr>().is_ok() { format!("[{name}]") } else { name };
+    let scheme = if config.tls == Tls::Off { "http" } else { "https" };
+    format!("{scheme}://{name}:{port}")
 }

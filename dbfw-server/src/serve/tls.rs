@@ -9,6 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use dbfw_wire::agent::Digest;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
@@ -27,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 use crate::{
+    api::PinnedAuthority,
     config::{Config, Tls},
     model::digest,
 };
@@ -153,6 +155,19 @@ impl Authority {
         write(&self.key(), &key.serialize_pem(), 0o600)?;
         write(&self.certificate(), &certificate.pem(), 0o644)?;
         Ok(true)
+    }
+
+    /// The certificate, and the digest of its public key, by which hosts that join know it.
+    pub(super) fn pinned(&self) -> Result<PinnedAuthority, TlsError> {
+        let path = self.certificate();
+        let pem = read(&path)?;
+        let bad = |reason: String| TlsError::File { path: path.clone(), reason };
+        let der = CertificateDer::from_pem_slice(&pem)
+            .map_err(|error| bad(format!("has no certificate: {error}")))?;
+        let certificate = EndEntityCert::try_from(&der)
+            .map_err(|error| bad(format!("has a damaged certificate: {error}")))?;
+        let pin = Digest::of(certificate.subject_public_key_info().as_ref());
+        Ok(PinnedAuthority { pem: String::from_utf8_lossy(&pem).into_owned(), pin })
     }
 
     /// Makes a certificate for these names, unless there is one that is good for a month.
@@ -399,12 +414,20 @@ impl Source {
             key: key.clone(),
             reason,
         };
-        let chain: Vec<CertificateDer<'static>> =
+        let mut chain: Vec<CertificateDer<'static>> =
             CertificateDer::pem_slice_iter(&read(&certificate)?)
                 .collect::<Result<_, _>>()
                 .map_err(|error| unusable(format!("the certificate is not PEM: {error}")))?;
         if chain.is_empty() {
             return Err(unusable("the first has no certificate".to_owned()));
+        }
+        if let Self::Own { authority, .. } = self {
+            // A host that joins knows the authority's key alone, and looks for its certificate here.
+            let path = authority.certificate();
+            let ca = CertificateDer::from_pem_slice(&read(&path)?);
+            let bad =
+                |error| TlsError::File { path, reason: format!("has no certificate: {error}") };
+            chain.push(ca.map_err(bad)?);
         }
         let private = PrivateKeyDer::from_pem_slice(&read_key(&key)?)
             .map_err(|error| unusable(format!("the second has no private key: {error}")))?;

@@ -26,6 +26,9 @@ const MAX_TAGS: usize = 32;
 /// Bytes of a certificate authority.
 const MAX_CA: usize = 64 << 10;
 
+/// Times that settings are changed where others write them too, as a host does that joins.
+const ATTEMPTS: u32 = 16;
+
 /// A database to add.
 #[derive(Clone, Debug)]
 pub struct NewDatabase {
@@ -211,26 +214,32 @@ impl Service {
         author: &Author,
     ) -> Result<Database, ServiceError> {
         let key = keys::database(id);
-        let read = get::<Database>(&self.store, &key).await?.ok_or(ServiceError::NoDatabase)?;
-        let mut database = read.document;
-        patch.apply(&mut database)?;
-        let txn = Txn::new()
-            .require(key.clone(), Require::At(read.entry.revision))
-            .put(key, write(&database)?);
-        commit(&self.store, txn).await?.ok_or(ServiceError::Busy)?;
-        tracing::info!(database = %database.name, %id, by = author.by.name(), "settings were changed");
-        Ok(database)
+        for _ in 0..ATTEMPTS {
+            let read = get::<Database>(&self.store, &key).await?.ok_or(ServiceError::NoDatabase)?;
+            let mut database = read.document;
+            patch.apply(&mut database)?;
+            let txn = Txn::new()
+                .require(key.clone(), Require::At(read.entry.revision))
+                .put(key.clone(), write(&database)?);
+            if commit(&self.store, txn).await?.is_some() {
+                let by = author.by.name();
+                tracing::info!(database = %database.name, %id, by, "settings were changed");
+                return Ok(database);
+            }
+        }
+        Err(ServiceError::Busy)
     }
 
     /// Removes a database, with its list and its history.
     ///
     /// # Errors
-    /// There is no such database, or the store does not answer.
+    /// There is no such database, hosts read its list, or the store does not answer.
     pub async fn remove_database(&self, id: Uuid, author: &Author) -> Result<(), ServiceError> {
         let lock = self.lock(id);
         let _alone = lock.lock().await;
         let read = get::<Database>(&self.store, &keys::database(id)).await?;
         let read = read.ok_or(ServiceError::NoDatabase)?;
+        self.needs_no_host(id).await?;
         let mut txn = Txn::new()
             .require(keys::database(id), Require::At(read.entry.revision))
             .delete(keys::name(&read.document.name))

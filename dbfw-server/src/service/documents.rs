@@ -37,7 +37,7 @@ pub(super) async fn list<T: DeserializeOwned>(
 }
 
 /// The document that bytes are.
-pub(super) fn parse<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, ServiceError> {
+pub(crate) fn parse<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, ServiceError> {
     serde_json::from_slice(value)
         .map_err(|error| ServiceError::Unreadable(format!("{key}: {error}")))
 }

@@ -14,6 +14,22 @@ pub enum ServiceError {
     /// There is no such token.
     #[error("there is no such token")]
     NoToken,
+    /// There is no such host.
+    #[error("there is no such host")]
+    NoHost,
+    /// A join token lets nobody join.
+    #[error(
+        "the join token does not count: it is wrong, used up or over; make another with \
+         `dbfw-server join-token`"
+    )]
+    NotLetIn,
+    /// Hosts read the list of a database that is to go.
+    #[error(
+        "{} the list of this database: remove {} first with `dbfw-server hosts rm`",
+        readers(.0),
+        if .0.len() == 1 { "it" } else { "them" }
+    )]
+    HasHosts(Vec<String>),
     /// The list has no such rule.
     #[error(transparent)]
     NoRule(#[from] NoSuchRule),
@@ -60,8 +76,18 @@ impl ServiceError {
     }
 }
 
-/// Violations that an answer repeats.
+/// Violations or hosts that a message repeats.
 const SHOWN: usize = 5;
+
+/// The names of hosts, as the subject of "read".
+fn readers(names: &[String]) -> String {
+    let first: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
+    match names.len().saturating_sub(SHOWN) {
+        0 if names.len() == 1 => format!("the host {} reads", first.join(", ")),
+        0 => format!("the hosts {} read", first.join(", ")),
+        more => format!("the hosts {} and {more} more read", first.join(", ")),
+    }
+}
 
 fn shown(violations: &[Violation]) -> String {
     let mut lines: Vec<String> = violations.iter().take(SHOWN).map(ToString::to_string).collect();

@@ -1,4 +1,4 @@
-//! The work of the server, whoever asks: lists and their history, databases, tokens.
+//! The work of the server, whoever asks: lists and their history, databases, hosts, tokens.
 //!
 //! Everything is read from the store, changed by a pure function, and committed on the condition
 //! that it is still as it was read.
@@ -8,6 +8,7 @@ mod documents;
 mod error;
 mod etag;
 mod expiry;
+mod hosts;
 mod lists;
 mod meta;
 mod sessions;
@@ -28,6 +29,7 @@ pub use self::{
     error::ServiceError,
     etag::{ETag, IfMatch},
     expiry::remove_expired,
+    hosts::NewJoinToken,
     lists::{Author, Base, Changed, Request, Stored},
     meta::{InitError, initialize, load},
     sessions::SESSION_LASTS,

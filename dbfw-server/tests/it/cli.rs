@@ -49,6 +49,7 @@ fn the_configuration_that_init_writes_is_the_default() {
     let mut config = dbfw_server::config::load(&server.config()).unwrap();
     assert_eq!(config.tls_names, ["ctl.example.com"]);
     config.tls_names.clear();
+    assert_eq!(config.url.take().as_deref(), Some("https://ctl.example.com:7443"));
     assert_eq!(config, dbfw_server::config::Config::default());
 }
 

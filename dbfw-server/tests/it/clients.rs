@@ -197,7 +197,10 @@ async fn a_token_is_an_account_and_is_checked() {
     assert_eq!((&account["email"], &account["status"]), (&json!("ci"), &json!("active")));
     assert_eq!(account["team"]["name"], "dbfw");
     let info = client.get("/v1/oauth/token/info").await.expect(200).json();
-    assert_eq!(info["scopes"], json!(["database:read", "database:update", "audit:read"]));
+    assert_eq!(
+        info["scopes"],
+        json!(["database:read", "database:update", "audit:read", "host:read"])
+    );
     assert!(info["expires_in_seconds"].as_i64().is_some_and(|left| (3500..=3600).contains(&left)));
     assert!(info["resource_owner_id"].is_u64() && info["created_at"].is_i64());
     assert!(info["application"]["uid"].is_string());

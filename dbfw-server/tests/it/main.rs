@@ -8,6 +8,8 @@ mod clients;
 mod cli;
 // Expired sources go.
 mod expiry;
+// Hosts that join.
+mod hosts;
 // Bodies, headers and connections of whoever means harm.
 mod hostile;
 // The own API.

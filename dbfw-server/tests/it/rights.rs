@@ -8,7 +8,7 @@ use crate::support::Server;
 
 /// Every route: method, path (`ID` is a database, `RULE` a rule, `TOKEN` a token), the scope that
 /// it needs, and a body. `None`: any token.
-pub(crate) const ROUTES: [(&str, &str, Option<&str>, &str); 22] = [
+pub(crate) const ROUTES: [(&str, &str, Option<&str>, &str); 25] = [
     ("GET", "/v2/account", None, ""),
     ("GET", "/v1/oauth/token/info", None, ""),
     ("GET", "/v2/databases", Some("database:read"), ""),
@@ -29,17 +29,22 @@ pub(crate) const ROUTES: [(&str, &str, Option<&str>, &str); 22] = [
     ("DELETE", "/api/v1/databases/ID/sources/RULE", Some("database:update"), ""),
     ("GET", "/api/v1/databases/ID/changes", Some("audit:read"), ""),
     ("POST", "/api/v1/databases/ID/changes/9/revert", Some("database:update"), "{}"),
+    ("GET", "/api/v1/hosts", Some("host:read"), ""),
+    ("GET", "/api/v1/join-tokens", Some("host:read"), ""),
+    ("POST", "/api/v1/join-tokens", Some("host:create"), "{}"),
     ("GET", "/api/v1/tokens", Some("token:read"), ""),
     ("POST", "/api/v1/tokens", Some("token:create"), "{}"),
 ];
 
 /// Those that remove what others need: tried last.
-pub(crate) const REMOVING: [(&str, &str, Option<&str>, &str); 2] = [
+pub(crate) const REMOVING: [(&str, &str, Option<&str>, &str); 4] = [
     ("DELETE", "/api/v1/tokens/TOKEN", Some("token:delete"), ""),
+    ("DELETE", "/api/v1/hosts/TOKEN", Some("host:delete"), ""),
+    ("DELETE", "/api/v1/join-tokens/TOKEN", Some("host:delete"), ""),
     ("DELETE", "/api/v1/databases/GONE", Some("database:delete"), ""),
 ];
 
-const SCOPES: [&str; 8] = [
+const SCOPES: [&str; 11] = [
     "database:read",
     "database:update",
     "database:create",
@@ -48,12 +53,15 @@ const SCOPES: [&str; 8] = [
     "token:read",
     "token:create",
     "token:delete",
+    "host:read",
+    "host:create",
+    "host:delete",
 ];
 
 fn scopes_of(preset: &str) -> &'static [&'static str] {
     match preset {
-        "viewer" => &["database:read", "audit:read"],
-        "editor" => &["database:read", "database:update", "audit:read"],
+        "viewer" => &["database:read", "audit:read", "host:read"],
+        "editor" => &["database:read", "database:update", "audit:read", "host:read"],
         _ => &SCOPES,
     }
 }

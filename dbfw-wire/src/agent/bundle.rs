@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Digest, MAX_SOURCES, list_digest};
+use super::{Digest, MAX_SOURCES};
 
 /// The whole list of a database, at one revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +78,19 @@ pub enum SetState {
     Stale,
     /// The provider has never answered.
     Unresolved,
+}
+
+/// The digest of a list: of its sources in order, each as one line of JSON. The time at which a
+/// set was read last is left out, so that an answer that stays the same changes no digest.
+pub fn list_digest(sources: &[BundleSource]) -> Digest {
+    Digest::of_lines(sources.iter().map(|source| {
+        let mut source = source.clone();
+        if let Some(set) = &mut source.set {
+            set.at = None;
+        }
+        // Strings, numbers and times always have a JSON form.
+        serde_json::to_vec(&source).unwrap_or_default()
+    }))
 }
 
 /// A change of a list: from one revision to a later one of the same epoch.

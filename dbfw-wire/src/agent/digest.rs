@@ -5,8 +5,6 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::BundleSource;
-
 /// The text before the digits.
 const ALGORITHM: &str = "sha256:";
 
@@ -24,6 +22,16 @@ impl Digest {
     /// The digest of bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// The digest of lines, each with a line break behind it.
+    pub(super) fn of_lines<T: AsRef<[u8]>>(lines: impl IntoIterator<Item = T>) -> Self {
+        let mut hasher = Sha256::new();
+        for line in lines {
+            hasher.update(line);
+            hasher.update(b"\n");
+        }
+        Self(hasher.finalize().into())
     }
 
     /// The 64 digits alone, for a path.
@@ -96,29 +104,7 @@ impl From<Digest> for String {
     }
 }
 
-/// The digest of a list: of its sources in order, each as one line of JSON. The time at which a
-/// set was read last is left out, so that an answer that stays the same changes no digest.
-pub fn list_digest(sources: &[BundleSource]) -> Digest {
-    let mut hasher = Sha256::new();
-    for source in sources {
-        let mut source = source.clone();
-        if let Some(set) = &mut source.set {
-            set.at = None;
-        }
-        // Strings, numbers and times always have a JSON form.
-        let line = serde_json::to_vec(&source).unwrap_or_default();
-        hasher.update(&line);
-        hasher.update(b"\n");
-    }
-    Digest(hasher.finalize().into())
-}
-
 /// The digest of a set: of its prefixes in order, one a line.
 pub fn set_digest<T: fmt::Display>(prefixes: impl IntoIterator<Item = T>) -> Digest {
-    let mut hasher = Sha256::new();
-    for prefix in prefixes {
-        hasher.update(prefix.to_string());
-        hasher.update(b"\n");
-    }
-    Digest(hasher.finalize().into())
+    Digest::of_lines(prefixes.into_iter().map(|prefix| prefix.to_string()))
 }

@@ -9,6 +9,8 @@ use super::Digest;
 
 /// The text that every join token begins with.
 const PREFIX: &str = "dbfwj_";
+/// The text that every host token begins with.
+const HOST_PREFIX: &str = "dbfwh_";
 /// Bytes of a secret, each two hexadecimal digits.
 const SECRET: usize = 32;
 
@@ -27,7 +29,7 @@ pub struct JoinRequest {
 pub struct Joined {
     /// The host's id.
     pub host: Uuid,
-    /// The host's token, which is shown once.
+    /// The host's token, a [`HostToken`], which is shown once.
     pub token: String,
     /// The certificates of the authorities that the server's certificate comes from, PEM.
     pub ca: String,
@@ -71,9 +73,7 @@ impl FromStr for JoinToken {
             return Err(JoinTokenError::Damaged);
         };
         let pin = parts.next();
-        let is_secret = secret.len() == 2 * SECRET
-            && secret.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-        if !is_secret || parts.next().is_some() {
+        if !is_secret(secret) || parts.next().is_some() {
             return Err(JoinTokenError::Damaged);
         }
         let id = Uuid::try_parse(id).map_err(|_| JoinTokenError::Damaged)?;
@@ -108,5 +108,51 @@ impl fmt::Debug for JoinRequest {
 impl fmt::Debug for Joined {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Joined").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+fn is_secret(text: &str) -> bool {
+    text.len() == 2 * SECRET && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// A host's token: `dbfwh_HOST.SECRET`, with the host's id without dashes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HostToken {
+    /// The host's id.
+    pub host: Uuid,
+    /// Its secret, hexadecimal digits.
+    pub secret: String,
+}
+
+/// A text is no host token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a host's token is {HOST_PREFIX}, its id, a dot and 64 hexadecimal digits")]
+pub struct HostTokenError;
+
+impl FromStr for HostToken {
+    type Err = HostTokenError;
+
+    fn from_str(text: &str) -> Result<Self, HostTokenError> {
+        let (host, secret) = text
+            .strip_prefix(HOST_PREFIX)
+            .and_then(|parts| parts.split_once('.'))
+            .filter(|(_, secret)| is_secret(secret))
+            .ok_or(HostTokenError)?;
+        let host = Uuid::try_parse(host).map_err(|_| HostTokenError)?;
+        Ok(Self { host, secret: secret.to_owned() })
+    }
+}
+
+impl HostToken {
+    /// The text, with the secret.
+    pub fn reveal(&self) -> String {
+        format!("{HOST_PREFIX}{}.{}", self.host.simple(), self.secret)
+    }
+}
+
+/// Without the secret.
+impl fmt::Debug for HostToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostToken").field("host", &self.host).finish_non_exhaustive()
     }
 }

@@ -16,12 +16,12 @@ mod join;
 mod report;
 
 pub use self::{
-    bundle::{Bundle, BundleSource, Delta, DeltaError, SetReference, SetState},
-    digest::{Digest, DigestError, list_digest, set_digest},
+    bundle::{Bundle, BundleSource, Delta, DeltaError, SetReference, SetState, list_digest},
+    digest::{Digest, DigestError, set_digest},
     frame::Frame,
     hello::{Have, Hello, HostDatabase, HostGuards},
-    join::{JoinRequest, JoinToken, JoinTokenError, Joined},
-    report::{Applied, AppliedState, Hits, HostProblem, Refused, Report},
+    join::{HostToken, HostTokenError, JoinRequest, JoinToken, JoinTokenError, Joined},
+    report::{Applied, AppliedState, Hits, HostProblem, LeftOut, Refused, Report},
 };
 
 /// The version of the protocol.
@@ -42,6 +42,10 @@ pub const MAX_FRAME: usize = 64 << 20;
 pub const MAX_INLINE_SET: usize = 16 << 10;
 /// Sources in the longest list.
 pub const MAX_SOURCES: usize = 5000;
+/// Prefixes in all sets of a list together.
+pub const MAX_PREFIXES: usize = 2_000_000;
+/// Sources of a list that a report names of those that the host left out.
+pub const MAX_LEFT_OUT: usize = 100;
 
 #[cfg(test)]
 mod tests;

@@ -51,6 +51,31 @@ pub struct Applied {
     /// Its state.
     #[serde(flatten)]
     pub state: AppliedState,
+    /// Sources of the list that the host's own limits keep out, wholly or in part; the first
+    /// [`super::MAX_LEFT_OUT`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+    /// The number of all such sources.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out_total: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// A source that a host trusts only in part, or not at all, though the list has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The source's id.
+    pub source: Uuid,
+    /// The limit of the host: `within` or `min_prefix`.
+    pub guard: String,
+    /// The number of its prefixes that are left out.
+    pub prefixes: u64,
+    /// The reason, with prefixes.
+    pub message: String,
 }
 
 /// The state of a list at a host.
@@ -69,9 +94,10 @@ pub enum AppliedState {
         /// Prefixes that are trusted.
         prefixes: u64,
     },
-    /// A guard of the host refused it; what was in force stays.
+    /// The host refused it as a whole; what was in force stays.
     Refused {
-        /// The guard: `within`, `min_prefix`, …
+        /// The guard: `max_shrink`, `allow_any`, …; `regressed` for an earlier revision of the same
+        /// epoch, `store` for another store than the one that the host joined.
         guard: String,
         /// The id by which it can be confirmed on the host, if it can.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::{
-    Bundle, BundleSource, Delta, DeltaError, Digest, Frame, JoinToken, JoinTokenError, list_digest,
+    Bundle, BundleSource, Delta, DeltaError, Digest, Frame, HostToken, HostTokenError, JoinToken,
+    JoinTokenError, list_digest,
 };
 
 fn source(number: u8, description: u8) -> BundleSource {
@@ -97,6 +98,17 @@ fn a_join_token_is_read_as_it_is_written() {
         assert_eq!(text[..text.len() - 1].parse::<JoinToken>(), Err(JoinTokenError::Damaged));
         let longer = format!("{text}.x");
         assert_eq!(longer.parse::<JoinToken>(), Err(JoinTokenError::Damaged));
+    }
+}
+
+#[test]
+fn a_host_token_is_read_as_it_is_written() {
+    let token = HostToken { host: Uuid::from_u128(5), secret: "0f".repeat(32) };
+    let text = token.reveal();
+    assert_eq!(text.parse(), Ok(token.clone()));
+    assert!(!format!("{token:?}").contains("0f0f"));
+    for bad in [&text[1..], &text[..text.len() - 1], "dbfwh_", "dbfwj_5.00", ""] {
+        assert_eq!(bad.parse::<HostToken>(), Err(HostTokenError), "{bad}");
     }
 }
 

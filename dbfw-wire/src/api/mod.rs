@@ -5,12 +5,16 @@
 
 mod change;
 mod database;
+mod host;
 mod source;
 mod token;
 
 pub use self::{
     change::{ChangeDocument, Changes, EditedSource, RevertRequest, Reverted},
     database::{DatabaseDocument, DatabaseList, DatabaseRequest, DatabaseSettings, MinPrefix},
+    host::{
+        HostDocument, HostList, IssuedJoinToken, JoinTokenDocument, JoinTokenList, JoinTokenRequest,
+    },
     source::{SourceDocument, SourceList, SourcePatch, SourceRequest, SourcesRequest},
     token::{IssuedToken, TokenDocument, TokenList, TokenRequest},
 };

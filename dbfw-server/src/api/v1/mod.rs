@@ -1,6 +1,7 @@
 //! The server's own API.
 
 pub(crate) mod databases;
+mod hosts;
 pub(crate) mod sources;
 pub(crate) mod tokens;
 
@@ -30,6 +31,10 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/databases/{id}/sources/{uuid}", patch(sources::change).delete(sources::remove))
         .route("/databases/{id}/changes", get(sources::changes))
         .route("/databases/{id}/changes/{version}/revert", post(sources::revert))
+        .route("/hosts", get(hosts::list))
+        .route("/hosts/{id}", delete(hosts::remove))
+        .route("/join-tokens", get(hosts::join_tokens).post(hosts::add_join_token))
+        .route("/join-tokens/{id}", delete(hosts::remove_join_token))
         .route("/tokens", get(tokens::list).post(tokens::add))
         .route("/tokens/{id}", delete(tokens::remove))
         .fallback(super::error::not_found)

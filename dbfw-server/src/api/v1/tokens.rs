@@ -57,19 +57,7 @@ pub(crate) async fn issue(
     let scopes = scopes(&request)?;
     let databases = match &request.databases {
         None => Databases::All,
-        Some(named) => {
-            let mut ids = BTreeSet::new();
-            for name in named {
-                let database = app.service.find(name).await?.filter(|found| caller.sees(found.id));
-                let Some(database) = database else {
-                    let reason =
-                        format!("there is no database {:?} that you may pass on", cut(name));
-                    return Err(ServiceError::field("databases", reason, "name others").into());
-                };
-                ids.insert(database.id);
-            }
-            Databases::Only(ids)
-        }
+        Some(named) => Databases::Only(caller.named_databases(&app, named).await?),
     };
     caller.may_pass_on(scopes.iter(), &databases)?;
     let expires_at = expiry(request.expires_at.as_deref())?;
