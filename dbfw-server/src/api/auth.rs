@@ -132,7 +132,7 @@ impl Caller {
     }
 
     /// Whether the caller may see one of these databases.
-    pub(super) fn sees_any(&self, databases: &BTreeSet<Uuid>) -> bool {
+    pub(crate) fn sees_any(&self, databases: &BTreeSet<Uuid>) -> bool {
         databases.iter().any(|id| self.sees(*id))
     }
 

@@ -17,7 +17,7 @@ use tokio::{
 use super::{state::Panel, visitor::Visitor};
 use crate::{
     api::{ApiError, ErrorId},
-    model::keys,
+    model::{Scope, keys},
     store::{Event, Watch},
 };
 
@@ -106,6 +106,9 @@ impl News {
     /// The topics that keys of the store belong to, as far as the visitor may see them.
     fn topics<'k>(&self, keys: impl Iterator<Item = &'k str>) -> Vec<String> {
         let topic = |key: &str| {
+            if key.starts_with(keys::HOSTS) {
+                return self.visitor.caller.may(Scope::HostRead).then(|| "host".to_owned());
+            }
             let (name, id) = match keys::database_of_list(key) {
                 Some(id) => ("list", id),
                 None => ("database", key.strip_prefix(keys::DATABASES)?.parse().ok()?),

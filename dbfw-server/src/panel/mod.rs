@@ -16,6 +16,7 @@ mod form;
 mod frame;
 mod guard;
 mod history;
+mod hosts;
 mod login;
 mod message;
 mod own;
@@ -54,6 +55,7 @@ pub fn router(panel: Arc<Panel>) -> Router {
         .route("/databases/{database}/remove/{source}", get(remove::form).post(remove::remove))
         .route("/databases/{database}/history", get(history::list))
         .route("/databases/{database}/revert/{version}", get(revert::form).post(revert::revert))
+        .route("/hosts", get(hosts::list))
         .route("/tokens", get(tokens::list).post(tokens::issue))
         .route("/tokens/{token}/revoke", get(tokens::confirm).post(tokens::revoke))
         .route("/assets/{name}", get(assets::file))

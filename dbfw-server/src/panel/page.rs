@@ -10,6 +10,7 @@ use crate::model::Scope;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Databases,
+    Hosts,
     Tokens,
 }
 
@@ -25,6 +26,9 @@ pub(super) fn page(
     let bar = html! {
         nav aria-label="Panel" {
             a href="/" aria-current=[here(Place::Databases)] { "Databases" }
+            @if visitor.caller.may(Scope::HostRead) {
+                a href="/hosts" aria-current=[here(Place::Hosts)] { "Hosts" }
+            }
             @if visitor.may_with_all(Scope::TokenRead) || visitor.caller.may(Scope::TokenCreate) {
                 a href="/tokens" aria-current=[here(Place::Tokens)] { "Tokens" }
             }

@@ -25,11 +25,15 @@ pub(super) fn exact(at: Timestamp) -> String {
 fn distance(at: Timestamp, now: Timestamp) -> String {
     let seconds = at.as_second() - now.as_second();
     let length = seconds.abs();
-    let number = match length {
-        0..MINUTE => return if seconds > 0 { "in a minute" } else { "just now" }.to_owned(),
-        MINUTE..HOUR => format!("{} min", length / MINUTE),
-        HOUR..DAY => format!("{} h", length / HOUR),
-        _ if length / DAY <= DISTANT => format!("{} d", length / DAY),
+    if length < MINUTE {
+        return if seconds > 0 { "in a minute" } else { "just now" }.to_owned();
+    }
+    // To the nearest: a day from now is no 23 hours as soon as a second is over.
+    let [minutes, hours, days] = [MINUTE, HOUR, DAY].map(|unit| (length + unit / 2) / unit);
+    let number = match (minutes, hours, days) {
+        (..60, _, _) => format!("{minutes} min"),
+        (_, ..24, _) => format!("{hours} h"),
+        (_, _, ..=DISTANT) => format!("{days} d"),
         _ => return at.strftime("%Y-%m-%d").to_string(),
     };
     if seconds > 0 { format!("in {number}") } else { format!("{number} ago") }
@@ -59,6 +63,8 @@ mod tests {
             ("2026-11-30T21:59:59Z", "2 h ago"),
             ("2026-11-28T00:00:00Z", "3 d ago"),
             ("2026-12-01T00:41:10Z", "in 41 min"),
+            ("2026-12-01T00:59:40Z", "in 1 h"),
+            ("2026-12-01T23:59:59Z", "in 1 d"),
             ("2026-12-01T00:00:10Z", "in a minute"),
             ("2027-12-01T00:00:10Z", "2027-12-01"),
         ] {

@@ -10,7 +10,11 @@ use axum::{
 use jiff::Timestamp;
 use url::form_urlencoded;
 
-use super::{frame, guard::{Known, is_cross_site}, state::Panel};
+use super::{
+    frame,
+    guard::{Known, is_cross_site},
+    state::Panel,
+};
 use crate::{
     api::{ApiError, Caller, Connection, ErrorId, Peer, too_many},
     model::{Database, Scope, SessionSecret},

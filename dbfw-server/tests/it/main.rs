@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the place of what it did not expect")]
 
+// The panel in a real browser.
+mod browser;
 // What the clients send, recorded: doctl, godo, terraform.
 mod clients;
 // The command line, and what it makes.

@@ -478,6 +478,37 @@ async fn a_token_is_offered_what_it_may_do_and_does_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn hosts_are_listed_for_whoever_sees_their_databases() {
+    let mut server = Server::start();
+    server.database("orders");
+    server.database("reports");
+    let mut browser = Browser::logged_in(&server, &server.admin()).await;
+    assert!(browser.page("/hosts").await.contains("No host has joined yet"));
+    let mut client = server.connect(&server.admin()).await;
+    let grant = json!({ "databases": ["orders", "reports"] });
+    let grant = client.document("POST", "/api/v1/join-tokens", &grant).await.expect(201).json();
+    let request = json!({ "token": grant["secret"], "hostname": "db-1" });
+    client.token = None;
+    client.document("POST", "/agent/v1/join", &request).await.expect(201);
+    let page = browser.page("/hosts").await;
+    for part in ["db-1", "/databases/orders", "/databases/reports", "<code>127.0.0.1</code>"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let secret = server.token(&["viewer", "--preset", "viewer", "--database", "orders"]);
+    let page = Browser::logged_in(&server, &secret).await.page("/hosts").await;
+    assert!(page.contains("db-1") && page.contains("and 1 more"), "{page}");
+    assert!(!page.contains("reports"), "{page}");
+    server.database("other");
+    let secret = server.token(&["other", "--preset", "viewer", "--database", "other"]);
+    let page = Browser::logged_in(&server, &secret).await.page("/hosts").await;
+    assert!(page.contains("No host has joined yet") && !page.contains("db-1"), "{page}");
+    let secret = server.token(&["r", "--scope", "database:read"]);
+    let mut reader = Browser::logged_in(&server, &secret).await;
+    assert!(!reader.page("/").await.contains("/hosts"));
+    reader.get("/hosts").await.expect(403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tokens_are_made_and_revoked() {
     let server = Server::start();
     let orders = server.database("orders");
