@@ -17,7 +17,7 @@ use super::{
     page::{self, Place},
     state::Panel,
     tabs::{self, Tab},
-    text::{count, shown},
+    text::{count, grouped, shown},
     time::when,
     visitor::Visitor,
 };
@@ -247,7 +247,7 @@ pub(super) fn stands_for(key: &SourceKey) -> Markup {
         }
     }
     html! {
-        @if v4 == 1 { "1 address" } @else if v4 > 1 { (v4) " addresses" }
+        @if v4 == 1 { "1 address" } @else if v4 > 1 { (grouped(v4)) " addresses" }
         @if v6.len() > 3 { (v6.len()) " prefixes of IPv6" } @else { (v6.join(", ")) }
     }
 }
