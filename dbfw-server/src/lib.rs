@@ -2,7 +2,8 @@
 //! DigitalOcean's API.
 //!
 //! `list` and `model` are the domain: what a list is, and what the store keeps. `store` keeps it.
-//! `service` is what can be done, and `fleet` the hosts that lists are sent to; `api` lets clients ask for it over HTTP, and `serve` listens.
+//! `service` is what can be done, and `fleet` the hosts that lists are sent to; `api` lets clients
+//! ask for it over HTTP, `panel` has pages for people, and `serve` listens.
 //! `cli` is the command line, whose subcommands ask the running server through its admin socket.
 
 pub mod api;
@@ -11,6 +12,7 @@ pub mod config;
 pub mod fleet;
 pub mod list;
 pub mod model;
+pub mod panel;
 pub mod serve;
 pub mod service;
 pub mod store;

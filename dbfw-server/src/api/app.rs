@@ -8,6 +8,9 @@ use uuid::Uuid;
 use super::rate::Rates;
 use crate::{fleet::Fleet, service::Service};
 
+/// Requests of an address in a minute that are refused because of their token.
+const REFUSED: u32 = 120;
+
 /// Settings of the APIs.
 #[derive(Clone, Debug)]
 pub struct ApiSettings {
@@ -39,16 +42,16 @@ pub struct PinnedAuthority {
 /// The parts that every request is answered from.
 #[derive(Debug)]
 pub struct App {
-    pub(super) service: Arc<Service>,
-    pub(super) fleet: Arc<Fleet>,
-    pub(super) settings: ApiSettings,
-    pub(super) rates: Rates,
+    pub(crate) service: Arc<Service>,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) settings: ApiSettings,
+    pub(crate) rates: Rates,
 }
 
 impl App {
     /// The APIs of a service and its fleet.
     pub fn new(service: Arc<Service>, fleet: Arc<Fleet>, settings: ApiSettings) -> Self {
-        let rates = Rates::new(settings.requests_per_minute);
+        let rates = Rates::new(settings.requests_per_minute, REFUSED);
         Self { service, fleet, settings, rates }
     }
 }

@@ -29,10 +29,12 @@ const MAX_QUOTED: usize = 64;
 
 /// The caller of a request.
 #[derive(Clone, Debug)]
-pub(super) struct Caller {
+pub(crate) struct Caller {
     who: Who,
-    pub(super) connection: Arc<Connection>,
+    pub(crate) connection: Arc<Connection>,
     agent: Option<String>,
+    /// Whether it comes by the panel.
+    is_panel: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -51,7 +53,9 @@ impl FromRequestParts<Arc<App>> for Caller {
         let connection = connection.ok_or_else(ApiError::unavailable)?;
         let agent = agent(&parts.headers);
         let address = match connection.peer() {
-            Peer::Local { uid } => return Ok(Self { who: Who::User { uid }, connection, agent }),
+            Peer::Local { uid } => {
+                return Ok(Self { who: Who::User { uid }, connection, agent, is_panel: false });
+            }
             Peer::Network(address) => address,
         };
         let now = Timestamp::now().as_second();
@@ -74,16 +78,33 @@ impl FromRequestParts<Arc<App>> for Caller {
                 return Err(too_many(exhausted, now));
             }
         }
-        Ok(Self { who: Who::Holder { token: token.into(), address }, connection, agent })
+        let who = Who::Holder { token: token.into(), address };
+        Ok(Self { who, connection, agent, is_panel: false })
     }
 }
 
 impl Caller {
+    /// The caller who has a session of the panel.
+    pub(crate) fn of_session(
+        token: Token,
+        address: IpAddr,
+        connection: Arc<Connection>,
+        headers: &HeaderMap,
+    ) -> Self {
+        let who = Who::Holder { token: token.into(), address };
+        Self { who, connection, agent: agent(headers), is_panel: true }
+    }
+
+    /// Whether the caller has the right to do this, to some database at least.
+    pub(crate) fn may(&self, scope: Scope) -> bool {
+        self.needs(scope).is_ok()
+    }
+
     /// Refuses what the caller may not do.
     ///
     /// # Errors
     /// The token has not this scope.
-    pub(super) fn needs(&self, scope: Scope) -> Result<(), ApiError> {
+    pub(crate) fn needs(&self, scope: Scope) -> Result<(), ApiError> {
         match self.token() {
             Some(token) if !token.scopes.contains(&scope) => {
                 Err(forbidden(format!("the token has not the scope {scope}")))
@@ -96,7 +117,7 @@ impl Caller {
     ///
     /// # Errors
     /// The token is for some databases.
-    pub(super) fn needs_all_databases(&self) -> Result<(), ApiError> {
+    pub(crate) fn needs_all_databases(&self) -> Result<(), ApiError> {
         match self.token() {
             Some(token) if token.databases != Databases::All => {
                 Err(forbidden("the token is for some databases only"))
@@ -106,12 +127,12 @@ impl Caller {
     }
 
     /// Whether the caller may see a database.
-    pub(super) fn sees(&self, database: Uuid) -> bool {
+    pub(crate) fn sees(&self, database: Uuid) -> bool {
         self.token().is_none_or(|token| token.databases.contains(database))
     }
 
     /// Whether the caller may see one of these databases.
-    pub(super) fn sees_any(&self, databases: &BTreeSet<Uuid>) -> bool {
+    pub(crate) fn sees_any(&self, databases: &BTreeSet<Uuid>) -> bool {
         databases.iter().any(|id| self.sees(*id))
     }
 
@@ -153,7 +174,7 @@ impl Caller {
     ///
     /// # Errors
     /// There is none, or it is not the caller's.
-    pub(super) async fn database(
+    pub(crate) async fn database(
         &self,
         app: &App,
         id_or_name: &str,
@@ -174,7 +195,7 @@ impl Caller {
     ///
     /// # Errors
     /// It may do more.
-    pub(super) fn may_pass_on<'s>(
+    pub(crate) fn may_pass_on<'s>(
         &self,
         mut scopes: impl Iterator<Item = &'s Scope>,
         databases: &Databases,
@@ -192,7 +213,7 @@ impl Caller {
     }
 
     /// The token; who comes by the admin socket has none.
-    pub(super) fn token(&self) -> Option<&Token> {
+    pub(crate) fn token(&self) -> Option<&Token> {
         match &self.who {
             Who::Holder { token, .. } => Some(token),
             Who::User { .. } => None,
@@ -205,10 +226,13 @@ impl Caller {
     }
 
     /// The author of a change.
-    pub(super) fn author(&self, reason: Option<String>) -> Author {
+    pub(crate) fn author(&self, reason: Option<String>) -> Author {
         let (by, via, from) = match &self.who {
             Who::Holder { token, address } => {
-                let via = self.agent.as_deref().map_or(Via::Api, Via::of_agent);
+                let via = match self.is_panel {
+                    true => Via::Panel,
+                    false => self.agent.as_deref().map_or(Via::Api, Via::of_agent),
+                };
                 (By::Token { id: token.id, name: token.name.clone() }, via, Some(*address))
             }
             Who::User { uid } => (By::User { uid: *uid }, Via::Admin, None),
@@ -234,12 +258,12 @@ pub(super) fn unauthorized() -> ApiError {
     ApiError::new(ErrorId::Unauthorized, "Unable to authenticate you.")
 }
 
-fn forbidden(why: impl std::fmt::Display) -> ApiError {
+pub(crate) fn forbidden(why: impl std::fmt::Display) -> ApiError {
     let message = format!("You do not have permission to perform this action: {why}");
     ApiError::new(ErrorId::Forbidden, message)
 }
 
-pub(super) fn too_many(Exhausted(rate): Exhausted, now: i64) -> ApiError {
+pub(crate) fn too_many(Exhausted(rate): Exhausted, now: i64) -> ApiError {
     let wait = u64::try_from(rate.reset - now).unwrap_or(0).max(1);
     ApiError::new(ErrorId::TooManyRequests, "API rate limit exceeded.").retry_after(wait)
 }

@@ -30,16 +30,16 @@ const DISCARDING: Duration = Duration::from_secs(2);
 
 /// The body of a request, and what is left of it once the request is answered.
 #[derive(Clone, Debug)]
-pub(super) struct Rest(Arc<Mutex<Body>>);
+pub(crate) struct Rest(Arc<Mutex<Body>>);
 
 impl Rest {
     /// All of a body.
-    pub(super) fn of(body: Body) -> Self {
+    pub(crate) fn of(body: Body) -> Self {
         Self(Arc::new(Mutex::new(body)))
     }
 
     /// Reads what is left, and forgets it. Returns whether that was all.
-    pub(super) async fn discard(mut self) -> bool {
+    pub(crate) async fn discard(mut self) -> bool {
         let all = async {
             let mut left = MAX_DISCARDED;
             while let Some(frame) = poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {

@@ -83,7 +83,7 @@ impl Connection {
     }
 
     /// The other end of a connection.
-    pub(super) fn peer(&self) -> Peer {
+    pub(crate) fn peer(&self) -> Peer {
         self.peer
     }
 

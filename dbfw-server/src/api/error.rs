@@ -9,7 +9,7 @@ use crate::service::ServiceError;
 
 /// The kind of an error. DigitalOcean's where it has the kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ErrorId {
+pub(crate) enum ErrorId {
     BadRequest,
     Unauthorized,
     Forbidden,
@@ -28,7 +28,7 @@ pub(super) enum ErrorId {
 }
 
 impl ErrorId {
-    pub(super) const fn status(self) -> StatusCode {
+    pub(crate) const fn status(self) -> StatusCode {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
@@ -48,7 +48,7 @@ impl ErrorId {
         }
     }
 
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "bad_request",
             Self::Unauthorized => "unauthorized",
@@ -71,29 +71,29 @@ impl ErrorId {
 
 /// An error as a client gets it. [`super::finish`] gives it its body.
 #[derive(Clone, Debug)]
-pub(super) struct ApiError {
-    pub(super) id: ErrorId,
-    pub(super) message: String,
+pub(crate) struct ApiError {
+    pub(crate) id: ErrorId,
+    pub(crate) message: String,
     /// Seconds after which to try again.
-    pub(super) retry_after: Option<u64>,
+    pub(crate) retry_after: Option<u64>,
 }
 
 impl ApiError {
-    pub(super) fn new(id: ErrorId, message: impl Into<String>) -> Self {
+    pub(crate) fn new(id: ErrorId, message: impl Into<String>) -> Self {
         Self { id, message: message.into(), retry_after: None }
     }
 
-    pub(super) fn retry_after(self, seconds: u64) -> Self {
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..self }
     }
 
     /// The store or the system is at fault, and the log says how.
-    pub(super) fn unavailable() -> Self {
+    pub(crate) fn unavailable() -> Self {
         let message = "the server cannot do that now: try again (its log says why)";
         Self::new(ErrorId::ServiceUnavailable, message).retry_after(1)
     }
 
-    pub(super) fn unprocessable(message: impl Into<String>) -> Self {
+    pub(crate) fn unprocessable(message: impl Into<String>) -> Self {
         Self::new(ErrorId::UnprocessableEntity, message)
     }
 }

@@ -11,31 +11,29 @@ use uuid::Uuid;
 /// Length of a window in seconds.
 const WINDOW: i64 = 60;
 
-/// Requests of an address in a window that were refused because of their token.
-const REFUSED: u32 = 120;
-
 /// Addresses that are remembered in a window.
 const ADDRESSES: usize = 16_384;
 
 /// The number of requests that are left in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     /// Requests in a window.
-    pub(super) limit: u32,
+    pub(crate) limit: u32,
     /// Those that are left.
-    pub(super) remaining: u32,
+    pub(crate) remaining: u32,
     /// The end of the window, in seconds since 1970.
-    pub(super) reset: i64,
+    pub(crate) reset: i64,
 }
 
 /// No requests are left before the window's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Exhausted(pub(super) Rate);
+pub(crate) struct Exhausted(pub(crate) Rate);
 
 /// The requests of the current window.
 #[derive(Debug)]
-pub(super) struct Rates {
+pub(crate) struct Rates {
     limit: u32,
+    refused: u32,
     window: Mutex<Window>,
 }
 
@@ -47,13 +45,13 @@ struct Window {
 }
 
 impl Rates {
-    /// Limits a token to this many in a minute.
-    pub(super) fn new(limit: u32) -> Self {
-        Self { limit, window: Mutex::default() }
+    /// Limits a token to this many in a minute, and an address to so many refused ones.
+    pub(crate) fn new(limit: u32, refused: u32) -> Self {
+        Self { limit, refused, window: Mutex::default() }
     }
 
     /// A rate of which nothing was used.
-    pub(super) fn unused(&self, now: i64) -> Rate {
+    pub(crate) fn unused(&self, now: i64) -> Rate {
         Rate {
             limit: self.limit,
             remaining: self.limit,
@@ -62,7 +60,7 @@ impl Rates {
     }
 
     /// Counts a request of a token.
-    pub(super) fn count(&self, token: Uuid, now: i64) -> Result<Rate, Exhausted> {
+    pub(crate) fn count(&self, token: Uuid, now: i64) -> Result<Rate, Exhausted> {
         let used = self.within(now, |window| {
             let used = window.of_token.entry(token).or_default();
             *used = used.saturating_add(1);
@@ -73,7 +71,7 @@ impl Rates {
     }
 
     /// Counts a request that is refused because of its token.
-    pub(super) fn count_refused(&self, address: IpAddr, now: i64) -> Result<(), Exhausted> {
+    pub(crate) fn count_refused(&self, address: IpAddr, now: i64) -> Result<(), Exhausted> {
         let used = self.within(now, |window| {
             let has_room = window.of_address.len() < ADDRESSES;
             if !has_room && !window.of_address.contains_key(&address) {
@@ -83,10 +81,10 @@ impl Rates {
             *used = used.saturating_add(1);
             *used
         });
-        if used <= REFUSED {
+        if used <= self.refused {
             return Ok(());
         }
-        Err(Exhausted(Rate { limit: REFUSED, remaining: 0, ..self.unused(now) }))
+        Err(Exhausted(Rate { limit: self.refused, remaining: 0, ..self.unused(now) }))
     }
 
     fn within<T>(&self, now: i64, then: impl FnOnce(&mut Window) -> T) -> T {
@@ -105,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_token_has_a_limit_a_minute() {
-        let rates = Rates::new(2);
+        let rates = Rates::new(2, 3);
         let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         assert_eq!(rates.count(one, 100), Ok(Rate { limit: 2, remaining: 1, reset: 120 }));
         assert_eq!(rates.count(one, 119).map(|rate| rate.remaining), Ok(0));
@@ -116,9 +114,9 @@ mod tests {
 
     #[test]
     fn an_address_that_tries_tokens_is_stopped() {
-        let rates = Rates::new(2);
+        let rates = Rates::new(2, 3);
         let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
-        for _ in 0..REFUSED {
+        for _ in 0..3 {
             assert!(rates.count_refused(one, 0).is_ok());
         }
         assert!(rates.count_refused(one, 59).is_err());

@@ -86,6 +86,8 @@ pub enum Via {
     Pydo,
     /// DigitalOcean's library for Go, in some other program.
     Godo,
+    /// The panel.
+    Panel,
     /// Any other client of an API.
     Api,
     /// The admin socket.

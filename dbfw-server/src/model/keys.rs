@@ -1,11 +1,11 @@
 //! The keys of the store.
 //!
-//! `sessions/`, `approvals/`, `groups/`, `resolved/`, `sets/`, `servers/` and
+//! `approvals/`, `groups/`, `resolved/`, `sets/`, `servers/` and
 //! `leader` are kept for what is to come.
 
 use uuid::Uuid;
 
-use super::{database::Name, token::TokenHash};
+use super::{database::Name, session::SessionHash, token::TokenHash};
 
 /// The store itself.
 pub const META: &str = "meta";
@@ -17,6 +17,8 @@ pub const LISTS: &str = "lists/";
 pub const CHANGES: &str = "changes/";
 /// Above every token.
 pub const TOKENS: &str = "tokens/";
+/// Above every session.
+pub const SESSIONS: &str = "sessions/";
 
 /// Above every host.
 pub const HOSTS: &str = "hosts/";
@@ -57,6 +59,11 @@ pub fn change(database: Uuid, version: u64) -> String {
 /// A token.
 pub fn token(hash: &TokenHash) -> String {
     format!("{TOKENS}{hash}")
+}
+
+/// A session.
+pub fn session(hash: &SessionHash) -> String {
+    format!("{SESSIONS}{hash}")
 }
 
 /// A host.

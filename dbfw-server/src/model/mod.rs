@@ -5,6 +5,7 @@ mod database;
 mod host;
 pub mod keys;
 mod meta;
+mod session;
 mod token;
 
 pub use self::{
@@ -12,5 +13,6 @@ pub use self::{
     database::{Connection, Database, MAX_WAIT, Name, NameError},
     host::{Host, JoinGrant},
     meta::{FORMAT, Meta},
+    session::{Session, SessionHash, SessionSecret},
     token::{Databases, Preset, Scope, Secret, Token, TokenHash, UnknownScope},
 };

@@ -24,6 +24,7 @@ use crate::{
     config::{Config, StoreConfig, Tls},
     fleet::{Fleet, FleetSettings},
     model::Meta,
+    panel::{self, Panel},
     service::{Bounds, InitError, Service, ServiceError, remove_expired},
     store::{FileStore, Store, StoreError},
 };
@@ -158,12 +159,15 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let routes: Router = api::router(Arc::clone(&app));
+        let panel = Arc::new(Panel::new(app, stopped.clone(), certificates.is_some()));
+        // Whatever no API answers is a page; the admin socket has none.
+        let pages = routes.clone().fallback_service(panel::router(panel));
         let connections = Arc::new(Connections::new(max_connections));
         for listener in listeners {
             let serve = Arc::clone(&connections).serve_network(
                 listener,
                 certificates.clone(),
-                routes.clone(),
+                pages.clone(),
                 stopped.clone(),
             );
             tasks.spawn(serve);

@@ -281,6 +281,23 @@ impl Service {
         Ok(rules)
     }
 
+    /// The list, and the rules that it would have if it went back to a version: those that have
+    /// expired since then are not among them.
+    ///
+    /// # Errors
+    /// The history does not reach that far, or the store does not answer.
+    pub async fn as_of(
+        &self,
+        database: Uuid,
+        version: u64,
+    ) -> Result<(Stored, Vec<Rule>), ServiceError> {
+        let stored = self.list(database).await?;
+        let mut rules = self.at_version(database, &stored.list, version).await?;
+        let now = now();
+        rules.retain(|rule| rule.details.expires_at.is_none_or(|at| at > now));
+        Ok((stored, rules))
+    }
+
     /// The last changes of a list, the newest first; those before version `before` if that is
     /// given, and at most `limit`.
     ///

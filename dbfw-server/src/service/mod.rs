@@ -11,6 +11,7 @@ mod expiry;
 mod hosts;
 mod lists;
 mod meta;
+mod sessions;
 mod tokens;
 
 use std::{
@@ -32,6 +33,7 @@ pub use self::{
     hosts::NewJoinToken,
     lists::{Author, Base, Changed, Request, Stored},
     meta::{InitError, initialize, load},
+    sessions::SESSION_LASTS,
     tokens::NewToken,
 };
 

@@ -87,7 +87,11 @@ impl Service {
     /// # Errors
     /// The store does not answer.
     pub async fn authenticate(&self, secret: &Secret) -> Result<Option<Token>, ServiceError> {
-        let key = keys::token(&secret.hash());
+        self.token_in_use(keys::token(&secret.hash())).await
+    }
+
+    /// The token of a key, if it counts; that it was used is noted.
+    pub(super) async fn token_in_use(&self, key: String) -> Result<Option<Token>, ServiceError> {
         let Some(read) = get::<Token>(&self.store, &key).await? else { return Ok(None) };
         let (token, now) = (read.document, now());
         if token.has_expired(now) {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the place of what it did not expect")]
 
+// The panel in a real browser.
+mod browser;
 // What the clients send, recorded: doctl, godo, terraform.
 mod clients;
 // An agent, as far as the protocol goes.
@@ -22,6 +24,8 @@ mod hostile;
 mod native;
 // The description of the own API.
 mod openapi;
+// The panel, over HTTP.
+mod panel;
 // Many at once: nothing is lost.
 mod races;
 // Who may do what.

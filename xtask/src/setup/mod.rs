@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: what the build and the tests need, found or installed. Says what it
 //! does; when all is there it only looks.
 
+mod axe;
 mod bpffs;
 mod ebpf;
 mod host;
@@ -23,6 +24,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let mut missing = tools::ensure(&host)?;
     missing.extend(tools::ensure_components());
     missing.extend(pydo::ensure(&host)?);
+    missing.extend(axe::ensure());
     missing.extend(ebpf::ensure(&host)?);
     if host.is_debian() {
         missing.extend(tools::ensure_machines(&host)?);

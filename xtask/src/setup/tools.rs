@@ -32,7 +32,7 @@ const fn tool(
     Tool { program, debian, fedora, arch }
 }
 
-const TOOLS: [Tool; 17] = [
+const TOOLS: [Tool; 20] = [
     tool("ip", "iproute2", "iproute", "iproute2"),
     tool("nsenter", "util-linux", "util-linux", "util-linux"),
     tool("systemctl", "systemd", "systemd", "systemd"),
@@ -48,6 +48,9 @@ const TOOLS: [Tool; 17] = [
     tool("redis-server", "redis-server", "redis", "redis"),
     tool("redis-cli", "redis-tools", "redis", "redis"),
     tool("mariadbd", "mariadb-server", "mariadb-server", "mariadb"),
+    tool("chromium", "chromium", "chromium", "chromium"),
+    tool("chromedriver", "chromium-driver", "chromedriver", "chromium"),
+    tool("npm", "npm", "nodejs-npm", "npm"),
     tool("prometheus", "prometheus", "golang-github-prometheus", "prometheus"),
     tool("promtool", "prometheus", "golang-github-prometheus", "prometheus"),
 ];

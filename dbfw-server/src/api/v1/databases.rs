@@ -58,13 +58,24 @@ pub(super) async fn get(
 pub(super) async fn add(State(app): State<Arc<App>>, caller: Caller, body: Body) -> Answer {
     caller.needs(Scope::DatabaseCreate)?;
     caller.needs_all_databases()?;
-    let DatabaseRequest { name, id, settings } = document(body).await?;
+    let database = create(&app, &caller, document(body).await?).await?;
+    json(StatusCode::CREATED, &shown(&database, &List::default()))
+}
+
+/// Adds a database.
+pub(crate) async fn create(
+    app: &App,
+    caller: &Caller,
+    request: DatabaseRequest,
+) -> Result<Database, ApiError> {
+    caller.needs(Scope::DatabaseCreate)?;
+    caller.needs_all_databases()?;
+    let DatabaseRequest { name, id, settings } = request;
     let name: Name = name.parse().map_err(|error: NameError| {
         ServiceError::field("name", error.to_string(), "as in orders or orders-eu_2")
     })?;
     let new = NewDatabase { id, name, settings: patch(settings)? };
-    let database = app.service.add_database(&new, &caller.author(None)).await?;
-    json(StatusCode::CREATED, &shown(&database, &List::default()))
+    Ok(app.service.add_database(&new, &caller.author(None)).await?)
 }
 
 pub(super) async fn change(

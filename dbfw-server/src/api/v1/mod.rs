@@ -1,10 +1,10 @@
 //! The server's own API.
 
-mod databases;
+pub(crate) mod databases;
 mod hosts;
-mod sources;
+pub(crate) mod sources;
 mod status;
-mod tokens;
+pub(crate) mod tokens;
 
 use std::sync::Arc;
 

@@ -112,15 +112,9 @@ pub(super) async fn change(
 ) -> Answer {
     let database = caller.database(&app, &id, Scope::DatabaseUpdate).await?;
     let uuid = rule_id(&uuid)?;
-    let SourcePatch { description, expires_at, lifetime, reason: why } = document(body).await?;
-    let invalid = |violation| ServiceError::Invalid(vec![violation]);
-    let description = read_description(setting(description)).map_err(invalid)?;
-    let expires_at = match lifetime_end(lifetime.as_deref(), expires_at.is_some())? {
-        Some(end) => Setting::Set(end),
-        None => read_expiry(&setting(expires_at)).map_err(invalid)?,
-    };
-    let change = Edit::Describe { uuid, description, expires_at };
-    let why = reason(why)?;
+    let patch: SourcePatch = document(body).await?;
+    let why = reason(patch.reason.clone())?;
+    let change = described(uuid, patch)?;
     let (changed, enforcement) = make(&app, &caller, &database, &headers, change, why).await?;
     let rule = changed.list.rules.iter().find(|rule| rule.uuid == uuid);
     let mut response = ok(&source(rule.ok_or_else(ApiError::unavailable)?))?;
@@ -241,7 +235,8 @@ fn removed(changed: &Changed, enforcement: &Enforcement) -> Answer {
     Ok(response)
 }
 
-fn wanted(request: SourceRequest) -> Result<Wanted, ServiceError> {
+/// The source that a request adds.
+pub(crate) fn wanted(request: SourceRequest) -> Result<Wanted, ServiceError> {
     let SourceRequest { kind, value, description, expires_at, lifetime, reason: _ } = request;
     let end = lifetime_end(lifetime.as_deref(), expires_at.is_some())?;
     let read = read(&kind, &value, setting(description), &setting(expires_at));
@@ -250,6 +245,18 @@ fn wanted(request: SourceRequest) -> Result<Wanted, ServiceError> {
         wanted.expires_at = Setting::Set(end);
     }
     Ok(wanted)
+}
+
+/// The change of a rule that a request is.
+pub(crate) fn described(uuid: Uuid, patch: SourcePatch) -> Result<Edit, ServiceError> {
+    let SourcePatch { description, expires_at, lifetime, reason: _ } = patch;
+    let invalid = |violation| ServiceError::Invalid(vec![violation]);
+    let description = read_description(setting(description)).map_err(invalid)?;
+    let expires_at = match lifetime_end(lifetime.as_deref(), expires_at.is_some())? {
+        Some(end) => Setting::Set(end),
+        None => read_expiry(&setting(expires_at)).map_err(invalid)?,
+    };
+    Ok(Edit::Describe { uuid, description, expires_at })
 }
 
 /// The end of a lifetime that begins now.
@@ -265,7 +272,8 @@ fn lifetime_end(lifetime: Option<&str>, has_end: bool) -> Result<Option<Timestam
     end.map(Some).ok_or_else(|| bad("is no time to come".to_owned()))
 }
 
-fn reason(text: Option<String>) -> Result<Option<String>, ServiceError> {
+/// The reason for a change, for the history.
+pub(crate) fn reason(text: Option<String>) -> Result<Option<String>, ServiceError> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
     if text.len() > MAX_REASON || text.chars().any(|c| c.is_control() || misleads(c)) {
         let fix = format!("use at most {MAX_REASON} bytes on one line");

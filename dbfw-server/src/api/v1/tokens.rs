@@ -21,22 +21,39 @@ use super::super::{
     error::{ApiError, ErrorId},
 };
 use crate::{
-    model::{Databases, Preset, Scope, Token, UnknownScope},
+    model::{Databases, Preset, Scope, Secret, Token, UnknownScope},
     service::{NewToken, ServiceError},
 };
 
 type Answer = Result<Response, ApiError>;
 
-pub(super) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Answer {
+/// Every token, for a caller who may see them.
+pub(crate) async fn tokens(app: &App, caller: &Caller) -> Result<Vec<Token>, ApiError> {
     caller.needs(Scope::TokenRead)?;
     caller.needs_all_databases()?;
-    let tokens = app.service.tokens().await?;
+    Ok(app.service.tokens().await?)
+}
+
+pub(super) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Answer {
+    let tokens = tokens(&app, &caller).await?;
     ok(&TokenList { tokens: tokens.iter().map(shown).collect() })
 }
 
 pub(super) async fn add(State(app): State<Arc<App>>, caller: Caller, body: Body) -> Answer {
     caller.needs(Scope::TokenCreate)?;
     let request: TokenRequest = document(body).await?;
+    let (token, secret) = issue(&app, &caller, request).await?;
+    let issued = IssuedToken { token: shown(&token), secret: secret.expose().to_owned() };
+    json(StatusCode::CREATED, &issued)
+}
+
+/// Makes a token that may do no more than the caller, and ends no later.
+pub(crate) async fn issue(
+    app: &App,
+    caller: &Caller,
+    request: TokenRequest,
+) -> Result<(Token, Secret), ApiError> {
+    caller.needs(Scope::TokenCreate)?;
     let scopes = scopes(&request)?;
     let databases = match &request.databases {
         None => Databases::All,
@@ -54,9 +71,7 @@ pub(super) async fn add(State(app): State<Arc<App>>, caller: Caller, body: Body)
         _ => expires_at,
     };
     let new = NewToken { name: request.name, scopes, databases, expires_at };
-    let (token, secret) = app.service.add_token(&new, &caller.author(None)).await?;
-    let issued = IssuedToken { token: shown(&token), secret: secret.expose().to_owned() };
-    json(StatusCode::CREATED, &issued)
+    Ok(app.service.add_token(&new, &caller.author(None)).await?)
 }
 
 pub(super) async fn remove(
@@ -64,12 +79,17 @@ pub(super) async fn remove(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Answer {
+    revoke(&app, &caller, &id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Revokes a token.
+pub(crate) async fn revoke(app: &App, caller: &Caller, id: &str) -> Result<(), ApiError> {
     caller.needs(Scope::TokenDelete)?;
     caller.needs_all_databases()?;
     let no_token = || ApiError::new(ErrorId::NotFound, ServiceError::NoToken.to_string());
     let id: Uuid = id.parse().map_err(|_| no_token())?;
-    app.service.remove_token(id, &caller.author(None)).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(app.service.remove_token(id, &caller.author(None)).await?)
 }
 
 fn scopes(request: &TokenRequest) -> Result<BTreeSet<Scope>, ServiceError> {

@@ -35,7 +35,7 @@ const LAYERS: [(&str, &[&str]); 2] = [
     ),
     (
         "dbfw-server",
-        &["cli", "serve", "config", "api", "fleet", "service", "model", "list", "store"],
+        &["cli", "serve", "config", "panel", "api", "fleet", "service", "model", "list", "store"],
     ),
 ];
 

@@ -1,0 +1,77 @@
+//! Sessions of the panel: logging in, checking, logging out.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Service,
+    documents::{commit, get, list, write},
+    error::ServiceError,
+    now, random,
+};
+use crate::{
+    model::{Secret, Session, SessionSecret, Token, keys},
+    store::{Require, Txn},
+};
+
+/// The time after which a session ends.
+pub const SESSION_LASTS: SignedDuration = SignedDuration::from_hours(12);
+
+/// Sessions that a token has at a time; one more ends the oldest.
+const OF_A_TOKEN: usize = 32;
+
+impl Service {
+    /// Begins a session of the token that a secret is of, if it counts.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn log_in(
+        &self,
+        secret: &Secret,
+    ) -> Result<Option<(Token, SessionSecret)>, ServiceError> {
+        let Some(token) = self.authenticate(secret).await? else { return Ok(None) };
+        let (hash, began_at) = (secret.hash(), now());
+        let ends_at = began_at.checked_add(SESSION_LASTS).unwrap_or(Timestamp::MAX);
+        let mut txn = Txn::new();
+        let mut same = Vec::new();
+        for (key, read) in list::<Session>(&self.store, keys::SESSIONS).await? {
+            if read.document.ends_at <= began_at {
+                txn = txn.delete(key);
+            } else if read.document.token == hash {
+                same.push((read.document.began_at, key));
+            }
+        }
+        same.sort();
+        for (_, key) in same.iter().rev().skip(OF_A_TOKEN - 1) {
+            txn = txn.delete(key.clone());
+        }
+        let session = SessionSecret::of_random(random()?);
+        let key = keys::session(&session.hash());
+        let document = Session { token: hash, began_at, ends_at };
+        let txn = txn.require(key.clone(), Require::Absent).put(key, write(&document)?);
+        commit(&self.store, txn).await?.ok_or(ServiceError::Busy)?;
+        Ok(Some((token, session)))
+    }
+
+    /// The token of a session that goes on.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn session(&self, secret: &SessionSecret) -> Result<Option<Token>, ServiceError> {
+        let key = keys::session(&secret.hash());
+        let Some(read) = get::<Session>(&self.store, &key).await? else { return Ok(None) };
+        if read.document.ends_at <= now() {
+            return Ok(None);
+        }
+        self.token_in_use(keys::token(&read.document.token)).await
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn log_out(&self, secret: &SessionSecret) -> Result<(), ServiceError> {
+        let txn = Txn::new().delete(keys::session(&secret.hash()));
+        commit(&self.store, txn).await?;
+        Ok(())
+    }
+}
