@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,8 +23,15 @@ const DEBOUNCE: Duration = Duration::from_millis(10);
 /// Time until the store is asked again after it failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
+impl Fleet {
+    /// Follows the store until it is dropped. `ready` is called once everything is known.
+    pub async fn follow(self: Arc<Self>, service: Arc<Service>, ready: impl FnOnce() + Send) {
+        follow(&self, &service, ready).await;
+    }
+}
+
 /// Follows until it is dropped. Failures are told, and tried again.
-pub(super) async fn follow(fleet: &Fleet, service: &Service, ready: impl FnOnce() + Send) {
+async fn follow(fleet: &Fleet, service: &Service, ready: impl FnOnce() + Send) {
     let mut ready = Some(ready);
     loop {
         match load(fleet, service).await {

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use dbfw_wire::agent::{Have, Hello, PROTOCOL};
 use uuid::Uuid;
 
-use super::{MAX_DATABASES, text};
+use super::text;
 use crate::model::Host;
+
+/// Databases of one host.
+pub const MAX_DATABASES: usize = 256;
 
 /// Characters of a version.
 const MAX_VERSION: usize = 32;

@@ -13,36 +13,27 @@ mod stream;
 mod text;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use axum::body::Bytes;
-use dbfw_wire::agent::{Digest, Hello, Report};
+use dbfw_wire::agent::{Digest, Report};
 use jiff::Timestamp;
-use tokio::{sync::watch, time::timeout};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use self::state::State;
-use crate::{
-    model::{Host, Meta},
-    service::Service,
-};
+use crate::model::{Host, Meta};
 
 pub use self::{
-    hello::HelloError,
+    hello::{HelloError, MAX_DATABASES},
     status::{Enforcement, EnforcementState, SourceUse},
-    stream::{Frames, Stream},
+    stream::{Frames, Stream, StreamError},
 };
-
-/// Databases of one host.
-pub const MAX_DATABASES: usize = 256;
 
 /// Seconds between two signs of life of a stream.
 pub const BEAT: u64 = 15;
-
-/// Time for a host that joined to be known here.
-const NEWCOMER: Duration = Duration::from_secs(2);
 
 /// Settings of the fleet.
 #[derive(Clone, Debug)]
@@ -68,23 +59,6 @@ pub struct Fleet {
     stopping: watch::Sender<bool>,
 }
 
-/// Reason why a host gets no stream.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StreamError {
-    /// There are as many as there may be.
-    #[error("the server has as many agents as it may (max_agents): try another server, or later")]
-    Full,
-    /// The server is going to stop.
-    #[error("the server is stopping: try another, or later")]
-    Stopping,
-    /// The host was removed just now.
-    #[error("the host was removed")]
-    Removed,
-    /// The hello cannot be what it is.
-    #[error(transparent)]
-    Hello(#[from] HelloError),
-}
-
 /// A report is none of this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("host: is the id of another host than the token's; use the one that joining gave")]
@@ -103,30 +77,6 @@ impl Fleet {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Follows the store until it is dropped. `ready` is called once everything is known.
-    pub async fn follow(self: Arc<Self>, service: Arc<Service>, ready: impl FnOnce() + Send) {
-        follow::follow(&self, &service, ready).await;
-    }
-
-    /// Opens a stream for a host.
-    ///
-    /// # Errors
-    /// The hello cannot be, or there is no room.
-    pub async fn open(self: &Arc<Self>, host: &Host, hello: &Hello) -> Result<Stream, StreamError> {
-        // A host that joined just now is in the store, and known here in a moment. It is not entered
-        // from there: it may be one that was removed just now.
-        let mut directory = self.directory.subscribe();
-        let known = async {
-            while !self.lock().has_host(host.id) {
-                if directory.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        timeout(NEWCOMER, known).await.map_err(|_| StreamError::Removed)?;
-        Stream::open(self, host, hello)
     }
 
     /// Takes a report of a host.

@@ -14,13 +14,13 @@ use dbfw_wire::agent::{Frame, Have, Hello};
 use jiff::Timestamp;
 use tokio::{
     sync::{Notify, mpsc, watch},
-    time::sleep_until,
+    time::{sleep_until, timeout},
 };
 use uuid::Uuid;
 
 use super::{
-    BEAT, Fleet, StreamError,
-    hello::{self, WantedList},
+    BEAT, Fleet,
+    hello::{self, HelloError, WantedList},
     published::{have, line},
     state::Follow,
 };
@@ -33,6 +33,47 @@ const PIECE: usize = 16 << 10;
 const FAREWELL: Duration = Duration::from_secs(1);
 /// The same for each agent.
 const FAREWELL_EACH: Duration = Duration::from_millis(2);
+
+/// Time for a host that joined to be known here.
+const NEWCOMER: Duration = Duration::from_secs(2);
+
+/// Reason why a host gets no stream.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StreamError {
+    /// There are as many as there may be.
+    #[error("the server has as many agents as it may (max_agents): try another server, or later")]
+    Full,
+    /// The server is going to stop.
+    #[error("the server is stopping: try another, or later")]
+    Stopping,
+    /// The host was removed just now.
+    #[error("the host was removed")]
+    Removed,
+    /// The hello cannot be what it is.
+    #[error(transparent)]
+    Hello(#[from] HelloError),
+}
+
+impl Fleet {
+    /// Opens a stream for a host.
+    ///
+    /// # Errors
+    /// The hello cannot be, or there is no room.
+    pub async fn open(self: &Arc<Self>, host: &Host, hello: &Hello) -> Result<Stream, StreamError> {
+        // A host that joined just now is in the store, and known here in a moment. It is not entered
+        // from there: it may be one that was removed just now.
+        let mut directory = self.directory.subscribe();
+        let known = async {
+            while !self.lock().has_host(host.id) {
+                if directory.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        timeout(NEWCOMER, known).await.map_err(|_| StreamError::Removed)?;
+        Stream::open(self, host, hello)
+    }
+}
 
 /// The stream of a host. It is entered with the fleet until it is dropped.
 #[derive(Debug)]
@@ -94,11 +135,7 @@ enum Woken {
 }
 
 impl Stream {
-    pub(super) fn open(
-        fleet: &Arc<Fleet>,
-        host: &Host,
-        hello: &Hello,
-    ) -> Result<Self, StreamError> {
+    fn open(fleet: &Arc<Fleet>, host: &Host, hello: &Hello) -> Result<Self, StreamError> {
         let wanted = hello::check(host, hello)?;
         if *fleet.stopping.borrow() {
             return Err(StreamError::Stopping);
