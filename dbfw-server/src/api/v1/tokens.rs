@@ -57,7 +57,7 @@ pub(crate) async fn issue(
     let scopes = scopes(&request)?;
     let databases = match &request.databases {
         None => Databases::All,
-        Some(named) => Databases::Only(caller.named_databases(&app, named).await?),
+        Some(named) => Databases::Only(caller.named_databases(app, named).await?),
     };
     caller.may_pass_on(scopes.iter(), &databases)?;
     let expires_at = expiry(request.expires_at.as_deref())?;
