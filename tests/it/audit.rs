@@ -305,7 +305,7 @@ fn mongo(is_open: bool) -> impl Fn(TcpStream) + Send + 'static {
             let answer = if asks(b"listDatabases") && !is_open {
                 mongo_answer(b"\x01ok\0\0\0\0\0\0\0\0\0\x10code\0\x0d\0\0\0")
             } else if asks(b"buildInfo") {
-                mongo_answer(&[&b"\x02version\0\x06\0\0\07.0.4\0"[..], ok].concat())
+                mongo_answer(&[&b"\x02version\0\x06\0\0\x007.0.4\0"[..], ok].concat())
             } else if asks(b"hello") || asks(b"listDatabases") {
                 mongo_answer(ok)
             } else {

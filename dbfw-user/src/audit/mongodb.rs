@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn answers() {
-        let version = b"\x02version\0\x06\0\0\07.0.4\0";
+        let version = b"\x02version\0\x06\0\0\x007.0.4\0";
         let done = b"\x01ok\0\0\0\0\0\0\0\xf0\x3f";
         let info = answer(&[&version[..], b"\x04x\0\x05\0\0\0\0", done].concat());
         assert_eq!(

@@ -392,10 +392,10 @@ impl Probing {
         let stream = self.connect().await?;
         let by_tls = self.handshake(stream).await;
         match (plain, by_tls) {
-            (Err(plain), Err(by_tls)) => return Err(format!("without TLS: {plain}; {by_tls}")),
+            (Err(plain), Err(by_tls)) => Err(format!("without TLS: {plain}; {by_tls}")),
             (Ok(found), Err(_)) => {
                 self.looked.has_no_tls = true;
-                return found;
+                found
             }
             (plain, Ok(stream)) => {
                 let found = match (plain, stream) {
@@ -507,7 +507,7 @@ fn clear_password(plain: &Asked) -> Finding {
 fn no_password(plain: &Asked, by_tls: Option<&Asked>) -> Finding {
     let check = CheckId::A1;
     let mut asked = [Some(plain), by_tls].into_iter().flatten();
-    let numbers = asked.clone().filter_map(|asked| match asked {
+    let mut numbers = asked.clone().filter_map(|asked| match asked {
         Ok(Answer::Ask(number)) => Some(*number),
         _ => None,
     });
@@ -519,7 +519,7 @@ fn no_password(plain: &Asked, by_tls: Option<&Asked>) -> Finding {
         Ok(Answer::Refused { code, .. }) => code == NO_LINE,
         _ => false,
     });
-    match numbers.last() {
+    match numbers.next_back() {
         Some(number) if is_sure => Finding::ok(check, format!("it asks for {}", method(number))),
         _ => Finding::unknown(
             check,
