@@ -60,6 +60,7 @@ fn help_of_the_program() {
     Set it up:
       check        Check the configuration and say what it would enforce
       import       Print a list made of the rules of PostgreSQL, nftables or ufw
+      join         Join this host to a control plane, whose lists it then enforces
       doctor       Check the host for what dbfw needs
       run          Run the agent in the foreground
 

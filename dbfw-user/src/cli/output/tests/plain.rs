@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dbfw_wire::control::{FailureKind, HistoryEntry, HistoryKind, Unconfirmed};
+use dbfw_wire::control::{Audit, AuditCheck, FailureKind, HistoryEntry, HistoryKind, Unconfirmed};
 use serde_json::{Value, json};
 
 use super::{
@@ -356,4 +356,20 @@ fn check_checks(all: &mut Comparison) {
     }))
     .unwrap();
     all.check("doctor", &findings, &each("", &value(&findings)["findings"]));
+    let audit: Audit = serde_json::from_value(json!({
+        "schema": 1, "host": "db-1", "at": "2026-03-01T12:00:00Z", "level": "wire", "databases": [],
+        "findings": [{
+            "id": "X-5", "severity": "high", "state": "accepted", "database": "orders",
+            "subject": "pg_hba.conf:6", "title": "it is open", "text": "a line admits all",
+            "reason": "the migration", "fix": "narrow it",
+        }],
+    }))
+    .unwrap();
+    all.check("audit", &audit, &each("", &value(&audit)["findings"]));
+    let check: AuditCheck = serde_json::from_value(json!({
+        "id": "T-1", "severity": "high", "level": "wire", "engines": ["PostgreSQL", "MongoDB"],
+        "title": "no TLS", "why": "it is overheard", "fix": "offer it", "refs": ["CIS 6.8", "here"],
+    }))
+    .unwrap();
+    all.check("audit --explain", &check, &[("", value(&check))]);
 }
