@@ -17,11 +17,11 @@ pub struct Edition {
     pub revision: u64,
     /// The name of who made the last change.
     pub by: Option<String>,
-    /// What the control plane found the sources to stand for that it resolved itself.
+    /// The answers for sources that the control plane resolved itself.
     pub resolved: BTreeMap<SourceKey, Resolved>,
 }
 
-/// What a control plane found one source to stand for.
+/// A control plane's answer for one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
     /// The prefixes.

@@ -79,7 +79,7 @@ impl Limited {
         }
     }
 
-    /// What is left out and why; `None`: nothing is.
+    /// The prefixes that are left out and the reason, in words; `None`: none is.
     pub fn message(&self) -> Option<String> {
         let told = |prefixes: &[Prefix], why: &str| {
             let named: Vec<String> =

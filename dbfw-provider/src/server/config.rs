@@ -16,7 +16,7 @@ pub const CREDENTIAL: &str = "host-token";
 pub struct ServerConfig {
     /// The servers; any of them will do. https, or http to this machine.
     pub urls: Vec<Url>,
-    /// Where the host's token is.
+    /// The place of the host's token.
     pub token: TokenSource,
     /// Settings of the requests.
     pub http: HttpConfig,
@@ -35,7 +35,7 @@ impl Default for ServerConfig {
     }
 }
 
-/// Why a server cannot be asked at this address; `None`: it can.
+/// The reason why a server cannot be asked at this address; `None`: it can.
 pub fn url_problem(url: &Url) -> Option<&'static str> {
     match url.scheme() {
         "https" => {}

@@ -6,7 +6,7 @@ use dbfw_core::source::SourceKey;
 use dbfw_wire::agent::{AppliedState, HostProblem};
 use jiff::Timestamp;
 
-/// What the agent has to report to its control plane. Lists go by their names at the server.
+/// Facts that the agent has to report to its control plane. Lists go by their names at the server.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
     /// Whether the host is protected, as in `dbfw status -o json`.
@@ -28,7 +28,7 @@ pub struct ListFacts {
     pub epoch: u64,
     /// Its revision.
     pub revision: u64,
-    /// What became of it.
+    /// Its state.
     pub state: AppliedState,
     /// The first of the sources that the host's own limits keep out.
     pub left_out: Vec<LeftOutSource>,

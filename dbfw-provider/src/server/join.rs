@@ -31,7 +31,7 @@ use crate::http::{HttpClient, HttpConfig, Options, Redirects};
 /// Bytes an answer may have.
 const MAX_ANSWER: u64 = 1 << 20;
 
-/// What a host that has joined gets.
+/// The token and authority that a host gets by joining.
 #[derive(Clone, Debug)]
 pub struct Membership {
     /// The server's answer.

@@ -19,7 +19,7 @@ const MAX_TEXT: usize = 4096;
 /// Bytes of the longest name of who made a change.
 const MAX_NAME: usize = 256;
 
-/// What a host keeps of its control plane. Joining again makes it another host, which keeps nothing
+/// A host's memory of its control plane. Joining again makes it another host, which keeps nothing
 /// of this.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
@@ -45,7 +45,7 @@ pub struct KeptList {
 }
 
 impl KeptList {
-    /// Which list it is.
+    /// The epoch, revision and digest of it.
     pub(crate) fn have(&self) -> Have {
         let Bundle { epoch, revision, digest, .. } = &*self.bundle;
         Have { epoch: *epoch, revision: *revision, digest: *digest }

@@ -1,7 +1,7 @@
 //! Lists that a control plane keeps: one stream brings them, and every change of them, and reports
 //! go back.
 //!
-//! Whatever fails changes nothing: a list goes only for a newer one of the same database, which
+//! A failure changes nothing: a list goes only for a newer one of the same database, which
 //! was verified as a whole. [`Kept`] is on disk too, so that neither a restart of the agent nor a
 //! server that was set back makes a host take an older list.
 
@@ -64,14 +64,14 @@ impl std::fmt::Debug for Server {
     }
 }
 
-/// What outlives a worker, which is started anew with every change of its settings.
+/// State that outlives a worker, which is started anew with every change of its settings.
 #[derive(Clone)]
 pub struct Lasting {
-    /// What the host keeps of the control plane.
+    /// The host's memory of the control plane.
     pub kept: Arc<Mutex<Kept>>,
     /// Writes it to disk.
     pub keep: Keep,
-    /// What there is to report.
+    /// Facts to report.
     pub facts: watch::Receiver<Facts>,
     /// An id of this start of the agent.
     pub boot: Uuid,

@@ -46,7 +46,7 @@ pub(crate) struct Up {
     pub(crate) stream: u64,
 }
 
-/// What was reported on a stream.
+/// Facts that were reported on a stream.
 #[derive(Debug, Default)]
 struct Sent {
     protection: Option<String>,
@@ -113,7 +113,7 @@ impl Reporter {
         }
     }
 
-    /// What has to be reported, and what was reported afterwards.
+    /// The report that has to be sent, and the facts that were reported afterwards.
     fn report(&self, up: &Up, facts: &Facts, sent: &Sent, with_rest: bool) -> (Report, Sent) {
         let kept = lock(&self.kept).clone();
         let mut report = Report { host: up.host, boot: up.boot, ..Report::default() };

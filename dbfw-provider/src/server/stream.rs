@@ -83,7 +83,7 @@ pub(crate) struct Streams {
     clock: Option<String>,
 }
 
-/// What is known of a list.
+/// The answer to and the trouble with a list.
 #[derive(Debug, Default)]
 struct Known {
     answer: Option<Arc<SourceList>>,
@@ -527,7 +527,7 @@ impl Streams {
     }
 
     /// Trusts the authorities that the server names, so that it can come with another certificate.
-    /// Where the system's are trusted it names none.
+    /// It names none where the system's are trusted.
     fn follow_authorities(&mut self, trust: Vec<String>) {
         let size: usize = trust.iter().map(String::len).sum();
         if trust.is_empty() || size > MAX_TRUST || lock(&self.kept).trust == trust {

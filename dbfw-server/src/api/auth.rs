@@ -241,7 +241,7 @@ impl Caller {
     }
 }
 
-/// What the header Authorization has.
+/// The content of the header Authorization.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, secret) = value.split_once(' ')?;

@@ -20,14 +20,14 @@ const MAX_REFUSED: usize = 100;
 /// Ports of a refused source.
 const MAX_PORTS: usize = 16;
 
-/// What a host says of a database.
+/// A host's reports about a database.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AtHost {
     /// Its ports there.
     pub(super) ports: Vec<String>,
     /// Its mode there.
     pub(super) mode: String,
-    /// What it enforces, since when.
+    /// The list that it enforces, and since when.
     pub(super) applied: Option<(Applied, Timestamp)>,
     /// The sources that it refused most.
     pub(super) refused: Vec<Refused>,
@@ -35,7 +35,7 @@ pub(super) struct AtHost {
     pub(super) hits: HashMap<Uuid, (u64, Option<Timestamp>)>,
 }
 
-/// How a list is at a host.
+/// The state of a list at a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// In force.
@@ -47,7 +47,7 @@ pub(super) enum Standing {
 }
 
 impl AtHost {
-    /// How a revision of the list, or a later one, is here.
+    /// The state of a revision of the list, or of a later one, here.
     pub(super) fn standing(&self, epoch: u64, revision: u64) -> Standing {
         match &self.applied {
             Some((applied, _)) if applied.epoch == epoch && applied.revision >= revision => {

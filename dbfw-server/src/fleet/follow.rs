@@ -158,7 +158,7 @@ fn read<T: serde::de::DeserializeOwned>(key: &str, value: &[u8]) -> Option<T> {
         .ok()
 }
 
-/// What a number of commits did, newest of each key.
+/// The writes of several commits, the newest of each key.
 #[derive(Debug, Default)]
 struct Gathered {
     writes: BTreeMap<String, (Write, Revision)>,

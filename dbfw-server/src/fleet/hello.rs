@@ -1,4 +1,4 @@
-//! What a hello asks for, checked.
+//! [`Wanted`]: the lists that a hello asks for, checked.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ pub enum HelloError {
     Databases(usize),
 }
 
-/// What a hello asks for.
+/// The lists that a hello asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     /// The agent's start.
@@ -51,7 +51,7 @@ pub(super) struct Wanted {
 /// A list that a hello asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WantedList {
-    /// What the host has of it.
+    /// The list that the host has.
     pub(super) have: Option<Have>,
     /// Ports of its databases.
     pub(super) ports: Vec<String>,

@@ -1,4 +1,4 @@
-//! How databases and hosts do, as the APIs and the panel show it.
+//! The state of databases and hosts, as the APIs and the panel show it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -32,16 +32,16 @@ const MAX_REFUSED: usize = 1000;
 /// Names of hosts that an answer has.
 const MAX_NAMES: usize = 20;
 
-/// How far a change is enforced.
+/// The extent to which a change is enforced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enforcement {
-    /// How far.
+    /// The extent.
     pub state: EnforcementState,
     /// The names of hosts that enforce it not yet, or do not: at most 20.
     pub hosts: Vec<String>,
 }
 
-/// How far a change is enforced.
+/// The extent to which a change is enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case", const_into_str)]
 pub enum EnforcementState {
@@ -118,7 +118,7 @@ impl Fleet {
         Enforcement { state, hosts: standings.into_keys().take(MAX_NAMES).collect() }
     }
 
-    /// How a database does; `None` if there is no such database.
+    /// The state of a database; `None` if there is no such database.
     pub fn status(&self, database: Uuid) -> Option<DatabaseStatus> {
         let state = self.lock();
         let topic = state.topic(database)?;
@@ -140,7 +140,7 @@ impl Fleet {
         self.status(database)
     }
 
-    /// What is known of the hosts besides what is stored, by their ids.
+    /// Live facts of the hosts, which are not stored, by their ids.
     pub fn live_hosts(&self) -> HashMap<Uuid, LiveHost> {
         let state = self.lock();
         let epoch = self.settings.meta.epoch;
@@ -223,7 +223,7 @@ impl State {
         connected.map(|joined| joined.host.id).collect()
     }
 
-    /// How a revision of a list is at a host; `None` if the host was removed.
+    /// The state of a revision of a list at a host; `None` if the host was removed.
     fn standing(&self, host: Uuid, database: Uuid, epoch: u64, revision: u64) -> Option<Standing> {
         let at = self.host(host)?.databases.get(&database);
         Some(at.map_or(Standing::Unheard, |at| at.standing(epoch, revision)))
@@ -283,7 +283,7 @@ fn of_database(state: &State, topic: &Topic, epoch: u64, now: Instant) -> Databa
     }
 }
 
-/// How a database's list is at a host.
+/// The state of a database's list at a host.
 fn at_database(joined: &Joined, at: &AtHost, topic: &Topic, epoch: u64) -> HostAtDatabase {
     let newest = topic.published().map_or(0, |newest| newest.bundle.revision);
     let applied = at.applied.as_ref();

@@ -21,7 +21,7 @@ const MAX_FIELDS: usize = 5_100;
 /// Time for a form to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What somebody filled in.
+/// The fields that somebody filled in.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Form(Vec<(String, String)>);
 

@@ -198,7 +198,7 @@ impl Agent {
         sources.map(|source| format!("{}:{}", source.kind, source.value)).collect()
     }
 
-    /// What it says of a list that it has.
+    /// The epoch, revision and digest of a list that it has.
     pub(crate) fn applied(&self, name: &str, state: AppliedState) -> Applied {
         let list = &self.lists[name];
         Applied {

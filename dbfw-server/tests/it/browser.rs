@@ -178,7 +178,7 @@ impl Browser {
         self.cdp("Emulation.setEmulatedMedia", features).await;
     }
 
-    /// What the browser complains of: blocked scripts and styles, files that are not there.
+    /// Complaints of the browser: blocked scripts and styles, files that are not there.
     async fn complaints(&self) -> Vec<String> {
         let log = self.extra("se/log", json!({ "type": "browser" })).await;
         let entries = log.as_array().expect("a log").iter();

@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::support::{Client, PATIENCE, Reply, Server, connector};
 
-/// What a browser sends with a form of the panel's own.
+/// Headers that a browser sends with a form of the panel's own.
 const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
@@ -98,7 +98,7 @@ fn text(reply: &Reply) -> String {
     String::from_utf8(reply.body.clone()).expect("text")
 }
 
-/// What is between a beginning and the next quote.
+/// The text between a beginning and the next quote.
 #[track_caller]
 fn value_of(page: &str, beginning: &str) -> String {
     let (_, rest) = page.split_once(beginning).unwrap_or_else(|| panic!("{beginning}: {page}"));

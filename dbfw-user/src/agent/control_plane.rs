@@ -1,4 +1,4 @@
-//! What the agent tells a control plane, and what it keeps of it on disk.
+//! Facts for a control plane, and the agent's memory of it on disk.
 
 use std::{
     collections::BTreeSet,
@@ -31,13 +31,13 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Addresses that are looked up in the maps after a change.
 const MAX_READ_BACK: usize = 512;
 
-/// What the agent tells a control plane.
+/// The agent's side of a control plane.
 pub(super) struct ControlPlane {
     facts: watch::Sender<Facts>,
     kept: Arc<Mutex<Kept>>,
     path: PathBuf,
     boot: Uuid,
-    /// Why the maps do not hold the last change, as far as they were read back.
+    /// The reason why the maps do not hold the last change, as far as they were read back.
     not_held: Option<String>,
     /// The time of the last look at what is not about a list.
     looked: Option<Instant>,
@@ -71,7 +71,7 @@ impl ControlPlane {
         }
     }
 
-    /// What the worker of a control plane leaves to the next one.
+    /// State that the worker of a control plane leaves to the next one.
     pub(super) fn lasting(&self) -> Lasting {
         let path = Mutex::new(self.path.clone());
         Lasting {
@@ -110,7 +110,7 @@ impl ControlPlane {
         is_due
     }
 
-    /// What was told last.
+    /// The facts that were told last.
     pub(super) fn facts(&self) -> Facts {
         self.facts.borrow().clone()
     }
@@ -124,7 +124,7 @@ impl ControlPlane {
         });
     }
 
-    /// Why the maps do not hold the last change, as far as they were read back.
+    /// The reason why the maps do not hold the last change, as far as they were read back.
     pub(super) fn not_held(&self) -> Option<&str> {
         self.not_held.as_deref()
     }

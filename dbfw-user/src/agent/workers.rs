@@ -96,7 +96,7 @@ pub(super) struct Workers {
     stats: BTreeMap<Account, Arc<Stats>>,
     budget: Option<Arc<Mutex<Budget>>>,
     rounds: BTreeMap<Account, Duration>,
-    /// What the worker of a control plane leaves to the next one.
+    /// State that the worker of a control plane leaves to the next one.
     lasting: Lasting,
     sender: mpsc::Sender<(Account, Vec<Report>)>,
     queue: mpsc::Receiver<(Account, Vec<Report>)>,

@@ -329,7 +329,7 @@ fn addresses() -> io::Result<Vec<(String, IpAddr)>> {
     Ok(listed.collect())
 }
 
-/// What is attached, as the pins say.
+/// The attached programs, as the pins say.
 fn attached(agent: &AgentConfig) -> Result<(Vec<Interface>, Attachments), String> {
     let present = interfaces::list_now()
         .map_err(|error| format!("the interfaces cannot be listed: {error}"))?;

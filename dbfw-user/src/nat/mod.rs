@@ -24,11 +24,11 @@ const FAMILIES: [(&str, &str, &str); 2] = [
 /// Listings of the NAT rules.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NatRules {
-    /// What nft lists, with handles.
+    /// The listing of nft, with handles.
     pub(crate) nft: Option<String>,
     /// Families whose table `nat` iptables lists better than nft.
     pub(crate) managed: Vec<&'static str>,
-    /// What each iptables lists.
+    /// The listing of each iptables.
     pub(crate) iptables: Vec<Iptables>,
 }
 

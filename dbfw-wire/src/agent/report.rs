@@ -33,7 +33,7 @@ pub struct Report {
 /// A problem of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostProblem {
-    /// What it is about: an interface, a database; may be empty.
+    /// Its subject: an interface, a database; may be empty.
     pub subject: String,
     /// The text.
     pub text: String,

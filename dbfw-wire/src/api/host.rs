@@ -79,7 +79,7 @@ pub struct HostDocument {
     pub joined_by: String,
     /// The time of its last request, to the hour.
     pub last_seen: Option<Timestamp>,
-    /// What is known of it besides.
+    /// Live facts of it, which are not stored.
     pub live: LiveHost,
 }
 

@@ -1,4 +1,4 @@
-//! How databases and hosts do.
+//! The state of databases and hosts.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -8,14 +8,14 @@ use uuid::Uuid;
 
 use crate::agent::HostProblem;
 
-/// How a database does.
+/// The state of a database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseStatus {
     /// Its id.
     pub id: Uuid,
     /// Its name.
     pub name: String,
-    /// How it does.
+    /// Its state.
     pub state: DatabaseState,
     /// The version of its list.
     pub list_version: u64,
@@ -32,7 +32,7 @@ pub struct DatabaseStatus {
     pub propagation: Option<Propagation>,
 }
 
-/// How a database does.
+/// The state of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum DatabaseState {
@@ -44,14 +44,14 @@ pub enum DatabaseState {
     Degraded,
 }
 
-/// How a database's list is at a host.
+/// The state of a database's list at a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostAtDatabase {
     /// The host's id.
     pub id: Uuid,
     /// Its name.
     pub name: String,
-    /// How the newest list is there.
+    /// The state of the newest list there.
     pub state: HostState,
     /// The time from which on it is so; `null`: nothing was heard yet.
     pub since: Option<Timestamp>,
@@ -73,7 +73,7 @@ pub struct HostAtDatabase {
     pub left_out: u64,
 }
 
-/// How a list is at a host.
+/// The state of a list at a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HostState {
@@ -102,7 +102,7 @@ pub struct Propagation {
     pub max_ms: u64,
 }
 
-/// What is known of a host besides what is stored.
+/// Live facts of a host, which are not stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveHost {
     /// Whether it has a stream.

@@ -44,7 +44,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Answer 
     ok(&HostList { hosts: hosts.iter().filter_map(shown).collect() })
 }
 
-/// Who has a token for some databases removes only hosts that read no other.
+/// Removes a host. A token for some databases removes only hosts that read no other.
 pub(super) async fn remove(
     State(app): State<Arc<App>>,
     caller: Caller,

@@ -43,7 +43,7 @@ impl Agent {
         })
     }
 
-    /// What became of each list. Of several databases with one list the worst counts.
+    /// The state of each list. Of several databases with one list the worst counts.
     fn list_facts(&self) -> BTreeMap<Arc<str>, ListFacts> {
         let mut lists: BTreeMap<Arc<str>, ListFacts> = BTreeMap::new();
         for (database, name) in self.of_control_plane() {
@@ -73,7 +73,7 @@ impl Agent {
         lists
     }
 
-    /// What became of the list of a database; `None`: it is not known yet, for sources that this
+    /// The state of the list of a database; `None`: it is not known yet, for sources that this
     /// host resolves itself are being asked for.
     fn applied_state(&self, database: &DatabaseConfig) -> Option<AppliedState> {
         let enforced = self.trust.enforced(&database.name);
@@ -105,7 +105,7 @@ impl Agent {
         })
     }
 
-    /// How the host is, who is refused and which sources are used.
+    /// The state of the host, the sources that are refused and those that are used.
     fn host_facts(&self, facts: &mut Facts) {
         let status = status(self);
         facts.protection = status.protection.as_str().to_owned();
@@ -146,7 +146,7 @@ impl Agent {
     }
 }
 
-/// How bad it is.
+/// The weight of a state; the worst is the greatest.
 fn severity(state: &AppliedState) -> u8 {
     match state {
         AppliedState::Applied { .. } => 0,

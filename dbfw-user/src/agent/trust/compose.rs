@@ -109,7 +109,7 @@ impl Trust {
         candidate.guarded.push(Rule::of_source(source, origin, resolution.prefixes));
     }
 
-    /// What a control plane found a source of a database's list to stand for. A source of the same
+    /// A control plane's answer for a source of a database's list. A source of the same
     /// name that is written elsewhere is another's: this host resolves it.
     pub(super) fn resolved(
         &self,

@@ -66,7 +66,7 @@ impl Trust {
         list.map_or(&[][..], List::sources).iter().filter(limited).count()
     }
 
-    /// What there is to report to a control plane about its list of a database: the edition that was
+    /// Facts to report to a control plane about its list of a database: the edition that was
     /// judged, and the sources that the host's own limits keep out, `most` of them in full.
     pub(in crate::agent) fn judged(
         &self,
@@ -300,7 +300,7 @@ impl Trust {
     }
 }
 
-/// What became of a control plane's list.
+/// The state of a control plane's list.
 #[derive(Debug)]
 pub(in crate::agent) struct Judged {
     pub(in crate::agent) epoch: u64,
