@@ -19,6 +19,7 @@ pub mod metrics;
 mod nat;
 pub mod protection;
 pub mod readers;
+mod sockets;
 pub mod state;
 pub mod traffic;
 

@@ -1,7 +1,7 @@
 //! `dbfw-server hosts` and `join-token`: who may read lists, and how one becomes that.
 
 use anyhow::{Context as _, bail};
-use dbfw_wire::api::{HostDocument, HostList, IssuedJoinToken, JoinTokenRequest};
+use dbfw_wire::api::{DatabaseList, HostDocument, HostList, IssuedJoinToken, JoinTokenRequest};
 use uuid::Uuid;
 
 use super::{
@@ -42,7 +42,8 @@ pub(super) fn hosts(context: &Context, verb: &HostsVerb) -> anyhow::Result<Exit>
     match verb {
         HostsVerb::List => {
             let titles = ["NAME", "ID", "DATABASES", "JOINED", "STATE", "LAST SEEN"];
-            let rows: Vec<_> = list.hosts.iter().map(row).collect();
+            let known: DatabaseList = client.get("/api/v1/databases")?;
+            let rows: Vec<_> = list.hosts.iter().map(|host| row(host, &known)).collect();
             show(context.output, &list, titles, &rows)?;
         }
         HostsVerb::Rm { host } => {
@@ -66,8 +67,12 @@ fn find(list: &HostList, host: &str) -> anyhow::Result<Uuid> {
     Ok(id)
 }
 
-fn row(host: &HostDocument) -> [String; 6] {
-    let databases: Vec<String> = host.databases.iter().map(ToString::to_string).collect();
+fn row(host: &HostDocument, known: &DatabaseList) -> [String; 6] {
+    let name = |id: &Uuid| match known.databases.iter().find(|database| database.id == *id) {
+        Some(database) => database.name.clone(),
+        None => id.to_string(),
+    };
+    let databases: Vec<String> = host.databases.iter().map(name).collect();
     [
         host.name.clone(),
         host.id.to_string(),

@@ -78,9 +78,9 @@ fn table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> String {
     [line(titles)].into_iter().chain(body).collect()
 }
 
-/// A time, or a dash.
+/// A time to the second, or a dash.
 pub(super) fn time(at: Option<Timestamp>) -> String {
-    at.map_or_else(|| "-".to_owned(), |at| at.to_string())
+    at.map_or_else(|| "-".to_owned(), |at| format!("{at:.0}"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::{causes::causes, config::AgentConfig, readers::offline};
 
 /// The error, and as the last line of the log whether anything filters.
 #[derive(Debug, thiserror::Error)]
-#[error("{}\n{effect}; once this is mended: systemctl start dbfw", causes(source))]
+#[error("{}\n{effect}; once this is fixed: systemctl start dbfw", causes(source))]
 pub(super) struct NotStarted {
     source: anyhow::Error,
     effect: &'static str,

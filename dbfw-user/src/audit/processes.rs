@@ -4,12 +4,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, Read as _},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::IpAddr,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 use dbfw_core::audit::Engine;
+
+use crate::sockets::{WaitingSocket, waiting};
 
 /// Processes that are looked at.
 const MAX_PROCESSES: usize = 100_000;
@@ -17,8 +19,6 @@ const MAX_PROCESSES: usize = 100_000;
 const MAX_FILES: usize = 65_536;
 /// Bytes of a command line that are read.
 const MAX_ARGUMENTS: u64 = 64 * 1024;
-/// State of a listening socket.
-const LISTEN: &str = "0A";
 
 /// The kind of program that a process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,9 +96,9 @@ pub(super) fn listeners() -> io::Result<Vec<Listener>> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             text => text?,
         };
-        let listening = listening(&text)
-            .map(|(address, port, inode)| (inode, Listener { address, port, process: None }));
-        found.extend(listening);
+        found.extend(waiting(&text, false).filter_map(|WaitingSocket { address, port, inode }| {
+            Some((inode?, Listener { address, port: port.port, process: None }))
+        }));
     }
     for process in processes() {
         for inode in sockets(process.pid) {
@@ -109,35 +109,6 @@ pub(super) fn listeners() -> io::Result<Vec<Listener>> {
         }
     }
     Ok(found.into_values().collect())
-}
-
-/// The listening sockets of a table of /proc/net, each with its inode.
-fn listening(table: &str) -> impl Iterator<Item = (IpAddr, u16, u64)> {
-    table.lines().skip(1).filter_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().take(10).collect();
-        let (address, port) = fields.get(1)?.rsplit_once(':')?;
-        let port = u16::from_str_radix(port, 16).ok()?;
-        let inode = fields.get(9)?.parse().ok()?;
-        (*fields.get(3)? == LISTEN).then_some(())?;
-        Some((address_of(address)?, port, inode))
-    })
-}
-
-/// An address as /proc/net has it: words of 32 bits in the byte order of the host.
-fn address_of(text: &str) -> Option<IpAddr> {
-    let word = |at: usize| {
-        let digits = text.get(at * 8..at * 8 + 8)?;
-        Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
-    };
-    match text.len() {
-        8 => Some(Ipv4Addr::from(word(0)?).into()),
-        32 => {
-            let bytes: Vec<u8> = (0..4).filter_map(word).flatten().collect();
-            let bytes: [u8; 16] = bytes.try_into().ok()?;
-            Some(Ipv6Addr::from(bytes).to_canonical())
-        }
-        _ => None,
-    }
 }
 
 /// The processes of programs that are known, those that are older first as far as their ids say.
@@ -193,20 +164,6 @@ pub(super) fn shares_files(pid: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tables_of_sockets() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
-             \x20  0: 0100007F:1538 00000000:0000 0A 00000000:00000000 00:00000000 00000000   105        0 4242 1\n\
-             \x20  1: 0100007F:1538 0100007F:8000 01 00000000:00000000 00:00000000 00000000   105        0 4243 1\n\
-             \x20  2: 00000000000000000000000000000000:18EB 0:0 0A 0 0 0 0 0 77 1\n\
-             garbage\n 3: ääää:1538 0 0A 0 0 0 0 0 7\n 4: zz:zz zz 0A\n";
-        let found: Vec<String> = listening(table)
-            .map(|(address, port, inode)| format!("{address} {port} {inode}"))
-            .collect();
-        assert_eq!(found, ["127.0.0.1 5432 4242", ":: 6379 77"]);
-        assert_eq!(listening("").count(), 0);
-    }
 
     #[test]
     fn wildcards_serve_their_families() {

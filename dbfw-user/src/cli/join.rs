@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use dbfw_core::{answers::ListId, toml::Problems};
+use dbfw_core::answers::ListId;
 use dbfw_provider::server::{Membership, join as join_server, url_problem};
 use dbfw_wire::agent::JoinToken;
 use nix::unistd::gethostname;
@@ -200,22 +200,21 @@ fn tell_next(path: &Path, databases: &[String]) {
         Ok(config) if uses_server(&config) => {
             note("next: `dbfw reload`, and `dbfw status` shows the server's lists");
         }
-        Ok(_) => {
-            let name = databases.first().map_or("orders", String::as_str);
-            note(&format!(
-                "next: in {}, give a database provider = {{ kind = \"server\", database = \
-                 {name:?} }}, then `dbfw check` and `dbfw reload`",
-                path.display()
-            ));
-        }
-        Err(Problems(problems)) => {
-            warn(&format!(
-                "the configuration has {} problems: `dbfw check` shows them, and `dbfw reload` \
-                 takes it when they are mended",
-                problems.len()
-            ));
+        Ok(_) => note_provider(path, databases),
+        Err(_) => {
+            warn("the configuration is not valid yet: `dbfw check` shows why");
+            note_provider(path, databases);
         }
     }
+}
+
+fn note_provider(path: &Path, databases: &[String]) {
+    let name = databases.first().map_or("orders", String::as_str);
+    note(&format!(
+        "next: in {}, give a [[database]] provider = {{ kind = \"server\", database = {name:?} }}, \
+         then `dbfw check` and `dbfw reload`",
+        path.display()
+    ));
 }
 
 fn uses_server(config: &Config) -> bool {

@@ -275,7 +275,7 @@ impl Trust {
         let plan = |(database, enforced): (&String, &Enforced)| {
             let refused = enforced.refused().filter(|refused| named.contains(refused.id()))?;
             let message = format!(
-                "the list could not be read, and may say something else by now ({}); mend it, and \
+                "the list could not be read, and may say something else by now ({}); fix it, and \
                  dbfw status shows what is refused then",
                 self.unread(database)?
             );

@@ -30,6 +30,7 @@ const LAYERS: [(&str, &[&str]); 2] = [
             "lasting",
             "exposure",
             "nat",
+            "sockets",
             "causes",
         ],
     ),
