@@ -154,7 +154,7 @@ fn joining_refuses_what_it_cannot_do_before_the_token_is_used() {
     let host = Host::new(&pair.db);
     host.configure(&agent_keys(""), &orders(""));
     let said = join(&host, &server, &[]);
-    assert!(said.contains("give a database provider = { kind = \"server\""), "{said}");
+    assert!(said.contains("give a [[database]] provider = { kind = \"server\""), "{said}");
     let mode = |name: &str| {
         fs::metadata(host.path(name)).expect("it is there").permissions().mode() & 0o777
     };
