@@ -6,7 +6,7 @@ use axum::{
     extract::{RawQuery, State},
     response::{IntoResponse as _, Redirect, Response},
 };
-use dbfw_wire::api::{DatabaseRequest, DatabaseSettings};
+use dbfw_wire::api::{DatabaseRequest, DatabaseSettings, DatabaseStatus};
 use maud::{Markup, html};
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     message::{self, Done},
     page::{self, Place},
     state::Panel,
-    tabs,
+    status, tabs,
     text::shown,
     time::when,
     visitor::Visitor,
@@ -43,6 +43,7 @@ struct Line {
     database: Database,
     list: List,
     last: Option<Change>,
+    status: Option<DatabaseStatus>,
 }
 
 pub(super) async fn list(
@@ -123,7 +124,8 @@ async fn lines(panel: &Panel, visitor: &Visitor) -> Result<Vec<Line>, ApiError> 
             true => service.changes(database.id, None, 1).await?.pop(),
             false => None,
         };
-        lines.push(Line { database, list, last });
+        let status = panel.app.fleet.status(database.id);
+        lines.push(Line { database, list, last, status });
     }
     Ok(lines)
 }
@@ -154,11 +156,12 @@ fn table(lines: &[Line], shows_history: bool) -> Markup {
                     th role="columnheader" scope="col" { "Engine" }
                     th role="columnheader" scope="col" { "Address" }
                     th.number role="columnheader" scope="col" { "Trusted sources" }
+                    th role="columnheader" scope="col" { "State" }
                     @if shows_history { th.left role="columnheader" scope="col" { "Last change" } }
                 }
             }
             tbody role="rowgroup" {
-                @for Line { database, list, last } in lines {
+                @for Line { database, list, last, status } in lines {
                     tr role="row" {
                         th role="rowheader" scope="row" {
                             a href=(tabs::path(database)) { (database.name) }
@@ -172,6 +175,7 @@ fn table(lines: &[Line], shows_history: bool) -> Markup {
                                 " " span.badge.warn { "may trust everybody" }
                             }
                         }
+                        td role="cell" data-label="State" { (status::short(status.as_ref())) }
                         @if shows_history {
                             td role="cell" data-label="Last change" {
                                 @if let Some(change) = last {

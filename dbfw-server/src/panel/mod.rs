@@ -7,6 +7,7 @@
 mod access;
 mod add;
 mod assets;
+mod at_hosts;
 mod changes;
 mod databases;
 mod edit;
@@ -21,10 +22,12 @@ mod login;
 mod message;
 mod own;
 mod page;
+mod refused;
 mod remove;
 mod revert;
 mod sources;
 mod state;
+mod status;
 mod tabs;
 mod text;
 mod time;
@@ -51,6 +54,8 @@ pub fn router(panel: Arc<Panel>) -> Router {
         .route("/databases", get(databases::list).post(databases::create))
         .route("/databases/{database}", get(sources::list).post(add::add))
         .route("/databases/{database}/own", post(own::add))
+        .route("/databases/{database}/hosts", get(at_hosts::list))
+        .route("/databases/{database}/refused", get(refused::list).post(refused::add))
         .route("/databases/{database}/edit/{source}", get(edit::form).post(edit::change))
         .route("/databases/{database}/remove/{source}", get(remove::form).post(remove::remove))
         .route("/databases/{database}/history", get(history::list))

@@ -108,6 +108,9 @@ fn whole(
             dt { "Expires" } dd {
                 @match rule.details.expires_at { Some(at) => (when(at)), None => "never" }
             }
+            dt { "Last used" } dd {
+                (sources::last_used(panel.app.fleet.uses(database.id).get(&rule.uuid)))
+            }
             dt { "Added" } dd { (shown(&rule.created_by)) ", " (when(rule.created_at)) }
         }
         (access::of_removal(rules, &rest, visitor.address))

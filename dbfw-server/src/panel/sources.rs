@@ -1,6 +1,6 @@
 //! The trusted sources of a database.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     extract::{Path, RawQuery, State},
@@ -9,6 +9,7 @@ use axum::{
 use dbfw_core::source::{SourceKey, SourceType};
 use maud::{Markup, html};
 use url::form_urlencoded;
+use uuid::Uuid;
 
 use super::{
     access, fields,
@@ -16,6 +17,7 @@ use super::{
     message,
     page::{self, Place},
     state::Panel,
+    status,
     tabs::{self, Tab},
     text::{count, grouped, shown},
     time::when,
@@ -23,6 +25,7 @@ use super::{
 };
 use crate::{
     api::{ApiError, query_value},
+    fleet::SourceUse,
     list::{List, MAX_VALUE, Rule},
     model::{Database, Scope},
 };
@@ -108,8 +111,9 @@ pub(super) async fn whole(
         }
         section id="sources" data-live={ "list:" (database.id) } {
             (summary(&list))
+            (status::line(panel.app.fleet.status(database.id).as_ref()))
             @if list.rules.len() > 10 || !view.search.is_empty() { (search(database, &view)) }
-            @if !list.rules.is_empty() { (table(database, &list, &view, may_edit, visitor)) }
+            @if !list.rules.is_empty() { (table(database, &list, &view, may_edit, visitor, &panel.app.fleet.uses(database.id))) }
         }
     };
     Ok(page::page(panel, visitor, Place::Databases, database.name.as_str(), content))
@@ -146,6 +150,7 @@ fn table(
     view: &View,
     may_edit: bool,
     visitor: &Visitor,
+    uses: &HashMap<Uuid, SourceUse>,
 ) -> Markup {
     let found: Vec<&Rule> = list.rules.iter().filter(|rule| view.matches(rule)).collect();
     let pages = found.len().div_ceil(ON_A_PAGE).max(1);
@@ -164,13 +169,14 @@ fn table(
                         th role="columnheader" scope="col" { "Stands for" }
                         th role="columnheader" scope="col" { "Description" }
                         th role="columnheader" scope="col" { "Expires" }
+                        th role="columnheader" scope="col" { "Last used" }
                         th role="columnheader" scope="col" { "Added" }
                         @if may_edit { th role="columnheader" scope="col" { "Change" } }
                     }
                 }
                 tbody role="rowgroup" {
                     @for rule in found.iter().skip((page - 1) * ON_A_PAGE).take(ON_A_PAGE) {
-                        (line(&path, rule, may_edit, visitor))
+                        (line(&path, rule, may_edit, visitor, uses.get(&rule.uuid)))
                     }
                 }
             }
@@ -185,7 +191,13 @@ fn table(
     }
 }
 
-fn line(path: &str, rule: &Rule, may_edit: bool, visitor: &Visitor) -> Markup {
+fn line(
+    path: &str,
+    rule: &Rule,
+    may_edit: bool,
+    visitor: &Visitor,
+    used: Option<&SourceUse>,
+) -> Markup {
     let name = rule.key.to_string();
     html! {
         tr role="row" {
@@ -208,6 +220,7 @@ fn line(path: &str, rule: &Rule, may_edit: bool, visitor: &Visitor) -> Markup {
                     None => span.faint { "never" },
                 }
             }
+            td role="cell" data-label="Last used" { (last_used(used)) }
             td role="cell" data-label="Added" {
                 (shown(&rule.created_by)) ", " (when(rule.created_at))
             }
@@ -221,6 +234,18 @@ fn line(path: &str, rule: &Rule, may_edit: bool, visitor: &Visitor) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// The last use of a source at any host.
+pub(super) fn last_used(used: Option<&SourceUse>) -> Markup {
+    html! {
+        @match used.and_then(|used| Some((used.packets, used.last_hit?))) {
+            Some((packets, at)) => {
+                (when(at)) span.faint { ", " (grouped(packets)) " packets" }
+            }
+            None => span.faint { "not known" },
         }
     }
 }

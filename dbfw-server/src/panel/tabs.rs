@@ -9,6 +9,8 @@ use crate::model::{Database, Scope};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tab {
     Sources,
+    Hosts,
+    Refused,
     History,
 }
 
@@ -21,6 +23,10 @@ pub(super) fn head(visitor: &Visitor, database: &Database, tab: Tab) -> Markup {
         h1 { (database.name) }
         nav.tabs aria-label="Pages of the database" {
             a href=(path) aria-current=[here(Tab::Sources)] { "Trusted sources" }
+            @if visitor.may(Scope::HostRead, database) {
+                a href={ (path) "/hosts" } aria-current=[here(Tab::Hosts)] { "Hosts" }
+            }
+            a href={ (path) "/refused" } aria-current=[here(Tab::Refused)] { "Refused" }
             @if visitor.may(Scope::AuditRead, database) {
                 a href={ (path) "/history" } aria-current=[here(Tab::History)] { "History" }
             }

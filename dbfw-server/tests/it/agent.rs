@@ -9,11 +9,12 @@ use std::{
 
 use axum::body::{Body, Bytes, HttpBody as _};
 use dbfw_wire::agent::{
-    Applied, AppliedState, Bundle, Digest, Frame, Have, Hello, HostDatabase, HostGuards, JOIN,
-    PROTOCOL, REPORT, Report, WATCH, list_digest,
+    Applied, AppliedState, Bundle, Digest, Frame, Have, Hello, Hits, HostDatabase, HostGuards,
+    JOIN, PROTOCOL, REPORT, Refused, Report, WATCH, list_digest,
 };
 use hyper::{Request, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use rustls::pki_types::ServerName;
 use serde_json::json;
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
@@ -209,6 +210,37 @@ impl Agent {
             left_out: Vec::new(),
             left_out_total: 0,
         }
+    }
+
+    /// Reports that a guard refuses a list, that its first source was used, and that 198.51.100.7 is
+    /// refused.
+    pub(crate) async fn report_trouble(&self, name: &str) {
+        let now = Timestamp::now();
+        let Bundle { database, sources, .. } = &self.lists[name];
+        let state = AppliedState::Refused {
+            guard: "max_shrink".to_owned(),
+            plan: Some("1a2b3c4d".to_owned()),
+            message: "<b>too much</b> goes".to_owned(),
+        };
+        let refused = Refused {
+            database: *database,
+            address: [198, 51, 100, 7].into(),
+            ports: vec!["tcp/5432".to_owned()],
+            packets: 12,
+            first_seen: now,
+            last_seen: now,
+        };
+        let source = sources[0].uuid;
+        let used = Hits { database: *database, source, packets: 41, last_hit: Some(now) };
+        let report = Report {
+            host: self.id,
+            boot: self.boot,
+            applied: vec![self.applied(name, state)],
+            refused: vec![refused],
+            hits: vec![used],
+            ..Report::default()
+        };
+        self.send(&report).await.expect(204);
     }
 
     /// Sends a report.

@@ -15,7 +15,10 @@ use thirtyfour::{
     common::command::FormatRequestData, error::WebDriverErrorInner,
 };
 
-use crate::support::{PATIENCE, Server};
+use crate::{
+    agent::Agent,
+    support::{PATIENCE, Server},
+};
 
 /// The file that setup fetches.
 const AXE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/axe-core/axe.min.js");
@@ -347,11 +350,16 @@ async fn nothing_keeps_people_from_any_page() {
     let tokens = client.get("/api/v1/tokens").await.json();
     let token = tokens["tokens"][0]["id"].as_str().unwrap();
     paths.push(format!("/tokens/{token}/revoke"));
+    let mut agent = Agent::join(&server, "db-1", &["orders"]).await;
+    let (_stream, _) = agent.sync().await;
+    agent.report_trouble("orders").await;
     for path in [
         "/",
         "/?done=added",
         "/databases/orders",
         "/databases/orders?q=none",
+        "/databases/orders/hosts",
+        "/databases/orders/refused",
         "/databases/orders/history",
         "/databases/orders/revert/1",
         "/tokens",

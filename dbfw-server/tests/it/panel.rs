@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -9,7 +10,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{Client, PATIENCE, Reply, Server, connector};
+use crate::{
+    agent::Agent,
+    support::{Client, PATIENCE, Reply, Server, connector},
+};
 
 /// Headers that a browser sends with a form of the panel's own.
 const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
@@ -341,8 +345,8 @@ async fn a_source_is_added_edited_and_removed() {
     let listed = client.get("/api/v1/databases/orders/sources").await.json();
     let source = &listed["sources"][0];
     assert_eq!(source["description"], "the new office");
-    let end: jiff::Timestamp = source["expires_at"].as_str().unwrap().parse().unwrap();
-    let left = end.duration_since(jiff::Timestamp::now()).as_secs();
+    let end: Timestamp = source["expires_at"].as_str().unwrap().parse().unwrap();
+    let left = end.duration_since(Timestamp::now()).as_secs();
     assert!((86_000..=86_400).contains(&left), "{left}");
     // "As long as now" leaves the end, and says so if nothing is new.
     let tag = browser.tag(&path).await;
@@ -685,4 +689,49 @@ async fn a_proxy_is_not_believed_and_the_admin_socket_has_no_panel() {
         .unwrap();
     let answers = String::from_utf8(output.stdout).unwrap();
     assert_eq!(answers.matches("\"id\":\"not_found\"").count(), 2, "{answers}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_and_whom_they_refuse_are_shown_and_trusted_with_one_click() {
+    let mut server = Server::with("wait = \"0s\"");
+    server.database("orders");
+    let mut editor = server.connect(&server.admin()).await;
+    editor.append("orders", "ip_addr", "192.0.2.1").await.expect(204);
+    let mut browser = Browser::logged_in(&server, &server.admin()).await;
+    let empty = browser.page("/databases/orders/hosts").await;
+    assert!(empty.contains("No host reads this list"), "{empty}");
+    assert!(browser.page("/databases/orders/refused").await.contains("Nobody was refused"));
+    assert!(browser.page("/databases/orders").await.contains("not known"), "no use is known");
+
+    let mut agent = Agent::join(&server, "db-<1>", &["orders"]).await;
+    let (mut stream, _) = agent.sync().await;
+    while agent.sources("orders") != ["ip_addr:192.0.2.1"] {
+        agent.next(&mut stream).await.expect("the list");
+    }
+    agent.report_trouble("orders").await;
+
+    let hosts = browser.page("/databases/orders/hosts").await;
+    for part in ["db-&lt;1&gt;", "refused", "max_shrink", "dbfw reload --confirm", "&lt;b&gt;"] {
+        assert!(hosts.contains(part), "{part}: {hosts}");
+    }
+    assert!(browser.page("/").await.contains("degraded"));
+    let sources = browser.page("/databases/orders").await;
+    assert!(sources.contains(", 41 packets"), "{sources}");
+    let refused = browser.page("/databases/orders/refused").await;
+    for part in ["198.51.100.7", "1 host only", "tcp/5432", "db-&lt;1&gt;", "for good"] {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
+    let fields = [("address", "198.51.100.7"), ("for", "1h")];
+    browser.post("/databases/orders/refused", &fields).await.expect(303);
+    assert!(browser.page("/databases/orders").await.contains("198.51.100.7"));
+    assert!(browser.page("/databases/orders/refused").await.contains("trusted now"));
+    let nonsense = [("address", "nobody"), ("for", "1h")];
+    browser.post("/databases/orders/refused", &nonsense).await.expect(422);
+
+    // Who may only read is offered nothing, and does nothing.
+    let viewer = server.token(&["reader", "--preset", "viewer", "--database", "orders"]);
+    let mut viewer = Browser::logged_in(&server, &viewer).await;
+    let page = viewer.page("/databases/orders/refused").await;
+    assert!(!page.contains("for good"), "{page}");
+    viewer.post("/databases/orders/refused", &fields).await.expect(403);
 }
