@@ -106,9 +106,19 @@ pub(crate) fn read_database(value: Value<'_>, report: &mut Report) -> Option<Dra
         }
         draft.provider = Some(value.place());
     }
+    let is_of_server = matches!(config.provider, Some(ListId::Server(_)));
     table.set("on_empty", &mut config.on_empty, report, |value, report| {
         let words = [("keep", OnEmpty::Keep), ("close", OnEmpty::Close), ("open", OnEmpty::Open)];
-        value.word(&words, "a meaning of an empty list", report)
+        let word = value.word(&words, "a meaning of an empty list", report)?;
+        if is_of_server && word == OnEmpty::Open {
+            report.problem(
+                &value.place(),
+                "lets the server open the database to everyone, by an empty list",
+                "leave it out: an empty list of a control plane closes the database",
+            );
+            return None;
+        }
+        Some(word)
     });
     table.set("max_shrink", &mut config.max_shrink, report, max_shrink);
     table.set("allow_any", &mut config.allow_any, report, Value::boolean);

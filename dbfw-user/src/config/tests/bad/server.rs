@@ -1,6 +1,6 @@
 //! Bad `[server]`.
 
-use super::check_table;
+use super::{check, check_table};
 
 /// Keys, and their problems.
 const SERVER: &[(&str, &[&str])] = &[
@@ -52,5 +52,20 @@ const SERVER: &[(&str, &[&str])] = &[
 fn server() {
     for (text, expected) in SERVER {
         check_table("server", text, expected);
+    }
+}
+
+#[test]
+fn a_server_cannot_open_a_database_by_an_empty_list() {
+    let server =
+        "[server]\nurls = [\"https://ctl.example.com\"]\ntoken_file = \"/etc/dbfw/host-token\"\n";
+    let database = "[[database]]\nname = \"a\"\nports = [1]\n";
+    let provider = "provider = { kind = \"server\", database = \"orders\" }\n";
+    let empty = "on_empty = \"open\"\n";
+    let problem = "on_empty: lets the server open the database to everyone, by an empty list: leave it \
+                   out: an empty list of a control plane closes the database";
+    for (line, keys) in [(8, [provider, empty]), (7, [empty, provider])] {
+        let text = format!("{server}{database}{}", keys.concat());
+        check(&text, &format!("@/dbfw.toml:{line}: database.a."), &[problem]);
     }
 }
