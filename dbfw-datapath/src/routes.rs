@@ -37,6 +37,8 @@ type Ends = (IpAddr, IpAddr, Option<u32>);
 #[derive(Debug)]
 pub struct Routes {
     socket: Socket,
+    /// Number of the last request.
+    asked: u32,
     known: BTreeMap<Ends, Option<u32>>,
 }
 
@@ -49,7 +51,7 @@ impl Routes {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(TIMEOUT_SECONDS))?;
-        Ok(Self { socket, known: BTreeMap::new() })
+        Ok(Self { socket, asked: 0, known: BTreeMap::new() })
     }
 
     /// Whether a connection's peer is reached by one of these interfaces. `false` where there is no
@@ -73,17 +75,25 @@ impl Routes {
         found
     }
 
-    fn ask(&self, ends: &Ends) -> io::Result<Option<u32>> {
-        self.socket.send(&request(ends), 0)?;
+    fn ask(&mut self, ends: &Ends) -> io::Result<Option<u32>> {
+        self.asked = self.asked.wrapping_add(1);
+        self.socket.send(&request(ends, self.asked), 0)?;
         let mut buffer = Vec::with_capacity(BUFFER);
-        self.socket.recv(&mut buffer, 0)?;
-        answer(&buffer)
+        loop {
+            buffer.clear();
+            self.socket.recv(&mut buffer, 0)?;
+            // One that came too late for an earlier request is not the answer to this one.
+            if let Some(found) = answer(&buffer, self.asked)? {
+                return found;
+            }
+        }
     }
 }
 
-fn request((local, peer, interface): &Ends) -> Vec<u8> {
+fn request((local, peer, interface): &Ends, number: u32) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST;
+    header.sequence_number = number;
     let mut message = RouteMessage::default();
     let (family, bits) = match peer {
         IpAddr::V4(_) => (AddressFamily::Inet, 32),
@@ -105,14 +115,21 @@ fn request((local, peer, interface): &Ends) -> Vec<u8> {
     bytes
 }
 
-/// The interface of the route in an answer.
-fn answer(bytes: &[u8]) -> io::Result<Option<u32>> {
+/// The interface of the route in an answer, or the kernel's error; `None`: it is the answer to
+/// another request.
+///
+/// # Errors
+/// It is no answer.
+fn answer(bytes: &[u8], number: u32) -> io::Result<Option<io::Result<Option<u32>>>> {
     if bytes.len() < HEADER {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let message =
         NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes).map_err(io::Error::other)?;
-    match message.payload {
+    if message.header.sequence_number != number {
+        return Ok(None);
+    }
+    Ok(Some(match message.payload {
         NetlinkPayload::Error(error) => Err(error.to_io()),
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => {
             let interface = route.attributes.iter().find_map(|attribute| match attribute {
@@ -122,7 +139,7 @@ fn answer(bytes: &[u8]) -> io::Result<Option<u32>> {
             Ok(interface)
         }
         _ => Ok(None),
-    }
+    }))
 }
 
 #[cfg(test)]
@@ -148,6 +165,17 @@ mod tests {
     }
 
     #[test]
+    fn each_pair_of_addresses_has_its_own_answer() {
+        let lo = if_nametoindex("lo").unwrap();
+        let mut routes = Routes::open().unwrap();
+        // An answer that nobody takes, as after a timeout.
+        let late = ("127.0.0.1".parse().unwrap(), "127.0.0.2".parse().unwrap(), None);
+        routes.socket.send(&request(&late, 77), 0).unwrap();
+        assert_eq!(routes.interface(&connection("203.0.113.7", "198.51.100.1")), None);
+        assert_eq!(routes.interface(&connection("127.0.0.1", "127.0.0.3")), Some(lo));
+    }
+
+    #[test]
     fn addresses_that_are_not_here_or_do_not_fit_have_no_route() {
         let mut routes = Routes::open().unwrap();
         for connection in [connection("203.0.113.7", "127.0.0.1"), connection("0.0.0.0", "0.0.0.0")]
@@ -160,15 +188,16 @@ mod tests {
 
     #[test]
     fn an_answer_cut_short_or_damaged_is_an_error_and_never_a_panic() {
-        let whole = request(&("::1".parse().unwrap(), "::1".parse().unwrap(), Some(1)));
+        let whole = request(&("::1".parse().unwrap(), "::1".parse().unwrap(), Some(1)), 7);
+        assert!(answer(&whole, 8).unwrap().is_none(), "of another request");
         for length in 0..whole.len() {
-            let _ = answer(&whole[..length]);
+            let _ = answer(&whole[..length], 7);
         }
         for at in 0..whole.len() {
             for flip in [0xff, 0x01, 0x80] {
                 let mut bad = whole.clone();
                 bad[at] ^= flip;
-                let _ = answer(&bad);
+                let _ = answer(&bad, 7);
             }
         }
     }

@@ -10,7 +10,8 @@ use dbfw_tests::{
     agent::Host,
     netns::{Netns, finish, veth},
     pair::{
-        HOST4, OTHER_PORT, PORT, Pair, STRANGER4, TRUSTED4, interfaces, listed, orders, problems,
+        HOST4, HOST6, OTHER_PORT, PORT, Pair, STRANGER4, STRANGER6, TRUSTED4, interfaces, listed,
+        orders, problems,
     },
     traffic::{self, Echo},
 };
@@ -907,56 +908,94 @@ fn a_port_that_nat_passes_on_past_the_programs_is_told() {
     }
 }
 
-/// Addresses do not tell: a client of one network reaches the other's address of this host.
+/// A client of each network, which reaches the host by the other network's address: addresses do
+/// not tell by which interface it comes.
+struct Crossed {
+    by_hook: IpAddr,
+    aside: IpAddr,
+    /// The host's addresses that they connect to.
+    targets: [IpAddr; 2],
+}
+
+impl Crossed {
+    fn new(pair: &Pair, v6: bool) -> Self {
+        let side = SideDoor::new(pair);
+        if !v6 {
+            Self::route(pair, "", [("10.77.0.9", "10.77.0.1"), ("10.78.0.9", "10.78.0.1")]);
+            let targets = [side.host, HOST4];
+            return Self { by_hook: STRANGER4, aside: side.stranger, targets };
+        }
+        pair.db.address("db1", "fd78::1/64");
+        pair.clients.address("cl1", "fd78::9/64");
+        let [hooked, gateway] = [STRANGER6, HOST6].map(|address| address.to_string());
+        Self::route(pair, "-6 ", [(&hooked, &gateway), ("fd78::9", "fd78::1")]);
+        let address = |text: &str| text.parse().expect("an address");
+        let targets = [address("fd78::1"), HOST6];
+        Self { by_hook: STRANGER6, aside: address("fd78::9"), targets }
+    }
+
+    fn route(pair: &Pair, family: &str, ways: [(&str, &str); 2]) {
+        for (table, (from, by)) in (100..).zip(ways) {
+            pair.clients.ip(&format!("{family}rule add from {from} lookup {table}"));
+            pair.clients.ip(&format!("{family}route add default via {by} table {table}"));
+        }
+    }
+}
+
 #[test]
 fn connections_are_told_by_the_interface_that_they_use() {
-    let pair = Pair::new();
-    let side = SideDoor::new(&pair);
-    for (table, from, by) in [(100, "10.78.0.9", "10.78.0.1"), (101, "10.77.0.9", "10.77.0.1")] {
-        pair.clients.ip(&format!("rule add from {from} lookup {table}"));
-        pair.clients.ip(&format!("route add default via {by} table {table}"));
-    }
-    let mut host = Host::new(&pair.db);
-    let sources = |sources: &[&str]| table("orders", "5432", sources);
-    let both = ["ip_addr:10.77.0.9", "ip_addr:10.78.0.9"];
-    host.configure(&interfaces(), &sources(&both));
-    host.start();
-    let open = |from, to| {
-        traffic::connect(&pair.clients, from, SocketAddr::new(to, PORT), PATIENCE).expect("trusted")
-    };
-    let mut hooked = open(STRANGER4, side.host);
-    let mut aside = open(side.stranger, HOST4);
-    let told = |document: &Value| -> Vec<(String, u64, u64)> {
-        let cut_off = document["cut_off"].as_array().into_iter().flatten();
-        let number = |one: &Value, key: &str| one[key].as_u64().unwrap_or_default();
-        let mut told: Vec<_> = cut_off
-            .map(|one| {
-                let source = one["source"].as_str().unwrap_or_default().to_owned();
-                (source, number(one, "connections"), number(one, "going_on"))
-            })
-            .collect();
-        told.sort();
-        told
-    };
-    let add = |source: &str| host.json(&["trust", "add", source, "--database", "orders"]);
-    let remove = |source: &str| host.json(&["trust", "rm", source, "--database", "orders"]);
-    for (source, going_on) in [(both[0], Value::Null), (both[1], 1.into())] {
-        add(source).expect("JSON");
-        let others: Vec<&str> = both.into_iter().filter(|other| *other != source).collect();
-        host.configure(&interfaces(), &sources(&others));
-        host.json(&["reload"]).expect("JSON");
-        assert_eq!(remove(source).expect("JSON")["going_on"], going_on, "{source}");
+    for v6 in [false, true] {
+        let pair = Pair::new();
+        let clients = Crossed::new(&pair, v6);
+        let mut host = Host::new(&pair.db);
+        let sources = |sources: &[&str]| table("orders", "5432", sources);
+        let both = [clients.by_hook, clients.aside].map(|address| format!("ip_addr:{address}"));
+        let both = both.each_ref().map(String::as_str);
         host.configure(&interfaces(), &sources(&both));
-        host.json(&["reload"]).expect("JSON");
+        host.start();
+        let open = |from, to| {
+            let target = SocketAddr::new(to, PORT);
+            traffic::connect(&pair.clients, from, target, PATIENCE).expect("trusted")
+        };
+        let mut hooked = open(clients.by_hook, clients.targets[0]);
+        let mut aside = open(clients.aside, clients.targets[1]);
+        let told = |document: &Value| -> Vec<(String, u64, u64)> {
+            let cut_off = document["cut_off"].as_array().into_iter().flatten();
+            let number = |one: &Value, key: &str| one[key].as_u64().unwrap_or_default();
+            let mut told: Vec<_> = cut_off
+                .map(|one| {
+                    let source = one["source"].as_str().unwrap_or_default().to_owned();
+                    (source, number(one, "connections"), number(one, "going_on"))
+                })
+                .collect();
+            told.sort();
+            told
+        };
+        let change = |verb: &str, source: &str| {
+            host.json(&["trust", verb, source, "--database", "orders"]).expect("JSON")
+        };
+        for (source, going_on) in [(both[0], Value::Null), (both[1], 1.into())] {
+            change("add", source);
+            let others: Vec<&str> = both.into_iter().filter(|other| *other != source).collect();
+            host.configure(&interfaces(), &sources(&others));
+            host.json(&["reload"]).expect("JSON");
+            assert_eq!(change("rm", source)["going_on"], going_on, "{source}");
+            host.configure(&interfaces(), &sources(&both));
+            host.json(&["reload"]).expect("JSON");
+        }
+        assert!(traffic::round_trip(&mut aside, PATIENCE).is_ok());
+        assert!(traffic::round_trip(&mut hooked, PATIENCE).is_ok(), "trusted again in time");
+        host.configure(&interfaces(), &sources(&["ip_addr:10.77.0.2"]));
+        let document = host.json(&["reload"]).expect("JSON");
+        let mut expected = [(clients.by_hook.to_string(), 1, 0), (clients.aside.to_string(), 0, 1)];
+        expected.sort();
+        assert_eq!(told(&document), expected, "{document}");
+        assert!(traffic::round_trip(&mut hooked, Duration::from_secs(1)).is_err());
+        assert!(
+            traffic::round_trip(&mut aside, PATIENCE).is_ok(),
+            "only new ones are judged there"
+        );
     }
-    assert!(traffic::round_trip(&mut aside, PATIENCE).is_ok());
-    assert!(traffic::round_trip(&mut hooked, PATIENCE).is_ok(), "trusted again in time");
-    host.configure(&interfaces(), &sources(&["ip_addr:10.77.0.2"]));
-    let document = host.json(&["reload"]).expect("JSON");
-    let expected = [("10.77.0.9".to_owned(), 1, 0), ("10.78.0.9".to_owned(), 0, 1)];
-    assert_eq!(told(&document), expected, "{document}");
-    assert!(traffic::round_trip(&mut hooked, Duration::from_secs(1)).is_err());
-    assert!(traffic::round_trip(&mut aside, PATIENCE).is_ok(), "only new ones are judged there");
 }
 
 #[test]
