@@ -523,7 +523,7 @@ fn mongodb_by_its_port_and_others_by_what_they_say() {
     });
     for (port, expected) in [
         (27017, "mongosh \"mongodb://db.test:27017/?tls=true&tlsCAFile=orders-ca.pem\""),
-        (7001, "orders: TLS at 10.99.0.1 port 7001"),
+        (7001, "orders: a server at 10.99.0.1 port 7001"),
         (7002, "orders: PostgreSQL at 10.99.0.1 port 7002"),
     ] {
         let host = Host::new(&netns);

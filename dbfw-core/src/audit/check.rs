@@ -7,7 +7,7 @@ use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 /// The kind of a database server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumIter)]
 pub enum Engine {
-    /// PostgreSQL.
+    /// PostgreSQL, or a pooler that speaks like it.
     #[strum(serialize = "PostgreSQL")]
     Postgres,
     /// MySQL or MariaDB.
@@ -19,6 +19,19 @@ pub enum Engine {
     /// MongoDB.
     #[strum(serialize = "MongoDB")]
     MongoDb,
+}
+
+impl Engine {
+    /// The engine that usually serves a port.
+    pub const fn of_port(port: u16) -> Option<Self> {
+        match port {
+            5432..=5440 | 6432 => Some(Self::Postgres),
+            3306..=3310 | 33060 => Some(Self::MySql),
+            6379..=6390 | 26379 => Some(Self::Redis),
+            27017..=27020 => Some(Self::MongoDb),
+            _ => None,
+        }
+    }
 }
 
 /// The weight of a finding.

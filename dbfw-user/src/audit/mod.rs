@@ -26,5 +26,5 @@ mod wire;
 pub use certificate::Known;
 pub use chain::{Chain, Names, Root, Trust, Weakness};
 pub use endpoint::Endpoint;
-pub use probe::{Engine, Found, ProbeError, probe};
+pub use probe::{Found, ProbeError, probe};
 pub use run::{Audited, AuditedDatabase, AuditedEndpoint, AuditedTls, Order, run};

@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
+use dbfw_core::audit::Engine;
 use rustls::{
     ClientConfig, DigitallySignedStruct, ProtocolVersion, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
-use strum::Display;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -32,44 +32,11 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// Time for the first word of a server that speaks first, where the port does not say so.
 const FIRST_WORD: Duration = Duration::from_secs(1);
 
-/// The kind of a database server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Display)]
-pub enum Engine {
-    /// PostgreSQL, or a pooler that speaks like it.
-    #[strum(serialize = "PostgreSQL")]
-    Postgres,
-    /// MySQL or MariaDB.
-    #[strum(serialize = "MySQL or MariaDB")]
-    MySql,
-    /// Redis or Valkey.
-    #[strum(serialize = "Redis or Valkey")]
-    Redis,
-    /// MongoDB.
-    #[strum(serialize = "MongoDB")]
-    MongoDb,
-    /// One that begins with TLS and whose port says no more.
-    #[strum(serialize = "TLS")]
-    Tls,
-}
-
-impl Engine {
-    /// The engine whose port it is.
-    pub fn of_port(port: u16) -> Option<Self> {
-        match port {
-            5432..=5440 | 6432 => Some(Self::Postgres),
-            3306..=3310 | 33060 => Some(Self::MySql),
-            6379..=6390 | 26379 => Some(Self::Redis),
-            27017..=27020 => Some(Self::MongoDb),
-            _ => None,
-        }
-    }
-}
-
 /// The findings about an endpoint.
 #[derive(Debug)]
 pub struct Found {
-    /// Its engine.
-    pub engine: Engine,
+    /// Its engine; `None`: it begins with TLS, and its port says no more.
+    pub engine: Option<Engine>,
     /// "TLSv1.3", if it came to it.
     pub version: Option<String>,
     /// The certificates as it sent them, its own first.
@@ -86,16 +53,16 @@ pub enum ProbeError {
     #[error("it does not answer within {} seconds", PATIENCE.as_secs())]
     Silent,
     /// It has no TLS.
-    #[error("{0} offers no TLS there")]
-    NoTls(Engine),
+    #[error("{} offers no TLS there", shown(*.0))]
+    NoTls(Option<Engine>),
     /// It refuses this host.
     #[error("it refuses this host: {0}")]
     Refused(String),
     /// TLS failed before the certificates came.
-    #[error("TLS with {engine} fails")]
+    #[error("TLS with {} fails", shown(*.engine))]
     Tls {
         /// The engine that it seems to be.
-        engine: Engine,
+        engine: Option<Engine>,
         /// The reason.
         #[source]
         source: io::Error,
@@ -103,6 +70,11 @@ pub enum ProbeError {
     /// It broke off, or what it says is of no engine that is known.
     #[error("it speaks no protocol that is known")]
     Unknown(#[source] io::Error),
+}
+
+/// The name of an engine in an error.
+fn shown(engine: Option<Engine>) -> String {
+    engine.map_or_else(|| "the server".to_owned(), |engine| engine.to_string())
 }
 
 /// Asks an endpoint for its certificates, from its own address. The whole takes some seconds at
@@ -122,13 +94,13 @@ async fn ask(endpoint: Endpoint) -> Result<Found, ProbeError> {
             let stream = connect(endpoint).await?;
             ask_mysql(stream).await
         }
-        Some(engine) => ask_tls(endpoint, engine).await,
+        engine @ Some(_) => ask_tls(endpoint, engine).await,
         None => {
             let stream = connect(endpoint).await?;
             match timeout(FIRST_WORD, stream.readable()).await {
                 Ok(_) => ask_mysql(stream).await,
                 Err(_) => match ask_postgres_on(stream).await {
-                    Err(ProbeError::Unknown(_)) => ask_tls(endpoint, Engine::Tls).await,
+                    Err(ProbeError::Unknown(_)) => ask_tls(endpoint, None).await,
                     found => found,
                 },
             }
@@ -164,7 +136,7 @@ async fn ask_postgres_on(mut stream: TcpStream) -> Result<Found, ProbeError> {
     };
     match offer {
         Offer::Tls => {
-            let (found, tls) = handshake(stream, Engine::Postgres).await?;
+            let (found, tls) = handshake(stream, Some(Engine::Postgres)).await?;
             if let Some(mut tls) = tls {
                 // The certificates are there: what it answers to a stranger changes nothing.
                 let _ = postgres::log_in(&mut tls).await;
@@ -174,7 +146,7 @@ async fn ask_postgres_on(mut stream: TcpStream) -> Result<Found, ProbeError> {
         }
         Offer::Plain => {
             let _ = postgres::log_in(&mut stream).await;
-            Err(ProbeError::NoTls(Engine::Postgres))
+            Err(ProbeError::NoTls(Some(Engine::Postgres)))
         }
         Offer::Other(byte) => {
             Err(ProbeError::Unknown(io::Error::other(format!("it answers {byte:#04x}"))))
@@ -187,7 +159,7 @@ async fn ask_mysql(mut stream: TcpStream) -> Result<Found, ProbeError> {
     match Greeting::parse(&payload) {
         Some(Greeting::Ready { tls: true, .. }) => {
             mysql::ask(&mut stream).await.map_err(ProbeError::Unknown)?;
-            let (found, tls) = handshake(stream, Engine::MySql).await?;
+            let (found, tls) = handshake(stream, Some(Engine::MySql)).await?;
             if let Some(mut tls) = tls {
                 let _ = mysql::log_in(&mut tls, true).await;
                 let _ = tls.shutdown().await;
@@ -196,14 +168,14 @@ async fn ask_mysql(mut stream: TcpStream) -> Result<Found, ProbeError> {
         }
         Some(Greeting::Ready { tls: false, .. }) => {
             let _ = mysql::log_in(&mut stream, false).await;
-            Err(ProbeError::NoTls(Engine::MySql))
+            Err(ProbeError::NoTls(Some(Engine::MySql)))
         }
         Some(Greeting::Refused(why)) => Err(ProbeError::Refused(why)),
         None => Err(ProbeError::Unknown(io::Error::other("its first packet is none of MySQL's"))),
     }
 }
 
-async fn ask_tls(endpoint: Endpoint, engine: Engine) -> Result<Found, ProbeError> {
+async fn ask_tls(endpoint: Endpoint, engine: Option<Engine>) -> Result<Found, ProbeError> {
     let stream = connect(endpoint).await?;
     // A server without TLS waits for the rest of a command, or does not understand.
     let handshake = match timeout(ANSWER, handshake(stream, engine)).await {
@@ -268,7 +240,7 @@ impl ServerCertVerifier for Recorder {
 /// Begins TLS. A server that wants a certificate of the client breaks off after it showed its own.
 pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
-    engine: Engine,
+    engine: Option<Engine>,
 ) -> Result<(Found, Option<TlsStream<S>>), ProbeError> {
     let failed = |source| ProbeError::Tls { engine, source };
     let provider = Arc::new(ring::default_provider());

@@ -4,10 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use dbfw_core::audit::Engine;
 
-use super::{
-    probe,
-    processes::{self, Process, Program},
-};
+use super::processes::{self, Process, Program};
 use crate::nat::{Forward, NatRules};
 
 /// A port of this host that leads to one of a container.
@@ -25,13 +22,7 @@ pub(super) struct Published {
 impl Published {
     /// The engine that the port inside is of.
     pub(super) fn engine(&self) -> Option<Engine> {
-        match probe::Engine::of_port(self.inner)? {
-            probe::Engine::Postgres => Some(Engine::Postgres),
-            probe::Engine::MySql => Some(Engine::MySql),
-            probe::Engine::Redis => Some(Engine::Redis),
-            probe::Engine::MongoDb => Some(Engine::MongoDb),
-            probe::Engine::Tls => None,
-        }
+        Engine::of_port(self.inner)
     }
 }
 

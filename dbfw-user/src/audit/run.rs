@@ -13,7 +13,6 @@ use super::{
     cluster::{Cluster, HostFacts},
     endpoint::Endpoint,
     exposed::{Around, engine_of, has},
-    probe,
     processes::{self, Listener},
     published::published,
     wire::{Looked, Pace, look},
@@ -255,14 +254,7 @@ impl<'a> Subject<'a> {
         };
         let endpoint = endpoints.find(is_served)?;
         let engine = here.iter().find_map(|listener| listener.engine());
-        let by_port = || match probe::Engine::of_port(port)? {
-            probe::Engine::Postgres => Some(Engine::Postgres),
-            probe::Engine::MySql => Some(Engine::MySql),
-            probe::Engine::Redis => Some(Engine::Redis),
-            probe::Engine::MongoDb => Some(Engine::MongoDb),
-            probe::Engine::Tls => None,
-        };
-        Some((endpoint, engine.or_else(by_port)))
+        Some((endpoint, engine.or_else(|| Engine::of_port(port))))
     }
 
     /// Looks at the endpoints, one after the other.

@@ -20,7 +20,7 @@ use super::{
     mysql::{self, Greeting, Login},
     old_tls::{self, OldTls},
     postgres::{self, Answer, Offer},
-    probe::{self, ProbeError, connect, handshake},
+    probe::{ProbeError, connect, handshake},
     redis::{self, Reply},
 };
 
@@ -196,7 +196,7 @@ impl Probing {
         stream: TcpStream,
     ) -> Result<Option<tokio_rustls::client::TlsStream<TcpStream>>, String> {
         // The engine is only for the error.
-        let step = timeout(PATIENCE, handshake(stream, probe::Engine::Tls)).await;
+        let step = timeout(PATIENCE, handshake(stream, None)).await;
         let (found, stream) = match step {
             Ok(Ok(found)) => found,
             Ok(Err(ProbeError::Tls { source, .. })) => {

@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, bail};
+use dbfw_core::audit::Engine;
 use jiff::Timestamp;
 use rustls::{
     RootCertStore,
@@ -15,7 +16,7 @@ use super::{
     message::{note, warn},
 };
 use crate::{
-    audit::{Chain, Endpoint, Engine, Found, Root, Trust, probe},
+    audit::{Chain, Endpoint, Found, Root, Trust, probe},
     causes::causes,
     config,
 };
@@ -100,7 +101,7 @@ fn tell(name: &str, endpoint: Endpoint, found: &Found, chain: &Chain, roots: &Ro
     let (not_before, not_after) = chain.validity();
     note(&format!(
         "{name}: {} at {address} port {port}, {version}; {} of {}, SHA-256 {}",
-        found.engine,
+        found.engine.map_or_else(|| "a server".to_owned(), |engine| engine.to_string()),
         if chain.len() == 1 {
             "the certificate".to_owned()
         } else {
@@ -175,20 +176,20 @@ fn host(chain: &Chain) -> Option<String> {
 }
 
 /// The lines that clients of an engine write.
-fn lines(engine: Engine, host: &str, port: u16, file: &str) -> Vec<String> {
+fn lines(engine: Option<Engine>, host: &str, port: u16, file: &str) -> Vec<String> {
     let uri_host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let postgres =
         || format!("psql \"host={host} port={port} sslmode=verify-full sslrootcert={file}\"");
     let redis = || format!("redis-cli -h {host} -p {port} --tls --cacert {file}");
     let mongo = || format!("mongosh \"mongodb://{uri_host}:{port}/?tls=true&tlsCAFile={file}\"");
     match engine {
-        Engine::Postgres => vec![postgres()],
-        Engine::MySql => vec![
+        Some(Engine::Postgres) => vec![postgres()],
+        Some(Engine::MySql) => vec![
             format!("mysql --host={host} --port={port} --ssl-mode=VERIFY_IDENTITY --ssl-ca={file}"),
             format!("mariadb --host={host} --port={port} --ssl-verify-server-cert --ssl-ca={file}"),
         ],
-        Engine::Redis => vec![redis()],
-        Engine::MongoDb => vec![mongo()],
-        Engine::Tls => vec![redis(), mongo()],
+        Some(Engine::Redis) => vec![redis()],
+        Some(Engine::MongoDb) => vec![mongo()],
+        None => vec![redis(), mongo()],
     }
 }
