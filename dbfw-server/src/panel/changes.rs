@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use axum::http::StatusCode;
 use maud::{Markup, html};
 use uuid::Uuid;
 
 use super::{
+    form::Form,
     message,
     sources::source,
     state::Panel,
@@ -14,7 +16,7 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
-    api::ApiError,
+    api::{ApiError, ErrorId},
     list::{Details, Difference, Rule},
     model::{Change, Database, Scope},
 };
@@ -101,11 +103,28 @@ pub(super) fn author(change: &Change) -> Markup {
     }
 }
 
-/// A notice that a list has changed since a form was made, and how.
+/// The notice and the status for a change that a form asked for and that was refused, where the form
+/// can be sent again.
 ///
 /// # Errors
-/// The store does not answer.
-pub(super) async fn since(
+/// It cannot: the error itself. Or the store does not answer.
+pub(super) async fn refused(
+    panel: &Panel,
+    visitor: &Visitor,
+    database: &Database,
+    form: &Form,
+    error: ApiError,
+) -> Result<(StatusCode, Markup), ApiError> {
+    let notice = match error.id {
+        ErrorId::PreconditionFailed => since(panel, visitor, database, form.get("list")).await?,
+        ErrorId::UnprocessableEntity => message::problem(&error.message),
+        _ => return Err(error),
+    };
+    Ok((error.id.status(), notice))
+}
+
+/// A notice that a list has changed since a form was made, and how.
+async fn since(
     panel: &Panel,
     visitor: &Visitor,
     database: &Database,

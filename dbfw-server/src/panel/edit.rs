@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Path, State},
-    http::StatusCode,
     response::{IntoResponse as _, Redirect, Response},
 };
 use dbfw_wire::api::SourcePatch;
@@ -14,7 +13,7 @@ use super::{
     changes,
     fields::{self, End},
     form::Form,
-    message::{self, Done},
+    message::Done,
     page::{self, Place},
     sources,
     state::Panel,
@@ -23,7 +22,7 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
-    api::{ApiError, ErrorId, v1},
+    api::{ApiError, v1},
     list::{NoSuchRule, Rule},
     model::{Database, Scope},
     service::{IfMatch, Request, ServiceError, Stored},
@@ -66,14 +65,7 @@ pub(super) async fn change(
     let (stored, rule) = find(&panel, &database, &source).await?;
     let (status, problem) = match changed(&panel, &visitor, &database, &rule, &form).await {
         Ok(done) => return Ok(Redirect::to(&done.at(&tabs::path(&database))).into_response()),
-        Err(error) if error.id == ErrorId::PreconditionFailed => {
-            let since = changes::since(&panel, &visitor, &database, form.get("list")).await?;
-            (error.id.status(), since)
-        }
-        Err(error) if error.id == ErrorId::UnprocessableEntity => {
-            (StatusCode::UNPROCESSABLE_ENTITY, message::problem(&error.message))
-        }
-        Err(error) => return Err(error),
+        Err(error) => changes::refused(&panel, &visitor, &database, &form, error).await?,
     };
     let response = whole(&panel, &visitor, &database, &stored, &rule, &problem, &form);
     Ok(page::with_status(response, status))

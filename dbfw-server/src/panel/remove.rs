@@ -13,7 +13,7 @@ use super::{
     edit::find,
     fields,
     form::Form,
-    message::{self, Done},
+    message::Done,
     page::{self, Place},
     sources,
     state::Panel,
@@ -23,7 +23,7 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
-    api::{ApiError, ErrorId, v1},
+    api::{ApiError, v1},
     list::{Edit, Rule},
     model::{Database, Scope},
     service::{IfMatch, Request, Stored},
@@ -49,21 +49,14 @@ pub(super) async fn remove(
 ) -> Answer {
     let database = visitor.caller.database(&panel.app, &name, Scope::DatabaseUpdate).await?;
     let (stored, rule) = find(&panel, &database, &source).await?;
-    let problem = match removed(&panel, &visitor, &database, &rule, &form).await {
+    let (status, problem) = match removed(&panel, &visitor, &database, &rule, &form).await {
         Ok(()) => {
             return Ok(Redirect::to(&Done::Removed.at(&tabs::path(&database))).into_response());
         }
-        Err(error) if error.id == ErrorId::PreconditionFailed => {
-            (changes::since(&panel, &visitor, &database, form.get("list")).await?, error)
-        }
-        Err(error) if error.id == ErrorId::UnprocessableEntity => {
-            (message::problem(&error.message), error)
-        }
-        Err(error) => return Err(error),
+        Err(error) => changes::refused(&panel, &visitor, &database, &form, error).await?,
     };
-    let (problem, error) = problem;
     let response = whole(&panel, &visitor, &database, &stored, &rule, &problem, &form);
-    Ok(page::with_status(response, error.id.status()))
+    Ok(page::with_status(response, status))
 }
 
 async fn removed(

@@ -13,7 +13,7 @@ use super::{
     changes::{self, Names},
     fields,
     form::Form,
-    message::{self, Done},
+    message::Done,
     page::{self, Place},
     state::Panel,
     tabs,
@@ -48,14 +48,7 @@ pub(super) async fn revert(
     let version = number(&version)?;
     let (status, problem) = match reverted(&panel, &visitor, &database, version, &form).await {
         Ok(done) => return Ok(Redirect::to(&done.at(&tabs::path(&database))).into_response()),
-        Err(error) if error.id == ErrorId::PreconditionFailed => {
-            let since = changes::since(&panel, &visitor, &database, form.get("list")).await?;
-            (error.id.status(), since)
-        }
-        Err(error) if error.id == ErrorId::UnprocessableEntity => {
-            (error.id.status(), message::problem(&error.message))
-        }
-        Err(error) => return Err(error),
+        Err(error) => changes::refused(&panel, &visitor, &database, &form, error).await?,
     };
     let response = whole(&panel, &visitor, &database, version, &problem, &form).await?;
     Ok(page::with_status(response, status))
