@@ -172,6 +172,62 @@ fn explain_tells_what_reaches_a_machine_behind_the_host_past_the_hooks() {
 }
 
 #[test]
+fn explain_tells_what_a_nat_rule_passes_on_past_the_programs() {
+    let net = Bridge::new();
+    // A port of a bridge of containers is no way in from outside.
+    net.host.ip("link set nic0 nomaster");
+    net.host.ip(&format!("address del {BRIDGE_HOST}/24 dev br0"));
+    net.host.address("nic0", &format!("{BRIDGE_HOST}/24"));
+    finish(net.host.command("nft").arg(
+        "table ip nat {\nchain pre {\ntype nat hook prerouting priority -100;\n\
+         ip daddr 192.0.2.1 tcp dport 15432 dnat to 172.17.0.2:5432;\n\
+         iifname \"docker0\" tcp dport 16432 dnat to 172.17.0.2:5432;\n\
+         tcp dport 17432 dnat to 192.0.2.1:5432;\n}\n}",
+    ));
+    let nobody = [address("203.0.113.9")];
+    let databases = table("pg", "5432, 15432, 16432, 17432", Some("\"local\""), &nobody);
+    let mut host = started(&net.host, "interfaces = [\"docker0\"]", &databases);
+    let opens = |port: u16| {
+        let to = SocketAddr::new(address(BRIDGE_HOST), port);
+        traffic::reaches(&net.outside, address(OUTSIDE), to)
+    };
+    assert!(opens(15432) && !opens(5432) && !opens(16432) && !opens(17432));
+    for agent_runs in [true, false] {
+        for (port, effect, by) in [
+            ("15432", "partly", json!(["nic0"])),
+            ("5432", "dropped", json!([])),
+            ("16432", "dropped", json!([])),
+            ("17432", "dropped", json!([])),
+        ] {
+            let found = host.json(&["explain", OUTSIDE, "--port", port]).expect("JSON");
+            assert_eq!(
+                (&found[0]["effect"], &found[0]["let_in_by"]),
+                (&json!(effect), &by),
+                "{found}"
+            );
+            let tells = found[0]["facts"].to_string().contains("passes it on to 172.17.0.2");
+            assert_eq!(tells, effect == "partly", "{found}");
+        }
+        // It might be the rule of any port.
+        finish(net.host.command("nft").arg("add table inet read"));
+        let chain = "add chain inet read pre { type nat hook prerouting priority -99; }";
+        finish(net.host.command("nft").arg(chain));
+        finish(
+            net.host
+                .command("nft")
+                .arg("add rule inet read pre dnat ip to tcp dport map { 18432 : 172.17.0.2 }"),
+        );
+        let found = host.json(&["explain", OUTSIDE, "--port", "5432"]).expect("JSON");
+        assert_eq!(found[0]["effect"], "unknown", "{found}");
+        assert!(found[0]["facts"].to_string().contains("18432"), "{found}");
+        finish(net.host.command("nft").arg("delete table inet read"));
+        if agent_runs {
+            host.stop(Signal::SIGTERM);
+        }
+    }
+}
+
+#[test]
 fn a_restart_of_the_agent_cuts_off_nobody_behind_the_host() {
     let net = Bridge::new();
     let covered = "interfaces = [\"nic0\", \"tap0\", \"docker0\"]";

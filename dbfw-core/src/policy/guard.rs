@@ -85,10 +85,10 @@ impl Refusal {
         let Self { guard, setting, .. } = self;
         match guard {
             Guard::MaxShrink => {
-                format!("if the loss is meant, run `dbfw reload --confirm {id}` or {setting}")
+                format!("run `dbfw reload --confirm {id}` if the loss is meant, or {setting}")
             }
             Guard::OnEmpty => {
-                format!("if that is meant, run `dbfw reload --confirm {id}` or {setting}")
+                format!("run `dbfw reload --confirm {id}` if that is meant, or {setting}")
             }
             Guard::AllowAny => format!("if it is meant, {setting}"),
         }

@@ -255,6 +255,10 @@ impl Enforced {
     /// Takes out what the operator has taken out, or permits no more: that needs no guard.
     /// Whether anything was.
     fn follow(&mut self, guards: &Guards, candidate: &Candidate) -> bool {
+        self.hand_over(guards, candidate);
+        if guards.provider.is_none() {
+            self.accepted_at = None;
+        }
         let before = self.guarded.len();
         let own = candidate.guarded.iter().filter(|rule| !is_listed(rule));
         let wanted: BTreeSet<_> = own.map(|rule| (key(rule), &rule.origin)).collect();
@@ -270,6 +274,29 @@ impl Enforced {
         }
         let limited = self.limit(guards);
         self.narrow(guards) || limited || self.guarded.len() != before
+    }
+
+    /// Takes the sources that the configuration had, and has a provider for instead, as that one's last
+    /// list until there is one to put in force.
+    fn hand_over(&mut self, guards: &Guards, candidate: &Candidate) {
+        let is_missing = match candidate.list {
+            ListPart::Unread => true,
+            ListPart::Empty(_) | ListPart::Gone(_) => guards.on_empty == OnEmpty::Keep,
+            ListPart::None | ListPart::Read(_) | ListPart::Lapsed => false,
+        };
+        let Some(provider) = guards.provider.as_ref().filter(|_| is_missing) else { return };
+        if self.accepted_at.is_some() || self.guarded.iter().any(is_listed) {
+            return;
+        }
+        let is_written = |rule: &&Rule| rule.origin == Origin::Config;
+        let stay = candidate.plain.iter().chain(&candidate.guarded).filter(is_written);
+        let stay: BTreeSet<_> = stay.filter_map(key).collect();
+        let goes = |rule: &&Rule| key(rule).is_none_or(|key| !stay.contains(key));
+        let origin = Origin::Provider(provider.to_string().into());
+        let gone = self.rules().filter(is_written).filter(goes);
+        let gone: Vec<Rule> =
+            gone.map(|rule| Rule { origin: origin.clone(), ..rule.clone() }).collect();
+        self.guarded.extend(gone);
     }
 
     /// Takes out of the list's rules what is outside the networks that it may not leave; whether

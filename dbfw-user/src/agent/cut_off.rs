@@ -42,6 +42,8 @@ pub(super) struct CutOffQuery {
     unjudged_before: BTreeSet<u32>,
     /// Interfaces by which everybody can connect now.
     unjudged: BTreeSet<u32>,
+    /// Interfaces whose open connections went on before: only new ones were judged there.
+    without_hook_before: BTreeSet<u32>,
     /// Interfaces whose open connections go on: only new ones are judged there.
     without_hook: BTreeSet<u32>,
 }
@@ -158,6 +160,7 @@ impl CutOffQuery {
             seen: let_in.collect(),
             unjudged_before: covered_before.unjudged_indexes(&covered_before.wanted()),
             unjudged: now_covered.unjudged_indexes(&now_covered.wanted()),
+            without_hook_before: covered_before.without_hook(),
             without_hook: now_covered.without_hook(),
             closed,
             policy_before: policy_before.clone(),
@@ -223,12 +226,14 @@ impl CutOffQuery {
                 unjudged_sources.insert(source);
                 continue;
             }
-            let was_unjudged = routes.lead_by(&connection, &self.unjudged_before);
+            let goes_on = routes.lead_by(&connection, &self.without_hook);
+            let was_unjudged = routes.lead_by(&connection, &self.unjudged_before)
+                || !goes_on && routes.lead_by(&connection, &self.without_hook_before);
             if !self.cuts_off(closed, source, Some(local.ip()), was_unjudged) {
                 continue;
             }
             let cut_off = entry(found, &closed.database, source);
-            match routes.lead_by(&connection, &self.without_hook) {
+            match goes_on {
                 true => cut_off.going_on += 1,
                 false => cut_off.connections += 1,
             }
@@ -236,8 +241,8 @@ impl CutOffQuery {
         unjudged_sources
     }
 
-    /// Whether a source could connect, and cannot any more. Loopback is never judged. `local` is
-    /// this host's end of a connection.
+    /// Whether a source could connect, or its connection could go on, and cannot any more. Loopback
+    /// is never judged. `local` is this host's end of a connection.
     fn cuts_off(
         &self,
         closed: &ClosedPort,

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, future::pending, io, path::Path, pin::pin, time::Duration};
 
 use anyhow::Context as _;
+use dbfw_common::Mode;
 use dbfw_core::{source::Origin, toml::Problems};
 use dbfw_provider::worker::{Account, Report};
 use jiff::Timestamp;
@@ -18,6 +19,7 @@ use super::{
     disk::Written,
     kernel::Applied,
     openings::Openings,
+    process,
     requests::{
         by_hand,
         reload::{reload_from_disk, take_good_files},
@@ -103,6 +105,9 @@ impl Agent {
             if !self.readiness.is_announced() {
                 let protection = self.protection();
                 self.readiness.announce(&protection);
+                if self.readiness.is_announced() {
+                    process::release_code();
+                }
             }
             if !self.disk.save_failed() {
                 self.begin_save();
@@ -233,7 +238,11 @@ impl Agent {
         self.usage.slots_changed(&self.kernel, &applied.slots_before, now);
         let (before, after) = (&applied.before, self.kernel.policy());
         let author = |database: &str, origin: &Origin| self.trust.author(database, origin);
-        self.history.record_change(self.kernel.generation(), before, after, now, &author);
+        let is_observed = |database: &&DatabaseConfig| database.mode == Mode::Observe;
+        let observed = self.config.databases.iter().filter(is_observed);
+        let observed = observed.map(|database| &*database.name).collect();
+        let generation = self.kernel.generation();
+        self.history.record_change(generation, before, after, now, &author, &observed);
         self.control_plane.read_back(&self.kernel, before);
         if applied.changed {
             self.disk.policy_changed();

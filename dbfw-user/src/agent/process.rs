@@ -7,7 +7,7 @@
 //! replacing a link's program and pinning need no capability (measured on 6.18). CAP_BPF stays: a
 //! larger table of hosts is a new map.
 
-use std::io;
+use std::{fs, io, ops::Range, path::Path};
 
 use caps::{CapSet, Capability, CapsHashSet};
 use dbfw_datapath::GROUP;
@@ -149,4 +149,57 @@ pub(super) fn trim_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes the allocator's own locks and frees nothing that is in use.
     let _ = unsafe { libc::malloc_trim(0) };
+}
+
+/// Gives the pages of the program's own code back: most of them were for the start alone. Those that
+/// the loop needs are mapped again from the page cache as it comes to them.
+pub(super) fn release_code() {
+    let Ok(program) = fs::read_link("/proc/self/exe") else { return };
+    let mappings = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    for range in mappings.lines().filter_map(|line| code_of(line, &program)) {
+        // SAFETY: the range is a private mapping of a file that nobody has written to, so that its
+        // pages are read from the file again.
+        let result = unsafe {
+            libc::madvise(range.start as *mut libc::c_void, range.len(), libc::MADV_DONTNEED)
+        };
+        if result != 0 {
+            tracing::debug!(error = %io::Error::last_os_error(), "cannot release the program's code");
+        }
+    }
+}
+
+/// The addresses of a line of /proc/PID/maps that maps the code of `program` (proc_pid_maps(5));
+/// `None`: it maps something else, or memory that can be written to.
+fn code_of(line: &str, program: &Path) -> Option<Range<usize>> {
+    let mut fields = line.split_ascii_whitespace();
+    let (start, end) = fields.next()?.split_once('-')?;
+    let [permissions, path] = [fields.next()?, fields.nth(3)?];
+    let address = |text| usize::from_str_radix(text, 16).ok();
+    (permissions == "r-xp" && Path::new(path) == program).then_some(address(start)?..address(end)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_programs_own_code_is_released() {
+        let program = Path::new("/usr/bin/dbfw");
+        let of = |line: &str| code_of(line, program);
+        let code = "55d0a000-55d0c000 r-xp 0000a000 fe:01 1234    /usr/bin/dbfw";
+        assert_eq!(of(code), Some(0x55d0_a000..0x55d0_c000));
+        for other in [
+            "55d0a000-55d0c000 r--p 0000a000 fe:01 1234    /usr/bin/dbfw",
+            "55d0a000-55d0c000 rwxp 0000a000 fe:01 1234    /usr/bin/dbfw",
+            "55d0a000-55d0c000 r-xp 0000a000 fe:01 1234    /usr/lib/libc.so.6",
+            "55d0a000-55d0c000 r-xp 00000000 00:00 0",
+            "x-y r-xp 0000a000 fe:01 1234 /usr/bin/dbfw",
+            "",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+        // The process goes on.
+        release_code();
+        assert_eq!(of(code), Some(0x55d0_a000..0x55d0_c000));
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use dbfw_core::PortQuery;
+use dbfw_core::{PortQuery, PortRange};
+use dbfw_datapath::LocalRoutes;
 use dbfw_wire::control::{
     DatabaseStatus, Effect, Explanation, HistoryEntry, HistoryKind, ListState, Protection, Request,
     Status, Verdict,
@@ -15,7 +16,10 @@ use super::{
     history,
     message::{note, warn},
 };
-use crate::readers::{explain::Asked, offline};
+use crate::{
+    nat::{Forward, NatRules},
+    readers::{explain::Asked, offline},
+};
 
 pub(super) fn explain(
     context: &Context,
@@ -43,6 +47,10 @@ pub(super) fn explain(
     )?;
     if explanations.is_empty() {
         note("no database is configured, so nothing is judged");
+    }
+    if explanations.iter().any(|found| !found.passed_on_unjudged.is_empty()) {
+        let rules = NatRules::read();
+        explanations.iter_mut().for_each(|found| follow_nat(found, to, &rules));
     }
     let doubt = doubt(&status);
     if let Some(doubt) = &doubt {
@@ -76,6 +84,75 @@ pub(super) fn explain(
     }
     context.show(&explanations)?;
     Ok(exit(&explanations))
+}
+
+/// Adds what this host passes on past the programs to the effect. The agent may not list NAT rules.
+fn follow_nat(
+    explanation: &mut Explanation,
+    to: Option<IpAddr>,
+    rules: &Result<NatRules, &'static str>,
+) {
+    if explanation.passed_on_unjudged.is_empty() {
+        return;
+    }
+    let by = explanation.passed_on_unjudged.join(", ");
+    explanation.facts.push(format!(
+        "this host routes: what enters by {by} for another machine, such as a container's own \
+         address, meets no program (dbfw explain --to tells)"
+    ));
+    let rules = match rules {
+        Ok(rules) => rules,
+        Err(why) => {
+            explanation.facts.push(format!(
+                "whether a NAT rule passes on what enters by {by}, as for a published port of a \
+                 container, is not known: {why}"
+            ));
+            return;
+        }
+    };
+    let forwards = follow_forwards(explanation, to, rules);
+    let unread = Forward::unread(rules);
+    if explanation.effect == Effect::Dropped && !unread.is_empty() && !forwards {
+        explanation.effect = Effect::Unknown;
+        explanation.facts.push(format!(
+            "NAT rules that dbfw cannot read may pass it on past the programs: {}",
+            unread.join("; ")
+        ));
+    }
+}
+
+/// Adds the rules that pass the packets on; whether there is one.
+fn follow_forwards(explanation: &mut Explanation, to: Option<IpAddr>, rules: &NatRules) -> bool {
+    let own = LocalRoutes::read_now().unwrap_or_default();
+    let asked: Option<PortRange> = explanation.port.parse().ok();
+    let takes = |rule: &Forward| {
+        let at = rule.at().is_none_or(|at| to.is_none_or(|to| at == to));
+        at && !own.holds(rule.to())
+            && asked.is_some_and(|ports| ports.iter().any(|port| rule.takes(port)))
+            && rule.to().is_ipv4() == explanation.address.is_ipv4()
+    };
+    let forwards: Vec<Forward> = Forward::all(rules).into_iter().filter(takes).collect();
+    let mut found = false;
+    for rule in &forwards {
+        let ways = explanation.passed_on_unjudged.iter().filter(|name| rule.is_of(name));
+        let ways: Vec<String> = ways.cloned().collect();
+        if ways.is_empty() {
+            continue;
+        }
+        found = true;
+        explanation.facts.push(format!(
+            "a NAT rule passes it on to {}: what enters by {} meets no program",
+            rule.to(),
+            ways.join(", ")
+        ));
+        if explanation.effect == Effect::Dropped {
+            explanation.effect = Effect::Partly;
+        }
+        let new: Vec<String> =
+            ways.into_iter().filter(|name| !explanation.let_in_by.contains(name)).collect();
+        explanation.let_in_by.extend(new);
+    }
+    found
 }
 
 /// The exit code: of the port that lets the address in least.
@@ -132,9 +209,26 @@ fn is_refused(explanation: &Explanation) -> bool {
 
 /// The last time that the address was trusted, by the history of the database.
 fn was_trusted(entries: &[&HistoryEntry], address: IpAddr) -> Option<String> {
-    let (at, gone) = entries.iter().enumerate().rev().find(|(_, entry)| {
-        entry.kind != HistoryKind::Refused && history::took_away(entry, address)
-    })?;
+    let is_change = |entry: &HistoryEntry| entry.kind != HistoryKind::Refused;
+    let last = |took_away: &dyn Fn(&HistoryEntry) -> bool| {
+        let mut newest = entries.iter().enumerate().rev();
+        newest.find(|(_, entry)| is_change(entry) && took_away(entry))
+    };
+    let certain = last(&|entry| history::took_away(entry, address));
+    let possible = last(&|entry| {
+        entry.prefixes_out > entry.removed.len() && history::may_concern(entry, address)
+    });
+    if let Some((at, entry)) = possible
+        && certain.is_none_or(|(certain, _)| certain < at)
+    {
+        return Some(format!(
+            "may have been trusted until {:.0}: {} prefixes went then, and the history names only {}",
+            entry.time,
+            entry.prefixes_out,
+            entry.removed.len()
+        ));
+    }
+    let (at, gone) = certain?;
     let source = gone.source.as_deref().unwrap_or("a source");
     let origin = gone.origin.as_deref().unwrap_or("unknown origin");
     let mut text = format!("was trusted until {:.0} by {source} ({origin})", gone.time);

@@ -35,13 +35,25 @@ impl Query {
     fn asks_for(&self, entry: &HistoryEntry) -> bool {
         let is_of = |database: &String| entry.database.as_ref() == Some(database);
         self.database.as_ref().is_none_or(is_of)
-            && self.address.is_none_or(|address| concerns(entry, address))
+            && self
+                .address
+                .is_none_or(|address| concerns(entry, address) || may_concern(entry, address))
     }
 }
 
 /// Whether one of the prefixes that an entry names, or its source, covers an address.
 fn concerns(entry: &HistoryEntry, address: IpAddr) -> bool {
     covers(&entry.added, address) || covers(&entry.removed, address) || is_of(entry, address)
+}
+
+/// Whether an entry may be about an address: it names only some of its prefixes, and not by its source
+/// either.
+pub(super) fn may_concern(entry: &HistoryEntry, address: IpAddr) -> bool {
+    let is_short =
+        entry.prefixes_in > entry.added.len() || entry.prefixes_out > entry.removed.len();
+    let source = entry.source.as_ref().and_then(|text| text.parse::<TrustedSource>().ok());
+    let names_addresses = source.is_some_and(|source| source.key().prefixes().is_some());
+    is_short && !names_addresses && !concerns(entry, address)
 }
 
 /// Whether an entry took an address away: by a prefix that it names, or by its source where it names
@@ -115,6 +127,15 @@ pub(super) fn read(context: &Context, query: &Query) -> anyhow::Result<MatchingE
         warn(&format!("cannot read {}: {error}", path.display()));
     }
     let entries = merge(found, query.limit);
+    if let Some(address) = query.address {
+        let unclear = entries.iter().filter(|entry| may_concern(entry, address)).count();
+        if unclear > 0 {
+            notes.push(format!(
+                "{unclear} of the entries name only some of their prefixes: they may be about \
+                 {address} or not"
+            ));
+        }
+    }
     let compressed = files.compressed().len();
     if compressed > 0 && entries.len() < query.limit && !reaches_back {
         notes.push(format!(

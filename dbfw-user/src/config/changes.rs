@@ -45,6 +45,15 @@ pub enum ConfigChange {
         /// The effect there.
         effect: Effect,
     },
+    /// Interfaces from where this host passes packets on to other machines unjudged, or does no more.
+    PassedOn {
+        /// Their names.
+        interfaces: Vec<String>,
+        /// The enforced ports that this is about.
+        ports: Ports,
+        /// The effect on the way to those machines.
+        effect: Effect,
+    },
     /// Programs that are attached again after `dbfw detach`.
     Attached {
         /// The enforced ports.
@@ -118,7 +127,7 @@ impl ConfigChange {
                 }
             }
             Self::Addresses { .. } => Effect::Other,
-            Self::WayIn { effect, .. } => *effect,
+            Self::WayIn { effect, .. } | Self::PassedOn { effect, .. } => *effect,
             Self::Sources { began: true, .. } => Effect::Opens,
             Self::Attached { .. } | Self::Sources { began: false, .. } => Effect::Closes,
             Self::Trust { .. } | Self::Setting { .. } => Effect::Other,
@@ -133,7 +142,10 @@ impl ConfigChange {
             }
             Self::Addresses { owner, .. } => Some(&owner.database),
             Self::Sources { database, .. } | Self::Trust { database, .. } => Some(database),
-            Self::Attached { .. } | Self::WayIn { .. } | Self::Setting { .. } => None,
+            Self::Attached { .. }
+            | Self::WayIn { .. }
+            | Self::PassedOn { .. }
+            | Self::Setting { .. } => None,
         }
     }
 }
@@ -171,6 +183,21 @@ impl fmt::Display for ConfigChange {
                 };
                 let interfaces = interfaces.join(", ");
                 return write!(f, "{interfaces}: {judged}: {ports} {} {state}", verb(ports));
+            }
+            Self::PassedOn { interfaces, ports, effect } => {
+                let (judged, state) = match effect {
+                    Effect::Closes => {
+                        ("is judged from now on", "closed to sources that are not trusted")
+                    }
+                    Effect::Opens | Effect::Other => ("is no longer judged", "open to everyone"),
+                };
+                let interfaces = interfaces.join(", ");
+                return write!(
+                    f,
+                    "{interfaces}: what this host passes on from there {judged}: {ports} {} {state} \
+                     on the way to other machines",
+                    verb(ports)
+                );
             }
             Self::Attached { ports } => {
                 return write!(
@@ -244,13 +271,18 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// The changes from one configuration to another, by database, then by port. `unjudged` are the
-/// interfaces by which packets come in unjudged with the one and with the other.
-pub fn changes(
-    before: &Config,
-    after: &Config,
-    unjudged: [&BTreeSet<String>; 2],
-) -> Vec<ConfigChange> {
+/// Names of interfaces by which packets come in unjudged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnjudgedWays {
+    /// Those for sockets of this host.
+    pub to_this_host: BTreeSet<String>,
+    /// Those that this host passes on to other machines.
+    pub passed_on: BTreeSet<String>,
+}
+
+/// The changes from one configuration to another, by database, then by port. `unjudged` are the ways
+/// with the one and with the other.
+pub fn changes(before: &Config, after: &Config, unjudged: [&UnjudgedWays; 2]) -> Vec<ConfigChange> {
     let (former, now) = (owners(before), owners(after));
     let mut ports: BTreeMap<(Option<Owner>, Option<Owner>), Vec<Port>> = BTreeMap::new();
     let nobody = Vec::new();
@@ -276,7 +308,8 @@ pub fn changes(
     ports
         .chain(rebound(before, after))
         .chain(settings(&before.agent, &after.agent))
-        .chain(ways_in(unjudged, &kept, &fresh))
+        .chain(ways_in(unjudged.map(|ways| &ways.to_this_host), &kept, &fresh))
+        .chain(passed_on(unjudged, &kept, after))
         .collect()
 }
 
@@ -374,6 +407,36 @@ fn ways_in(
     .collect()
 }
 
+/// The changes of what this host passes on, for ports that were enforced before. Those that are told
+/// of the ways in are not repeated.
+fn passed_on(
+    [before, after]: [&UnjudgedWays; 2],
+    kept: &Ports,
+    config: &Config,
+) -> Vec<ConfigChange> {
+    let judges_others = |database: &&DatabaseConfig| {
+        let destinations = &database.destinations;
+        database.mode == Mode::Enforce
+            && (destinations.is_every() || !destinations.prefixes().is_empty())
+    };
+    let ports = config.databases.iter().filter(judges_others);
+    let ports = ports.flat_map(|database| database.ports.iter());
+    let ports: Ports = ports.filter(|port| kept.contains(*port)).collect();
+    let minus = |more: &UnjudgedWays, less: &UnjudgedWays| -> Vec<String> {
+        let told = &more.to_this_host - &less.to_this_host;
+        (&more.passed_on - &less.passed_on).difference(&told).cloned().collect()
+    };
+    [(Effect::Opens, minus(after, before)), (Effect::Closes, minus(before, after))]
+        .into_iter()
+        .filter(|(_, interfaces)| !interfaces.is_empty() && !ports.is_empty())
+        .map(|(effect, interfaces)| ConfigChange::PassedOn {
+            interfaces,
+            ports: ports.clone(),
+            effect,
+        })
+        .collect()
+}
+
 fn owners(config: &Config) -> BTreeMap<Port, Vec<Owner>> {
     let mut owners = BTreeMap::<Port, Vec<Owner>>::new();
     for database in &config.databases {
@@ -430,7 +493,7 @@ mod tests {
     }
 
     fn told(before: &str, after: &str) -> Vec<(Effect, String)> {
-        let none = BTreeSet::new();
+        let none = UnjudgedWays::default();
         let changes = changes(&config(before), &config(after), [&none, &none]);
         changes.iter().map(|change| (change.effect(), change.to_string())).collect()
     }
@@ -647,11 +710,49 @@ mod tests {
                 &[],
             ),
         ] {
-            let unjudged: [BTreeSet<String>; 2] = unjudged.map(names);
+            let unjudged = unjudged
+                .map(|ways| UnjudgedWays { to_this_host: names(ways), ..UnjudgedWays::default() });
             let found = changes(&config(before), &config(after), [&unjudged[0], &unjudged[1]]);
             let found: Vec<String> = found.iter().map(ToString::to_string).collect();
             assert_eq!(found, told, "{unjudged:?}");
         }
+    }
+
+    #[test]
+    fn what_is_passed_on_is_told_for_databases_of_other_machines() {
+        let bound = |to: &str| {
+            let shop = database("shop", "5432", "enforce");
+            format!("{shop}addresses = [{to}]\n{}", database("shop2", "5433", "observe"))
+        };
+        let every = database("shop", "5432", "enforce");
+        let opens = "eth1: what this host passes on from there is no longer judged: tcp/5432 is \
+                     open to everyone on the way to other machines";
+        let closes = "eth1: what this host passes on from there is judged from now on: tcp/5432 is \
+                      closed to sources that are not trusted on the way to other machines";
+        for (config_text, before, after, told) in [
+            (&every, &[][..], &["eth1"][..], &[opens][..]),
+            (&every, &["eth1", "eth2"], &["eth2"], &[closes]),
+            (&bound("\"local\", \"10.0.0.0/24\""), &[], &["eth1"], &[opens]),
+            (&bound("\"local\""), &[], &["eth1"], &[]),
+            (&database("shop", "5432", "observe"), &[], &["eth1"], &[]),
+            (&every, &["eth1"], &["eth1"], &[]),
+        ] {
+            let of = |passed_on: &[&str]| UnjudgedWays {
+                passed_on: passed_on.iter().map(|&name| name.to_owned()).collect(),
+                ..UnjudgedWays::default()
+            };
+            let config = config(config_text);
+            let found = changes(&config, &config, [&of(before), &of(after)]);
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            assert_eq!(found, told, "{config_text}");
+        }
+        // Once for each interface: the way in is told already.
+        let config = config(&every);
+        let ways = UnjudgedWays {
+            to_this_host: ["eth1".to_owned()].into(),
+            passed_on: ["eth1".to_owned()].into(),
+        };
+        assert_eq!(changes(&config, &config, [&UnjudgedWays::default(), &ways]).len(), 1);
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod validate;
 
 pub(crate) use self::files::{Purpose, files};
 pub use self::{
-    changes::{ConfigChange, Effect, attached_again, changes, source_changes},
+    changes::{ConfigChange, Effect, UnjudgedWays, attached_again, changes, source_changes},
     exposed::{exposed_files, exposed_list},
     listed::{Listed, check_list},
     load::{agent_section, load, parse},

@@ -61,7 +61,28 @@ pub(super) fn check(
         .filter(|(_, judge)| *judge != Judge::Hook)
         .map(|(interface, _)| &*interface.name)
         .collect();
-    findings.chain(elsewhere.filter_map(|rule| passed_on(rule, &protected, &unhooked))).collect()
+    let unread = listed.as_ref().map(Forward::unread).unwrap_or_default();
+    let unread = unread.iter().filter(|_| !unhooked.is_empty() && !protected.is_empty());
+    findings
+        .chain(elsewhere.filter_map(|rule| passed_on(rule, &protected, &unhooked)))
+        .chain(unread.map(|rule| not_read(rule, &unhooked)))
+        .collect()
+}
+
+/// The finding about a NAT rule whose ports or addresses are not known.
+fn not_read(rule: &str, unhooked: &[&str]) -> Finding {
+    let by = unhooked.join(", ");
+    finding::warn(
+        CHECK,
+        format!(
+            "a NAT rule that dbfw cannot read may pass a database's port on: {rule:?}; what it passes \
+             on from {by} meets no program"
+        ),
+        format!(
+            "if it is about the port of a database, add the interfaces that strangers can use to \
+             interfaces in [agent]: {by}"
+        ),
+    )
 }
 
 /// The finding about a NAT rule that passes on what comes in by interfaces that no program is

@@ -6,8 +6,8 @@ use dbfw_core::Port;
 
 use super::{NatRules, range, split_ports, words};
 
-/// A rule that passes packets on to another address. Rules that take port or address from a set or a
-/// map are not among them.
+/// A rule that passes packets on to another address. [`Forward::unread`] has those that take port or
+/// address from a set or a map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Forward {
     /// `None`: of TCP and UDP.
@@ -36,6 +36,19 @@ impl Forward {
     pub(crate) fn all(rules: &NatRules) -> Vec<Self> {
         let by_iptables = rules.iptables.iter().flat_map(|listed| iptables(&listed.rules));
         let by_nft = rules.nft.iter().flat_map(|listed| nft(listed, &rules.managed));
+        by_iptables.chain(by_nft).collect()
+    }
+
+    /// The rules of destination NAT in these listings that are not among [`Self::all`], as they are
+    /// listed: those that take port or address from a set or a map, or match what is not a port.
+    pub(crate) fn unread(rules: &NatRules) -> Vec<String> {
+        let by_iptables = rules.iptables.iter().flat_map(|listed| {
+            let is_dnat = |words: &[&str]| words.windows(2).any(|pair| pair == ["-j", "DNAT"]);
+            unread(&listed.rules, &[], is_dnat, iptables_rule)
+        });
+        let by_nft = rules.nft.iter().flat_map(|listed| {
+            unread(listed, &rules.managed, |words| words.contains(&"dnat"), nft_rule)
+        });
         by_iptables.chain(by_nft).collect()
     }
 
@@ -86,55 +99,74 @@ fn is_called(interface: &str, name: &str) -> bool {
 
 /// The rules in what iptables-save prints.
 fn iptables(listing: &str) -> Vec<Forward> {
-    let rule = |line: &str| {
-        let words = words(line);
-        let after = |option: &str| {
-            let at = words.iter().position(|word| word == option)?;
-            let is_not = at > 0 && words[at - 1] == "!";
-            Some((words.get(at + 1)?.as_str(), is_not))
-        };
-        let is_ours = words.first().is_some_and(|word| word == "-A");
-        let is_dnat = after("-j").is_some_and(|(target, _)| target == "DNAT");
-        if !is_ours || !is_dnat {
-            return None;
-        }
-        let (to, to_port) = split_ports(after("--to-destination")?.0);
-        let ports = match after("--dport").or_else(|| after("--dports")) {
-            Some((_, true)) => return None,
-            Some((ports, false)) => Some(ports.replace(':', "-")),
-            None => None,
-        };
-        let interface = match after("-i") {
-            Some((name, false)) => Matched::One(name.to_owned()),
-            Some((name, true)) => Matched::AllBut(name.to_owned()),
-            None => Matched::All,
-        };
-        Some(Forward {
-            udp: after("-p").and_then(|(protocol, _)| is_udp(protocol)),
-            ports: ports.as_deref().map(ranges),
-            at: after("-d").filter(|(_, is_not)| !is_not).and_then(|(at, _)| address(at)),
-            interface,
-            to: address(to)?,
-            to_port: to_port.and_then(|port| port.parse().ok()),
-        })
+    rules(listing, &[]).filter_map(|words| iptables_rule(&borrowed(&words))).collect()
+}
+
+fn iptables_rule(words: &[&str]) -> Option<Forward> {
+    let after = |option: &str| {
+        let at = words.iter().position(|word| *word == option)?;
+        let is_not = at > 0 && words[at - 1] == "!";
+        Some((*words.get(at + 1)?, is_not))
     };
-    listing.lines().filter_map(rule).collect()
+    let is_ours = words.first().is_some_and(|word| *word == "-A");
+    let is_dnat = after("-j").is_some_and(|(target, _)| target == "DNAT");
+    if !is_ours || !is_dnat {
+        return None;
+    }
+    let (to, to_port) = split_ports(after("--to-destination")?.0);
+    let ports = match after("--dport").or_else(|| after("--dports")) {
+        Some((_, true)) => return None,
+        Some((ports, false)) => Some(ports.replace(':', "-")),
+        None => None,
+    };
+    let interface = match after("-i") {
+        Some((name, false)) => Matched::One(name.to_owned()),
+        Some((name, true)) => Matched::AllBut(name.to_owned()),
+        None => Matched::All,
+    };
+    Some(Forward {
+        udp: after("-p").and_then(|(protocol, _)| is_udp(protocol)),
+        ports: ports.as_deref().map(ranges),
+        at: after("-d").filter(|(_, is_not)| !is_not).and_then(|(at, _)| address(at)),
+        interface,
+        to: address(to)?,
+        to_port: to_port.and_then(|port| port.parse().ok()),
+    })
 }
 
 /// The rules in a listing of nft's. `managed`: families whose table `nat` iptables has listed.
 fn nft(listing: &str, managed: &[&str]) -> Vec<Forward> {
-    let mut found = Vec::new();
+    rules(listing, managed).filter_map(|words| nft_rule(&borrowed(&words))).collect()
+}
+
+/// The words of each line of a listing that is of no table of `managed`.
+fn rules<'l>(listing: &'l str, managed: &'l [&str]) -> impl Iterator<Item = Vec<String>> + 'l {
     let mut ours = true;
-    for line in listing.lines() {
-        let words = words(line);
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        if let ["table", family, name, "{", ..] = words[..] {
+    listing.lines().map(words).filter(move |words| {
+        if let ["table", family, name, "{", ..] = borrowed(words)[..] {
             ours = name != "nat" || !managed.contains(&family);
-        } else if ours {
-            found.extend(nft_rule(&words));
         }
-    }
-    found
+        ours
+    })
+}
+
+/// The rules of destination NAT in a listing that `read` does not know, or knows no port of.
+fn unread(
+    listing: &str,
+    managed: &[&str],
+    is_dnat: impl Fn(&[&str]) -> bool,
+    read: impl Fn(&[&str]) -> Option<Forward>,
+) -> Vec<String> {
+    let is_unread = |words: &Vec<&str>| {
+        let known = |rule: Forward| rule.ports.is_none_or(|ports| !ports.is_empty());
+        is_dnat(words) && !read(words).is_some_and(known)
+    };
+    let lines = rules(listing, managed);
+    lines.filter(|words| is_unread(&borrowed(words))).map(|words| words.join(" ")).collect()
+}
+
+fn borrowed(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
 }
 
 fn nft_rule(words: &[&str]) -> Option<Forward> {
@@ -290,6 +322,29 @@ mod tests {
             "dport",
         ] {
             assert_eq!(nft(other, &[]), [], "{other}");
+        }
+        let unread = |rule: &str| {
+            let nft = Some(format!("table ip mine {{\n chain pre {{\n {rule}\n }}\n}}\n"));
+            Forward::unread(&NatRules { nft, ..NatRules::default() })
+        };
+        for rule in [
+            "tcp dport != 22 dnat to 10.0.0.9:5432",
+            "tcp dport > 1024 dnat to 10.0.0.9",
+            "tcp dport @ports dnat to 10.0.0.9:5432",
+            "dnat ip to tcp dport map { 5432 : 10.0.0.9 }",
+            "dnat to ip daddr map { 10.0.0.1 : 10.0.0.9 }",
+            "tcp dport 5432 dnat to numgen inc mod 1 map { 0 : 10.0.0.9 }",
+        ] {
+            assert_eq!(unread(rule), [rule], "or it would be taken for absent");
+        }
+        for rule in [
+            "tcp dport 5432 dnat to 10.0.0.9",
+            "dnat to 10.0.0.9",
+            "tcp dport 5432 accept comment \"dnat to 10.0.0.9\"",
+            "tcp dport 5432 redirect to :6432",
+            "",
+        ] {
+            assert_eq!(unread(rule), Vec::<String>::new(), "{rule}");
         }
         let managed = "table ip nat {\n tcp dport 5432 dnat to 10.0.0.9\n}\n";
         assert_eq!(nft(managed, &["ip"]), []);

@@ -107,6 +107,15 @@ impl Attachments {
         };
         present.iter().filter(enters).map(of).collect::<Vec<_>>().into_iter()
     }
+
+    /// The names of the interfaces from where this host passes packets on that no program judges.
+    /// `routes`: it passes them on from any interface, and not only from port to port of a bridge.
+    pub fn passed_on_unjudged(&self, present: &[Interface], routes: bool) -> BTreeSet<String> {
+        let is_unjudged = |passage: &Passage| {
+            passage.judge != Judge::Hook && (routes || passage.bridge.is_some())
+        };
+        self.passages(present).filter(is_unjudged).map(|passage| passage.interface).collect()
+    }
 }
 
 /// An interface by which packets come in that may be passed on to other machines.

@@ -121,9 +121,9 @@ impl Ways {
         self.taken(ends).into_iter().filter(passes).map(|(interface, _)| interface).collect()
     }
 
-    /// The interfaces by which packets that NAT passes on meet no program: the backstop would judge
-    /// them if they were for a socket of this host.
-    fn passed_on_by_nat(&self, ends: &Ends) -> Vec<&str> {
+    /// The interfaces by which packets that this host passes on meet no program: the backstop would
+    /// judge them if they were for a socket of this host.
+    fn passed_on_unjudged(&self, ends: &Ends) -> Vec<&str> {
         let is_open = |(name, judge): &(&str, Judge)| {
             ends.forwarding.is_none()
                 && *judge == Judge::Backstop
@@ -312,17 +312,11 @@ pub fn explain(
                         passing.join(", ")
                     ));
                 }
-                let unjudged = ways.passed_on_by_nat(&ends);
-                if found.explanation.verdict == wire::Verdict::Drop
-                    && !unjudged.is_empty()
+                if matches!(found.explanation.verdict, wire::Verdict::Drop | wire::Verdict::Observe)
                     && forwarding::is_routing(asked.address)
                 {
-                    found.explanation.facts.push(format!(
-                        "this host routes: what enters by {} and is passed on by a NAT rule, as for \
-                         a published port of a container, meets no program (dbfw doctor knows the \
-                         rules)",
-                        unjudged.join(", ")
-                    ));
+                    let unjudged = ways.passed_on_unjudged(&ends).into_iter().map(str::to_owned);
+                    found.explanation.passed_on_unjudged = unjudged.collect();
                 }
                 let address = asked.address;
                 let is_refused = found.explanation.verdict == wire::Verdict::Drop
@@ -467,6 +461,7 @@ fn run(
         reason: reason.map_or(wire::Reason::Unknown, Into::into),
         effect: Effect::Unknown,
         let_in_by: Vec::new(),
+        passed_on_unjudged: Vec::new(),
         program: view.program.to_owned(),
         prefix: None,
         sources: Vec::new(),
@@ -569,6 +564,7 @@ mod tests {
             reason,
             effect: Effect::Unknown,
             let_in_by: Vec::new(),
+            passed_on_unjudged: Vec::new(),
             program: String::new(),
             prefix: None,
             sources: Vec::new(),
@@ -616,7 +612,7 @@ mod tests {
         {
             let attached = Attachments::new([2], backstop, exempt.to_vec());
             let ways = Ways::of(&attached, &behind_nat);
-            assert_eq!(ways.passed_on_by_nat(&Ends::default()), expected, "{attached:?}");
+            assert_eq!(ways.passed_on_unjudged(&Ends::default()), expected, "{attached:?}");
         }
         let ways = Ways::of(&Attachments::new([2, 3], true, []), &present);
         let own = (Effect::Partly, vec!["lo".to_owned()]);

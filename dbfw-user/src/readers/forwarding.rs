@@ -1,6 +1,10 @@
 //! Ways by which this host passes packets on to another machine.
 
-use std::{collections::BTreeSet, fs, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use nix::{
     ifaddrs::{InterfaceAddress, getifaddrs},
@@ -55,6 +59,11 @@ pub(super) fn is_routing(address: IpAddr) -> bool {
     };
     // Where it cannot be read: nothing is said to be dropped that may pass.
     fs::read_to_string(setting).map_or(true, |value| value.trim() != "0")
+}
+
+/// Whether this host passes packets of a family from interface to interface.
+pub(crate) fn is_routing_any() -> bool {
+    [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()].into_iter().any(is_routing)
 }
 
 fn is_in_network(listed: &InterfaceAddress, to: IpAddr) -> bool {

@@ -2,7 +2,7 @@
 
 pub mod drops;
 pub mod explain;
-mod forwarding;
+pub(crate) mod forwarding;
 pub mod offline;
 pub mod scrape;
 pub mod sources;

@@ -1,6 +1,6 @@
 //! A configuration on trial, as the next start finds it on disk.
 
-use std::{collections::BTreeSet, io, path::Path};
+use std::{io, path::Path};
 
 use jiff::Timestamp;
 
@@ -81,7 +81,7 @@ impl NextStart {
              force since {since:.0}"
         );
         if let Ok(on_trial) = config::parse(tried.clone()) {
-            let nothing = BTreeSet::new();
+            let nothing = config::UnjudgedWays::default();
             let changes = config::changes(&on_trial, &former, [&nothing, &nothing]);
             let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
             if !changes.is_empty() {

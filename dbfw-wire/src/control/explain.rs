@@ -35,6 +35,10 @@ pub struct Explanation {
     /// enforce mode.
     #[serde(default)]
     pub let_in_by: Vec<String>,
+    /// Interfaces without a program, where this host routes: packets that it passes on from there,
+    /// as by a NAT rule, are not judged.
+    #[serde(default)]
+    pub passed_on_unjudged: Vec<String>,
     /// The program that was run: dbfw_xdp, …
     pub program: String,
     /// The longest prefix in the maps that covers the address.

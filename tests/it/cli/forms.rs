@@ -45,7 +45,7 @@ fn the_fields_of_every_document() {
         (
             "explain 10.77.0.2",
             "/0",
-            "address database effect facts let_in_by mode port prefix program reason \
+            "address database effect facts let_in_by mode passed_on_unjudged port prefix program reason \
              sources to verdict",
         ),
         (

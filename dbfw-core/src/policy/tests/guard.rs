@@ -63,7 +63,7 @@ fn halves_are_no_loss() {
     );
     assert_eq!(
         refusal.fix("1a2b3c4d"),
-        "if the loss is meant, run `dbfw reload --confirm 1a2b3c4d` or raise max_shrink"
+        "run `dbfw reload --confirm 1a2b3c4d` if the loss is meant, or raise max_shrink"
     );
     // The other family's numbers do not count.
     let old = list("32.1.0.0/16 32.2.0.0/16 32.3.0.0/16 32.4.0.0/16");
@@ -121,7 +121,7 @@ fn an_empty_list_is_on_empty_whatever_max_shrink_says() {
         );
         assert_eq!(
             refusal.fix("1a2b3c4d"),
-            "if that is meant, run `dbfw reload --confirm 1a2b3c4d` or set on_empty = \
+            "run `dbfw reload --confirm 1a2b3c4d` if that is meant, or set on_empty = \
              \"close\""
         );
     }

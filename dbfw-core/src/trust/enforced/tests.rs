@@ -124,7 +124,7 @@ fn a_provider_that_is_named_like_the_command_is_named_as_it_is() {
         enforced.refused.as_ref().map(Refused::message).unwrap(),
         format!(
             "file:/l --confirm/x has an empty list, and there is no earlier one to keep, so it lets \
-             in nobody; if that is meant, run `dbfw reload --confirm {id}` or set on_empty = \
+             in nobody; run `dbfw reload --confirm {id}` if that is meant, or set on_empty = \
              \"close\" for database orders"
         )
     );
@@ -397,4 +397,70 @@ fn what_a_refused_change_would_bring_is_told_beside_what_it_would_take() {
     assert_eq!(told(&enforced), (Vec::new(), vec!["0.0.0.0/0".to_owned()]));
     assert_eq!(enforced.decide(&database, listed(&[]), NONE, at(0)), refused(Guard::OnEmpty));
     assert_eq!(told(&enforced).1, [""; 0]);
+}
+
+fn written(values: &[&str]) -> Candidate {
+    let plain =
+        values.iter().map(|value| rule(&format!("ip_addr:{value}"), &Origin::Config, &[value]));
+    Candidate { plain: plain.collect(), ..Candidate::default() }
+}
+
+fn with_list(list: ListPart, values: &[&str]) -> Candidate {
+    Candidate { list, ..written(values) }
+}
+
+#[test]
+fn sources_that_a_provider_takes_over_stay_until_there_is_its_list() {
+    let with_provider = database(OnEmpty::Keep);
+    let without = Guards { provider: None, ..with_provider.clone() };
+    for (list, is_refused) in
+        [(ListPart::Unread, false), (ListPart::Empty(at(1)), true), (ListPart::Gone(at(1)), true)]
+    {
+        let mut enforced = Enforced::default();
+        enforced.decide(&without, written(&["10.0.0.1", "10.0.0.2"]), NONE, at(0));
+        for second in 1..40 {
+            enforced.decide(&with_provider, with_list(list, &["10.0.0.2"]), NONE, at(second));
+            assert_eq!(trusted(&enforced), ["10.0.0.1/32", "10.0.0.2/32"], "{list:?}");
+            assert_eq!(enforced.refused.is_some(), is_refused, "{list:?}");
+        }
+        // A restart knows what is guarded only.
+        let mut restored = Enforced::restore(enforced.guarded.clone(), None, None);
+        restored.decide(&with_provider, with_list(list, &["10.0.0.2"]), NONE, at(41));
+        assert_eq!(trusted(&restored), ["10.0.0.1/32", "10.0.0.2/32"], "{list:?}");
+        assert_eq!(enforced.decide(&with_provider, listed(&["10.0.0.1"]), NONE, at(42)), ACCEPTED);
+        assert_eq!(trusted(&enforced), ["10.0.0.1/32"]);
+    }
+    // The configuration says what an empty list means.
+    for (on_empty, expected) in
+        [(OnEmpty::Close, vec![]), (OnEmpty::Open, vec!["0.0.0.0/0", "::/0"])]
+    {
+        let mut enforced = Enforced::default();
+        enforced.decide(&without, written(&["10.0.0.1"]), NONE, at(0));
+        let empty = if on_empty == OnEmpty::Open { opened() } else { listed(&[]) };
+        enforced.decide(&database(on_empty), empty, NONE, at(1));
+        assert_eq!(trusted(&enforced), expected);
+    }
+    // A list that can be read counts at once.
+    let mut enforced = Enforced::default();
+    enforced.decide(&without, written(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]), NONE, at(0));
+    assert_eq!(enforced.decide(&with_provider, listed(&["10.0.0.9"]), NONE, at(1)), ACCEPTED);
+    assert_eq!(trusted(&enforced), ["10.0.0.9/32"]);
+    // And what the operator takes out without a provider goes at once.
+    enforced.decide(&without, written(&["10.0.0.1"]), NONE, at(2));
+    enforced.decide(&without, written(&[]), NONE, at(3));
+    assert_eq!(trusted(&enforced), Vec::<String>::new());
+}
+
+#[test]
+fn an_empty_list_of_a_provider_that_came_back_is_not_taken_for_the_one_that_was_confirmed() {
+    let with_provider = database(OnEmpty::Keep);
+    let without = Guards { provider: None, ..with_provider.clone() };
+    let mut enforced = Enforced::default();
+    enforced.decide(&with_provider, listed(&["10.0.0.1"]), NONE, at(0));
+    enforced.decide(&without, written(&["10.0.0.1"]), NONE, at(1));
+    assert_eq!(enforced.accepted_at(), None);
+    let decision =
+        enforced.decide(&with_provider, with_list(ListPart::Empty(at(2)), &[]), NONE, at(2));
+    assert_eq!(decision, refused(Guard::OnEmpty));
+    assert_eq!(trusted(&enforced), ["10.0.0.1/32"]);
 }

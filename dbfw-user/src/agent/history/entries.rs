@@ -92,6 +92,7 @@ impl History {
     /// Records what a change of the policy let in and cut off, by source. A source that has expired
     /// by `now` is why its prefixes went; its end is recorded also where others let them in. `author`
     /// is who last changed the list that a rule of a database comes from, where that is known.
+    /// `observed` are the databases that let in everybody.
     pub(in crate::agent) fn record_change(
         &mut self,
         generation: u64,
@@ -99,6 +100,7 @@ impl History {
         new: &Policy,
         now: Timestamp,
         author: &dyn Fn(&str, &Origin) -> Option<String>,
+        observed: &BTreeSet<&str>,
     ) {
         let entry = |change: SourceChange<'_>| {
             let edited = change.rule.filter(|_| change.is_edit && change.expired.is_none());
@@ -115,6 +117,10 @@ impl History {
                     let description = change.rule.and_then(|rule| rule.kind.description());
                     expired(entry, description.map(str::to_owned), at)
                 }
+            };
+            let entry = match observed.contains(change.database) {
+                true => with_message(entry, "mode observe: everyone is let in"),
+                false => entry,
             };
             with_prefixes(entry, &change.added, &change.removed).into()
         };
@@ -192,6 +198,15 @@ fn entry(kind: Kind, generation: u64) -> Entry {
 /// The entry as one of a source that reached its end.
 fn expired(entry: Entry, why: Option<String>, at: Timestamp) -> Entry {
     Entry { kind: Kind::Expired, why, message: Some(format!("its end was {at:.0}")), ..entry }
+}
+
+/// The entry with one more thing to say.
+fn with_message(entry: Entry, message: &str) -> Entry {
+    let message = match &entry.message {
+        Some(before) => format!("{before}; {message}"),
+        None => message.to_owned(),
+    };
+    Entry { message: Some(message), ..entry }
 }
 
 /// The entry with the prefixes that came in and went out.

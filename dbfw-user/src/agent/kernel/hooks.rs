@@ -12,9 +12,9 @@ use rtnetlink::Handle;
 
 use super::{Hooks, Kernel};
 use crate::{
-    config::{self, AgentConfig, Config, ConfigChange},
+    config::{self, AgentConfig, Config, ConfigChange, UnjudgedWays},
     protection::{Attachments, Coverage, Degradation, Failure, Protection, Unjudged},
-    readers::{offline, status},
+    readers::{forwarding, offline, status},
 };
 
 impl Hooks {
@@ -254,9 +254,14 @@ impl Kernel {
         attached: &Attachments,
         after: &Config,
     ) -> Vec<ConfigChange> {
-        let former = self.coverage(&before.agent).unjudged_names(attached);
+        let routes = forwarding::is_routing_any();
+        let unjudged = |coverage: &Coverage, attached: &Attachments| UnjudgedWays {
+            to_this_host: coverage.unjudged_names(attached),
+            passed_on: attached.passed_on_unjudged(&self.hooks.interfaces, routes),
+        };
+        let former = unjudged(&self.coverage(&before.agent), attached);
         let now = self.coverage(&after.agent);
-        let now = now.unjudged_names(&now.wanted());
+        let now = unjudged(&now, &now.wanted());
         config::changes(before, after, [&former, &now])
     }
 

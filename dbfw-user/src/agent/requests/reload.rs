@@ -84,8 +84,9 @@ pub(super) async fn reload(
         let message = format!(
             "a configuration is on trial until {:.0}, and nothing was read: dbfw reload --keep \
              keeps it, dbfw reload --revert goes back to the one before; reload after that, or \
-             try what is on disk now with dbfw reload --trial",
-            trial.ends_at(Reading::now())
+             try what is on disk now with dbfw reload --trial{}",
+            trial.ends_at(Reading::now()),
+            while_detached(agent, "--revert and --trial attach again")
         );
         return Err(refuse(agent, ControlErrorKind::Failed, by, message));
     }
@@ -104,11 +105,22 @@ pub(super) async fn reload(
         }
         Some(Err(problems)) => {
             record(agent, Kind::ReloadFailed, by, "the configuration is bad");
-            let message =
-                format!("the configuration is bad, the last good one stays in force:\n{problems}");
+            let detached = while_detached(agent, "a reload that succeeds attaches again");
+            let message = format!(
+                "the configuration is bad, the last good one stays in force{detached}:\n{problems}"
+            );
             agent.files.refused(Some(problems));
             Err(failed(ControlErrorKind::BadConfig, message))
         }
+    }
+}
+
+/// What else is to be said of a reload that fails while dbfw is detached: whatever is in force judges
+/// nothing.
+fn while_detached(agent: &Agent, remedy: &str) -> String {
+    match agent.kernel.is_detached() {
+        true => format!(". dbfw is detached, and every port is open: {remedy}"),
+        false => String::new(),
     }
 }
 

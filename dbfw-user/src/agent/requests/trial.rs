@@ -25,7 +25,14 @@ pub(super) async fn keep(agent: &mut Agent, by: &str) -> Result<Text, ControlErr
     let is_late = on_disk.is_none();
     agent.files.keep_trial(&agent.config, on_disk);
     agent.trust.end_trial();
-    let mut text = "The configuration that was on trial stays in force.".to_owned();
+    let mut text = match agent.kernel.is_detached() {
+        true => {
+            "The configuration that was on trial is kept. dbfw is detached, and every port is \
+                 open: dbfw reload attaches again."
+        }
+        false => "The configuration that was on trial stays in force.",
+    }
+    .to_owned();
     let Some(mut other) = agent.files.kept_other() else {
         record(agent, Kind::TrialKept, by, "");
         tracing::info!(name: "trial_kept", by, "the configuration that was on trial stays in force");

@@ -34,7 +34,9 @@ impl Render for Reloaded {
             text.push_str(&format!("Not read: {}\n", lines(failure)));
         }
         if !self.failed.is_empty() {
-            text.push_str("The last good lists stay in force.\n");
+            text.push_str(
+                "What was in force of them stays in force: nothing, where no list was read yet.\n",
+            );
         }
         text.push_str(&way_through(self));
         for pending in &self.pending {

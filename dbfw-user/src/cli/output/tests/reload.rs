@@ -47,7 +47,7 @@ fn reload() {
     Policy 42 is in force: 3 prefixes added, 1 prefix removed.
     Not read: orders: orders.list:2: no address
       orders.list:3: \u{1b}[2J
-    The last good lists stay in force.
+    What was in force of them stays in force: nothing, where no list was read yet.
     ");
     reloaded.failed.clear();
     reloaded.pending = vec!["tag:backend".to_owned(), "dns:db\u{1b}.example".to_owned()];
