@@ -15,6 +15,7 @@ use super::{
     error::{ApiError, ErrorId},
     finish::RateSlot,
     rate::Exhausted,
+    tally::Login,
 };
 use crate::{
     model::{By, Database, Databases, Scope, Secret, Token, Via},
@@ -64,6 +65,7 @@ impl FromRequestParts<Arc<App>> for Caller {
             None => None,
         };
         let Some(token) = token else {
+            app.tally.refused(Login::Api);
             // Whoever has a token is let in all the same: others may have the same address.
             let counted = app.rates.count_refused(address, now);
             return Err(

@@ -13,7 +13,10 @@ mod stream;
 mod text;
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -28,7 +31,7 @@ use crate::model::{Host, Meta};
 
 pub use self::{
     hello::{HelloError, MAX_DATABASES},
-    status::{Enforcement, EnforcementState, SourceUse},
+    status::{Enforcement, EnforcementState, SourceUse, Standings},
     stream::{Frames, Stream, StreamError},
 };
 
@@ -57,6 +60,8 @@ pub struct Fleet {
     directory: watch::Sender<u64>,
     /// Whether the server is going to stop.
     stopping: watch::Sender<bool>,
+    /// Bytes that were sent to hosts.
+    sent: AtomicU64,
 }
 
 /// A report is none of this host.
@@ -72,6 +77,7 @@ impl Fleet {
             state: Mutex::default(),
             directory: watch::Sender::default(),
             stopping: watch::Sender::default(),
+            sent: AtomicU64::new(0),
         }
     }
 
@@ -108,6 +114,16 @@ impl Fleet {
     /// The number of open streams.
     pub fn streams(&self) -> usize {
         self.lock().streams()
+    }
+
+    /// The most streams at a time.
+    pub fn max_streams(&self) -> usize {
+        self.settings.max_agents
+    }
+
+    /// Bytes that were sent to hosts since the start.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Ends every stream with a farewell, and opens no more.

@@ -6,6 +6,7 @@ use std::{
     time::Instant,
 };
 
+use dbfw_metrics::Durations;
 use dbfw_wire::agent::{Hits, HostProblem, Report};
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
@@ -23,6 +24,8 @@ use crate::model::{Database, Host, Name};
 const MAX_PROBLEMS: usize = 50;
 /// Characters of a problem.
 const MAX_PROBLEM: usize = 500;
+/// Upper bounds in seconds of the times from a commit to a host's report.
+const PROPAGATION: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0];
 /// Streams of one host: while one dies unnoticed, another is there already.
 const STREAMS: usize = 4;
 
@@ -34,6 +37,18 @@ pub(super) struct State {
     hosts: HashMap<Uuid, Joined>,
     /// The number that the next stream gets.
     next: u64,
+    /// The times that hosts took from a commit to their report of it.
+    propagation: Propagation,
+}
+
+/// The times that hosts took from a commit to their report of it, since the server started.
+#[derive(Debug)]
+struct Propagation(Durations);
+
+impl Default for Propagation {
+    fn default() -> Self {
+        Self(Durations::new(&PROPAGATION))
+    }
 }
 
 /// A database, and the newest of its list.
@@ -342,6 +357,7 @@ impl State {
                     && joined.streams.values().any(had)
             }) {
                 topic.delays.add(newest.committed, at);
+                self.propagation.0.observe(at.saturating_duration_since(newest.committed));
             }
             known.apply(applied, now);
             topic.progress();
@@ -400,6 +416,16 @@ impl State {
     /// The number of hosts that may read a database's list.
     pub(super) fn joined(&self, database: Uuid) -> usize {
         self.hosts.values().filter(|joined| joined.host.databases.contains(&database)).count()
+    }
+
+    /// Every database.
+    pub(super) fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.databases.values()
+    }
+
+    /// The times that hosts took from a commit to their report of it, since the server started.
+    pub(super) fn propagation(&self) -> Durations {
+        self.propagation.0.clone()
     }
 
     /// The number of open streams.

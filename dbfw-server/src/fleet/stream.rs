@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -284,11 +284,13 @@ impl Stream {
     async fn send(&self, sender: &mpsc::Sender<Bytes>, mut line: Bytes) -> Result<(), Over> {
         while !line.is_empty() {
             let piece = line.split_to(line.len().min(PIECE));
+            let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
             tokio::select! {
                 biased;
                 () = self.end.notified() => return Err(Over),
                 sent = sender.send(piece) => sent.map_err(|_| Over)?,
             }
+            self.fleet.sent.fetch_add(length, Ordering::Relaxed);
         }
         Ok(())
     }

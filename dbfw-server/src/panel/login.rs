@@ -18,7 +18,7 @@ use super::{
     visitor::{COOKIE, Visitor, peer},
 };
 use crate::{
-    api::{ApiError, query_value, too_many},
+    api::{ApiError, Login, query_value, too_many},
     model::Secret,
     service::SESSION_LASTS,
 };
@@ -41,6 +41,7 @@ pub(super) async fn log_in(State(panel): State<Arc<Panel>>, request: Request) ->
         None => None,
     };
     let Some((token, session)) = found else {
+        panel.app.tally.refused(Login::Panel);
         tracing::warn!(%address, "a login to the panel was refused");
         let now = Timestamp::now().as_second();
         // Whoever has a token is let in all the same: others may have the same address.

@@ -296,7 +296,7 @@ mod tests {
     }
 
     async fn service(directory: &std::path::Path) -> (Service, Uuid) {
-        let store = Store::File(FileStore::open(&directory.join("s.redb")).unwrap());
+        let store = Store::from(FileStore::open(&directory.join("s.redb")).unwrap());
         let service = Service::new(store, Bounds { rules: 10, feeds: Vec::new() });
         let new = NewDatabase {
             id: None,

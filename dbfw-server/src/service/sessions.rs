@@ -65,6 +65,15 @@ impl Service {
         self.token_in_use(keys::token(&read.document.token)).await
     }
 
+    /// The number of sessions that go on.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn sessions(&self) -> Result<usize, ServiceError> {
+        let (found, now) = (list::<Session>(&self.store, keys::SESSIONS).await?, now());
+        Ok(found.iter().filter(|(_, read)| read.document.ends_at > now).count())
+    }
+
     /// Ends a session.
     ///
     /// # Errors

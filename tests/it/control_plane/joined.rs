@@ -31,7 +31,7 @@ fn join(host: &Host<'_>, server: &ControlPlane<'_>, arguments: &[&str]) -> Strin
 }
 
 /// An agent of a host that has joined.
-fn joined<'p>(pair: &'p Pair, server: &ControlPlane<'_>, keys: &str) -> Host<'p> {
+pub(crate) fn joined<'p>(pair: &'p Pair, server: &ControlPlane<'_>, keys: &str) -> Host<'p> {
     let mut host = Host::new(&pair.db);
     host.configure(&agent_keys(""), &orders(&format!("{PROVIDER}{keys}")));
     let said = join(&host, server, &[]);

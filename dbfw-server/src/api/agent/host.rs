@@ -12,6 +12,7 @@ use super::super::{
     connection::{Connection, Peer},
     error::ApiError,
     finish::RateSlot,
+    tally::Login,
 };
 use crate::model::Host;
 
@@ -30,6 +31,7 @@ impl FromRequestParts<Arc<App>> for HostCaller {
             None => None,
         };
         let Some(host) = host else {
+            app.tally.refused(Login::Host);
             let connection = parts.extensions.get::<Arc<Connection>>();
             let address = match connection.map(|connection| connection.peer()) {
                 Some(Peer::Network(address)) => address,

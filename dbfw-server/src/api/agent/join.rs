@@ -18,6 +18,7 @@ use super::super::{
     body::document,
     connection::{Connection, Peer},
     error::{ApiError, ErrorId},
+    tally::Login,
 };
 use crate::service::ServiceError;
 
@@ -32,6 +33,7 @@ pub(super) async fn join(
     };
     let request: JoinRequest = document(body).await?;
     let refused = |error: ApiError| {
+        app.tally.refused(Login::Join);
         let (Some(address), now) = (address, Timestamp::now().as_second()) else { return error };
         let counted = app.rates.count_refused(address, now);
         counted.map_or_else(|exhausted| too_many(exhausted, now), |()| error)
