@@ -18,7 +18,7 @@ use super::{
     tally::Login,
 };
 use crate::{
-    model::{By, Database, Databases, Scope, Secret, Token, Via},
+    model::{AuditAction, By, Database, Databases, Scope, Secret, Token, Via},
     service::{Author, ServiceError},
 };
 
@@ -66,6 +66,8 @@ impl FromRequestParts<Arc<App>> for Caller {
         };
         let Some(token) = token else {
             app.tally.refused(Login::Api);
+            let via = agent.as_deref().map_or(Via::Api, Via::of_agent);
+            app.service.record_refusal(AuditAction::TokenRefused, via, address);
             // Whoever has a token is let in all the same: others may have the same address.
             let counted = app.rates.count_refused(address, now);
             return Err(

@@ -109,6 +109,10 @@ impl News {
             if key.starts_with(keys::HOSTS) {
                 return self.visitor.caller.may(Scope::HostRead).then(|| "host".to_owned());
             }
+            if key.starts_with(keys::AUDIT) {
+                let may = self.visitor.may_with_all(Scope::AuditRead);
+                return may.then(|| "audit".to_owned());
+            }
             let (name, id) = match keys::database_of_list(key) {
                 Some(id) => ("list", id),
                 None => ("database", key.strip_prefix(keys::DATABASES)?.parse().ok()?),

@@ -3,6 +3,7 @@
 //! Everything is read from the store, changed by a pure function, and committed on the condition
 //! that it is still as it was read.
 
+mod audit;
 mod databases;
 mod documents;
 mod error;
@@ -11,6 +12,7 @@ mod expiry;
 mod hosts;
 mod lists;
 mod meta;
+mod refusals;
 mod sessions;
 mod tokens;
 
@@ -28,6 +30,7 @@ use uuid::Uuid;
 use crate::{model::Via, store::Store};
 
 pub(crate) use self::documents::parse;
+use self::refusals::Refusals;
 pub use self::{
     databases::{DatabasePatch, NewDatabase},
     error::ServiceError,
@@ -59,6 +62,9 @@ pub struct Service {
     locks: Mutex<HashMap<Uuid, Weak<tokio::sync::Mutex<()>>>>,
     changes: [AtomicU64; Via::ALL.len()],
     merged: AtomicU64,
+    refusals: Refusals,
+    /// Entries of the fleet's history that were written.
+    audited: AtomicU64,
 }
 
 impl Service {
@@ -70,6 +76,8 @@ impl Service {
             locks: Mutex::default(),
             changes: Default::default(),
             merged: AtomicU64::new(0),
+            refusals: Refusals::default(),
+            audited: AtomicU64::new(0),
         }
     }
 

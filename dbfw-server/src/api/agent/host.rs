@@ -14,7 +14,7 @@ use super::super::{
     finish::RateSlot,
     tally::Login,
 };
-use crate::model::Host;
+use crate::model::{AuditAction, Host, Via};
 
 /// A host, by its token. There is no other way: not even on the admin socket.
 #[derive(Clone, Debug)]
@@ -37,6 +37,7 @@ impl FromRequestParts<Arc<App>> for HostCaller {
                 Some(Peer::Network(address)) => address,
                 _ => return Err(unauthorized()),
             };
+            app.service.record_refusal(AuditAction::HostRefused, Via::Api, address);
             let counted = app.rates.count_refused(address, now);
             return Err(
                 counted.map_or_else(|exhausted| too_many(exhausted, now), |()| unauthorized())
