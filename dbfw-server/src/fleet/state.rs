@@ -58,8 +58,19 @@ pub(super) struct Topic {
     newest: watch::Sender<Option<Arc<Published>>>,
     /// Counts up when a host that may have the list says or does something.
     progress: watch::Sender<u64>,
+    /// Counts up when a host names other sources that it refuses.
+    refusals: u64,
     /// The times that hosts took for the newest.
     pub(super) delays: Delays,
+}
+
+/// The number of times that something was heard about a database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// That a host said or did something.
+    pub hosts: u64,
+    /// That a host named other sources that it refuses.
+    pub refused: u64,
 }
 
 /// A host that joined, and what is known of it now.
@@ -156,6 +167,7 @@ impl State {
             database,
             newest: watch::Sender::default(),
             progress: watch::Sender::default(),
+            refusals: 0,
             delays: Delays::default(),
         };
         self.databases.insert(id, topic);
@@ -367,9 +379,12 @@ impl State {
             refused.entry(source.database).or_default().push(source);
         }
         for (id, sources) in refused {
-            if self.databases.contains_key(&id) && joined.host.databases.contains(&id) {
-                joined.databases.entry(id).or_default().refuse(sources);
-            }
+            let topic = self.databases.get_mut(&id);
+            let Some(topic) = topic.filter(|_| joined.host.databases.contains(&id)) else {
+                continue;
+            };
+            joined.databases.entry(id).or_default().refuse(sources);
+            topic.refusals = topic.refusals.wrapping_add(1);
         }
         let mut used: BTreeMap<Uuid, Vec<&Hits>> = BTreeMap::new();
         for hits in &report.hits {
@@ -421,6 +436,13 @@ impl State {
     /// Every database.
     pub(super) fn topics(&self) -> impl Iterator<Item = &Topic> {
         self.databases.values()
+    }
+
+    /// How often something was heard about each database.
+    pub(super) fn activity(&self) -> BTreeMap<Uuid, Activity> {
+        let of =
+            |topic: &Topic| Activity { hosts: *topic.progress.borrow(), refused: topic.refusals };
+        self.databases.iter().map(|(id, topic)| (*id, of(topic))).collect()
     }
 
     /// The times that hosts took from a commit to their report of it, since the server started.

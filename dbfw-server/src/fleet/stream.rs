@@ -160,6 +160,7 @@ impl Stream {
         let fleet = Arc::clone(fleet);
         let mut stream = Self { fleet, host: host.id, number, end, lists, directory, stopping };
         stream.find_lists();
+        stream.fleet.note();
         Ok(stream)
     }
 
@@ -299,5 +300,6 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.fleet.lock().disconnect(self.host, self.number, Timestamp::now());
+        self.fleet.note();
     }
 }
