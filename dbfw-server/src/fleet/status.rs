@@ -112,12 +112,20 @@ impl Fleet {
                 loop {
                     {
                         let state = self.lock();
-                        // Those that came meanwhile count, and those that broke off still do.
-                        required.extend(state.connected(database));
-                        required.retain(|host| {
+                        let is_unheard = |host: &Uuid| {
                             let standing = state.standing(*host, database, epoch, commit.0);
                             standing == Some(Standing::Unheard)
-                        });
+                        };
+                        // As long as one has not answered nobody else has to be looked at: a
+                        // thousand hosts are not looked at whenever one of them says something.
+                        while required.last().is_some_and(|host| !is_unheard(host)) {
+                            required.pop_last();
+                        }
+                        if required.is_empty() {
+                            // Those that came meanwhile count, and those that broke off still do.
+                            required
+                                .extend(state.connected(database).into_iter().filter(is_unheard));
+                        }
                     }
                     if required.is_empty() || progress.changed().await.is_err() {
                         return;
