@@ -3,7 +3,7 @@
 //!
 //! `list` and `model` are the domain: what a list is, and what the store keeps. `store` keeps it.
 //! `service` is what can be done, and `fleet` the hosts that lists are sent to; `api` lets clients
-//! ask for it over HTTP, `panel` has pages for people, and `serve` listens.
+//! ask for it over HTTP, `panel` has pages for people, `metrics` what monitoring reads, and `serve` listens.
 //! `cli` is the command line, whose subcommands ask the running server through its admin socket.
 
 pub mod api;
@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod fleet;
 pub mod list;
+pub mod metrics;
 pub mod model;
 pub mod panel;
 pub mod serve;

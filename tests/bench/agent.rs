@@ -48,7 +48,8 @@ fn cpu_seconds(pid: u32) -> f64 {
     ticks / per_second as f64
 }
 
-fn status(pid: u32, key: &str) -> String {
+/// A value of /proc/PID/status.
+pub(crate) fn status(pid: u32, key: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the agent runs");
     let line = status.lines().find(|line| line.starts_with(key)).expect("the key");
     line.split_whitespace().nth(1).expect("a value").to_owned()

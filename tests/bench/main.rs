@@ -1,5 +1,5 @@
 //! Measurements of dbfw on this machine, beside its peers: `cargo xtask bench [--quick]
-//! [SCENARIO…]`. Ratios within one run mean something, absolute figures only on the machine
+//! [--agents N] [SCENARIO…]`. Ratios within one run mean something, absolute figures only on the machine
 //! they were taken on.
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
@@ -7,6 +7,7 @@ mod agent;
 mod bpf;
 mod change;
 mod enforce;
+mod fleet;
 mod flood;
 mod line;
 mod load;
@@ -27,6 +28,8 @@ const PORT: u16 = 5432;
 struct Options {
     /// Fewer sizes, shorter floods.
     quick: bool,
+    /// Simulated agents of a fleet.
+    agents: usize,
     /// Where JSON and curves go.
     directory: PathBuf,
 }
@@ -49,7 +52,7 @@ const fn scenario(
     Scenario { name, about, run, quick }
 }
 
-const SCENARIOS: [Scenario; 9] = [
+const SCENARIOS: [Scenario; 10] = [
     scenario(
         "path",
         "ns a packet through the XDP program, beside an empty one",
@@ -84,22 +87,35 @@ const SCENARIOS: [Scenario; 9] = [
         |_| providers::run(),
         false,
     ),
+    scenario(
+        "fleet",
+        "from an edit at the control plane until all hosts enforce it, and what that costs",
+        fleet::run,
+        false,
+    ),
 ];
 
 fn main() {
-    let (flags, wanted): (Vec<String>, Vec<String>) =
-        std::env::args().skip(1).partition(|word| word.starts_with('-'));
-    let quick = flags.iter().any(|flag| flag == "--quick");
-    let unknown = wanted
-        .iter()
-        .find(|name| !SCENARIOS.iter().any(|known| known.name == **name))
-        .or_else(|| flags.iter().find(|flag| *flag != "--quick"));
+    let (mut quick, mut agents, mut wanted, mut unknown) = (false, fleet::AGENTS, Vec::new(), None);
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--quick" => quick = true,
+            "--agents" => match words.next().and_then(|count| count.parse().ok()) {
+                Some(count @ 1..=20_000) => agents = count,
+                _ => unknown = Some("--agents without a number up to 20000".to_owned()),
+            },
+            name if SCENARIOS.iter().any(|known| known.name == name) => wanted.push(word),
+            _ => unknown = Some(word),
+        }
+    }
     if let Some(unknown) = unknown {
         println!("there is no scenario or option {unknown}; there are:");
         println!(
             "  {:10} short floods, few sizes; without a name: the scenarios with *",
             "--quick"
         );
+        println!("  {:10} simulated agents of the fleet, {}", "--agents N", fleet::AGENTS);
         for Scenario { name, about, quick, .. } in &SCENARIOS {
             println!("{} {name:10} {about}", if *quick { '*' } else { ' ' });
         }
@@ -110,7 +126,7 @@ fn main() {
         std::process::exit(2);
     }
     let directory = std::env::var_os("DBFW_BENCH_DIR").map_or("target/bench".into(), PathBuf::from);
-    let options = Options { quick, directory };
+    let options = Options { quick, agents, directory };
     report::machine::print();
     for scenario in &SCENARIOS {
         let chosen = if wanted.is_empty() {

@@ -91,7 +91,7 @@ fn configure(host: &Host<'_>, server: &Server, cluster: &str, poll: &str) {
 }
 
 /// User and system time of a process so far, of threads that ended too.
-fn cpu(pid: u32) -> Duration {
+pub(crate) fn cpu(pid: u32) -> Duration {
     let pid = Pid::from_raw(i32::try_from(pid).expect("process ids fit"));
     let clock = clock_getcpuclockid(pid).expect("the agent runs");
     clock_gettime(clock).expect("read the clock of its CPU time").into()

@@ -1,7 +1,7 @@
 //! The control plane with its real client and a real agent: a list that pydo edits at dbfw-server,
 //! and what packets show of it.
 
-mod joined;
+pub(crate) mod joined;
 
 use std::{
     os::unix::fs::{MetadataExt as _, chown},
@@ -24,7 +24,7 @@ use crate::providers::{
 const CLUSTER: &str = "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30";
 
 /// Runs pydo with the first token; the rules afterwards.
-fn pydo(server: &ControlPlane<'_>, arguments: &[&str]) -> Vec<String> {
+pub(crate) fn pydo(server: &ControlPlane<'_>, arguments: &[&str]) -> Vec<String> {
     let output = server.pydo("rules.py", &server.token_file()).args(arguments).output();
     rules(&output.expect("run the script"))
 }

@@ -11,22 +11,46 @@ use std::{
 
 use dbfw_tests::{
     agent::Host,
+    control_plane::ControlPlane,
     pair::{METRICS, OTHER_PORT, Pair, STRANGER4, STRANGER6, TRUSTED4, interfaces, listed},
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::providers::common::{digitalocean, server};
+use crate::{
+    control_plane::{joined::joined, pydo},
+    providers::common::{digitalocean, server},
+};
 
-const RULES: &str = include_str!("../../packaging/prometheus/dbfw.rules.yml");
-const RULES_TESTS: [&str; 2] = ["dbfw.test.yml", "dbfw.days.test.yml"];
-const DOCUMENTATION: &str = include_str!("../../docs/metrics.md");
+/// A program that has metrics.
+struct Program {
+    rules: &'static str,
+    rules_tests: &'static [&'static str],
+    dashboard: &'static str,
+    documentation: &'static str,
+    /// The port of its metrics.
+    port: u16,
+    /// Queries that have no answer while all is well.
+    empty: &'static [&'static str],
+}
 
-/// Queries that have no answer on a healthy host, and why.
-const EMPTY: [(&str, &str); 1] = [(
-    "sum by (provider, cause) (increase(dbfw_provider_request_failures_total[15m])) > 0",
-    "no request fails",
-)];
+const AGENT: Program = Program {
+    rules: "dbfw.rules.yml",
+    rules_tests: &["dbfw.test.yml", "dbfw.days.test.yml"],
+    dashboard: "grafana/dbfw.json",
+    documentation: include_str!("../../docs/metrics.md"),
+    port: 9787,
+    empty: &["sum by (provider, cause) (increase(dbfw_provider_request_failures_total[15m])) > 0"],
+};
+
+const SERVER: Program = Program {
+    rules: "dbfw-server.rules.yml",
+    rules_tests: &["dbfw-server.test.yml"],
+    dashboard: "grafana/dbfw-server.json",
+    documentation: include_str!("../../docs/server.md"),
+    port: 9788,
+    empty: &[],
+};
 
 fn packaging(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging").join(path)
@@ -118,31 +142,27 @@ fn the_alerts_pass_their_tests() {
         command.current_dir(packaging("prometheus")).args(arguments);
         assert_success(&command.output().expect("run promtool"))
     };
-    promtool(&["check", "rules", "--lint-fatal", "dbfw.rules.yml"]);
-    promtool(&[&["test", "rules"][..], &RULES_TESTS].concat());
-
-    let tests = RULES_TESTS.map(|name| {
-        fs::read_to_string(packaging("prometheus").join(name)).expect("read the tests")
-    });
-    let tests = tests.concat();
-    for alert in alerts() {
-        for expected in ["[]", "\n          - exp_labels"] {
-            let test = format!("alertname: {alert}\n        exp_alerts:");
-            let mut after = tests.split(&test).skip(1);
-            assert!(
-                after.any(|rest| rest.trim_start_matches(' ').starts_with(expected)),
-                "no test of {alert} expects {expected:?}"
-            );
+    for program in [&AGENT, &SERVER] {
+        promtool(&["check", "rules", "--lint-fatal", program.rules]);
+        promtool(&[&["test", "rules"][..], program.rules_tests].concat());
+        let read = |name: &&str| {
+            fs::read_to_string(packaging("prometheus").join(name)).expect("read the tests")
+        };
+        let tests: String = program.rules_tests.iter().map(read).collect();
+        for alert in program.alerts() {
+            for expected in ["[]", "\n          - exp_labels"] {
+                let test = format!("alertname: {alert}\n        exp_alerts:");
+                let mut after = tests.split(&test).skip(1);
+                assert!(
+                    after.any(|rest| rest.trim_start_matches(' ').starts_with(expected)),
+                    "no test of {alert} expects {expected:?}"
+                );
+            }
         }
     }
 }
 
-/// Names of the alerts.
-fn alerts() -> Vec<&'static str> {
-    RULES.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect()
-}
-
-/// A real Prometheus in a namespace, which scrapes the agent there every second; under a job
+/// A real Prometheus in a namespace, which scrapes a program there every second; under a job
 /// whose name does not tell what it is.
 struct Prometheus<'a> {
     pair: &'a Pair,
@@ -150,22 +170,24 @@ struct Prometheus<'a> {
 }
 
 impl<'a> Prometheus<'a> {
-    fn start(pair: &'a Pair, host: &Host<'_>) -> Self {
+    /// One whose files are in a directory.
+    fn start(pair: &'a Pair, directory: &Path, program: &Program) -> Self {
         let configuration = format!(
             "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\n\
              rule_files: [\"{}\"]\n\
              scrape_configs:\n  - job_name: node-agents\n    \
-             static_configs: [{{ targets: [\"127.0.0.1:9787\"] }}]\n",
-            packaging("prometheus/dbfw.rules.yml").display()
+             static_configs: [{{ targets: [\"127.0.0.1:{}\"] }}]\n",
+            packaging("prometheus").join(program.rules).display(),
+            program.port,
         );
-        let path = host.path("prometheus.yml");
+        let path = directory.join("prometheus.yml");
         fs::write(&path, configuration).expect("write the configuration");
-        let log = fs::File::create(host.path("prometheus.log")).expect("a log");
+        let log = fs::File::create(directory.join("prometheus.log")).expect("a log");
         let server = pair
             .db
             .command("prometheus")
             .arg(format!("--config.file={}", path.display()))
-            .arg(format!("--storage.tsdb.path={}", host.path("prometheus").display()))
+            .arg(format!("--storage.tsdb.path={}", directory.join("prometheus").display()))
             .arg("--web.listen-address=127.0.0.1:9090")
             .stderr(log)
             .spawn()
@@ -212,9 +234,25 @@ impl Drop for Prometheus<'_> {
     }
 }
 
-/// Every query of the dashboard, as it is with all jobs, instances and databases chosen.
-fn dashboard_queries() -> Vec<String> {
-    let text = fs::read_to_string(packaging("grafana/dbfw.json")).expect("read the dashboard");
+impl Program {
+    /// Names of the alerts.
+    fn alerts(&self) -> Vec<String> {
+        let rules = packaging("prometheus").join(self.rules);
+        let rules = fs::read_to_string(rules).expect("read the rules");
+        let names = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+        names.map(str::to_owned).collect()
+    }
+
+    /// The queries that the documentation shows.
+    fn documented_queries(&self) -> Vec<String> {
+        let blocks = self.documentation.split("```promql\n").skip(1);
+        blocks.filter_map(|block| Some(block.split_once("```")?.0.trim().to_owned())).collect()
+    }
+}
+
+/// Every query of a dashboard, as it is with all jobs, instances and databases chosen.
+fn dashboard_queries(path: &str) -> Vec<String> {
+    let text = fs::read_to_string(packaging(path)).expect("read the dashboard");
     let dashboard: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(dashboard["__inputs"][0]["name"], "DS");
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
@@ -245,10 +283,27 @@ fn dashboard_queries() -> Vec<String> {
     queries.into_iter().map(chosen).collect()
 }
 
-/// The queries that the documentation shows.
-fn documented_queries() -> Vec<String> {
-    let blocks = DOCUMENTATION.split("```promql\n").skip(1);
-    blocks.filter_map(|block| Some(block.split_once("```")?.0.trim().to_owned())).collect()
+/// Asserts that every query of a program's dashboard and documentation has an answer, and that
+/// every alert is evaluated.
+fn assert_answers(
+    program: &Program,
+    prometheus: &Prometheus<'_>,
+    wait: impl Fn(&dyn Fn() -> bool),
+) {
+    let (dashboard, documented) =
+        (dashboard_queries(program.dashboard), program.documented_queries());
+    for query in dashboard.iter().chain(&documented) {
+        assert!(!query.contains('$'), "a variable that is not known: {query}");
+        let may_be_empty = program.empty.contains(&query.as_str());
+        assert!(prometheus.count(query) > 0 || may_be_empty, "no answer to {query}");
+    }
+    wait(&|| prometheus.rules().iter().all(|rule| rule["health"] != "unknown"));
+    let rules = prometheus.rules();
+    let names: Vec<_> = rules.iter().filter_map(|rule| rule["name"].as_str()).collect();
+    assert_eq!(names, program.alerts());
+    for rule in &rules {
+        assert_eq!(rule["health"], "ok", "{rule}");
+    }
 }
 
 #[test]
@@ -258,7 +313,8 @@ fn a_real_prometheus_answers_every_query_and_evaluates_every_alert() {
     let mut host = Host::new(&pair.db);
     configure(&host, &digitalocean(&server, "poll = \"1s\""), ", \"tag:backend\"");
     host.start();
-    let prometheus = Prometheus::start(&pair, &host);
+    let files = host.path("");
+    let prometheus = Prometheus::start(&pair, &files, &AGENT);
     thread::scope(|scope| {
         let scraped = scope.spawn(|| {
             host.wait("a few scrapes", |_| {
@@ -272,26 +328,44 @@ fn a_real_prometheus_answers_every_query_and_evaluates_every_alert() {
     let metadata = prometheus.api("targets/metadata", &[("metric", "dbfw_build")]);
     assert_eq!(metadata[0]["type"], "info", "it asks for OpenMetrics: {metadata}");
 
-    let (dashboard, documented) = (dashboard_queries(), documented_queries());
-    assert!(dashboard.len() > 30 && documented.len() > 10, "{dashboard:?} {documented:?}");
-    for query in dashboard.iter().chain(&documented) {
-        assert!(!query.contains('$'), "a variable that is not known: {query}");
-        let may_be_empty = EMPTY.iter().any(|(empty, _)| empty == query);
-        assert!(prometheus.count(query) > 0 || may_be_empty, "no answer to {query}");
-    }
-
-    host.wait("the alerts to be evaluated", |_| {
-        prometheus.rules().iter().all(|rule| rule["health"] != "unknown")
+    let documented = AGENT.documented_queries();
+    assert!(dashboard_queries(AGENT.dashboard).len() > 30 && documented.len() > 10);
+    assert_answers(&AGENT, &prometheus, |holds| {
+        host.wait("the alerts to be evaluated", |_| holds());
     });
-    let rules = prometheus.rules();
-    let names: Vec<_> = rules.iter().filter_map(|rule| rule["name"].as_str()).collect();
-    assert_eq!(names, alerts());
-    for rule in &rules {
-        assert_eq!(rule["health"], "ok", "{rule}");
-    }
     for alert in ["DbfwDown", "DbfwNotAttached", "DbfwNotProtected", "DbfwDropSpike"] {
         assert_eq!(prometheus.state(alert), "inactive", "{alert}");
     }
     host.stop(Signal::SIGKILL);
     host.wait("the alert", |_| prometheus.state("DbfwDown") == "pending");
+}
+
+#[test]
+fn a_real_prometheus_answers_every_query_about_the_control_plane() {
+    let pair = Pair::new();
+    let mut server = ControlPlane::set_up(Some(&pair.db), 7443);
+    let config = fs::read_to_string(server.config()).expect("read the configuration");
+    let config = config.replace("metrics_listen = \"off\"\n", "");
+    fs::write(server.config(), config).expect("write the configuration");
+    server.spawn();
+    server.done(&["database", "add", "orders"]);
+    let host = joined(&pair, &server, "");
+    let prometheus = Prometheus::start(&pair, &server.path(""), &SERVER);
+    // Edits, so that there are times.
+    let mut edits = 0_u8;
+    host.wait("a few scrapes", |_| {
+        edits = edits.wrapping_add(1);
+        pydo(&server, &["append", "orders", &format!("ip_addr:10.77.1.{edits}")]);
+        let scraped = "count_over_time(dbfw_server_up[1m]) >= 5";
+        let applied = "dbfw_server_hosts{state=\"applied\"} == 1";
+        let timed = "rate(dbfw_server_propagation_seconds_count[1m]) > 0";
+        [scraped, applied, timed].iter().all(|query| prometheus.count(query) > 0)
+    });
+    let dashboard = dashboard_queries(SERVER.dashboard);
+    assert!(dashboard.len() > 15 && SERVER.documented_queries().len() > 1, "{dashboard:?}");
+    assert_answers(&SERVER, &prometheus, |holds| {
+        host.wait("the alerts to be evaluated", |_| holds());
+    });
+    server.kill();
+    host.wait("the alert", |_| prometheus.state("DbfwServerDown") == "pending");
 }

@@ -37,6 +37,7 @@ pub struct ControlPlane<'n> {
     netns: Option<&'n Netns>,
     files: TempDir,
     url: String,
+    port: u16,
     process: Option<Child>,
 }
 
@@ -52,9 +53,10 @@ impl<'n> ControlPlane<'n> {
     pub fn set_up(netns: Option<&'n Netns>, port: u16) -> Self {
         let files = TempDir::with_prefix("dbfw-server-test-").expect("a directory");
         let url = format!("https://localhost:{port}");
-        let server = Self { netns, files, url, process: None };
+        let server = Self { netns, files, url, port, process: None };
         let text = format!(
-            "[server]\nlisten = [\"127.0.0.1:{port}\"]\nstate_dir = {:?}\nrun_dir = {:?}\n",
+            "[server]\nlisten = [\"127.0.0.1:{port}\"]\nstate_dir = {:?}\nrun_dir = {:?}\n\
+             metrics_listen = \"off\"\n",
             server.path("state"),
             server.path("run"),
         );
@@ -88,6 +90,16 @@ impl<'n> ControlPlane<'n> {
         let mut child = self.process.take().expect("it runs");
         child.kill().expect("kill it");
         child.wait().expect("wait for it");
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Its configuration.

@@ -14,9 +14,9 @@ pub(crate) fn dbfw(options: &[&str]) -> Result<PathBuf> {
     build("dbfw-user", "dbfw", options)
 }
 
-/// Builds the control plane's server, and says where it is.
-pub(crate) fn dbfw_server() -> Result<PathBuf> {
-    build("dbfw-server", "dbfw-server", &[])
+/// Builds the control plane's server, with cargo's options `options`, and says where it is.
+pub(crate) fn dbfw_server(options: &[&str]) -> Result<PathBuf> {
+    build("dbfw-server", "dbfw-server", options)
 }
 
 /// Builds the measuring program, for release, and says where it is.

@@ -16,7 +16,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     if let Some(arg) = args.first() {
         bail!("gen takes no arguments, and got {arg}");
     }
-    let programs = [("dbfw", artifact::dbfw(&[])?), ("dbfw-server", artifact::dbfw_server()?)];
+    let programs = [("dbfw", artifact::dbfw(&[])?), ("dbfw-server", artifact::dbfw_server(&[])?)];
     let into = cmd::root().join("target/gen");
     let pages = into.join("man");
     fs::create_dir_all(&pages).with_context(|| format!("cannot make {}", pages.display()))?;

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     cmd::run(cmd::cargo().arg("test").arg("--").args(&options.passed))?;
 
     println!("test: on this kernel, as root");
-    let (dbfw, server) = (artifact::dbfw(&[])?, artifact::dbfw_server()?);
+    let (dbfw, server) = (artifact::dbfw(&[])?, artifact::dbfw_server(&[])?);
     setup::ensure_bpffs()?;
     kernel_tests(&options, &dbfw, &server)?;
 

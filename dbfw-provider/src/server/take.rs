@@ -93,6 +93,16 @@ pub(crate) fn bundle(
     wanted: &BTreeSet<Arc<str>>,
     bundle: Bundle,
 ) -> Result<Offer, Rejected> {
+    judge(kept, wanted, bundle, false)
+}
+
+/// Judges a list; `is_verified`: its digest was compared already.
+fn judge(
+    kept: &Kept,
+    wanted: &BTreeSet<Arc<str>>,
+    bundle: Bundle,
+    is_verified: bool,
+) -> Result<Offer, Rejected> {
     let name = wanted.get(bundle.name.as_str()).cloned();
     let rejected = |name: Option<Arc<str>>, why| Rejected {
         name,
@@ -124,14 +134,11 @@ pub(crate) fn bundle(
     if bundle.sources.len() > MAX_SOURCES {
         return Err(damaged(&format!("it has more than {MAX_SOURCES} sources")));
     }
-    if list_digest(&bundle.sources) != bundle.digest {
+    if !is_verified && list_digest(&bundle.sources) != bundle.digest {
         return Err(damaged("its digest is another than the server says"));
     }
-    sets(kept, &name, &bundle).map_err(|reason| damaged(&reason)).map(|(sets, missing)| Offer {
-        bundle: Bundle { sets: BTreeMap::new(), ..bundle.clone() },
-        sets,
-        missing,
-    })
+    let (sets, missing) = sets(kept, &name, &bundle).map_err(|reason| damaged(&reason))?;
+    Ok(Offer { bundle: Bundle { sets: BTreeMap::new(), ..bundle }, sets, missing })
 }
 
 /// The sets that a list names and that are there, and those that are not.
@@ -192,7 +199,8 @@ pub(crate) fn delta(
     let changed = delta
         .apply(&known.bundle)
         .map_err(|error| rejected(Some(Arc::clone(name)), Why::Damaged(error.to_string())))?;
-    bundle(kept, wanted, changed)
+    // Applying it has compared the digest.
+    judge(kept, wanted, changed, true)
 }
 
 /// The prefixes of a set as it was fetched: one a line.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use dbfw_wire::agent::Digest;
 use uuid::Uuid;
 
-use super::rate::Rates;
+use super::{rate::Rates, tally::Tally};
 use crate::{fleet::Fleet, service::Service};
 
 /// Requests of an address in a minute that are refused because of their token.
@@ -46,12 +46,13 @@ pub struct App {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) settings: ApiSettings,
     pub(crate) rates: Rates,
+    pub(crate) tally: Tally,
 }
 
 impl App {
     /// The APIs of a service and its fleet.
     pub fn new(service: Arc<Service>, fleet: Arc<Fleet>, settings: ApiSettings) -> Self {
         let rates = Rates::new(settings.requests_per_minute, REFUSED);
-        Self { service, fleet, settings, rates }
+        Self { service, fleet, settings, rates, tally: Tally::default() }
     }
 }

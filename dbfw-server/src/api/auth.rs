@@ -15,9 +15,10 @@ use super::{
     error::{ApiError, ErrorId},
     finish::RateSlot,
     rate::Exhausted,
+    tally::Login,
 };
 use crate::{
-    model::{By, Database, Databases, Scope, Secret, Token, Via},
+    model::{AuditAction, By, Database, Databases, Scope, Secret, Token, Via},
     service::{Author, ServiceError},
 };
 
@@ -64,6 +65,9 @@ impl FromRequestParts<Arc<App>> for Caller {
             None => None,
         };
         let Some(token) = token else {
+            app.tally.refused(Login::Api);
+            let via = agent.as_deref().map_or(Via::Api, Via::of_agent);
+            app.service.record_refusal(AuditAction::TokenRefused, via, address);
             // Whoever has a token is let in all the same: others may have the same address.
             let counted = app.rates.count_refused(address, now);
             return Err(

@@ -15,6 +15,7 @@ mod error;
 mod finish;
 mod query;
 mod rate;
+mod tally;
 pub(crate) mod v1;
 mod v2;
 
@@ -32,6 +33,7 @@ pub(crate) use self::{
     error::{ApiError, ErrorId},
     query::query_value,
     rate::Rates,
+    tally::{Login, Route, STATUSES},
 };
 
 /// Every route, for a connection whose [`Connection`] is an extension of each request.

@@ -30,9 +30,10 @@ fn meaning(config: &Config) -> String {
         Tls::Files { cert, .. } => cert.display().to_string(),
         Tls::Off => "off".to_owned(),
     };
+    let metrics = config.metrics_listen.map_or_else(|| "off".to_owned(), |it| it.to_string());
     let StoreConfig::File(store) = &config.store;
     format!(
-        "name    {}\nlisten  {}\ntls     {tls}\nstore   {}\n",
+        "name    {}\nlisten  {}\ntls     {tls}\nstore   {}\nmetrics {metrics}\n",
         config.name,
         listen.join(", "),
         store.display()

@@ -16,6 +16,10 @@ use crate::{config, serve::Server};
 /// Threads that answer.
 const THREADS: usize = 2;
 
+/// Threads that read the store. A thousand reports at once would have hundreds otherwise, each with
+/// memory of its own.
+const READERS: usize = 4;
+
 /// Runs until a signal ends it.
 pub(super) fn serve(context: &Context) -> anyhow::Result<Exit> {
     log();
@@ -24,8 +28,11 @@ pub(super) fn serve(context: &Context) -> anyhow::Result<Exit> {
         tracing::warn!("{warning}");
     }
     set_limits();
-    let runtime =
-        runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .max_blocking_threads(READERS)
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;

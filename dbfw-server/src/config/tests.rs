@@ -34,6 +34,7 @@ fn every_key() {
         state_dir = "/s"
         run_dir = "/r"
         store = { kind = "file", path = "/x/y.redb" }
+        metrics_listen = "[::1]:9999"
         merge = false
         max_sources = 5000
         max_connections = 100
@@ -46,6 +47,11 @@ fn every_key() {
     assert_eq!(config.tls, Tls::Files { cert: "/c.pem".into(), key: "/k.pem".into() });
     assert_eq!(config.store, StoreConfig::File(PathBuf::from("/x/y.redb")));
     assert_eq!((config.max_sources, config.merge), (5000, false));
+    assert_eq!(config.metrics_listen, Some("[::1]:9999".parse().unwrap()));
+    let off = loaded("[server]\nmetrics_listen = \"off\"\n").unwrap();
+    assert_eq!(off.metrics_listen, None);
+    let open = loaded("[server]\nmetrics_listen = \"0.0.0.0:9788\"\n").unwrap();
+    assert!(open.warnings[0].to_string().contains("anyone who can reach 0.0.0.0:9788"));
     assert_eq!(config.feeds, ["https://api.github.com/meta"]);
     let moved = loaded("[server]\nstate_dir = \"/s\"\n").unwrap();
     assert_eq!(moved.store, StoreConfig::File(PathBuf::from("/s/store.redb")));
@@ -55,7 +61,7 @@ fn every_key() {
 fn every_problem_is_told_at_once_with_line_key_and_fix() {
     let found = problems(
         "[server]\nlisten = [\"7443\"]\ntls = \"none\"\nmerge = \"yes\"\nmax_sources = 9999\n\
-         stat_dir = \"/x\"\nstore = { kind = \"etcd\" }\n[feeds]\nallow = [\"http://x/\"]\n[etcd]\n",
+         stat_dir = \"/x\"\nstore = { kind = \"etcd\" }\nmetrics_listen = \"9788\"\n[feeds]\nallow = [\"http://x/\"]\n[etcd]\n",
     );
     for (at, wanted) in [
         "line 2: server.listen[0]: \"7443\" is not an address with a port: write",
@@ -65,15 +71,16 @@ fn every_problem_is_told_at_once_with_line_key_and_fix() {
         "line 6: server.stat_dir: unknown key: did you mean \"state_dir\"?",
         "line 7: server.store.kind: \"etcd\" is not a kind of store: use \"file\"",
         "line 7: server.store.path: is missing: add path",
-        "line 9: feeds.allow[0]: \"http://x/\" is no https URL",
-        "line 10: etcd: unknown key",
+        "line 8: server.metrics_listen: \"9788\" is not an address with a port: write",
+        "line 10: feeds.allow[0]: \"http://x/\" is no https URL",
+        "line 11: etcd: unknown key",
     ]
     .iter()
     .enumerate()
     {
         assert!(found.get(at).is_some_and(|line| line.starts_with(wanted)), "{wanted}\n{found:#?}");
     }
-    assert_eq!(found.len(), 9, "{found:#?}");
+    assert_eq!(found.len(), 10, "{found:#?}");
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub struct Config {
     pub run_dir: PathBuf,
     /// The store.
     pub store: StoreConfig,
+    /// The address of the metrics; `None`: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// Whether a change without If-Match is merged with others'.
     pub merge: bool,
     /// Time that the answer to a change waits for the hosts that enforce it.
@@ -82,6 +84,7 @@ impl Default for Config {
             store: StoreConfig::File(state_dir.join("store.redb")),
             state_dir,
             run_dir: PathBuf::from("/run/dbfw-server"),
+            metrics_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9788))),
             merge: true,
             wait: Duration::from_secs(1),
             max_sources: MAX_RULES,

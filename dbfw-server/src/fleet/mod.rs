@@ -13,7 +13,11 @@ mod stream;
 mod text;
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -28,7 +32,8 @@ use crate::model::{Host, Meta};
 
 pub use self::{
     hello::{HelloError, MAX_DATABASES},
-    status::{Enforcement, EnforcementState, SourceUse},
+    state::Activity,
+    status::{Enforcement, EnforcementState, SourceUse, Standings},
     stream::{Frames, Stream, StreamError},
 };
 
@@ -55,8 +60,12 @@ pub struct Fleet {
     state: Mutex<State>,
     /// Counts up when databases or hosts come or go.
     directory: watch::Sender<u64>,
+    /// Counts up when a host says or does something.
+    active: watch::Sender<u64>,
     /// Whether the server is going to stop.
     stopping: watch::Sender<bool>,
+    /// Bytes that were sent to hosts.
+    sent: AtomicU64,
 }
 
 /// A report is none of this host.
@@ -71,7 +80,9 @@ impl Fleet {
             settings,
             state: Mutex::default(),
             directory: watch::Sender::default(),
+            active: watch::Sender::default(),
             stopping: watch::Sender::default(),
+            sent: AtomicU64::new(0),
         }
     }
 
@@ -88,7 +99,23 @@ impl Fleet {
             return Err(ForeignReport);
         }
         self.lock().report(report, Timestamp::now(), Instant::now());
+        self.note();
         Ok(())
+    }
+
+    /// Notes that a host said or did something.
+    fn note(&self) {
+        self.active.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// The news that hosts say or do something; [`Fleet::activity`] has about which databases.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.active.subscribe()
+    }
+
+    /// How often something was heard about each database.
+    pub fn activity(&self) -> BTreeMap<Uuid, Activity> {
+        self.lock().activity()
     }
 
     /// A set of prefixes that a list refers to which a host may read, one prefix a line.
@@ -108,6 +135,16 @@ impl Fleet {
     /// The number of open streams.
     pub fn streams(&self) -> usize {
         self.lock().streams()
+    }
+
+    /// The most streams at a time.
+    pub fn max_streams(&self) -> usize {
+        self.settings.max_agents
+    }
+
+    /// Bytes that were sent to hosts since the start.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Ends every stream with a farewell, and opens no more.

@@ -6,6 +6,7 @@ use std::{
     time::Instant,
 };
 
+use dbfw_metrics::Durations;
 use dbfw_wire::agent::{Hits, HostProblem, Report};
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
@@ -23,6 +24,8 @@ use crate::model::{Database, Host, Name};
 const MAX_PROBLEMS: usize = 50;
 /// Characters of a problem.
 const MAX_PROBLEM: usize = 500;
+/// Upper bounds in seconds of the times from a commit to a host's report.
+const PROPAGATION: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0];
 /// Streams of one host: while one dies unnoticed, another is there already.
 const STREAMS: usize = 4;
 
@@ -34,6 +37,18 @@ pub(super) struct State {
     hosts: HashMap<Uuid, Joined>,
     /// The number that the next stream gets.
     next: u64,
+    /// The times that hosts took from a commit to their report of it.
+    propagation: Propagation,
+}
+
+/// The times that hosts took from a commit to their report of it, since the server started.
+#[derive(Debug)]
+struct Propagation(Durations);
+
+impl Default for Propagation {
+    fn default() -> Self {
+        Self(Durations::new(&PROPAGATION))
+    }
 }
 
 /// A database, and the newest of its list.
@@ -43,8 +58,19 @@ pub(super) struct Topic {
     newest: watch::Sender<Option<Arc<Published>>>,
     /// Counts up when a host that may have the list says or does something.
     progress: watch::Sender<u64>,
+    /// Counts up when a host names other sources that it refuses.
+    refusals: u64,
     /// The times that hosts took for the newest.
     pub(super) delays: Delays,
+}
+
+/// The number of times that something was heard about a database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// That a host said or did something.
+    pub hosts: u64,
+    /// That a host named other sources that it refuses.
+    pub refused: u64,
 }
 
 /// A host that joined, and what is known of it now.
@@ -141,6 +167,7 @@ impl State {
             database,
             newest: watch::Sender::default(),
             progress: watch::Sender::default(),
+            refusals: 0,
             delays: Delays::default(),
         };
         self.databases.insert(id, topic);
@@ -342,6 +369,7 @@ impl State {
                     && joined.streams.values().any(had)
             }) {
                 topic.delays.add(newest.committed, at);
+                self.propagation.0.observe(at.saturating_duration_since(newest.committed));
             }
             known.apply(applied, now);
             topic.progress();
@@ -351,9 +379,12 @@ impl State {
             refused.entry(source.database).or_default().push(source);
         }
         for (id, sources) in refused {
-            if self.databases.contains_key(&id) && joined.host.databases.contains(&id) {
-                joined.databases.entry(id).or_default().refuse(sources);
-            }
+            let topic = self.databases.get_mut(&id);
+            let Some(topic) = topic.filter(|_| joined.host.databases.contains(&id)) else {
+                continue;
+            };
+            joined.databases.entry(id).or_default().refuse(sources);
+            topic.refusals = topic.refusals.wrapping_add(1);
         }
         let mut used: BTreeMap<Uuid, Vec<&Hits>> = BTreeMap::new();
         for hits in &report.hits {
@@ -400,6 +431,23 @@ impl State {
     /// The number of hosts that may read a database's list.
     pub(super) fn joined(&self, database: Uuid) -> usize {
         self.hosts.values().filter(|joined| joined.host.databases.contains(&database)).count()
+    }
+
+    /// Every database.
+    pub(super) fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.databases.values()
+    }
+
+    /// How often something was heard about each database.
+    pub(super) fn activity(&self) -> BTreeMap<Uuid, Activity> {
+        let of =
+            |topic: &Topic| Activity { hosts: *topic.progress.borrow(), refused: topic.refusals };
+        self.databases.iter().map(|(id, topic)| (*id, of(topic))).collect()
+    }
+
+    /// The times that hosts took from a commit to their report of it, since the server started.
+    pub(super) fn propagation(&self) -> Durations {
+        self.propagation.0.clone()
     }
 
     /// The number of open streams.

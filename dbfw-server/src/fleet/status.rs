@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dbfw_metrics::Durations;
 use dbfw_wire::{
     agent::AppliedState,
     api::{
@@ -69,7 +70,34 @@ pub struct SourceUse {
     pub last_hit: Option<Timestamp>,
 }
 
+/// The standing of all lists at all hosts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standings {
+    /// The number of hosts in each state, by the database's name.
+    pub hosts: BTreeMap<String, Vec<(HostState, usize)>>,
+    /// Hosts whose token two agents use at once.
+    pub used_twice: usize,
+    /// The times that hosts took from a commit to their report of it, since the server started.
+    pub propagation: Durations,
+}
+
 impl Fleet {
+    /// The standing of all lists at all hosts.
+    pub fn standings(&self) -> Standings {
+        let (state, epoch, now) = (self.lock(), self.settings.meta.epoch, Instant::now());
+        let counted = |topic: &Topic| {
+            let status = of_database(&state, topic, epoch, now);
+            let count = |state| status.hosts.iter().filter(|host| host.state == state).count();
+            let counts = HostState::ALL.iter().map(|state| (*state, count(*state))).collect();
+            (status.name, counts)
+        };
+        Standings {
+            hosts: state.topics().map(counted).collect(),
+            used_twice: state.hosts().filter(|joined| joined.is_used_twice()).count(),
+            propagation: state.propagation(),
+        }
+    }
+
     /// Waits until every connected host of a database has applied or refused a commit of its list,
     /// or for so long.
     pub async fn wait(&self, database: Uuid, commit: Revision, patience: Duration) -> Enforcement {
@@ -84,12 +112,20 @@ impl Fleet {
                 loop {
                     {
                         let state = self.lock();
-                        // Those that came meanwhile count, and those that broke off still do.
-                        required.extend(state.connected(database));
-                        required.retain(|host| {
+                        let is_unheard = |host: &Uuid| {
                             let standing = state.standing(*host, database, epoch, commit.0);
                             standing == Some(Standing::Unheard)
-                        });
+                        };
+                        // As long as one has not answered nobody else has to be looked at: a
+                        // thousand hosts are not looked at whenever one of them says something.
+                        while required.last().is_some_and(|host| !is_unheard(host)) {
+                            required.pop_last();
+                        }
+                        if required.is_empty() {
+                            // Those that came meanwhile count, and those that broke off still do.
+                            required
+                                .extend(state.connected(database).into_iter().filter(is_unheard));
+                        }
                     }
                     if required.is_empty() || progress.changed().await.is_err() {
                         return;

@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -160,6 +160,7 @@ impl Stream {
         let fleet = Arc::clone(fleet);
         let mut stream = Self { fleet, host: host.id, number, end, lists, directory, stopping };
         stream.find_lists();
+        stream.fleet.note();
         Ok(stream)
     }
 
@@ -284,11 +285,13 @@ impl Stream {
     async fn send(&self, sender: &mpsc::Sender<Bytes>, mut line: Bytes) -> Result<(), Over> {
         while !line.is_empty() {
             let piece = line.split_to(line.len().min(PIECE));
+            let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
             tokio::select! {
                 biased;
                 () = self.end.notified() => return Err(Over),
                 sent = sender.send(piece) => sent.map_err(|_| Over)?,
             }
+            self.fleet.sent.fetch_add(length, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -297,5 +300,6 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.fleet.lock().disconnect(self.host, self.number, Timestamp::now());
+        self.fleet.note();
     }
 }

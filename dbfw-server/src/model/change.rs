@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use strum::{Display, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use crate::list::Difference;
@@ -74,9 +75,11 @@ impl By {
 }
 
 /// The kind of client that made a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Via {
     /// DigitalOcean's command line.
     Doctl,
@@ -97,6 +100,14 @@ pub enum Via {
 }
 
 impl Via {
+    /// Every kind.
+    pub const ALL: &[Self] = Self::VARIANTS;
+
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        self.into_str()
+    }
+
     /// The kind of a client by its User-Agent.
     pub fn of_agent(agent: &str) -> Self {
         let agent = agent.to_ascii_lowercase();

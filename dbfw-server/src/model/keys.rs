@@ -3,6 +3,7 @@
 //! `approvals/`, `groups/`, `resolved/`, `sets/`, `servers/` and
 //! `leader` are kept for what is to come.
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{database::Name, session::SessionHash, token::TokenHash};
@@ -20,6 +21,8 @@ pub const TOKENS: &str = "tokens/";
 /// Above every session.
 pub const SESSIONS: &str = "sessions/";
 
+/// Above every entry of the fleet's history.
+pub const AUDIT: &str = "audit/";
 /// Above every host.
 pub const HOSTS: &str = "hosts/";
 /// Above every join token.
@@ -64,6 +67,12 @@ pub fn token(hash: &TokenHash) -> String {
 /// A session.
 pub fn session(hash: &SessionHash) -> String {
     format!("{SESSIONS}{hash}")
+}
+
+/// An entry of the fleet's history.
+pub fn audit(at: Timestamp, id: Uuid) -> String {
+    // Keys sort as times do.
+    format!("{AUDIT}{:020}-{id}", at.as_millisecond().max(0))
 }
 
 /// A host.

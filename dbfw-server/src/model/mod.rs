@@ -1,5 +1,6 @@
 //! The contents of the store: documents, and the keys they are under.
 
+mod audit;
 mod change;
 mod database;
 mod host;
@@ -9,6 +10,7 @@ mod session;
 mod token;
 
 pub use self::{
+    audit::{AuditAction, AuditEntry},
     change::{By, Change, Kept, Via, digest},
     database::{Connection, Database, MAX_WAIT, Name, NameError},
     host::{Host, JoinGrant},

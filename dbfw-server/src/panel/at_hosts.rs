@@ -31,7 +31,7 @@ pub(super) async fn list(
     let hosts = found.as_ref().map_or(&[][..], |status| &status.hosts);
     let content = html! {
         (tabs::head(&visitor, &database, Tab::Hosts))
-        section id="hosts" data-live={ "list:" (database.id) } {
+        section id="hosts" data-live={ "list:" (database.id) " state:" (database.id) } {
             (status::line(found.as_ref()))
             @if hosts.is_empty() {
                 div.empty {

@@ -99,7 +99,7 @@ async fn whole(panel: &Panel, visitor: &Visitor, message: &Markup, form: &Form) 
     let content = html! {
         h1 { "Databases" }
         (message)
-        section id="databases" data-live="list database" {
+        section id="databases" data-live="list database state" {
             @if lines.is_empty() { (none(may_add)) } @else { (table(&lines, shows_history)) }
         }
         @if may_add { (add(form, lines.is_empty())) }

@@ -33,7 +33,7 @@ pub(super) async fn list(
         .collect();
     let content = html! {
         h1 { "Hosts" }
-        section id="hosts" data-live="host database" {
+        section id="hosts" data-live="host database state" {
             @if hosts.is_empty() {
                 div.empty {
                     p { strong { "No host has joined yet." } }

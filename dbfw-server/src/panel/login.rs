@@ -18,8 +18,8 @@ use super::{
     visitor::{COOKIE, Visitor, peer},
 };
 use crate::{
-    api::{ApiError, query_value, too_many},
-    model::Secret,
+    api::{ApiError, Login, query_value, too_many},
+    model::{AuditAction, Secret, Via},
     service::SESSION_LASTS,
 };
 
@@ -37,10 +37,12 @@ pub(super) async fn log_in(State(panel): State<Arc<Panel>>, request: Request) ->
     let form = Form::from_request(Request::from_parts(parts, body), &panel).await?;
     let next = local(form.get("next"));
     let found = match Secret::parse(form.get("token")) {
-        Some(secret) => panel.service().log_in(&secret).await?,
+        Some(secret) => panel.service().log_in(&secret, address).await?,
         None => None,
     };
     let Some((token, session)) = found else {
+        panel.app.tally.refused(Login::Panel);
+        panel.service().record_refusal(AuditAction::LoginRefused, Via::Panel, address);
         tracing::warn!(%address, "a login to the panel was refused");
         let now = Timestamp::now().as_second();
         // Whoever has a token is let in all the same: others may have the same address.

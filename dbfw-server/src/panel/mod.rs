@@ -8,6 +8,7 @@ mod access;
 mod add;
 mod assets;
 mod at_hosts;
+mod audit;
 mod changes;
 mod databases;
 mod edit;
@@ -60,6 +61,7 @@ pub fn router(panel: Arc<Panel>) -> Router {
         .route("/databases/{database}/remove/{source}", get(remove::form).post(remove::remove))
         .route("/databases/{database}/history", get(history::list))
         .route("/databases/{database}/revert/{version}", get(revert::form).post(revert::revert))
+        .route("/audit", get(audit::list))
         .route("/hosts", get(hosts::list))
         .route("/tokens", get(tokens::list).post(tokens::issue))
         .route("/tokens/{token}/revoke", get(tokens::confirm).post(tokens::revoke))

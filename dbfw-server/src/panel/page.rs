@@ -12,6 +12,7 @@ pub(super) enum Place {
     Databases,
     Hosts,
     Tokens,
+    Audit,
 }
 
 /// A page for somebody who is logged in.
@@ -31,6 +32,9 @@ pub(super) fn page(
             }
             @if visitor.may_with_all(Scope::TokenRead) || visitor.caller.may(Scope::TokenCreate) {
                 a href="/tokens" aria-current=[here(Place::Tokens)] { "Tokens" }
+            }
+            @if visitor.may_with_all(Scope::AuditRead) {
+                a href="/audit" aria-current=[here(Place::Audit)] { "Audit" }
             }
         }
         span.live id="live" role="status" hidden {}

@@ -86,7 +86,7 @@ async fn whole(panel: &Panel, visitor: &Visitor, database: &Database, message: &
             "Whoever tried to connect and was dropped, as the hosts tell. A host can make entries up: "
             "look twice at what only one has seen."
         }
-        section id="refused" data-live={ "list:" (database.id) } {
+        section id="refused" data-live={ "list:" (database.id) " refused:" (database.id) } {
             @if refused.is_empty() {
                 div.empty { p { strong { "Nobody was refused." } } }
             } @else { (table(database, &refused, &list, may_trust)) }

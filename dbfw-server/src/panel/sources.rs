@@ -109,7 +109,7 @@ pub(super) async fn whole(
             (add(database, form))
             (own(visitor, database, &list))
         }
-        section id="sources" data-live={ "list:" (database.id) } {
+        section id="sources" data-live={ "list:" (database.id) " state:" (database.id) } {
             (summary(&list))
             (status::line(panel.app.fleet.status(database.id).as_ref()))
             @if list.rules.len() > 10 || !view.search.is_empty() { (search(database, &view)) }

@@ -22,8 +22,8 @@ const IDLE: Duration = Duration::from_secs(75);
 /// Without a byte that the reader of a stream takes, while there are some for it.
 const BLOCKED: Duration = Duration::from_secs(10);
 
-/// Between two looks at an idle connection.
-const LOOK: Duration = Duration::from_secs(2);
+/// Between two looks at an idle connection. A thousand agents have two thousand of them.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// The times of a connection.
 #[derive(Clone, Debug)]
@@ -148,6 +148,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
     }
 }
 
+impl<S> Timed<S> {
+    /// Notes what became of a write.
+    fn note(&self, polled: &Poll<io::Result<usize>>) {
+        match polled {
+            Poll::Ready(Ok(written)) if *written > 0 => self.clock.written(),
+            Poll::Ready(_) => {}
+            Poll::Pending => self.clock.blocked(),
+        }
+    }
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -155,12 +166,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        match polled {
-            Poll::Ready(Ok(written)) if written > 0 => self.clock.written(),
-            Poll::Ready(_) => {}
-            Poll::Pending => self.clock.blocked(),
-        }
+        self.note(&polled);
         polled
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.note(&polled);
+        polled
+    }
+
+    // Otherwise each connection has a copy of what is sent, and keeps its memory.
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

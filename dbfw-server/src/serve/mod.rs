@@ -23,6 +23,7 @@ use crate::{
     api::{self, ApiSettings, App},
     config::{Config, StoreConfig, Tls},
     fleet::{Fleet, FleetSettings},
+    metrics::{self, Probe},
     model::Meta,
     panel::{self, Panel},
     service::{Bounds, InitError, Service, ServiceError, remove_expired},
@@ -34,6 +35,9 @@ pub use self::{
     tls::{Authority, TlsError},
 };
 use self::{connections::Connections, tls::Certificates};
+
+/// Connections to the metrics at a time.
+const MONITORS: usize = 64;
 
 /// Time for the requests that are being answered at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
@@ -74,7 +78,7 @@ pub enum ServeError {
 /// It cannot be opened.
 pub fn open_store(config: &Config) -> Result<Store, StoreError> {
     let StoreConfig::File(path) = &config.store;
-    Ok(Store::File(FileStore::open(path)?))
+    Ok(FileStore::open(path)?.into())
 }
 
 /// A server that listens everywhere it is to.
@@ -86,6 +90,7 @@ pub struct Server {
     certificates: Option<Arc<Certificates>>,
     listeners: Vec<TcpListener>,
     admin: tokio::net::UnixListener,
+    metrics: Option<TcpListener>,
     max_connections: usize,
 }
 
@@ -136,14 +141,27 @@ impl Server {
         };
         let app = Arc::new(App::new(Arc::clone(&service), Arc::clone(&fleet), settings));
         let admin = admin::bind(&config.run_dir)?;
+        let metrics = listen_for_metrics(config.metrics_listen).await;
         let max_connections = config.max_connections;
-        Ok(Self { app, service, fleet, certificates, listeners, admin, max_connections })
+        Ok(Self { app, service, fleet, certificates, listeners, admin, metrics, max_connections })
     }
 
     /// Answers until `shutdown` completes.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { app, service, fleet, certificates, listeners, admin, max_connections } = self;
+        let Self { app, service, fleet, certificates, listeners, admin, metrics, max_connections } =
+            self;
         let mut background = JoinSet::new();
+        let (stop, stopped) = watch::channel(false);
+        let (loaded, is_loaded) = watch::channel(false);
+        if let Some(listener) = metrics {
+            let certificates = certificates.clone();
+            let end = move || certificates.as_ref().and_then(|it| it.end());
+            let certificate_end = Arc::new(end);
+            let probe = Probe { app: Arc::clone(&app), certificate_end, is_loaded };
+            let connections = Arc::new(Connections::new(MONITORS));
+            let routes = metrics::router(probe);
+            background.spawn(connections.serve_network(listener, None, routes, stopped.clone()));
+        }
         let (ready, known) = oneshot::channel();
         let follow = Arc::clone(&fleet).follow(Arc::clone(&service), || {
             // Nobody waits any more if the server stops.
@@ -156,12 +174,14 @@ impl Server {
             () = shutdown.as_mut() => return,
             _ = known => {}
         }
-        let (stop, stopped) = watch::channel(false);
+        loaded.send_replace(true);
         let mut tasks = JoinSet::new();
         let routes: Router = api::router(Arc::clone(&app));
+        let counting = Arc::clone(&app);
         let panel = Arc::new(Panel::new(app, stopped.clone(), certificates.is_some()));
         // Whatever no API answers is a page; the admin socket has none.
         let pages = routes.clone().fallback_service(panel::router(panel));
+        let pages = metrics::counted(Arc::clone(&counting), pages);
         let connections = Arc::new(Connections::new(max_connections));
         for listener in listeners {
             let serve = Arc::clone(&connections).serve_network(
@@ -173,6 +193,7 @@ impl Server {
             tasks.spawn(serve);
         }
         let admin_routes = admin::routes(Arc::clone(&service)).merge(routes);
+        let admin_routes = metrics::counted(counting, admin_routes);
         tasks.spawn(connections.serve_admin(admin, admin_routes, stopped.clone()));
         background.spawn(remove_expired(service));
         if let Some(certificates) = certificates {
@@ -185,6 +206,22 @@ impl Server {
         let finish = async { while tasks.join_next().await.is_some() {} };
         if timeout(LAST_ANSWERS, finish).await.is_err() {
             tracing::warn!("some requests were not answered to their end");
+        }
+    }
+}
+
+/// Listens for the monitoring. The server runs without it too.
+async fn listen_for_metrics(address: Option<SocketAddr>) -> Option<TcpListener> {
+    let address = address?;
+    match TcpListener::bind(address).await {
+        Ok(listener) => {
+            let bound = listener.local_addr().unwrap_or(address);
+            tracing::info!(metrics = %bound, "listening for the monitoring");
+            Some(listener)
+        }
+        Err(error) => {
+            tracing::error!(%address, %error, "no metrics: cannot listen there");
+            None
         }
     }
 }

@@ -45,6 +45,8 @@ const AUTHORITY_LIFETIME: Duration = Duration::from_secs(20 * 365 * 86_400);
 const BACKDATED: Duration = Duration::from_secs(86_400);
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_secs(5);
+/// Longer than a certificate counts.
+const FOREVER: Duration = Duration::from_secs(8000 * 365 * 86_400);
 /// Looks at the files between two at whether the own certificate ends soon.
 const RENEWALS: u32 = 720;
 /// The subject of certificates; that of the authority has the digest of its key behind it.
@@ -335,6 +337,17 @@ impl Certificates {
             shown.warn_of_end();
         }
         Ok(Some(Self { source, shown, config: Arc::new(tls) }))
+    }
+
+    /// The end of the certificate that is shown, in seconds since 1970.
+    pub(super) fn end(&self) -> Option<u64> {
+        let shown = Arc::clone(&self.shown.0.read().unwrap_or_else(PoisonError::into_inner));
+        let certificate = EndEntityCert::try_from(shown.cert.first()?).ok()?;
+        // Beyond every certificate's: the error says when it ends.
+        match verify(&certificate, &[], FOREVER) {
+            Err(webpki::Error::CertExpired { not_after, .. }) => Some(not_after.as_secs()),
+            _ => None,
+        }
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {

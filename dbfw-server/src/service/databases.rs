@@ -7,7 +7,7 @@ use rustls::pki_types::ServerName;
 use uuid::Uuid;
 
 use super::{
-    Service,
+    Service, audit,
     documents::{commit, get, list, write},
     error::ServiceError,
     lists::Author,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     list::List,
-    model::{Connection, Database, MAX_WAIT, Name, keys},
+    model::{AuditAction, Connection, Database, MAX_WAIT, Name, keys},
     store::{Require, Txn},
 };
 
@@ -207,10 +207,12 @@ impl Service {
             .put(keys::name(&database.name), write(&id)?)
             .put(keys::database(id), write(&database)?)
             .put(keys::list(id), write(&List::default())?);
+        let txn = audit::add(txn, AuditAction::DatabaseAdded, author, new.name.as_str())?;
         if commit(&self.store, txn).await?.is_none() {
             let what = format!("there is a database with the name {} or the id {id}", new.name);
             return Err(ServiceError::Exists(what));
         }
+        self.look();
         tracing::info!(database = %database.name, %id, by = author.by.name(), "a database was added");
         Ok(database)
     }
@@ -233,7 +235,10 @@ impl Service {
             let txn = Txn::new()
                 .require(key.clone(), Require::At(read.entry.revision))
                 .put(key.clone(), write(&database)?);
+            let name = database.name.as_str();
+            let txn = audit::add(txn, AuditAction::DatabaseChanged, author, name)?;
             if commit(&self.store, txn).await?.is_some() {
+                self.look();
                 let by = author.by.name();
                 tracing::info!(database = %database.name, %id, by, "settings were changed");
                 return Ok(database);
@@ -260,7 +265,10 @@ impl Service {
         for (change, _) in self.store.list(&keys::changes(id)).await?.entries {
             txn = txn.delete(change);
         }
+        let name = read.document.name.as_str();
+        txn = audit::add(txn, AuditAction::DatabaseRemoved, author, name)?;
         commit(&self.store, txn).await?.ok_or(ServiceError::Busy)?;
+        self.look();
         let name = read.document.name;
         tracing::info!(database = %name, %id, by = author.by.name(), "a database was removed");
         Ok(())

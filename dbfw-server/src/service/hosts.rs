@@ -8,14 +8,14 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::{
-    Service,
+    Service, audit,
     documents::{Read, commit, get, list, write},
     error::ServiceError,
     lists::Author,
     now, random,
 };
 use crate::{
-    model::{Database, Host, JoinGrant, digest, keys},
+    model::{AuditAction, Database, Host, JoinGrant, digest, keys},
     store::{Require, Txn},
 };
 
@@ -101,6 +101,8 @@ impl Service {
         };
         let key = keys::join(grant.id);
         txn = txn.require(key.clone(), Require::Absent).put(key, write(&grant)?);
+        let subject = grant.id.to_string();
+        txn = audit::add(txn, AuditAction::JoinTokenAdded, author, &subject)?;
         commit(&self.store, txn).await?.ok_or(ServiceError::Busy)?;
         tracing::info!(id = %grant.id, uses = grant.uses, by = grant.created_by, "a join token was made");
         Ok((grant, token))
@@ -125,7 +127,11 @@ impl Service {
     pub async fn remove_join_token(&self, id: Uuid, author: &Author) -> Result<(), ServiceError> {
         let key = keys::join(id);
         get::<JoinGrant>(&self.store, &key).await?.ok_or(ServiceError::NoToken)?;
-        commit(&self.store, Txn::new().delete(key)).await?;
+        let txn = Txn::new().delete(key);
+        let subject = id.to_string();
+        let txn = audit::add(txn, AuditAction::JoinTokenRemoved, author, &subject)?;
+        commit(&self.store, txn).await?;
+        self.look();
         tracing::info!(%id, by = author.by.name(), "a join token was taken back");
         Ok(())
     }
@@ -202,9 +208,11 @@ impl Service {
         };
         let key = keys::host(host.id);
         txn = txn.require(key.clone(), Require::Absent).put(key, write(&host)?);
+        txn = audit::add_join(txn, name, from)?;
         if commit(&self.store, txn).await?.is_none() {
             return Ok(None);
         }
+        self.look();
         tracing::info!(host = host.name, id = %host.id, by = host.joined_by, "a host joined");
         Ok(Some((host, token, databases)))
     }
@@ -258,8 +266,10 @@ impl Service {
     pub async fn remove_host(&self, id: Uuid, author: &Author) -> Result<(), ServiceError> {
         let key = keys::host(id);
         let read = get::<Host>(&self.store, &key).await?.ok_or(ServiceError::NoHost)?;
-        commit(&self.store, Txn::new().delete(key)).await?;
         let name = read.document.name;
+        let txn = Txn::new().delete(key);
+        commit(&self.store, audit::add(txn, AuditAction::HostRemoved, author, &name)?).await?;
+        self.look();
         tracing::info!(host = name, %id, by = author.by.name(), "a host was removed");
         Ok(())
     }
@@ -296,7 +306,7 @@ mod tests {
     }
 
     async fn service(directory: &std::path::Path) -> (Service, Uuid) {
-        let store = Store::File(FileStore::open(&directory.join("s.redb")).unwrap());
+        let store = Store::from(FileStore::open(&directory.join("s.redb")).unwrap());
         let service = Service::new(store, Bounds { rules: 10, feeds: Vec::new() });
         let new = NewDatabase {
             id: None,

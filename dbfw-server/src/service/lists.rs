@@ -197,6 +197,7 @@ impl Service {
             txn = txn.delete(keys::change(id, old));
         }
         let Some(revision) = commit(&self.store, txn).await? else { return Ok(None) };
+        self.count_change(change.via, merged.is_some());
         let difference = change.difference;
         tracing::info!(
             database = %database.name,

@@ -69,7 +69,7 @@ pub async fn initialize(store: &Store) -> Result<(Token, Secret), InitError> {
         databases: Databases::All,
         expires_at: None,
     };
-    Ok(make(store, &new, "init").await?)
+    Ok(make(store, &new, "init", Txn::new()).await?)
 }
 
 /// Fills a store from a backup, in one transaction; its document afterwards. The epoch counts up:

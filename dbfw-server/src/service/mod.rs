@@ -3,6 +3,7 @@
 //! Everything is read from the store, changed by a pure function, and committed on the condition
 //! that it is still as it was read.
 
+mod audit;
 mod databases;
 mod documents;
 mod error;
@@ -11,20 +12,25 @@ mod expiry;
 mod hosts;
 mod lists;
 mod meta;
+mod refusals;
 mod sessions;
 mod tokens;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::store::Store;
+use crate::{model::Via, store::Store};
 
 pub(crate) use self::documents::parse;
+use self::refusals::Refusals;
 pub use self::{
     databases::{DatabasePatch, NewDatabase},
     error::ServiceError,
@@ -54,17 +60,49 @@ pub struct Service {
     /// One change of a list at a time: those of one process do not conflict, and many that come at
     /// once are all made.
     locks: Mutex<HashMap<Uuid, Weak<tokio::sync::Mutex<()>>>>,
+    changes: [AtomicU64; Via::ALL.len()],
+    merged: AtomicU64,
+    refusals: Refusals,
+    /// Entries of the fleet's history that were written.
+    audited: AtomicU64,
 }
 
 impl Service {
     /// A service on a store that was initialized.
     pub fn new(store: Store, bounds: Bounds) -> Self {
-        Self { store, bounds, locks: Mutex::default() }
+        Self {
+            store,
+            bounds,
+            locks: Mutex::default(),
+            changes: Default::default(),
+            merged: AtomicU64::new(0),
+            refusals: Refusals::default(),
+            audited: AtomicU64::new(0),
+        }
     }
 
     /// The store, for a backup.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Versions of lists that were made since the start, by each kind of client.
+    pub fn changes_made(&self) -> impl Iterator<Item = (Via, u64)> {
+        let counts = self.changes.iter().map(|count| count.load(Ordering::Relaxed));
+        Via::ALL.iter().copied().zip(counts)
+    }
+
+    /// Those in which changes of others were kept.
+    pub fn merges_made(&self) -> u64 {
+        self.merged.load(Ordering::Relaxed)
+    }
+
+    /// Counts a version of a list.
+    fn count_change(&self, via: Via, is_merged: bool) {
+        if let Some(count) = self.changes.get(via as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.merged.fetch_add(u64::from(is_merged), Ordering::Relaxed);
     }
 
     /// The lock of a database's list.

@@ -1,15 +1,18 @@
 //! Sessions of the panel: logging in, checking, logging out.
 
+use std::net::IpAddr;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Service,
+    Service, audit,
     documents::{commit, get, list, write},
     error::ServiceError,
+    lists::Author,
     now, random,
 };
 use crate::{
-    model::{Secret, Session, SessionSecret, Token, keys},
+    model::{AuditAction, By, Secret, Session, SessionSecret, Token, Via, keys},
     store::{Require, Txn},
 };
 
@@ -27,6 +30,7 @@ impl Service {
     pub async fn log_in(
         &self,
         secret: &Secret,
+        from: IpAddr,
     ) -> Result<Option<(Token, SessionSecret)>, ServiceError> {
         let Some(token) = self.authenticate(secret).await? else { return Ok(None) };
         let (hash, began_at) = (secret.hash(), now());
@@ -48,7 +52,11 @@ impl Service {
         let key = keys::session(&session.hash());
         let document = Session { token: hash, began_at, ends_at };
         let txn = txn.require(key.clone(), Require::Absent).put(key, write(&document)?);
+        let by = By::Token { id: token.id, name: token.name.clone() };
+        let author = Author { by, via: Via::Panel, agent: None, from: Some(from), reason: None };
+        let txn = audit::add(txn, AuditAction::LoggedIn, &author, &token.name)?;
         commit(&self.store, txn).await?.ok_or(ServiceError::Busy)?;
+        self.look();
         Ok(Some((token, session)))
     }
 
@@ -63,6 +71,15 @@ impl Service {
             return Ok(None);
         }
         self.token_in_use(keys::token(&read.document.token)).await
+    }
+
+    /// The number of sessions that go on.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn sessions(&self) -> Result<usize, ServiceError> {
+        let (found, now) = (list::<Session>(&self.store, keys::SESSIONS).await?, now());
+        Ok(found.iter().filter(|(_, read)| read.document.ends_at > now).count())
     }
 
     /// Ends a session.

@@ -6,14 +6,14 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::{
-    Service,
+    Service, audit,
     documents::{commit, get, list, write},
     error::ServiceError,
     lists::Author,
     now, random,
 };
 use crate::{
-    model::{Databases, Scope, Secret, Token, keys},
+    model::{AuditAction, Databases, Scope, Secret, Token, keys},
     store::{Require, Store, Txn},
 };
 
@@ -36,11 +36,12 @@ pub struct NewToken {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Makes a token in a store, by `by`.
+/// Makes a token in a store, by `by`, in a transaction that does this too.
 pub(super) async fn make(
     store: &Store,
     new: &NewToken,
     by: &str,
+    txn: Txn,
 ) -> Result<(Token, Secret), ServiceError> {
     let is_odd = |c: char| c.is_control() || dbfw_core::misleads(c);
     let length = new.name.len();
@@ -76,7 +77,7 @@ pub(super) async fn make(
         last_used: None,
     };
     let key = keys::token(&secret.hash());
-    let txn = Txn::new().require(key.clone(), Require::Absent).put(key, write(&token)?);
+    let txn = txn.require(key.clone(), Require::Absent).put(key, write(&token)?);
     commit(store, txn).await?.ok_or(ServiceError::Busy)?;
     Ok((token, secret))
 }
@@ -129,7 +130,9 @@ impl Service {
         new: &NewToken,
         author: &Author,
     ) -> Result<(Token, Secret), ServiceError> {
-        let (token, secret) = make(&self.store, new, &author.by.name()).await?;
+        let txn = audit::add(Txn::new(), AuditAction::TokenAdded, author, &new.name)?;
+        let (token, secret) = make(&self.store, new, &author.by.name(), txn).await?;
+        self.look();
         tracing::info!(token = token.name, id = %token.id, by = author.by.name(), "a token was made");
         Ok((token, secret))
     }
@@ -142,8 +145,10 @@ impl Service {
         let found = list::<Token>(&self.store, keys::TOKENS).await?;
         let found = found.into_iter().find(|(_, read)| read.document.id == id);
         let (key, read) = found.ok_or(ServiceError::NoToken)?;
-        commit(&self.store, Txn::new().delete(key)).await?;
         let name = read.document.name;
+        let txn = Txn::new().delete(key);
+        commit(&self.store, audit::add(txn, AuditAction::TokenRemoved, author, &name)?).await?;
+        self.look();
         tracing::info!(token = name, %id, by = author.by.name(), "a token was revoked");
         Ok(())
     }

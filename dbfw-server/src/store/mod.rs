@@ -7,21 +7,40 @@
 mod contract;
 mod dump;
 mod file;
+mod tally;
 mod txn;
 mod watch;
+
+use std::{sync::Arc, time::Instant};
+
+use self::tally::Tally;
 
 pub use self::{
     dump::{DumpError, Dumped, dump, read_dump},
     file::FileStore,
+    tally::{Operation, Operations},
     txn::{Batch, CommitError, Entry, Require, Revision, Snapshot, StoreError, Txn, Write},
     watch::{Event, Watch},
 };
 
 /// A key-value store with one order of changes. Cheap to clone.
 #[derive(Clone, Debug)]
-pub enum Store {
+pub struct Store {
+    kind: Kind,
+    tally: Arc<Tally>,
+}
+
+/// The place of a store.
+#[derive(Clone, Debug)]
+enum Kind {
     /// In a file of this machine.
     File(FileStore),
+}
+
+impl From<FileStore> for Store {
+    fn from(file: FileStore) -> Self {
+        Self { kind: Kind::File(file), tally: Arc::default() }
+    }
 }
 
 impl Store {
@@ -30,9 +49,12 @@ impl Store {
     /// # Errors
     /// The store does not answer.
     pub async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
-        match self {
-            Self::File(file) => file.get(key).await,
-        }
+        let began = Instant::now();
+        let found = match &self.kind {
+            Kind::File(file) => file.get(key).await,
+        };
+        self.tally.add(Operation::Read, began, found.is_err());
+        found
     }
 
     /// Everything below a prefix, as of one revision.
@@ -40,9 +62,12 @@ impl Store {
     /// # Errors
     /// The store does not answer.
     pub async fn list(&self, prefix: &str) -> Result<Snapshot, StoreError> {
-        match self {
-            Self::File(file) => file.list(prefix).await,
-        }
+        let began = Instant::now();
+        let found = match &self.kind {
+            Kind::File(file) => file.list(prefix).await,
+        };
+        self.tally.add(Operation::Read, began, found.is_err());
+        found
     }
 
     /// Does all of a transaction, durably, or nothing.
@@ -50,15 +75,23 @@ impl Store {
     /// # Errors
     /// A condition does not hold, or the store does not answer.
     pub async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
-        match self {
-            Self::File(file) => file.commit(txn).await,
-        }
+        let began = Instant::now();
+        let done = match &self.kind {
+            Kind::File(file) => file.commit(txn).await,
+        };
+        self.tally.add(Operation::Commit, began, matches!(done, Err(CommitError::Store(_))));
+        done
     }
 
     /// The commits after a revision that write below a prefix, one by one.
     pub fn watch(&self, prefix: &str, after: Revision) -> Watch {
-        match self {
-            Self::File(file) => file.watch(prefix, after),
+        match &self.kind {
+            Kind::File(file) => file.watch(prefix, after),
         }
+    }
+
+    /// The operations so far.
+    pub fn tally(&self) -> [(Operation, Operations); 2] {
+        self.tally.values()
     }
 }

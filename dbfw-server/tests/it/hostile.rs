@@ -8,6 +8,7 @@ use std::{
 };
 
 use axum::body::{Body, Bytes};
+use dbfw_wire::agent::{JOIN, REPORT, SETS, WATCH};
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng, seq::IndexedRandom as _};
 use serde_json::json;
 use tokio::{
@@ -15,7 +16,10 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-use crate::support::{Client, Server};
+use crate::{
+    agent::join_token,
+    support::{Client, Server},
+};
 
 /// Requests that are mutated, all in all.
 const REQUESTS: usize = 100_000;
@@ -26,6 +30,68 @@ const CLIENTS: usize = 4;
 fn requests() -> usize {
     let count = std::env::var("DBFW_FUZZ_REQUESTS").ok();
     count.map_or(REQUESTS, |count| count.parse().expect("DBFW_FUZZ_REQUESTS is a number"))
+}
+
+/// A host that joined, and a join token that lets others.
+struct Member {
+    host: String,
+    token: String,
+    join_token: String,
+}
+
+/// Lets a host join over a connection without TLS.
+async fn member(server: &Server) -> Member {
+    let join_token = join_token(server, &["orders"], 50);
+    let body = json!({"token": join_token, "hostname": "db-1"});
+    let mut client = Client::plain(server.address()).await;
+    let joined = client.document("POST", JOIN, &body).await.expect(201).json();
+    let text = |field: &str| joined[field].as_str().expect("a text").to_owned();
+    Member { host: text("host"), token: text("token"), join_token }
+}
+
+/// Valid requests of an agent.
+fn agent_seeds(id: &str, member: &Member) -> Vec<Vec<u8>> {
+    let Member { host, token, join_token } = member;
+    let boot = "11111111-1111-4111-8111-111111111111";
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let hello = json!({
+        "protocol": 1, "version": "0.1.0", "host": host, "boot": boot, "hostname": "db-1",
+        "databases": [{
+            "name": "orders", "database": "orders", "ports": ["tcp/5432"], "mode": "enforce",
+            "guards": {"allow_any": false, "min_prefix": [8, 19], "within": ["10.0.0.0/8"]},
+            "have": {"epoch": 1, "revision": 3, "digest": digest},
+        }],
+    });
+    let now = "2026-01-01T00:00:00Z";
+    let report = json!({
+        "host": host, "boot": boot, "protection": "yes",
+        "problems": [{"subject": "eth0", "text": "gone"}],
+        "applied": [
+            {"database": id, "epoch": 1, "revision": 3, "state": "applied", "generation": 9,
+             "prefixes": 14, "left_out_total": 1, "left_out": [
+                {"source": boot, "guard": "within", "prefixes": 1, "message": "x"}]},
+            {"database": id, "epoch": 1, "revision": 4, "state": "refused", "guard": "max_shrink",
+             "plan": "1a2b3c4d", "message": "x"},
+        ],
+        "refused": [{"database": id, "address": "192.0.2.9", "ports": ["tcp/5432"],
+                     "packets": 7, "first_seen": now, "last_seen": now}],
+        "hits": [{"database": id, "source": boot, "packets": 7, "last_hit": now}],
+    });
+    let join = json!({"token": join_token, "hostname": "db-2"});
+    let request = |method: &str, path: &str, token: &str, body: &str| {
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
+    };
+    vec![
+        request("POST", WATCH, token, &hello.to_string()),
+        request("POST", REPORT, token, &report.to_string()),
+        request("POST", JOIN, token, &join.to_string()),
+        request("GET", &format!("{SETS}{}", "0".repeat(64)), token, ""),
+    ]
 }
 
 /// Valid requests, from which others are made.
@@ -188,9 +254,15 @@ async fn ask(stream: &mut TcpStream, request: &[u8]) -> (u16, bool) {
         if let Some(end) = whole(&text) {
             // What is behind it is the answer to what followed the request. After an error the
             // connection may end.
-            return (status(&text), end == text.len() && status(&text) < 300);
+            let goes_on = end == text.len() && status(&text) < 300 && !is_stream(&text[..end]);
+            return (status(&text), goes_on);
         }
     }
+}
+
+/// Whether the answer goes on: a stream of lists.
+fn is_stream(head: &[u8]) -> bool {
+    String::from_utf8_lossy(head).to_ascii_lowercase().contains("transfer-encoding: chunked")
 }
 
 fn status(text: &[u8]) -> u16 {
@@ -213,11 +285,18 @@ async fn no_mutated_request_is_answered_with_a_fault_of_the_server() {
         Server::with("tls = \"off\"\nrequests_per_minute = 1000000\nmax_connections = 1000");
     let id = server.database("orders");
     let token = server.token(&["fuzz", "--preset", "admin"]);
+    let member = member(&server).await;
+    let agent = agent_seeds(&id, &member);
     let (address, all) = (server.address(), requests());
+    // Unchanged they are what an agent sends.
+    for (seed, expected) in agent.iter().zip([200, 204, 201, 404]) {
+        let mut stream = TcpStream::connect(address).await.expect("connect");
+        assert_eq!(ask(&mut stream, seed).await.0, expected, "{}", String::from_utf8_lossy(seed));
+    }
     let began = Instant::now();
     let mut tasks = Vec::new();
     for client in 0..CLIENTS {
-        let seeds = seeds(&id, &token);
+        let seeds = [seeds(&id, &token), agent.clone()].concat();
         tasks.push(tokio::spawn(async move {
             let mut rng = SmallRng::seed_from_u64(client as u64);
             let mut counts = std::collections::BTreeMap::<u16, usize>::new();

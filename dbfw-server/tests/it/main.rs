@@ -21,6 +21,7 @@ mod streams;
 // Bodies, headers and connections of whoever means harm.
 mod hostile;
 // The own API.
+mod metrics;
 mod native;
 // The description of the own API.
 mod openapi;

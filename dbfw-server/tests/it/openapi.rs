@@ -227,6 +227,9 @@ async fn every_operation_answers_as_described() {
     check("GET", "/databases/{id}/refused", &reply);
     let reply = client.get(&format!("{api}/hosts")).await;
     check("GET", "/hosts", &reply);
+    let entries = client.get(&format!("{api}/audit")).await;
+    assert!(entries.json()["entries"].as_array().is_some_and(|entries| entries.len() > 5));
+    check("GET", "/audit", &entries);
     server.done(&["hosts", "rm", &agent.id.to_string()]);
     let id = reply.json()["hosts"][0]["id"].as_str().unwrap().to_owned();
     let reply = client.send("DELETE", &one, &[], "").await.expect(409);

@@ -657,6 +657,22 @@ async fn news_of_a_list_come_at_once_and_end_with_the_session() {
         assert!(read > 0, "{seen}");
         seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
     }
+    // A host says what it enforces, and whom it refuses.
+    let mut agent = Agent::join(&server, "db-1", &["orders"]).await;
+    let (_agents, _) = agent.sync().await;
+    agent.report_trouble("orders").await;
+    for topic in ["state", "refused"] {
+        while !seen.contains(&format!("data: {topic}:{id}")) {
+            let read = timeout(PATIENCE, stream.read(&mut buffer)).await.unwrap().unwrap();
+            assert!(read > 0, "{seen}");
+            seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        }
+    }
+    // Its pages are those that follow such news.
+    for (path, topic) in [("hosts", "state"), ("refused", "refused")] {
+        let page = browser.page(&format!("/databases/orders/{path}")).await;
+        assert!(page.contains(&format!("list:{id} {topic}:{id}")), "{page}");
+    }
     browser.post("/logout", &[]).await.expect(303);
     // The next news is not told any more, and the answer ends.
     seen.clear();
@@ -669,7 +685,8 @@ async fn news_of_a_list_come_at_once_and_end_with_the_session() {
         }
         seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
     }
-    assert!(!seen.contains("data:"), "{seen}");
+    // What hosts said before may still have been on its way.
+    assert!(!seen.contains("data: list:"), "{seen}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -734,4 +751,67 @@ async fn hosts_and_whom_they_refuse_are_shown_and_trusted_with_one_click() {
     let page = viewer.page("/databases/orders/refused").await;
     assert!(!page.contains("for good"), "{page}");
     viewer.post("/databases/orders/refused", &fields).await.expect(403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_has_logins_tokens_hosts_and_databases() {
+    let mut server = Server::start();
+    server.database("orders");
+    server.token(&["temp<b>", "--preset", "viewer"]);
+    let admin = server.admin();
+    let mut browser = Browser::new(&server).await;
+    let wrong = format!("dodbfw_{}", "0".repeat(64));
+    browser.log_in(&wrong).await.expect(403);
+    browser.log_in(&wrong).await.expect(403);
+    browser.log_in(&admin).await.expect(303);
+    let agent = Agent::join(&server, "db-1", &["orders"]).await;
+    server.done(&["hosts", "rm", &agent.id.to_string()]);
+    server.connect("dodbfw_0").await.get("/v2/account").await.error(401);
+    let entries = |reply: Reply| -> Vec<Vec<String>> {
+        let entries = reply.json()["entries"].as_array().expect("entries").clone();
+        let word =
+            |entry: &serde_json::Value, name: &str| entry[name].as_str().unwrap_or("-").to_owned();
+        let words = |entry: &serde_json::Value| {
+            ["action", "subject", "by", "via", "from"].map(|name| word(entry, name)).to_vec()
+        };
+        entries.iter().map(words).collect()
+    };
+    let mut client = server.connect(&admin).await;
+    // What is refused is written down a moment later.
+    let patience = std::time::Instant::now() + PATIENCE;
+    let found = loop {
+        let found = entries(client.get("/api/v1/audit").await.expect(200));
+        if found.iter().any(|entry| entry[0] == "token_refused") {
+            break found;
+        }
+        assert!(std::time::Instant::now() < patience, "{found:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    for expected in [
+        ["database_added", "orders", "root", "admin", "-"],
+        ["token_added", "temp<b>", "root", "admin", "-"],
+        ["login_refused", "", "-", "panel", "127.0.0.1"],
+        ["logged_in", "admin", "admin", "panel", "127.0.0.1"],
+        ["host_joined", "db-1", "-", "api", "127.0.0.1"],
+        ["host_removed", "db-1", "root", "admin", "-"],
+        ["token_refused", "", "-", "api", "127.0.0.1"],
+    ] {
+        let count = found.iter().filter(|entry| **entry == expected).count();
+        assert_eq!(count, 1, "{expected:?} in {found:?}");
+    }
+    let limited = entries(client.get("/api/v1/audit?limit=2").await.expect(200));
+    assert_eq!(limited, found[..2]);
+    client.get("/api/v1/audit?before=yesterday").await.error(422);
+    let page = browser.page("/audit").await;
+    for part in ["Made the token", "temp&lt;b&gt;", "A host joined:", "wrong token", "127.0.0.1"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    // Nobody finds a secret there, and it is not for who may see one database alone.
+    let digits = &admin["dodbfw_".len()..];
+    assert!(!page.contains(digits) && !server.done(&["store", "dump"]).contains(digits));
+    let limited = server.token(&["own", "--preset", "admin", "--database", "orders"]);
+    server.connect(&limited).await.get("/api/v1/audit").await.error(403);
+    let mut browser = Browser::logged_in(&server, &limited).await;
+    browser.get("/audit").await.expect(403);
+    assert!(!browser.page("/").await.contains("href=\"/audit\""));
 }

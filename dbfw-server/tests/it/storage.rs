@@ -148,6 +148,14 @@ async fn a_full_disk_is_told_and_nothing_is_lost() {
     server.wait("the store failed");
     // Reading goes on, and so does writing once there is room.
     assert_eq!(client.sources(&id).await, kept);
+    // A backup needs no room in the store, and is whole.
+    let dump = server.done(&["store", "dump"]);
+    let mut other = Server::set_up("");
+    let loaded = other.run_with(&["store", "load", "--replace"], dump.as_bytes());
+    assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
+    other.spawn(&[]);
+    let mut copy = other.connect(&server.admin()).await;
+    assert_eq!(copy.sources("orders").await, kept);
     let pid = server.pid().to_string();
     let raised = std::process::Command::new("prlimit")
         .args(["--fsize=unlimited", "--pid", &pid])

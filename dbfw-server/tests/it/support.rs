@@ -71,8 +71,10 @@ impl Server {
 
     /// Writes the configuration. It listens on a free port.
     pub(crate) fn configure(&self, keys: &str) {
+        let is_said = keys.contains("metrics_listen");
+        let metrics = if is_said { "" } else { "metrics_listen = \"off\"\n" };
         let text = format!(
-            "[server]\nlisten = [\"127.0.0.1:0\"]\nstate_dir = {:?}\nrun_dir = {:?}\n{keys}\n",
+            "[server]\nlisten = [\"127.0.0.1:0\"]\nstate_dir = {:?}\nrun_dir = {:?}\n{metrics}{keys}\n",
             self.path("state"),
             self.path("run"),
         );

@@ -3,9 +3,11 @@
 mod packets;
 mod sources;
 
-use super::metric::Metric;
+use dbfw_metrics::Metric;
+
+use super::Scrape;
 
 /// Every metric, in the order they are written.
-pub(super) fn catalogue() -> impl Iterator<Item = &'static Metric> {
+pub(super) fn catalogue() -> impl Iterator<Item = &'static Metric<Scrape>> {
     packets::METRICS.iter().chain(sources::METRICS)
 }

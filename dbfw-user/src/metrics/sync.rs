@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use dbfw_core::{answers::Cause, policy::Guard};
+use dbfw_metrics::Durations;
 use jiff::Timestamp;
 
 /// Upper bounds in seconds of the buckets of `dbfw_sync_duration_seconds`; one without a
@@ -45,10 +46,16 @@ impl DatabaseSync {
 }
 
 /// Counts the syncs of every database that has a provider. The agent owns it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SyncCounters {
     databases: BTreeMap<String, DatabaseSync>,
     durations: Durations,
+}
+
+impl Default for SyncCounters {
+    fn default() -> Self {
+        Self { databases: BTreeMap::new(), durations: Durations::new(&BUCKETS) }
+    }
 }
 
 impl SyncCounters {
@@ -91,36 +98,5 @@ impl SyncCounters {
 
     fn database(&mut self, name: &str) -> &mut DatabaseSync {
         self.databases.entry(name.to_owned()).or_default()
-    }
-}
-
-/// A histogram over [`BUCKETS`].
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Durations {
-    counts: [u64; BUCKETS.len() + 1],
-    sum: f64,
-}
-
-impl Durations {
-    /// Adds one.
-    pub fn observe(&mut self, took: Duration) {
-        let seconds = took.as_secs_f64();
-        self.counts[BUCKETS.partition_point(|bound| *bound < seconds)] += 1;
-        self.sum += seconds;
-    }
-
-    /// Number of syncs.
-    pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
-    }
-
-    /// Their sum in seconds.
-    pub fn sum(&self) -> f64 {
-        self.sum
-    }
-
-    /// Upper bound and count of each bucket, not cumulated; the last is unbounded.
-    pub fn buckets(&self) -> Vec<(f64, u64)> {
-        BUCKETS.into_iter().chain([f64::INFINITY]).zip(self.counts).collect()
     }
 }

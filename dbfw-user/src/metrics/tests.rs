@@ -3,11 +3,12 @@ use std::{collections::BTreeSet, time::Duration};
 use dbfw_common::{Counted, Counter, Family, Mode, Reason};
 use dbfw_core::{answers::Cause, policy::Guard};
 use dbfw_datapath::Totals;
+use dbfw_metrics::{Metric, MetricType};
 use dbfw_provider::{stats::StatsValues, worker::Account};
 use dbfw_wire::control::{InterfaceMode, InterfaceStatus, Protection};
 use jiff::Timestamp;
 
-use super::{metric::Metric, *};
+use super::*;
 use crate::traffic::drops::NO_DATABASE;
 
 const DOCS: &str = include_str!("../../../docs/metrics.md");
@@ -236,8 +237,9 @@ fn what_is_written_is_what_the_catalogue_says() {
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         types.map(str::to_owned).collect()
     };
-    let promised = |words: fn(&Metric) -> String| catalogue().map(words).collect::<BTreeSet<_>>();
-    let openmetrics = |metric: &Metric| {
+    let promised =
+        |words: fn(&Metric<Scrape>) -> String| catalogue().map(words).collect::<BTreeSet<_>>();
+    let openmetrics = |metric: &Metric<Scrape>| {
         let suffix = match metric.kind {
             MetricType::Counter => "_total",
             MetricType::Info => "_info",
@@ -245,7 +247,7 @@ fn what_is_written_is_what_the_catalogue_says() {
         };
         format!("{} {}", metric.name.strip_suffix(suffix).unwrap(), metric.kind.as_str())
     };
-    let prometheus = |metric: &Metric| match metric.kind {
+    let prometheus = |metric: &Metric<Scrape>| match metric.kind {
         MetricType::Info => format!("{} gauge", metric.name),
         kind => format!("{} {}", metric.name, kind.as_str()),
     };
@@ -260,16 +262,7 @@ fn what_is_written_is_what_the_catalogue_says() {
 /// The Markdown table of docs/metrics.md.
 fn catalogue_table() -> String {
     let mut table = String::from("| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n");
-    for metric in catalogue() {
-        let labels = metric.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>();
-        table.push_str(&format!(
-            "| `{}` | {} | {} | {} |\n",
-            metric.name,
-            metric.kind.as_str(),
-            labels.join(", "),
-            metric.help
-        ));
-    }
+    table.extend(catalogue().map(Metric::table_row));
     table
 }
 

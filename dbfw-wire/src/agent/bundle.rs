@@ -1,6 +1,9 @@
 //! [`Bundle`]: the list of a database, and [`Delta`], what leads from one to the next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use dbfw_core::source::Prefix;
 use jiff::Timestamp;
@@ -84,12 +87,14 @@ pub enum SetState {
 /// set was read last is left out, so that an answer that stays the same changes no digest.
 pub fn list_digest(sources: &[BundleSource]) -> Digest {
     Digest::of_lines(sources.iter().map(|source| {
-        let mut source = source.clone();
-        if let Some(set) = &mut source.set {
+        let mut source = Cow::Borrowed(source);
+        if source.set.as_ref().is_some_and(|set| set.at.is_some())
+            && let Some(set) = &mut source.to_mut().set
+        {
             set.at = None;
         }
         // Strings, numbers and times always have a JSON form.
-        serde_json::to_vec(&source).unwrap_or_default()
+        serde_json::to_vec(&*source).unwrap_or_default()
     }))
 }
 
@@ -115,7 +120,10 @@ pub struct Delta {
     /// Ids of sources that are gone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub delete: Vec<Uuid>,
-    /// The ids in their order afterwards, where new ones do not just come last.
+    /// Whether new sources come first, and not last.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub put_first: bool,
+    /// The ids in their order afterwards, where new ones come neither all last nor all first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<Vec<Uuid>>,
     /// Sets that ride along.
@@ -163,6 +171,7 @@ impl Delta {
             by: to.by.clone(),
             put,
             delete,
+            put_first: false,
             order: None,
             sets: BTreeMap::new(),
         };
@@ -170,9 +179,17 @@ impl Delta {
             sources.iter().map(|source| source.uuid).collect()
         };
         let order = uuids(&to.sources);
-        if delta.sources(&from.sources).map(|sources| uuids(&sources)) != Ok(order.clone()) {
-            delta.order = Some(order);
+        let is_right = |delta: &Self| {
+            delta.sources(&from.sources).is_ok_and(|sources| uuids(&sources) == order)
+        };
+        // doctl puts new ones first, other clients last.
+        for put_first in [false, true] {
+            delta.put_first = put_first;
+            if is_right(&delta) {
+                return delta;
+            }
         }
+        (delta.put_first, delta.order) = (false, Some(order));
         delta
     }
 
@@ -215,10 +232,12 @@ impl Delta {
         if !gone.is_empty() {
             return Err(DeltaError::UnknownSource);
         }
-        for source in &self.put {
-            if let Some(source) = put.remove(&source.uuid) {
-                sources.push(source.clone());
-            }
+        let new = self.put.iter().filter_map(|source| put.remove(&source.uuid).cloned());
+        if self.put_first {
+            let new: Vec<BundleSource> = new.collect();
+            sources.splice(0..0, new);
+        } else {
+            sources.extend(new);
         }
         if sources.len() > MAX_SOURCES {
             return Err(DeltaError::TooLong);

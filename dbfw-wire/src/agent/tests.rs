@@ -76,6 +76,27 @@ fn a_delta_is_refused_by_a_list_it_does_not_fit() {
 }
 
 #[test]
+fn new_sources_in_front_or_at_the_end_need_no_order() {
+    let before: Vec<BundleSource> = (1..=50).map(|n| source(n, 0)).collect();
+    let delta = |after: Vec<BundleSource>| {
+        let (from, to) = (bundle(3, before.clone()), bundle(4, after));
+        let delta = Delta::between(&from, &to);
+        assert_eq!(delta.apply(&from).as_ref(), Ok(&to));
+        delta
+    };
+    let new = [source(60, 0), source(61, 0)];
+    let last = delta([&before[..], &new].concat());
+    assert_eq!((last.put_first, &last.order), (false, &None));
+    let first = delta([&new[..], &before].concat());
+    assert_eq!((first.put_first, &first.order), (true, &None));
+    // doctl replaces one: gone and new in front.
+    let replaced = delta([&new[..1], &before[..9], &before[10..]].concat());
+    assert_eq!((replaced.put_first, &replaced.order), (true, &None));
+    let within = delta([&before[..9], &new, &before[9..]].concat());
+    assert_eq!(within.order.map(|order| order.len()), Some(52));
+}
+
+#[test]
 fn a_digest_is_its_text() {
     let digest = Digest::of(b"");
     let text = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

@@ -3,6 +3,7 @@
 //! Requests are strict: an unknown field is an error. `Some(None)` is `null`, which clears a
 //! property; a field that is absent changes nothing.
 
+mod audit;
 mod change;
 mod database;
 mod host;
@@ -11,6 +12,7 @@ mod status;
 mod token;
 
 pub use self::{
+    audit::{AuditDocument, AuditList},
     change::{ChangeDocument, Changes, EditedSource, RevertRequest, Reverted},
     database::{DatabaseDocument, DatabaseList, DatabaseRequest, DatabaseSettings, MinPrefix},
     host::{

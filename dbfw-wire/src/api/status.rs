@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use crate::agent::HostProblem;
@@ -74,8 +75,11 @@ pub struct HostAtDatabase {
 }
 
 /// The state of a list at a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum HostState {
     /// In force, as read back from the kernel.
     Applied,
@@ -89,6 +93,16 @@ pub enum HostState {
     Failed,
     /// The host has no stream.
     Offline,
+}
+
+impl HostState {
+    /// Every state.
+    pub const ALL: &[Self] = Self::VARIANTS;
+
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        self.into_str()
+    }
 }
 
 /// The times from a commit to the reports of hosts, in milliseconds.

@@ -31,7 +31,7 @@ fn join(host: &Host<'_>, server: &ControlPlane<'_>, arguments: &[&str]) -> Strin
 }
 
 /// An agent of a host that has joined.
-fn joined<'p>(pair: &'p Pair, server: &ControlPlane<'_>, keys: &str) -> Host<'p> {
+pub(crate) fn joined<'p>(pair: &'p Pair, server: &ControlPlane<'_>, keys: &str) -> Host<'p> {
     let mut host = Host::new(&pair.db);
     host.configure(&agent_keys(""), &orders(&format!("{PROVIDER}{keys}")));
     let said = join(&host, server, &[]);
@@ -123,6 +123,35 @@ fn a_restart_without_the_server_enforces_the_last_list() {
     pydo(&server, &["replace", CLUSTER, "ip_addr:10.77.0.3"]);
     wait_let_in(&host, &pair, FRIEND4);
     wait_cut(&host, &pair, TRUSTED4);
+}
+
+#[test]
+fn temporary_access_ends_on_the_host_while_the_server_is_down() {
+    let pair = Pair::new();
+    let mut server = ControlPlane::start(&pair.db);
+    server.done(&["database", "add", "orders", "--id", CLUSTER]);
+    let mut host = joined(&pair, &server, "");
+    let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(20);
+    let rules = format!(
+        "[{{\"type\": \"ip_addr\", \"value\": \"10.77.0.2\", \"expires_at\": \"{end}\"}}, \
+         {{\"type\": \"ip_addr\", \"value\": \"10.77.0.3\"}}]"
+    );
+    let mut write = server.pydo("rules.py", &server.token_file());
+    let written = write.args(["write", CLUSTER, &rules]).output().expect("run the script");
+    assert!(written.status.success(), "{written:?}");
+    wait_let_in(&host, &pair, TRUSTED4);
+    server.kill();
+    // A restart of the agent neither forgets the end nor ends it before.
+    wait(&host, "the list to be on disk", || {
+        let kept = fs::read_to_string(host.path("state/server.json")).unwrap_or_default();
+        kept.contains("10.77.0.2")
+    });
+    host.stop(nix::sys::signal::Signal::SIGKILL);
+    host.start();
+    wait_cut(&host, &pair, TRUSTED4);
+    assert!(jiff::Timestamp::now() >= end, "it was cut before its time");
+    assert_let_in(&host, &pair, FRIEND4);
+    assert_refused(&host, &pair, STRANGER4);
 }
 
 #[test]

@@ -12,8 +12,9 @@ use super::super::{
     connection::{Connection, Peer},
     error::ApiError,
     finish::RateSlot,
+    tally::Login,
 };
-use crate::model::Host;
+use crate::model::{AuditAction, Host, Via};
 
 /// A host, by its token. There is no other way: not even on the admin socket.
 #[derive(Clone, Debug)]
@@ -30,11 +31,13 @@ impl FromRequestParts<Arc<App>> for HostCaller {
             None => None,
         };
         let Some(host) = host else {
+            app.tally.refused(Login::Host);
             let connection = parts.extensions.get::<Arc<Connection>>();
             let address = match connection.map(|connection| connection.peer()) {
                 Some(Peer::Network(address)) => address,
                 _ => return Err(unauthorized()),
             };
+            app.service.record_refusal(AuditAction::HostRefused, Via::Api, address);
             let counted = app.rates.count_refused(address, now);
             return Err(
                 counted.map_or_else(|exhausted| too_many(exhausted, now), |()| unauthorized())

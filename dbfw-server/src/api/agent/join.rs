@@ -18,8 +18,12 @@ use super::super::{
     body::document,
     connection::{Connection, Peer},
     error::{ApiError, ErrorId},
+    tally::Login,
 };
-use crate::service::ServiceError;
+use crate::{
+    model::{AuditAction, Via},
+    service::ServiceError,
+};
 
 pub(super) async fn join(
     State(app): State<Arc<App>>,
@@ -32,7 +36,9 @@ pub(super) async fn join(
     };
     let request: JoinRequest = document(body).await?;
     let refused = |error: ApiError| {
+        app.tally.refused(Login::Join);
         let (Some(address), now) = (address, Timestamp::now().as_second()) else { return error };
+        app.service.record_refusal(AuditAction::JoinRefused, Via::Api, address);
         let counted = app.rates.count_refused(address, now);
         counted.map_or_else(|exhausted| too_many(exhausted, now), |()| error)
     };

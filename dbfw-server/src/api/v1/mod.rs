@@ -1,5 +1,6 @@
 //! The server's own API.
 
+mod audit;
 pub(crate) mod databases;
 mod hosts;
 pub(crate) mod sources;
@@ -34,6 +35,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/databases/{id}/changes/{version}/revert", post(sources::revert))
         .route("/databases/{id}/status", get(status::status))
         .route("/databases/{id}/refused", get(status::refused))
+        .route("/audit", get(audit::list))
         .route("/hosts", get(hosts::list))
         .route("/hosts/{id}", delete(hosts::remove))
         .route("/join-tokens", get(hosts::join_tokens).post(hosts::add_join_token))

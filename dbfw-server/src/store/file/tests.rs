@@ -1,12 +1,12 @@
 use std::fs;
 
 use super::*;
-use crate::store::{Store, contract::contract};
+use crate::store::{Kind, Store, contract::contract};
 
 fn empty() -> (Store, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let store = FileStore::open(&dir.path().join("store.redb")).unwrap();
-    (Store::File(store), dir)
+    (store.into(), dir)
 }
 
 contract!(empty());
@@ -25,7 +25,7 @@ async fn it_is_there_after_it_was_closed_and_for_its_owner_alone() {
             Err(StoreError::InUse(_)) if Instant::now() < patience => {
                 thread::sleep(Duration::from_millis(5));
             }
-            opened => break Store::File(opened.unwrap()),
+            opened => break Store::from(opened.unwrap()),
         }
     };
     let entry = store.get("a").await.unwrap().unwrap();
@@ -63,7 +63,7 @@ async fn what_is_no_store_is_an_error_and_stays_as_it_is() {
 #[tokio::test]
 async fn the_file_is_opened_again_after_a_failure() {
     let (store, _dir) = empty();
-    let Store::File(file) = &store;
+    let Kind::File(file) = &store.kind;
     store.commit(Txn::new().put("a", *b"1")).await.unwrap();
     file.shared.open_again().unwrap();
     assert!(store.get("a").await.unwrap().is_some());

@@ -4,10 +4,10 @@ use std::fmt;
 
 use dbfw_common::{Counter, Family, HOSTS4, HOSTS6, MAX_HOSTS, MAX_NETS, Mode, Reason};
 use dbfw_datapath::Totals;
+use dbfw_metrics::{Metric, MetricType, Samples};
 use dbfw_wire::control::{InterfaceMode, InterfaceStatus, Protection};
-use prometheus_client::metrics::MetricType;
 
-use crate::metrics::{metric::Metric, samples::Samples, scrape::Scrape};
+use crate::metrics::scrape::Scrape;
 
 /// Values of the label `mode` of `dbfw_attached`.
 const MODES: [InterfaceMode; 3] =
@@ -24,7 +24,7 @@ const BY_FAMILY: &[&str] = &["database", "family"];
 const BY_REASON: &[&str] = &["database", "family", "reason"];
 const BY_MAP: &[&str] = &["map"];
 
-pub(super) const METRICS: &[Metric] = &[
+pub(super) const METRICS: &[Metric<Scrape>] = &[
     Metric {
         name: "dbfw_build_info",
         kind: MetricType::Info,

@@ -3,14 +3,10 @@
 use std::fmt;
 
 use dbfw_core::{answers::Cause, policy::Guard};
+use dbfw_metrics::{Metric, MetricType, Samples};
 use dbfw_provider::{stats::StatsValues, worker::Account};
-use prometheus_client::metrics::MetricType;
 
-use crate::metrics::{
-    metric::Metric,
-    samples::Samples,
-    scrape::{Scrape, SourceScrape},
-};
+use crate::metrics::scrape::{Scrape, SourceScrape};
 
 const BY_DATABASE: &[&str] = &["database"];
 const BY_PROVIDER: &[&str] = &["provider"];
@@ -19,7 +15,7 @@ const BY_WINDOW: &[&str] = &["provider", "window"];
 /// Values of the label `window`.
 const WINDOWS: [&str; 2] = ["hour", "minute"];
 
-pub(super) const METRICS: &[Metric] = &[
+pub(super) const METRICS: &[Metric<Scrape>] = &[
     Metric {
         name: "dbfw_sync_total",
         kind: MetricType::Counter,
@@ -47,7 +43,7 @@ pub(super) const METRICS: &[Metric] = &[
         kind: MetricType::Histogram,
         labels: &[],
         help: "Seconds from the start of a sync to its end, all databases together.",
-        samples: |scrape, out| out.histogram(scrape.sync.durations()),
+        samples: |scrape, out| out.histogram(&[], scrape.sync.durations()),
     },
     Metric {
         name: "dbfw_last_successful_sync_timestamp_seconds",

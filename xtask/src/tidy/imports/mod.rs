@@ -36,7 +36,10 @@ const LAYERS: [(&str, &[&str]); 2] = [
     ),
     (
         "dbfw-server",
-        &["cli", "serve", "config", "panel", "api", "fleet", "service", "model", "list", "store"],
+        &[
+            "cli", "serve", "config", "metrics", "panel", "api", "fleet", "service", "model",
+            "list", "store",
+        ],
     ),
 ];
 

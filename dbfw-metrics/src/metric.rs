@@ -4,24 +4,25 @@ use std::fmt;
 
 use prometheus_client::{metrics::MetricType, registry::Unit};
 
-use super::{samples::Samples, scrape::Scrape};
+use super::samples::Samples;
 
-/// One metric of dbfw.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Metric {
+/// One metric, whose values are in a snapshot.
+#[derive(Debug)]
+pub struct Metric<S> {
     /// As scraped, with `_total` and `_info`.
-    pub(super) name: &'static str,
+    pub name: &'static str,
     /// Its type.
-    pub(super) kind: MetricType,
+    pub kind: MetricType,
     /// Its labels.
-    pub(super) labels: &'static [&'static str],
+    pub labels: &'static [&'static str],
     /// Meaning and unit. No quotes, backslashes or line breaks: the encoder does
     /// not escape them.
-    pub(super) help: &'static str,
-    pub(super) samples: fn(&Scrape, &mut Samples<'_>) -> fmt::Result,
+    pub help: &'static str,
+    /// Writes its samples.
+    pub samples: fn(&S, &mut Samples<'_>) -> fmt::Result,
 }
 
-impl Metric {
+impl<S> Metric<S> {
     /// For OpenMetrics, where the encoder appends the unit and `_total` or `_info` itself.
     pub(super) fn name_and_unit(&self) -> (&'static str, Option<Unit>) {
         let name = match self.kind {
@@ -37,5 +38,17 @@ impl Metric {
         } else {
             (name, None)
         }
+    }
+
+    /// Its row in the Markdown table of the documentation.
+    pub fn table_row(&self) -> String {
+        let labels = self.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>();
+        format!(
+            "| `{}` | {} | {} | {} |\n",
+            self.name,
+            self.kind.as_str(),
+            labels.join(", "),
+            self.help
+        )
     }
 }

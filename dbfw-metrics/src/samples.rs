@@ -4,10 +4,11 @@ use std::fmt;
 
 use prometheus_client::encoding::{EncodeGaugeValue, MetricEncoder, NoLabelSet};
 
-use super::{format::Format, sync::Durations};
+use super::{durations::Durations, format::Format};
 
 /// Writes the samples of one metric.
-pub(super) struct Samples<'a> {
+#[expect(missing_debug_implementations, reason = "the encoder it writes to has none")]
+pub struct Samples<'a> {
     family: MetricEncoder<'a>,
     labels: &'static [&'static str],
     format: Format,
@@ -23,7 +24,11 @@ impl<'a> Samples<'a> {
         Self { family, labels, format }
     }
 
-    pub(super) fn counter(&mut self, values: &[&str], count: u64) -> fmt::Result {
+    /// Writes the value of a counter with these labels.
+    ///
+    /// # Errors
+    /// The text cannot be written.
+    pub fn counter(&mut self, values: &[&str], count: u64) -> fmt::Result {
         // The encoder would append `_total` to a name that has it.
         if self.format == Format::Prometheus {
             return self.gauge(values, count);
@@ -35,7 +40,11 @@ impl<'a> Samples<'a> {
         self.family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)
     }
 
-    pub(super) fn gauge(&mut self, values: &[&str], value: impl EncodeGaugeValue) -> fmt::Result {
+    /// Writes the value of a gauge with these labels.
+    ///
+    /// # Errors
+    /// The text cannot be written.
+    pub fn gauge(&mut self, values: &[&str], value: impl EncodeGaugeValue) -> fmt::Result {
         if self.labels.is_empty() {
             return self.family.encode_gauge(&value);
         }
@@ -43,7 +52,11 @@ impl<'a> Samples<'a> {
         self.family.encode_family(&labels)?.encode_gauge(&value)
     }
 
-    pub(super) fn info(&mut self, values: &[&str]) -> fmt::Result {
+    /// Writes these labels.
+    ///
+    /// # Errors
+    /// The text cannot be written.
+    pub fn info(&mut self, values: &[&str]) -> fmt::Result {
         if self.format == Format::Prometheus {
             return self.gauge(values, 1_u64);
         }
@@ -51,13 +64,19 @@ impl<'a> Samples<'a> {
         self.family.encode_info(&labels)
     }
 
-    pub(super) fn histogram(&mut self, durations: &Durations) -> fmt::Result {
-        self.family.encode_histogram::<NoLabelSet>(
-            durations.sum(),
-            durations.count(),
-            &durations.buckets(),
-            None,
-        )
+    /// Writes a histogram with these labels.
+    ///
+    /// # Errors
+    /// The text cannot be written.
+    pub fn histogram(&mut self, values: &[&str], durations: &Durations) -> fmt::Result {
+        let (sum, count, buckets) = (durations.sum(), durations.count(), durations.buckets());
+        if self.labels.is_empty() {
+            return self.family.encode_histogram::<NoLabelSet>(sum, count, &buckets, None);
+        }
+        let labels = self.pairs(values);
+        self.family
+            .encode_family(&labels)?
+            .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
     }
 
     fn pairs<'v>(&self, values: &[&'v str]) -> Vec<(&'static str, &'v str)> {
