@@ -3,6 +3,7 @@
 
 mod baseline;
 mod check;
+mod connection;
 mod finding;
 mod rules;
 mod settings;
@@ -10,6 +11,7 @@ mod trusted;
 
 pub use baseline::{Acceptance, AcceptanceError, Accepted};
 pub use check::{CHECKS, Check, CheckId, Engine, Level, Severity, document};
+pub use connection::SeenConnection;
 pub use finding::{Finding, State};
 pub use rules::{RulesAudit, judge_rules};
 pub use settings::{MAX_SETTINGS_DEPTH, Setting, Settings, SettingsError};
