@@ -1,5 +1,7 @@
 //! Audits of real servers, each bad and then good, and of servers that mean no good.
 
+mod login;
+
 use std::{
     collections::BTreeSet,
     fs,
