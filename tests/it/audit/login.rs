@@ -23,6 +23,8 @@ use serde_json::Value;
 use super::{audit_until, host, ids, json, set, write_key};
 use crate::ca::{ADDRESS, Authority, Server, answering, ca_of, program};
 
+/// These tests are about the databases, and no filter is in force.
+const NO_FILTER: &str = "E-3:no agent runs";
 const PASSWORD: &str = "s3cret-of-a-test";
 
 /// A client's program, which stays connected until it is dropped.
@@ -151,7 +153,7 @@ fn postgresql_bad_and_good() {
     ];
     let failing =
         ["A-3", "L-1", "L-2", "R-1", "R-2", "R-3", "R-5", "T-2", "X-1", "X-4", "X-6", "X-7"];
-    let arguments = ["--login", "--ca-file", &roots, "--names", "db.test"];
+    let arguments = ["--login", "--ca-file", &roots, "--names", "db.test", "--accept", NO_FILTER];
     let (document, output) = audit_until(&host, &arguments, &failing);
     // Nothing ran that could have counted packets.
     assert_eq!(ids(&document, "unknown"), set(&["R-6", "X-2"]), "{document:#}");
@@ -278,7 +280,8 @@ fn a_socket_that_is_not_the_servers_hears_nothing() {
     let redis = Server::start(&netns, "redis", &authority, |at| {
         let socket = at.join("socket").display().to_string();
         let words = ["--port", "0", "--unixsocketperm", "777", "--save", "", "--unixsocket"];
-        let words = [&[&*program("redis-server")], &words[..], &[&*socket]].concat();
+        let server = program("redis-server");
+        let words = [&[&*server], &words[..], &[&*socket]].concat();
         words.into_iter().map(str::to_owned).collect()
     });
     let socket = redis.directory.path().join("socket");
@@ -354,7 +357,7 @@ fn mariadb_bad_and_good() {
         Client::mariadb(&clients[1], "app", &["--ssl"]),
     ];
     let failing = ["A-3", "R-1", "R-2", "R-3", "R-5", "T-2b", "T-4", "X-1", "X-3", "X-4", "X-7"];
-    let arguments = ["--login", "--ca-file", &roots, "--names", "db.test"];
+    let arguments = ["--login", "--ca-file", &roots, "--names", "db.test", "--accept", NO_FILTER];
     let (document, output) = audit_until(&host, &arguments, &failing);
     assert_eq!(ids(&document, "unknown"), set(&["X-2"]), "{document:#}");
     let database = &document["databases"][0];
@@ -457,7 +460,7 @@ fn redis_bad_and_good() {
         redis_cli(&clients[0], &["-p", "6379"]),
         redis_cli(&clients[1], &["-p", "6390", "--tls", "--insecure"]),
     ];
-    let arguments = ["--login", "--ca-file", &roots, "--names", "db.test"];
+    let arguments = ["--login", "--ca-file", &roots, "--names", "db.test", "--accept", NO_FILTER];
     let failing = ["R-2", "R-5", "T-2", "X-4", "X-7"];
     let (document, output) = audit_until(&host, &arguments, &failing);
     assert_eq!(ids(&document, "unknown"), set(&["X-2"]), "{document:#}");
@@ -703,4 +706,71 @@ fn hostile_servers_are_unknown_and_bounded() {
         assert_eq!(x4["state"], "unknown", "{what}: {x4}");
     }
     assert!(!String::from_utf8_lossy(&output.stdout).contains('\u{1b}'));
+}
+
+/// A filter in force, a client with TLS, one without, a superuser, and a stranger. The audit names
+/// what is wrong with the three, and nothing of the one that the filter keeps out.
+#[test]
+fn clients_behind_the_filter_are_told_apart() {
+    let netns = Netns::new("audit");
+    let clients = [1, 2, 3, 4].map(|number| client(&netns, number));
+    let authority = Authority::new();
+    let mut host = Host::new(&netns);
+    let roots = roots(&host, &authority);
+    host.configure(
+        "interfaces = [\"c*\"]",
+        "[[database]]\nname = \"orders\"\nports = [5432]\ntrusted_sources = [\n  { value = \
+         \"ip_addr:10.99.1.2\", description = \"shop\" },\n  { value = \"ip_addr:10.99.2.2\", \
+         description = \"reports\" },\n  { value = \"ip_addr:10.99.3.2\", description = \"admin\" \
+         },\n]\n",
+    );
+    host.start();
+    let hba = "local all all peer\nhost all app 10.99.1.2/32 scram-sha-256\n\
+               host all app 10.99.2.2/32 scram-sha-256\nhostssl all ops 10.99.3.2/32 \
+               scram-sha-256\nhostssl all app 10.99.1.1/32 scram-sha-256\n";
+    let postgres = postgres(&netns, &authority, &[], hba);
+    sql(
+        &netns,
+        &postgres,
+        5432,
+        &format!(
+            "create role app login password '{PASSWORD}'; create role ops login superuser \
+             password '{PASSWORD}'"
+        ),
+    );
+    let target = |number: u8| format!("host=10.99.{number}.1 port=5432");
+    let _connected = [
+        Client::psql(&clients[0], &format!("{} sslmode=require user=app", target(1))),
+        Client::psql(&clients[1], &format!("{} sslmode=disable user=app", target(2))),
+        Client::psql(&clients[2], &format!("{} sslmode=require user=ops", target(3))),
+        Client::psql(&clients[3], &format!("{} sslmode=disable user=app", target(4))),
+    ];
+    // T-2 is the line by which the second client comes.
+    let failing = ["R-1", "R-5", "T-2", "X-4"];
+    let arguments = ["--login", "--ca-file", &roots, "--names", "db.test"];
+    let (document, output) = audit_until(&host, &arguments, &failing);
+    assert_eq!(ids(&document, "unknown"), set(&[]), "{document:#}");
+    let failed = document["findings"].as_array().expect("findings").iter();
+    let failed = failed.filter(|finding| finding["state"] == "fail");
+    let of_login: Vec<(&str, &str)> = failed
+        .filter(|finding| finding["id"] != "T-2")
+        .map(|finding| {
+            let text = |key: &str| finding[key].as_str().expect("a text");
+            (text("id"), text("text"))
+        })
+        .collect();
+    assert_eq!(
+        of_login,
+        [
+            ("R-1", "the superuser ops is logged in from 10.99.3.2, ip_addr:10.99.3.2 (admin)"),
+            ("X-4", "ip_addr:10.99.2.2 (reports): 1 of 1 connections have no TLS: app@10.99.2.2"),
+            (
+                "R-5",
+                "app is used by 2 trusted sources: ip_addr:10.99.1.2 (shop), ip_addr:10.99.2.2 \
+                 (reports)"
+            ),
+        ]
+    );
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("10.99.4.2"), "{document:#}");
+    assert!(!postgres.log().contains("10.99.4.2"), "{}", postgres.log());
 }
