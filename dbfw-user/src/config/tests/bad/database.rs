@@ -26,7 +26,10 @@ const DATABASE: &[(&str, &[&str])] = &[
             r#"addresses[4]: "here" is not an IPv4 or IPv6 address: write ["192.0.2.5"], or "local" for every address of this host"#,
         ],
     ),
-    ("audit = 1", &["audit: must be a table, not an integer: write [database.audit] below its [[database]]"]),
+    (
+        "audit = 1",
+        &["audit: must be a table, not an integer: write [database.audit] below its [[database]]"],
+    ),
     (
         r#"audit = { socket = "s", user = "", password_file = "S3CRET" }"#,
         &[
@@ -45,10 +48,7 @@ const DATABASE: &[(&str, &[&str])] = &[
             r#"audit.password: a password does not belong in the configuration: write it to a file with mode 0600 and add password_file = "/etc/dbfw/orders-audit-password"; make a new password if others could read this file"#,
         ],
     ),
-    (
-        r#"audit = { users = "a" }"#,
-        &[r#"audit.users: unknown key: did you mean "user"?"#],
-    ),
+    (r#"audit = { users = "a" }"#, &[r#"audit.users: unknown key: did you mean "user"?"#]),
     (
         r#"mode = "enforced""#,
         &[r#"mode: "enforced" is not a mode: use "enforce", "observe" or "off""#],
