@@ -122,7 +122,7 @@ fn roots(host: &Host<'_>, authority: &Authority) -> String {
 #[test]
 fn postgresql_bad_and_good() {
     let netns = Netns::new("audit");
-    let database = "ports = [5432]\ntrusted_sources = [{ value = \"ip_addr:10.99.1.2\", users = \
+    let database = "ports = [5432]\ntrusted_sources = [{ type = \"ip_addr\", value = \"10.99.1.2\", users = \
                     [\"app\"] }, \"ip_addr:10.99.0.0/16\"]";
     let host = host(&netns, database);
     let clients = [1, 2].map(|number| client(&netns, number));
@@ -185,8 +185,8 @@ fn postgresql_bad_and_good() {
     drop(connected);
     drop(postgres_bad);
 
-    let sources = "ports = [5432]\ntrusted_sources = [{ value = \"ip_addr:10.99.1.2\", users = \
-                   [\"app\"] }, { value = \"ip_addr:10.99.2.2\", users = [\"bi\"] }]";
+    let sources = "ports = [5432]\ntrusted_sources = [{ type = \"ip_addr\", value = \"10.99.1.2\", users = \
+                   [\"app\"] }, { type = \"ip_addr\", value = \"10.99.2.2\", users = [\"bi\"] }]";
     let configure = |more: &str| {
         host.configure(
             "interfaces = [\"none\"]",
@@ -332,7 +332,7 @@ fn mariadb(netns: &Netns, authority: &Authority, sql: &str, options: &[&str]) ->
 #[test]
 fn mariadb_bad_and_good() {
     let netns = Netns::new("audit");
-    let database = "ports = [3306]\ntrusted_sources = [{ value = \"ip_addr:10.99.1.2\", users = \
+    let database = "ports = [3306]\ntrusted_sources = [{ type = \"ip_addr\", value = \"10.99.1.2\", users = \
                     [\"app\"] }, \"ip_addr:10.99.2.2\", \"ip_addr:10.98.0.1\"]";
     let host = host(&netns, database);
     let clients = [1, 2].map(|number| client(&netns, number));
@@ -372,8 +372,8 @@ fn mariadb_bad_and_good() {
         host.configure(
             "interfaces = [\"none\"]",
             &format!(
-                "[[database]]\nname = \"orders\"\nports = [3306]\ntrusted_sources = [{{ value = \
-                 \"ip_addr:10.99.1.2\", users = [\"app\"] }}]\n{more}"
+                "[[database]]\nname = \"orders\"\nports = [3306]\ntrusted_sources = [{{ type = \"ip_addr\", value = \
+                 \"10.99.1.2\", users = [\"app\"] }}]\n{more}"
             ),
         );
     };
@@ -418,7 +418,7 @@ fn mariadb_bad_and_good() {
 fn redis_bad_and_good() {
     let netns = Netns::new("audit");
     let database = "ports = [6379, 6390]\ntrusted_sources = [\"ip_addr:10.99.1.2\", \
-                    { value = \"ip_addr:10.99.2.2\", users = [\"app\"] }]";
+                    { type = \"ip_addr\", value = \"10.99.2.2\", users = [\"app\"] }]";
     let host = host(&netns, database);
     let clients = [1, 2].map(|number| client(&netns, number));
     let authority = Authority::new();
@@ -719,9 +719,9 @@ fn clients_behind_the_filter_are_told_apart() {
     let roots = roots(&host, &authority);
     host.configure(
         "interfaces = [\"c*\"]",
-        "[[database]]\nname = \"orders\"\nports = [5432]\ntrusted_sources = [\n  { value = \
-         \"ip_addr:10.99.1.2\", description = \"shop\" },\n  { value = \"ip_addr:10.99.2.2\", \
-         description = \"reports\" },\n  { value = \"ip_addr:10.99.3.2\", description = \"admin\" \
+        "[[database]]\nname = \"orders\"\nports = [5432]\ntrusted_sources = [\n  { type = \"ip_addr\", value = \
+         \"10.99.1.2\", description = \"shop\" },\n  { type = \"ip_addr\", value = \"10.99.2.2\", \
+         description = \"reports\" },\n  { type = \"ip_addr\", value = \"10.99.3.2\", description = \"admin\" \
          },\n]\n",
     );
     host.start();
