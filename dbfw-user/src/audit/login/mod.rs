@@ -1,6 +1,7 @@
 //! [`enter`]: a login to a server, and what it says of itself then.
 
 mod door;
+mod limits;
 mod mysql;
 mod postgres;
 mod redis;
@@ -27,8 +28,6 @@ use self::{
 use super::{endpoint::Endpoint, probe::connect, processes::Listener, wire::Pace};
 use crate::config::AuditLogin;
 
-/// Time for a statement.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for all of a server.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The system's administrator, whom servers know as theirs.

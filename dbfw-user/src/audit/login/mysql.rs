@@ -18,7 +18,7 @@ use super::{
         user::USER,
         wire::within,
     },
-    STATEMENT_TIMEOUT,
+    limits::STATEMENT_TIMEOUT,
 };
 
 /// Bytes of a packet of an answer.

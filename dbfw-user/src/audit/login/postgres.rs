@@ -17,7 +17,7 @@ use super::{
         user::USER,
         wire::within,
     },
-    STATEMENT_TIMEOUT,
+    limits::STATEMENT_TIMEOUT,
 };
 
 /// Bytes of a message.
