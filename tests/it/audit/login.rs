@@ -197,7 +197,7 @@ fn postgresql_bad_and_good() {
     let good = format!(
         "local all dbfw_audit scram-sha-256\nlocal all all peer\n\
          hostssl all app 10.99.1.2/32 scram-sha-256\nhostssl all +staff 10.99.2.2/32 \
-         scram-sha-256\nhostssl all app {ADDRESS}/32 scram-sha-256\n"
+         scram-sha-256\nhostssl all all {ADDRESS}/32 scram-sha-256\n"
     );
     let postgres_good = postgres(&netns, &authority, &[], &good);
     sql(

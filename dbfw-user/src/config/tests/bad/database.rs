@@ -33,9 +33,9 @@ const DATABASE: &[(&str, &[&str])] = &[
     (
         r#"audit = { socket = "s", user = "", password_file = "S3CRET" }"#,
         &[
-            r#"audit.socket: "s" is not an absolute path: write one like "/run/postgresql/.s.PGSQL.5432""#,
-            r#"audit.user: "" is not a user's name: use 1 to 63 bytes without control characters"#,
             r#"audit.password_file: is not an absolute path: name a file that holds the password, as in "/etc/dbfw/orders-audit-password""#,
+            r#"audit.socket: "s" is not an absolute path: begin it with "/", as in "/run/postgresql/.s.PGSQL.5432""#,
+            r#"audit.user: "" is not a user's name: use 1 to 63 bytes without control characters"#,
         ],
     ),
     (
