@@ -437,12 +437,14 @@ impl<'a> Reach<'a> {
             let sources = trusted.iter().filter(|source| ways.iter().any(|way| meets(source, way)));
             let sources: Vec<&Trusted> = sources.collect();
             let uses = sources.iter().map(|source| source.is_unused(self.audit.now));
+            let uses: Vec<Option<bool>> = uses.collect();
             // One that is used is enough, whatever the others are.
-            match uses.fold(Some(true), |all, one| match (all, one) {
-                (Some(false), _) | (_, Some(false)) => Some(false),
-                (Some(true), Some(true)) => Some(true),
-                _ => None,
-            }) {
+            let is_forgotten = match uses.contains(&None) {
+                _ if uses.contains(&Some(false)) => Some(false),
+                true => None,
+                false => Some(true),
+            };
+            match is_forgotten {
                 _ if sources.is_empty() => {}
                 Some(true) => {
                     let names: Vec<String> = sources.iter().map(|source| source.shown()).collect();
