@@ -642,7 +642,8 @@ fn hostile_servers_are_unknown_and_bounded() {
     let netns = Netns::new("audit");
     let host = host(&netns, "ports = [5432]\ntrusted_sources = []");
     let password = secret(&host, "password", PASSWORD);
-    let cases: [(u16, &str, fn(UnixStream) -> Option<()>); 6] = [
+    type Serve = fn(UnixStream) -> Option<()>;
+    let cases: [(u16, &str, Serve); 6] = [
         (5432, "silent", |stream| {
             thread::sleep(std::time::Duration::from_secs(60));
             drop(stream);
