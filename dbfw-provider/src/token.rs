@@ -28,6 +28,8 @@ pub enum TokenSource {
 #[derive(Debug)]
 pub struct Token {
     source: TokenSource,
+    /// The word for it in errors.
+    word: &'static str,
     /// `$CREDENTIALS_DIRECTORY`.
     credentials: Option<PathBuf>,
     /// The file when it was last read.
@@ -43,7 +45,13 @@ impl Token {
     }
 
     fn with_credentials(source: TokenSource, credentials: Option<PathBuf>) -> Self {
-        Self { source, credentials, seen: Stamp::default(), content: None }
+        Self { source, word: "token", credentials, seen: Stamp::default(), content: None }
+    }
+
+    /// A password in a file, which is taken as a token is.
+    pub fn password(path: PathBuf) -> Self {
+        let token = Self::with_credentials(TokenSource::File(path), None);
+        Self { word: "password", ..token }
     }
 
     /// The token as it is in the file now.
@@ -54,9 +62,10 @@ impl Token {
     pub fn read(&mut self) -> Result<SecretString, FetchError> {
         let path = self.path()?;
         let shown = path.display();
+        let word = self.word;
         let refuse = |text: &str| {
-            FetchError::new(Cause::Unauthorized, format!("the token file {text}"))
-                .about(shown.to_string())
+            let text = format!("the {word} file {}", text.replace("token", word));
+            FetchError::new(Cause::Unauthorized, text).about(shown.to_string())
         };
         let (seen, content) = (std::mem::take(&mut self.seen), self.content.take());
         let opened = open(&path);

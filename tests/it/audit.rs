@@ -1,4 +1,9 @@
 //! Audits of real servers, each bad and then good, and of servers that mean no good.
+//!
+//! `DBFW_AUDITS` sets how often a MariaDB that counts errors of hosts is audited, without a login
+//! and with one (default 4).
+
+mod login;
 
 use std::{
     collections::BTreeSet,
@@ -8,6 +13,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Output},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -17,9 +23,15 @@ use dbfw_tests::{
     netns::{Netns, finish},
     postgres::Postgres,
 };
+use rustls::ServerConnection;
 use serde_json::Value;
 
-use crate::ca::{ADDRESS, Authority, Server, answering, ca_of, program, stderr};
+use crate::{
+    ca::{ADDRESS, Authority, Server, answering, ca_of, program, stderr},
+    fuzz::variable,
+};
+
+const DEFAULT_AUDITS: u64 = 4;
 
 fn host<'a>(netns: &'a Netns, database: &str) -> Host<'a> {
     netns.ip(&format!("address add {ADDRESS}/32 dev lo"));
@@ -270,9 +282,14 @@ fn mariadb_bad_and_good_counts_no_error() {
     let roots = roots.display().to_string();
     // Before it is up nothing fails either.
     ca_of(&host, &good);
-    for _ in 0..6 {
-        let (document, _) = audit_until(&host, &["--ca-file", &roots, "--names", "db.test"], &[]);
+    let arguments = ["--ca-file", &roots, "--names", "db.test"];
+    for _ in 0..variable("DBFW_AUDITS").unwrap_or(DEFAULT_AUDITS) {
+        let (document, _) = audit_until(&host, &arguments, &[]);
         assert_eq!(ids(&document, "unknown"), set(&["T-4", "X-2"]), "{document:#}");
+        let login = json(
+            &host.dbfw(&[&["audit", "orders", "-o", "json", "--login"], &arguments[..]].concat()),
+        );
+        assert_eq!(login["databases"][0]["login"], "unix_socket as mysql", "{login:#}");
     }
     let sql =
         "select coalesce(sum(SUM_CONNECT_ERRORS), 0), count(*) from performance_schema.host_cache";
@@ -330,6 +347,50 @@ fn mongodb_with_and_without_authorization() {
     let database = "[[database]]\nname = \"orders\"\nports = [27018]\ntrusted_sources = []";
     host.configure("interfaces = [\"none\"]", database);
     audit_until(&host, &[], &["T-1", "T-2"]);
+}
+
+/// A server that takes TLS 1.1 from whoever offers no later one, as PostgreSQL begins it.
+#[test]
+fn old_tls_is_found_and_a_server_without_it_is_well() {
+    let netns = Netns::new("audit");
+    let host = host(&netns, "ports = [5432]\ntrusted_sources = []");
+    let authority = Authority::new();
+    let config = Arc::new(authority.server_config());
+    for (port, hello) in [
+        (5432, &[22, 3, 2, 0, 57, 2, 0, 0, 53, 3, 2][..]),
+        (5433, &[22, 3, 1, 0, 57, 2, 0, 0, 53, 3, 1]),
+        (5434, &[21, 3, 2, 0, 2, 2, 70]),
+    ] {
+        let config = Arc::clone(&config);
+        answering(&netns, port, move |mut stream| {
+            let _ = stream.read(&mut [0; 8]);
+            let _ = stream.write_all(b"S");
+            let mut head = [0; 11];
+            while stream.peek(&mut head).is_ok_and(|length| length > 0 && length < 11) {}
+            if head[9..] == [3, 2] {
+                let _ = stream.write_all(hello);
+                let _ = stream.read(&mut [0; 512]);
+                return;
+            }
+            let mut session = ServerConnection::new(Arc::clone(&config)).expect("a session");
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+            while session.is_handshaking() && session.complete_io(&mut stream).is_ok() {}
+            let _ = stream.read(&mut [0; 64]);
+        });
+        let database =
+            format!("[[database]]\nname = \"orders\"\nports = [{port}]\ntrusted_sources = []");
+        host.configure("interfaces = [\"none\"]", &database);
+        let document = json(&host.dbfw(&["audit", "orders", "-o", "json"]));
+        let findings = document["findings"].as_array().expect("findings");
+        let t4 = findings.iter().find(|finding| finding["id"] == "T-4").expect("T-4");
+        let (state, text) = match port {
+            5432 => ("fail", "it accepts TLS 1.1"),
+            5433 => ("fail", "it accepts TLS 1.0"),
+            _ => ("ok", "it refuses TLS 1.0 and 1.1"),
+        };
+        assert_eq!(t4["state"], state, "{port}: {document:#}");
+        assert!(t4["text"].as_str().expect("a text").contains(text), "{t4}");
+    }
 }
 
 #[test]

@@ -84,6 +84,21 @@ impl Authority {
     pub(crate) fn whole(&self) -> String {
         self.leaf(|_| {}) + &self.between + &self.root
     }
+
+    /// A server of TLS with these certificates.
+    pub(crate) fn server_config(&self) -> ServerConfig {
+        let chain: Vec<CertificateDer<'static>> =
+            CertificateDer::pem_slice_iter(self.whole().as_bytes())
+                .map(|one| one.expect("PEM"))
+                .collect();
+        let key = PrivateKeyDer::from_pem_slice(self.key.serialize_pem().as_bytes());
+        ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("a server")
+            .with_no_client_auth()
+            .with_single_cert(chain, key.expect("a key"))
+            .expect("its certificate")
+    }
 }
 
 pub(crate) fn host<'a>(netns: &'a Netns, port: u16) -> Host<'a> {
@@ -493,19 +508,7 @@ fn mongodb_by_its_port_and_others_by_what_they_say() {
     let netns = Netns::new("ca");
     netns.ip(&format!("address add {ADDRESS}/32 dev lo"));
     let authority = Authority::new();
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(authority.whole().as_bytes())
-            .map(|one| one.expect("PEM"))
-            .collect();
-    let key =
-        PrivateKeyDer::from_pem_slice(authority.key.serialize_pem().as_bytes()).expect("a key");
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("a server")
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .expect("its certificate");
-    let config = Arc::new(config);
+    let config = Arc::new(authority.server_config());
     for port in [27017, 7001] {
         let config = Arc::clone(&config);
         answering(&netns, port, move |mut stream| {

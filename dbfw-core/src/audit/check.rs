@@ -71,6 +71,8 @@ pub enum Level {
     Host,
     /// Connections without a credential, from an address of this host that is not a loopback one.
     Wire,
+    /// The server's own catalogue, read as its system user or as a user for it.
+    Login,
 }
 
 /// The name of a check, which never changes its meaning.
@@ -96,6 +98,8 @@ pub enum CheckId {
     T1,
     #[strum(serialize = "T-2")]
     T2,
+    #[strum(serialize = "T-2b")]
+    T2b,
     #[strum(serialize = "T-3")]
     T3,
     #[strum(serialize = "T-4")]
@@ -112,18 +116,42 @@ pub enum CheckId {
     A1,
     #[strum(serialize = "A-2")]
     A2,
+    #[strum(serialize = "A-3")]
+    A3,
     #[strum(serialize = "A-4")]
     A4,
     #[strum(serialize = "A-5")]
     A5,
+    #[strum(serialize = "R-1")]
+    R1,
+    #[strum(serialize = "R-2")]
+    R2,
+    #[strum(serialize = "R-3")]
+    R3,
+    #[strum(serialize = "R-4")]
+    R4,
+    #[strum(serialize = "R-5")]
+    R5,
+    #[strum(serialize = "R-6")]
+    R6,
+    #[strum(serialize = "L-1")]
+    L1,
+    #[strum(serialize = "L-2")]
+    L2,
     #[strum(serialize = "X-1")]
     X1,
     #[strum(serialize = "X-2")]
     X2,
     #[strum(serialize = "X-3")]
     X3,
+    #[strum(serialize = "X-4")]
+    X4,
     #[strum(serialize = "X-5")]
     X5,
+    #[strum(serialize = "X-6")]
+    X6,
+    #[strum(serialize = "X-7")]
+    X7,
 }
 
 /// A check as it is documented.
@@ -156,6 +184,10 @@ impl CheckId {
 
 const ALL: &[Engine] = &[Engine::Postgres, Engine::MySql, Engine::Redis, Engine::MongoDb];
 const POSTGRES: &[Engine] = &[Engine::Postgres];
+const MYSQL: &[Engine] = &[Engine::MySql];
+const SQL: &[Engine] = &[Engine::Postgres, Engine::MySql];
+/// The engines whose users can be listed.
+const LISTED: &[Engine] = &[Engine::Postgres, Engine::MySql, Engine::Redis];
 const REDIS: &[Engine] = &[Engine::Redis];
 const MONGODB: &[Engine] = &[Engine::MongoDb];
 
@@ -166,11 +198,18 @@ const REDIS_TLS: &str =
     "https://redis.io/docs/latest/operate/oss_and_stack/management/security/encryption/";
 const REDIS_SECURITY: &str =
     "https://redis.io/docs/latest/operate/oss_and_stack/management/security/";
+const PG_ROLES: &str = "https://www.postgresql.org/docs/current/sql-createrole.html";
+const PG_PASSWORDS: &str = "https://www.postgresql.org/docs/current/auth-password.html";
+const PG_LOGGING: &str = "https://www.postgresql.org/docs/current/runtime-config-logging.html";
+const MYSQL_ACCOUNTS: &str = "https://dev.mysql.com/doc/refman/8.4/en/account-names.html";
+const MYSQL_PLUGINS: &str = "https://dev.mysql.com/doc/refman/8.4/en/authentication-plugins.html";
+const REDIS_ACL: &str =
+    "https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/";
 const MONGODB_TLS: &str = "https://www.mongodb.com/docs/manual/tutorial/configure-ssl/";
 const MONGODB_AUTH: &str = "https://www.mongodb.com/docs/manual/tutorial/enable-authentication/";
 
 /// Every check, in the order of [`CheckId`].
-pub const CHECKS: [Check; 22] = [
+pub const CHECKS: [Check; 35] = [
     Check {
         id: CheckId::E1,
         severity: Severity::High,
@@ -273,6 +312,19 @@ pub const CHECKS: [Check; 22] = [
         refs: &[PG_HBA, REDIS_TLS, MONGODB_TLS],
     },
     Check {
+        id: CheckId::T2b,
+        severity: Severity::High,
+        level: Level::Login,
+        engines: MYSQL,
+        title: "Users of MySQL may log in without TLS",
+        why: "require_secure_transport is off, and users whom the network reaches have no REQUIRE \
+              SSL: a client that forgets to ask for TLS, or that somebody on the way keeps from \
+              it, sends its data in the clear.",
+        fix: "SET PERSIST require_secure_transport = ON (MySQL), require_secure_transport = ON in \
+              my.cnf (MariaDB), or ALTER USER … REQUIRE SSL for each.",
+        refs: &[MYSQL_TLS],
+    },
+    Check {
         id: CheckId::T3,
         severity: Severity::Critical,
         level: Level::Wire,
@@ -281,7 +333,7 @@ pub const CHECKS: [Check; 22] = [
         why: "The password itself crosses the network, for everybody on the way to read and use.",
         fix: "Write scram-sha-256 in place of password, ldap, pam or radius in pg_hba.conf, or \
               hostssl in place of host.",
-        refs: &[PG_HBA, "https://www.postgresql.org/docs/current/auth-password.html"],
+        refs: &[PG_HBA, PG_PASSWORDS],
     },
     Check {
         id: CheckId::T4,
@@ -291,7 +343,8 @@ pub const CHECKS: [Check; 22] = [
         title: "The server accepts TLS 1.0 or 1.1",
         why: "Both have been broken for years (RFC 8996). A setting does not tell, since the \
               library may refuse what the setting allows: a hello of TLS 1.1 is sent. MySQL and \
-              MariaDB count handshakes that break off against the host, so there it is unknown.",
+              MariaDB count handshakes that break off against the host, so there it is unknown at level \
+              wire, and at level login the setting has to do.",
         fix: "PostgreSQL: ssl_min_protocol_version = 'TLSv1.2'. MySQL, MariaDB: tls_version = \
               TLSv1.2,TLSv1.3. Redis, Valkey: tls-protocols \"TLSv1.2 TLSv1.3\". MongoDB: \
               net.tls.disabledProtocols: TLS1_0,TLS1_1.",
@@ -371,6 +424,19 @@ pub const CHECKS: [Check; 22] = [
         refs: &[PG_HBA, "CIS PostgreSQL 5.3"],
     },
     Check {
+        id: CheckId::A3,
+        severity: Severity::Medium,
+        level: Level::Login,
+        engines: SQL,
+        title: "Passwords are kept as hashes that are easy to try out",
+        why: "Whoever gets a copy of the hashes, from a backup say, tries out passwords by the \
+              billion: md5 and mysql_native_password cost next to nothing for each.",
+        fix: "PostgreSQL: password_encryption = 'scram-sha-256', then set each password again. \
+              MySQL: ALTER USER … IDENTIFIED WITH caching_sha2_password BY …. MariaDB: … \
+              IDENTIFIED VIA ed25519 USING PASSWORD(…).",
+        refs: &[PG_PASSWORDS, MYSQL_PLUGINS],
+    },
+    Check {
         id: CheckId::A4,
         severity: Severity::Medium,
         level: Level::Wire,
@@ -393,17 +459,118 @@ pub const CHECKS: [Check; 22] = [
         refs: &[MONGODB_AUTH],
     },
     Check {
+        id: CheckId::R1,
+        severity: Severity::High,
+        level: Level::Login,
+        engines: SQL,
+        title: "A superuser logs in over the network, or could",
+        why: "Whoever has its password, or takes over one of its clients, has the whole server \
+              and with COPY … PROGRAM or FILE the host as well. It is found if it is connected \
+              from another host now, or if a rule of the database admits it from one.",
+        fix: "Give clients a role of their own without SUPERUSER (ALL PRIVILEGES in MySQL), and \
+              keep superusers to the Unix socket: local lines in pg_hba.conf, user@localhost.",
+        refs: &[PG_ROLES, MYSQL_ACCOUNTS],
+    },
+    Check {
+        id: CheckId::R2,
+        severity: Severity::High,
+        level: Level::Login,
+        engines: LISTED,
+        title: "The administrator's account can be used from a trusted source",
+        why: "postgres, root, admin and Redis' default have names that everybody knows and rights \
+              that no integration needs. An account counts if the rules of the database admit it \
+              from a trusted source, and it has a password or needs none.",
+        fix: "Give each integration a user of its own. PostgreSQL: a line `hostssl all postgres \
+              all reject` before the others. MySQL, MariaDB: RENAME USER root@… TO \
+              root@localhost. Redis, Valkey: `user default off`.",
+        refs: &[PG_HBA, MYSQL_ACCOUNTS, REDIS_ACL],
+    },
+    Check {
+        id: CheckId::R3,
+        severity: Severity::Medium,
+        level: Level::Login,
+        engines: SQL,
+        title: "A user who may log in has no password, or one that has expired",
+        why: "Without a password nothing but the rules of the database stands before it; with an \
+              expired one it is of no use and was forgotten. PostgreSQL's first superuser, who \
+              comes by the Unix socket, users without a way in and those who prove themselves by \
+              other means do not count.",
+        fix: "Set a password, or ALTER ROLE … NOLOGIN (PostgreSQL), ALTER USER … ACCOUNT LOCK \
+              (MySQL, MariaDB), or drop it.",
+        refs: &[PG_ROLES],
+    },
+    Check {
+        id: CheckId::R4,
+        severity: Severity::Medium,
+        level: Level::Login,
+        engines: MYSQL,
+        title: "A user of MySQL may come from every host",
+        why: "user@'%' is admitted from everywhere, and only the filter keeps strangers from \
+              trying its password.",
+        fix: "Write the trusted source into the account's name with RENAME USER, as the finding \
+              shows.",
+        refs: &[MYSQL_ACCOUNTS],
+    },
+    Check {
+        id: CheckId::R5,
+        severity: Severity::Medium,
+        level: Level::Login,
+        engines: LISTED,
+        title: "One user is used by several trusted sources",
+        why: "Integrations that share a user cannot be told apart or shut out one by one, and a \
+              new password has to reach all of them at once. Sources are compared, and not \
+              addresses: the nodes of one tag are one integration.",
+        fix: "Give each integration a user of its own, and declare it with users = […] on the \
+              trusted source.",
+        refs: &[],
+    },
+    Check {
+        id: CheckId::R6,
+        severity: Severity::Info,
+        level: Level::Login,
+        engines: POSTGRES,
+        title: "A role may log in only from trusted sources that are not used",
+        why: "It is connected from nowhere, and every trusted source from which pg_hba.conf \
+              admits it has sent no packet for 30 days.",
+        fix: "ALTER ROLE … NOLOGIN, and drop it once nobody misses it.",
+        refs: &[PG_ROLES],
+    },
+    Check {
+        id: CheckId::L1,
+        severity: Severity::Low,
+        level: Level::Login,
+        engines: POSTGRES,
+        title: "PostgreSQL does not log connections",
+        why: "Who logged in, from where and as whom is then known only while it lasts.",
+        fix: "log_connections = on, and reload.",
+        refs: &[PG_LOGGING, "CIS PostgreSQL 3.1.20"],
+    },
+    Check {
+        id: CheckId::L2,
+        severity: Severity::Low,
+        level: Level::Login,
+        engines: POSTGRES,
+        title: "A replica connects as a superuser",
+        why: "The password of a replica's user lies in a file of each replica. Replication needs \
+              the attribute REPLICATION and nothing else.",
+        fix: "CREATE ROLE replica LOGIN REPLICATION, and name it in primary_conninfo.",
+        refs: &[PG_ROLES, "CIS PostgreSQL 7.1"],
+    },
+    Check {
         id: CheckId::X1,
         severity: Severity::Medium,
         level: Level::Host,
-        engines: POSTGRES,
+        engines: SQL,
         title: "The database's own rules admit more than the trusted sources",
         why: "Only the filter keeps the others out: on the day of `dbfw detach`, or on an interface \
               that is not covered, they are let in. Every line of pg_hba.conf that decides for an \
               address outside the trusted prefixes is found; loopback and this host's own addresses \
-              do not count.",
-        fix: "Write the trusted sources into pg_hba.conf: dbfw export pg_hba --database NAME.",
-        refs: &[PG_HBA],
+              do not count. At level \
+              login each user of MySQL or MariaDB is held against them, by the host in its name; \
+              R-4 has those of every host.",
+        fix: "Write the trusted sources into pg_hba.conf: dbfw export pg_hba --database NAME. \
+              MySQL, MariaDB: RENAME USER.",
+        refs: &[PG_HBA, MYSQL_ACCOUNTS],
     },
     Check {
         id: CheckId::X2,
@@ -421,13 +588,27 @@ pub const CHECKS: [Check; 22] = [
         id: CheckId::X3,
         severity: Severity::Medium,
         level: Level::Host,
-        engines: POSTGRES,
-        title: "No line of pg_hba.conf admits a trusted source",
+        engines: SQL,
+        title: "The database's own rules admit nobody from a trusted source",
         why: "Its packets reach the server, which refuses them: the trust is dead, or one of the two \
               lists has a mistake. If users are declared for the source, a line has to admit one of \
-              them.",
+              them. The rules are the lines of pg_hba.conf, and at level login the hosts of MySQL's \
+              users.",
         fix: "Remove the source, or add a line; dbfw export pg_hba --database NAME prints it.",
-        refs: &[PG_HBA],
+        refs: &[PG_HBA, MYSQL_ACCOUNTS],
+    },
+    Check {
+        id: CheckId::X4,
+        severity: Severity::High,
+        level: Level::Login,
+        engines: LISTED,
+        title: "A trusted source is connected without TLS now",
+        why: "Whoever sees the network between it and the server reads what it says. The \
+              connections that the server lists are held against the trusted sources; those of \
+              this host do not count.",
+        fix: "Set the client's sslmode (or its like) to require or better, and then refuse \
+              clients without TLS: see T-2 and T-2b.",
+        refs: &[LIBPQ_SSL, MYSQL_TLS, REDIS_TLS],
     },
     Check {
         id: CheckId::X5,
@@ -440,6 +621,30 @@ pub const CHECKS: [Check; 22] = [
               not.",
         fix: "Write hostssl, or hostnossl … reject before it, in place of the later line.",
         refs: &[PG_HBA, LIBPQ_SSL],
+    },
+    Check {
+        id: CheckId::X6,
+        severity: Severity::Low,
+        level: Level::Login,
+        engines: LISTED,
+        title: "A trusted source is far wider than where its clients are",
+        why: "Whoever else has an address in it may connect as well. A prefix counts if all \
+              clients that are seen in it have addresses in a block that is at least 4096 times \
+              smaller.",
+        fix: "Trust the narrower block, or name the clients by a tag or by droplets.",
+        refs: &[],
+    },
+    Check {
+        id: CheckId::X7,
+        severity: Severity::Medium,
+        level: Level::Login,
+        engines: LISTED,
+        title: "A trusted source uses other users than it declares",
+        why: "users = […] on a trusted source says who comes from it. Another user from there, or \
+              such a user from another source, is either a mistake in the list or somebody who \
+              has a password that was not meant for them.",
+        fix: "Correct users = […], or find out who it is, and give the user a new password.",
+        refs: &[],
     },
 ];
 

@@ -7,6 +7,8 @@ use strum::{Display, EnumString};
 use super::check::{CheckId, Severity};
 use crate::escaped;
 
+/// Findings of a check; the rest is counted.
+pub(super) const MAX_FINDINGS: usize = 20;
 /// Characters of a text; more of it is cut off.
 const MAX_TEXT: usize = 400;
 
@@ -138,6 +140,35 @@ impl Finding {
                 .then_with(|| a.subject.cmp(&b.subject))
         });
     }
+}
+
+/// The finding that there are more of a kind than are listed.
+pub(super) fn rest(check: CheckId, found: usize, what: &str) -> Option<Finding> {
+    let more = found.checked_sub(MAX_FINDINGS).filter(|more| *more > 0)?;
+    Some(Finding::fail(check, format!("{more} more {what}")).about("more"))
+}
+
+/// The findings of a check about several subjects, or one that all is well. A doubt is added.
+pub(super) fn listed(
+    check: CheckId,
+    failed: Vec<(String, String)>,
+    what: &str,
+    doubt: Option<String>,
+    fine: &str,
+) -> Vec<Finding> {
+    let count = failed.len();
+    let mut findings: Vec<Finding> = failed
+        .into_iter()
+        .take(MAX_FINDINGS)
+        .map(|(subject, text)| Finding::fail(check, text).about(subject))
+        .collect();
+    findings.extend(rest(check, count, what));
+    match doubt {
+        Some(why) => findings.push(Finding::unknown(check, why)),
+        None if count == 0 => findings.push(Finding::ok(check, fine)),
+        None => {}
+    }
+    findings
 }
 
 /// A text that a terminal takes, or its beginning.

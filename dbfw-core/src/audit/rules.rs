@@ -5,7 +5,11 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use super::{check::CheckId, finding::Finding, trusted::Trusted};
+use super::{
+    check::CheckId,
+    finding::{Finding, MAX_FINDINGS, rest},
+    trusted::Trusted,
+};
 use crate::{
     hba::{
         Address, Client, Connection, Database, Encryption, Facts, Judged, Line, Method, Place,
@@ -20,8 +24,6 @@ const MAX_CLIENTS: usize = 400;
 const MAX_VISITS: usize = 4_000_000;
 /// Prefixes of trusted sources that are judged.
 const MAX_PREFIXES: usize = 5_000;
-/// Findings of a check; the rest is counted.
-const MAX_FINDINGS: usize = 20;
 
 /// The rules of a database's server, and what they are held against.
 #[derive(Clone, Copy)]
@@ -85,12 +87,6 @@ fn weak_lines(rules: &Rules) -> Vec<Finding> {
     findings
 }
 
-/// The finding that there are more of a kind than are listed.
-fn rest(check: CheckId, found: usize, what: &str) -> Option<Finding> {
-    let more = found.checked_sub(MAX_FINDINGS).filter(|more| *more > 0)?;
-    Some(Finding::fail(check, format!("{more} more {what}")).about("more"))
-}
-
 /// Whether only clients on this host have such an address.
 fn is_of_this_host(address: &Address) -> bool {
     match address {
@@ -101,6 +97,11 @@ fn is_of_this_host(address: &Address) -> bool {
         }),
         Address::All | Address::SameNet | Address::Name(_) | Address::Zoned(_) => false,
     }
+}
+
+/// The prefixes that clients on this host have, whose addresses are these.
+pub(super) fn of_this_host(own: &[IpAddr]) -> PrefixSet {
+    own.iter().map(|own| Prefix::host(*own)).chain(LOOPBACK).collect()
 }
 
 const LOOPBACK: [Prefix; 2] =
@@ -167,8 +168,7 @@ impl<'a> Survey<'a> {
         let lines = audit.rules.lines().iter().enumerate();
         let order = lines.map(|(at, line)| (std::ptr::from_ref(line), at)).collect();
         let sets = audit.trusted.iter().map(|source| &source.prefixes);
-        let own: PrefixSet =
-            audit.own.iter().map(|own| Prefix::host(*own)).chain(LOOPBACK).collect();
+        let own = of_this_host(audit.own);
         let prefixes = audit.trusted.iter().enumerate();
         let mut prefixes =
             prefixes.flat_map(|(at, source)| source.prefixes.iter().map(move |one| (*one, at)));
@@ -364,13 +364,13 @@ fn unknown(line: &Line) -> String {
 }
 
 /// The place of a line without the directory.
-fn short(line: &Line) -> String {
+pub(super) fn short(line: &Line) -> String {
     let Place { file, line } = line.place();
     let name = file.file_name().unwrap_or(file.as_os_str());
     format!("{}:{line}", name.to_string_lossy())
 }
 
-fn admits(line: &Line) -> bool {
+pub(super) fn admits(line: &Line) -> bool {
     line.method() != Method::Reject
 }
 

@@ -33,29 +33,38 @@ impl Trusted {
             None => self.source.clone(),
         }
     }
+
+    /// Whether none of its packets came for long; `None`: it was not watched for as long.
+    pub(super) fn is_unused(&self, now: Timestamp) -> Option<bool> {
+        match (self.since, self.last_hit) {
+            (_, Some(hit)) => Some(is_long_ago(hit, now)),
+            (Some(since), None) if is_long_ago(since, now) => Some(true),
+            (Some(_) | None, None) => None,
+        }
+    }
+}
+
+fn is_long_ago(then: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(then) >= UNUSED_AFTER
 }
 
 /// Finds trusted sources that are not used.
 pub fn judge_uses(trusted: &[Trusted], now: Timestamp) -> Vec<Finding> {
     let days = |since: Timestamp| now.duration_since(since).as_hours() / 24;
-    let is_long_ago = |then: Timestamp| now.duration_since(then) >= UNUSED_AFTER;
     let (mut findings, mut too_short) = (Vec::new(), Vec::new());
     for source in trusted {
         let name = source.shown();
-        match (source.since, source.last_hit) {
-            (_, Some(hit)) if !is_long_ago(hit) => {}
-            (_, Some(hit)) => findings.push(
-                Finding::fail(CheckId::X2, format!("{name}: no packet for {} days", days(hit)))
-                    .about(&source.source),
-            ),
-            (Some(since), None) if is_long_ago(since) => findings.push(
-                Finding::fail(
-                    CheckId::X2,
-                    format!("{name}: no packet in the {} days that it is counted", days(since)),
-                )
-                .about(&source.source),
-            ),
-            (Some(_) | None, None) => too_short.push(name),
+        let fail = |text| Finding::fail(CheckId::X2, text).about(&source.source);
+        match (source.is_unused(now), source.last_hit, source.since) {
+            (Some(false), ..) => {}
+            (Some(true), Some(hit), _) => {
+                findings.push(fail(format!("{name}: no packet for {} days", days(hit))));
+            }
+            (Some(true), None, Some(since)) => findings.push(fail(format!(
+                "{name}: no packet in the {} days that it is counted",
+                days(since)
+            ))),
+            (None, ..) | (Some(true), None, None) => too_short.push(name),
         }
     }
     match (&*findings, &*too_short) {

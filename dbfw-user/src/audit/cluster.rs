@@ -14,7 +14,7 @@ use std::{
 };
 
 use dbfw_core::{
-    audit::Settings,
+    audit::{Memberships, Settings},
     hba::{Dialect, Facts, FileError, Files, Rules},
 };
 use nix::{
@@ -216,13 +216,18 @@ fn file_error(error: &io::Error) -> FileError {
     }
 }
 
-/// The facts about this host that lines may depend on.
+/// The facts that lines may depend on.
 #[derive(Debug)]
-pub(super) struct HostFacts(Vec<(IpAddr, u8)>);
+pub(super) struct HostFacts {
+    own: Vec<(IpAddr, u8)>,
+    /// `None`: nobody logged in.
+    memberships: Option<Memberships>,
+}
 
 impl HostFacts {
-    /// The addresses of this host's interfaces, with the lengths of their networks.
-    pub(super) fn read() -> io::Result<Self> {
+    /// The addresses of this host's interfaces, with the lengths of their networks, and what the
+    /// server says of its roles.
+    pub(super) fn read(memberships: Option<Memberships>) -> io::Result<Self> {
         let mut own = Vec::new();
         for interface in getifaddrs()? {
             let (Some(address), Some(mask)) = (interface.address, interface.netmask) else {
@@ -237,13 +242,17 @@ impl HostFacts {
                 (IpAddr::V6(address.ip()), mask.ip().to_bits().count_ones() as u8)
             }));
         }
-        Ok(Self(own))
+        Ok(Self { own, memberships })
     }
 }
 
 impl Facts for HostFacts {
     fn own_addresses(&self) -> Option<&[(IpAddr, u8)]> {
-        Some(&self.0)
+        Some(&self.own)
+    }
+
+    fn is_member(&self, member: &[u8], group: &[u8]) -> Option<bool> {
+        Some(self.memberships.as_ref()?.is_member(member, group))
     }
 }
 

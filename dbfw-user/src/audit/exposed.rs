@@ -402,6 +402,7 @@ mod tests {
             max_shrink: 50,
             allow_any: false,
             min_prefix: [8, 32],
+            audit: Default::default(),
         }
     }
 

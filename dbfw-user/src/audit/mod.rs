@@ -1,7 +1,7 @@
 //! Audits of the databases of this host, and probes of them as a client without a credential.
 //!
 //! `run` is an audit. Its sources: `processes` and `published` say what listens here, `cluster` reads
-//! PostgreSQL's files, and `wire` connects. `exposed` and `certificate` judge what these found.
+//! PostgreSQL's files, `wire` connects, and `login` does so as a user. `exposed` and `certificate` judge what these found.
 //!
 //! `probe` asks an endpoint what it speaks, and for its certificates; `mysql`, `postgres`, `redis`,
 //! `mongodb` and `old_tls` are the messages; `chain` says what the certificates are good for.
@@ -11,6 +11,7 @@ mod chain;
 mod cluster;
 mod endpoint;
 mod exposed;
+mod login;
 mod mongodb;
 mod mysql;
 mod old_tls;

@@ -10,17 +10,18 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use super::user::USER;
 
 /// Bytes that a packet of a handshake may have.
-const MAX_PACKET: usize = 4096;
+pub(super) const MAX_PACKET: usize = 4096;
 /// Packets of the server after the user's name.
 const MAX_ROUNDS: usize = 4;
 
+pub(super) const CLIENT_CONNECT_ATTRS: u32 = 0x10_0000;
 const CLIENT_LONG_PASSWORD: u32 = 0x1;
 const CLIENT_PROTOCOL_41: u32 = 0x200;
 const CLIENT_SSL: u32 = 0x800;
 const CLIENT_SECURE_CONNECTION: u32 = 0x8000;
 const CLIENT_PLUGIN_AUTH: u32 = 0x8_0000;
 
-const FLAGS: u32 =
+pub(super) const FLAGS: u32 =
     CLIENT_LONG_PASSWORD | CLIENT_PROTOCOL_41 | CLIENT_SECURE_CONNECTION | CLIENT_PLUGIN_AUTH;
 
 /// The first packet of a server.
@@ -32,6 +33,8 @@ pub(super) enum Greeting {
         version: String,
         /// Whether it has TLS.
         tls: bool,
+        /// The bytes that a password is mixed with; empty: it sends too few.
+        nonce: Vec<u8>,
     },
     /// It refuses this host, and says why.
     Refused(String),
@@ -47,7 +50,11 @@ impl Greeting {
                 // The id of the thread, 8 bytes of a nonce and a filler come before the flags.
                 let flags = rest.get(end + 1 + 13..end + 1 + 15)?;
                 let flags = u32::from(u16::from_le_bytes([flags[0], flags[1]]));
-                Some(Self::Ready { version, tls: flags & CLIENT_SSL != 0 })
+                // 8 bytes before the flags, 12 after 16 others, and a zero.
+                let (begin, more) = (rest.get(end + 5..end + 13), rest.get(end + 32..end + 44));
+                let nonce = begin.zip(more).map(|(begin, more)| [begin, more].concat());
+                let tls = flags & CLIENT_SSL != 0;
+                Some(Self::Ready { version, tls, nonce: nonce.unwrap_or_default() })
             }
             [0xff, _, _, message @ ..] => {
                 Some(Self::Refused(String::from_utf8_lossy(message).into_owned()))
@@ -57,12 +64,20 @@ impl Greeting {
     }
 }
 
-/// Reads a packet: its payload.
+/// Reads a packet of a handshake: its payload.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    read_up_to(stream, MAX_PACKET).await
+}
+
+/// Reads a packet of so many bytes at most: its payload.
+pub(super) async fn read_up_to(
+    stream: &mut (impl AsyncRead + Unpin),
+    most: usize,
+) -> io::Result<Vec<u8>> {
     let mut head = [0; 4];
     stream.read_exact(&mut head).await?;
     let length = usize::from(head[0]) | usize::from(head[1]) << 8 | usize::from(head[2]) << 16;
-    if length > MAX_PACKET {
+    if length > most {
         return Err(io::Error::other(format!("it sends a packet of {length} bytes")));
     }
     let mut payload = vec![0; length];
@@ -70,7 +85,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Ve
     Ok(payload)
 }
 
-async fn write(
+pub(super) async fn write(
     stream: &mut (impl AsyncWrite + Unpin),
     number: u8,
     payload: &[u8],
@@ -82,7 +97,7 @@ async fn write(
 }
 
 /// The beginning that the request for TLS and the login share.
-fn head(flags: u32) -> Vec<u8> {
+pub(super) fn head(flags: u32) -> Vec<u8> {
     let mut payload = flags.to_le_bytes().to_vec();
     payload.extend_from_slice(&(1u32 << 24).to_le_bytes());
     // utf8mb4, and 23 bytes that are reserved.
@@ -170,7 +185,7 @@ mod tests {
         greeting.extend_from_slice(&[0xfe, 0xff, 8, 2]);
         let ready = |tls| {
             let version = "5.5.5-10.11.19-MariaDB".to_owned();
-            Some(Greeting::Ready { version, tls })
+            Some(Greeting::Ready { version, tls, nonce: Vec::new() })
         };
         assert_eq!(Greeting::parse(&greeting), ready(true));
         let at = greeting.len() - 3;

@@ -9,7 +9,7 @@ use super::user::USER;
 /// Length 8, and the number that asks for TLS.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 /// Version 3.0 of the protocol.
-const VERSION: u32 = 196_608;
+pub(super) const VERSION: u32 = 196_608;
 /// Bytes that the answer to a client without a credential may have.
 const MAX_ANSWER: u32 = 16 * 1024;
 
@@ -87,7 +87,7 @@ impl Answer {
 }
 
 /// A field of an error.
-fn field(body: &[u8], wanted: u8) -> Option<String> {
+pub(super) fn field(body: &[u8], wanted: u8) -> Option<String> {
     let mut fields = body.split(|byte| *byte == 0);
     let text = fields.find_map(|field| match field {
         [kind, text @ ..] if *kind == wanted => Some(text),

@@ -131,7 +131,7 @@ pub(super) fn of(pid: u32, name: &str) -> PathBuf {
 }
 
 /// The inodes of a process's sockets.
-fn sockets(pid: u32) -> BTreeSet<u64> {
+pub(super) fn sockets(pid: u32) -> BTreeSet<u64> {
     let Ok(entries) = fs::read_dir(of(pid, "fd")) else { return BTreeSet::new() };
     let inode = |entry: fs::DirEntry| {
         let target = fs::read_link(entry.path()).ok()?;

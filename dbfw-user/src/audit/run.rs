@@ -3,8 +3,10 @@
 use std::{cell::RefCell, collections::BTreeMap, io, net::IpAddr};
 
 use dbfw_core::audit::{
-    CHECKS, CheckId, Engine, Finding, Level, RulesAudit, Trusted, judge_rules, judge_uses,
+    CHECKS, CheckId, Engine, Finding, Level, RolesAudit, RulesAudit, Trusted, judge_roles,
+    judge_rules, judge_uses,
 };
+use dbfw_core::hba::{Facts, NoFacts, Rules};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
@@ -13,6 +15,7 @@ use super::{
     cluster::{Cluster, HostFacts},
     endpoint::Endpoint,
     exposed::{Around, engine_of, has},
+    login::{self, Catalog, Entered, Target},
     processes::{self, Listener},
     published::published,
     wire::{Looked, Pace, look},
@@ -59,6 +62,8 @@ pub struct AuditedDatabase {
     pub engine: Option<Engine>,
     /// The version, as far as it is known.
     pub version: Option<String>,
+    /// The way in to its catalogue, "peer as postgres"; `None`: nobody logged in.
+    pub login: Option<String>,
     /// The endpoints that answered.
     pub endpoints: Vec<AuditedEndpoint>,
 }
@@ -162,11 +167,6 @@ impl<'a> Subject<'a> {
         });
         let mut engine = engine_of(&self.listeners);
         let mut version = None;
-        if engine == Some(Engine::Postgres) {
-            let (known, found) = self.rules();
-            version = known;
-            findings.extend(found);
-        }
         let mut endpoints = Vec::new();
         if self.order.level >= Level::Wire {
             for looked in self.wire().await {
@@ -175,6 +175,30 @@ impl<'a> Subject<'a> {
                 endpoints.push(looked);
             }
             findings.extend(of_wire(&mut endpoints, self.unreachable(), engine));
+        }
+        let mut way_in = None;
+        let mut entered = None;
+        if self.order.level >= Level::Login {
+            let begun = self.log_in(engine).await;
+            let mut found = Vec::new();
+            if let Ok(begun) = &begun {
+                way_in = Some(begun.by.clone());
+                version = begun.version.clone().or(version);
+                let own: Vec<IpAddr> = self.around.reachable().collect();
+                found = begun.judge(self.trusted, &own);
+                login::settle(&mut findings, &found);
+            }
+            findings.extend(found);
+            entered = Some(begun);
+        }
+        if engine == Some(Engine::Postgres) {
+            let (known, found) = self.rules(entered.as_ref().and_then(|begun| begun.as_ref().ok()));
+            version = version.or(known);
+            findings.extend(found);
+        }
+        if let Some(entered) = &entered {
+            let why = entered.as_ref().err().map_or("it was not asked", String::as_str);
+            login::leave_nothing_out(&mut findings, engine, why);
         }
         let endpoints = endpoints.into_iter().map(|looked| AuditedEndpoint {
             endpoint: looked.endpoint,
@@ -186,14 +210,24 @@ impl<'a> Subject<'a> {
         });
         let name = self.database.name.clone();
         let endpoints = endpoints.collect();
-        (AuditedDatabase { name, engine, version, endpoints }, findings)
+        (AuditedDatabase { name, engine, version, login: way_in, endpoints }, findings)
     }
 
-    /// The checks of pg_hba.conf, and the server's version.
-    fn rules(&self) -> (Option<String>, Vec<Finding>) {
+    /// Logs in to the server.
+    async fn log_in(&self, engine: Option<Engine>) -> Result<Entered, String> {
+        let engine = engine.ok_or("which database it is nobody knows")?;
+        let (listeners, login) = (&*self.listeners, &self.database.audit);
+        login::enter(&Target { engine, listeners, login, pace: &self.pace }).await
+    }
+
+    /// The checks of pg_hba.conf, and of roles if somebody logged in; and the server's version.
+    fn rules(&self, entered: Option<&Entered>) -> (Option<String>, Vec<Finding>) {
         const CHECKED: [CheckId; 4] = [CheckId::A2, CheckId::X1, CheckId::X3, CheckId::X5];
-        let unknown =
-            |why: &str| CHECKED.iter().map(|check| Finding::unknown(*check, why)).collect();
+        let own: Vec<IpAddr> = self.around.reachable().collect();
+        let unknown = |why: &str| -> Vec<Finding> {
+            let findings = CHECKED.iter().map(|check| Finding::unknown(*check, why));
+            findings.chain(self.roles(entered, Err(why), &NoFacts)).collect()
+        };
         let postgres = self.listeners.iter().find_map(|listener| {
             let process = listener.process.as_ref()?;
             (process.program == processes::Program::Database(Engine::Postgres))
@@ -206,28 +240,45 @@ impl<'a> Subject<'a> {
             Ok(cluster) => cluster,
             Err(why) => return (None, unknown(&why)),
         };
-        let facts = match HostFacts::read() {
+        let memberships = entered.and_then(Entered::memberships).cloned();
+        let facts = match HostFacts::read(memberships) {
             Ok(facts) => facts,
             Err(error) => return (Some(cluster.version), unknown(&error.to_string())),
         };
         let findings = match (&cluster.rules, self.trusted) {
             (Err(why), _) => unknown(why),
             (Ok(rules), trusted) => {
-                let own: Vec<IpAddr> = self.around.reachable().collect();
                 let known = trusted.unwrap_or_default();
                 let audit = RulesAudit { rules, trusted: known, own: &own, facts: &facts };
                 let findings = judge_rules(&audit).into_iter();
-                match trusted {
+                let of_roles = self.roles(entered, Ok(rules), &facts);
+                let findings: Vec<Finding> = match trusted {
                     Ok(_) => findings.collect(),
                     // A-2 alone needs no list.
                     Err(why) => findings
                         .filter(|finding| finding.check() == CheckId::A2)
                         .chain(CHECKED[1..].iter().map(|check| Finding::unknown(*check, why)))
                         .collect(),
-                }
+                };
+                findings.into_iter().chain(of_roles).collect()
             }
         };
         (Some(cluster.version), findings)
+    }
+
+    /// The checks of roles.
+    fn roles(
+        &self,
+        entered: Option<&Entered>,
+        rules: Result<&Rules, &str>,
+        facts: &dyn Facts,
+    ) -> Vec<Finding> {
+        let Some(Catalog::Postgres(catalog)) = entered.map(|entered| &entered.catalog) else {
+            return Vec::new();
+        };
+        let own: Vec<IpAddr> = self.around.reachable().collect();
+        let (trusted, now) = (self.trusted, self.order.now);
+        judge_roles(&RolesAudit { catalog, rules, facts, trusted, own: &own, now })
     }
 
     /// The ports that are connected to: those where something listens, or else all, since those of a

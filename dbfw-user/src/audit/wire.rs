@@ -36,7 +36,8 @@ const FIRST_WORD: Duration = Duration::from_secs(1);
 pub(super) struct Pace(Arc<Mutex<Option<Instant>>>);
 
 impl Pace {
-    async fn next(&self) {
+    /// Waits for the next of them.
+    pub(super) async fn next(&self) {
         let mut next = self.0.lock().await;
         if let Some(next) = *next {
             sleep_until(next).await;
@@ -111,7 +112,7 @@ struct Probing {
 }
 
 /// A step within its time, its failure in words.
-async fn within<T>(step: impl Future<Output = io::Result<T>>) -> Result<T, String> {
+pub(super) async fn within<T>(step: impl Future<Output = io::Result<T>>) -> Result<T, String> {
     match timeout(PATIENCE, step).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => Err(said(&error)),
@@ -264,7 +265,7 @@ impl Probing {
     async fn mysql(&mut self, mut stream: TcpStream) -> Failed {
         let greeting = within(mysql::read(&mut stream)).await?;
         let login = match Greeting::parse(&greeting) {
-            Some(Greeting::Ready { version, tls }) => {
+            Some(Greeting::Ready { version, tls, .. }) => {
                 // MariaDB 10 says it so that old replicas do not take it for an older MySQL.
                 let own = version.strip_prefix("5.5.5-").filter(|own| own.contains("MariaDB"));
                 self.looked.version = Some(own.unwrap_or(&version).to_owned());

@@ -279,6 +279,9 @@ pub(super) struct AuditArguments {
     /// Do not connect to the databases.
     #[arg(long)]
     pub(super) no_probe: bool,
+    /// Log in as the servers' system users, or as [database.audit] says, and read.
+    #[arg(long, conflicts_with = "no_probe")]
+    pub(super) login: bool,
     /// Names by which clients know the servers, for their certificates.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(super) names: Vec<String>,

@@ -62,7 +62,11 @@ pub(super) fn audit(context: &Context, arguments: &AuditArguments) -> anyhow::Re
         databases: &config.databases,
         wanted: &arguments.databases,
         trusted: &trusted,
-        level: if arguments.no_probe { Level::Host } else { Level::Wire },
+        level: match (arguments.no_probe, arguments.login) {
+            (true, _) => Level::Host,
+            (false, true) => Level::Login,
+            (false, false) => Level::Wire,
+        },
         known: &known,
         now: Timestamp::now(),
     };
@@ -222,6 +226,7 @@ fn database(audited: &audit::AuditedDatabase, order: &Order<'_>) -> AuditedDatab
         mode: config.map_or(dbfw_common::Mode::Off, |config| config.mode).into(),
         ports: config.map(|config| config.ports.texts()).unwrap_or_default(),
         sources: trusted.and_then(|trusted| Some(trusted.as_ref().ok()?.len())),
+        login: audited.login.as_deref().map(dbfw_core::escaped),
         endpoints: audited.endpoints.iter().map(endpoint).collect(),
     }
 }

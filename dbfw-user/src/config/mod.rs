@@ -17,5 +17,5 @@ pub use self::{
     exposed::{exposed_files, exposed_list},
     listed::{Listed, check_list},
     load::{agent_section, load, parse},
-    types::{AgentConfig, Config, ConfigFile, DatabaseConfig, Fragments},
+    types::{AgentConfig, AuditLogin, Config, ConfigFile, DatabaseConfig, Fragments},
 };

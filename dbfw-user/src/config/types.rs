@@ -145,6 +145,19 @@ pub struct DatabaseConfig {
     pub allow_any: bool,
     /// The lengths of the shortest prefixes they may stand for, IPv4 and IPv6.
     pub min_prefix: [u8; 2],
+    /// `[database.audit]`.
+    pub audit: AuditLogin,
+}
+
+/// `[database.audit]`: the way in for `dbfw audit --login`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditLogin {
+    /// The server's Unix socket; `None`: the one that its process has.
+    pub socket: Option<PathBuf>,
+    /// The database's user; `None`: the server's system user.
+    pub user: Option<String>,
+    /// The file with that user's password; `None`: the system says who it is.
+    pub password_file: Option<PathBuf>,
 }
 
 impl DatabaseConfig {

@@ -39,6 +39,7 @@ pub(super) fn orders() -> DatabaseConfig {
         max_shrink: 50,
         allow_any: false,
         min_prefix: USUAL_MIN_LEN,
+        audit: Default::default(),
     }
 }
 

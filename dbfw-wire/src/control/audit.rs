@@ -43,6 +43,8 @@ words! {
         Host = "host",
         /// Connections without a credential.
         Wire = "wire",
+        /// The server's own catalogue, read as a user of it.
+        Login = "login",
     }
 }
 
@@ -78,6 +80,8 @@ pub struct AuditedDatabase {
     pub ports: Vec<String>,
     /// The number of its trusted sources; `null`: they are not known.
     pub sources: Option<usize>,
+    /// The way in to its catalogue, "peer as postgres"; `null`: nobody logged in.
+    pub login: Option<String>,
     /// The endpoints that answered.
     pub endpoints: Vec<AuditedEndpoint>,
 }

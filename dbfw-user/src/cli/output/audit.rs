@@ -78,13 +78,15 @@ fn head(database: &AuditedDatabase) -> String {
         Some(sources) => number_of(sources as u64, "trusted source", "trusted sources"),
         None => "its trusted sources are not known".to_owned(),
     };
+    let login = database.login.as_deref().map(|login| format!(", login ({})", clean(login)));
     format!(
-        "{}: {}{} on {}, {}, {sources}\n",
+        "{}: {}{} on {}, {}, {sources}{}\n",
         clean(&database.name),
         clean(engine),
         clean(&version.unwrap_or_default()),
         database.ports.join(","),
-        database.mode
+        database.mode,
+        login.unwrap_or_default()
     )
 }
 

@@ -11,8 +11,8 @@ use dbfw_core::{
 };
 use toml::de::DeValue;
 
-use super::provider::read_provider;
-use crate::config::types::DatabaseConfig;
+use super::{audit::read_audit, provider::read_provider};
+use crate::config::types::{AuditLogin, DatabaseConfig};
 
 const PORT_FIX: &str = "use 1 to 65535";
 const PORTS_FIX: &str = "write ports = [5432]";
@@ -61,6 +61,7 @@ pub(crate) fn read_database(value: Value<'_>, report: &mut Report) -> Option<Dra
             max_shrink: 50,
             allow_any: false,
             min_prefix: USUAL_MIN_LEN,
+            audit: AuditLogin::default(),
         },
         place: value.place(),
         name: None,
@@ -124,6 +125,9 @@ pub(crate) fn read_database(value: Value<'_>, report: &mut Report) -> Option<Dra
     table.set("allow_any", &mut config.allow_any, report, Value::boolean);
     if let Some(value) = table.take("min_prefix") {
         read_min_prefix(&mut config.min_prefix, &value, report);
+    }
+    if let Some(value) = table.take("audit") {
+        config.audit = read_audit(&value, report);
     }
     table.finish(report);
     Some(draft)

@@ -91,8 +91,18 @@ pub(crate) fn read_http(http: &mut HttpConfig, table: &mut Table<'_>, report: &m
     });
 }
 
-/// As [`Value::path`], but without showing what was written: it may be the token.
+/// The path of a file with a token.
 pub(crate) fn token_file(value: &Value<'_>, example: &str, report: &mut Report) -> Option<PathBuf> {
+    secret_file(value, "token", example, report)
+}
+
+/// As [`Value::path`], but without showing what was written: it may be the secret.
+pub(crate) fn secret_file(
+    value: &Value<'_>,
+    what: &str,
+    example: &str,
+    report: &mut Report,
+) -> Option<PathBuf> {
     let written = value.string(&format!("write {example:?}"), report)?;
     if written.starts_with('/') && !written.contains('\0') {
         return Some(PathBuf::from(written));
@@ -100,7 +110,7 @@ pub(crate) fn token_file(value: &Value<'_>, example: &str, report: &mut Report) 
     report.problem(
         &value.place(),
         "is not an absolute path",
-        format!("name a file that holds the token, as in {example:?}"),
+        format!("name a file that holds the {what}, as in {example:?}"),
     );
     None
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod aptible;
+pub(crate) mod audit;
 pub(crate) mod database;
 pub(crate) mod digitalocean;
 pub(crate) mod dns;

@@ -57,7 +57,7 @@ fn everything_in_all_files_is_reported_at_once() {
              broken link",
             "@/dbfw.toml:3: database.a.ports[0]: 0 is not a port: use 1 to 65535",
             "@/dbfw.toml:4: database.a.x: unknown key: remove it (known here: name, ports, addresses, \
-             mode, trusted_sources, provider, on_empty, max_shrink, allow_any, min_prefix)",
+             mode, trusted_sources, provider, on_empty, max_shrink, allow_any, min_prefix, audit)",
         ]
     );
 }

@@ -76,6 +76,7 @@ provider   = { kind = "file", path = "/etc/dbfw/orders.list" }
 on_empty   = "close"
 max_shrink = "75%"
 allow_any  = true
+audit      = { socket = "/run/s", user = "audit", password_file = "/etc/p" }
 
 [[database]]
 name = "cache.1_a-b"
@@ -165,6 +166,14 @@ fn every_key_is_read() {
     assert_eq!(orders.provider, Some(ListId::File(path)));
     assert_eq!((orders.on_empty, orders.max_shrink), (OnEmpty::Close, 75));
     assert!(orders.allow_any);
+    assert_eq!(
+        orders.audit,
+        AuditLogin {
+            socket: Some("/run/s".into()),
+            user: Some("audit".to_owned()),
+            password_file: Some("/etc/p".into()),
+        }
+    );
     assert_eq!((cache.name.as_str(), cache.max_shrink), ("cache.1_a-b", 100));
     let path = PathBuf::from("/etc/dbfw/cache.toml");
     assert_eq!(cache.provider, Some(ListId::File(path)));

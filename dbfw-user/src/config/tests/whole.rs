@@ -152,7 +152,7 @@ const WHOLE: &[(&str, &[&str])] = &[
             ":3: database.a.ports[0]: 70000 is not a port: use 1 to 65535",
             r#":4: database.a.mode: "x" is not a mode: use "enforce", "observe" or "off""#,
             r#":5: database.a.max_shrink: must be a string, not an integer: write "1%" to "100%", or "off" for no limit"#,
-            ":6: database.a.extra: unknown key: remove it (known here: name, ports, addresses, mode, trusted_sources, provider, on_empty, max_shrink, allow_any, min_prefix)",
+            ":6: database.a.extra: unknown key: remove it (known here: name, ports, addresses, mode, trusted_sources, provider, on_empty, max_shrink, allow_any, min_prefix, audit)",
             r#":9: agent.attach: must be a string, not an integer: use "auto", "native", "tcx" or "generic""#,
         ],
     ),

@@ -27,6 +27,29 @@ const DATABASE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "audit = 1",
+        &["audit: must be a table, not an integer: write [database.audit] below its [[database]]"],
+    ),
+    (
+        r#"audit = { socket = "s", user = "", password_file = "S3CRET" }"#,
+        &[
+            r#"audit.password_file: is not an absolute path: name a file that holds the password, as in "/etc/dbfw/orders-audit-password""#,
+            r#"audit.socket: "s" is not an absolute path: begin it with "/", as in "/run/postgresql/.s.PGSQL.5432""#,
+            r#"audit.user: "" is not a user's name: use 1 to 63 bytes without control characters"#,
+        ],
+    ),
+    (
+        r#"audit = { password_file = "/a" }"#,
+        &[r#"audit.password_file: whose password it is is not said: write user = "dbfw_audit""#],
+    ),
+    (
+        r#"audit = { user = "a", password = "S3CRET" }"#,
+        &[
+            r#"audit.password: a password does not belong in the configuration: write it to a file with mode 0600 and add password_file = "/etc/dbfw/orders-audit-password"; make a new password if others could read this file"#,
+        ],
+    ),
+    (r#"audit = { users = "a" }"#, &[r#"audit.users: unknown key: did you mean "user"?"#]),
+    (
         r#"mode = "enforced""#,
         &[r#"mode: "enforced" is not a mode: use "enforce", "observe" or "off""#],
     ),
