@@ -474,3 +474,67 @@ fn usage() {
     let (document, _) = audit_until(&host, &[], &[]);
     assert!(ids(&document, "unknown").contains("T-1"), "{document:#}");
 }
+
+#[test]
+fn a_saved_audit_is_passed_on_by_the_agent_and_a_bad_one_changes_nothing() {
+    let netns = Netns::new("audit");
+    let mut host = host(&netns, "ports = [5432]\nmode = \"observe\"\ntrusted_sources = []");
+    let metrics = |host: &Host<'_>| {
+        let output = host.dbfw(&["metrics"]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let audit = text.lines().filter(|line| line.starts_with("dbfw_audit_"));
+        audit.map(str::to_owned).collect::<Vec<String>>()
+    };
+    let has =
+        |host: &Host<'_>, start: &str| metrics(host).iter().any(|line| line.starts_with(start));
+    host.start();
+    let none = ["dbfw_audit_last_run_timestamp_seconds 0.0", "dbfw_audit_errors_total 0"];
+    assert_eq!(metrics(&host), none);
+
+    for wrong in [&["--save", "--fail-on", "low"][..], &["orders", "--save"]] {
+        let refused = host.dbfw(&[&["audit"], wrong].concat());
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    }
+    let finding = "dbfw_audit_findings{database=\"orders\",check=\"E-5\",severity=\"medium\"}";
+    let saved = host.dbfw(&["audit", "--save", "--no-probe"]);
+    assert_eq!(saved.status.code(), Some(0), "{saved:?}");
+    host.wait("the metrics", |host| has(host, &format!("{finding} 1")));
+    assert!(!has(&host, "dbfw_audit_last_run_timestamp_seconds 0.0"));
+    let first = metrics(&host);
+
+    // What others could have written, what is damaged, and what is no file.
+    let file = host.path("state/audit.json");
+    let good = fs::read(&file).expect("the saved audit");
+    let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a mode");
+    assert_eq!(fs::metadata(&file).expect("it").permissions().mode() & 0o777, 0o600);
+    let faults: [&dyn Fn(); 4] = [
+        &|| mode(0o666),
+        &|| std::os::unix::fs::chown(&file, Some(12_345), None).expect("another owner"),
+        &|| {
+            fs::remove_file(&file).expect("remove it");
+            fs::write(&file, &good[..good.len() / 2]).expect("write half of it");
+        },
+        &|| {
+            fs::remove_file(&file).expect("remove it");
+            std::os::unix::fs::symlink("/dev/zero", &file).expect("a link");
+        },
+    ];
+    for (at, fault) in faults.iter().enumerate() {
+        fault();
+        let errors = format!("dbfw_audit_errors_total {}", at + 1);
+        host.wait("the problem to be counted", |host| has(host, &errors));
+        let now = metrics(&host);
+        assert_eq!(now[..now.len() - 1], first[..first.len() - 1], "nothing else changed");
+    }
+    assert!(host.log().contains("audit.json cannot be used"), "{}", host.log());
+    // It is written anew over whatever is there.
+    host.configure(
+        "interfaces = [\"none\"]",
+        "[[database]]\nname = \"orders\"\nports = [5432]\ntrusted_sources = []",
+    );
+    assert!(host.dbfw(&["audit", "--save", "--no-probe"]).status.success());
+    host.wait("the metrics", |host| has(host, &format!("{finding} 0")));
+    fs::remove_file(&file).expect("remove it");
+    host.wait("none", |host| has(host, "dbfw_audit_last_run_timestamp_seconds 0.0"));
+    assert!(!has(&host, "dbfw_audit_findings"));
+}

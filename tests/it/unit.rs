@@ -11,13 +11,21 @@ use dbfw_tests::{
     control_plane::{self, ControlPlane},
     netns::Netns,
     pair::{Pair, STRANGER4, TRUSTED4, interfaces, orders},
+    postgres::Postgres,
     systemd::Manager,
 };
+use serde_json::Value;
+
+use crate::ca::ADDRESS;
 
 const UNIT: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/systemd/dbfw.service"));
 const SERVER_UNIT: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/systemd/dbfw-server.service"));
+const AUDIT_UNIT: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/systemd/dbfw-audit.service"));
+const AUDIT_TIMER: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/systemd/dbfw-audit.timer"));
 const OPERATIONS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md"));
 
@@ -182,17 +190,27 @@ fn a_bad_configuration_from_the_start_is_not_tried_again() {
 fn analyze(arguments: &[&str], name: &str, unit: &str, program: &Path) -> Output {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join(format!("{name}.service"));
-    let text = unit.replace(&format!("/usr/local/bin/{name}"), &program.display().to_string());
+    let installed = program.file_name().expect("a name").to_string_lossy();
+    let text = unit.replace(&format!("/usr/local/bin/{installed}"), &program.display().to_string());
     fs::write(&file, text).expect("write the unit");
+    if name == "dbfw-audit" {
+        fs::write(directory.path().join("dbfw-audit.timer"), AUDIT_TIMER).expect("write the timer");
+    }
     let mut command = Command::new("systemd-analyze");
-    command.args(arguments).arg(&file).output().expect("run systemd-analyze")
+    command.args(arguments).arg(&file);
+    if name == "dbfw-audit" && arguments[0] == "verify" {
+        command.arg(directory.path().join("dbfw-audit.timer"));
+    }
+    command.output().expect("run systemd-analyze")
 }
 
 #[test]
 fn systemd_knows_every_setting_of_the_units() {
-    for (name, unit, program) in
-        [("dbfw", UNIT, binary()), ("dbfw-server", SERVER_UNIT, control_plane::binary())]
-    {
+    for (name, unit, program) in [
+        ("dbfw", UNIT, binary()),
+        ("dbfw-audit", AUDIT_UNIT, binary()),
+        ("dbfw-server", SERVER_UNIT, control_plane::binary()),
+    ] {
         let output = analyze(&["verify", "--man=no"], name, unit, &program);
         assert!(output.status.success(), "{}", said(&output));
         // Of this unit; what else is installed here is not ours.
@@ -215,6 +233,53 @@ fn the_control_plane_is_exposed_to_little() {
     );
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("Overall exposure level"), "{text}");
+}
+
+#[test]
+fn the_audit_is_shipped_disabled_and_can_do_with_its_capabilities_all_that_it_has_to() {
+    let netns = Netns::new("audit");
+    netns.ip(&format!("address add {ADDRESS}/32 dev lo"));
+    let host = Host::new(&netns);
+    let database = "[[database]]\nname = \"orders\"\nports = [5432]\ntrusted_sources = []";
+    host.configure("interfaces = [\"none\"]", database);
+    let _postgres = Postgres::start(&netns, 5432);
+    let set = AUDIT_UNIT.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet="));
+    let set = set.expect("a bounding set").to_lowercase().replace("cap_", "+");
+    let bounding = format!("--bounding-set=-all,{}", set.replace(' ', ","));
+    let found = |wrapper: &[&str]| {
+        let mut command = netns.command(wrapper[0]);
+        command.args(&wrapper[1..]).arg(binary());
+        command.args(["audit", "--save", "-o", "json", "--config"]).arg(host.path("dbfw.toml"));
+        let output = command.output().expect("run dbfw");
+        assert!(output.status.success(), "{output:?}");
+        let mut document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let saved = fs::read(host.path("state/audit.json")).expect("the saved result");
+        let saved: Value = serde_json::from_slice(&saved).expect("JSON");
+        assert_eq!(saved, document);
+        document["findings"].take()
+    };
+    let bounded = found(&["setpriv", "--no-new-privs", &bounding]);
+    assert_eq!(bounded, found(&["env"]));
+    let text = bounded.to_string();
+    assert!(text.contains("pg_hba.conf:"), "the rules were read: {text}");
+    assert!(AUDIT_TIMER.contains("[Install]\nWantedBy=timers.target"), "it can be enabled");
+    assert!(AUDIT_TIMER.contains("RandomizedDelaySec="), "hosts do not begin all at once");
+    assert!(!AUDIT_UNIT.contains("[Install]"), "only the timer starts it");
+}
+
+#[test]
+fn the_audit_is_exposed_to_no_more_than_the_agent() {
+    let exposure = |name, unit| {
+        let arguments = ["security", "--offline=yes", "--no-pager", "--threshold=100"];
+        let output = analyze(&arguments, name, unit, &binary());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (_, rest) = text.split_once("Overall exposure level").expect("a level");
+        let (_, rest) = rest.split_once(": ").expect("a number");
+        rest.split_whitespace().next().expect("one").parse::<f64>().expect("a number")
+    };
+    let (audit, agent) = (exposure("dbfw-audit", AUDIT_UNIT), exposure("dbfw", UNIT));
+    // It looks at other users' processes, which the agent does not.
+    assert!(audit <= agent + 1.0, "{audit} and {agent}");
 }
 
 /// The unit of the control plane as a user's manager can run it: what the process may call and

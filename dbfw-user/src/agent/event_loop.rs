@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     Agent,
+    audit::AuditLook,
     connection_watch::Observed,
     disk::Written,
     kernel::Applied,
@@ -71,6 +72,8 @@ enum Event {
     Written(Written),
     /// The use of the sources was read and written, or not.
     UsageRead(Result<UsageReading, UsageError>),
+    /// A look for a saved audit has ended.
+    AuditLooked(AuditLook),
     /// The configuration's files were read again.
     FilesRead(Box<Result<Config, Problems>>),
     /// SIGHUP.
@@ -128,6 +131,7 @@ impl Agent {
                 () = self.kernel.has_events() => Event::Drops,
                 written = self.disk.written() => Event::Written(written),
                 read = self.usage.read() => Event::UsageRead(read),
+                look = self.audit.looked() => Event::AuditLooked(look),
                 found = self.files.files_read() => Event::FilesRead(found.into()),
                 (change, result) = self.trust.local_mut().saved() => {
                     Event::LocalSaved(change, result)
@@ -165,6 +169,7 @@ impl Agent {
             }
             Event::Written(written) => self.written(written),
             Event::UsageRead(result) => self.usage.saved(result),
+            Event::AuditLooked(look) => self.audit.take(look),
             Event::LocalSaved(change, result) => by_hand::saved(self, change, result),
             Event::Links => {
                 self.kernel.look_at_interfaces(&self.config.agent).await;
@@ -203,6 +208,7 @@ impl Agent {
         self.watch_connections().await;
         self.disk.save_refused(&self.config.agent.state_dir, self.traffic.refused_mut());
         self.usage.save(&self.config.agent.state_dir, &self.kernel, self.trust.now());
+        self.audit.begin_look(&self.config.agent.state_dir);
         self.kernel.refill_events(self.config.agent.events_per_second);
         #[cfg(feature = "bpf-log")]
         self.kernel.flush_log();

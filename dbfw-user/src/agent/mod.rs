@@ -2,10 +2,11 @@
 //!
 //! `Agent` is made of parts that each own one thing: `Trust` what is trusted, `Workers` who is
 //! asked, `Kernel` what the kernel holds, `Disk` what is on disk, `Traffic` what was seen, `Usage`
-//! which sources were used. An event changes the parts it concerns; then `Agent::converge`, alone,
+//! which sources were used, `AuditReader` what an audit found. An event changes the parts it concerns; then `Agent::converge`, alone,
 //! has the workers and the kernel follow. Nothing here stops the filter: pinned links go on without
 //! the agent.
 
+mod audit;
 mod calls;
 mod configuration;
 mod connection_watch;
@@ -33,9 +34,10 @@ use jiff::Timestamp;
 
 pub use self::startup::run;
 use self::{
-    calls::OpenCalls, configuration::ConfigurationFiles, connection_watch::ConnectionWatch,
-    control_plane::ControlPlane, disk::Disk, history::History, kernel::Kernel, openings::Openings,
-    systemd::Readiness, traffic::Traffic, trust::Trust, usage::Usage, workers::Workers,
+    audit::AuditReader, calls::OpenCalls, configuration::ConfigurationFiles,
+    connection_watch::ConnectionWatch, control_plane::ControlPlane, disk::Disk, history::History,
+    kernel::Kernel, openings::Openings, systemd::Readiness, traffic::Traffic, trust::Trust,
+    usage::Usage, workers::Workers,
 };
 use crate::{
     config::{AgentConfig, Config},
@@ -55,6 +57,7 @@ struct Agent {
     traffic: Traffic,
     connection_watch: ConnectionWatch,
     usage: Usage,
+    audit: AuditReader,
     history: History,
     sync: SyncCounters,
     calls: OpenCalls,

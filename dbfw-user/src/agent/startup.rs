@@ -24,6 +24,7 @@ use tokio::{
 
 use super::{
     Agent,
+    audit::AuditReader,
     calls::OpenCalls,
     configuration::{ConfigurationFiles, FormerConfiguration, Loaded},
     connection_watch::ConnectionWatch,
@@ -154,6 +155,7 @@ async fn run_loop(loaded: Loaded, stage: &mut Stage) -> anyhow::Result<()> {
         traffic: Traffic::new(load_refused(state_dir)),
         connection_watch: ConnectionWatch::default(),
         usage: Usage::load(state_dir),
+        audit: AuditReader::default(),
         history: History::new(state_dir),
         sync,
         calls: OpenCalls::new(),

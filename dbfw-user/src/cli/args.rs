@@ -300,6 +300,10 @@ pub(super) struct AuditArguments {
     /// Accept the findings of a check, and say why.
     #[arg(long, value_name = "ID:REASON")]
     pub(super) accept: Vec<Acceptance>,
+    /// Save the result in the agent's state directory, for metrics and the control plane. Exit
+    /// status 0 once it is saved, whatever was found.
+    #[arg(long, conflicts_with_all = ["databases", "explain", "fail_on"])]
+    pub(super) save: bool,
 }
 
 /// The weight of a finding.

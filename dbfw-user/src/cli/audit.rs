@@ -29,10 +29,9 @@ use crate::{
     audit::{self, Audited, Known, Order},
     config::{self, Config, DatabaseConfig},
     readers::offline,
+    state::audit::{SCHEMA, save},
 };
 
-/// The version of the JSON document.
-const SCHEMA: u32 = 1;
 /// Bytes of a baseline.
 const MAX_BASELINE: u64 = 16 << 20;
 /// The certificate that Debian's package ssl-cert makes.
@@ -76,7 +75,14 @@ pub(super) fn audit(context: &Context, arguments: &AuditArguments) -> anyhow::Re
     let fails = |finding: &Finding| {
         finding.state() == State::Fail && finding.severity() >= arguments.fail_on
     };
-    let exit = if audited.findings.iter().any(fails) { Exit::Failure } else { Exit::Ok };
+    let fails = !arguments.save && audited.findings.iter().any(fails);
+    let exit = if fails { Exit::Failure } else { Exit::Ok };
+    if arguments.save {
+        let state_dir = &config.agent.state_dir;
+        save(state_dir, &document(&audited, &order)).with_context(|| {
+            format!("cannot save the result in {}; the one before stays", state_dir.display())
+        })?;
+    }
     if let Some(min) = arguments.min {
         audited.findings.retain(|finding| finding.severity() >= min);
     }

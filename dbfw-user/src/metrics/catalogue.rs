@@ -1,5 +1,6 @@
 //! The catalogue of all metrics.
 
+mod audit;
 mod packets;
 mod sources;
 
@@ -9,5 +10,5 @@ use super::Scrape;
 
 /// Every metric, in the order they are written.
 pub(super) fn catalogue() -> impl Iterator<Item = &'static Metric<Scrape>> {
-    packets::METRICS.iter().chain(sources::METRICS)
+    packets::METRICS.iter().chain(sources::METRICS).chain(audit::METRICS)
 }

@@ -1,6 +1,6 @@
 //! The values that one scrape shows.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dbfw_common::{Family, Mode};
 use dbfw_datapath::Totals;
@@ -8,6 +8,7 @@ use dbfw_provider::{stats::StatsValues, worker::Account};
 use dbfw_wire::control::{InterfaceStatus, Protection};
 
 use super::sync::SyncCounters;
+use crate::state::audit::SavedAudit;
 #[cfg(doc)]
 use crate::traffic::drops::NO_DATABASE;
 
@@ -40,6 +41,10 @@ pub struct Scrape {
     pub providers: Vec<(Account, StatsValues)>,
     /// Entries of the history that were not written.
     pub history_errors: u64,
+    /// The audit that was saved last.
+    pub audit: Option<Arc<SavedAudit>>,
+    /// Saved audits that could not be read.
+    pub audit_errors: u64,
 }
 
 /// States of the trusted sources of one database.

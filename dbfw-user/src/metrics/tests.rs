@@ -1,15 +1,18 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use dbfw_common::{Counted, Counter, Family, Mode, Reason};
 use dbfw_core::{answers::Cause, policy::Guard};
 use dbfw_datapath::Totals;
 use dbfw_metrics::{Metric, MetricType};
 use dbfw_provider::{stats::StatsValues, worker::Account};
-use dbfw_wire::control::{InterfaceMode, InterfaceStatus, Protection};
+use dbfw_wire::control::{AuditLevel, InterfaceMode, InterfaceStatus, Protection};
 use jiff::Timestamp;
 
 use super::*;
-use crate::traffic::drops::NO_DATABASE;
+use crate::{
+    state::audit::{CountedBy, SavedAudit},
+    traffic::drops::NO_DATABASE,
+};
 
 const DOCS: &str = include_str!("../../../docs/metrics.md");
 const ALERTS: &str = include_str!("../../../packaging/prometheus/dbfw.rules.yml");
@@ -88,6 +91,31 @@ fn scrape() -> Scrape {
             (Account::Dns, StatsValues::default()),
         ],
         history_errors: 4,
+        audit: Some(Arc::new(audit())),
+        audit_errors: 2,
+    }
+}
+
+fn audit() -> SavedAudit {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let by = |database: Option<&str>, check: &str, severity| CountedBy {
+        database: database.map(str::to_owned),
+        check: check.to_owned(),
+        severity,
+    };
+    SavedAudit {
+        at: at(1_800_000_000),
+        level: AuditLevel::Wire,
+        counts: [
+            (by(None, "E-1", "high"), 1),
+            (by(Some("orders"), "T-1", "high"), 0),
+            (by(Some("orders"), "X-1", "medium"), 3),
+            (by(Some("removed"), "X-1", "medium"), 9),
+        ]
+        .into(),
+        expiries: [("orders".into(), at(1_900_000_000)), ("removed".into(), at(1))].into(),
+        problems: Vec::new(),
+        total: 13,
     }
 }
 
@@ -155,10 +183,17 @@ fn sources_and_providers_are_told_by_name() {
         r#"dbfw_provider_poll_interval_seconds{provider="digitalocean"} 15.25"#,
         r#"dbfw_provider_requests_total{provider="dns"} 0"#,
         "dbfw_history_errors_total 4",
+        r#"dbfw_audit_findings{database="*",check="E-1",severity="high"} 1"#,
+        r#"dbfw_audit_findings{database="orders",check="T-1",severity="high"} 0"#,
+        r#"dbfw_audit_findings{database="orders",check="X-1",severity="medium"} 3"#,
+        r#"dbfw_audit_certificate_expiry_timestamp_seconds{database="orders"} 1900000000.0"#,
+        "dbfw_audit_last_run_timestamp_seconds 1800000000.0",
+        "dbfw_audit_errors_total 2",
     ] {
         has(&text, line);
     }
     assert!(!text.contains(r#"provider="dns",window"#), "it has no budget");
+    assert!(!text.contains("removed"), "a database that is not there any more");
 }
 
 #[test]
@@ -201,6 +236,8 @@ fn every_label_set_exists_before_anything_happened() {
     }
     has(&text, r#"dbfw_sync_total{database="orders"} 0"#);
     has(&text, "dbfw_history_errors_total 0");
+    has(&text, "dbfw_audit_last_run_timestamp_seconds 0.0");
+    has(&text, "dbfw_audit_errors_total 0");
     has(&text, r#"dbfw_sync_duration_seconds_bucket{le="+Inf"} 0"#);
     has(&text, r#"dbfw_last_successful_sync_timestamp_seconds{database="orders"} 0.0"#);
     has(&text, "dbfw_up 0");
@@ -253,7 +290,7 @@ fn what_is_written_is_what_the_catalogue_says() {
     };
     assert_eq!(written(Format::OpenMetrics), promised(openmetrics));
     assert_eq!(written(Format::Prometheus), promised(prometheus));
-    assert_eq!(catalogue().count(), 29);
+    assert_eq!(catalogue().count(), 33);
     for metric in catalogue() {
         assert!(!metric.help.contains(['"', '\\', '\n', '|']), "{}", metric.name);
     }

@@ -4,6 +4,7 @@ use std::{
     io,
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use dbfw_common::Family;
@@ -38,6 +39,7 @@ use crate::{
     metrics::{self, Format, SyncCounters},
     protection::{Attachments, Coverage, Degradation, Failure, Judge, Protection, Unjudged},
     state::{
+        audit,
         files::{self, ReadError},
         snapshot::Snapshot,
     },
@@ -487,6 +489,14 @@ pub fn metrics(agent: &AgentConfig) -> anyhow::Result<String> {
         tracing::error!(%error, "the counters cannot be read");
     }
     scrape.protection = protection.as_ref().map(Protection::state).unwrap_or_default();
+    match audit::load(&agent.state_dir) {
+        Ok(saved) => scrape.audit = Some(Arc::new(saved)),
+        Err(ReadError::Missing(_)) => {}
+        Err(error) => {
+            scrape.audit_errors = 1;
+            tracing::warn!("{error}");
+        }
+    }
     Ok(metrics::render(scrape, Format::Prometheus))
 }
 

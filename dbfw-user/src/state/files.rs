@@ -82,7 +82,19 @@ pub(crate) fn read<T>(
     path: PathBuf,
     parse: impl FnOnce(&[u8]) -> Result<T, String>,
 ) -> Result<T, ReadError> {
-    match content(&path) {
+    read_at_most(u64::MAX, path, parse)
+}
+
+/// As [`read`], of a file of at most so many bytes.
+///
+/// # Errors
+/// The file is missing, cannot be read, is larger, or is damaged.
+pub(crate) fn read_at_most<T>(
+    most: u64,
+    path: PathBuf,
+    parse: impl FnOnce(&[u8]) -> Result<T, String>,
+) -> Result<T, ReadError> {
+    match content(&path, most) {
         Ok(content) => parse(&content).map_err(|reason| ReadError::Damaged { path, reason }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ReadError::Missing(path)),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -218,14 +230,18 @@ pub(crate) fn open(path: &Path) -> io::Result<fs::File> {
 }
 
 /// The content of a state file that nobody else can have written. An error of the kind
-/// [`io::ErrorKind::InvalidData`] means that somebody could.
-fn content(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = open(path)?;
+/// [`io::ErrorKind::InvalidData`] means that somebody could, or that it is larger than it may be.
+fn content(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
     if let Some(exposure) = Exposure::of(&file.metadata()?) {
         return Err(exposure.error("it"));
     }
     let mut content = Vec::new();
-    file.read_to_end(&mut content)?;
+    file.take(most.saturating_add(1)).read_to_end(&mut content)?;
+    if content.len() as u64 > most {
+        let message = format!("it is larger than {most} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
     Ok(content)
 }
 

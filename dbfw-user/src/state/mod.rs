@@ -1,6 +1,7 @@
 //! Files in the state directory: the snapshot, sources added by hand, endings that are final, the
-//! last good configuration and its trial.
+//! last good configuration and its trial, the last audit.
 
+pub mod audit;
 pub(crate) mod checked;
 pub(crate) mod expiry;
 pub(crate) mod files;

@@ -113,6 +113,8 @@ pub(in crate::agent) fn scrape(agent: &mut Agent) -> Scrape {
     scrape.sources =
         databases.map(|database| trust.counts(database, kernel.rules(&database.name))).collect();
     scrape.history_errors = agent.history.errors();
+    scrape.audit = agent.audit.saved().cloned();
+    scrape.audit_errors = agent.audit.errors();
     scrape
 }
 

@@ -16,7 +16,7 @@ const CALLS: [&str; 3] = ["append", "read", "replace"];
 fn call(path: &Path, call: &str) -> io::Result<()> {
     match call {
         "append" => open_to_append(path).map(drop),
-        "read" => content(path).map(drop),
+        "read" => content(path, u64::MAX).map(drop),
         _ => replace(path, b"new", Readers::Group),
     }
 }
@@ -75,9 +75,9 @@ fn nothing_is_read_or_written_that_is_another_users() {
     // A link that another user made leads to a good directory.
     let link = root.path().join("link");
     symlink("state", &link).unwrap();
-    content(&link.join("missing")).unwrap_err();
+    content(&link.join("missing"), u64::MAX).unwrap_err();
     chown(&path, Some(0), None).unwrap();
-    content(&link.join("trust.json")).unwrap();
+    content(&link.join("trust.json"), u64::MAX).unwrap();
     std::os::unix::fs::lchown(&link, Some(OTHER), None).unwrap();
     assert_eq!(exposure(&link).unwrap(), Some(Exposure::Owner(OTHER)));
     refused(&link.join("trust.json"), "belongs to", "read");
@@ -109,7 +109,7 @@ fn no_call_follows_what_stands_in_the_files_place() {
         replace(&name(path), b"new", Readers::Owner).unwrap();
         let metadata = fs::symlink_metadata(name(path)).unwrap();
         assert!(metadata.is_file() && metadata.nlink() == 1, "{path} is a file of its own");
-        assert_eq!(content(&name(path)).unwrap(), b"new");
+        assert_eq!(content(&name(path), u64::MAX).unwrap(), b"new");
     }
     replace(&name("directory"), b"new", Readers::Owner).unwrap_err();
     assert_eq!(fs::read(&victim).unwrap(), b"precious");
@@ -128,7 +128,7 @@ fn a_temporary_file_is_made_anew_and_leaves_nothing_behind() {
     replace(&path, b"[1]", Readers::Owner).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     assert_eq!(
-        (content(&path).unwrap(), fs::read(&victim).unwrap()),
+        (content(&path, u64::MAX).unwrap(), fs::read(&victim).unwrap()),
         (b"[1]".into(), b"precious".into())
     );
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
