@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use dbfw_core::source::SourceKey;
-use dbfw_wire::agent::{AppliedState, HostProblem};
+use dbfw_wire::agent::{AppliedState, HostFinding, HostProblem};
 use jiff::Timestamp;
 
 /// Facts that the agent has to report to its control plane. Lists go by their names at the server.
@@ -19,6 +19,22 @@ pub struct Facts {
     pub refused: BTreeMap<Arc<str>, Vec<RefusedSource>>,
     /// The use of each trusted source.
     pub hits: BTreeMap<Arc<str>, BTreeMap<SourceKey, Use>>,
+    /// The last saved audit.
+    pub audit: Option<AuditFacts>,
+}
+
+/// An audit of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditFacts {
+    /// The time of the audit.
+    pub at: Timestamp,
+    /// Its level.
+    pub level: String,
+    /// The problems, the worst first: of each the list of its database, or `None` where it is about
+    /// the host.
+    pub findings: Vec<(Option<Arc<str>>, HostFinding)>,
+    /// Whether there are more.
+    pub more: bool,
 }
 
 /// The state of a list.

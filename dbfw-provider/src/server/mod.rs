@@ -31,7 +31,7 @@ use uuid::Uuid;
 
 pub use self::{
     config::{CREDENTIAL, ServerConfig, url_problem},
-    facts::{Facts, LeftOutSource, ListFacts, RefusedSource, Use},
+    facts::{AuditFacts, Facts, LeftOutSource, ListFacts, RefusedSource, Use},
     join::{JoinError, Membership, join},
     kept::{Kept, KeptList},
 };

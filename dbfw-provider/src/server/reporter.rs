@@ -9,7 +9,9 @@ use std::{
 };
 
 use dbfw_core::answers::FetchError;
-use dbfw_wire::agent::{Applied, Hits, LeftOut, REPORT, Refused, Report};
+use dbfw_wire::agent::{
+    Applied, Hits, HostAudit, HostFinding, LeftOut, MAX_FINDINGS, REPORT, Refused, Report,
+};
 use secrecy::SecretString;
 use tokio::{
     sync::watch,
@@ -19,7 +21,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{
-    facts::{Facts, ListFacts, RefusedSource, Use},
+    facts::{AuditFacts, Facts, ListFacts, RefusedSource, Use},
     kept::Kept,
 };
 use crate::{
@@ -54,6 +56,7 @@ struct Sent {
     applied: BTreeMap<Arc<str>, ListFacts>,
     refused: HashMap<(Uuid, IpAddr), RefusedSource>,
     hits: HashMap<(Uuid, Uuid), Use>,
+    audit: Option<HostAudit>,
 }
 
 /// Reports until it is dropped.
@@ -146,6 +149,7 @@ impl Reporter {
         after.problems.clone_from(&sent.problems);
         after.refused.clone_from(&sent.refused);
         after.hits.clone_from(&sent.hits);
+        after.audit.clone_from(&sent.audit);
         if !with_rest {
             return (report, after);
         }
@@ -156,6 +160,11 @@ impl Reporter {
         if sent.problems.as_ref() != Some(&facts.problems) {
             report.problems = Some(facts.problems.clone());
             after.problems = Some(facts.problems.clone());
+        }
+        let audit = facts.audit.as_ref().map(|audit| audited(audit, &kept));
+        if audit.is_some() && sent.audit != audit {
+            report.audit.clone_from(&audit);
+            after.audit = audit;
         }
         for (name, sources) in &facts.refused {
             let Some(database) = kept.lists.get(name).map(|known| known.bundle.database) else {
@@ -202,12 +211,28 @@ impl Reporter {
 }
 
 fn is_empty(report: &Report) -> bool {
-    let Report { host: _, boot: _, protection, problems, applied, refused, hits } = report;
+    let Report { host: _, boot: _, protection, problems, applied, refused, hits, audit } = report;
     protection.is_none()
         && problems.is_none()
         && applied.is_empty()
         && refused.is_empty()
         && hits.is_empty()
+        && audit.is_none()
+}
+
+/// An audit with the server's ids of its databases. Those that the server does not keep are not
+/// told of.
+fn audited(audit: &AuditFacts, kept: &Kept) -> HostAudit {
+    let told = audit.findings.iter().filter_map(|(list, finding)| {
+        let database = match list {
+            Some(name) => Some(kept.lists.get(name)?.bundle.database),
+            None => None,
+        };
+        Some(HostFinding { database, ..finding.clone() })
+    });
+    let findings: Vec<HostFinding> = told.take(MAX_FINDINGS).collect();
+    let more = audit.more || findings.len() == MAX_FINDINGS && audit.findings.len() > MAX_FINDINGS;
+    HostAudit { at: audit.at, level: audit.level.clone(), findings, more }
 }
 
 /// Sends a report.

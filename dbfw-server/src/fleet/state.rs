@@ -7,7 +7,7 @@ use std::{
 };
 
 use dbfw_metrics::Durations;
-use dbfw_wire::agent::{Hits, HostProblem, Report};
+use dbfw_wire::agent::{Hits, HostAudit, HostFinding, HostProblem, MAX_FINDINGS, Report};
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
@@ -26,6 +26,8 @@ const MAX_PROBLEMS: usize = 50;
 const MAX_PROBLEM: usize = 500;
 /// Upper bounds in seconds of the times from a commit to a host's report.
 const PROPAGATION: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0];
+/// Characters of a word of an audit.
+const MAX_WORD: usize = 16;
 /// Streams of one host: while one dies unnoticed, another is there already.
 const STREAMS: usize = 4;
 
@@ -88,6 +90,7 @@ pub(super) struct Joined {
     boot: Option<Uuid>,
     pub(super) protection: Option<String>,
     pub(super) problems: Vec<HostProblem>,
+    pub(super) audit: Option<HostAudit>,
     pub(super) databases: BTreeMap<Uuid, AtHost>,
 }
 
@@ -129,6 +132,7 @@ impl Joined {
             boot: None,
             protection: None,
             problems: Vec::new(),
+            audit: None,
             databases: BTreeMap::new(),
         }
     }
@@ -350,6 +354,9 @@ impl State {
             };
             joined.problems = problems.into_iter().take(MAX_PROBLEMS).map(problem).collect();
         }
+        if let Some(audit) = report.audit {
+            joined.audit = Some(audited(audit, &joined.host));
+        }
         for applied in report.applied {
             let id = applied.database;
             let Some(topic) = self.databases.get_mut(&id) else { continue };
@@ -454,4 +461,21 @@ impl State {
     pub(super) fn streams(&self) -> usize {
         self.hosts.values().map(|joined| joined.streams.len()).sum()
     }
+}
+
+/// An audit with texts that can be shown, of databases that the host may read.
+fn audited(audit: HostAudit, host: &Host) -> HostAudit {
+    let is_own = |finding: &HostFinding| {
+        finding.database.is_none_or(|database| host.databases.contains(&database))
+    };
+    let more = audit.more || audit.findings.len() > MAX_FINDINGS;
+    let own = audit.findings.into_iter().filter(is_own).take(MAX_FINDINGS);
+    let findings = own.map(|finding| HostFinding {
+        database: finding.database,
+        check: clean(&finding.check, MAX_WORD),
+        severity: clean(&finding.severity, MAX_WORD),
+        subject: finding.subject.map(|subject| clean(&subject, MAX_PROBLEM)),
+    });
+    let (level, findings) = (clean(&audit.level, MAX_WORD), findings.collect());
+    HostAudit { at: audit.at, level, findings, more }
 }

@@ -193,6 +193,7 @@ impl Fleet {
                 version: joined.version.clone(),
                 protection: joined.protection.clone(),
                 problems: joined.problems.clone(),
+                audit: joined.audit.clone(),
                 databases: joined.databases.iter().filter_map(of).collect(),
             }
         };

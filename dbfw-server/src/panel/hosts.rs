@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{extract::State, response::Response};
+use dbfw_wire::agent::HostAudit;
 use maud::{Markup, html};
 use uuid::Uuid;
 
@@ -31,6 +32,13 @@ pub(super) async fn list(
         .filter(|database| visitor.caller.sees(database.id))
         .map(|database| (database.id, database))
         .collect();
+    let mut live = panel.app.fleet.live_hosts();
+    let mut audited = Vec::new();
+    for host in &hosts {
+        let Some(mut live) = live.remove(&host.id) else { continue };
+        live.retain_databases(|id| visitor.caller.sees(id));
+        audited.extend(live.audit.map(|audit| (host, audit)));
+    }
     let content = html! {
         h1 { "Hosts" }
         section id="hosts" data-live="host database state" {
@@ -43,6 +51,7 @@ pub(super) async fn list(
                     }
                 }
             } @else { (table(&hosts, &names)) }
+            @if !audited.is_empty() { (audits(&audited, &names)) }
         }
     };
     Ok(page::page(&panel, &visitor, Place::Hosts, "Hosts", content))
@@ -92,5 +101,60 @@ fn reads(host: &Host, names: &BTreeMap<Uuid, &Database>) -> Markup {
             a href=(super::tabs::path(database)) { (database.name) }
         }
         @if others > 0 { span.faint { " and " (others) " more" } }
+    }
+}
+
+/// The findings of the hosts' last audits.
+fn audits(audited: &[(&Host, HostAudit)], names: &BTreeMap<Uuid, &Database>) -> Markup {
+    html! {
+        h2 { "Findings of audits" }
+        @for (host, audit) in audited {
+            p {
+                strong { (shown(&host.name)) }
+                @if audit.findings.is_empty() { ": nothing was found" }
+                ", audited " (when(audit.at)) ", level " (shown(&audit.level)) "."
+                @if audit.more { " There are more: on the host, " code { "dbfw audit" } "." }
+            }
+            @if !audit.findings.is_empty() { (findings(host, audit, names)) }
+        }
+        p.faint { "On a host, " code { "dbfw audit --explain ID" } " says why, and what to do." }
+    }
+}
+
+fn findings(host: &Host, audit: &HostAudit, names: &BTreeMap<Uuid, &Database>) -> Markup {
+    html! {
+        table role="table" {
+            caption.hidden { "Findings of " (shown(&host.name)) }
+            thead role="rowgroup" {
+                tr role="row" {
+                    th role="columnheader" scope="col" { "Check" }
+                    th role="columnheader" scope="col" { "Severity" }
+                    th role="columnheader" scope="col" { "Database" }
+                    th.left role="columnheader" scope="col" { "About" }
+                }
+            }
+            tbody role="rowgroup" {
+                @for finding in &audit.findings {
+                    tr role="row" {
+                        th role="rowheader" scope="row" { (shown(&finding.check)) }
+                        td role="cell" data-label="Severity" { (shown(&finding.severity)) }
+                        td role="cell" data-label="Database" {
+                            @match finding.database.and_then(|id| names.get(&id)) {
+                                Some(database) => {
+                                    a href=(super::tabs::path(database)) { (database.name) }
+                                }
+                                None => span.faint { "the host" },
+                            }
+                        }
+                        td.text role="cell" data-label="About" {
+                            @match &finding.subject {
+                                Some(subject) => (shown(subject)),
+                                None => span.faint { "all of it" },
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
 }

@@ -9,8 +9,8 @@ use std::{
 
 use axum::body::{Body, Bytes, HttpBody as _};
 use dbfw_wire::agent::{
-    Applied, AppliedState, Bundle, Digest, Frame, Have, Hello, Hits, HostDatabase, HostGuards,
-    JOIN, PROTOCOL, REPORT, Refused, Report, WATCH, list_digest,
+    Applied, AppliedState, Bundle, Digest, Frame, Have, Hello, Hits, HostAudit, HostDatabase,
+    HostFinding, HostGuards, JOIN, PROTOCOL, REPORT, Refused, Report, WATCH, list_digest,
 };
 use hyper::{Request, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
@@ -214,6 +214,24 @@ impl Agent {
 
     /// Reports that a guard refuses a list, that its first source was used, and that 198.51.100.7 is
     /// refused.
+    /// An audit that found something in a database and at the host.
+    pub(crate) fn audit(&self, name: &str) -> HostAudit {
+        let finding = |database, check: &str, severity: &str, subject: Option<&str>| HostFinding {
+            database,
+            check: check.to_owned(),
+            severity: severity.to_owned(),
+            subject: subject.map(str::to_owned),
+        };
+        let database = Some(self.lists[name].database);
+        let findings = vec![
+            finding(database, "X-5", "high", Some("ip_addr:<img src=x>\u{202e}")),
+            finding(None, "E-1", "high", Some("tcp/5440 postgres")),
+            finding(Some(Uuid::nil()), "T-1", "high", Some("not its database")),
+            finding(database, "X-9\n", "dire", None),
+        ];
+        HostAudit { at: Timestamp::UNIX_EPOCH, level: "wire".to_owned(), findings, more: true }
+    }
+
     pub(crate) async fn report_trouble(&self, name: &str) {
         let now = Timestamp::now();
         let Bundle { database, sources, .. } = &self.lists[name];
@@ -238,6 +256,7 @@ impl Agent {
             applied: vec![self.applied(name, state)],
             refused: vec![refused],
             hits: vec![used],
+            audit: Some(self.audit(name)),
             ..Report::default()
         };
         self.send(&report).await.expect(204);

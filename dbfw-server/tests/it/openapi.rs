@@ -217,7 +217,8 @@ async fn every_operation_answers_as_described() {
         problems: Some(vec![HostProblem { subject: "s".to_owned(), text: "t".to_owned() }]),
         applied: vec![agent.applied("orders", failed)],
         refused: vec![refused],
-        hits: Vec::new(),
+        audit: Some(agent.audit("orders")),
+        ..Report::default()
     };
     agent.send(&report).await.expect(204);
     let reply = client.get(&format!("{one}/status?wait=active&timeout=1s")).await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dbfw_wire::agent::{HostAudit, Report};
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::{
@@ -499,6 +500,7 @@ async fn hosts_are_listed_for_whoever_sees_their_databases() {
         assert!(page.contains(part), "{part}: {page}");
     }
     let secret = server.token(&["viewer", "--preset", "viewer", "--database", "orders"]);
+    assert!(!page.contains("Findings of audits"), "{page}");
     let page = Browser::logged_in(&server, &secret).await.page("/hosts").await;
     assert!(page.contains("db-1") && page.contains("and 1 more"), "{page}");
     assert!(!page.contains("reports"), "{page}");
@@ -510,6 +512,34 @@ async fn hosts_are_listed_for_whoever_sees_their_databases() {
     let mut reader = Browser::logged_in(&server, &secret).await;
     assert!(!reader.page("/").await.contains("/hosts"));
     reader.get("/hosts").await.expect(403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn findings_are_shown_to_whoever_sees_their_database() {
+    let mut server = Server::start();
+    for name in ["orders", "reports"] {
+        server.database(name);
+    }
+    let mut agent = Agent::join(&server, "db-1", &["orders", "reports"]).await;
+    let (_stream, _) = agent.sync().await;
+    let audit = HostAudit { findings: vec![], more: false, ..agent.audit("orders") };
+    let report = Report { host: agent.id, boot: agent.boot, ..Report::default() };
+    agent.send(&Report { audit: Some(audit), ..report.clone() }).await.expect(204);
+    let mut admin = Browser::logged_in(&server, &server.admin()).await;
+    assert!(admin.page("/hosts").await.contains("nothing was found"));
+
+    agent.send(&Report { audit: Some(agent.audit("orders")), ..report }).await.expect(204);
+    assert!(admin.page("/hosts").await.contains("X-5"));
+    for (database, sees) in [("orders", true), ("reports", false)] {
+        let secret = server.token(&[database, "--preset", "viewer", "--database", database]);
+        let page = Browser::logged_in(&server, &secret).await.page("/hosts").await;
+        assert_eq!(page.contains("X-5"), sees, "{database}: {page}");
+        assert!(page.contains("E-1"), "the host's are shown to all: {page}");
+        let mut client = server.connect(&secret).await;
+        let hosts = client.get("/api/v1/hosts").await.expect(200).json();
+        let findings = hosts["hosts"][0]["live"]["audit"]["findings"].as_array().unwrap();
+        assert_eq!(findings.iter().any(|finding| finding["check"] == "X-5"), sees, "{hosts}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -731,6 +761,13 @@ async fn hosts_and_whom_they_refuse_are_shown_and_trusted_with_one_click() {
     for part in ["db-&lt;1&gt;", "refused", "max_shrink", "dbfw reload --confirm", "&lt;b&gt;"] {
         assert!(hosts.contains(part), "{part}: {hosts}");
     }
+    let audited = browser.page("/hosts").await;
+    for part in
+        ["X-5", "E-1", "the host", "&lt;img src=x&gt;", "level <bdi>wire", "dire", "dbfw audit"]
+    {
+        assert!(audited.contains(part), "{part}: {audited}");
+    }
+    assert!(!audited.contains("not its database") && !audited.contains("<img src"), "{audited}");
     assert!(browser.page("/").await.contains("degraded"));
     let sources = browser.page("/databases/orders").await;
     assert!(sources.contains(", 41 packets"), "{sources}");

@@ -367,6 +367,13 @@ async fn what_hosts_send_is_answered_in_one_form_whatever_it_is() {
             json!({"subject": "x".repeat(10_000), "text": "\u{0}"}); 80]}),
             204,
         ),
+        (
+            json!({"host": host, "boot": host, "audit": {"at": "2026-01-01T00:00:00Z",
+            "level": "x".repeat(10_000), "findings": vec![
+            json!({"check": "\u{202e}", "severity": "x".repeat(1000), "more": 1}); 400]}}),
+            204,
+        ),
+        (json!({"host": host, "boot": host, "audit": {"at": 1}}), 422),
     ] {
         let reply = client.document("POST", REPORT, &body).await;
         assert_eq!(reply.status, status, "{body}");
@@ -384,6 +391,10 @@ async fn what_hosts_send_is_answered_in_one_form_whatever_it_is() {
         "refused": [{"database": id, "address": "192.0.2.1", "ports": ["tcp/5432"], "packets": 7,
                      "first_seen": "2026-01-01T00:00:00Z", "last_seen": "2026-01-01T00:00:00Z"}],
         "hits": [{"database": id, "source": host, "packets": 1, "last_hit": null}],
+        "audit": {"at": "2026-01-01T00:00:00Z", "level": "wire", "more": false, "findings": [
+            {"database": id, "check": "X-5", "severity": "high", "subject": "s"},
+            {"check": "E-1", "severity": "high"},
+        ]},
     })
     .to_string()
     .into_bytes();

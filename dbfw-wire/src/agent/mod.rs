@@ -21,7 +21,9 @@ pub use self::{
     frame::Frame,
     hello::{Have, Hello, HostDatabase, HostGuards},
     join::{HostToken, HostTokenError, JoinRequest, JoinToken, JoinTokenError, Joined},
-    report::{Applied, AppliedState, Hits, HostProblem, LeftOut, Refused, Report},
+    report::{
+        Applied, AppliedState, Hits, HostAudit, HostFinding, HostProblem, LeftOut, Refused, Report,
+    },
 };
 
 /// The version of the protocol.
@@ -46,6 +48,8 @@ pub const MAX_SOURCES: usize = 5000;
 pub const MAX_PREFIXES: usize = 2_000_000;
 /// Sources of a list that a report names of those that the host left out.
 pub const MAX_LEFT_OUT: usize = 100;
+/// Findings of an audit in a report.
+pub const MAX_FINDINGS: usize = 100;
 
 #[cfg(test)]
 mod tests;

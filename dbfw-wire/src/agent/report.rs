@@ -28,6 +28,39 @@ pub struct Report {
     /// The use of trusted sources, of each that changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hits: Vec<Hits>,
+    /// The last saved audit of the host, if it changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<HostAudit>,
+}
+
+/// An audit of a host's databases. Words of later versions are passed on as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostAudit {
+    /// The time of the audit.
+    pub at: Timestamp,
+    /// Its level: `host`, `wire`, ….
+    pub level: String,
+    /// Problems of the host, and of the databases whose lists the server keeps, the worst first; the
+    /// first [`super::MAX_FINDINGS`].
+    pub findings: Vec<HostFinding>,
+    /// Whether there are more.
+    #[serde(default)]
+    pub more: bool,
+}
+
+/// A problem that an audit found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFinding {
+    /// The database's id at the server; absent: it is about the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Uuid>,
+    /// The check: `X-5`.
+    pub check: String,
+    /// The weight: `high`.
+    pub severity: String,
+    /// The subject: an endpoint, a line, a trusted source; absent: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
 }
 
 /// A problem of a host.

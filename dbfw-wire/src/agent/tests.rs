@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     Bundle, BundleSource, Delta, DeltaError, Digest, Frame, HostToken, HostTokenError, JoinToken,
-    JoinTokenError, list_digest,
+    JoinTokenError, Report, list_digest,
 };
 
 fn source(number: u8, description: u8) -> BundleSource {
@@ -139,4 +139,37 @@ fn the_time_of_a_set_is_not_in_the_digest() {
     let set = |at| SetReference { digest: Digest::of(b""), count: 0, state: SetState::Ok, at };
     let at = |at| list_digest(&[BundleSource { set: Some(set(at)), ..source(1, 0) }]);
     assert_eq!(at(None), at(Some(jiff::Timestamp::UNIX_EPOCH)));
+}
+
+/// Reports as they were recorded: of an agent from before there were audits, and of one with them.
+const RECORDED: [&str; 2] = [
+    r#"{"host":"00000000-0000-0000-0000-000000000001","boot":"00000000-0000-0000-0000-000000000002","protection":"yes","problems":[{"subject":"eth0","text":"down"}],"applied":[{"database":"00000000-0000-0000-0000-000000000007","epoch":1,"revision":9,"state":"observing","prefixes":3}]}"#,
+    r#"{"host":"00000000-0000-0000-0000-000000000001","boot":"00000000-0000-0000-0000-000000000002","audit":{"at":"2026-12-01T00:00:00Z","level":"wire","findings":[{"database":"00000000-0000-0000-0000-000000000007","check":"X-5","severity":"high","subject":"ip_addr:10.99.0.1"},{"check":"E-1","severity":"high","subject":"tcp/5440 postgres"}],"more":false}}"#,
+];
+
+#[test]
+fn reports_are_read_by_the_version_before_and_the_version_after() {
+    for recorded in RECORDED {
+        let report: Report = serde_json::from_str(recorded).unwrap();
+        assert_eq!(serde_json::to_string(&report).unwrap(), recorded);
+    }
+    let [before, after] = RECORDED.map(|text| serde_json::from_str::<Report>(text).unwrap());
+    assert_eq!(before.audit, None);
+    assert_eq!(after.audit.unwrap().findings.len(), 2);
+
+    /// A report as the version before read it.
+    #[derive(serde::Deserialize)]
+    struct Before {
+        protection: Option<String>,
+        #[serde(default)]
+        applied: Vec<super::Applied>,
+    }
+    let [before, after] = RECORDED.map(|text| serde_json::from_str::<Before>(text).unwrap());
+    assert_eq!((before.protection.as_deref(), before.applied.len()), (Some("yes"), 1));
+    assert_eq!((after.protection, after.applied.len()), (None, 0));
+
+    // Words and fields of a version to come.
+    let later = RECORDED[1].replace("\"wire\"", "\"far\",\"new\":[1]").replace("X-5", "Z-99");
+    let later: Report = serde_json::from_str(&later).unwrap();
+    assert_eq!(later.audit.unwrap().level, "far");
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
-use crate::agent::HostProblem;
+use crate::agent::{HostAudit, HostProblem};
 
 /// The state of a database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,8 +133,21 @@ pub struct LiveHost {
     pub protection: Option<String>,
     /// Its problems.
     pub problems: Vec<HostProblem>,
+    /// Its last saved audit.
+    #[serde(default)]
+    pub audit: Option<HostAudit>,
     /// Its databases, by their ids.
     pub databases: BTreeMap<Uuid, HostAtDatabase>,
+}
+
+impl LiveHost {
+    /// Leaves out what is about other databases than those.
+    pub fn retain_databases(&mut self, is_seen: impl Fn(Uuid) -> bool) {
+        self.databases.retain(|id, _| is_seen(*id));
+        if let Some(audit) = &mut self.audit {
+            audit.findings.retain(|finding| finding.database.is_none_or(&is_seen));
+        }
+    }
 }
 
 /// A source that hosts refuse.

@@ -113,7 +113,7 @@ pub(super) async fn remove_join_token(
 
 /// A host as the caller sees it: with those of its databases that the caller's token is for.
 fn shown(caller: &Caller, host: &Host, mut live: LiveHost) -> Option<HostDocument> {
-    live.databases.retain(|id, _| caller.sees(*id));
+    live.retain_databases(|id| caller.sees(id));
     let databases = host.databases.iter().copied();
     let databases: Vec<Uuid> = databases.filter(|id| caller.sees(*id)).collect();
     (!databases.is_empty()).then(|| HostDocument {

@@ -4,11 +4,13 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use dbfw_common::Mode;
 use dbfw_core::{answers::ListId, source::Rule, trust::Enforced};
-use dbfw_provider::server::{Facts, LeftOutSource, ListFacts, RefusedSource};
-use dbfw_wire::agent::{AppliedState, HostProblem, MAX_LEFT_OUT};
+use dbfw_provider::server::{AuditFacts, Facts, LeftOutSource, ListFacts, RefusedSource};
+use dbfw_wire::agent::{AppliedState, HostFinding, HostProblem, MAX_LEFT_OUT};
 
 use super::status::status;
-use crate::{agent::Agent, config::DatabaseConfig, traffic::uses::UsedSource};
+use crate::{
+    agent::Agent, config::DatabaseConfig, state::audit::SavedAudit, traffic::uses::UsedSource,
+};
 
 /// Refused sources of a database that are reported.
 const MAX_REFUSED: usize = 50;
@@ -105,12 +107,39 @@ impl Agent {
         })
     }
 
+    /// The last saved audit, as far as it is about the host and the control plane's databases.
+    fn audit_facts(&self, saved: &SavedAudit) -> AuditFacts {
+        let told = saved.problems.iter().filter_map(|problem| {
+            let list = match &problem.database {
+                Some(name) => {
+                    let mut lists = self.of_control_plane();
+                    Some(Arc::clone(lists.find(|(database, _)| database.name == *name)?.1))
+                }
+                None => None,
+            };
+            let finding = HostFinding {
+                database: None,
+                check: problem.check.clone(),
+                severity: problem.severity.as_str().to_owned(),
+                subject: problem.subject.clone(),
+            };
+            Some((list, finding))
+        });
+        AuditFacts {
+            at: saved.at,
+            level: saved.level.as_str().to_owned(),
+            findings: told.collect(),
+            more: saved.total > saved.problems.len() as u64,
+        }
+    }
+
     /// The state of the host, the sources that are refused and those that are used.
     fn host_facts(&self, facts: &mut Facts) {
         let status = status(self);
         facts.protection = status.protection.as_str().to_owned();
         let problem = |text: &String| HostProblem { subject: String::new(), text: text.clone() };
         facts.problems = status.problems.iter().take(MAX_PROBLEMS).map(problem).collect();
+        facts.audit = self.audit.saved().map(|saved| self.audit_facts(saved));
         (facts.refused, facts.hits) = (BTreeMap::new(), BTreeMap::new());
         let now = self.trust.now();
         for (database, list) in self.of_control_plane() {
