@@ -4,6 +4,7 @@
 //! and with one (default 4).
 
 mod login;
+mod watch;
 
 use std::{
     collections::BTreeSet,

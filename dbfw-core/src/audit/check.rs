@@ -73,6 +73,8 @@ pub enum Level {
     Wire,
     /// The server's own catalogue, read as its system user or as a user for it.
     Login,
+    /// The first messages of connections that clients open meanwhile.
+    Watch,
 }
 
 /// The name of a check, which never changes its meaning.
@@ -515,7 +517,7 @@ pub const CHECKS: [Check; 35] = [
         id: CheckId::R5,
         severity: Severity::Medium,
         level: Level::Login,
-        engines: LISTED,
+        engines: ALL,
         title: "One user is used by several trusted sources",
         why: "Integrations that share a user cannot be told apart or shut out one by one, and a \
               new password has to reach all of them at once. Sources are compared, and not \
@@ -601,11 +603,11 @@ pub const CHECKS: [Check; 35] = [
         id: CheckId::X4,
         severity: Severity::High,
         level: Level::Login,
-        engines: LISTED,
+        engines: ALL,
         title: "A trusted source is connected without TLS now",
         why: "Whoever sees the network between it and the server reads what it says. The \
-              connections that the server lists are held against the trusted sources; those of \
-              this host do not count.",
+              connections that the server lists, or that clients open during --watch, are held \
+              against the trusted sources; those of this host do not count.",
         fix: "Set the client's sslmode (or its like) to require or better, and then refuse \
               clients without TLS: see T-2 and T-2b.",
         refs: &[LIBPQ_SSL, MYSQL_TLS, REDIS_TLS],
@@ -626,7 +628,7 @@ pub const CHECKS: [Check; 35] = [
         id: CheckId::X6,
         severity: Severity::Low,
         level: Level::Login,
-        engines: LISTED,
+        engines: ALL,
         title: "A trusted source is far wider than where its clients are",
         why: "Whoever else has an address in it may connect as well. A prefix counts if all \
               clients that are seen in it have addresses in a block that is at least 4096 times \
@@ -638,7 +640,7 @@ pub const CHECKS: [Check; 35] = [
         id: CheckId::X7,
         severity: Severity::Medium,
         level: Level::Login,
-        engines: LISTED,
+        engines: ALL,
         title: "A trusted source uses other users than it declares",
         why: "users = […] on a trusted source says who comes from it. Another user from there, or \
               such a user from another source, is either a mistake in the list or somebody who \

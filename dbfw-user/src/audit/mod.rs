@@ -1,7 +1,8 @@
 //! Audits of the databases of this host, and probes of them as a client without a credential.
 //!
 //! `run` is an audit. Its sources: `processes` and `published` say what listens here, `cluster` reads
-//! PostgreSQL's files, `wire` connects, and `login` does so as a user. `exposed` and `certificate` judge what these found.
+//! PostgreSQL's files, `wire` connects, `login` does so as a user, and `watch` sees what clients send
+//! first. `exposed`, `certificate` and `seen` judge what these found.
 //!
 //! `probe` asks an endpoint what it speaks, and for its certificates; `mysql`, `postgres`, `redis`,
 //! `mongodb` and `old_tls` are the messages; `chain` says what the certificates are good for.
@@ -21,7 +22,9 @@ mod processes;
 mod published;
 mod redis;
 mod run;
+mod seen;
 mod user;
+mod watch;
 mod wire;
 
 pub use certificate::Known;

@@ -6,9 +6,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// Bytes of an answer that are read.
 const MAX_ANSWER: usize = 256 * 1024;
-const OP_MSG: u32 = 2013;
+/// The kind of message that all but the oldest clients and servers speak.
+pub(super) const OP_MSG: u32 = 2013;
 /// Length, id, the id that is answered, and the kind of message.
-const HEADER: usize = 16;
+pub(super) const HEADER: usize = 16;
 
 /// The answer to a command.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -61,27 +62,54 @@ fn parse(message: &[u8]) -> Option<Answer> {
     if u32::from_le_bytes(kind.try_into().ok()?) != OP_MSG || *message.get(16)? != 0 {
         return None;
     }
-    let document = message.get(17..)?;
-    let length = u32::from_le_bytes(document.get(..4)?.try_into().ok()?) as usize;
-    let mut rest = document.get(4..length)?;
     let mut answer = Answer::default();
-    while let [kind, text @ ..] = rest
-        && *kind != 0
-    {
-        let end = text.iter().position(|byte| *byte == 0)?;
-        let (name, value) = (&text[..end], &text[end + 1..]);
-        let size = size(*kind, value)?;
-        let bytes = value.get(..size)?;
+    let mut elements = Elements::of(message.get(17..)?)?;
+    for (kind, name, value) in &mut elements {
         match name {
-            b"ok" => answer.is_ok = number(*kind, bytes) == Some(1.0),
-            b"code" => answer.code = number(*kind, bytes).map(|code| code as i32),
-            b"errmsg" => answer.message = string(*kind, bytes),
-            b"version" => answer.version = string(*kind, bytes),
+            b"ok" => answer.is_ok = number(kind, value) == Some(1.0),
+            b"code" => answer.code = number(kind, value).map(|code| code as i32),
+            b"errmsg" => answer.message = string(kind, value),
+            b"version" => answer.version = string(kind, value),
             _ => {}
         }
-        rest = &value[size..];
     }
-    Some(answer)
+    elements.is_whole.then_some(answer)
+}
+
+/// The elements of a document of BSON: the kind, the name and the value of each.
+pub(super) struct Elements<'a> {
+    rest: &'a [u8],
+    /// Whether the document ended as it should.
+    is_whole: bool,
+}
+
+impl<'a> Elements<'a> {
+    /// Those of a document; `None`: it is cut.
+    pub(super) fn of(document: &'a [u8]) -> Option<Self> {
+        let length = u32::from_le_bytes(*document.first_chunk()?) as usize;
+        Some(Self { rest: document.get(4..length)?, is_whole: false })
+    }
+
+    fn split(&mut self) -> Option<(u8, &'a [u8], &'a [u8])> {
+        let (kind, text) = self.rest.split_first()?;
+        let end = text.iter().position(|byte| *byte == 0)?;
+        let value = &text[end + 1..];
+        let (value, rest) = value.split_at_checked(size(*kind, value)?)?;
+        self.rest = rest;
+        Some((*kind, &text[..end], value))
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = (u8, &'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if matches!(self.rest, [] | [0, ..]) {
+            self.is_whole = true;
+            return None;
+        }
+        self.split()
+    }
 }
 
 /// Bytes of a value.
@@ -117,7 +145,8 @@ fn number(kind: u8, value: &[u8]) -> Option<f64> {
     })
 }
 
-fn string(kind: u8, value: &[u8]) -> Option<String> {
+/// The text of a value.
+pub(super) fn string(kind: u8, value: &[u8]) -> Option<String> {
     let text = (kind == 0x02).then(|| value.get(4..))??;
     let text = text.strip_suffix(b"\0").unwrap_or(text);
     Some(String::from_utf8_lossy(text).into_owned())

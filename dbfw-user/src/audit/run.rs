@@ -1,13 +1,13 @@
 //! [`run`]: an audit of this host's databases.
 
-use std::{cell::RefCell, collections::BTreeMap, io, net::IpAddr};
+use std::{cell::RefCell, collections::BTreeMap, io, net::IpAddr, time::Duration};
 
 use dbfw_core::audit::{
-    CHECKS, CheckId, Engine, Finding, Level, RolesAudit, RulesAudit, Trusted, judge_roles,
-    judge_rules, judge_uses,
+    CHECKS, CheckId, Engine, Finding, Level, RolesAudit, RulesAudit, SeenConnection, Trusted,
+    judge_roles, judge_rules, judge_uses,
 };
 use dbfw_core::hba::{Facts, NoFacts, Rules};
-use futures_util::future::join_all;
+use futures_util::future::{OptionFuture, join, join_all};
 use jiff::Timestamp;
 
 use super::{
@@ -18,6 +18,7 @@ use super::{
     login::{self, Catalog, Entered, Target},
     processes::{self, Listener},
     published::published,
+    seen::{judge_watched, watch_all},
     wire::{Looked, Pace, look},
 };
 use crate::config::{AgentConfig, DatabaseConfig};
@@ -36,8 +37,10 @@ pub struct Order<'a> {
     pub wanted: &'a [String],
     /// The trusted sources by the database's name, or the reason why they are not known.
     pub trusted: &'a BTreeMap<String, Result<Vec<Trusted>, String>>,
-    /// The level.
+    /// The level, without the watch.
     pub level: Level,
+    /// The time for which connections are watched.
+    pub watch: Option<Duration>,
     /// Certificates that clients know.
     pub known: &'a Known,
     /// The time.
@@ -51,6 +54,8 @@ pub struct Audited {
     pub databases: Vec<AuditedDatabase>,
     /// The findings, the worst first.
     pub findings: Vec<Finding>,
+    /// The time for which connections were watched.
+    pub watched: Option<Duration>,
 }
 
 /// A database as an audit saw it.
@@ -103,18 +108,35 @@ pub fn run(order: &Order<'_>) -> io::Result<Audited> {
     let is_wanted = |database: &&DatabaseConfig| {
         order.wanted.is_empty() || order.wanted.contains(&database.name)
     };
-    let wanted = order.databases.iter().filter(is_wanted);
-    let subjects: Vec<Subject<'_>> =
-        wanted.map(|database| Subject::of(database, order, &around, &paces)).collect();
+    let wanted: Vec<&DatabaseConfig> = order.databases.iter().filter(is_wanted).collect();
+    let subjects =
+        wanted.iter().map(|database| Subject::of(database, order, &around, &paces).audit());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let audits = runtime.block_on(join_all(subjects.into_iter().map(Subject::audit)));
+    let watch =
+        OptionFuture::from(order.watch.map(|duration| watch_all(&wanted, &around, duration)));
+    // The watch first: it is to see those who connect meanwhile.
+    let (watched, audits) = runtime.block_on(join(watch, join_all(subjects)));
     let mut databases = Vec::new();
-    for (database, found) in audits {
+    for (number, (database, mut found, listed)) in audits.into_iter().enumerate() {
+        if let Some(watched) = &watched {
+            let trusted = trusted_of(order, &database.name);
+            judge_watched(&mut found, (watched, number), listed, trusted, &around);
+        }
         findings.extend(found.into_iter().map(|finding| finding.of(&database.name)));
         databases.push(database);
     }
     Finding::sort(&mut findings);
-    Ok(Audited { databases, findings })
+    let watched = watched.and_then(|watched| Some(watched.ok()?.took));
+    Ok(Audited { databases, findings, watched })
+}
+
+/// The trusted sources of a database, or the reason why they are not known.
+fn trusted_of<'a>(order: &'a Order<'_>, database: &str) -> Result<&'a [Trusted], &'a str> {
+    match order.trusted.get(database) {
+        Some(Ok(trusted)) => Ok(trusted),
+        Some(Err(why)) => Err(why),
+        None => Err("the database is not in force, and neither are its trusted sources"),
+    }
 }
 
 /// The paces of servers, by process: several databases may be one server's.
@@ -150,16 +172,13 @@ impl<'a> Subject<'a> {
         let listeners = around.listeners.as_deref().unwrap_or_default().iter();
         let listeners: Vec<&Listener> =
             listeners.filter(|listener| has(database, listener.port)).collect();
-        let trusted = match order.trusted.get(&database.name) {
-            Some(Ok(trusted)) => Ok(trusted.as_slice()),
-            Some(Err(why)) => Err(why.as_str()),
-            None => Err("the database is not in force, and neither are its trusted sources"),
-        };
+        let trusted = trusted_of(order, &database.name);
         let pace = paces.of(&listeners);
         Self { database, order, around, listeners, trusted, pace }
     }
 
-    async fn audit(self) -> (AuditedDatabase, Vec<Finding>) {
+    /// Audits it: the findings, and the connections that the server lists.
+    async fn audit(self) -> (AuditedDatabase, Vec<Finding>, Vec<SeenConnection>) {
         let mut findings = self.around.judge(self.database, self.trusted);
         findings.extend(match self.trusted {
             Ok(trusted) => judge_uses(trusted, self.order.now),
@@ -210,7 +229,9 @@ impl<'a> Subject<'a> {
         });
         let name = self.database.name.clone();
         let endpoints = endpoints.collect();
-        (AuditedDatabase { name, engine, version, login: way_in, endpoints }, findings)
+        let listed = entered.iter().flatten().filter_map(|entered| entered.connections().ok());
+        let listed = listed.flatten().cloned().collect();
+        (AuditedDatabase { name, engine, version, login: way_in, endpoints }, findings, listed)
     }
 
     /// Logs in to the server.

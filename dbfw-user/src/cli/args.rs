@@ -282,6 +282,10 @@ pub(super) struct AuditArguments {
     /// Log in as the servers' system users, or as [database.audit] says, and read.
     #[arg(long, conflicts_with = "no_probe")]
     pub(super) login: bool,
+    /// Watch for so long which users and clients connect, and with TLS or without; as in 60s. SIGINT
+    /// ends it early.
+    #[arg(long, value_name = "DURATION", value_parser = watch, conflicts_with = "no_probe")]
+    pub(super) watch: Option<SignedDuration>,
     /// Names by which clients know the servers, for their certificates.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(super) names: Vec<String>,
@@ -403,6 +407,17 @@ fn lifetime(text: &str) -> Result<SignedDuration, String> {
         Ok(duration)
     } else {
         Err("it must be longer than zero".to_owned())
+    }
+}
+
+/// Longest watch.
+const MAX_WATCH: SignedDuration = SignedDuration::from_hours(24);
+
+/// The length of a watch.
+fn watch(text: &str) -> Result<SignedDuration, String> {
+    match lifetime(text)? {
+        duration if duration > MAX_WATCH => Err("a watch lasts at most 24h".to_owned()),
+        duration => Ok(duration),
     }
 }
 

@@ -16,7 +16,7 @@ use dbfw_wire::control::{
     Audit, AuditCheck, AuditFinding, AuditState, AuditedDatabase, AuditedEndpoint, AuditedTls,
     Request, SourceStatus, Sources,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use nix::unistd::geteuid;
 
 use super::{
@@ -66,6 +66,7 @@ pub(super) fn audit(context: &Context, arguments: &AuditArguments) -> anyhow::Re
             (false, true) => Level::Login,
             (false, false) => Level::Wire,
         },
+        watch: arguments.watch.map(SignedDuration::unsigned_abs),
         known: &known,
         now: Timestamp::now(),
     };
@@ -216,7 +217,8 @@ fn document(audited: &Audited, order: &Order<'_>) -> Audit {
         schema: SCHEMA,
         host: host.trim().to_owned(),
         at: order.now,
-        level: order.level.into(),
+        level: if order.watch.is_some() { Level::Watch } else { order.level }.into(),
+        watched_seconds: audited.watched.map(|watched| watched.as_secs()),
         databases: audited.databases.iter().map(|one| database(one, order)).collect(),
         findings: audited.findings.iter().map(finding).collect(),
     }

@@ -45,6 +45,8 @@ words! {
         Wire = "wire",
         /// The server's own catalogue, read as a user of it.
         Login = "login",
+        /// The first messages of connections that clients open.
+        Watch = "watch",
     }
 }
 
@@ -59,6 +61,8 @@ pub struct Audit {
     pub at: Timestamp,
     /// The level.
     pub level: AuditLevel,
+    /// The seconds for which connections were watched; `null`: they were not.
+    pub watched_seconds: Option<u64>,
     /// The databases that were looked at, in the order of the configuration.
     pub databases: Vec<AuditedDatabase>,
     /// The findings, the worst first.

@@ -25,7 +25,7 @@ use crate::ca::{ADDRESS, Authority, Server, answering, ca_of, program};
 
 /// These tests are about the databases, and no filter is in force.
 const NO_FILTER: &str = "E-3:no agent runs";
-const PASSWORD: &str = "s3cret-of-a-test";
+pub(super) const PASSWORD: &str = "s3cret-of-a-test";
 
 /// A client's program, which stays connected until it is dropped.
 struct Client {
@@ -64,7 +64,7 @@ impl Drop for Client {
 }
 
 /// A namespace of a client behind a network of its own: 10.99.NUMBER.2, and the server is .1.
-fn client(server: &Netns, number: u8) -> Netns {
+pub(super) fn client(server: &Netns, number: u8) -> Netns {
     let client = Netns::new("client");
     veth((server, &format!("c{number}")), (&client, "eth0"));
     server.address(&format!("c{number}"), &format!("10.99.{number}.1/24"));
@@ -76,7 +76,7 @@ fn client(server: &Netns, number: u8) -> Netns {
 }
 
 /// Runs SQL as PostgreSQL's first superuser.
-fn sql(netns: &Netns, postgres: &Postgres, port: u16, text: &str) {
+pub(super) fn sql(netns: &Netns, postgres: &Postgres, port: u16, text: &str) {
     finish(
         netns
             .command("setpriv")
@@ -89,7 +89,12 @@ fn sql(netns: &Netns, postgres: &Postgres, port: u16, text: &str) {
     );
 }
 
-fn postgres(netns: &Netns, authority: &Authority, settings: &[&str], hba: &str) -> Postgres {
+pub(super) fn postgres(
+    netns: &Netns,
+    authority: &Authority,
+    settings: &[&str],
+    hba: &str,
+) -> Postgres {
     let settings = [&["ssl=on", "max_connections=20"], settings].concat();
     Postgres::start_with(netns, 5432, &settings, |data| {
         fs::write(data.join("server.crt"), authority.whole()).expect("write it");
@@ -99,7 +104,7 @@ fn postgres(netns: &Netns, authority: &Authority, settings: &[&str], hba: &str) 
 }
 
 /// The text of the only finding of a check that fails.
-fn text<'a>(document: &'a Value, id: &str) -> &'a str {
+pub(super) fn text<'a>(document: &'a Value, id: &str) -> &'a str {
     let findings = document["findings"].as_array().expect("findings").iter();
     let mut of = findings.filter(|finding| finding["id"] == id && finding["state"] == "fail");
     of.next().unwrap_or_else(|| panic!("no {id}: {document:#}"))["text"].as_str().expect("a text")
@@ -301,7 +306,7 @@ fn a_socket_that_is_not_the_servers_hears_nothing() {
     assert!(said.contains("is not a socket of postgres's"), "{said}\n{}", redis.log());
 }
 
-fn mariadb(netns: &Netns, authority: &Authority, sql: &str, options: &[&str]) -> Server {
+pub(super) fn mariadb(netns: &Netns, authority: &Authority, sql: &str, options: &[&str]) -> Server {
     Server::start(netns, "mysql", authority, |at| {
         let data = at.join("data").display().to_string();
         finish(

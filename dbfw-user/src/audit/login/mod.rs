@@ -212,7 +212,8 @@ impl Entered {
         }
     }
 
-    fn connections(&self) -> Result<&[SeenConnection], &str> {
+    /// The connections that the server lists, or the reason why it does not.
+    pub(super) fn connections(&self) -> Result<&[SeenConnection], &str> {
         let connections = match &self.catalog {
             Catalog::Postgres(catalog) => &catalog.connections,
             Catalog::MySql(catalog) => &catalog.connections,

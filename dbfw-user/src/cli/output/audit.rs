@@ -112,7 +112,8 @@ fn summary(audit: &Audit) -> String {
         .map(|state| (count(&|finding| finding.state == state), state.as_str()));
     let counted = failed.into_iter().chain(others).filter(|(count, _)| *count > 0);
     let counted: Vec<String> = counted.map(|(count, word)| format!("{count} {word}")).collect();
-    format!("{}; level {}", counted.join(", "), audit.level)
+    let watched = audit.watched_seconds.map(|seconds| format!(" {seconds}s"));
+    format!("{}; level {}{}", counted.join(", "), audit.level, watched.unwrap_or_default())
 }
 
 impl Render for Audit {
