@@ -7,6 +7,7 @@ use dbfw_tests::{
     control_plane::ControlPlane,
     pair::{FRIEND4, Pair, STRANGER4, TRUSTED4, orders},
 };
+use serde_json::Value;
 
 use super::{CLUSTER, pydo};
 use crate::providers::{
@@ -202,4 +203,35 @@ fn joining_refuses_what_it_cannot_do_before_the_token_is_used() {
     refused(&[server.url(), "--token-file", &file, "--force"], "dbfw-server join-token");
     refused(&["https://localhost:1", "--token-file", &file, "--force"], "no connection");
     refused(&["http://ctl.example.com", "--token-file", &file, "--force"], "https://HOST:PORT");
+}
+
+#[test]
+fn a_saved_audit_is_told_but_nothing_of_a_database_that_the_host_keeps_to_itself() {
+    let pair = Pair::new();
+    let server = ControlPlane::start(&pair.db);
+    server.done(&["database", "add", "orders", "--id", CLUSTER]);
+    let own = "\n[[database]]\nname = \"own\"\nports = [5999]\nmode = \"observe\"\n";
+    let host = joined(&pair, &server, &format!("mode = \"observe\"\n{own}"));
+    let header = host.path("header");
+    let token = fs::read_to_string(server.token_file()).expect("the token");
+    fs::write(&header, format!("Authorization: Bearer {}\n", token.trim())).expect("write it");
+    let told = || -> Value {
+        let mut curl = pair.db.command("curl");
+        curl.args(["--silent", "--cacert"]).arg(server.ca_file());
+        curl.arg("--header").arg(format!("@{}", header.display()));
+        let output = curl.arg(format!("{}/api/v1/hosts", server.url())).output().expect("run curl");
+        let mut hosts: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        hosts["hosts"][0]["live"]["audit"].take()
+    };
+    wait(&host, "the host to be heard of", || told().is_null());
+    let saved = host.dbfw(&["audit", "--save", "--no-probe"]);
+    assert!(saved.status.success(), "{saved:?}");
+    wait(&host, "the audit to be told", || !told().is_null());
+    let audit = told();
+    assert_eq!(audit["level"], "host");
+    let findings = audit["findings"].as_array().expect("findings");
+    let observed: Vec<&Value> = findings.iter().filter(|one| one["check"] == "E-5").collect();
+    assert_eq!(observed.len(), 1, "{audit:#}");
+    assert_eq!(observed[0]["database"], CLUSTER);
+    assert_eq!(observed[0]["severity"], "medium");
 }
