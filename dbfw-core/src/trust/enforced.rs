@@ -255,7 +255,7 @@ impl Enforced {
     /// Takes out what the operator has taken out, or permits no more: that needs no guard.
     /// Whether anything was.
     fn follow(&mut self, guards: &Guards, candidate: &Candidate) -> bool {
-        self.hand_over(guards, candidate);
+        let handed_over = self.hand_over(guards, candidate);
         if guards.provider.is_none() {
             self.accepted_at = None;
         }
@@ -273,20 +273,23 @@ impl Enforced {
             self.accepted_at = None;
         }
         let limited = self.limit(guards);
-        self.narrow(guards) || limited || self.guarded.len() != before
+        let changed = self.narrow(guards) || limited || self.guarded.len() != before;
+        // What was handed over may be what is not permitted.
+        handed_over.map_or(changed, |before| before != self.guarded)
     }
 
     /// Takes the sources that the configuration had, and has a provider for instead, as that one's last
-    /// list until there is one to put in force.
-    fn hand_over(&mut self, guards: &Guards, candidate: &Candidate) {
+    /// list until there is one to put in force. Returns the guarded rules as
+    /// they were, if anything was taken.
+    fn hand_over(&mut self, guards: &Guards, candidate: &Candidate) -> Option<Vec<Rule>> {
         let is_missing = match candidate.list {
             ListPart::Unread => true,
             ListPart::Empty(_) | ListPart::Gone(_) => guards.on_empty == OnEmpty::Keep,
             ListPart::None | ListPart::Read(_) | ListPart::Lapsed => false,
         };
-        let Some(provider) = guards.provider.as_ref().filter(|_| is_missing) else { return };
+        let provider = guards.provider.as_ref().filter(|_| is_missing)?;
         if self.accepted_at.is_some() || self.guarded.iter().any(is_listed) {
-            return;
+            return None;
         }
         let is_written = |rule: &&Rule| rule.origin == Origin::Config;
         let stay = candidate.plain.iter().chain(&candidate.guarded).filter(is_written);
@@ -296,7 +299,9 @@ impl Enforced {
         let gone = self.rules().filter(is_written).filter(goes);
         let gone: Vec<Rule> =
             gone.map(|rule| Rule { origin: origin.clone(), ..rule.clone() }).collect();
+        let before = (!gone.is_empty()).then(|| self.guarded.clone());
         self.guarded.extend(gone);
+        before
     }
 
     /// Takes out of the list's rules what is outside the networks that it may not leave; whether

@@ -229,8 +229,12 @@ impl Run {
         for rule in after {
             let (was, said) = (of(&before.guarded, rule), of(&candidate.guarded, rule));
             let mut new = rule.prefixes.iter().filter(|prefix| !was.contains(prefix));
+            // What the configuration had may be the provider's from now on.
+            let had = prefixes(before.rules().filter(|other| {
+                is_listed(rule) && other.origin == Origin::Config && other.kind == rule.kind
+            }));
             prop_assert!(
-                new.all(|prefix| !is_listed(rule) && said.contains(prefix)),
+                new.all(|prefix| had.contains(prefix) || !is_listed(rule) && said.contains(prefix)),
                 "{rule:?} became of {was:?}"
             );
         }
@@ -254,7 +258,13 @@ impl Run {
             let closed = closes && is_empty && is_listed(rule);
             !closed && !self.is_withdrawn(rule, candidate)
         });
-        let mut old = prefixes(old);
+        // What the configuration had and the provider has now is in force, and counts.
+        let taken_over = self.enforced.guarded.iter().filter(|rule| {
+            let was_written =
+                |other: &Rule| other.origin == Origin::Config && other.kind == rule.kind;
+            is_listed(rule) && before.rules().any(was_written)
+        });
+        let mut old = prefixes(old.chain(taken_over));
         old.retain(|prefix| !candidate.lapsed.contains(prefix) && !self.is_too_wide(prefix));
         let new = prefixes(self.enforced.guarded.iter());
         let lost: Vec<_> = old.iter().filter(|prefix| !covered(prefix, &new)).collect();
