@@ -151,8 +151,8 @@ pub(super) fn trim_memory() {
     let _ = unsafe { libc::malloc_trim(0) };
 }
 
-/// Gives the pages of the program's own code back: most of them were for the start alone. Those that
-/// the loop needs are mapped again from the page cache as it comes to them.
+/// Gives the pages of the program's own code and constants back: most of them were for the start
+/// alone. Those that the loop needs are mapped again from the page cache as it comes to them.
 pub(super) fn release_code() {
     let Ok(program) = fs::read_link("/proc/self/exe") else { return };
     let mappings = fs::read_to_string("/proc/self/maps").unwrap_or_default();
@@ -168,14 +168,16 @@ pub(super) fn release_code() {
     }
 }
 
-/// The addresses of a line of /proc/PID/maps that maps the code of `program` (proc_pid_maps(5));
-/// `None`: it maps something else, or memory that can be written to.
+/// The addresses of a line of /proc/PID/maps (proc_pid_maps(5)) that maps the code of `program`, or
+/// its first part, which has constants; `None`: it maps something else, or what was written to: the
+/// loader has filled in the constants with addresses, which are further back in the file.
 fn code_of(line: &str, program: &Path) -> Option<Range<usize>> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
-    let [permissions, path] = [fields.next()?, fields.nth(3)?];
-    let address = |text| usize::from_str_radix(text, 16).ok();
-    (permissions == "r-xp" && Path::new(path) == program).then_some(address(start)?..address(end)?)
+    let [permissions, offset, path] = [fields.next()?, fields.next()?, fields.nth(2)?];
+    let number = |text| usize::from_str_radix(text, 16).ok();
+    let is_unwritten = permissions == "r-xp" || permissions == "r--p" && number(offset)? == 0;
+    (is_unwritten && Path::new(path) == program).then_some(number(start)?..number(end)?)
 }
 
 #[cfg(test)]
@@ -188,6 +190,8 @@ mod tests {
         let of = |line: &str| code_of(line, program);
         let code = "55d0a000-55d0c000 r-xp 0000a000 fe:01 1234    /usr/bin/dbfw";
         assert_eq!(of(code), Some(0x55d0_a000..0x55d0_c000));
+        let first = "55d00000-55d0a000 r--p 00000000 fe:01 1234    /usr/bin/dbfw";
+        assert_eq!(of(first), Some(0x55d0_0000..0x55d0_a000));
         for other in [
             "55d0a000-55d0c000 r--p 0000a000 fe:01 1234    /usr/bin/dbfw",
             "55d0a000-55d0c000 rwxp 0000a000 fe:01 1234    /usr/bin/dbfw",
