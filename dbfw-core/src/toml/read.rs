@@ -3,6 +3,7 @@
 //! So everything wrong in it is found in one go, and each problem knows its line and key.
 
 use std::{
+    net::SocketAddr,
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
@@ -255,6 +256,33 @@ impl<'d> Value<'d> {
             self.mismatch("a string", fix, report);
         }
         string
+    }
+
+    /// The address at which metrics are served, with a warning if others can reach it; `Some(None)` is
+    /// "off". The fix names the usual port.
+    pub fn metrics_listen(
+        &self,
+        usual_port: u16,
+        report: &mut Report,
+    ) -> Option<Option<SocketAddr>> {
+        let fix = format!("write \"127.0.0.1:{usual_port}\", \"[::1]:{usual_port}\" or \"off\"");
+        let written = self.string(&fix, report)?;
+        if written == "off" {
+            return Some(None);
+        }
+        let Ok(address) = written.parse::<SocketAddr>() else {
+            let message = format!("{} is not an address with a port", quoted(written));
+            report.problem(&self.place(), message, &fix);
+            return None;
+        };
+        if !address.ip().to_canonical().is_loopback() {
+            report.warning(
+                &self.place(),
+                format!("anyone who can reach {address} can read the metrics without a password"),
+                "use 127.0.0.1, or make sure that only the scraper can reach it",
+            );
+        }
+        Some(Some(address))
     }
 
     /// The truth value it must be.

@@ -14,7 +14,7 @@ use dbfw_provider::fs::{OpenError, read_file};
 use rustls::pki_types::ServerName;
 use url::Url;
 
-use super::types::{Config, StoreConfig, Tls};
+use super::types::{Config, METRICS_PORT, StoreConfig, Tls};
 use crate::model::MAX_WAIT;
 
 /// Bytes of the file.
@@ -26,7 +26,6 @@ const MAX_NAME: usize = 64;
 const LISTEN_FIX: &str = r#"write ["0.0.0.0:7443"]"#;
 const TLS_FIX: &str = r#"write "self", { cert = "/…", key = "/…" } or "off""#;
 const STORE_FIX: &str = r#"write { kind = "file", path = "/var/lib/dbfw-server/store.redb" }"#;
-const METRICS_FIX: &str = r#"write "127.0.0.1:9788", "[::1]:9788" or "off""#;
 const NAMES_FIX: &str = r#"write ["ctl.example.com"]"#;
 const URL_FIX: &str = r#"write "https://ctl.example.com:7443""#;
 const WAIT_FIX: &str = r#"write wait = "1s""#;
@@ -115,7 +114,9 @@ fn read_server(config: &mut Config, mut table: Table<'_>, report: &mut Report) {
     if config.store == usual_store {
         config.store = StoreConfig::File(config.state_dir.join("store.redb"));
     }
-    table.set("metrics_listen", &mut config.metrics_listen, report, metrics_listen);
+    table.set("metrics_listen", &mut config.metrics_listen, report, |value, report| {
+        value.metrics_listen(METRICS_PORT, report)
+    });
     table.set("merge", &mut config.merge, report, Value::boolean);
     table.set("wait", &mut config.wait, report, wait);
     table.set("max_sources", &mut config.max_sources, report, |value, report| {
@@ -210,27 +211,6 @@ fn listen(value: &Value<'_>, report: &mut Report) -> Option<SocketAddr> {
         report.problem(&value.place(), message, r#"write "0.0.0.0:7443" or "[::]:7443""#);
     }
     address
-}
-
-/// The address of the metrics; `Some(None)` is "off".
-fn metrics_listen(value: &Value<'_>, report: &mut Report) -> Option<Option<SocketAddr>> {
-    let written = value.string(METRICS_FIX, report)?;
-    if written == "off" {
-        return Some(None);
-    }
-    let Ok(address) = written.parse::<SocketAddr>() else {
-        let message = format!("{} is not an address with a port", quoted(written));
-        report.problem(&value.place(), message, METRICS_FIX);
-        return None;
-    };
-    if !address.ip().to_canonical().is_loopback() {
-        report.warning(
-            &value.place(),
-            format!("anyone who can reach {address} can read the metrics without a password"),
-            "use 127.0.0.1, or make sure that only the scraper can reach it",
-        );
-    }
-    Some(Some(address))
 }
 
 fn tls(value: &Value<'_>, report: &mut Report) -> Option<Tls> {

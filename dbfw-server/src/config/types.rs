@@ -10,6 +10,9 @@ use dbfw_core::toml::Problem;
 
 use crate::list::MAX_RULES;
 
+/// The usual port of the metrics.
+pub(super) const METRICS_PORT: u16 = 9788;
+
 /// The configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -84,7 +87,7 @@ impl Default for Config {
             store: StoreConfig::File(state_dir.join("store.redb")),
             state_dir,
             run_dir: PathBuf::from("/run/dbfw-server"),
-            metrics_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9788))),
+            metrics_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, METRICS_PORT))),
             merge: true,
             wait: Duration::from_secs(1),
             max_sources: MAX_RULES,

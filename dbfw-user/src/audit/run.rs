@@ -15,7 +15,7 @@ use super::{
     cluster::{Cluster, HostFacts},
     endpoint::Endpoint,
     exposed::{Around, engine_of, has},
-    login::{self, Catalog, Entered, Target},
+    login::{self, Catalog, LoggedIn, Target},
     processes::{self, Listener},
     published::published,
     seen::{judge_watched, watch_all},
@@ -196,7 +196,7 @@ impl<'a> Subject<'a> {
             findings.extend(of_wire(&mut endpoints, self.unreachable(), engine));
         }
         let mut way_in = None;
-        let mut entered = None;
+        let mut logged_in = None;
         if self.order.level >= Level::Login {
             let begun = self.log_in(engine).await;
             let mut found = Vec::new();
@@ -205,18 +205,19 @@ impl<'a> Subject<'a> {
                 version = begun.version.clone().or(version);
                 let own: Vec<IpAddr> = self.around.reachable().collect();
                 found = begun.judge(self.trusted, &own);
-                login::settle(&mut findings, &found);
+                login::drop_answered(&mut findings, &found);
             }
             findings.extend(found);
-            entered = Some(begun);
+            logged_in = Some(begun);
         }
         if engine == Some(Engine::Postgres) {
-            let (known, found) = self.rules(entered.as_ref().and_then(|begun| begun.as_ref().ok()));
+            let (known, found) =
+                self.rules(logged_in.as_ref().and_then(|begun| begun.as_ref().ok()));
             version = version.or(known);
             findings.extend(found);
         }
-        if let Some(entered) = &entered {
-            let why = entered.as_ref().err().map_or("it was not asked", String::as_str);
+        if let Some(logged_in) = &logged_in {
+            let why = logged_in.as_ref().err().map_or("it was not asked", String::as_str);
             login::leave_nothing_out(&mut findings, engine, why);
         }
         let endpoints = endpoints.into_iter().map(|looked| AuditedEndpoint {
@@ -229,25 +230,26 @@ impl<'a> Subject<'a> {
         });
         let name = self.database.name.clone();
         let endpoints = endpoints.collect();
-        let listed = entered.iter().flatten().filter_map(|entered| entered.connections().ok());
+        let listed =
+            logged_in.iter().flatten().filter_map(|logged_in| logged_in.connections().ok());
         let listed = listed.flatten().cloned().collect();
         (AuditedDatabase { name, engine, version, login: way_in, endpoints }, findings, listed)
     }
 
     /// Logs in to the server.
-    async fn log_in(&self, engine: Option<Engine>) -> Result<Entered, String> {
+    async fn log_in(&self, engine: Option<Engine>) -> Result<LoggedIn, String> {
         let engine = engine.ok_or("which database it is nobody knows")?;
         let (listeners, login) = (&*self.listeners, &self.database.audit);
-        login::enter(&Target { engine, listeners, login, pace: &self.pace }).await
+        login::log_in(&Target { engine, listeners, login, pace: &self.pace }).await
     }
 
     /// The checks of pg_hba.conf, and of roles if somebody logged in; and the server's version.
-    fn rules(&self, entered: Option<&Entered>) -> (Option<String>, Vec<Finding>) {
+    fn rules(&self, logged_in: Option<&LoggedIn>) -> (Option<String>, Vec<Finding>) {
         const CHECKED: [CheckId; 4] = [CheckId::A2, CheckId::X1, CheckId::X3, CheckId::X5];
         let own: Vec<IpAddr> = self.around.reachable().collect();
         let unknown = |why: &str| -> Vec<Finding> {
             let findings = CHECKED.iter().map(|check| Finding::unknown(*check, why));
-            findings.chain(self.roles(entered, Err(why), &NoFacts)).collect()
+            findings.chain(self.roles(logged_in, Err(why), &NoFacts)).collect()
         };
         let postgres = self.listeners.iter().find_map(|listener| {
             let process = listener.process.as_ref()?;
@@ -261,7 +263,7 @@ impl<'a> Subject<'a> {
             Ok(cluster) => cluster,
             Err(why) => return (None, unknown(&why)),
         };
-        let memberships = entered.and_then(Entered::memberships).cloned();
+        let memberships = logged_in.and_then(LoggedIn::memberships).cloned();
         let facts = match HostFacts::read(memberships) {
             Ok(facts) => facts,
             Err(error) => return (Some(cluster.version), unknown(&error.to_string())),
@@ -272,7 +274,7 @@ impl<'a> Subject<'a> {
                 let known = trusted.unwrap_or_default();
                 let audit = RulesAudit { rules, trusted: known, own: &own, facts: &facts };
                 let findings = judge_rules(&audit).into_iter();
-                let of_roles = self.roles(entered, Ok(rules), &facts);
+                let of_roles = self.roles(logged_in, Ok(rules), &facts);
                 let findings: Vec<Finding> = match trusted {
                     Ok(_) => findings.collect(),
                     // A-2 alone needs no list.
@@ -290,11 +292,11 @@ impl<'a> Subject<'a> {
     /// The checks of roles.
     fn roles(
         &self,
-        entered: Option<&Entered>,
+        logged_in: Option<&LoggedIn>,
         rules: Result<&Rules, &str>,
         facts: &dyn Facts,
     ) -> Vec<Finding> {
-        let Some(Catalog::Postgres(catalog)) = entered.map(|entered| &entered.catalog) else {
+        let Some(Catalog::Postgres(catalog)) = logged_in.map(|logged_in| &logged_in.catalog) else {
             return Vec::new();
         };
         let own: Vec<IpAddr> = self.around.reachable().collect();

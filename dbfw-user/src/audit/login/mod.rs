@@ -1,10 +1,10 @@
-//! [`enter`]: a login to a server, and what it says of itself then.
+//! [`log_in`]: a login to a server, and what it says of itself then.
 
-mod door;
 mod limits;
 mod mysql;
 mod postgres;
 mod redis;
+mod server_socket;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -21,9 +21,9 @@ use secrecy::SecretString;
 use tokio::time::timeout;
 
 use self::{
-    door::{Door, SystemUser},
     mysql::MySql,
     redis::Redis,
+    server_socket::{ServerSocket, SystemUser},
 };
 use super::{endpoint::Endpoint, probe::connect, processes::Listener, wire::Pace};
 use crate::config::AuditLogin;
@@ -46,7 +46,7 @@ pub(super) struct Target<'a> {
 
 /// The answers of a server to somebody who logged in.
 #[derive(Debug)]
-pub(super) struct Entered {
+pub(super) struct LoggedIn {
     /// The way in: "peer as postgres".
     pub(super) by: String,
     /// The server's version.
@@ -67,7 +67,7 @@ pub(super) enum Catalog {
 /// # Errors
 ///
 /// Nobody gets in: the reason.
-pub(super) async fn enter(target: &Target<'_>) -> Result<Entered, String> {
+pub(super) async fn log_in(target: &Target<'_>) -> Result<LoggedIn, String> {
     let password = match &target.login.password_file {
         Some(path) => {
             let read = Token::password(path.clone()).read();
@@ -75,7 +75,7 @@ pub(super) async fn enter(target: &Target<'_>) -> Result<Entered, String> {
         }
         None => None,
     };
-    let entering = async {
+    let logging_in = async {
         match target.engine {
             Engine::Postgres => target.postgres(password.as_ref()).await,
             Engine::MySql => target.mysql(password.as_ref()).await,
@@ -83,8 +83,8 @@ pub(super) async fn enter(target: &Target<'_>) -> Result<Entered, String> {
             Engine::MongoDb => Err("no login to MongoDB is made".to_owned()),
         }
     };
-    let entered = timeout(PATIENCE, entering).await;
-    entered.unwrap_or_else(|_| {
+    let logged_in = timeout(PATIENCE, logging_in).await;
+    logged_in.unwrap_or_else(|_| {
         Err(format!("it does not come to an end within {} seconds", PATIENCE.as_secs()))
     })
 }
@@ -96,10 +96,10 @@ impl Target<'_> {
         Some(self.listeners.iter().find(of_engine)?.process.as_ref()?.pid)
     }
 
-    fn door(&self) -> Result<Door, String> {
+    fn socket(&self) -> Result<ServerSocket, String> {
         match (&self.login.socket, self.pid()) {
-            (Some(path), pid) => Door::named(path, pid),
-            (None, Some(pid)) => Door::of_process(self.engine, pid),
+            (Some(path), pid) => ServerSocket::named(path, pid),
+            (None, Some(pid)) => ServerSocket::of_process(self.engine, pid),
             (None, None) => Err("no process of the server is seen here: name its Unix socket in \
                                  [database.audit]"
                 .to_owned()),
@@ -107,43 +107,43 @@ impl Target<'_> {
     }
 
     /// The database's user, and the system user to come as.
-    fn visitor<'n>(
+    fn identity<'n>(
         &'n self,
-        door: &'n Door,
+        socket: &'n ServerSocket,
         password: Option<&SecretString>,
     ) -> Result<(&'n str, SystemUser), String> {
         match (&self.login.user, password) {
-            (Some(user), Some(_)) => Ok((user, door.server.clone())),
+            (Some(user), Some(_)) => Ok((user, socket.server.clone())),
             (Some(user), None) => Ok((user, SystemUser::of_name(user)?)),
-            (None, _) => Ok((&door.server.name, door.server.clone())),
+            (None, _) => Ok((&socket.server.name, socket.server.clone())),
         }
     }
 
-    async fn postgres(&self, password: Option<&SecretString>) -> Result<Entered, String> {
-        let door = self.door()?;
-        let (user, visitor) = self.visitor(&door, password)?;
+    async fn postgres(&self, password: Option<&SecretString>) -> Result<LoggedIn, String> {
+        let socket = self.socket()?;
+        let (user, system_user) = self.identity(&socket, password)?;
         let connect = async || {
             self.pace.next().await;
-            door.open(&visitor)
+            socket.open(&system_user)
         };
         let mut server = postgres::log_in(connect, user, password).await?;
         let catalog = Catalog::Postgres(server.catalog().await);
         let (by, version) = (format!("{} as {user}", server.by), server.version.clone());
         server.leave().await;
-        Ok(Entered { by, version, catalog })
+        Ok(LoggedIn { by, version, catalog })
     }
 
-    async fn mysql(&self, password: Option<&SecretString>) -> Result<Entered, String> {
-        let door = self.door()?;
-        let (user, visitor) = self.visitor(&door, password)?;
+    async fn mysql(&self, password: Option<&SecretString>) -> Result<LoggedIn, String> {
+        let socket = self.socket()?;
+        let (user, system_user) = self.identity(&socket, password)?;
         self.pace.next().await;
-        let entered = MySql::log_in(door.open(&visitor)?, user, password).await;
-        let (user, mut server) = match entered {
+        let logged_in = MySql::log_in(socket.open(&system_user)?, user, password).await;
+        let (user, mut server) = match logged_in {
             Ok(server) => (user, server),
             // Some know the administrator alone.
             Err(_) if self.login.user.is_none() => {
                 self.pace.next().await;
-                let stream = door.open(&SystemUser::of_name(ROOT)?)?;
+                let stream = socket.open(&SystemUser::of_name(ROOT)?)?;
                 (ROOT, MySql::log_in(stream, ROOT, None).await?)
             }
             Err(why) => return Err(why),
@@ -151,10 +151,10 @@ impl Target<'_> {
         let catalog = Catalog::MySql(server.catalog().await);
         let (by, version) = (format!("{} as {user}", server.by), Some(server.version.clone()));
         server.leave().await;
-        Ok(Entered { by, version, catalog })
+        Ok(LoggedIn { by, version, catalog })
     }
 
-    async fn redis(&self, password: Option<&SecretString>) -> Result<Entered, String> {
+    async fn redis(&self, password: Option<&SecretString>) -> Result<LoggedIn, String> {
         let user = self.login.user.as_deref().unwrap_or("default");
         let login = password.map(|password| (user, password));
         let by = match login {
@@ -163,9 +163,9 @@ impl Target<'_> {
         };
         let (version, catalog) = match &self.login.socket {
             Some(path) => {
-                let door = Door::named(path, self.pid())?;
+                let socket = ServerSocket::named(path, self.pid())?;
                 self.pace.next().await;
-                let mut server = Redis::log_in(door.open(&door.server)?, login).await?;
+                let mut server = Redis::log_in(socket.open(&socket.server)?, login).await?;
                 let found = server.catalog().await;
                 server.leave().await;
                 found
@@ -178,7 +178,7 @@ impl Target<'_> {
                 found
             }
         };
-        Ok(Entered { by, version, catalog: Catalog::Redis(catalog) })
+        Ok(LoggedIn { by, version, catalog: Catalog::Redis(catalog) })
     }
 
     /// A connection to a port of the server's from this host, without TLS.
@@ -203,7 +203,7 @@ impl Target<'_> {
     }
 }
 
-impl Entered {
+impl LoggedIn {
     /// The memberships of PostgreSQL's roles.
     pub(super) fn memberships(&self) -> Option<&Memberships> {
         match &self.catalog {
@@ -255,7 +255,7 @@ pub(super) fn leave_nothing_out(findings: &mut Vec<Finding>, engine: Option<Engi
 }
 
 /// Drops what an earlier level did not know of a check and this one does.
-pub(super) fn settle(earlier: &mut Vec<Finding>, found: &[Finding]) {
+pub(super) fn drop_answered(earlier: &mut Vec<Finding>, found: &[Finding]) {
     earlier.retain(|finding| {
         finding.state() != State::Unknown
             || !found.iter().any(|later| later.check() == finding.check())

@@ -3,8 +3,8 @@
 use dbfw_core::audit::Engine;
 
 use super::{
+    identity::{ClientIdentity, Read},
     mongodb, mysql, postgres, redis,
-    told::{Read, Told},
 };
 
 /// Messages of a client that are looked at, at most.
@@ -12,11 +12,11 @@ const MAX_MESSAGES: u8 = 4;
 
 /// The state of a client after some bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum Progress {
     /// The client goes on; so many of the bytes are read.
     More(usize),
     /// All that is to be known, if it is anything.
-    Done(Option<Told>),
+    Done(Option<ClientIdentity>),
 }
 
 /// A client whose first messages are read.
@@ -33,25 +33,25 @@ impl Client {
     }
 
     /// Reads what a client sent after what was read.
-    pub(super) fn hear(&mut self, bytes: &[u8]) -> Heard {
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Progress {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..)
             && !rest.is_empty()
         {
             if self.messages >= MAX_MESSAGES {
-                return Heard::Done(self.known());
+                return Progress::Done(self.known());
             }
             let read = match self.engine {
-                _ if is_tls(rest) => Read::Told(Told::tls()),
+                _ if is_tls(rest) => Read::Identified(ClientIdentity::tls()),
                 Engine::Postgres => postgres::read(rest),
                 Engine::MySql => mysql::read(rest),
                 Engine::Redis => redis::read(rest),
                 Engine::MongoDb => mongodb::read(rest),
             };
             let length = match read {
-                Read::Part => return Heard::More(at),
-                Read::Told(told) => return Heard::Done(Some(told)),
-                Read::Other => return Heard::Done(self.known()),
+                Read::Part => return Progress::More(at),
+                Read::Identified(told) => return Progress::Done(Some(told)),
+                Read::Other => return Progress::Done(self.known()),
                 Read::Next(length) => length,
                 Read::Plain(length) => {
                     self.is_plain = true;
@@ -63,14 +63,14 @@ impl Client {
         }
         if at > bytes.len() {
             // The rest of a long message follows: its end is not waited for.
-            return Heard::Done(self.known());
+            return Progress::Done(self.known());
         }
-        Heard::More(at)
+        Progress::More(at)
     }
 
     /// The facts that are known so far.
-    pub(super) fn known(&self) -> Option<Told> {
-        self.is_plain.then(Told::default)
+    pub(super) fn known(&self) -> Option<ClientIdentity> {
+        self.is_plain.then(ClientIdentity::default)
     }
 }
 
@@ -85,13 +85,13 @@ mod tests {
     use proptest::{collection::vec, prelude::*, sample::Index};
     use strum::IntoEnumIterator as _;
 
-    use super::{super::told::MAX_NAME, *};
+    use super::{super::identity::MAX_NAME, *};
 
     #[test]
     fn a_hello_of_tls_is_one_for_every_engine() {
         for engine in Engine::iter() {
-            let told = Client::new(engine).hear(&[0x16, 3, 1, 2, 0, 1, 0]);
-            assert_eq!(told, Heard::Done(Some(Told::tls())), "{engine}");
+            let told = Client::new(engine).read(&[0x16, 3, 1, 2, 0, 1, 0]);
+            assert_eq!(told, Progress::Done(Some(ClientIdentity::tls())), "{engine}");
         }
     }
 
@@ -109,7 +109,7 @@ mod tests {
     fn no_password_and_no_statement_is_ever_told() {
         for (engine, message) in recorded() {
             for end in 0..=message.len() {
-                let heard = format!("{:?}", Client::new(engine).hear(&message[..end]));
+                let heard = format!("{:?}", Client::new(engine).read(&message[..end]));
                 assert!(!heard.contains("geheim"), "{engine}: {heard}");
             }
         }
@@ -138,13 +138,13 @@ mod tests {
             bytes.truncate(cut.index(bytes.len()) + 1);
             bytes.extend_from_slice(&noise);
             for engine in Engine::iter().filter(|other| other == engine || noise.len() % 8 == 0) {
-                let _ = Client::new(engine).hear(&noise);
+                let _ = Client::new(engine).read(&noise);
                 let mut client = Client::new(engine);
                 let mut from = 0;
                 for to in (piece..bytes.len() + piece).step_by(piece) {
-                    match client.hear(&bytes[from..to.min(bytes.len())]) {
-                        Heard::More(read) => from += read,
-                        Heard::Done(told) => {
+                    match client.read(&bytes[from..to.min(bytes.len())]) {
+                        Progress::More(read) => from += read,
+                        Progress::Done(told) => {
                             let told = told.unwrap_or_default();
                             for name in [told.user, told.database].into_iter().flatten() {
                                 // A byte that is no text counts as three.

@@ -10,9 +10,9 @@ use dbfw_core::audit::{Engine, SeenConnection};
 use secrecy::{ExposeSecretMut as _, SecretBox};
 
 use super::{
-    client::{Client, Heard},
+    client::{Client, Progress},
+    identity::ClientIdentity,
     packet::Segment,
-    told::Told,
 };
 
 /// Connections whose first messages are waited for at once.
@@ -84,24 +84,24 @@ impl Flows {
         flow.heard = now;
         let had_pieces = flow.pieces.is_some();
         let (heard, length) = match &mut flow.pieces {
-            None => (flow.client.hear(segment.payload), segment.payload.len()),
+            None => (flow.client.read(segment.payload), segment.payload.len()),
             Some(pieces) => {
                 let pieces = pieces.expose_secret_mut();
                 // Within what was reserved: nothing is copied elsewhere.
                 let room = MAX_PIECES - pieces.len();
                 pieces.extend_from_slice(&segment.payload[..segment.payload.len().min(room)]);
-                (flow.client.hear(pieces), pieces.len())
+                (flow.client.read(pieces), pieces.len())
             }
         };
         let done = match heard {
-            Heard::Done(told) => Some(told),
+            Progress::Done(told) => Some(told),
             // It cannot grow.
-            Heard::More(0) if length >= MAX_PIECES => Some(flow.client.known()),
-            Heard::More(read) if read == length => {
+            Progress::More(0) if length >= MAX_PIECES => Some(flow.client.known()),
+            Progress::More(read) if read == length => {
                 flow.pieces = None;
                 None
             }
-            Heard::More(read) => match &mut flow.pieces {
+            Progress::More(read) => match &mut flow.pieces {
                 Some(pieces) => {
                     let pieces = pieces.expose_secret_mut();
                     pieces.copy_within(read.., 0);
@@ -162,9 +162,9 @@ impl Flows {
         }
     }
 
-    fn end(&mut self, ends: Ends, flow: &Flow, told: Option<Told>) {
+    fn end(&mut self, ends: Ends, flow: &Flow, told: Option<ClientIdentity>) {
         match told {
-            Some(Told { tls, user, database }) if self.seen.len() < MAX_SEEN => {
+            Some(ClientIdentity { tls, user, database }) if self.seen.len() < MAX_SEEN => {
                 let from = ends.0.ip().to_canonical();
                 let seen = SeenConnection { from, user, database, tls: Some(tls) };
                 self.seen.push((flow.database, seen));

@@ -3,11 +3,12 @@
 //! `socket` gets the packets that `filter` has the kernel pass on; `packet` reads their headers, and
 //! `flows` follows each connection until `client` knows what it wants. The messages are read by
 //! `postgres`, `mysql`, `redis` and `mongodb`, which look at nothing but the names of users and
-//! databases: `told` has the result.
+//! databases: `identity` has the result.
 
 mod client;
 mod filter;
 mod flows;
+mod identity;
 mod mongodb;
 mod mysql;
 mod packet;
@@ -15,7 +16,6 @@ mod postgres;
 mod redis;
 mod socket;
 mod sys;
-mod told;
 
 use std::{
     collections::BTreeSet,

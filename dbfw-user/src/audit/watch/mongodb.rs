@@ -2,7 +2,7 @@
 
 use super::{
     super::mongodb::{Elements, HEADER, OP_MSG, string},
-    told::{Read, Told, name},
+    identity::{ClientIdentity, Read, name},
 };
 
 /// The message by which older clients say hello.
@@ -37,13 +37,13 @@ pub(super) fn read(bytes: &[u8]) -> Read {
         _ => None,
     };
     match document.and_then(told) {
-        Some(told) => Read::Told(told),
+        Some(told) => Read::Identified(told),
         None => Read::Plain(length),
     }
 }
 
 /// Who a document says that the client is.
-fn told(document: &[u8]) -> Option<Told> {
+fn told(document: &[u8]) -> Option<ClientIdentity> {
     let (mut user, mut database, mut named) = (None, None, None);
     for (kind, key, value) in Elements::of(document)? {
         match key {
@@ -67,7 +67,7 @@ fn told(document: &[u8]) -> Option<Told> {
             _ => {}
         }
     }
-    user.is_some().then(|| Told { tls: false, user, database: named.or(database) })
+    user.is_some().then(|| ClientIdentity { tls: false, user, database: named.or(database) })
 }
 
 /// The user's name in a first message of SCRAM.
@@ -135,7 +135,7 @@ pub(super) mod tests {
     #[test]
     fn logins() {
         let (user, database) = (Some("app".to_owned()), Some("shop".to_owned()));
-        let told = Read::Told(Told { tls: false, user, database });
+        let told = Read::Identified(ClientIdentity { tls: false, user, database });
         let all = messages();
         for message in &all[..4] {
             assert_eq!(read(message), told, "{message:?}");
@@ -155,6 +155,9 @@ pub(super) mod tests {
         let escaped = binary("payload", b"n,,n=a=2Cb=3Dc,r=x");
         let nested = message(OP_MSG, &[0; 5], &document(&[&escaped]));
         let user = Some("a,b=c".to_owned());
-        assert_eq!(read(&nested), Read::Told(Told { tls: false, user, database: None }));
+        assert_eq!(
+            read(&nested),
+            Read::Identified(ClientIdentity { tls: false, user, database: None })
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! The answer of MySQL's and MariaDB's clients to the server's greeting.
 
-use super::told::{Read, Told, name};
+use super::identity::{ClientIdentity, Read, name};
 
 const WITH_DATABASE: u32 = 0x8;
 const PROTOCOL_41: u32 = 0x200;
@@ -30,7 +30,7 @@ pub(super) fn read(bytes: &[u8]) -> Read {
     }
     if length == HEAD {
         let asks = flags & TLS != 0;
-        return if asks { Read::Told(Told::tls()) } else { Read::Other };
+        return if asks { Read::Identified(ClientIdentity::tls()) } else { Read::Other };
     }
     let Some((user, rest)) = text(&payload[HEAD..]) else { return Read::Other };
     let database = if flags & WITH_DATABASE == 0 {
@@ -39,7 +39,7 @@ pub(super) fn read(bytes: &[u8]) -> Read {
         proof_length(flags, rest).and_then(|length| text(rest.get(length..)?))
     };
     let database = database.and_then(|(database, _)| name(database));
-    Read::Told(Told { tls: false, user: name(user), database })
+    Read::Identified(ClientIdentity { tls: false, user: name(user), database })
 }
 
 /// The text up to a zero, and what follows.
@@ -90,12 +90,18 @@ pub(super) mod tests {
     fn logins() {
         let told = |database: Option<&str>| {
             let (user, database) = (Some("app".to_owned()), database.map(str::to_owned));
-            Read::Told(Told { tls: false, user, database })
+            Read::Identified(ClientIdentity { tls: false, user, database })
         };
         let results: Vec<Read> = messages().iter().map(|message| read(message)).collect();
         let shop = told(Some("shop"));
-        let expected =
-            [shop.clone(), shop.clone(), shop, told(None), Read::Told(Told::tls()), told(None)];
+        let expected = [
+            shop.clone(),
+            shop.clone(),
+            shop,
+            told(None),
+            Read::Identified(ClientIdentity::tls()),
+            told(None),
+        ];
         assert_eq!(results, expected);
         let whole = &messages()[0];
         for end in 0..whole.len() {

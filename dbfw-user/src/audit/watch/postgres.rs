@@ -1,6 +1,6 @@
 //! The first messages of PostgreSQL's clients: the request for TLS, and who asks for which database.
 
-use super::told::{Read, Told, name};
+use super::identity::{ClientIdentity, Read, name};
 
 /// The numbers in the place of the version that ask for something else.
 const TLS: u32 = 80_877_103;
@@ -22,7 +22,7 @@ pub(super) fn read(bytes: &[u8]) -> Read {
         _ => return Read::Other,
     }
     let Some(parameters) = bytes.get(8..length) else { return Read::Part };
-    let mut told = Told::default();
+    let mut told = ClientIdentity::default();
     let mut texts = parameters.split(|byte| *byte == 0);
     while let (Some(key), Some(value)) = (texts.next(), texts.next())
         && !key.is_empty()
@@ -36,7 +36,7 @@ pub(super) fn read(bytes: &[u8]) -> Read {
     if told.database.is_none() {
         told.database.clone_from(&told.user);
     }
-    Read::Told(told)
+    Read::Identified(told)
 }
 
 #[cfg(test)]
@@ -65,7 +65,7 @@ pub(super) mod tests {
     fn startups() {
         let told = |user: &str, database: &str| {
             let (user, database) = (Some(user.to_owned()), Some(database.to_owned()));
-            Read::Told(Told { tls: false, user, database })
+            Read::Identified(ClientIdentity { tls: false, user, database })
         };
         assert_eq!(read(&messages()[0]), told("app", "shop"));
         assert_eq!(read(&startup(b"user\0app\0\0")), told("app", "app"));
@@ -76,7 +76,7 @@ pub(super) mod tests {
             assert_eq!(read(&whole[..end]), Read::Part, "{end}");
         }
         let long = startup(&[b"user\0", &[b'x'; 200][..], b"\0\0"].concat());
-        assert_eq!(read(&long), Read::Told(Told::default()));
+        assert_eq!(read(&long), Read::Identified(ClientIdentity::default()));
         for other in [
             &[0, 0, 0, 16, 4, 210, 22, 46, 1, 1, 1, 1, 2, 2, 2, 2][..],
             b"GET / HTTP/1.1\r\n",

@@ -1,6 +1,6 @@
 //! The first commands of Redis' and Valkey's clients: AUTH and HELLO.
 
-use super::told::{Read, Told, name};
+use super::identity::{ClientIdentity, Read, name};
 
 /// Bytes of a line.
 const MAX_LINE: usize = 1024;
@@ -100,7 +100,7 @@ impl<'b> Words<'b> {
             _ if self.is_auth && count == 2 => USUAL_USER,
             user => user?,
         };
-        Some(Read::Told(Told { tls: false, user: name(user), database: None }))
+        Some(Read::Identified(ClientIdentity { tls: false, user: name(user), database: None }))
     }
 }
 
@@ -148,7 +148,11 @@ pub(super) mod tests {
     #[test]
     fn commands() {
         let told = |user: &str| {
-            Read::Told(Told { tls: false, user: Some(user.to_owned()), database: None })
+            Read::Identified(ClientIdentity {
+                tls: false,
+                user: Some(user.to_owned()),
+                database: None,
+            })
         };
         let results: Vec<Read> = messages().iter().map(|message| read(message)).collect();
         let (app, usual) = (|| told("app"), || told("default"));

@@ -18,6 +18,9 @@ use crate::config::types::{AgentConfig, Fragments};
 /// Longest name of an interface in bytes: of an alternative one (kernel: ALTIFNAMSIZ less the zero).
 const MAX_INTERFACE: usize = 127;
 
+/// The usual port of the metrics.
+const METRICS_PORT: u16 = 9787;
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 const INTERFACES_FIX: &str = r#"write ["eth0"], or "auto" for every interface with hardware"#;
@@ -30,7 +33,7 @@ impl Default for AgentConfig {
             backstop: true,
             exempt_interfaces: Vec::new(),
             fragments: Fragments::Pass,
-            metrics_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9787))),
+            metrics_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, METRICS_PORT))),
             state_dir: PathBuf::from("/var/lib/dbfw"),
             run_dir: PathBuf::from("/run/dbfw"),
             pin_dir: PathBuf::from("/sys/fs/bpf/dbfw"),
@@ -57,7 +60,9 @@ pub(crate) fn read_agent(config: &mut AgentConfig, mut table: Table<'_>, report:
         let words = [("pass", Fragments::Pass), ("drop", Fragments::Drop)];
         value.word(&words, "a way to treat fragments", report)
     });
-    table.set("metrics_listen", &mut config.metrics_listen, report, metrics_listen);
+    table.set("metrics_listen", &mut config.metrics_listen, report, |value, report| {
+        value.metrics_listen(METRICS_PORT, report)
+    });
     for (name, directory, example) in [
         ("state_dir", &mut config.state_dir, "/var/lib/dbfw"),
         ("run_dir", &mut config.run_dir, "/run/dbfw"),
@@ -159,28 +164,6 @@ fn glob(value: &Value<'_>, fix: &str, report: &mut Report) -> Option<Pattern> {
             None
         }
     }
-}
-
-/// `Some(None)` is "off".
-fn metrics_listen(value: &Value<'_>, report: &mut Report) -> Option<Option<SocketAddr>> {
-    const FIX: &str = r#"write "127.0.0.1:9787", "[::1]:9787" or "off""#;
-    let written = value.string(FIX, report)?;
-    if written == "off" {
-        return Some(None);
-    }
-    let Ok(address) = written.parse::<SocketAddr>() else {
-        let message = format!("{} is not an address with a port", quoted(written));
-        report.problem(&value.place(), message, FIX);
-        return None;
-    };
-    if !address.ip().to_canonical().is_loopback() {
-        report.warning(
-            &value.place(),
-            format!("anyone who can reach {address} can read the metrics without a password"),
-            "use 127.0.0.1, or make sure that only the scraper can reach it",
-        );
-    }
-    Some(Some(address))
 }
 
 /// `Some(None)` is "off".

@@ -1,4 +1,4 @@
-//! [`Door`]: the Unix socket of a server, and the system user to come as.
+//! [`ServerSocket`]: the Unix socket of a server, and the system user to come as.
 
 use std::{
     ffi::OsStr,
@@ -88,13 +88,13 @@ fn effective_uid(status: &str) -> Option<Uid> {
 
 /// The Unix socket of a server.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct ServerSocket {
     path: PathBuf,
     /// The user that the server runs as.
     pub(super) server: SystemUser,
 }
 
-impl Door {
+impl ServerSocket {
     /// The socket that is named, of a server that its owner runs.
     ///
     /// # Errors

@@ -1,18 +1,18 @@
-//! [`Told`]: what a client's first messages say, and [`Read`], the result of reading one.
+//! [`ClientIdentity`]: what a client's first messages say, and [`Read`], the result of reading one.
 
 /// Bytes of a name.
 pub(super) const MAX_NAME: usize = 128;
 
-/// The facts that the first messages of a client told.
+/// Facts of a client, by its first messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct ClientIdentity {
     /// Whether it speaks TLS.
     pub(super) tls: bool,
     pub(super) user: Option<String>,
     pub(super) database: Option<String>,
 }
 
-impl Told {
+impl ClientIdentity {
     /// TLS, in which nothing more is seen.
     pub(super) fn tls() -> Self {
         Self { tls: true, ..Self::default() }
@@ -29,7 +29,7 @@ pub(super) enum Read {
     /// It, or what follows it, is in the clear and says nothing that is read.
     Plain(usize),
     /// All that is to be known.
-    Told(Told),
+    Identified(ClientIdentity),
     /// It is nothing that is known.
     Other,
 }
