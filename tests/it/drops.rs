@@ -197,7 +197,7 @@ fn who_is_trusted_now_does_not_look_refused_until_the_trust_ends() {
         assert_eq!(row(&host, STRANGER4, |_| true)["trusted_now"], false);
         let table = done(host.dbfw(&["drops"]));
         let (refused, trusted) =
-            table.split_once("\nRefused before, trusted now:\n").expect("two tables");
+            table.split_once("\nNot trusted before, trusted now:\n").expect("two tables");
         assert!(refused.contains("10.77.0.9 ") && !refused.contains(&friend), "{table}");
         assert!(trusted.contains(&friend) && trusted.contains(source), "{table}");
         let plain = done(host.dbfw(&["drops", "--address", &friend, "-o", "plain"]));

@@ -363,6 +363,7 @@ async fn nothing_keeps_people_from_any_page() {
         "/databases/orders/history",
         "/databases/orders/revert/1",
         "/tokens",
+        "/audit",
         "/hosts",
     ] {
         paths.push(path.to_owned());
@@ -495,7 +496,7 @@ async fn the_keyboard_is_enough() {
     browser.wait("Logged in as").await;
     // From the top: skip link, brand, links, logout, then the table.
     let mut seen = Vec::new();
-    for _ in 0..7 {
+    for _ in 0..8 {
         let focus = browser.driver.active_element().await.unwrap();
         focus.send_keys("\u{e004}").await.unwrap();
         let focus = browser.driver.active_element().await.unwrap();
@@ -504,7 +505,16 @@ async fn the_keyboard_is_enough() {
         let outline = browser.driver.execute(script, Vec::new()).await.unwrap();
         assert_eq!(outline.json(), "solid", "{seen:?}");
     }
-    let bar = ["Skip to the content", "dbfw", "Databases", "Hosts", "Tokens", "Log out", "orders"];
+    let bar = [
+        "Skip to the content",
+        "dbfw",
+        "Databases",
+        "Hosts",
+        "Tokens",
+        "Audit",
+        "Log out",
+        "orders",
+    ];
     assert_eq!(seen, bar);
     let focus = browser.driver.active_element().await.unwrap();
     focus.send_keys("\u{e007}").await.unwrap();

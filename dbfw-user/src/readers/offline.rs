@@ -11,6 +11,7 @@ use dbfw_common::Family;
 use dbfw_core::{
     answers::SourceReport,
     policy::{Policy, SlotTable},
+    source::Rule,
 };
 use dbfw_datapath::{
     AttachedProgram, DatapathError, HookMode, Interface, KernelVersion, Layer, LocalRoutes,
@@ -45,6 +46,9 @@ use crate::{
     },
     traffic::uses::SourceUses,
 };
+
+/// Sources that a problem names of those that have expired.
+const MAX_NAMED: usize = 3;
 
 /// The pins and the last snapshot.
 struct Offline {
@@ -334,6 +338,7 @@ pub fn status(
         problems.extend(offline.snapshot.as_ref().err().map(ToString::to_string));
         databases = offline.databases(unanswered)?;
         problems.extend(status::add_openings(&mut databases, &offline.policy, &unjudged));
+        problems.extend(overdue(&offline.policy, Timestamp::now()));
     }
     let enforced = Enforced::of(&databases);
     Ok(Status {
@@ -347,6 +352,23 @@ pub fn status(
         backstop,
         databases,
         accounts: Vec::new(),
+    })
+}
+
+/// The sources that have expired and that no agent took out, in words, by database.
+fn overdue(policy: &Policy, now: Timestamp) -> impl Iterator<Item = String> {
+    let is_over = move |rule: &&Rule| rule.kind.expires_at().is_some_and(|at| at <= now);
+    policy.databases().iter().filter_map(move |database| {
+        let over = database.rules.iter().filter(is_over).map(|rule| rule.kind.to_string());
+        let over: Vec<String> = over.collect();
+        let named = over.iter().take(MAX_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = match over.len().saturating_sub(MAX_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let have = if over.len() == 1 { "has expired and stays" } else { "have expired and stay" };
+        (!over.is_empty())
+            .then(|| format!("{}: {named}{more} {have} trusted until an agent runs", database.name))
     })
 }
 

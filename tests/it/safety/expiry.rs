@@ -93,6 +93,15 @@ fn a_source_that_expires_while_the_agent_is_down_is_not_in_force_after_a_start()
     // The list of the snapshot has the expiry as well.
     fs::remove_file(host.path("orders.toml")).expect("delete the list");
     host.wait("the expiry", |_| Timestamp::now() > expires_at);
+    assert!(pair.reaches(TRUSTED4), "nobody takes it out");
+    let status = host.json(&["status"]).expect("JSON");
+    let told = format!("ip_addr:{TRUSTED4}");
+    let is_told = |problem: &serde_json::Value| {
+        let problem = problem.to_string();
+        problem.contains(&told) && problem.contains("expired and stay trusted until an agent runs")
+    };
+    let problems = status["problems"].as_array().cloned().unwrap_or_default();
+    assert!(problems.iter().any(is_told), "{status}");
     host.start();
     let reader = reader(&host);
     assert!(!is_in_force(&reader, TRUSTED4), "from the configuration\n{}", host.log());

@@ -58,10 +58,11 @@ const REFUSED: [Column<DropSource>; 9] = [
     left("LAST SEEN", |source, now| ago(Some(source.last_seen), now).into()),
 ];
 
-const TRUSTED: [Column<DropSource>; 8] = [
+const TRUSTED: [Column<DropSource>; 9] = [
     left("SOURCE", |source, _| source.source.to_string().into()),
     left("DATABASE", |source, _| (&source.database).into()),
     left("PORT", |source, _| ports(source)),
+    left("VERDICT", |source, _| source.verdict.as_str().into()),
     left("REASON", |source, _| reasons(source)),
     left("INTERFACE", |source, _| interfaces(source)),
     right("PACKETS", |source, _| packets(source).into()),
@@ -118,7 +119,7 @@ impl Render for Drops {
         }
         if !trusted.is_empty() {
             text.push_str(if refused.is_empty() { "" } else { "\n" });
-            text.push_str("Refused before, trusted now:\n");
+            text.push_str("Not trusted before, trusted now:\n");
             text.push_str(&Table::of(&TRUSTED, &trusted, now).render());
         }
         let more: Vec<String> = [left_out(self), forgotten(self)].into_iter().flatten().collect();

@@ -131,15 +131,15 @@ fn what_is_trusted_now_does_not_look_refused() {
     198.51.100.9  orders    5432  drop     untrusted  eth0        ~12.3k  2h00m ago   1s ago
     198.51.100.8  orders    5432  drop     untrusted  eth0        ~12.3k  2h00m ago   1s ago
 
-    Refused before, trusted now:
-    SOURCE        DATABASE  PORT  REASON     INTERFACE  PACKETS  LAST SEEN  TRUSTED BY
-    198.51.100.7  orders    5432  untrusted  eth0        ~12.3k  1s ago     ip_addr:198.51.100.0/24
+    Not trusted before, trusted now:
+    SOURCE        DATABASE  PORT  VERDICT  REASON     INTERFACE  PACKETS  LAST SEEN  TRUSTED BY
+    198.51.100.7  orders    5432  drop     untrusted  eth0        ~12.3k  1s ago     ip_addr:198.51.100.0/24
     ");
     let drops = Drops { sources: drops.sources[..1].to_vec(), ..drops };
     insta::assert_snapshot!(table(&drops), @"
-    Refused before, trusted now:
-    SOURCE        DATABASE  PORT  REASON     INTERFACE  PACKETS  LAST SEEN  TRUSTED BY
-    198.51.100.7  orders    5432  untrusted  eth0        ~12.3k  1s ago     ip_addr:198.51.100.0/24
+    Not trusted before, trusted now:
+    SOURCE        DATABASE  PORT  VERDICT  REASON     INTERFACE  PACKETS  LAST SEEN  TRUSTED BY
+    198.51.100.7  orders    5432  drop     untrusted  eth0        ~12.3k  1s ago     ip_addr:198.51.100.0/24
     ");
 }
 
