@@ -116,9 +116,17 @@ fn check_list(context: &Context, list: &Path) -> Result<Valid<CheckedList>, Vec<
     };
     // A list is for any host; what this one cannot resolve is worth a warning.
     let host = config::load(&context.config).ok();
-    let listed = config::check_list(&file, &text, host.as_ref(), None, Timestamp::now())
-        .map_err(|Problems(problems)| problems)?;
+    let judged = |database| {
+        config::check_list(&file, &text, host.as_ref(), database, Timestamp::now())
+            .map_err(|Problems(problems)| problems)
+    };
+    let mut databases = databases_of_list(host.as_ref(), list).into_iter();
+    let listed = judged(databases.next())?;
     let mut warnings = listed.warnings;
+    for database in databases {
+        let (known, others) = (warnings.clone(), judged(Some(database))?.warnings);
+        warnings.extend(others.into_iter().filter(|other| !known.contains(other)));
+    }
     if !from_stdin {
         warnings.extend(config::exposed_list(list));
     }
@@ -129,6 +137,13 @@ fn check_list(context: &Context, list: &Path) -> Result<Valid<CheckedList>, Vec<
         warnings: warnings.iter().map(ToString::to_string).collect(),
     };
     Ok((document, warnings))
+}
+
+/// The databases whose list is in a file: their guards will judge it.
+fn databases_of_list<'c>(host: Option<&'c Config>, list: &Path) -> Vec<&'c DatabaseConfig> {
+    let path = std::path::absolute(list).unwrap_or_else(|_| list.to_owned());
+    let is_of_list = |database: &&DatabaseConfig| matches!(&database.provider, Some(ListId::File(file)) if *file == path);
+    host.into_iter().flat_map(|host| &host.databases).filter(is_of_list).collect()
 }
 
 /// Standard input; `None`: it is larger than a list may be.

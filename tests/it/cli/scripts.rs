@@ -106,6 +106,39 @@ fn a_list_is_checked_without_a_configuration() {
 }
 
 #[test]
+fn a_list_is_judged_by_the_guards_of_its_databases() {
+    let files = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| files.path().join(name).display().to_string();
+    let database = |name: &str, port: u16, list: &str, guards: &str| {
+        format!(
+            "[[database]]\nname = \"{name}\"\nports = [{port}]\n{guards}\nprovider = {{ kind = \
+             \"file\", path = \"{}\" }}\n",
+            path(list)
+        )
+    };
+    let config = [
+        database("any", 1, "any.list", "allow_any = true"),
+        database("narrow", 2, "wide.list", "min_prefix = { ipv4 = 24 }"),
+        database("shared", 3, "shared.list", ""),
+        database("shared-narrow", 4, "shared.list", "min_prefix = { ipv4 = 24 }"),
+    ];
+    std::fs::write(path("dbfw.toml"), config.concat()).expect("write the configuration");
+    for (list, content, strict, told) in [
+        ("any.list", "0.0.0.0/0\n", 0, ""),
+        ("wide.list", "10.0.0.0/16\n", 78, "/24"),
+        ("shared.list", "10.0.0.0/16\n", 78, "/24"),
+        ("other.list", "10.0.0.0/16\n", 0, ""),
+        ("other.list", "0.0.0.0/0\n", 78, "allow_any"),
+    ] {
+        std::fs::write(path(list), content).expect("write the list");
+        let arguments = ["--strict", "--list", &path(list), "--config", &path("dbfw.toml")];
+        let output = Command::new(binary()).arg("check").args(arguments).output().expect("run it");
+        assert_exit(&output, strict, list);
+        assert!(text(&output.stderr).contains(told), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn a_list_is_read_from_standard_input() {
     let good = check(&["--list", "-", "-o", "json"], "192.0.2.1\n2001:db8::/32\n");
     assert_exit(&good, 0, "a good list");
