@@ -1,6 +1,6 @@
 //! Metrics as text for Prometheus: constant metrics, made from one snapshot at each scrape.
 //!
-//! Which metrics there are is a catalogue of the program's: [`Metric`]s over a snapshot of its own.
+//! The metrics of a program are a catalogue of its own: [`Metric`]s over a snapshot of its own.
 
 mod durations;
 mod format;

@@ -19,16 +19,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dbfw_tests::{
-    agent::Host,
-    netns::{Netns, finish},
-    postgres::Postgres,
-};
+use dbfw_tests::{agent::Host, netns::Netns, postgres::Postgres};
 use rustls::ServerConnection;
 use serde_json::Value;
 
 use crate::{
-    ca::{ADDRESS, Authority, Server, answering, ca_of, program, stderr},
+    ca::{ADDRESS, Authority, Server, answering, ca_of, mariadb, program, stderr},
     fuzz::variable,
 };
 
@@ -244,40 +240,12 @@ fn mariadb_bad_and_good_counts_no_error() {
     let netns = Netns::new("audit");
     let host = host(&netns, "ports = [3306]\ntrusted_sources = [\"ip_addr:10.99.0.0/24\"]");
     let authority = Authority::new();
-    let start = |sql: &str, has_tls: bool| {
-        Server::start(&netns, "mysql", &authority, |at| {
-            let data = at.join("data").display().to_string();
-            finish(
-                Command::new(program("mariadb-install-db"))
-                    .args(["--no-defaults", "--user=mysql", "--skip-test-db"])
-                    .arg(format!("--datadir={data}")),
-            );
-            let file = |name: &str| at.join(name).display().to_string();
-            fs::write(at.join("init.sql"), sql).expect("write it");
-            let mut words = vec![
-                program("mariadbd"),
-                "--no-defaults".to_owned(),
-                format!("--datadir={data}"),
-                format!("--socket={}", file("socket")),
-                format!("--init-file={}", file("init.sql")),
-                format!("--pid-file={}", file("pid")),
-                format!("--bind-address={ADDRESS}"),
-                "--port=3306".to_owned(),
-                "--max-connect-errors=3".to_owned(),
-                "--performance-schema=ON".to_owned(),
-            ];
-            if has_tls {
-                words.push(format!("--ssl-cert={}", file("chain.pem")));
-                words.push(format!("--ssl-key={}", file("key.pem")));
-            }
-            words
-        })
-    };
-    let bad = start("create user ''@'%';\n", false);
+    let bad = mariadb(&netns, &authority, "create user ''@'%';\n", &["--skip-ssl"]);
     let (document, _) = audit_until(&host, &[], &["A-1", "T-1"]);
     assert_eq!(document["findings"][0]["id"], "A-1");
     drop(bad);
-    let good = start("create user app@'%' identified by 'x';\n", true);
+    let users = "create user app@'%' identified by 'x';\n";
+    let good = mariadb(&netns, &authority, users, &[]);
     let roots = host.path("roots.pem");
     fs::write(&roots, &authority.root).expect("write the root");
     let roots = roots.display().to_string();

@@ -376,13 +376,9 @@ fn redis_and_what_its_client_does_with_it() {
     assert!(output.stdout.is_empty(), "{output:?}");
 }
 
-/// A server that blocks hosts after three interrupted handshakes sees none.
-#[test]
-fn mariadb_blocks_nobody_who_asks() {
-    let netns = Netns::new("ca");
-    let host = host(&netns, 3306);
-    let authority = Authority::new();
-    let server = Server::start(&netns, "mysql", &authority, |at| {
+/// A MariaDB that runs this SQL at its start. It blocks hosts after three interrupted handshakes.
+pub(crate) fn mariadb(netns: &Netns, authority: &Authority, sql: &str, options: &[&str]) -> Server {
+    Server::start(netns, "mysql", authority, |at| {
         let data = at.join("data").display().to_string();
         finish(
             Command::new(program("mariadb-install-db"))
@@ -390,10 +386,8 @@ fn mariadb_blocks_nobody_who_asks() {
                 .arg(format!("--datadir={data}")),
         );
         let file = |name: &str| at.join(name).display().to_string();
-        // It refuses every host that no user may come from.
-        fs::write(at.join("init.sql"), "create user app@'%' identified by 'x';\n")
-            .expect("write it");
-        vec![
+        fs::write(at.join("init.sql"), sql).expect("write it");
+        let mut words = vec![
             program("mariadbd"),
             "--no-defaults".to_owned(),
             format!("--datadir={data}"),
@@ -406,8 +400,22 @@ fn mariadb_blocks_nobody_who_asks() {
             "--performance-schema=ON".to_owned(),
             format!("--ssl-cert={}", file("chain.pem")),
             format!("--ssl-key={}", file("key.pem")),
-        ]
-    });
+            format!("--ssl-ca={}", file("root.pem")),
+        ];
+        words.extend(options.iter().map(|option| (*option).to_owned()));
+        words
+    })
+}
+
+/// A server that blocks hosts after three interrupted handshakes sees none.
+#[test]
+fn mariadb_blocks_nobody_who_asks() {
+    let netns = Netns::new("ca");
+    let host = host(&netns, 3306);
+    let authority = Authority::new();
+    // It refuses every host that no user may come from.
+    let users = "create user app@'%' identified by 'x';\n";
+    let server = mariadb(&netns, &authority, users, &[]);
     let output = ca_of(&host, &server);
     let said = stderr(&output);
     assert!(said.contains("--ssl-mode=VERIFY_IDENTITY --ssl-ca=orders-ca.pem"), "{said}");

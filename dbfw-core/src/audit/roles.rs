@@ -54,7 +54,7 @@ pub struct DbRole {
     pub password: Option<StoredPassword>,
 }
 
-/// Which roles are members of which.
+/// The memberships of roles.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memberships {
     groups: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,

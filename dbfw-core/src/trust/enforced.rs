@@ -220,7 +220,10 @@ impl Enforced {
         confirmed: &BTreeSet<String>,
         now: Timestamp,
     ) -> Decision {
-        let taken_out = self.follow(guards, &candidate);
+        let withdrawn = self.withdrawn(guards, &candidate);
+        // What is taken over may be taken out again, by a guard or by who confirms that.
+        let before = (!withdrawn.is_empty()).then(|| (self.plain.clone(), self.guarded.clone()));
+        let taken_out = self.follow(guards, &candidate, withdrawn);
         self.keep_unknown(&mut candidate);
         let asked = candidate.pending.then(|| candidate.guarded.clone());
         self.wait(&mut candidate, now);
@@ -245,17 +248,21 @@ impl Enforced {
             }
             ListPart::None | ListPart::Unread | ListPart::Lapsed => {}
         }
-        if !taken_out && self.plain == candidate.plain && self.guarded == candidate.guarded {
-            return Decision::Unchanged;
+        let after = (candidate.plain, candidate.guarded);
+        let is_same = match &before {
+            Some(before) => *before == after,
+            None => !taken_out && self.plain == after.0 && self.guarded == after.1,
+        };
+        (self.plain, self.guarded) = after;
+        match is_same {
+            true => Decision::Unchanged,
+            false => Decision::Accepted { confirmed: by_hand },
         }
-        (self.plain, self.guarded) = (candidate.plain, candidate.guarded);
-        Decision::Accepted { confirmed: by_hand }
     }
 
-    /// Takes out what the operator has taken out, or permits no more: that needs no guard.
-    /// Whether anything was.
-    fn follow(&mut self, guards: &Guards, candidate: &Candidate) -> bool {
-        let handed_over = self.hand_over(guards, candidate);
+    /// Takes out what the operator has taken out, or permits no more: that needs no guard. Takes over
+    /// what is withdrawn. Whether anything changed.
+    fn follow(&mut self, guards: &Guards, candidate: &Candidate, withdrawn: Vec<Rule>) -> bool {
         if guards.provider.is_none() {
             self.accepted_at = None;
         }
@@ -274,34 +281,42 @@ impl Enforced {
         }
         let limited = self.limit(guards);
         let changed = self.narrow(guards) || limited || self.guarded.len() != before;
-        // What was handed over may be what is not permitted.
-        handed_over.map_or(changed, |before| before != self.guarded)
+        self.take_over(guards, withdrawn) || changed
     }
 
-    /// Takes the sources that the configuration had, and has a provider for instead, as that one's last
-    /// list until there is one to put in force. Returns the guarded rules as
-    /// they were, if anything was taken.
-    fn hand_over(&mut self, guards: &Guards, candidate: &Candidate) -> Option<Vec<Rule>> {
+    /// The rules that the configuration had, and has a provider for instead, of whose list there is
+    /// nothing to put in force: as that list's.
+    fn withdrawn(&self, guards: &Guards, candidate: &Candidate) -> Vec<Rule> {
         let is_missing = match candidate.list {
             ListPart::Unread => true,
             ListPart::Empty(_) | ListPart::Gone(_) => guards.on_empty == OnEmpty::Keep,
             ListPart::None | ListPart::Read(_) | ListPart::Lapsed => false,
         };
-        let provider = guards.provider.as_ref().filter(|_| is_missing)?;
-        if self.accepted_at.is_some() || self.guarded.iter().any(is_listed) {
-            return None;
-        }
+        let Some(provider) = guards.provider.as_ref().filter(|_| is_missing) else {
+            return Vec::new();
+        };
         let is_written = |rule: &&Rule| rule.origin == Origin::Config;
         let stay = candidate.plain.iter().chain(&candidate.guarded).filter(is_written);
         let stay: BTreeSet<_> = stay.filter_map(key).collect();
         let goes = |rule: &&Rule| key(rule).is_none_or(|key| !stay.contains(key));
         let origin = Origin::Provider(provider.to_string().into());
         let gone = self.rules().filter(is_written).filter(goes);
-        let gone: Vec<Rule> =
-            gone.map(|rule| Rule { origin: origin.clone(), ..rule.clone() }).collect();
-        let before = (!gone.is_empty()).then(|| self.guarded.clone());
-        self.guarded.extend(gone);
-        before
+        gone.map(|rule| Rule { origin: origin.clone(), ..rule.clone() }).collect()
+    }
+
+    /// Puts withdrawn rules in force as the last list, unless there is one; whether that changed
+    /// anything. They are not what the configuration does not permit.
+    fn take_over(&mut self, guards: &Guards, withdrawn: Vec<Rule>) -> bool {
+        let has_list = self.accepted_at.is_some() || self.guarded.iter().any(is_listed);
+        if withdrawn.is_empty() || has_list {
+            return false;
+        }
+        let before = self.guarded.clone();
+        self.guarded.retain(|rule| !(is_adopted(rule) && rule.origin == Origin::Config));
+        self.guarded.extend(withdrawn);
+        self.limit(guards);
+        self.narrow(guards);
+        self.guarded != before
     }
 
     /// Takes out of the list's rules what is outside the networks that it may not leave; whether

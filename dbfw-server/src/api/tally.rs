@@ -18,7 +18,7 @@ pub(crate) enum Route {
     Watch,
     /// A report of a host.
     Report,
-    /// What else agents ask for.
+    /// Other requests of agents.
     Agent,
     /// A page or a part of one.
     Panel,

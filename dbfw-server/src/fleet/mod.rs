@@ -113,7 +113,7 @@ impl Fleet {
         self.active.subscribe()
     }
 
-    /// How often something was heard about each database.
+    /// The activity of hosts and strangers about each database.
     pub fn activity(&self) -> BTreeMap<Uuid, Activity> {
         self.lock().activity()
     }

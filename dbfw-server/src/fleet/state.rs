@@ -445,7 +445,7 @@ impl State {
         self.databases.values()
     }
 
-    /// How often something was heard about each database.
+    /// The activity of hosts and strangers about each database.
     pub(super) fn activity(&self) -> BTreeMap<Uuid, Activity> {
         let of =
             |topic: &Topic| Activity { hosts: *topic.progress.borrow(), refused: topic.refusals };

@@ -42,7 +42,7 @@ struct News {
     visitor: Visitor,
     watch: Watch,
     hosts: watch::Receiver<u64>,
-    /// What was told of hosts.
+    /// The activity that the page has been told of.
     told: BTreeMap<Uuid, Activity>,
     stopped: watch::Receiver<bool>,
     ends: Instant,

@@ -21,7 +21,7 @@ use dbfw_tests::{
 use serde_json::Value;
 
 use super::{audit_until, host, ids, json, set, write_key};
-use crate::ca::{ADDRESS, Authority, Server, answering, ca_of, program};
+use crate::ca::{ADDRESS, Authority, Server, answering, ca_of, mariadb, program};
 
 /// These tests are about the databases, and no filter is in force.
 const NO_FILTER: &str = "E-3:no agent runs";
@@ -309,34 +309,6 @@ fn a_socket_that_is_not_the_servers_hears_nothing() {
     assert!(said.contains("is not a socket of postgres's"), "{said}\n{}", redis.log());
 }
 
-pub(super) fn mariadb(netns: &Netns, authority: &Authority, sql: &str, options: &[&str]) -> Server {
-    Server::start(netns, "mysql", authority, |at| {
-        let data = at.join("data").display().to_string();
-        finish(
-            Command::new(program("mariadb-install-db"))
-                .args(["--no-defaults", "--user=mysql", "--skip-test-db"])
-                .arg(format!("--datadir={data}")),
-        );
-        let file = |name: &str| at.join(name).display().to_string();
-        fs::write(at.join("init.sql"), sql).expect("write it");
-        let mut words = vec![
-            program("mariadbd"),
-            "--no-defaults".to_owned(),
-            format!("--datadir={data}"),
-            format!("--socket={}", file("socket")),
-            format!("--init-file={}", file("init.sql")),
-            format!("--pid-file={}", file("pid")),
-            format!("--bind-address={ADDRESS}"),
-            "--port=3306".to_owned(),
-            format!("--ssl-cert={}", file("chain.pem")),
-            format!("--ssl-key={}", file("key.pem")),
-            format!("--ssl-ca={}", file("root.pem")),
-        ];
-        words.extend(options.iter().map(|option| (*option).to_owned()));
-        words
-    })
-}
-
 #[test]
 fn mariadb_bad_and_good() {
     let netns = Netns::new("audit");
@@ -356,7 +328,7 @@ fn mariadb_bad_and_good() {
              create user bi@'%' identified by '{PASSWORD}';\ndrop user bi@'%';\n\
              create user empty@'10.99.1.2';\n"
         ),
-        &["--performance-schema=ON", "--skip-name-resolve", "--tls-version=TLSv1.1,TLSv1.2"],
+        &["--skip-name-resolve", "--tls-version=TLSv1.1,TLSv1.2"],
     );
     ca_of(&host, &bad);
     let connected = [
@@ -395,7 +367,7 @@ fn mariadb_bad_and_good() {
              password('{PASSWORD}') require ssl;\ncreate user dbfw_audit@localhost identified by \
              '{PASSWORD}';\ngrant select, process on *.* to dbfw_audit@localhost;\n"
         ),
-        &["--performance-schema=ON", "--skip-name-resolve", "--require-secure-transport=ON"],
+        &["--skip-name-resolve", "--require-secure-transport=ON"],
     );
     ca_of(&host, &wide);
     let (document, _) = audit_until(&host, &arguments, &["A-3", "R-4"]);
@@ -415,7 +387,7 @@ fn mariadb_bad_and_good() {
              using password('{PASSWORD}') require ssl;\ncreate user here@'{ADDRESS}' identified \
              via ed25519 using password('{PASSWORD}') require ssl;\n"
         ),
-        &["--performance-schema=ON", "--skip-name-resolve", "--require-secure-transport=ON"],
+        &["--skip-name-resolve", "--require-secure-transport=ON"],
     );
     ca_of(&host, &good);
     let _connected = Client::mariadb(&clients[0], "app", &["--ssl"]);

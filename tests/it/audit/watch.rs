@@ -18,10 +18,10 @@ use serde_json::Value;
 
 use super::{
     host, ids,
-    login::{PASSWORD, client, mariadb, postgres, sql, text},
+    login::{PASSWORD, client, postgres, sql, text},
     mongo_answer, set,
 };
-use crate::ca::{ADDRESS, Authority, Server, answering, ca_of, program};
+use crate::ca::{ADDRESS, Authority, Server, answering, ca_of, mariadb, program};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

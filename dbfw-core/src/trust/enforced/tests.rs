@@ -464,3 +464,37 @@ fn an_empty_list_of_a_provider_that_came_back_is_not_taken_for_the_one_that_was_
     assert_eq!(decision, refused(Guard::OnEmpty));
     assert_eq!(trusted(&enforced), ["10.0.0.1/32"]);
 }
+
+#[test]
+fn sources_that_are_taken_over_settle_at_once() {
+    let keep = database(OnEmpty::Keep);
+    let without = Guards { provider: None, ..keep.clone() };
+    let pending = |list| Candidate { pending: true, ..with_list(list, &[]) };
+    // Everybody was let in, and is no more.
+    let mut enforced = Enforced::default();
+    let both = Candidate { plain: written(&["10.0.0.1"]).plain, ..opened() };
+    enforced.decide(&database(OnEmpty::Open), both, NONE, at(0));
+    assert_eq!(enforced.decide(&keep, pending(ListPart::Unread), NONE, at(1)), ACCEPTED);
+    assert_eq!(enforced.decide(&keep, pending(ListPart::Unread), NONE, at(1)), Decision::Unchanged);
+    // What is too wide is not taken over.
+    let narrow = Guards { min_prefix: [24, 48], ..keep.clone() };
+    let mut enforced = Enforced::default();
+    enforced.decide(&without, written(&["10.0.0.0/8"]), NONE, at(0));
+    enforced.decide(&narrow, with_list(ListPart::Unread, &[]), NONE, at(1));
+    assert_eq!(trusted(&enforced), Vec::<String>::new());
+    assert_eq!(
+        enforced.decide(&narrow, with_list(ListPart::Unread, &[]), NONE, at(1)),
+        Decision::Unchanged
+    );
+    // Confirmed away while something else is awaited.
+    let mut enforced = Enforced::default();
+    enforced.decide(&without, written(&["10.0.0.1"]), NONE, at(0));
+    let gone = || pending(ListPart::Gone(at(1)));
+    assert_eq!(enforced.decide(&keep, gone(), NONE, at(1)), refused(Guard::OnEmpty));
+    let confirmed = plan(&enforced);
+    enforced.decide(&keep, gone(), &confirmed, at(1));
+    assert_eq!(enforced.decide(&keep, gone(), NONE, at(1)), Decision::Unchanged);
+    let after = Candidate { list: ListPart::Gone(at(60)), ..Candidate::default() };
+    enforced.decide(&keep, after, NONE, at(60));
+    assert_eq!(trusted(&enforced), Vec::<String>::new());
+}

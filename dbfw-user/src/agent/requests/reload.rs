@@ -115,8 +115,8 @@ pub(super) async fn reload(
     }
 }
 
-/// What else is to be said of a reload that fails while dbfw is detached: whatever is in force judges
-/// nothing.
+/// The rest of the message of a reload that fails while dbfw is detached, where no policy judges
+/// anything.
 fn while_detached(agent: &Agent, remedy: &str) -> String {
     match agent.kernel.is_detached() {
         true => format!(". dbfw is detached, and every port is open: {remedy}"),
