@@ -1,4 +1,7 @@
-use std::net::{TcpListener, TcpStream};
+use std::{
+    io::Write as _,
+    net::{TcpListener, TcpStream},
+};
 
 use super::*;
 
@@ -12,6 +15,10 @@ fn connect(listener: &TcpListener, to: &str) -> (TcpStream, TcpStream) {
     let client = TcpStream::connect((to, port)).unwrap();
     let (server, _) = listener.accept().unwrap();
     (client, server)
+}
+
+fn completed_ones(ports: &BTreeSet<u16>) -> Vec<Connection> {
+    completed(ports).unwrap().into_iter().map(|completed| completed.connection).collect()
 }
 
 fn seen(client: &TcpStream) -> Connection {
@@ -28,7 +35,7 @@ fn open_connections_are_found_by_their_local_port() {
     let mut expected = vec![seen(&kept[0].0), seen(&kept[1].0)];
     expected.sort_unstable();
     assert_eq!(established(&ports([&first])).unwrap(), expected);
-    assert_eq!(completed(&ports([&first])).unwrap(), expected);
+    assert_eq!(completed_ones(&ports([&first])), expected);
     expected.push(seen(&kept[2].0));
     expected.sort_unstable();
     assert_eq!(established(&ports([&first, &second])).unwrap(), expected);
@@ -43,9 +50,26 @@ fn a_connection_that_ended_is_not_live() {
     let expected = seen(&client);
     drop(client);
     assert_eq!(established(&ports([&listener])).unwrap(), []);
-    assert_eq!(completed(&ports([&listener])).unwrap(), [expected], "this host has not closed it");
+    assert_eq!(completed_ones(&ports([&listener])), [expected], "this host has not closed it");
     drop(server);
     assert_eq!(completed(&ports([&listener])).unwrap(), []);
+}
+
+/// What each end receives ends its own silence, not that of the other.
+#[test]
+fn a_peer_is_silent_until_it_sends() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let [(mut talks, _talks_to), (quiet, _quiet_to)] =
+        [0, 1].map(|_| connect(&listener, "127.0.0.1"));
+    std::thread::sleep(Duration::from_millis(600));
+    talks.write_all(b"hello").unwrap();
+    let silence = |of: &TcpStream| {
+        let found = completed(&ports([&listener])).unwrap();
+        found.iter().find(|completed| completed.connection == seen(of)).unwrap().silent
+    };
+    // Whatever the machine is busy with, the one that spoke last was silent for less long.
+    assert!(silence(&quiet) >= Duration::from_millis(500), "{:?}", silence(&quiet));
+    assert!(silence(&talks) + Duration::from_millis(300) < silence(&quiet));
 }
 
 #[test]
@@ -71,7 +95,7 @@ fn an_answer_of_many_parts_is_read_whole() {
 
 #[test]
 fn an_answer_cut_short_is_an_error_and_never_a_panic() {
-    let whole = request(AF_INET6, 5432, StateFlags::ESTABLISHED);
+    let whole = request(AF_INET6, 5432, StateFlags::ESTABLISHED, ExtensionFlags::INFO);
     for length in 0..whole.len() {
         let _ = take(&whole[..length], &mut |_| {});
     }
@@ -93,7 +117,7 @@ fn ended(watch: &EndedConnections, listeners: &[&TcpListener], count: usize) -> 
         if found.len() >= count {
             break;
         }
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
     found.into_iter().collect()
 }

@@ -9,7 +9,7 @@ use std::{
 
 use dbfw_common::Mode;
 use dbfw_core::{Destinations, Port, Ports, policy::Policy};
-use dbfw_datapath::connections::{Connection, EndedConnections, completed};
+use dbfw_datapath::connections::{Completed, Connection, EndedConnections, completed};
 use jiff::Timestamp;
 use nix::ifaddrs::getifaddrs;
 use tokio::{
@@ -26,12 +26,16 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Longest wait for the listing of an agent that ends.
 const LAST_LISTING: Duration = Duration::from_secs(2);
 
+/// Longest silence of a peer that lives: two hours until the first keep-alive probe, and nine probes
+/// 75 seconds apart (the kernel's defaults, tcp(7)).
+const KEEP_ALIVE: Duration = Duration::from_secs(7200 + 9 * 75);
+
 /// The watch over the connections to databases in observe mode. Where there is none, it costs
 /// nothing: the kernel tells of no connection that ends.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionWatch {
     ended: Option<EndedConnections>,
-    listing: Option<JoinHandle<io::Result<Vec<Connection>>>>,
+    listing: Option<JoinHandle<io::Result<Vec<Completed>>>>,
     begun: Option<Instant>,
     /// The ports of the last listing.
     listed: BTreeSet<u16>,
@@ -56,10 +60,39 @@ impl<'a> Observed<'a> {
         self.served.ports()
     }
 
-    fn note(&self, connections: Vec<Connection>, traffic: &mut Traffic) {
-        let of = |local| self.served.database(local);
-        traffic.note_connected(connections, of, self.policy, self.now);
+    /// Takes note of connections that ended just now.
+    fn note_ended(&self, connections: Vec<Connection>, traffic: &mut Traffic) {
+        self.note(connections.into_iter().map(|connection| (connection, self.now)), traffic);
     }
+
+    /// Takes note of open connections.
+    fn note_open(&self, connections: Vec<Completed>, traffic: &mut Traffic) {
+        let each = connections.into_iter();
+        self.note(each.map(|open| (open.connection, last_alive(&open, self.now))), traffic);
+    }
+
+    fn note(
+        &self,
+        connections: impl Iterator<Item = (Connection, Timestamp)>,
+        traffic: &mut Traffic,
+    ) {
+        let of = |local| self.served.database(local);
+        traffic.note_connected(connections, of, self.policy);
+    }
+}
+
+/// The last moment at which the peer of a connection that is let in is known to have had it: now,
+/// unless it has been silent for longer than keep-alive probes allow.
+pub(super) fn last_alive(open: &Completed, now: Timestamp) -> Timestamp {
+    match open.silent <= KEEP_ALIVE {
+        true => now,
+        false => last_sent(open, now),
+    }
+}
+
+/// The last moment at which the peer of a connection sent something that arrived.
+pub(super) fn last_sent(open: &Completed, now: Timestamp) -> Timestamp {
+    now.checked_sub(open.silent).unwrap_or(now)
 }
 
 impl ConnectionWatch {
@@ -85,13 +118,11 @@ impl ConnectionWatch {
             self.listed.clone_from(&numbers);
             self.listing = Some(list(numbers));
         }
-        for (what, result) in [
-            ("dbfw suggest does not know of short connections", Some(ended)),
-            ("dbfw suggest does not know of open connections", listed),
-        ] {
-            let Some(result) = result else { continue };
-            let result = result.map(|found| observed.note(found, traffic));
-            self.lasting.follow(what, result);
+        let ended = ended.map(|found| observed.note_ended(found, traffic));
+        self.lasting.follow("dbfw suggest does not know of short connections", ended);
+        if let Some(listed) = listed {
+            let listed = listed.map(|found| observed.note_open(found, traffic));
+            self.lasting.follow("dbfw suggest does not know of open connections", listed);
         }
     }
 
@@ -103,7 +134,7 @@ impl ConnectionWatch {
             return;
         }
         if let Ok(Ok(Ok(found))) = timeout(LAST_LISTING, list(numbers)).await {
-            observed.note(found, traffic);
+            observed.note_open(found, traffic);
         }
     }
 
@@ -120,18 +151,18 @@ impl ConnectionWatch {
 }
 
 /// Begins to list the open connections to these ports. The kernel takes its time.
-fn list(ports: BTreeSet<u16>) -> JoinHandle<io::Result<Vec<Connection>>> {
+fn list(ports: BTreeSet<u16>) -> JoinHandle<io::Result<Vec<Completed>>> {
     spawn_blocking(move || completed(&ports).map(from_elsewhere))
 }
 
 /// The connections whose peers are other hosts: what this one's own addresses send is not judged.
-pub(super) fn from_elsewhere(mut connections: Vec<Connection>) -> Vec<Connection> {
+pub(super) fn from_elsewhere<C: AsRef<Connection>>(mut connections: Vec<C>) -> Vec<C> {
     if connections.is_empty() {
         return connections;
     }
     let own = own_addresses();
     connections.retain(|connection| {
-        let peer = connection.peer.ip().to_canonical();
+        let peer = connection.as_ref().peer.ip().to_canonical();
         !peer.is_loopback() && !own.contains(&peer)
     });
     connections

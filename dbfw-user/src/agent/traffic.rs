@@ -103,16 +103,15 @@ impl Traffic {
         &mut self.refused
     }
 
-    /// Takes note of TCP connections that were open at `at` and whose peers `policy` does not trust,
-    /// by the databases of their ports.
+    /// Takes note of TCP connections, with the moment at which each was last seen, whose peers
+    /// `policy` does not trust, by the databases of their ports.
     pub(super) fn note_connected<'a>(
         &mut self,
-        connections: impl IntoIterator<Item = Connection>,
+        connections: impl IntoIterator<Item = (Connection, Timestamp)>,
         database_of: impl Fn(SocketAddr) -> Option<&'a str>,
         policy: &Policy,
-        at: Timestamp,
     ) {
-        for Connection { local, peer, .. } in connections {
+        for (Connection { local, peer, .. }, at) in connections {
             let source = peer.ip().to_canonical();
             if let Some(database) = database_of(local)
                 && !policy.lets_in(database, source)

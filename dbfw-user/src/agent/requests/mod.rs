@@ -29,7 +29,7 @@ use self::status::{add_connections, cut_queries, scrape};
 use super::{
     Agent,
     calls::MAX_DUMPS,
-    connection_watch::{Served, from_elsewhere},
+    connection_watch::{Served, from_elsewhere, last_alive, last_sent},
     history::Kind,
     kernel::Kernel,
 };
@@ -229,13 +229,18 @@ impl Agent {
                 let now = Timestamp::now();
                 let listed = completed(&(&observed.ports() | &enforced.ports()));
                 let connections_error = listed.as_ref().err().map(ToString::to_string);
-                for Connection { local, peer, .. } in from_elsewhere(listed.unwrap_or_default()) {
+                for open in from_elsewhere(listed.unwrap_or_default()) {
+                    let Connection { local, peer, .. } = open.connection;
                     let source = peer.ip().to_canonical();
                     match (observed.database(local), enforced.database(local)) {
                         (Some(name), _) if !policy.lets_in(name, source) => {
-                            refused.add_connected(name, source, local.port(), now);
+                            let at = last_alive(&open, now);
+                            refused.add_connected(name, source, local.port(), at);
                         }
-                        (None, Some(name)) => refused.note_connected(name, source, now),
+                        // What it sends is dropped, and the socket stays open.
+                        (None, Some(name)) => {
+                            refused.note_connected(name, source, last_sent(&open, now));
+                        }
                         _ => {}
                     }
                 }

@@ -17,9 +17,6 @@ const MANY_MINUTES: u32 = 5;
 /// A longer presence than that of a scanner that connects to read a banner.
 const STAYED: Duration = Duration::from_secs(60);
 
-/// Time over which a stranger has to keep coming.
-const LONG: Duration = Duration::from_secs(3600);
-
 /// Facts about a refused source.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
@@ -42,7 +39,8 @@ pub(super) struct Facts {
 }
 
 /// The kind of a source, by the facts. A wrong `Scanner` hides a client, and a wrong `Client` lets a
-/// stranger in: what is neither plainly is `Unclear`.
+/// stranger in: what is neither plainly is `Unclear`. Attempts alone make no client, however often
+/// they are repeated: who guesses passwords repeats them as well.
 pub(super) fn judge(facts: &Facts) -> Visitor {
     let many_ports = facts.ports >= MANY_PORTS;
     let keeps_coming = facts.minutes >= MANY_MINUTES;
@@ -62,17 +60,9 @@ pub(super) fn judge(facts: &Facts) -> Visitor {
     if many_ports && !keeps_coming && (facts.could_connect || !retries) {
         return Visitor::Scanner;
     }
-    if facts.is_near {
-        return match keeps_coming && retries && !many_ports {
-            true => Visitor::Client,
-            false => Visitor::Unclear,
-        };
-    }
-    let is_regular = keeps_coming && facts.stayed >= LONG && facts.ports == 1;
-    match retries {
-        false => Visitor::Scanner,
-        true if is_regular && !facts.could_connect => Visitor::Client,
+    match facts.is_near || retries {
         true => Visitor::Unclear,
+        false => Visitor::Scanner,
     }
 }
 
@@ -94,6 +84,7 @@ mod tests {
         ports: 1,
     };
     const NEAR: Facts = Facts { is_near: true, ..ONCE };
+    const HOUR: Duration = Duration::from_secs(3600);
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
     #[test]
@@ -140,25 +131,41 @@ mod tests {
                 Unclear,
             ),
             (
-                "a neighbour is cut off",
+                "a neighbour keeps trying",
                 Facts { minutes: 5, packets: 15, stayed: STAYED * 5, ..NEAR },
+                Unclear,
+            ),
+            (
+                "a neighbour never connects, though it could",
+                passed(Facts { minutes: 60, packets: 240, stayed: HOUR, ..NEAR }),
+                Unclear,
+            ),
+            (
+                "a neighbour is cut off",
+                Facts {
+                    minutes: 5,
+                    packets: 15,
+                    stayed: STAYED * 5,
+                    connected: true,
+                    ..NEAR
+                },
                 Client,
             ),
             ("a neighbour is cut off now", Facts { packets: 4, ..NEAR }, Unclear),
             ("a stranger is cut off now", Facts { packets: 4, ..ONCE }, Unclear),
             (
-                "a stranger is cut off and keeps trying",
-                Facts { minutes: 60, packets: 240, stayed: LONG, ..ONCE },
-                Client,
+                "a stranger keeps trying",
+                Facts { minutes: 60, packets: 240, stayed: HOUR, ..ONCE },
+                Unclear,
             ),
             (
                 "a stranger tries one port after the other",
-                Facts { minutes: 60, packets: 240, stayed: LONG, ports: 2, ..ONCE },
+                Facts { minutes: 60, packets: 240, stayed: HOUR, ports: 2, ..ONCE },
                 Unclear,
             ),
             (
                 "a stranger never connects, though it could",
-                passed(Facts { minutes: 60, packets: 240, stayed: LONG, ..ONCE }),
+                passed(Facts { minutes: 60, packets: 240, stayed: HOUR, ..ONCE }),
                 Unclear,
             ),
         ] {
@@ -181,14 +188,14 @@ mod tests {
     }
 
     proptest! {
-        /// A source that had a connection is shown, and a stranger who had none while it could is never
-        /// proposed as a client.
+        /// A source that had a connection is shown, and what had none is never proposed as a client, unless
+        /// it is a machine of the account.
         #[test]
         fn a_connection_decides(facts in facts()) {
             let visitor = judge(&facts);
             if facts.connected || facts.is_machine {
                 prop_assert_ne!(visitor, Visitor::Scanner);
-            } else if facts.could_connect && !facts.is_near {
+            } else {
                 prop_assert_ne!(visitor, Visitor::Client);
             }
             let connected = judge(&Facts { connected: true, ..facts });
