@@ -122,12 +122,7 @@ fn dump(request: &[u8], mut each: impl FnMut(Completed)) -> io::Result<()> {
     }
 }
 
-fn request(
-    family: u8,
-    local_port: u16,
-    states: StateFlags,
-    extensions: ExtensionFlags,
-) -> Vec<u8> {
+fn request(family: u8, local_port: u16, states: StateFlags, extensions: ExtensionFlags) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let socket_id = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };

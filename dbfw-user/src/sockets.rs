@@ -1,6 +1,10 @@
 //! Sockets that wait for clients, as the tables of /proc/net list them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::Path,
+};
 
 use dbfw_core::Port;
 
@@ -17,6 +21,18 @@ pub(crate) struct WaitingSocket {
     pub(crate) port: Port,
     /// Number by which its process can be found; `None`: the table does not have it.
     pub(crate) inode: Option<u64>,
+}
+
+/// Tables of /proc/net, and whether they are of UDP.
+const TABLES: [(&str, bool); 4] = [("tcp", false), ("tcp6", false), ("udp", true), ("udp6", true)];
+
+/// The sockets of this network namespace that wait for clients, by the /proc below `root`. A table
+/// that cannot be read has none.
+pub(crate) fn waiting_below(root: &Path) -> impl Iterator<Item = WaitingSocket> {
+    TABLES.into_iter().flat_map(|(file, udp)| {
+        let table = fs::read_to_string(root.join("proc/net").join(file)).unwrap_or_default();
+        waiting(&table, udp).collect::<Vec<_>>()
+    })
 }
 
 /// The sockets of a /proc/net table that wait for clients.

@@ -208,6 +208,18 @@ fn explain_tells_what_a_nat_rule_passes_on_past_the_programs() {
             let tells = found[0]["facts"].to_string().contains("passes it on to 172.17.0.2");
             assert_eq!(tells, effect == "partly", "{found}");
         }
+        let status = host.json(&["status"]).expect("JSON");
+        let opening = "a NAT rule passes tcp/15432 on to 172.17.0.2, and what comes in by nic0 meets no \
+                       program";
+        let database = &status["databases"][0];
+        assert_eq!(database["openings"], json!([opening]), "{status}");
+        assert_eq!(
+            (&database["enforced"], &status["enforced"]),
+            (&json!("partly"), &json!("partly"))
+        );
+        assert_eq!(status["protected"], false);
+        assert!(status["problems"].to_string().contains(opening), "{status}");
+        assert_eq!(database["unused_ports"], json!([]), "rules use them, or the server: {status}");
         // It might be the rule of any port.
         finish(net.host.command("nft").arg("add table inet read"));
         let chain = "add chain inet read pre { type nat hook prerouting priority -99; }";
@@ -220,6 +232,8 @@ fn explain_tells_what_a_nat_rule_passes_on_past_the_programs() {
         let found = host.json(&["explain", OUTSIDE, "--port", "5432"]).expect("JSON");
         assert_eq!(found[0]["effect"], "unknown", "{found}");
         assert!(found[0]["facts"].to_string().contains("18432"), "{found}");
+        let status = host.json(&["status"]).expect("JSON");
+        assert!(status["problems"].to_string().contains("NAT rules that dbfw cannot read"));
         finish(net.host.command("nft").arg("delete table inet read"));
         if agent_runs {
             host.stop(Signal::SIGTERM);

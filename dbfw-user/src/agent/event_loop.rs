@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, future::pending, io, path::Path, pin::pin, time
 
 use anyhow::Context as _;
 use dbfw_common::Mode;
-use dbfw_core::{source::Origin, toml::Problems};
+use dbfw_core::{source::Origin, toml::Problems, trust::Decision};
 use dbfw_provider::worker::{Account, Report};
 use jiff::Timestamp;
 use tokio::{
@@ -276,6 +276,9 @@ impl Agent {
             let mut databases = self.config.databases.iter();
             let Some(database) = databases.find(|database| database.name == name) else { continue };
             let decision = self.trust.reevaluate(&self.config, database, plans);
+            if let Decision::Refused { guard, new: true } = &decision {
+                self.sync.plan_refused(name, *guard);
+            }
             let enforced = self.trust.enforced(name);
             let generation = self.kernel.generation();
             let by = confirmed.map(|confirmed| confirmed.by);

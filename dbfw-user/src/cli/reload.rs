@@ -125,7 +125,15 @@ fn choose(status: &Status, named: Vec<String>) -> Choice {
         choice.plans.push(id);
     }
     if choice.plans.is_empty() {
-        choice.notes.push("there is nothing to confirm; everything is read again".to_owned());
+        let trial = status.agent.as_ref().and_then(|agent| agent.trial.as_ref());
+        choice.notes.push(match trial {
+            Some(trial) => format!(
+                "no plan is refused, so there is nothing to confirm; to keep the configuration on \
+                 trial: {}",
+                trial.keep
+            ),
+            None => "there is nothing to confirm; everything is read again".to_owned(),
+        });
     }
     choice
 }

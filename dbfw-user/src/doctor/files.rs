@@ -1,6 +1,6 @@
 //! Checks whether the agent may read the configuration's files.
 
-use std::{io, path::Path};
+use std::{io, os::unix::fs::MetadataExt as _, path::Path};
 
 use dbfw_core::toml::{Place, Problem};
 use dbfw_datapath::GROUP;
@@ -15,7 +15,11 @@ use crate::config::{self, Config, Purpose};
 
 const CHECK: &str = "files";
 
-/// Files that the agent may not read, each with the command that lets it.
+/// Bits of a mode by which everybody may read or write a file.
+const EVERYBODY: u32 = 0o006;
+
+/// Files that the agent may not read, or does not for a secret that everybody may read, each with the
+/// command that lets it.
 ///
 /// # Errors
 /// Only root can tell.
@@ -29,7 +33,10 @@ pub fn unreadable(config: &Config) -> io::Result<Unreadable> {
         found.looked_at += 1;
         let path = path.as_path();
         let problem = match rights.obstacles(path) {
-            Ok(obstacles) if obstacles.is_empty() => continue,
+            Ok(obstacles) if obstacles.is_empty() => match public_secret(path, purpose) {
+                Some(problem) => problem,
+                None => continue,
+            },
             Ok(obstacles) => denied(path, purpose, rights, &obstacles),
             Err(error) => Problem {
                 place: Place::file(path),
@@ -96,6 +103,19 @@ pub(super) fn check_writers(config: &Config) -> Vec<Finding> {
         .collect()
 }
 
+/// The problem of a secret that everybody may read or write, which the agent refuses.
+fn public_secret(path: &Path, purpose: Purpose) -> Option<Problem> {
+    let mode = path.metadata().ok()?.mode() & 0o7777;
+    (purpose == Purpose::Secret && mode & EVERYBODY != 0).then(|| Problem {
+        place: Place::file(path),
+        message: format!(
+            "everybody may read or write it (mode {mode:04o}): the agent does not use it, and the secret \
+             may be known to others, so renew it as well"
+        ),
+        fix: format!("chmod o-rw {}", quoted(path)),
+    })
+}
+
 fn denied(path: &Path, purpose: Purpose, rights: Rights, obstacles: &[Obstacle]) -> Problem {
     let told: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
     let fixes: Vec<String> =
@@ -146,9 +166,38 @@ fn quoted(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::PermissionsExt as _,
+    };
+
     use nix::unistd::Gid;
 
     use super::*;
+
+    #[test]
+    fn a_secret_that_everybody_may_read_or_write_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        fs::write(&path, "secret").unwrap();
+        for (mode, purpose, is_told) in [
+            (0o600, Purpose::Secret, false),
+            (0o640, Purpose::Secret, false),
+            (0o644, Purpose::Secret, true),
+            (0o602, Purpose::Secret, true),
+            (0o644, Purpose::Data, false),
+            (0o644, Purpose::Configuration, false),
+        ] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let found = public_secret(&path, purpose);
+            assert_eq!(found.is_some(), is_told, "{mode:o} {purpose:?}");
+            if let Some(problem) = found {
+                assert_eq!(problem.fix, format!("chmod o-rw {}", path.display()));
+                assert!(problem.message.contains(&format!("{mode:04o}")), "{}", problem.message);
+            }
+        }
+        assert_eq!(public_secret(&directory.path().join("none"), Purpose::Secret), None);
+    }
 
     #[test]
     fn the_command_takes_nothing_from_anybody() {

@@ -41,6 +41,10 @@ pub struct Scrape {
     pub providers: Vec<(Account, StatsValues)>,
     /// Entries of the history that were not written.
     pub history_errors: u64,
+    /// Whether the last write of the snapshot failed.
+    pub snapshot_unsaved: bool,
+    /// Whether the last copy of the configuration failed.
+    pub configuration_unsaved: bool,
     /// The audit that was saved last.
     pub audit: Option<Arc<SavedAudit>>,
     /// Saved audits that could not be read.

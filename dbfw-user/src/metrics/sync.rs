@@ -19,7 +19,7 @@ pub enum Outcome {
     /// It could not be read.
     Failure(Cause),
     /// It was read, and a guard refused it.
-    Refused(Guard),
+    Refused,
 }
 
 /// The syncs of one database since the agent started.
@@ -77,8 +77,13 @@ impl SyncCounters {
         match outcome {
             Outcome::Success(at) => sync.last_success = Some(at),
             Outcome::Failure(cause) => sync.failures[cause as usize] += 1,
-            Outcome::Refused(guard) => sync.refused[guard as usize] += 1,
+            Outcome::Refused => {}
         }
+    }
+
+    /// Counts a change that a guard refused. One that is read again is not refused anew.
+    pub fn plan_refused(&mut self, database: &str, guard: Guard) {
+        self.database(database).refused[guard as usize] += 1;
     }
 
     /// Takes over when the list in force was read, as a snapshot of an earlier run tells.

@@ -91,6 +91,8 @@ fn scrape() -> Scrape {
             (Account::Dns, StatsValues::default()),
         ],
         history_errors: 4,
+        snapshot_unsaved: true,
+        configuration_unsaved: false,
         audit: Some(Arc::new(audit())),
         audit_errors: 2,
     }
@@ -183,6 +185,8 @@ fn sources_and_providers_are_told_by_name() {
         r#"dbfw_provider_poll_interval_seconds{provider="digitalocean"} 15.25"#,
         r#"dbfw_provider_requests_total{provider="dns"} 0"#,
         "dbfw_history_errors_total 4",
+        "dbfw_state_unsaved{file=\"snapshot\"} 1",
+        "dbfw_state_unsaved{file=\"configuration\"} 0",
         r#"dbfw_audit_findings{database="*",check="E-1",severity="high"} 1"#,
         r#"dbfw_audit_findings{database="orders",check="T-1",severity="high"} 0"#,
         r#"dbfw_audit_findings{database="orders",check="X-1",severity="medium"} 3"#,
@@ -250,7 +254,8 @@ fn syncs_are_counted_once_each() {
     let at = Timestamp::from_second(1_700_000_000).unwrap();
     sync.finished("a", Duration::from_millis(1), Outcome::Success(at));
     sync.finished("a", Duration::from_millis(2), Outcome::Failure(Cause::Invalid));
-    sync.finished("a", Duration::from_secs(60), Outcome::Refused(Guard::OnEmpty));
+    sync.plan_refused("a", Guard::OnEmpty);
+    sync.finished("a", Duration::from_secs(60), Outcome::Refused);
     let text = render(Scrape { sync: sync.clone(), ..Scrape::default() }, Format::Prometheus);
     has(&text, r#"dbfw_sync_total{database="a"} 3"#);
     has(&text, r#"dbfw_sync_total{database="b"} 0"#);
@@ -290,7 +295,7 @@ fn what_is_written_is_what_the_catalogue_says() {
     };
     assert_eq!(written(Format::OpenMetrics), promised(openmetrics));
     assert_eq!(written(Format::Prometheus), promised(prometheus));
-    assert_eq!(catalogue().count(), 33);
+    assert_eq!(catalogue().count(), 34);
     for metric in catalogue() {
         assert!(!metric.help.contains(['"', '\\', '\n', '|']), "{}", metric.name);
     }

@@ -108,6 +108,27 @@ impl Attachments {
         present.iter().filter(enters).map(of).collect::<Vec<_>>().into_iter()
     }
 
+    /// The names of the interfaces without a program whose packets the backstop judges, which sees those
+    /// to sockets of this host alone.
+    pub fn without_program(&self, present: &[Interface]) -> Vec<String> {
+        let ways = self.ways_from_outside(present);
+        let unjudged = ways.filter(|(_, judge)| *judge == Judge::Backstop);
+        unjudged.map(|(interface, _)| interface.name.clone()).collect()
+    }
+
+    /// The interfaces by which packets come in from outside this machine, each with its judge: not
+    /// bridges of containers and virtual machines alone.
+    pub fn ways_from_outside<'a>(
+        &self,
+        present: &'a [Interface],
+    ) -> impl Iterator<Item = (&'a Interface, Judge)> {
+        let is_port = |port: &Interface, bridge: &Interface| port.master == Some(bridge.index);
+        self.ways_in(present).filter(move |(way, _)| {
+            way.kind != Kind::Bridge
+                || present.iter().any(|port| is_port(port, way) && port.hardware)
+        })
+    }
+
     /// The names of the interfaces from where this host passes packets on that no program judges.
     /// `routes`: it passes them on from any interface, and not only from port to port of a bridge.
     pub fn passed_on_unjudged(&self, present: &[Interface], routes: bool) -> BTreeSet<String> {

@@ -11,7 +11,7 @@ use dbfw_core::{
     policy::RuleKey,
     source::{Prefix, Rule},
 };
-use dbfw_datapath::{DatabaseSlot, DatapathError, Interface, LocalAddresses, interfaces::Kind};
+use dbfw_datapath::{DatabaseSlot, DatapathError, Interface, LocalAddresses};
 use dbfw_wire::control::{self as wire, CoveringSource, Effect, Explanation, Lookup};
 use jiff::Timestamp;
 
@@ -45,11 +45,7 @@ impl Ways {
     /// Those by the interfaces `present`.
     pub fn of(attached: &Attachments, present: &[Interface]) -> Self {
         let named = |(interface, judge): (&Interface, Judge)| (interface.name.clone(), judge);
-        let is_port = |port: &Interface, bridge: &Interface| port.master == Some(bridge.index);
-        let outside = attached.ways_in(present).filter(|(way, _)| {
-            way.kind != Kind::Bridge
-                || present.iter().any(|port| is_port(port, way) && port.hardware)
-        });
+        let outside = attached.ways_from_outside(present);
         Self {
             from_outside: outside.map(|(interface, _)| interface.name.clone()).collect(),
             by_interface: attached.ways_in(present).map(named).collect(),
@@ -551,6 +547,8 @@ fn packet(source: IpAddr, to: IpAddr, port: Port, ethernet: bool) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use dbfw_datapath::interfaces::Kind;
+
     use super::*;
 
     fn decision(verdict: wire::Verdict, reason: wire::Reason) -> Explanation {

@@ -20,8 +20,8 @@ use dbfw_datapath::{
     interfaces,
 };
 use dbfw_wire::control::{
-    self as wire, BackstopStatus, DatabaseStatus, Enforced, Explanation, InterfaceMode,
-    InterfaceStatus, ListState, Lookup, MapEntry, ProviderStatus, Sources, Status,
+    self as wire, AgentAbsence, BackstopStatus, DatabaseStatus, Enforced, Explanation,
+    InterfaceMode, InterfaceStatus, ListState, Lookup, MapEntry, ProviderStatus, Sources, Status,
 };
 
 use anyhow::bail;
@@ -29,6 +29,7 @@ use jiff::Timestamp;
 
 use super::{
     explain::{self, Ways},
+    forwarding::is_routing_any,
     scrape::scrape,
     sources::sources,
     status::{self, View},
@@ -130,6 +131,8 @@ struct Attached {
     backstop: Option<BackstopStatus>,
     /// Interfaces by which packets come in unjudged.
     unjudged: Vec<Unjudged>,
+    /// Interfaces from where packets are passed on unjudged.
+    passed_on: Vec<String>,
     /// The protection, or why it is not known.
     protection: Result<Protection, String>,
 }
@@ -141,6 +144,7 @@ impl Attached {
             interfaces: Vec::new(),
             backstop: None,
             unjudged: Vec::new(),
+            passed_on: Vec::new(),
             protection: Err(why.into()),
         }
     }
@@ -223,6 +227,7 @@ fn attached(agent: &AgentConfig, reader: &Reader) -> anyhow::Result<Attached> {
         interfaces,
         backstop,
         unjudged: coverage.unjudged(&held),
+        passed_on: if is_routing_any() { held.without_program(&here) } else { Vec::new() },
         protection: Ok(Protection::of(failures, degradations)),
     })
 }
@@ -252,6 +257,7 @@ fn attached_without_pins(agent: &AgentConfig) -> Attached {
             interfaces: Vec::new(),
             backstop: None,
             unjudged: Vec::new(),
+            passed_on: Vec::new(),
             protection: Ok(Protection::of(vec![Failure::NothingAttached], Vec::new())),
         },
         Ok(Some(elsewhere)) => Attached::unknown(elsewhere.to_string()),
@@ -315,7 +321,7 @@ pub fn status(
         Some(offline) => attached(agent, &offline.reader)?,
         None => attached_without_pins(agent),
     };
-    let Attached { interfaces, backstop, unjudged, protection } = attached;
+    let Attached { interfaces, backstop, unjudged, passed_on, protection } = attached;
     let state = protection.as_ref().map(Protection::state).unwrap_or_default();
     let mut problems = match protection {
         Ok(protection) => protection.problems(),
@@ -348,8 +354,15 @@ pub fn status(
         enforced,
         problems,
         agent: None,
+        agent_absence: Some(match (unanswered, pid) {
+            (Unanswered::NoAgent, None) => AgentAbsence::NotRunning,
+            (Unanswered::NoAgent, Some(_)) => AgentAbsence::NotListening,
+            (Unanswered::Silent, _) => AgentAbsence::Silent,
+            (Unanswered::Busy, _) => AgentAbsence::Busy,
+        }),
         interfaces,
         backstop,
+        passed_on_unjudged: passed_on,
         databases,
         accounts: Vec::new(),
     })

@@ -102,6 +102,7 @@ pub fn databases(view: &View<'_>) -> Result<Vec<DatabaseStatus>, DatapathError> 
                 mode: database.mode.into(),
                 enforced: Enforced::No,
                 openings: Vec::new(),
+                unused_ports: None,
                 sources: rules_of(view.policy, database.id),
                 prefixes_ipv4: view.policy.prefixes(database.id, Family::V4),
                 prefixes_ipv6: view.policy.prefixes(database.id, Family::V6),

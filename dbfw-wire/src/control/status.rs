@@ -26,10 +26,17 @@ pub struct Status {
     pub problems: Vec<String>,
     /// The running agent; absent when the answer was read from the pins.
     pub agent: Option<AgentStatus>,
+    /// The reason why the answer was read from the pins; absent when an agent gave it.
+    #[serde(default)]
+    pub agent_absence: Option<AgentAbsence>,
     /// Covered interfaces; none where protection is unknown.
     pub interfaces: Vec<InterfaceStatus>,
     /// The sk_lookup program; absent when it is off, and where protection is unknown.
     pub backstop: Option<BackstopStatus>,
+    /// Interfaces by which packets that this host passes on to another machine, such as to a container's
+    /// own address, meet no program; none on a host that does not route.
+    #[serde(default)]
+    pub passed_on_unjudged: Vec<String>,
     /// Databases in the order of the configuration.
     pub databases: Vec<DatabaseStatus>,
     /// Services that are asked over the network for lists and sources.
@@ -51,6 +58,20 @@ words! {
         /// No agent answers, and the reader may not look at what is attached.
         #[default]
         Unknown = "unknown",
+    }
+}
+
+words! {
+    /// The reason why no agent answered.
+    pub enum AgentAbsence {
+        /// None runs.
+        NotRunning = "not_running",
+        /// One runs and does not listen on the socket: it may be starting, or have another socket.
+        NotListening = "not_listening",
+        /// It did not answer in time.
+        Silent = "silent",
+        /// Too many others were asking.
+        Busy = "busy",
     }
 }
 
@@ -194,6 +215,10 @@ pub struct DatabaseStatus {
     /// Ways in which the configuration itself lets strangers in, in words.
     #[serde(default)]
     pub openings: Vec<String>,
+    /// Its ports that no socket of this host waits on and no NAT rule passes on. Absent: not looked at,
+    /// or the database may be at another machine's address.
+    #[serde(default)]
+    pub unused_ports: Option<Vec<String>>,
     /// Trusted sources in force.
     pub sources: usize,
     /// IPv4 prefixes in force.

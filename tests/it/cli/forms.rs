@@ -14,7 +14,8 @@ fn the_fields_of_every_document() {
         (
             "status",
             "",
-            "accounts agent backstop databases enforced interfaces problems protected protection version",
+            "accounts agent agent_absence backstop databases enforced interfaces passed_on_unjudged \
+             problems protected protection version",
         ),
         (
             "status",
@@ -30,7 +31,7 @@ fn the_fields_of_every_document() {
             "addresses allowed_packets dropped_packets drops_per_second enforced mode name \
              observed_packets \
              oldest_age_seconds openings ports prefixes_ipv4 prefixes_ipv6 provider refused sources \
-             stale_sources unresolved_sources",
+             stale_sources unresolved_sources unused_ports",
         ),
         ("status", "/databases/0/provider", "age_seconds error last_success name state"),
         ("sources", "", "sources"),

@@ -237,6 +237,14 @@ impl Kernel {
         self.coverage(config).without_hook()
     }
 
+    /// The names of the interfaces by which packets that this host passes on meet no program.
+    pub(in crate::agent) fn passed_on_unjudged(&self, config: &AgentConfig) -> Vec<String> {
+        match forwarding::is_routing_any() {
+            true => self.coverage(config).wanted().without_program(&self.hooks.interfaces),
+            false => Vec::new(),
+        }
+    }
+
     /// The pinned links that an earlier agent left attached.
     pub(in crate::agent) fn attached_before(&self) -> Attachments {
         let here = &self.hooks.interfaces;

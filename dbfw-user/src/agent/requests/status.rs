@@ -66,8 +66,10 @@ pub(super) fn status(agent: &Agent) -> Status {
             trial: documents::trial(agent),
             programs: kernel.program_ids(),
         }),
+        agent_absence: None,
         interfaces: kernel.interface_status(&config.agent, &protection),
         backstop: config.agent.backstop.then(|| kernel.backstop_status()),
+        passed_on_unjudged: kernel.passed_on_unjudged(&config.agent),
         accounts: account_status(agent),
         databases,
     }
@@ -113,6 +115,8 @@ pub(in crate::agent) fn scrape(agent: &mut Agent) -> Scrape {
     scrape.sources =
         databases.map(|database| trust.counts(database, kernel.rules(&database.name))).collect();
     scrape.history_errors = agent.history.errors();
+    scrape.snapshot_unsaved = agent.disk.save_failed();
+    scrape.configuration_unsaved = agent.disk.configuration_failed();
     scrape.audit = agent.audit.saved().cloned();
     scrape.audit_errors = agent.audit.errors();
     scrape

@@ -570,11 +570,11 @@ impl Trust {
 
     /// The outcome of a sync of a database that ended now.
     pub(super) fn outcome(&self, config: &Config, database: &str) -> Outcome {
-        let refused = self.enforced(database).and_then(Enforced::refused);
-        match (self.failure_of(config, database), refused) {
+        let is_refused = self.enforced(database).and_then(Enforced::refused).is_some();
+        match (self.failure_of(config, database), is_refused) {
             (Some(cause), _) => Outcome::Failure(cause),
-            (None, Some(refused)) => Outcome::Refused(refused.guard()),
-            (None, None) => Outcome::Success(Timestamp::now()),
+            (None, true) => Outcome::Refused,
+            (None, false) => Outcome::Success(Timestamp::now()),
         }
     }
 

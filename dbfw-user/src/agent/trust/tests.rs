@@ -123,7 +123,7 @@ fn a_refused_list_is_the_outcome_of_its_round_and_a_plan() {
     assert!(learned.databases.contains("orders"));
     let decision = reevaluate(&mut trust, &config, "orders");
     assert_eq!(decision, Decision::Refused { guard: Guard::MaxShrink, new: true });
-    assert_eq!(trust.outcome(&config, "orders"), Outcome::Refused(Guard::MaxShrink));
+    assert_eq!(trust.outcome(&config, "orders"), Outcome::Refused);
     let plan = trust.enforced("orders").and_then(Enforced::refused).unwrap().id().to_owned();
     assert!(trust.refusals()[0].contains(&plan), "{:?}", trust.refusals());
     assert_eq!(trusted(&trust, "orders").len(), 21, "the last good list stays in force");

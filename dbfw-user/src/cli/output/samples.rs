@@ -51,6 +51,8 @@ pub(in super::super) fn status() -> Status {
             exempt: vec!["docker0".to_owned()],
             detail: None,
         }),
+        agent_absence: None,
+        passed_on_unjudged: Vec::new(),
         databases: vec![DatabaseStatus {
             name: "orders".to_owned(),
             ports: vec!["tcp/5432".to_owned(), "tcp/6432".to_owned()],
@@ -58,6 +60,7 @@ pub(in super::super) fn status() -> Status {
             mode: Mode::Enforce,
             enforced: Enforced::Yes,
             openings: Vec::new(),
+            unused_ports: None,
             sources: 3,
             prefixes_ipv4: 12,
             prefixes_ipv6: 1,

@@ -20,6 +20,8 @@ use super::{
 const LINES: usize = 23;
 /// Lines that are always there: headline, agent, two blank lines, two headers.
 const FIXED: usize = 6;
+/// Lines for the ports that nothing uses.
+const UNUSED_LINES: usize = 3;
 /// Lines for who is asked over the network.
 const ACCOUNT_LINES: usize = 2;
 /// Lines of problems, and of one of several.
@@ -180,11 +182,24 @@ fn wrap_in(most: usize, text: &str, room: usize) -> Vec<String> {
     lines
 }
 
-/// Meaning of the numbers in brackets, if there are any.
+/// Ports that nothing uses, and the meaning of the numbers in brackets, if there are any.
 fn footnote(status: &Status) -> String {
-    if status.databases.iter().any(|database| database.mode == Mode::Observe) {
-        "(n): packets let in by observe mode that enforce would have dropped\n".to_owned()
-    } else {
-        String::new()
+    let mut text = String::new();
+    let unused = status.databases.iter().filter_map(|database| {
+        let ports = database.unused_ports.as_ref().filter(|ports| !ports.is_empty())?;
+        Some(format!("{} ({})", ports.join(", "), clean(&database.name)))
+    });
+    let unused: Vec<String> = unused.collect();
+    if !unused.is_empty() {
+        let told = format!(
+            "nothing here listens on {}: stopped, or at another port, which is open",
+            unused.join(", ")
+        );
+        text.push_str(&with_both_ends(UNUSED_LINES, &told, SCREEN).join("\n"));
+        text.push('\n');
     }
+    if status.databases.iter().any(|database| database.mode == Mode::Observe) {
+        text.push_str("(n): packets let in by observe mode that enforce would have dropped\n");
+    }
+    text
 }

@@ -172,6 +172,17 @@ pub(super) const METRICS: &[Metric<Scrape>] = &[
         help: "Entries of the history that were not written.",
         samples: |scrape, out| out.counter(&[], scrape.history_errors),
     },
+    Metric {
+        name: "dbfw_state_unsaved",
+        kind: MetricType::Gauge,
+        labels: &["file"],
+        help: "1 while what is in force cannot be written to this file of state_dir, so that a \
+               restart would not know it, else 0.",
+        samples: |scrape, out| {
+            out.gauge(&["snapshot"], u64::from(scrape.snapshot_unsaved))?;
+            out.gauge(&["configuration"], u64::from(scrape.configuration_unsaved))
+        },
+    },
 ];
 
 fn by_source(

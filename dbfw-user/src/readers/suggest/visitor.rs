@@ -142,13 +142,7 @@ mod tests {
             ),
             (
                 "a neighbour is cut off",
-                Facts {
-                    minutes: 5,
-                    packets: 15,
-                    stayed: STAYED * 5,
-                    connected: true,
-                    ..NEAR
-                },
+                Facts { minutes: 5, packets: 15, stayed: STAYED * 5, connected: true, ..NEAR },
                 Client,
             ),
             ("a neighbour is cut off now", Facts { packets: 4, ..NEAR }, Unclear),

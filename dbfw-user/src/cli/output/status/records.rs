@@ -34,6 +34,9 @@ pub(super) fn plain(status: &Status) -> String {
             text.push_str(&trial_fields(trial));
         }
     }
+    if let Some(absence) = status.agent_absence {
+        text.push_str(&fields(["agent_absence", absence.as_str()]));
+    }
     for interface in &status.interfaces {
         text.push_str(&fields([
             "interface",
@@ -83,6 +86,7 @@ fn database_fields(database: &DatabaseStatus) -> String {
         &maybe(database.oldest_age_seconds.as_ref()),
         &database.openings.join("; "),
         &database.addresses.join(","),
+        &database.unused_ports.as_ref().map(|ports| ports.join(",")).unwrap_or_default(),
     ])
 }
 

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dbfw_wire::control::{Audit, AuditCheck, FailureKind, HistoryEntry, HistoryKind, Unconfirmed};
+use dbfw_wire::control::{
+    AgentAbsence, Audit, AuditCheck, FailureKind, HistoryEntry, HistoryKind, Unconfirmed,
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -141,6 +143,8 @@ fn check_status(all: &mut Comparison) {
     let agent = status.agent.as_mut().unwrap();
     agent.config_ok = false;
     agent.trial = Some(samples::trial());
+    status.agent_absence = Some(AgentAbsence::Silent);
+    status.databases[0].unused_ports = Some(vec!["tcp/6432".to_owned()]);
     status.interfaces[0].detail = Some("slow".to_owned());
     status.backstop.as_mut().unwrap().detail = Some("late".to_owned());
     let mut asked = account("digitalocean");
@@ -170,6 +174,7 @@ fn check_status(all: &mut Comparison) {
         problems.into(),
         vec![("agent", document["agent"].clone())],
         vec![("trial", document["agent"]["trial"].clone())],
+        vec![("agent_absence", document.clone())],
         each("interface", &document["interfaces"]),
         vec![("backstop", document["backstop"].clone())],
         each("account", &document["accounts"]),

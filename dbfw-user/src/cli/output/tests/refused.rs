@@ -79,7 +79,7 @@ fn status_with_a_refused_plan() {
     let records = text(&status, Format::Plain).replace('\t', "→");
     let records: Vec<_> = records.lines().skip(4).filter(|line| !line.contains(".1")).collect();
     insta::assert_snapshot!(records.join("\n"), @r#"
-    database→orders→tcp/5432,tcp/6432→enforce→3→12→1→1234567→40321→0→1204.0→file:/etc/dbfw/orders.list→ok→12→→0→0→7→→
+    database→orders→tcp/5432,tcp/6432→enforce→3→12→1→1234567→40321→0→1204.0→file:/etc/dbfw/orders.list→ok→12→→0→0→7→→→
     refused→orders→1a2b3c4d→max_shrink→60→3→dbfw reload --confirm 1a2b3c4d→the new list loses 60 of 100 prefixes in force, more than max_shrink = "50%" allows→→2
     lost→orders→1a2b3c4d→10.0.0.2/32
     lost→orders→1a2b3c4d→10.0.0.3/32
@@ -129,6 +129,6 @@ fn status_of_who_is_asked() {
     account→digitalocean→41→3→4959→249→15.2→0.400→
     account→dns→41→3→→→15.2→0.400→
     account→feeds→41→3→→→300.0→→no answer within 10 s (https://example.com/list)
-    database→orders→tcp/5432,tcp/6432→enforce→3→12→1→1234567→40321→0→1204.0→file:/etc/dbfw/orders.list→ok→12→→2→1→7380→→
+    database→orders→tcp/5432,tcp/6432→enforce→3→12→1→1234567→40321→0→1204.0→file:/etc/dbfw/orders.list→ok→12→→2→1→7380→→→
     ");
 }

@@ -23,7 +23,7 @@ fn status_when_all_is_well() {
     agent→812→2026-03-01T08:48:00Z→yes→no→41→yes
     interface→eth0→2→native→yes→
     backstop→yes→docker0→
-    database→orders→tcp/5432,tcp/6432→enforce→3→12→1→1234567→40321→0→1204.0→file:/etc/dbfw/orders.list→ok→12→→0→0→7→→
+    database→orders→tcp/5432,tcp/6432→enforce→3→12→1→1234567→40321→0→1204.0→file:/etc/dbfw/orders.list→ok→12→→0→0→7→→→
     {
       "version": "0.1.0",
       "protected": true,
@@ -50,6 +50,7 @@ fn status_when_all_is_well() {
           72
         ]
       },
+      "agent_absence": null,
       "interfaces": [
         {
           "name": "eth0",
@@ -66,6 +67,7 @@ fn status_when_all_is_well() {
         ],
         "detail": null
       },
+      "passed_on_unjudged": [],
       "databases": [
         {
           "name": "orders",
@@ -77,6 +79,7 @@ fn status_when_all_is_well() {
           "mode": "enforce",
           "enforced": "yes",
           "openings": [],
+          "unused_ports": null,
           "sources": 3,
           "prefixes_ipv4": 12,
           "prefixes_ipv6": 1,
