@@ -304,4 +304,20 @@ mod tests {
         assert_eq!(dialect("9.6"), Dialect::Before16);
         assert_eq!(dialect("17"), Dialect::From16);
     }
+
+    proptest! {
+        #![proptest_config(dbfw_core::testing::cases(5_000))]
+
+        #[test]
+        fn no_command_line_panics(
+            words in vec(
+                prop_oneof!["-[-cD]{0,2}[a-z_-]{0,8}=?[a-z/]{0,4}".prop_map(String::into_bytes), vec(any::<u8>(), 0..12)],
+                0..8,
+            ),
+            version in "\\PC{0,6}",
+        ) {
+            let options = Options::of(&words);
+            let _ = (options.get("hba_file"), beside(Path::new("/data"), &words.concat()), dialect(&version));
+        }
+    }
 }
