@@ -184,6 +184,25 @@ fn postgresql_that_trusts_everybody_is_critical() {
     }
 }
 
+/// Rules of NAT that cannot be listed for a lock, say, are not waited for.
+#[test]
+fn a_listing_that_does_not_end_is_unknown() {
+    let netns = Netns::new("audit");
+    let host = host(&netns, "ports = [5432]\ntrusted_sources = []");
+    let nft = host.path("nft");
+    fs::write(&nft, "#!/bin/sh\nexec sleep 600\n").expect("write a program");
+    fs::set_permissions(&nft, fs::Permissions::from_mode(0o755)).expect("make it one");
+    let path = format!("{}:{}", host.path("").display(), std::env::var("PATH").expect("a path"));
+    let mut command = host.command(&["audit", "--no-probe", "-o", "json"]);
+    let output = command.env("PATH", path).output().expect("run dbfw");
+    let document = json(&output);
+    let findings = document["findings"].as_array().expect("findings").iter();
+    let published: Vec<&Value> = findings.filter(|finding| finding["id"] == "E-2").collect();
+    let [published] = &*published else { panic!("{document:#}") };
+    assert_eq!(published["state"], "unknown", "{published}");
+    assert!(published["text"].as_str().expect("a text").contains("5 seconds"), "{published}");
+}
+
 #[test]
 fn redis_bad_and_good() {
     let netns = Netns::new("audit");

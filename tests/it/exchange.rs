@@ -1,5 +1,7 @@
 //! Lists that leave as rules of others and come back.
 
+mod corpus;
+
 use std::{collections::BTreeSet, fs, path::Path, process::Stdio};
 
 use dbfw_core::hba::{Client, Database, Dialect, Encryption, NoFacts, NoFiles, Role, Rules};

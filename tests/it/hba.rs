@@ -16,8 +16,8 @@ use std::{
 
 use dbfw_core::{
     hba::{
-        Client, Database, Dialect, Encryption, Facts, FileError, Files, Method, Role, Rules,
-        Verdict,
+        Client, Database, Dialect, Encryption, Facts, FileError, Files, Method, NoFacts, Role,
+        Rules, Verdict,
     },
     source::Prefix,
 };
@@ -337,12 +337,12 @@ fn random_line(random: &mut SmallRng) -> String {
 }
 
 /// The answer of a server with these rules; `None` if it is not known.
-fn expected(rules: &Rules, who: &Try, facts: &dyn Facts) -> Option<Answer> {
+fn expected(rules: &Rules, who: &Try, role: Role<'_>, facts: &dyn Facts) -> Option<Answer> {
     let client = Client {
         database: who
             .database
             .map_or(Database::Replication, |name| Database::Named(name.as_bytes())),
-        role: Role::Named(who.role.as_bytes()),
+        role,
         encryption: if who.tls { Encryption::Tls } else { Encryption::Plain },
     };
     let judged = rules.judge(Prefix::host(who.address), &client, facts);
@@ -444,18 +444,34 @@ fn a_real_server_gives_the_same_verdicts() {
             let who = random_client(&mut random);
             let found =
                 ask(&netns, &who, &tls).unwrap_or_else(|error| panic!("{error}: {who:?} {about}"));
-            let expected = expected(&rules, &who, &facts);
-            match expected {
+            match expected(&rules, &who, Role::Named(who.role.as_bytes()), &facts) {
                 Some(expected) => assert_eq!(expected, found, "{who:?} {about}"),
                 None => *tally.entry("unknown".to_owned()).or_default() += 1,
+            }
+            // The role that does not exist, where no line names it.
+            let is_named = rules.roles().contains(who.role.as_bytes());
+            if who.role == "nobody" && !is_named {
+                let judged = expected(&rules, &who, Role::Unrelated, &NoFacts);
+                if let Some(expected) = judged {
+                    assert_eq!(expected, found, "of no group: {who:?} {about}");
+                    *tally.entry("of no group".to_owned()).or_default() += 1;
+                }
             }
             *tally.entry(format!("{found:?}")).or_default() += 1;
         }
     }
     println!("{tally:#?}");
     if files >= DEFAULT_FILES {
-        for answer in ["Trusted", "Password", "Md5", "Scram", "Rejected", "NoEntry", "refused file"]
-        {
+        for answer in [
+            "Trusted",
+            "Password",
+            "Md5",
+            "Scram",
+            "Rejected",
+            "NoEntry",
+            "refused file",
+            "of no group",
+        ] {
             assert!(tally.contains_key(answer), "no file gave {answer}: {tally:?}");
         }
         assert_eq!(tally.get("unknown"), None, "everything is known: {tally:?}");

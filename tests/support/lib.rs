@@ -11,6 +11,7 @@ pub mod features;
 pub mod foreign;
 pub mod hang;
 pub mod kernel;
+pub mod link;
 pub mod model;
 pub mod mutate;
 pub mod netns;

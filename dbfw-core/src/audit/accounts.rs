@@ -573,6 +573,7 @@ mod tests {
                 from: from.parse().unwrap(),
                 user: Some("ops".to_owned()),
                 database: None,
+                application: None,
                 tls: None,
             }]),
             requires_tls: Ok(true),

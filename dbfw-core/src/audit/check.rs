@@ -371,9 +371,10 @@ pub const CHECKS: [Check; 35] = [
         level: Level::Wire,
         engines: ALL,
         title: "Clients cannot verify the certificate without a file",
-        why: "No authority that this host knows, or that --ca-file names, signed it. Clients without \
-              the right file have to take any certificate, and do not notice somebody between them \
-              and the server.",
+        why: "No authority that this host knows, or that --ca-file names, signed it; the certificate \
+              of the package ssl-cert is known to the host alone that made it. Clients without the \
+              right file have to take any certificate, and do not notice somebody between them and \
+              the server.",
         fix: "Give clients the authority that `dbfw ca DATABASE` prints, with sslrootcert or its \
               like, and name it with --ca-file here; or have the certificate signed by a public one.",
         refs: &[LIBPQ_SSL],

@@ -30,16 +30,20 @@ pub struct SeenConnection {
     pub user: Option<String>,
     /// The database; `None`: nobody knows, or the engine has none.
     pub database: Option<String>,
+    /// The name that the client's program gives itself; `None`: nobody knows.
+    pub application: Option<String>,
     /// Whether it has TLS; `None`: nobody knows.
     pub tls: Option<bool>,
 }
 
 impl SeenConnection {
-    /// "app@10.0.0.1".
+    /// "app@10.0.0.1", and "app@10.0.0.1 (psql)" where the program's name is known.
     fn shown(&self) -> String {
+        let program = self.application.as_ref().map(|name| format!(" ({name})"));
+        let program = program.unwrap_or_default();
         match &self.user {
-            Some(user) => format!("{user}@{}", self.from),
-            None => self.from.to_string(),
+            Some(user) => format!("{user}@{}{program}", self.from),
+            None => format!("{}{program}", self.from),
         }
     }
 }
@@ -282,7 +286,8 @@ mod tests {
 
     fn seen(from: &str, user: &str, tls: Option<bool>) -> SeenConnection {
         let user = (!user.is_empty()).then(|| user.to_owned());
-        SeenConnection { from: from.parse().unwrap(), user, database: None, tls }
+        let from = from.parse().unwrap();
+        SeenConnection { from, user, database: None, application: None, tls }
     }
 
     /// The states and subjects of a check.
@@ -315,6 +320,10 @@ mod tests {
         );
         let text = bad.iter().find(|finding| finding.subject() == Some("tag:a")).unwrap().text();
         assert_eq!(text, "tag:a: 1 of 2 connections have no TLS: app@10.0.0.2");
+        let application = Some("nightly \u{1b}[2J".to_owned());
+        let named = SeenConnection { application, ..seen("10.0.0.2", "app", Some(false)) };
+        let text = judge(&[named])[0].text().to_owned();
+        assert!(text.ends_with(": app@10.0.0.2 (nightly \\u{1b}[2J)"), "{text}");
         let unsure = judge(&[seen("10.0.0.1", "app", None)]);
         assert_eq!(of(&unsure, CheckId::X4), [(State::Unknown, "-")]);
     }
@@ -398,7 +407,13 @@ mod tests {
                 .collect();
             let connections: Vec<SeenConnection> = connections
                 .into_iter()
-                .map(|(from, user, tls)| SeenConnection { from, user, database: None, tls })
+                .map(|(from, user, tls)| SeenConnection {
+                    from,
+                    user: user.clone(),
+                    database: None,
+                    application: user,
+                    tls,
+                })
                 .collect();
             let findings = judge_connections(&connections, &trusted, &[]);
             for check in [CheckId::R5, CheckId::X4, CheckId::X6, CheckId::X7] {

@@ -524,7 +524,8 @@ mod tests {
 
     fn seen(from: &str, user: &str) -> SeenConnection {
         let user = Some(user.to_owned());
-        SeenConnection { from: from.parse().unwrap(), user, database: None, tls: Some(true) }
+        let from = from.parse().unwrap();
+        SeenConnection { from, user, database: None, application: None, tls: Some(true) }
     }
 
     fn catalog(roles: &[DbRole]) -> PostgresCatalog {

@@ -22,6 +22,8 @@ use crate::{
 const MAX_CLIENTS: usize = 400;
 /// Lines that are looked at for all clients together, which bounds the time.
 const MAX_VISITS: usize = 4_000_000;
+/// Pairs of a role and a group of which it is asked whether one is a member of the other.
+const MAX_MEMBERSHIPS: usize = 1_000_000;
 /// Prefixes of trusted sources that are judged.
 const MAX_PREFIXES: usize = 5_000;
 
@@ -119,7 +121,14 @@ impl<'a> Clients<'a> {
         let declared = audit.trusted.iter().flat_map(|source| &source.users);
         let mut names: BTreeSet<&[u8]> = audit.rules.roles();
         names.extend(declared.map(String::as_bytes));
-        let roles = std::iter::once(Role::Other).chain(names.into_iter().map(Role::Named));
+        let other = match others(audit, &names) {
+            Some(others) => {
+                names.extend(others);
+                Role::Unrelated
+            }
+            None => Role::Other,
+        };
+        let roles = std::iter::once(other).chain(names.into_iter().map(Role::Named));
         let roles: Vec<Role<'a>> = roles.collect();
         let named = audit.rules.databases().into_iter().map(Database::Named);
         let databases: Vec<Database<'a>> =
@@ -132,6 +141,26 @@ impl<'a> Clients<'a> {
         let are_all = databases.len().saturating_mul(roles.len()) <= most;
         Self { pairs: pairs.take(most).collect(), are_all }
     }
+}
+
+/// One of each kind of the roles that are not among `names`: those of the same groups are of one kind,
+/// since the lines take them alike. `None`: nobody knows them, or they are too many to tell.
+fn others<'a>(audit: &RulesAudit<'a>, names: &BTreeSet<&[u8]>) -> Option<Vec<&'a [u8]>> {
+    let (roles, groups) = (audit.facts.login_roles()?, audit.rules.groups());
+    if roles.len().saturating_mul(groups.len()) > MAX_MEMBERSHIPS {
+        return None;
+    }
+    let mut kinds: BTreeMap<Vec<&[u8]>, &'a [u8]> = BTreeMap::new();
+    for role in roles.iter().filter(|role| !names.contains(role.as_slice())) {
+        let mut of = Vec::new();
+        for group in &groups {
+            if audit.facts.is_member(role, group)? {
+                of.push(*group);
+            }
+        }
+        kinds.entry(of).or_insert(role);
+    }
+    Some(kinds.into_values().collect())
 }
 
 /// The findings about a trusted source.
@@ -213,7 +242,7 @@ impl<'a> Survey<'a> {
         let takes = |source: &Trusted| match role {
             _ if source.users.is_empty() => true,
             Role::Named(name) => source.users.iter().any(|user| user.as_bytes() == name),
-            Role::Other => false,
+            Role::Other | Role::Unrelated => false,
         };
         let trusted = self.audit.trusted;
         for at in 0..self.prefixes.len() {
@@ -391,7 +420,10 @@ fn overlapping<'j, 'r>(parts: &'j [Judged<'r>], prefix: &Prefix) -> &'j [Judged<
 mod tests {
     use proptest::prelude::*;
 
-    use super::{super::finding::State, *};
+    use super::{
+        super::{finding::State, roles::Memberships},
+        *,
+    };
     use crate::{
         hba::{Dialect, NoFacts, NoFiles},
         testing::cases,
@@ -411,6 +443,19 @@ mod tests {
             Rules::parse("hba".as_ref(), file.as_bytes(), Dialect::From16, &mut NoFiles).unwrap();
         let own = ["10.9.9.9".parse().unwrap()];
         judge_rules(&RulesAudit { rules: &rules, trusted, own: &own, facts: &NoFacts })
+    }
+
+    /// Roles that may log in, and their memberships.
+    struct Known(Vec<Vec<u8>>, Memberships);
+
+    impl Facts for Known {
+        fn is_member(&self, member: &[u8], group: &[u8]) -> Option<bool> {
+            Some(self.1.is_member(member, group))
+        }
+
+        fn login_roles(&self) -> Option<&[Vec<u8>]> {
+            Some(&self.0)
+        }
     }
 
     fn of(findings: &[Finding], check: CheckId) -> Vec<(State, String)> {
@@ -485,6 +530,50 @@ mod tests {
         ] {
             assert_eq!(of(&judged(file, &trusted), check), expected, "{check} of {file}");
         }
+    }
+
+    /// Whether a role that no line names gets in by its group.
+    #[test]
+    fn members_that_no_line_names() {
+        let own = ["10.9.9.9".parse().unwrap()];
+        let name = |name: &str| name.as_bytes().to_vec();
+        let pairs = [("app", "apps"), ("night", "jobs"), ("jobs", "batch")];
+        let all = ["app", "bi", "night", "apps", "jobs", "batch", "none", "orders"];
+        let members = Memberships::new(
+            all.map(name),
+            pairs.map(|(member, group)| (name(member), name(group))),
+        );
+        let facts = Known(["app", "bi", "night"].map(name).into(), members);
+        let (fail, ok) = (State::Fail, State::Ok);
+        for (file, wide, dead) in [
+            ("host all +apps 10.0.0.0/8 md5", fail, ok),
+            ("host all +apps 10.1.0.0/16 md5", ok, ok),
+            // By way of another group.
+            ("host all +batch 10.0.0.0/8 md5", fail, ok),
+            ("host all +none 10.0.0.0/8 md5", ok, fail),
+            ("host all +apps 10.0.0.0/8 reject\nhost all +batch 10.1.0.0/16 md5", ok, ok),
+            ("host all +apps 10.0.0.0/8 reject\nhost all app 10.0.0.0/8 md5", ok, fail),
+            ("host all +apps,+batch 10.0.0.0/8 reject\nhost all all 10.0.0.0/8 md5", fail, ok),
+        ] {
+            let rules =
+                Rules::parse("hba".as_ref(), file.as_bytes(), Dialect::From16, &mut NoFiles);
+            let rules = rules.unwrap();
+            let trusted = [source("10.1.0.0/16", &[])];
+            let audit = RulesAudit { rules: &rules, trusted: &trusted, own: &own, facts: &facts };
+            let findings = judge_rules(&audit);
+            assert_eq!(of(&findings, CheckId::X1)[0].0, wide, "X-1 of {file}");
+            assert_eq!(of(&findings, CheckId::X3)[0].0, dead, "X-3 of {file}");
+        }
+        let many = Known(vec![name("app"); MAX_MEMBERSHIPS + 1], facts.1);
+        let rules = Rules::parse(
+            "hba".as_ref(),
+            b"host all +apps 10.0.0.0/8 md5",
+            Dialect::From16,
+            &mut NoFiles,
+        );
+        let rules = rules.unwrap();
+        let audit = RulesAudit { rules: &rules, trusted: &[], own: &own, facts: &many };
+        assert_eq!(of(&judge_rules(&audit), CheckId::X1)[0].0, State::Unknown);
     }
 
     #[test]

@@ -90,8 +90,19 @@ pub fn nft(databases: &[Exported]) -> String {
     }
     text += "\tchain prerouting {\n\t\ttype filter hook prerouting priority raw; policy accept;\n";
     text += "\t\tiif \"lo\" accept\n";
+    // Where their first bytes look like ports nftables takes them for such.
+    text += "\t\t";
+    text += &comment("Later fragments, which have no port");
+    text += "\t\tip frag-off & 0x1fff != 0 return\n";
     for (number, database) in (1..).zip(databases) {
         rules(&mut text, number, database);
+    }
+    if !databases.is_empty() {
+        text += "\t\t";
+        text += &comment("First fragments, whose port may be in a later one");
+        text += "\t\tip frag-off & 0x3fff == 0x2000 jump hidden\n\t\tfrag frag-off 0 jump hidden\n";
+        text += "\t}\n\n";
+        hidden(&mut text, databases);
     }
     text += "\t}\n}\n";
     text
@@ -157,6 +168,29 @@ fn rules(text: &mut String, number: usize, database: &Exported) {
                 );
             }
         }
+    }
+}
+
+/// The chain that drops first fragments without a port, whoever sends them: the rules before it
+/// cannot judge them, and what is put together of them passes no rule any more. Hosts do not send
+/// such fragments (RFC 7112).
+fn hidden(text: &mut String, databases: &[Exported]) {
+    *text += "\tchain hidden {\n\t\tth dport 0-65535 return\n";
+    *text += "\t\tmeta l4proto != { tcp, udp } return\n";
+    let drops = databases.iter().any(|database| database.drops);
+    let verdict = if drops { "counter drop" } else { "counter" };
+    let mut matches = BTreeSet::new();
+    for family in FAMILIES {
+        for database in databases {
+            let alternatives = destinations(&database.destinations, family).into_iter();
+            matches.extend(alternatives.map(|one| format!("meta nfproto {} {one}", family.set)));
+        }
+    }
+    if databases.iter().any(|database| database.destinations.is_every()) {
+        matches = BTreeSet::from([String::new()]);
+    }
+    for one in matches {
+        let _ = writeln!(text, "\t\t{one}{verdict}");
     }
 }
 

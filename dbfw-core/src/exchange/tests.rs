@@ -159,6 +159,22 @@ fn a_list_as_nft() {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
     assert!(!text.contains("ip6 daddr"), "{text}");
+    // A first fragment without its port is for the database's addresses as well.
+    let hidden = text.split_once("\tchain hidden {\n").expect("the chain").1;
+    let expected = "\
+\t\tth dport 0-65535 return
+\t\tmeta l4proto != { tcp, udp } return
+\t\tmeta nfproto ipv4 fib daddr type != unicast counter drop
+\t\tmeta nfproto ipv4 ip daddr { 192.0.2.5/32 } counter drop
+\t\tmeta nfproto ipv6 fib daddr type != unicast counter drop
+\t}
+}
+";
+    assert_eq!(hidden, expected);
+    let every = Exported { destinations: Destinations::default(), ..exported() };
+    let both = nft(&[exported(), every]);
+    assert!(both.ends_with(" } return\n\t\tcounter drop\n\t}\n}\n"), "{both}");
+    assert!(nft(&[]).ends_with(" return\n\t}\n}\n"), "{}", nft(&[]));
     let observed = nft(&[Exported { drops: false, ..exported() }]);
     assert!(!observed.contains("drop"), "{observed}");
 }

@@ -49,6 +49,8 @@ pub enum Role<'a> {
     Named(&'a [u8]),
     /// Any whose name is neither in the lines nor that of the database asked for.
     Other,
+    /// Such a one that is a member of no role, as one that does not exist is.
+    Unrelated,
 }
 
 /// A client, but for its address.
@@ -68,6 +70,11 @@ pub trait Facts {
     /// Whether the role `member` is a member of `group`, directly or not, or is it. A superuser is
     /// a member of those alone that it was put in.
     fn is_member(&self, _member: &[u8], _group: &[u8]) -> Option<bool> {
+        None
+    }
+
+    /// The names of all roles that may log in.
+    fn login_roles(&self) -> Option<&[Vec<u8>]> {
         None
     }
 
@@ -210,12 +217,13 @@ impl Line {
             (_, DatabaseItem::All) => Some(true),
             (database, DatabaseItem::SameUser) => match (database, client.role) {
                 (Database::Named(name), Role::Named(role)) => Some(name == role),
-                (Database::Other, Role::Other) => None,
+                (Database::Other, Role::Other | Role::Unrelated) => None,
                 _ => Some(false),
             },
             (Database::Named(name), DatabaseItem::SameRole) => match client.role {
                 Role::Named(role) => facts.is_member(role, name),
                 Role::Other => None,
+                Role::Unrelated => Some(false),
             },
             (Database::Other, DatabaseItem::SameRole) => None,
             (Database::Named(name), DatabaseItem::Name(own)) => Some(name == own),
@@ -231,8 +239,10 @@ impl Line {
             (Role::Named(role), RoleItem::MemberOf(group)) => facts.is_member(role, group),
             (Role::Named(role), RoleItem::Name(own)) => Some(role == own),
             (Role::Named(role), RoleItem::Regex(regex)) => facts.finds(regex, role),
-            (Role::Other, RoleItem::Name(_)) => Some(false),
-            (Role::Other, RoleItem::MemberOf(_) | RoleItem::Regex(_)) => None,
+            (Role::Other | Role::Unrelated, RoleItem::Name(_)) => Some(false),
+            (Role::Unrelated, RoleItem::MemberOf(_)) => Some(false),
+            (Role::Other, RoleItem::MemberOf(_)) => None,
+            (Role::Other | Role::Unrelated, RoleItem::Regex(_)) => None,
         }))
     }
 }

@@ -147,6 +147,22 @@ impl Rules {
         let items = self.lines.iter().flat_map(|line| &line.roles);
         items.filter_map(RoleItem::name).collect()
     }
+
+    /// The names that the lines compare with the groups of a role.
+    pub fn groups(&self) -> BTreeSet<&[u8]> {
+        let items = self.lines.iter().flat_map(|line| &line.roles);
+        let groups = items.filter_map(|item| match item {
+            RoleItem::MemberOf(group) => Some(group.as_slice()),
+            RoleItem::All | RoleItem::Name(_) | RoleItem::Regex(_) => None,
+        });
+        let mut items = self.lines.iter().flat_map(|line| &line.databases);
+        // The database that is asked for is the group.
+        let databases = match items.any(|item| *item == DatabaseItem::SameRole) {
+            true => self.databases(),
+            false => BTreeSet::new(),
+        };
+        groups.chain(databases).collect()
+    }
 }
 
 impl Line {

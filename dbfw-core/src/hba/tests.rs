@@ -334,3 +334,23 @@ fn others_are_those_that_no_line_names() {
     assert_eq!(of(D::Other, Role::Named(b"app")), 0);
     assert_eq!(of(D::Replication, Role::Other), 3);
 }
+
+#[test]
+fn a_role_of_no_group_is_none_of_its_members() {
+    let text = "host orders +apps all md5\nhost samerole all all trust\nhost orders +apps,/^x all reject\n\
+                host all all all scram-sha-256";
+    let rules = read(text, Dialect::From16, &mut Memory::default()).unwrap();
+    let of = |database, role| {
+        let client = Client { database, role, encryption: Encryption::Plain };
+        match rules.judge("10.0.0.1".parse().unwrap(), &client, &NoFacts)[0].verdict {
+            Verdict::Line(line) => line.place().line,
+            Verdict::NoLine => 0,
+            Verdict::Unknown(line) => 10 + line.place().line,
+        }
+    };
+    assert_eq!(of(Database::Named(b"orders"), Role::Other), 11);
+    assert_eq!(of(Database::Named(b"orders"), Role::Unrelated), 13, "a regular expression");
+    assert_eq!(of(Database::Named(b"shop"), Role::Other), 12);
+    assert_eq!(of(Database::Named(b"shop"), Role::Unrelated), 4);
+    assert_eq!(rules.groups(), [&b"apps"[..], b"orders"].into());
+}

@@ -67,6 +67,11 @@ fn validity(
 fn trust(chain: &Chain, known: &Known, at: Timestamp) -> Finding {
     let is_known = chain.own().is_some_and(|own| known.certificates.contains(own));
     let check = CheckId::T6;
+    if is_snakeoil(chain, known) && !is_known {
+        // Debian puts it among the authorities of the host that made it.
+        let text = "the certificate signs itself, and no host but this one knows it (snakeoil)";
+        return Finding::fail(check, text);
+    }
     match chain.trust(&known.roots, at) {
         Trust::Yes => Finding::ok(check, "a known authority signed the certificate"),
         Trust::No(_) if is_known => Finding::ok(check, "the certificate is a known one"),
@@ -82,6 +87,11 @@ fn trust(chain: &Chain, known: &Known, at: Timestamp) -> Finding {
             },
         ),
     }
+}
+
+/// Whether it is the certificate that ssl-cert made on this host.
+fn is_snakeoil(chain: &Chain, known: &Known) -> bool {
+    known.snakeoil.is_some() && known.snakeoil.as_ref() == chain.own()
 }
 
 fn name(chain: &Chain, names: &[String]) -> Finding {
@@ -111,7 +121,7 @@ fn strength(chain: &Chain, known: &Known) -> Finding {
     if !weaknesses.is_empty() {
         return Finding::fail(check, format!("the chain has {}", weaknesses.join(", ")));
     }
-    if known.snakeoil.is_some() && known.snakeoil.as_ref() == chain.own() {
+    if is_snakeoil(chain, known) {
         let text = "the certificate is the one that ssl-cert made for trials (snakeoil)";
         return Finding::fail(check, text);
     }
@@ -120,7 +130,10 @@ fn strength(chain: &Chain, known: &Known) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use dbfw_core::audit::State;
+    use proptest::{collection::vec, prelude::*, sample::Index};
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
     use rustls::pki_types::pem::PemObject as _;
 
@@ -194,8 +207,15 @@ mod tests {
         assert_eq!(other[2].2, "the certificate is not for other.test, but for db.test");
         let nameless = judged(&made(|params| params.subject_alt_names.clear()), &named(&[]));
         assert!(nameless[2].2.contains("no subject alternative name"), "{nameless:?}");
-        let snakeoil = Known { snakeoil: Some(sent[0].clone()), ..known() };
-        assert!(judged(&sent, &snakeoil)[3].2.contains("snakeoil"));
+        // As on Debian, where the host itself takes it for an authority.
+        let mut roots = RootCertStore::empty();
+        roots.add(sent[0].clone()).unwrap();
+        let snakeoil = Known { snakeoil: Some(sent[0].clone()), roots, ..known() };
+        let found = judged(&sent, &snakeoil);
+        assert_eq!((found[1].0, found[3].0), (State::Fail, State::Fail), "{found:?}");
+        assert!(found[1].2.contains("snakeoil") && found[3].2.contains("snakeoil"));
+        let named = Known { certificates: vec![sent[0].clone()], ..snakeoil };
+        assert_eq!(judged(&sent, &named)[1].0, State::Ok, "clients have it");
     }
 
     #[test]
@@ -206,5 +226,29 @@ mod tests {
             (found[3].0, &*found[3].2),
             (State::Fail, "the chain has an RSA key of 1024 bits, a signature with SHA-1")
         );
+    }
+
+    proptest! {
+        #![proptest_config(dbfw_core::testing::cases(5_000))]
+
+        #[test]
+        fn no_certificate_panics(
+            is_weak: bool,
+            flips in vec((any::<Index>(), any::<u8>()), 0..6),
+        ) {
+            static GOOD: LazyLock<CertificateDer<'static>> = LazyLock::new(|| made(|_| {}).remove(0));
+            static BAD: LazyLock<CertificateDer<'static>> =
+                LazyLock::new(|| CertificateDer::from_pem_slice(WEAK.as_bytes()).unwrap());
+            let mut der = if is_weak { BAD.to_vec() } else { GOOD.to_vec() };
+            for (at, byte) in flips {
+                let at = at.index(der.len());
+                der[at] = byte;
+            }
+            if let Ok(chain) = Chain::of(&[der.into(), GOOD.clone()]) {
+                let known = Known { names: vec!["db.test".to_owned()], ..known() };
+                let findings = judge(&chain, &known, "2026-11-28T12:00:00Z".parse().unwrap());
+                prop_assert_eq!(findings.len(), 4, "validity, trust, name and strength");
+            }
+        }
     }
 }

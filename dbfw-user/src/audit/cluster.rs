@@ -14,7 +14,7 @@ use std::{
 };
 
 use dbfw_core::{
-    audit::{Memberships, Settings},
+    audit::{Memberships, PostgresCatalog, Settings},
     hba::{Dialect, Facts, FileError, Files, Rules},
 };
 use nix::{
@@ -222,12 +222,14 @@ pub(super) struct HostFacts {
     own: Vec<(IpAddr, u8)>,
     /// `None`: nobody logged in.
     memberships: Option<Memberships>,
+    /// The roles that may log in.
+    roles: Option<Vec<Vec<u8>>>,
 }
 
 impl HostFacts {
     /// The addresses of this host's interfaces, with the lengths of their networks, and what the
     /// server says of its roles.
-    pub(super) fn read(memberships: Option<Memberships>) -> io::Result<Self> {
+    pub(super) fn read(catalog: Option<&PostgresCatalog>) -> io::Result<Self> {
         let mut own = Vec::new();
         for interface in getifaddrs()? {
             let (Some(address), Some(mask)) = (interface.address, interface.netmask) else {
@@ -242,7 +244,12 @@ impl HostFacts {
                 (IpAddr::V6(address.ip()), mask.ip().to_bits().count_ones() as u8)
             }));
         }
-        Ok(Self { own, memberships })
+        let memberships = catalog.and_then(|catalog| catalog.memberships.as_ref().ok()).cloned();
+        let roles = catalog.and_then(|catalog| catalog.roles.as_ref().ok()).map(|roles| {
+            let of_login = roles.iter().filter(|role| role.may_log_in);
+            of_login.map(|role| role.name.clone().into_bytes()).collect()
+        });
+        Ok(Self { own, memberships, roles })
     }
 }
 
@@ -254,10 +261,16 @@ impl Facts for HostFacts {
     fn is_member(&self, member: &[u8], group: &[u8]) -> Option<bool> {
         Some(self.memberships.as_ref()?.is_member(member, group))
     }
+
+    fn login_roles(&self) -> Option<&[Vec<u8>]> {
+        self.roles.as_deref()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     #[test]
@@ -290,5 +303,21 @@ mod tests {
         assert_eq!(dialect("15"), Dialect::Before16);
         assert_eq!(dialect("9.6"), Dialect::Before16);
         assert_eq!(dialect("17"), Dialect::From16);
+    }
+
+    proptest! {
+        #![proptest_config(dbfw_core::testing::cases(5_000))]
+
+        #[test]
+        fn no_command_line_panics(
+            words in vec(
+                prop_oneof!["-[-cD]{0,2}[a-z_-]{0,8}=?[a-z/]{0,4}".prop_map(String::into_bytes), vec(any::<u8>(), 0..12)],
+                0..8,
+            ),
+            version in "\\PC{0,6}",
+        ) {
+            let options = Options::of(&words);
+            let _ = (options.get("hba_file"), beside(Path::new("/data"), &words.concat()), dialect(&version));
+        }
     }
 }

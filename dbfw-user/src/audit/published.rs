@@ -80,6 +80,8 @@ fn by_rule(rule: &Forward) -> Vec<Published> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*, sample::select};
+
     use super::*;
 
     fn shown(found: Option<Published>) -> String {
@@ -134,6 +136,25 @@ mod tests {
             let found: Vec<String> =
                 found.iter().flat_map(by_rule).map(|found| shown(Some(found))).collect();
             assert_eq!(found, expected, "{rule}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(dbfw_core::testing::cases(5_000))]
+
+        #[test]
+        fn no_arguments_panic(words in vec(
+            prop_oneof![
+                select(&["-proto", "--host-ip", "-host-port", "-container-port", "tcp", "0.0.0.0"][..])
+                    .prop_map(str::to_owned),
+                "[-0-9a-z.:]{0,8}",
+                any::<String>(),
+            ],
+            0..10,
+        )) {
+            if let Some(found) = of_arguments(&words, String::new()) {
+                prop_assert!(found.address.is_none_or(|address| !address.is_unspecified()));
+            }
         }
     }
 }

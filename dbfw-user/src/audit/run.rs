@@ -263,8 +263,11 @@ impl<'a> Subject<'a> {
             Ok(cluster) => cluster,
             Err(why) => return (None, unknown(&why)),
         };
-        let memberships = logged_in.and_then(LoggedIn::memberships).cloned();
-        let facts = match HostFacts::read(memberships) {
+        let catalog = match logged_in.map(|logged_in| &logged_in.catalog) {
+            Some(Catalog::Postgres(catalog)) => Some(catalog),
+            _ => None,
+        };
+        let facts = match HostFacts::read(catalog) {
             Ok(facts) => facts,
             Err(error) => return (Some(cluster.version), unknown(&error.to_string())),
         };

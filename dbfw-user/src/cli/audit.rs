@@ -46,6 +46,8 @@ pub(super) fn audit(context: &Context, arguments: &AuditArguments) -> anyhow::Re
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
         return Err(denied).context("dbfw audit looks at what only root may: run it as root");
     }
+    // Passwords and the first messages of clients must not end in a core dump.
+    nix::sys::prctl::set_dumpable(false).context("core dumps cannot be switched off")?;
     let config = config::load(&context.config)?;
     for name in &arguments.databases {
         if !config.databases.iter().any(|database| database.name == *name) {

@@ -233,7 +233,12 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::{
+        super::{Iptables, is_of_iptables},
+        *,
+    };
 
     fn told(found: &[Forward]) -> Vec<String> {
         let text = |rule: &Forward| {
@@ -349,5 +354,73 @@ mod tests {
         let managed = "table ip nat {\n tcp dport 5432 dnat to 10.0.0.9\n}\n";
         assert_eq!(nft(managed, &["ip"]), []);
         assert_eq!(nft(managed, &["ip6"]).len(), 1);
+    }
+
+    /// Words of both listings, and others.
+    fn piece() -> impl Strategy<Value = String> {
+        const PIECES: [&str; 40] = [
+            "-A",
+            "PREROUTING",
+            "-i",
+            "!",
+            "-p",
+            "tcp",
+            "udp",
+            "--dport",
+            "--dports",
+            "5432",
+            "80,6432",
+            "1:70000",
+            "-j",
+            "DNAT",
+            "--to-destination",
+            "10.0.0.9:80",
+            "[fd00::2]:5432",
+            "-d",
+            "table",
+            "ip",
+            "nat",
+            "{",
+            "}",
+            "chain",
+            "dnat",
+            "to",
+            "map",
+            "dport",
+            "daddr",
+            "iifname",
+            "iif",
+            "!=",
+            "th",
+            "\"eth*\"",
+            "\"",
+            ":",
+            ",",
+            "-",
+            "@ports",
+            "5000-6000",
+        ];
+        let known = select(&PIECES[..]).prop_map(str::to_owned);
+        let gap = select(&[" ", " ", " ", " ", "\n", ""][..]);
+        (prop_oneof![8 => known, 1 => "[ -~]{0,6}", 1 => any::<String>()], gap)
+            .prop_map(|(piece, gap)| piece + gap)
+    }
+
+    proptest! {
+        #![proptest_config(dbfw_core::testing::cases(5_000))]
+
+        #[test]
+        fn no_listing_panics(pieces in vec(piece(), 0..40), managed: bool) {
+            let text = pieces.concat();
+            let listed = Iptables { command: "iptables-nft".to_owned(), rules: text.clone() };
+            let managed = if managed { vec!["ip"] } else { Vec::new() };
+            let rules = NatRules { nft: Some(text.clone()), managed, iptables: vec![listed] };
+            let lines = text.lines().count();
+            prop_assert!(Forward::all(&rules).len() <= 2 * lines);
+            prop_assert!(Forward::unread(&rules).len() <= 2 * lines);
+            for family in ["ip", "ip6"] {
+                let _ = is_of_iptables(&text, family);
+            }
+        }
     }
 }

@@ -6,13 +6,18 @@ use std::{
     env, fs, io,
     io::Read as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    sync::mpsc::channel,
+    thread,
+    time::{Duration, Instant},
 };
 
 pub(crate) use forward::Forward;
 
 /// Bytes of a listing that are read.
 const MAX_LISTING: u64 = 16 << 20;
+/// The time that a listing may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Families of addresses as nft calls them, with their iptables and what names the tables of the
 /// iptables that keeps rules of its own: listing one that is not there would make it.
@@ -47,7 +52,10 @@ impl NatRules {
     /// # Errors
     /// The reason why they cannot be listed.
     pub(crate) fn read() -> Result<Self, &'static str> {
-        let denied = |_| "only root can list them";
+        let denied = |error: io::Error| match error.kind() {
+            io::ErrorKind::TimedOut => "nft or iptables takes more than 5 seconds to list them",
+            _ => "only root can list them",
+        };
         let nft = output("nft", &["--handle", "--terse", "list", "ruleset"]);
         let mut found = Self { nft: nft.transpose().map_err(denied)?, ..Self::default() };
         let mut asked = found.nft.is_some();
@@ -78,22 +86,48 @@ pub(crate) fn output(program: &str, arguments: &[&str]) -> Option<io::Result<Str
         .chain(beyond)
         .map(|directory| directory.join(program))
         .find(|path| path.is_file())?;
-    Some(run(&program, arguments))
+    Some(run(&program, arguments, PATIENCE))
 }
 
-fn run(program: &Path, arguments: &[&str]) -> io::Result<String> {
+fn run(program: &Path, arguments: &[&str], patience: Duration) -> io::Result<String> {
+    let deadline = Instant::now() + patience;
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
-    let mut listing = Vec::new();
-    if let Some(output) = child.stdout.take() {
-        output.take(MAX_LISTING).read_to_end(&mut listing)?;
+    let found = listing(&mut child, deadline);
+    if found.is_err() {
+        let _ = child.kill();
+        // Even then it may not end, if it waits for the kernel.
+        thread::spawn(move || child.wait());
     }
+    found
+}
+
+/// The output of a program that ends well, and before the deadline.
+fn listing(child: &mut Child, deadline: Instant) -> io::Result<String> {
+    let too_late = || io::Error::from(io::ErrorKind::TimedOut);
+    let (send, receive) = channel();
+    if let Some(output) = child.stdout.take() {
+        thread::spawn(move || {
+            let mut listing = Vec::new();
+            let read = output.take(MAX_LISTING).read_to_end(&mut listing);
+            // Nobody waits any more if it came too late.
+            let _ = send.send(read.map(|_| listing));
+        });
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    let listing = receive.recv_timeout(left).map_err(|_| too_late())??;
     // One that has more to say cannot say it any more, and ends.
-    let status = child.wait()?;
+    let status = loop {
+        match child.try_wait()? {
+            Some(status) => break status,
+            None if Instant::now() >= deadline => return Err(too_late()),
+            None => thread::sleep(Duration::from_millis(2)),
+        }
+    };
     if status.success() {
         Ok(String::from_utf8_lossy(&listing).into_owned())
     } else {
@@ -164,6 +198,22 @@ mod tests {
         let both =
             format!("{}{text}", text.replace("POSTROUTING", "post").replace("ip nat", "ip6 nat"));
         assert!(is_of_iptables(&both, "ip") && !is_of_iptables(&both, "ip6"));
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_given_up() {
+        let told = |script: &str, patience| {
+            let arguments = ["-c", script];
+            run(Path::new("/bin/sh"), &arguments, patience).map_err(|error| error.kind())
+        };
+        let (short, long) = (Duration::from_millis(50), Duration::from_secs(600));
+        assert_eq!(told("echo rules", long), Ok("rules\n".to_owned()));
+        assert_eq!(told("exit 1", long), Err(io::ErrorKind::Other));
+        for script in ["exec sleep 600", "echo rules; exec sleep 600 >&-", "exec yes >&2"] {
+            assert_eq!(told(script, short), Err(io::ErrorKind::TimedOut), "{script}");
+        }
+        let cut = told("exec yes", long);
+        assert_eq!(cut, Err(io::ErrorKind::Other), "it was ended by its output");
     }
 
     #[test]

@@ -228,6 +228,31 @@ fn postgresql_bad_and_good() {
     assert!(ids(&wire, "unknown").contains("X-3"), "{wire:#}");
     assert_eq!(wire["databases"][0]["login"], Value::Null);
 
+    // Nor whether any role that nobody declared is a member.
+    host.configure(
+        "interfaces = [\"none\"]",
+        "[[database]]\nname = \"orders\"\nports = [5432]\n\
+         trusted_sources = [\"ip_addr:10.99.1.2\", \"ip_addr:10.99.2.2\"]\n",
+    );
+    let wire = json(&host.dbfw(&["audit", "orders", "-o", "json"]));
+    assert!(ids(&wire, "unknown").contains("X-3"), "{wire:#}");
+    let rules = postgres_good.data().join("pg_hba.conf");
+    sql(&netns, &postgres_good, 5432, "create role idle; create role idler in role idle");
+    for (group, prefix, failing) in [
+        ("staff", "10.99.2.2/32", &[][..]),
+        ("staff", "10.99.2.0/24", &["X-1"]),
+        // Its one member may not log in.
+        ("idle", "10.99.2.0/24", &["X-3"]),
+    ] {
+        let rest = format!("hostssl all +{group} {prefix} scram");
+        let changed = good.replace("hostssl all +staff 10.99.2.2/32 scram", &rest);
+        assert!(changed.contains(&rest), "{changed}");
+        fs::write(&rules, changed).expect("write the rules");
+        let (document, _) = audit_until(&host, &arguments, failing);
+        assert_eq!(ids(&document, "unknown"), set(&["X-2"]), "{document:#}");
+    }
+    fs::write(&rules, &good).expect("write the rules");
+
     // As a role for it, which may not see hashes.
     let file = secret(&host, "password", &format!("{PASSWORD}\n"));
     let login = format!("[database.audit]\nuser = \"dbfw_audit\"\npassword_file = \"{file}\"\n");

@@ -165,8 +165,17 @@ fn real_clients_are_named_by_source_and_no_password_is_told() {
     assert!(redis_cli(first, &["-p", "6379", "--user", "app"]), "{}", redis.log());
     assert!(redis_cli(second, &["-p", "6390", "--tls", "--insecure"]));
     // MongoDB's hello, as drivers begin.
-    let elements = b"\x10hello\0\x01\0\0\0\x02saslSupportedMechs\0\x0a\0\0\0admin.bob\0\
-                     \x02$db\0\x06\0\0\0admin\0";
+    let program = b"\x02name\0\x0c\0\0\0night\x1b[2Jly\0";
+    let nested = |key: &str, elements: &[u8]| {
+        let length = (elements.len() as u32 + 5).to_le_bytes();
+        [b"\x03", key.as_bytes(), b"\0", &length, elements, b"\0"].concat()
+    };
+    let elements = [
+        &b"\x10hello\0\x01\0\0\0\x02saslSupportedMechs\0\x0a\0\0\0admin.bob\0"[..],
+        &nested("client", &nested("application", program)),
+        b"\x02$db\0\x06\0\0\0admin\0",
+    ]
+    .concat();
     let document = [&(elements.len() as u32 + 5).to_le_bytes(), &elements[..], &[0]].concat();
     let body = [&[0; 5], &document[..]].concat();
     let header = [16 + body.len() as u32, 1, 0, 2013].map(u32::to_le_bytes).concat();
@@ -219,6 +228,16 @@ fn real_clients_are_named_by_source_and_no_password_is_told() {
         expected(&[("R-5", ok, "-"), ("X-4", fail, one), ("X-7", fail, &format!("{one} bob"))]),
         "{document:#}"
     );
+    // With the names that the programs give themselves, which may be anything.
+    let of = |database: &str| {
+        let findings = document["findings"].as_array().expect("findings").iter();
+        let mut of = findings.filter(|finding| {
+            finding["database"] == database && finding["id"] == "X-4" && finding["subject"] == one
+        });
+        of.next().expect("X-4")["text"].as_str().expect("a text").to_owned()
+    };
+    assert!(of("pg").ends_with("have no TLS: app@10.99.1.2 (psql)"), "{document:#}");
+    assert!(of("mongo").ends_with(": bob@10.99.1.2 (night\\u{1b}[2Jly)"), "{document:#}");
     assert!(!printed.contains("10.99.3.2"), "a stranger is nobody's finding: {printed}");
     for secret in [PASSWORD, "a statement"] {
         assert!(!printed.contains(secret), "{printed}");
@@ -249,7 +268,9 @@ fn whom_the_filter_keeps_out_is_not_seen_and_a_refused_socket_is_unknown() {
     let stranger = "10.99.2.2".parse().expect("an address");
     traffic::connect(&clients[1], stranger, target, Duration::from_secs(2)).expect_err("dropped");
     let (document, printed) = watch.end();
-    assert!(text(&document, "X-4").contains("1 of 1 connections have no TLS: app@10.99.1.2"));
+    assert!(
+        text(&document, "X-4").contains("1 of 1 connections have no TLS: app@10.99.1.2 (psql)")
+    );
     assert!(!printed.contains("10.99.2.2"), "{printed}");
 
     let config = host.path("dbfw.toml");

@@ -12,9 +12,8 @@ use std::{
 };
 
 use dbfw_core::audit::{
-    CHECKS, CheckId, Engine, Finding, Level, Memberships, MySqlCatalog, PostgresCatalog,
-    RedisCatalog, SeenConnection, State, Trusted, judge_accounts, judge_connections,
-    judge_default_user,
+    CHECKS, CheckId, Engine, Finding, Level, MySqlCatalog, PostgresCatalog, RedisCatalog,
+    SeenConnection, State, Trusted, judge_accounts, judge_connections, judge_default_user,
 };
 use dbfw_provider::token::Token;
 use secrecy::SecretString;
@@ -204,14 +203,6 @@ impl Target<'_> {
 }
 
 impl LoggedIn {
-    /// The memberships of PostgreSQL's roles.
-    pub(super) fn memberships(&self) -> Option<&Memberships> {
-        match &self.catalog {
-            Catalog::Postgres(catalog) => catalog.memberships.as_ref().ok(),
-            Catalog::MySql(_) | Catalog::Redis(_) => None,
-        }
-    }
-
     /// The connections that the server lists, or the reason why it does not.
     pub(super) fn connections(&self) -> Result<&[SeenConnection], &str> {
         let connections = match &self.catalog {

@@ -379,7 +379,7 @@ fn seen(
         _ => None,
     });
     match address {
-        Some(from) => Ok(Some(SeenConnection { from, user, database, tls })),
+        Some(from) => Ok(Some(SeenConnection { from, user, database, application: None, tls })),
         None => Err(format!(
             "a client is {name} to it, whose address is not known: set skip_name_resolve"
         )),

@@ -398,7 +398,9 @@ fn role(row: Vec<Option<String>>, passwords: &BTreeMap<String, StoredPassword>) 
 fn connection(row: Vec<Option<String>>) -> Option<(SeenConnection, bool)> {
     let [user, database, from, tls, is_replica] = <[_; 5]>::try_from(row).ok()?;
     let from: IpAddr = from?.parse().ok()?;
-    Some((SeenConnection { from, user, database, tls: Some(is_true(tls)) }, is_true(is_replica)))
+    let (application, tls) = (None, Some(is_true(tls)));
+    let connection = SeenConnection { from, user, database, application, tls };
+    Some((connection, is_true(is_replica)))
 }
 
 /// A proof of a password by SCRAM-SHA-256 (RFC 5802, RFC 7677), without channel binding: there is no

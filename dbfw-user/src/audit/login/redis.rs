@@ -226,6 +226,7 @@ fn client(line: &str, tls_port: Option<u16>) -> Option<SeenConnection> {
         from: from.ip(),
         user: field("user").map(str::to_owned),
         database: field("db").map(str::to_owned),
+        application: None,
         tls,
     })
 }

@@ -25,11 +25,12 @@ pub(super) struct Client {
     engine: Engine,
     messages: u8,
     is_plain: bool,
+    application: Option<String>,
 }
 
 impl Client {
     pub(super) fn new(engine: Engine) -> Self {
-        Self { engine, messages: 0, is_plain: false }
+        Self { engine, messages: 0, is_plain: false, application: None }
     }
 
     /// Reads what a client sent after what was read.
@@ -50,11 +51,19 @@ impl Client {
             };
             let length = match read {
                 Read::Part => return Progress::More(at),
-                Read::Identified(told) => return Progress::Done(Some(told)),
+                Read::Identified(told) => {
+                    let application = told.application.or_else(|| self.application.take());
+                    return Progress::Done(Some(ClientIdentity { application, ..told }));
+                }
                 Read::Other => return Progress::Done(self.known()),
                 Read::Next(length) => length,
                 Read::Plain(length) => {
                     self.is_plain = true;
+                    length
+                }
+                Read::Application(length, name) => {
+                    self.is_plain = true;
+                    self.application = Some(name);
                     length
                 }
             };
@@ -70,7 +79,9 @@ impl Client {
 
     /// The facts that are known so far.
     pub(super) fn known(&self) -> Option<ClientIdentity> {
-        self.is_plain.then(ClientIdentity::default)
+        let application = || self.application.clone();
+        self.is_plain
+            .then(|| ClientIdentity { application: application(), ..ClientIdentity::default() })
     }
 }
 
@@ -146,7 +157,8 @@ mod tests {
                         Progress::More(read) => from += read,
                         Progress::Done(told) => {
                             let told = told.unwrap_or_default();
-                            for name in [told.user, told.database].into_iter().flatten() {
+                            let names = [told.user, told.database, told.application];
+                            for name in names.into_iter().flatten() {
                                 // A byte that is no text counts as three.
                                 prop_assert!(name.len() <= 3 * MAX_NAME && !name.is_empty());
                             }

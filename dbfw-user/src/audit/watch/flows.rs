@@ -164,9 +164,10 @@ impl Flows {
 
     fn end(&mut self, ends: Ends, flow: &Flow, told: Option<ClientIdentity>) {
         match told {
-            Some(ClientIdentity { tls, user, database }) if self.seen.len() < MAX_SEEN => {
+            Some(told) if self.seen.len() < MAX_SEEN => {
                 let from = ends.0.ip().to_canonical();
-                let seen = SeenConnection { from, user, database, tls: Some(tls) };
+                let ClientIdentity { tls, user, database, application } = told;
+                let seen = SeenConnection { from, user, database, application, tls: Some(tls) };
                 self.seen.push((flow.database, seen));
             }
             _ => self.missed += 1,
@@ -211,7 +212,8 @@ mod tests {
 
     fn app() -> Vec<(usize, SeenConnection)> {
         let (user, from) = (Some("app".to_owned()), [10, 0, 0, 2].into());
-        vec![(3, SeenConnection { from, database: user.clone(), user, tls: Some(false) })]
+        let (database, application, tls) = (user.clone(), None, Some(false));
+        vec![(3, SeenConnection { from, user, database, application, tls })]
     }
 
     const STARTUP: &[u8] = b"\0\0\0\x12\0\x03\0\0user\0app\0\0";

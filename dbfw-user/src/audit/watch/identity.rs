@@ -10,6 +10,8 @@ pub(super) struct ClientIdentity {
     pub(super) tls: bool,
     pub(super) user: Option<String>,
     pub(super) database: Option<String>,
+    /// The name that the client's program gives itself.
+    pub(super) application: Option<String>,
 }
 
 impl ClientIdentity {
@@ -28,10 +30,17 @@ pub(super) enum Read {
     Next(usize),
     /// It, or what follows it, is in the clear and says nothing that is read.
     Plain(usize),
+    /// As [`Self::Plain`], and it names the client's program.
+    Application(usize, String),
     /// All that is to be known.
     Identified(ClientIdentity),
     /// It is nothing that is known.
     Other,
+}
+
+/// The beginning of the name of a program, which may have any length.
+pub(super) fn application(bytes: &[u8]) -> Option<String> {
+    name(&bytes[..bytes.len().min(MAX_NAME)])
 }
 
 /// A name, unless it is longer than any.

@@ -2,8 +2,8 @@
 //!
 //! `socket` gets the packets that `filter` has the kernel pass on; `packet` reads their headers, and
 //! `flows` follows each connection until `client` knows what it wants. The messages are read by
-//! `postgres`, `mysql`, `redis` and `mongodb`, which look at nothing but the names of users and
-//! databases: `identity` has the result.
+//! `postgres`, `mysql`, `redis` and `mongodb`, which look at nothing but the names of users, databases
+//! and programs: `identity` has the result.
 
 mod client;
 mod filter;

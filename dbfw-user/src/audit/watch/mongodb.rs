@@ -2,7 +2,7 @@
 
 use super::{
     super::mongodb::{Elements, HEADER, OP_MSG, string},
-    identity::{ClientIdentity, Read, name},
+    identity::{ClientIdentity, Read, application, name},
 };
 
 /// The message by which older clients say hello.
@@ -11,11 +11,13 @@ const OP_QUERY: u32 = 2004;
 const MAX_MESSAGE: usize = 48_000_000;
 /// Bytes of a message that are waited for.
 const MAX_LENGTH: usize = 4096;
+/// The kind of an element that is a document.
+const DOCUMENT: u8 = 0x03;
 /// The beginning of a first message of SCRAM, which has the user's name and no password.
 const SCRAM: &[u8] = b"n,,n=";
 
-/// Reads a message. Of its elements none but those that name the user and the database are looked
-/// at.
+/// Reads a message. Of its elements none but those that name the user, the database and the client's
+/// program are looked at.
 pub(super) fn read(bytes: &[u8]) -> Read {
     let Some(header) = bytes.first_chunk::<HEADER>() else { return Read::Part };
     let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| header[at + byte]));
@@ -37,14 +39,17 @@ pub(super) fn read(bytes: &[u8]) -> Read {
         _ => None,
     };
     match document.and_then(told) {
-        Some(told) => Read::Identified(told),
-        None => Read::Plain(length),
+        Some(told) if told.user.is_some() => Read::Identified(told),
+        Some(ClientIdentity { application: Some(name), .. }) => Read::Application(length, name),
+        _ => Read::Plain(length),
     }
 }
 
 /// Who a document says that the client is.
 fn told(document: &[u8]) -> Option<ClientIdentity> {
-    let (mut user, mut database, mut named) = (None, None, None);
+    let (mut user, mut database, mut named, mut program) = (None, None, None, None);
+    let command = Elements::of(document)?.next()?.1;
+    let is_hello = [&b"hello"[..], b"isMaster", b"ismaster"].contains(&command);
     for (kind, key, value) in Elements::of(document)? {
         match key {
             b"saslSupportedMechs" => {
@@ -53,7 +58,7 @@ fn told(document: &[u8]) -> Option<ClientIdentity> {
                 let (of, who) = text.split_once('.')?;
                 (named, user) = (name(of.as_bytes()), name(who.as_bytes()));
             }
-            b"speculativeAuthenticate" if kind == 0x03 => {
+            b"speculativeAuthenticate" if kind == DOCUMENT => {
                 for (kind, key, value) in Elements::of(value)? {
                     match key {
                         b"payload" => user = scram(kind, value).or(user),
@@ -63,11 +68,22 @@ fn told(document: &[u8]) -> Option<ClientIdentity> {
                 }
             }
             b"payload" => user = scram(kind, value).or(user),
+            b"client" if is_hello && kind == DOCUMENT => program = named_program(value),
             b"$db" => database = string(kind, value).and_then(|it| name(it.as_bytes())),
             _ => {}
         }
     }
-    user.is_some().then(|| ClientIdentity { tls: false, user, database: named.or(database) })
+    let database = named.or(database);
+    Some(ClientIdentity { tls: false, user, database, application: program })
+}
+
+/// The program's name in what a client says of itself (`application.name`).
+fn named_program(client: &[u8]) -> Option<String> {
+    let (_, _, of_program) =
+        Elements::of(client)?.find(|(kind, key, _)| (*kind, *key) == (DOCUMENT, b"application"))?;
+    let mut names = Elements::of(of_program)?.filter(|(_, key, _)| *key == b"name");
+    let (kind, _, value) = names.next()?;
+    application(string(kind, value)?.as_bytes())
 }
 
 /// The user's name in a first message of SCRAM.
@@ -112,6 +128,11 @@ pub(super) mod tests {
         let speculative = [&b"\x03speculativeAuthenticate\0"[..], &nested].concat();
         let query = [&[0; 4], &b"admin.$cmd\0"[..], &[0; 4], &[255; 4]].concat();
         let hello = [one("hello"), text("saslSupportedMechs", "shop.app")].concat();
+        let nested = |key: &str, elements: &[u8]| {
+            [&[DOCUMENT][..], key.as_bytes(), &[0], &document(&[elements])].concat()
+        };
+        let program = nested("application", &text("name", "bi"));
+        let client = nested("client", &[program, nested("driver", &text("name", "x"))].concat());
         vec![
             msg(&[&one("hello"), &text("saslSupportedMechs", "shop.app"), &text("$db", "admin")]),
             msg(&[&one("hello"), &speculative, &text("$db", "admin")]),
@@ -128,6 +149,12 @@ pub(super) mod tests {
                 &binary("payload", b"\0app\0geheim"),
             ]),
             msg(&[&one("find"), &text("filter", "geheim"), &text("$db", "shop")]),
+            msg(&[
+                &one("find"),
+                &nested("client", &nested("application", &text("name", "geheim"))),
+            ]),
+            msg(&[&one("hello"), &client, &text("comment", "geheim"), &text("$db", "admin")]),
+            msg(&[&one("hello"), &client, &text("saslSupportedMechs", "shop.app")]),
             msg(&[&one("hello"), &text("$db", "admin")]),
         ]
     }
@@ -135,8 +162,15 @@ pub(super) mod tests {
     #[test]
     fn logins() {
         let (user, database) = (Some("app".to_owned()), Some("shop".to_owned()));
-        let told = Read::Identified(ClientIdentity { tls: false, user, database });
-        let all = messages();
+        let app = ClientIdentity { user, database, ..ClientIdentity::default() };
+        let told = Read::Identified(app.clone());
+        let mut all = messages();
+        let application = Some("bi".to_owned());
+        let at = all.len() - 3;
+        let with_program = all.remove(at + 1);
+        assert_eq!(read(&with_program), Read::Identified(ClientIdentity { application, ..app }));
+        let program = all.remove(at);
+        assert_eq!(read(&program), Read::Application(program.len(), "bi".to_owned()));
         for message in &all[..4] {
             assert_eq!(read(message), told, "{message:?}");
             for end in 0..message.len() {
@@ -157,7 +191,7 @@ pub(super) mod tests {
         let user = Some("a,b=c".to_owned());
         assert_eq!(
             read(&nested),
-            Read::Identified(ClientIdentity { tls: false, user, database: None })
+            Read::Identified(ClientIdentity { user, ..ClientIdentity::default() })
         );
     }
 }

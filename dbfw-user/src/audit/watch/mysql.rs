@@ -39,7 +39,7 @@ pub(super) fn read(bytes: &[u8]) -> Read {
         proof_length(flags, rest).and_then(|length| text(rest.get(length..)?))
     };
     let database = database.and_then(|(database, _)| name(database));
-    Read::Identified(ClientIdentity { tls: false, user: name(user), database })
+    Read::Identified(ClientIdentity { user: name(user), database, ..ClientIdentity::default() })
 }
 
 /// The text up to a zero, and what follows.
@@ -90,7 +90,7 @@ pub(super) mod tests {
     fn logins() {
         let told = |database: Option<&str>| {
             let (user, database) = (Some("app".to_owned()), database.map(str::to_owned));
-            Read::Identified(ClientIdentity { tls: false, user, database })
+            Read::Identified(ClientIdentity { user, database, ..ClientIdentity::default() })
         };
         let results: Vec<Read> = messages().iter().map(|message| read(message)).collect();
         let shop = told(Some("shop"));

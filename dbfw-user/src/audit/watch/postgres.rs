@@ -1,6 +1,6 @@
 //! The first messages of PostgreSQL's clients: the request for TLS, and who asks for which database.
 
-use super::identity::{ClientIdentity, Read, name};
+use super::identity::{ClientIdentity, Read, application, name};
 
 /// The numbers in the place of the version that ask for something else.
 const TLS: u32 = 80_877_103;
@@ -8,7 +8,7 @@ const GSS: u32 = 80_877_104;
 /// The server reads no longer message either.
 const MAX_LENGTH: usize = 10_000;
 
-/// Reads a message. Its parameters besides `user` and `database` are passed over.
+/// Reads a message. Its parameters besides `user`, `database` and `application_name` are passed over.
 pub(super) fn read(bytes: &[u8]) -> Read {
     let Some([length, code]) = bytes.as_chunks::<4>().0.first_chunk::<2>() else {
         return Read::Part;
@@ -30,6 +30,7 @@ pub(super) fn read(bytes: &[u8]) -> Read {
         match key {
             b"user" => told.user = name(value),
             b"database" => told.database = name(value),
+            b"application_name" => told.application = application(value),
             _ => {}
         }
     }
@@ -65,9 +66,12 @@ pub(super) mod tests {
     fn startups() {
         let told = |user: &str, database: &str| {
             let (user, database) = (Some(user.to_owned()), Some(database.to_owned()));
-            Read::Identified(ClientIdentity { tls: false, user, database })
+            ClientIdentity { user, database, ..ClientIdentity::default() }
         };
-        assert_eq!(read(&messages()[0]), told("app", "shop"));
+        let application = Some("bi".to_owned());
+        let whole = ClientIdentity { application, ..told("app", "shop") };
+        assert_eq!(read(&messages()[0]), Read::Identified(whole));
+        let told = |user: &str, database: &str| Read::Identified(told(user, database));
         assert_eq!(read(&startup(b"user\0app\0\0")), told("app", "app"));
         assert_eq!(read(&messages()[1]), Read::Next(8));
         let whole = startup(b"database\0d\0user\0u\0\0");
@@ -77,6 +81,10 @@ pub(super) mod tests {
         }
         let long = startup(&[b"user\0", &[b'x'; 200][..], b"\0\0"].concat());
         assert_eq!(read(&long), Read::Identified(ClientIdentity::default()));
+        let long = startup(&[b"application_name\0", &[b'x'; 200][..], b"\0\0"].concat());
+        let application = Some("x".repeat(128));
+        let cut = ClientIdentity { application, ..ClientIdentity::default() };
+        assert_eq!(read(&long), Read::Identified(cut));
         for other in [
             &[0, 0, 0, 16, 4, 210, 22, 46, 1, 1, 1, 1, 2, 2, 2, 2][..],
             b"GET / HTTP/1.1\r\n",

@@ -100,7 +100,7 @@ impl<'b> Words<'b> {
             _ if self.is_auth && count == 2 => USUAL_USER,
             user => user?,
         };
-        Some(Read::Identified(ClientIdentity { tls: false, user: name(user), database: None }))
+        Some(Read::Identified(ClientIdentity { user: name(user), ..ClientIdentity::default() }))
     }
 }
 
@@ -149,9 +149,8 @@ pub(super) mod tests {
     fn commands() {
         let told = |user: &str| {
             Read::Identified(ClientIdentity {
-                tls: false,
                 user: Some(user.to_owned()),
-                database: None,
+                ..ClientIdentity::default()
             })
         };
         let results: Vec<Read> = messages().iter().map(|message| read(message)).collect();
