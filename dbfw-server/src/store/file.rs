@@ -23,6 +23,7 @@ use tokio::{
 };
 
 use super::{
+    lease::LocalLeases,
     txn::{Batch, CommitError, Entry, Require, Revision, Snapshot, StoreError, Txn, Write},
     watch::{Ring, Watch},
 };
@@ -53,6 +54,7 @@ pub struct FileStore {
     shared: Arc<Shared>,
     jobs: mpsc::Sender<Job>,
     ring: Arc<Ring>,
+    leases: LocalLeases,
 }
 
 #[derive(Debug)]
@@ -93,7 +95,7 @@ impl FileStore {
             .name("store".to_owned())
             .spawn(move || writer.run())
             .map_err(|error| StoreError::Failed(error.to_string()))?;
-        Ok(Self { shared, jobs, ring })
+        Ok(Self { shared, jobs, ring, leases: LocalLeases::default() })
     }
 
     pub(super) async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
@@ -139,6 +141,10 @@ impl FileStore {
 
     pub(super) fn watch(&self, prefix: &str, after: Revision) -> Watch {
         self.ring.watch(prefix, after)
+    }
+
+    pub(super) fn leases(&self) -> &LocalLeases {
+        &self.leases
     }
 
     async fn read<T: Send + 'static>(

@@ -7,17 +7,22 @@
 mod contract;
 mod dump;
 mod file;
+mod lease;
 mod tally;
 mod txn;
 mod watch;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use self::tally::Tally;
 
 pub use self::{
     dump::{DumpError, Dumped, dump, read_dump},
     file::FileStore,
+    lease::{Leader, Lease, Presence},
     tally::{Operation, Operations},
     txn::{Batch, CommitError, Entry, Require, Revision, Snapshot, StoreError, Txn, Write},
     watch::{Event, Watch},
@@ -87,6 +92,33 @@ impl Store {
     pub fn watch(&self, prefix: &str, after: Revision) -> Watch {
         match &self.kind {
             Kind::File(file) => file.watch(prefix, after),
+        }
+    }
+
+    /// Holds a key until what is returned is dropped or lost; `None` if another holds it. Keys that are
+    /// held are no content: no list, dump or watch has them. A holder that died has lost it after
+    /// `ttl`. In a file, where nobody else writes, none is ever lost. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn lease(
+        &self,
+        key: &str,
+        value: &[u8],
+        ttl: Duration,
+    ) -> Result<Option<Lease>, StoreError> {
+        match &self.kind {
+            Kind::File(file) => Ok(file.leases().take(key, value, ttl)),
+        }
+    }
+
+    /// The keys that are held below a prefix, and what their holders say.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn holders(&self, prefix: &str) -> Result<Vec<(String, Arc<[u8]>)>, StoreError> {
+        match &self.kind {
+            Kind::File(file) => Ok(file.leases().holders(prefix)),
         }
     }
 

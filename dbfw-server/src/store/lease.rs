@@ -1,0 +1,244 @@
+//! Leases: keys that one holder has at a time, for as long as it lives.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+    time::sleep,
+};
+
+use super::{Store, StoreError};
+
+/// The key of the one server that does what one alone does.
+const LEADER: &str = "leader";
+
+/// Above the keys of the servers that run.
+const SERVERS: &str = "servers/";
+
+/// Time after which the key of a server that died is free.
+const TTL: Duration = Duration::from_secs(10);
+
+/// Time between two tries to get a key that another has.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// The certainty with which a key is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// Until it is given back.
+    ForGood,
+    /// At least until then, unless it is renewed.
+    #[expect(dead_code, reason = "a store in a file loses none")]
+    Until(Instant),
+    /// No more.
+    Lost,
+}
+
+impl Hold {
+    fn is_now(self) -> bool {
+        match self {
+            Self::ForGood => true,
+            Self::Until(end) => Instant::now() < end,
+            Self::Lost => false,
+        }
+    }
+}
+
+/// A key that nobody else holds. It is given back when this is dropped.
+#[derive(Debug)]
+pub struct Lease {
+    hold: watch::Receiver<Hold>,
+    /// Whoever has the other end gives the key back when this is dropped.
+    _kept: oneshot::Sender<()>,
+}
+
+impl Lease {
+    pub(super) fn new(hold: watch::Receiver<Hold>, kept: oneshot::Sender<()>) -> Self {
+        Self { hold, _kept: kept }
+    }
+
+    /// Whether it is held. `false` comes before anybody else can get it.
+    pub fn is_held(&self) -> bool {
+        self.hold.borrow().is_now()
+    }
+
+    /// Waits until it is lost.
+    pub async fn lost(&mut self) {
+        until_lost(&mut self.hold).await;
+    }
+}
+
+async fn until_lost(hold: &mut watch::Receiver<Hold>) {
+    loop {
+        let now = *hold.borrow_and_update();
+        let end = async {
+            match now {
+                Hold::Until(end) => sleep(end.saturating_duration_since(Instant::now())).await,
+                Hold::ForGood | Hold::Lost => std::future::pending().await,
+            }
+        };
+        if !now.is_now() {
+            return;
+        }
+        tokio::select! {
+            () = end => {}
+            changed = hold.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// The keys that are held in a store that one process has open.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LocalLeases(Arc<Mutex<BTreeMap<String, Arc<[u8]>>>>);
+
+impl LocalLeases {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<[u8]>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Holds a key; `None` if it is held already. The time is for holders that could die alone.
+    pub(super) fn take(&self, key: &str, value: &[u8], _ttl: Duration) -> Option<Lease> {
+        let mut held = self.lock();
+        if held.contains_key(key) {
+            return None;
+        }
+        held.insert(key.to_owned(), value.into());
+        let (hold, is_held) = watch::channel(Hold::ForGood);
+        let (kept, dropped) = oneshot::channel();
+        let (leases, key) = (self.clone(), key.to_owned());
+        tokio::spawn(async move {
+            let _hold = hold;
+            let _ = dropped.await;
+            leases.lock().remove(&key);
+        });
+        Some(Lease::new(is_held, kept))
+    }
+
+    /// The keys that are held below a prefix, and what their holders say.
+    pub(super) fn holders(&self, prefix: &str) -> Vec<(String, Arc<[u8]>)> {
+        let held = self.lock();
+        let below = held.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
+        below.map(|(key, value)| (key.clone(), Arc::clone(value))).collect()
+    }
+}
+
+/// A key that is held whenever nobody else does. It is given back with the last clone.
+#[derive(Clone, Debug)]
+struct Claim {
+    hold: watch::Receiver<Hold>,
+    _task: Arc<Task>,
+}
+
+#[derive(Debug)]
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        // With it the lease is dropped, which gives the key back.
+        self.0.abort();
+    }
+}
+
+impl Claim {
+    fn new(store: Store, key: String, who: String) -> Self {
+        let (hold, is_held) = watch::channel(Hold::Lost);
+        let task = tokio::spawn(async move {
+            let mut failed = false;
+            loop {
+                match store.lease(&key, who.as_bytes(), TTL).await {
+                    Ok(Some(lease)) => {
+                        failed = false;
+                        forward(lease, &hold).await;
+                        hold.send_replace(Hold::Lost);
+                        tracing::warn!(key, "a lease was lost; trying to get it again");
+                    }
+                    Ok(None) => failed = false,
+                    // Told once, and not with every try.
+                    Err(error) if !failed => {
+                        failed = true;
+                        tracing::warn!(key, %error, "a lease cannot be had; trying again");
+                    }
+                    Err(_) => {}
+                }
+                sleep(PAUSE).await;
+            }
+        });
+        Self { hold: is_held, _task: Arc::new(Task(task)) }
+    }
+
+    fn is_held(&self) -> bool {
+        self.hold.borrow().is_now()
+    }
+}
+
+/// Says how a lease is held until it is lost.
+async fn forward(mut lease: Lease, hold: &watch::Sender<Hold>) {
+    let mut end = lease.hold.clone();
+    loop {
+        let now = *lease.hold.borrow_and_update();
+        hold.send_replace(now);
+        tokio::select! {
+            changed = lease.hold.changed() => if changed.is_err() { return },
+            () = until_lost(&mut end) => return,
+        }
+    }
+}
+
+/// The one server of a store that does what one alone does. A server whose store is a file always is.
+#[derive(Clone, Debug)]
+pub struct Leader(Claim);
+
+impl Leader {
+    /// Takes part: becomes the leader whenever there is none, until the last clone is dropped. `who`
+    /// is what the others are told. Must be called within a runtime.
+    pub fn campaign(store: Store, who: &str) -> Self {
+        Self(Claim::new(store, LEADER.to_owned(), who.to_owned()))
+    }
+
+    /// Whether this server is the leader. No two are at a time, as far as clocks run alike; what is
+    /// written still has conditions.
+    pub fn is_leader(&self) -> bool {
+        self.0.is_held()
+    }
+
+    /// Waits until this server is the leader.
+    pub async fn elected(&mut self) {
+        while !self.is_leader() {
+            if self.0.hold.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Waits until it is the leader no more.
+    pub async fn deposed(&mut self) {
+        until_lost(&mut self.0.hold).await;
+    }
+}
+
+/// The sign that a server runs on a store, for the others.
+#[derive(Debug)]
+pub struct Presence {
+    _claim: Claim,
+}
+
+impl Presence {
+    /// Shows that a server runs until it is dropped. `id` is its own. Must be called within a
+    /// runtime.
+    pub fn announce(store: Store, id: &str, name: &str) -> Self {
+        Self { _claim: Claim::new(store, format!("{SERVERS}{id}"), name.to_owned()) }
+    }
+
+    /// The names of the servers that run.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn all(store: &Store) -> Result<Vec<String>, StoreError> {
+        let holders = store.holders(SERVERS).await?;
+        Ok(holders.iter().map(|(_, who)| String::from_utf8_lossy(who).into_owned()).collect())
+    }
+}
