@@ -172,9 +172,12 @@ pub(super) async fn a_watch_sees_every_commit_once_in_order(store: Store) {
     let mut from_start = store.watch("", start);
     let mut expected = Vec::new();
     for n in 0..20_u8 {
-        let txn = Txn::new().put(format!("k{}", n % 3), [n]).delete("gone");
-        let revision = store.commit(txn.clone()).await.unwrap();
-        expected.push(Event::Batch(Batch { revision, writes: txn.writes }));
+        let txn = Txn::new().put(format!("k{}", n % 3), [n]).delete(format!("k{}", (n + 1) % 3));
+        // What is not there is not removed.
+        let revision = store.commit(txn.clone().delete("gone")).await.unwrap();
+        let mut writes = txn.writes;
+        writes.truncate(if n < 2 { 1 } else { 2 });
+        expected.push(Event::Batch(Batch { revision, writes }));
     }
     let Event::Batch(Batch { revision: tenth, .. }) = expected[9] else { unreachable!() };
     let mut from_tenth = store.watch("", tenth);
@@ -217,6 +220,10 @@ pub(super) async fn a_watch_that_was_away_too_long_lists_again(store: Store) {
     for task in tasks {
         task.await.unwrap();
     }
+    // Once another sees the newest, all came by.
+    let mut newest = store.watch("newest", store.list("").await.unwrap().revision);
+    put(&store, "newest", "x").await;
+    assert!(matches!(next(&mut newest).await, Event::Batch(_)));
     assert_eq!(next(&mut watch).await, Event::Resync);
     // A list and what is watched from there on is all of it.
     let listed = store.list("").await.unwrap();
@@ -321,5 +328,9 @@ pub(super) async fn of_several_servers_one_leads_and_the_next_follows(store: Sto
         }
     };
     timeout(patience, all).await.expect("it shows");
-    drop(presence);
+    presence.end().await;
+    assert_eq!(Presence::all(&store).await.unwrap(), [""; 0]);
+    second.resign().await;
+    assert!(!second.is_leader());
+    assert_eq!(store.holders("").await.unwrap(), []);
 }

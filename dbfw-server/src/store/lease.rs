@@ -8,7 +8,6 @@ use std::{
 
 use tokio::{
     sync::{oneshot, watch},
-    task::JoinHandle,
     time::sleep,
 };
 
@@ -32,7 +31,7 @@ pub(super) enum Hold {
     /// Until it is given back.
     ForGood,
     /// At least until then, unless it is renewed.
-    #[expect(dead_code, reason = "a store in a file loses none")]
+    #[cfg_attr(not(feature = "etcd"), expect(dead_code, reason = "a file loses no lease"))]
     Until(Instant),
     /// No more.
     Lost,
@@ -53,12 +52,12 @@ impl Hold {
 pub struct Lease {
     hold: watch::Receiver<Hold>,
     /// Whoever has the other end gives the key back when this is dropped.
-    _kept: oneshot::Sender<()>,
+    kept: oneshot::Sender<()>,
 }
 
 impl Lease {
     pub(super) fn new(hold: watch::Receiver<Hold>, kept: oneshot::Sender<()>) -> Self {
-        Self { hold, _kept: kept }
+        Self { hold, kept }
     }
 
     /// Whether it is held. `false` comes before anybody else can get it.
@@ -69,6 +68,14 @@ impl Lease {
     /// Waits until it is lost.
     pub async fn lost(&mut self) {
         until_lost(&mut self.hold).await;
+    }
+
+    /// Gives the key back, and waits until it is free.
+    pub async fn release(self) {
+        let Self { mut hold, kept } = self;
+        drop(kept);
+        // The other end goes when that is done.
+        while hold.changed().await.is_ok() {}
     }
 }
 
@@ -130,53 +137,72 @@ impl LocalLeases {
 #[derive(Clone, Debug)]
 struct Claim {
     hold: watch::Receiver<Hold>,
-    _task: Arc<Task>,
-}
-
-#[derive(Debug)]
-struct Task(JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        // With it the lease is dropped, which gives the key back.
-        self.0.abort();
-    }
+    /// `true`, or that it is gone, ends the claim.
+    stop: Arc<watch::Sender<bool>>,
 }
 
 impl Claim {
     fn new(store: Store, key: String, who: String) -> Self {
         let (hold, is_held) = watch::channel(Hold::Lost);
-        let task = tokio::spawn(async move {
-            let mut failed = false;
-            loop {
-                match store.lease(&key, who.as_bytes(), TTL).await {
-                    Ok(Some(lease)) => {
-                        failed = false;
-                        forward(lease, &hold).await;
-                        hold.send_replace(Hold::Lost);
-                        tracing::warn!(key, "a lease was lost; trying to get it again");
-                    }
-                    Ok(None) => failed = false,
-                    // Told once, and not with every try.
-                    Err(error) if !failed => {
-                        failed = true;
-                        tracing::warn!(key, %error, "a lease cannot be had; trying again");
-                    }
-                    Err(_) => {}
-                }
-                sleep(PAUSE).await;
+        let (stop, mut stopped) = watch::channel(false);
+        tokio::spawn(async move {
+            let mut lease = None;
+            tokio::select! {
+                () = claim(&store, &key, &who, &mut lease, &hold) => {}
+                _ = stopped.changed() => {}
+            }
+            hold.send_replace(Hold::Lost);
+            if let Some(lease) = lease {
+                lease.release().await;
             }
         });
-        Self { hold: is_held, _task: Arc::new(Task(task)) }
+        Self { hold: is_held, stop: Arc::new(stop) }
     }
 
     fn is_held(&self) -> bool {
         self.hold.borrow().is_now()
     }
+
+    /// Gives the key back for good, and waits until it is free.
+    async fn release(&self) {
+        self.stop.send_replace(true);
+        let mut hold = self.hold.clone();
+        while hold.changed().await.is_ok() {}
+    }
+}
+
+/// Takes a lease whenever it can be had.
+async fn claim(
+    store: &Store,
+    key: &str,
+    who: &str,
+    place: &mut Option<Lease>,
+    hold: &watch::Sender<Hold>,
+) {
+    let mut is_told = false;
+    loop {
+        match store.lease(key, who.as_bytes(), TTL).await {
+            Ok(Some(lease)) => {
+                is_told = false;
+                forward(place.insert(lease), hold).await;
+                *place = None;
+                hold.send_replace(Hold::Lost);
+                tracing::warn!(key, "a lease was lost; trying to get it again");
+            }
+            Ok(None) => is_told = false,
+            // Told once, and not with every try.
+            Err(error) if !is_told => {
+                is_told = true;
+                tracing::warn!(key, %error, "a lease cannot be had; trying again");
+            }
+            Err(_) => {}
+        }
+        sleep(PAUSE).await;
+    }
 }
 
 /// Says how a lease is held until it is lost.
-async fn forward(mut lease: Lease, hold: &watch::Sender<Hold>) {
+async fn forward(lease: &mut Lease, hold: &watch::Sender<Hold>) {
     let mut end = lease.hold.clone();
     loop {
         let now = *lease.hold.borrow_and_update();
@@ -205,6 +231,11 @@ impl Leader {
         self.0.is_held()
     }
 
+    /// Leaves it to the others, and waits until they can.
+    pub async fn resign(&self) {
+        self.0.release().await;
+    }
+
     /// Waits until this server is the leader.
     pub async fn elected(&mut self) {
         while !self.is_leader() {
@@ -222,15 +253,18 @@ impl Leader {
 
 /// The sign that a server runs on a store, for the others.
 #[derive(Debug)]
-pub struct Presence {
-    _claim: Claim,
-}
+pub struct Presence(Claim);
 
 impl Presence {
     /// Shows that a server runs until it is dropped. `id` is its own. Must be called within a
     /// runtime.
     pub fn announce(store: Store, id: &str, name: &str) -> Self {
-        Self { _claim: Claim::new(store, format!("{SERVERS}{id}"), name.to_owned()) }
+        Self(Claim::new(store, format!("{SERVERS}{id}"), name.to_owned()))
+    }
+
+    /// Shows that it runs no more, and waits until nobody sees it.
+    pub async fn end(&self) {
+        self.0.release().await;
     }
 
     /// The names of the servers that run.

@@ -62,6 +62,14 @@ impl Write {
             Self::Put(key, _) | Self::Delete(key) => key,
         }
     }
+
+    /// Bytes of the key and the value.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Put(key, value) => key.len() + value.len(),
+            Self::Delete(key) => key.len(),
+        }
+    }
 }
 
 /// Writes that happen together, if all conditions hold.
@@ -84,10 +92,17 @@ impl Txn {
         self
     }
 
-    /// Sets a key.
+    /// Sets a key. A transaction writes a key once.
     #[must_use]
     pub fn put(mut self, key: impl Into<String>, value: impl Into<Arc<[u8]>>) -> Self {
         self.writes.push(Write::Put(key.into(), value.into()));
+        self
+    }
+
+    /// Adds writes.
+    #[must_use]
+    pub fn with(mut self, writes: impl IntoIterator<Item = Write>) -> Self {
+        self.writes.extend(writes);
         self
     }
 
@@ -99,7 +114,7 @@ impl Txn {
     }
 }
 
-/// The writes of one commit, below the prefix that is watched.
+/// The writes of one commit that changed something, below the prefix that is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// The commit.
