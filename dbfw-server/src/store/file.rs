@@ -23,9 +23,10 @@ use tokio::{
 };
 
 use super::{
-    PATIENCE,
     lease::LocalLeases,
-    txn::{Batch, CommitError, Entry, Require, Revision, Snapshot, StoreError, Txn, Write},
+    txn::{
+        Batch, CommitError, Entry, PATIENCE, Require, Revision, Snapshot, StoreError, Txn, Write,
+    },
     watch::{Ring, Watch},
 };
 

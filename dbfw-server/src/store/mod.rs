@@ -9,6 +9,7 @@ mod dump;
 #[cfg(feature = "etcd")]
 mod etcd;
 mod file;
+mod leader;
 mod lease;
 mod settings;
 mod tally;
@@ -27,15 +28,13 @@ pub use self::etcd::EtcdStore;
 pub use self::{
     dump::{DumpError, Dumped, dump, read_dump},
     file::FileStore,
-    lease::{Leader, Lease, Presence},
+    leader::{Leader, Presence},
+    lease::Lease,
     settings::{EtcdSettings, Identity, Login},
     tally::{Operation, Operations},
     txn::{Batch, CommitError, Entry, Require, Revision, Snapshot, StoreError, Txn, Write},
     watch::{Event, Watch},
 };
-
-/// Time for a store to answer.
-const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// A key-value store with one order of changes. Cheap to clone.
 #[derive(Clone, Debug)]

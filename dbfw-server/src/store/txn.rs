@@ -1,6 +1,9 @@
 //! Reads and writes of a store, and their errors.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+/// Time for a store to answer.
+pub(super) const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// A place in the order of changes of a store. 0 is before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

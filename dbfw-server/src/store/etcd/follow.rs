@@ -8,11 +8,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{LEASES, MAX_ANSWER, header, members::Members, own, revision, signed, unsigned};
-use crate::store::{
-    PATIENCE,
-    txn::{Batch, Revision, StoreError, Write},
-    watch::Ring,
+use super::{
+    super::{
+        txn::{Batch, PATIENCE, Revision, StoreError, Write},
+        watch::Ring,
+    },
+    kv::{LEASES, MAX_ANSWER, header, own, revision, signed, unsigned},
+    members::Members,
 };
 
 /// Time until a member is asked again after one failed.

@@ -12,13 +12,12 @@ use tokio::{
 };
 
 use super::{
-    kv,
+    super::{
+        lease::{Hold, Lease},
+        txn::{PATIENCE, StoreError},
+    },
+    kv::kv,
     members::{Members, Repeat},
-};
-use crate::store::{
-    PATIENCE,
-    lease::{Hold, Lease},
-    txn::StoreError,
 };
 
 /// Parts of its time after which a lease is renewed, and which is kept as a distance from its end:

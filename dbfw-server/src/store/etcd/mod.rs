@@ -5,6 +5,7 @@
 //! the same connection holds it up under TLS in etcd before 3.5.10.
 
 mod follow;
+mod kv;
 mod lease;
 mod members;
 #[cfg(test)]
@@ -12,27 +13,22 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use etcd_client::{
-    Compare, CompareOp, GetOptions, KeyValue, KvClient, Txn as EtcdTxn, TxnOp, TxnOpResponse,
-};
+use etcd_client::{Compare, CompareOp, GetOptions, Txn as EtcdTxn, TxnOp, TxnOpResponse};
 
 use self::{
     follow::{Follower, follow},
+    kv::{LEASES, end_of, entry, header, kv, own, revision, signed, unsigned},
     members::{Members, Repeat},
 };
 use super::{
-    PATIENCE,
     lease::Lease,
     settings::EtcdSettings,
-    txn::{CommitError, Entry, Require, Revision, Snapshot, StoreError, Txn, Write},
+    txn::{CommitError, Entry, PATIENCE, Require, Revision, Snapshot, StoreError, Txn, Write},
     watch::{Ring, Watch},
 };
 
 /// Entries of a page of a list.
 const PAGE: i64 = 100;
-
-/// Bytes of an answer. etcd takes 1.5 MiB a commit unless it is told otherwise.
-const MAX_ANSWER: usize = 256 << 20;
 
 /// Operations of a transaction, of 128 that etcd takes unless it is told otherwise, with those of the
 /// transactions around it.
@@ -46,9 +42,6 @@ pub(super) const MAX_BYTES: usize = 1 << 20;
 
 /// Times that a list is begun again because etcd was compacted meanwhile.
 const ATTEMPTS: u32 = 3;
-
-/// Above the keys that are held, which are no content.
-const LEASES: &str = "leases/";
 
 /// A store in etcd. Cheap to clone; it is left with the last clone.
 #[derive(Clone, Debug)]
@@ -229,50 +222,4 @@ fn operations(mut operations: Vec<TxnOp>) -> Vec<TxnOp> {
         operations = parts;
     }
     operations
-}
-
-/// The last revision of an etcd, from its leader.
-async fn revision(members: &Members, prefix: &str) -> Result<Revision, StoreError> {
-    let look = |client| {
-        let prefix = prefix.to_owned();
-        async move { kv(&client).get(prefix, Some(GetOptions::new().with_count_only())).await }
-    };
-    let found = members.ask(Repeat::Safe, PATIENCE, look).await?;
-    Ok(found.header().map_or_else(Revision::default, header))
-}
-
-fn kv(client: &etcd_client::Client) -> KvClient {
-    client.kv_client().max_decoding_message_size(MAX_ANSWER)
-}
-
-fn header(header: &etcd_client::ResponseHeader) -> Revision {
-    Revision(unsigned(header.revision()))
-}
-
-/// The number of one of etcd's revisions, which are never negative.
-fn unsigned(revision: i64) -> u64 {
-    u64::try_from(revision).unwrap_or(0)
-}
-
-fn signed(revision: Revision) -> i64 {
-    i64::try_from(revision.0).unwrap_or(i64::MAX)
-}
-
-fn entry(found: &KeyValue) -> Entry {
-    Entry { value: found.value().into(), revision: Revision(unsigned(found.mod_revision())) }
-}
-
-/// A key without the prefix. Nobody else writes below it, and no other than text.
-fn own(prefix: &str, key: &[u8]) -> Option<String> {
-    std::str::from_utf8(key).ok()?.strip_prefix(prefix).map(str::to_owned)
-}
-
-/// The end of the range of the keys that begin with a prefix.
-fn end_of(prefix: &str) -> Vec<u8> {
-    let mut end = prefix.as_bytes().to_vec();
-    // Text has no byte 255.
-    if let Some(last) = end.last_mut() {
-        *last += 1;
-    }
-    end
 }
