@@ -121,7 +121,7 @@ pub(super) enum Verb {
         #[command(subcommand)]
         verb: TokenVerb,
     },
-    /// Back the store up, and load a backup.
+    /// Back the store up, load a backup, copy it into another.
     Store {
         #[command(subcommand)]
         verb: StoreVerb,
@@ -252,6 +252,17 @@ pub(super) enum StoreVerb {
     /// Fill the store from a dump on standard input. The server has to be stopped.
     Load {
         /// Remove what is in the store first.
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Copy the store into that of another configuration. The servers have to be stopped.
+    ///
+    /// It is the way from a file to etcd, and back.
+    Copy {
+        /// The other configuration.
+        #[arg(long, value_name = "CONFIG", value_hint = ValueHint::FilePath)]
+        to: PathBuf,
+        /// Remove what is in the other store first.
         #[arg(long)]
         replace: bool,
     },

@@ -7,7 +7,7 @@ use super::{
     exit::Exit,
     output::{error, print, warn},
 };
-use crate::config::{self, Config, StoreConfig, Tls};
+use crate::config::{self, Config, Tls};
 
 /// Says what is wrong, or what the configuration means.
 pub(super) fn check(context: &Context) -> anyhow::Result<Exit> {
@@ -31,11 +31,10 @@ fn meaning(config: &Config) -> String {
         Tls::Off => "off".to_owned(),
     };
     let metrics = config.metrics_listen.map_or_else(|| "off".to_owned(), |it| it.to_string());
-    let StoreConfig::File(store) = &config.store;
     format!(
         "name    {}\nlisten  {}\ntls     {tls}\nstore   {}\nmetrics {metrics}\n",
         config.name,
         listen.join(", "),
-        store.display()
+        config.store
     )
 }

@@ -30,14 +30,26 @@ pub(super) fn init(context: &Context) -> anyhow::Result<Exit> {
     write_config(&context.config)?;
     let config = config::load(&context.config)?;
     make_directories(&config)?;
-    let store = open_store(&config)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let store = runtime.block_on(open_store(&config))?;
     let authority = Authority::of(&config);
     let is_new_authority = config.tls == Tls::Own && authority.make()?;
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let initialized = runtime.block_on(initialize(&store));
     hand_over(&config)?;
     let secret = match initialized {
         Ok((_, secret)) => secret,
+        Err(InitError::Exists) if config.store.file().is_none() => {
+            note("the store was set up before: this server shares it, and its tokens count here");
+            if is_new_authority {
+                warn(&format!(
+                    "this server has a certificate authority of its own: clients and agents of \
+                     several servers need one for all; set tls = {{ cert = …, key = … }}, or copy {} \
+                     of the first server",
+                    config.state_dir.join("tls").display()
+                ));
+            }
+            return Ok(Exit::Ok);
+        }
         // The store is there, and only the certificates were lost.
         Err(InitError::Exists) if is_new_authority => {
             warn(&format!(

@@ -10,12 +10,12 @@ use std::{
 use anyhow::Context as _;
 use nix::unistd::geteuid;
 
-use crate::config::{Config, StoreConfig};
+use crate::config::Config;
 
 /// Makes the directories of the state and of the store, for their owner alone, unless they are there.
 pub(super) fn make_directories(config: &Config) -> anyhow::Result<()> {
-    let StoreConfig::File(store) = &config.store;
-    for path in [Some(&*config.state_dir), store.parent()].into_iter().flatten() {
+    let store = config.store.file();
+    for path in [Some(&*config.state_dir), store.and_then(Path::parent)].into_iter().flatten() {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -25,15 +25,15 @@ pub(super) fn make_directories(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gives the store and the certificates to the owner of the state directory: systemd gives the
+/// Gives the files of the store and the certificates to the owner of the state directory: systemd gives the
 /// directory to the server's user, and does not look into it again.
 pub(super) fn hand_over(config: &Config) -> anyhow::Result<()> {
     if !geteuid().is_root() {
         return Ok(());
     }
-    let StoreConfig::File(store) = &config.store;
     let tls = config.state_dir.join("tls");
-    let mut paths: Vec<PathBuf> = vec![store.clone(), tls.clone()];
+    let mut paths: Vec<PathBuf> = vec![tls.clone()];
+    paths.extend(config.store.files().into_iter().map(Path::to_owned));
     paths.extend(fs::read_dir(&tls).into_iter().flatten().flatten().map(|entry| entry.path()));
     let owner = |path: &Path| fs::metadata(path).map(|found| (found.uid(), found.gid()));
     let (uid, gid) = owner(&config.state_dir)

@@ -1,6 +1,7 @@
 //! The configuration: one TOML file, read strictly.
 
 mod read;
+mod store;
 #[cfg(test)]
 mod tests;
 mod types;

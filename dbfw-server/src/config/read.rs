@@ -14,7 +14,10 @@ use dbfw_provider::fs::{OpenError, read_file};
 use rustls::pki_types::ServerName;
 use url::Url;
 
-use super::types::{Config, METRICS_PORT, StoreConfig, Tls};
+use super::{
+    store::store,
+    types::{Config, METRICS_PORT, StoreConfig, Tls},
+};
 use crate::model::MAX_WAIT;
 
 /// Bytes of the file.
@@ -25,7 +28,6 @@ const MAX_NAME: usize = 64;
 
 const LISTEN_FIX: &str = r#"write ["0.0.0.0:7443"]"#;
 const TLS_FIX: &str = r#"write "self", { cert = "/…", key = "/…" } or "off""#;
-const STORE_FIX: &str = r#"write { kind = "file", path = "/var/lib/dbfw-server/store.redb" }"#;
 const NAMES_FIX: &str = r#"write ["ctl.example.com"]"#;
 const URL_FIX: &str = r#"write "https://ctl.example.com:7443""#;
 const WAIT_FIX: &str = r#"write wait = "1s""#;
@@ -256,15 +258,4 @@ fn url(value: &Value<'_>, report: &mut Report) -> Option<String> {
         return None;
     };
     Some(url.origin().ascii_serialization())
-}
-
-fn store(value: &Value<'_>, report: &mut Report) -> Option<StoreConfig> {
-    let mut table = value.table(STORE_FIX, report)?;
-    let kind = table.require("kind", r#"add kind = "file""#, report);
-    let kind = kind.and_then(|value| value.word(&[("file", ())], "a kind of store", report));
-    let path = table.require("path", r#"add path = "/var/lib/dbfw-server/store.redb""#, report);
-    let path = path.and_then(|value| value.path("/var/lib/dbfw-server/store.redb", report));
-    table.finish(report);
-    kind?;
-    path.map(StoreConfig::File)
 }

@@ -61,7 +61,7 @@ fn every_key() {
 fn every_problem_is_told_at_once_with_line_key_and_fix() {
     let found = problems(
         "[server]\nlisten = [\"7443\"]\ntls = \"none\"\nmerge = \"yes\"\nmax_sources = 9999\n\
-         stat_dir = \"/x\"\nstore = { kind = \"etcd\" }\nmetrics_listen = \"9788\"\n[feeds]\nallow = [\"http://x/\"]\n[etcd]\n",
+         stat_dir = \"/x\"\nstore = { kind = \"sqlite\" }\nmetrics_listen = \"9788\"\n[feeds]\nallow = [\"http://x/\"]\n[etcd]\n",
     );
     for (at, wanted) in [
         "line 2: server.listen[0]: \"7443\" is not an address with a port: write",
@@ -69,8 +69,7 @@ fn every_problem_is_told_at_once_with_line_key_and_fix() {
         "line 4: server.merge: must be true or false",
         "line 5: server.max_sources: 9999 is not a possible number of sources: use 1 to 5000",
         "line 6: server.stat_dir: unknown key: did you mean \"state_dir\"?",
-        "line 7: server.store.kind: \"etcd\" is not a kind of store: use \"file\"",
-        "line 7: server.store.path: is missing: add path",
+        "line 7: server.store.kind: \"sqlite\" is not a kind of store: use \"file\" or \"etcd\"",
         "line 8: server.metrics_listen: \"9788\" is not an address with a port: write",
         "line 10: feeds.allow[0]: \"http://x/\" is no https URL",
         "line 11: etcd: unknown key",
@@ -80,7 +79,7 @@ fn every_problem_is_told_at_once_with_line_key_and_fix() {
     {
         assert!(found.get(at).is_some_and(|line| line.starts_with(wanted)), "{wanted}\n{found:#?}");
     }
-    assert_eq!(found.len(), 10, "{found:#?}");
+    assert_eq!(found.len(), 9, "{found:#?}");
 }
 
 #[test]
@@ -136,5 +135,52 @@ fn every_key_is_documented_and_in_the_file_that_is_shipped() {
             .filter(|key| !key.contains(' '))
             .collect();
         assert_eq!(keys, known(table), "[{table}] in packaging/dbfw-server.toml");
+    }
+}
+
+#[cfg(feature = "etcd")]
+#[test]
+fn a_store_in_etcd() {
+    use crate::store::{EtcdSettings, Identity, Login};
+
+    let store =
+        |inner: &str| loaded(&format!("[server]\nstore = {{ kind = \"etcd\", {inner} }}\n"));
+    let whole = store(
+        r#"endpoints = ["https://a:2379", "https://[::1]:2379"], ca_file = "/ca", cert_file = "/c",
+           key_file = "/k", user = "dbfw", password_file = "/p", prefix = "/x/y""#,
+    );
+    let expected = EtcdSettings {
+        endpoints: vec!["https://a:2379".to_owned(), "https://[::1]:2379".to_owned()],
+        ca_file: Some("/ca".into()),
+        identity: Some(Identity { cert_file: "/c".into(), key_file: "/k".into() }),
+        login: Some(Login { user: "dbfw".to_owned(), password_file: "/p".into() }),
+        prefix: "/x/y".to_owned(),
+    };
+    assert_eq!(whole.unwrap().store, StoreConfig::Etcd(expected));
+    let local = store(r#"endpoints = ["http://127.0.0.1:2379"]"#).unwrap();
+    assert_eq!(local.warnings, []);
+    let StoreConfig::Etcd(local) = local.store else { panic!("{local:?}") };
+    assert_eq!((local.prefix.as_str(), local.login), ("/dbfw/v1", None));
+    let open = store(r#"endpoints = ["http://192.0.2.1:2379"]"#).unwrap();
+    assert!(open.warnings[0].to_string().contains("without TLS"), "{:?}", open.warnings);
+
+    for (inner, wanted) in [
+        ("", "server.store.endpoints: is missing"),
+        ("endpoints = []", "lists no member of etcd"),
+        (r#"endpoints = ["a:2379"]"#, "is not the address of a member"),
+        (r#"endpoints = ["http://a"]"#, "is not the address of a member"),
+        (r#"endpoints = ["http://u:p@a:1"]"#, "is not the address of a member"),
+        (r#"endpoints = ["https://a:2379"]"#, "has no ca_file"),
+        (r#"endpoints = ["http://[::1]:1"], cert_file = "/c""#, "needs key_file besides"),
+        (r#"endpoints = ["http://[::1]:1"], key_file = "/c""#, "needs cert_file besides"),
+        (r#"endpoints = ["http://[::1]:1"], user = "x""#, "needs password_file besides"),
+        (r#"endpoints = ["http://[::1]:1"], password_file = "/p""#, "needs user besides"),
+        (r#"endpoints = ["http://[::1]:1"], password = "p""#, "unknown key"),
+        (r#"endpoints = ["http://[::1]:1"], path = "/p""#, "unknown key"),
+        (r#"endpoints = ["http://[::1]:1"], prefix = "x""#, "is no prefix"),
+        (r#"endpoints = ["http://[::1]:1"], prefix = "/x/""#, "is no prefix"),
+    ] {
+        let found = problems(&format!("[server]\nstore = {{ kind = \"etcd\", {inner} }}\n"));
+        assert!(found.concat().contains(wanted), "{inner}: {found:?}");
     }
 }

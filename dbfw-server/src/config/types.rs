@@ -1,14 +1,15 @@
 //! The validated form of the configuration.
 
 use std::{
+    fmt,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use dbfw_core::toml::Problem;
 
-use crate::list::MAX_RULES;
+use crate::{list::MAX_RULES, store::EtcdSettings};
 
 /// The usual port of the metrics.
 pub(super) const METRICS_PORT: u16 = 9788;
@@ -73,6 +74,41 @@ pub enum Tls {
 pub enum StoreConfig {
     /// In a file.
     File(PathBuf),
+    /// In etcd, which several servers may share.
+    Etcd(EtcdSettings),
+}
+
+impl StoreConfig {
+    /// The files that the server reads or writes for it.
+    pub fn files(&self) -> Vec<&Path> {
+        match self {
+            Self::File(path) => vec![path],
+            Self::Etcd(etcd) => {
+                let identity = etcd.identity.iter().flat_map(|it| [&it.cert_file, &it.key_file]);
+                let password = etcd.login.iter().map(|login| &login.password_file);
+                etcd.ca_file.iter().chain(identity).chain(password).map(PathBuf::as_path).collect()
+            }
+        }
+    }
+
+    /// The file, if it is in one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Etcd(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for StoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Etcd(etcd) => {
+                write!(f, "etcd {} below {}", etcd.endpoints.join(", "), etcd.prefix)
+            }
+        }
+    }
 }
 
 impl Default for Config {

@@ -78,9 +78,11 @@ impl Seen {
 /// Reads everything anew.
 async fn load(fleet: &Fleet, service: &Service) -> Result<Seen, ServiceError> {
     let store = service.store();
+    // Lists first: that of a database which comes between is a commit that the watch has. The other way
+    // round it would be one without its database, and count as seen.
+    let lists = store.list(keys::LISTS).await?;
     let databases = store.list(keys::DATABASES).await?;
     let hosts = store.list(keys::HOSTS).await?;
-    let lists = store.list(keys::LISTS).await?;
     let seen = Seen { databases: databases.revision, hosts: hosts.revision, lists: lists.revision };
     let (mut gone, mut left) = fleet.lock().known();
     let mut is_new = false;

@@ -127,6 +127,11 @@ impl Fleet {
         Some(set.iter().map(|prefix| format!("{prefix}\n")).collect::<String>().into())
     }
 
+    /// A host that joined, as far as the store was followed.
+    pub fn host(&self, id: Uuid) -> Option<Host> {
+        self.lock().host(id).map(|joined| joined.host.clone())
+    }
+
     /// The number of hosts that may read a database's list.
     pub fn joined(&self, database: Uuid) -> u32 {
         u32::try_from(self.lock().joined(database)).unwrap_or(u32::MAX)

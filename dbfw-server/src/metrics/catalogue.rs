@@ -145,6 +145,20 @@ pub(super) const CATALOGUE: &[Metric<Scrape>] = &[
         },
     },
     Metric {
+        name: "dbfw_server_store_resyncs_total",
+        kind: MetricType::Counter,
+        labels: &[],
+        help: "Times that changes in etcd were missed, as after a compaction, and all was read anew.",
+        samples: |scrape, out| out.counter(&[], scrape.resyncs),
+    },
+    Metric {
+        name: "dbfw_server_leader",
+        kind: MetricType::Gauge,
+        labels: &[],
+        help: "1 if this server is the leader of those of its store, else 0.",
+        samples: |scrape, out| out.gauge(&[], u64::from(scrape.is_leader)),
+    },
+    Metric {
         name: "dbfw_server_certificate_expiry_timestamp_seconds",
         kind: MetricType::Gauge,
         labels: &[],

@@ -30,6 +30,8 @@ pub(super) struct Scrape {
     pub(super) logins_refused: Vec<(Login, u64)>,
     pub(super) sessions: usize,
     pub(super) store: [(Operation, Operations); 2],
+    pub(super) resyncs: u64,
+    pub(super) is_leader: bool,
     /// Seconds since 1970; `None` without TLS.
     pub(super) certificate_end: Option<u64>,
 }
@@ -52,6 +54,8 @@ impl Scrape {
             logins_refused: app.tally.logins_refused(),
             sessions: sessions.unwrap_or_default(),
             store: app.service.store().tally(),
+            resyncs: app.service.store().resyncs(),
+            is_leader: app.leader.is_leader(),
             certificate_end,
         }
     }

@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
+use dbfw_wire::agent::HostToken;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use super::change::digest;
 
 /// A database host: its agent may read the lists of these databases, and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +30,13 @@ pub struct Host {
     /// The time of its last request, to the hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Timestamp>,
+}
+
+impl Host {
+    /// Whether a token is this host's.
+    pub fn has(&self, token: &HostToken) -> bool {
+        self.id == token.host && self.secret_sha256 == digest(token.secret.as_bytes())
+    }
 }
 
 /// The stored half of a join token: hosts may join with it until it is used up or expires.

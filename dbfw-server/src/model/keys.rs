@@ -1,7 +1,7 @@
 //! The keys of the store.
 //!
-//! `approvals/`, `groups/`, `resolved/`, `sets/`, `servers/` and
-//! `leader` are kept for what is to come.
+//! `approvals/`, `groups/`, `resolved/` and `sets/` are kept for what is to come. `leases/` is the
+//! store's own, for what is held: the leader, and the servers that run.
 
 use jiff::Timestamp;
 use uuid::Uuid;

@@ -7,6 +7,9 @@ use uuid::Uuid;
 /// The format of the documents that this version reads and writes.
 pub const FORMAT: u32 = 1;
 
+/// The format of a store into which a backup is being loaded.
+pub const LOADING: u32 = 0;
+
 /// The store itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {

@@ -14,7 +14,7 @@ pub use self::{
     change::{By, Change, Kept, Via, digest},
     database::{Connection, Database, MAX_WAIT, Name, NameError},
     host::{Host, JoinGrant},
-    meta::{FORMAT, Meta},
+    meta::{FORMAT, LOADING, Meta},
     session::{Session, SessionHash, SessionSecret},
     token::{Databases, Preset, Scope, Secret, Token, TokenHash, UnknownScope},
 };

@@ -18,6 +18,7 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
+use uuid::Uuid;
 
 use crate::{
     api::{self, ApiSettings, App},
@@ -27,8 +28,11 @@ use crate::{
     model::Meta,
     panel::{self, Panel},
     service::{Bounds, InitError, Service, ServiceError, remove_expired},
-    store::{FileStore, Store, StoreError},
+    store::{FileStore, Leader, Presence, Store, StoreError},
 };
+
+#[cfg(feature = "etcd")]
+use crate::store::EtcdStore;
 
 pub use self::{
     admin::{AdminError, SOCKET_NAME, STORE_PATH},
@@ -41,6 +45,9 @@ const MONITORS: usize = 64;
 
 /// Time for the requests that are being answered at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// Time to give the leases back at the end.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// Reason why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -72,13 +79,20 @@ pub enum ServeError {
     },
 }
 
-/// Opens the store of a configuration.
+/// Opens the store of a configuration. Must be called within a runtime.
 ///
 /// # Errors
 /// It cannot be opened.
-pub fn open_store(config: &Config) -> Result<Store, StoreError> {
-    let StoreConfig::File(path) = &config.store;
-    Ok(FileStore::open(path)?.into())
+pub async fn open_store(config: &Config) -> Result<Store, StoreError> {
+    match &config.store {
+        StoreConfig::File(path) => Ok(FileStore::open(path)?.into()),
+        #[cfg(feature = "etcd")]
+        StoreConfig::Etcd(settings) => Ok(EtcdStore::connect(settings).await?.into()),
+        #[cfg(not(feature = "etcd"))]
+        StoreConfig::Etcd(_) => {
+            Err(StoreError::Failed("this dbfw-server was built without etcd".to_owned()))
+        }
+    }
 }
 
 /// A server that listens everywhere it is to.
@@ -92,6 +106,7 @@ pub struct Server {
     admin: tokio::net::UnixListener,
     metrics: Option<TcpListener>,
     max_connections: usize,
+    presence: Presence,
 }
 
 impl Server {
@@ -100,12 +115,11 @@ impl Server {
     /// # Errors
     /// The store cannot be used, or somewhere cannot be listened.
     pub async fn start(config: &Config) -> Result<Self, ServeError> {
-        let StoreConfig::File(path) = &config.store;
         // Opening it would make one.
-        if !path.exists() {
+        if config.store.file().is_some_and(|path| !path.exists()) {
             return Err(InitError::Empty.into());
         }
-        let store = open_store(config)?;
+        let store = open_store(config).await?;
         let meta = Meta::read(&store).await?;
         let bounds = Bounds { rules: config.max_sources, feeds: config.feeds.clone() };
         let service = Arc::new(Service::new(store, bounds));
@@ -139,17 +153,42 @@ impl Server {
             url: url(config, &listeners),
             authority,
         };
-        let app = Arc::new(App::new(Arc::clone(&service), Arc::clone(&fleet), settings));
         let admin = admin::bind(&config.run_dir)?;
+        let who = who(&config.name);
+        let leader = Leader::campaign(service.store().clone(), &who);
+        let id = Uuid::new_v4().to_string();
+        let presence = Presence::announce(service.store().clone(), &id, &who);
+        let app = App::new(Arc::clone(&service), Arc::clone(&fleet), leader, settings);
+        let app = Arc::new(app);
         let metrics = listen_for_metrics(config.metrics_listen).await;
         let max_connections = config.max_connections;
-        Ok(Self { app, service, fleet, certificates, listeners, admin, metrics, max_connections })
+        Ok(Self {
+            app,
+            service,
+            fleet,
+            certificates,
+            listeners,
+            admin,
+            metrics,
+            max_connections,
+            presence,
+        })
     }
 
     /// Answers until `shutdown` completes.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { app, service, fleet, certificates, listeners, admin, metrics, max_connections } =
-            self;
+        let Self {
+            app,
+            service,
+            fleet,
+            certificates,
+            listeners,
+            admin,
+            metrics,
+            max_connections,
+            presence,
+        } = self;
+        let leader = app.leader.clone();
         let mut background = JoinSet::new();
         let (stop, stopped) = watch::channel(false);
         let (loaded, is_loaded) = watch::channel(false);
@@ -207,7 +246,16 @@ impl Server {
         if timeout(LAST_ANSWERS, finish).await.is_err() {
             tracing::warn!("some requests were not answered to their end");
         }
+        // The next leader need not wait until the leases are over.
+        let leave = async { tokio::join!(leader.resign(), presence.end()) };
+        let _ = timeout(LEAVE, leave).await;
     }
+}
+
+/// The name of this server among those of its store.
+fn who(name: &str) -> String {
+    let host = nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok());
+    host.map_or_else(|| name.to_owned(), |host| format!("{name} on {host}"))
 }
 
 /// Listens for the monitoring. The server runs without it too.

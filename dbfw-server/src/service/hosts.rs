@@ -225,7 +225,7 @@ impl Service {
         let key = keys::host(token.host);
         let Some(read) = get::<Host>(&self.store, &key).await? else { return Ok(None) };
         let (host, now) = (read.document, now());
-        if host.secret_sha256 != digest(token.secret.as_bytes()) {
+        if !host.has(token) {
             return Ok(None);
         }
         if host.last_seen.is_none_or(|last| now.duration_since(last) >= LAST_SEEN) {

@@ -1,6 +1,10 @@
 //! Lists of trusted sources: reading, changing, going back.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use dbfw_core::source::SourceKey;
 use jiff::Timestamp;
@@ -25,11 +29,12 @@ use crate::{
 /// Changes of a list that are kept.
 const HISTORY: u64 = 1000;
 
-/// Times that a change is tried where others change the same list.
-const ATTEMPTS: u32 = 16;
-
-/// Time to wait for the changes of the same list that came before.
+/// Time to wait for the changes of the same list that came before here, and to try where those of
+/// other servers come between.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest pause between two tries.
+const MAX_PAUSE: Duration = Duration::from_millis(25);
 
 /// The list that a client last read: its sources.
 pub type Base = Arc<[SourceKey]>;
@@ -137,10 +142,12 @@ impl Service {
         let lock = self.lock(database);
         let alone = timeout(PATIENCE, lock.lock()).await;
         let _alone = alone.map_err(|_| StoreError::Timeout)?;
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                sleep(Duration::from_millis(fastrand::u64(1..=u64::from(attempt) * 5))).await;
-            }
+        let end = Instant::now() + PATIENCE;
+        let mut longest = Duration::ZERO;
+        while Instant::now() < end {
+            sleep(longest.mul_f64(fastrand::f64())).await;
+            // Short: another server's next change does not wait at all.
+            longest = (longest + Duration::from_millis(5)).min(MAX_PAUSE);
             let settings = get::<Database>(&self.store, &keys::database(database)).await?;
             let settings = settings.ok_or(ServiceError::NoDatabase)?.document;
             let stored = self.list(database).await?;

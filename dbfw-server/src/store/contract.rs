@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::*;
 
@@ -21,6 +21,10 @@ macro_rules! contract {
             a_watch_sees_only_its_prefix
             a_watch_that_was_away_too_long_lists_again
             a_dump_loads_into_the_same
+            a_lease_has_one_holder_until_it_is_dropped
+            a_lease_is_kept_for_longer_than_its_time
+            leases_are_no_content
+            of_several_servers_one_leads_and_the_next_follows
         );
     };
     (@ $store:expr, $($name:ident)*) => {
@@ -168,9 +172,12 @@ pub(super) async fn a_watch_sees_every_commit_once_in_order(store: Store) {
     let mut from_start = store.watch("", start);
     let mut expected = Vec::new();
     for n in 0..20_u8 {
-        let txn = Txn::new().put(format!("k{}", n % 3), [n]).delete("gone");
-        let revision = store.commit(txn.clone()).await.unwrap();
-        expected.push(Event::Batch(Batch { revision, writes: txn.writes }));
+        let txn = Txn::new().put(format!("k{}", n % 3), [n]).delete(format!("k{}", (n + 1) % 3));
+        // What is not there is not removed.
+        let revision = store.commit(txn.clone().delete("gone")).await.unwrap();
+        let mut writes = txn.writes;
+        writes.truncate(if n < 2 { 1 } else { 2 });
+        expected.push(Event::Batch(Batch { revision, writes }));
     }
     let Event::Batch(Batch { revision: tenth, .. }) = expected[9] else { unreachable!() };
     let mut from_tenth = store.watch("", tenth);
@@ -213,6 +220,10 @@ pub(super) async fn a_watch_that_was_away_too_long_lists_again(store: Store) {
     for task in tasks {
         task.await.unwrap();
     }
+    // Once another sees the newest, all came by.
+    let mut newest = store.watch("newest", store.list("").await.unwrap().revision);
+    put(&store, "newest", "x").await;
+    assert!(matches!(next(&mut newest).await, Event::Batch(_)));
     assert_eq!(next(&mut watch).await, Event::Resync);
     // A list and what is watched from there on is all of it.
     let listed = store.list("").await.unwrap();
@@ -245,4 +256,81 @@ pub(super) async fn a_dump_loads_into_the_same(store: Store) {
         changed[at] ^= 1;
         assert!(read_dump(&mut changed.as_slice()).is_err(), "changed at {at}");
     }
+}
+
+/// Takes a lease as soon as it is free.
+async fn take(store: &Store, key: &str, ttl: Duration) -> Lease {
+    let take = async {
+        loop {
+            if let Some(lease) = store.lease(key, b"who", ttl).await.unwrap() {
+                return lease;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), take).await.expect("it becomes free")
+}
+
+/// Far longer than a test waits: a key that is free before was given back.
+const LONG: Duration = Duration::from_secs(600);
+
+pub(super) async fn a_lease_has_one_holder_until_it_is_dropped(store: Store) {
+    let first = take(&store, "leader", LONG).await;
+    assert!(first.is_held());
+    assert!(store.lease("leader", b"other", LONG).await.unwrap().is_none());
+    let other = store.lease("other", b"b", LONG).await.unwrap().unwrap();
+    let mut held = store.holders("").await.unwrap();
+    held.sort();
+    let expected = [("leader", &b"who"[..]), ("other", b"b")];
+    assert_eq!(held, expected.map(|(key, who)| (key.to_owned(), Arc::from(who))));
+    drop(first);
+    let again = take(&store, "leader", LONG).await;
+    assert!(again.is_held() && other.is_held());
+    assert_eq!(store.holders("lead").await.unwrap().len(), 1);
+}
+
+pub(super) async fn a_lease_is_kept_for_longer_than_its_time(store: Store) {
+    let ttl = Duration::from_secs(2);
+    let mut lease = take(&store, "leader", ttl).await;
+    assert!(timeout(3 * ttl, lease.lost()).await.is_err());
+    assert!(lease.is_held());
+    assert!(store.lease("leader", b"other", ttl).await.unwrap().is_none());
+}
+
+pub(super) async fn leases_are_no_content(store: Store) {
+    let start = store.list("").await.unwrap().revision;
+    let mut watch = store.watch("", start);
+    let lease = take(&store, "leader", LONG).await;
+    let revision = put(&store, "a", "1").await;
+    let writes = vec![Write::Put("a".to_owned(), Arc::from(*b"1"))];
+    assert_eq!(next(&mut watch).await, Event::Batch(Batch { revision, writes }));
+    assert_eq!(store.list("").await.unwrap().entries.len(), 1);
+    drop(lease);
+    let _again = take(&store, "leader", LONG).await;
+    assert!(timeout(Duration::from_millis(50), watch.next()).await.is_err());
+}
+
+pub(super) async fn of_several_servers_one_leads_and_the_next_follows(store: Store) {
+    let patience = Duration::from_secs(30);
+    let mut first = Leader::campaign(store.clone(), "a");
+    timeout(patience, first.elected()).await.expect("it leads");
+    let mut second = Leader::campaign(store.clone(), "b");
+    assert!(timeout(Duration::from_millis(500), second.elected()).await.is_err());
+    assert!(first.is_leader() && !second.is_leader());
+    drop(first);
+    timeout(patience, second.elected()).await.expect("the other leads");
+    assert!(second.is_leader());
+
+    let presence = Presence::announce(store.clone(), "1", "ctl");
+    let all = async {
+        while Presence::all(&store).await.unwrap() != ["ctl"] {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(patience, all).await.expect("it shows");
+    presence.end().await;
+    assert_eq!(Presence::all(&store).await.unwrap(), [""; 0]);
+    second.resign().await;
+    assert!(!second.is_leader());
+    assert_eq!(store.holders("").await.unwrap(), []);
 }

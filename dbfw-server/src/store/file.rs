@@ -23,7 +23,10 @@ use tokio::{
 };
 
 use super::{
-    txn::{Batch, CommitError, Entry, Require, Revision, Snapshot, StoreError, Txn, Write},
+    lease::LocalLeases,
+    txn::{
+        Batch, CommitError, Entry, PATIENCE, Require, Revision, Snapshot, StoreError, Txn, Write,
+    },
     watch::{Ring, Watch},
 };
 
@@ -36,8 +39,6 @@ const FORMAT: &str = "format";
 /// The format of the tables.
 const CURRENT_FORMAT: u64 = 1;
 
-/// Time for the store to answer.
-const PATIENCE: Duration = Duration::from_millis(1500);
 /// Commits that wait for the writer.
 const WAITING: usize = 1024;
 /// Commits that go to the disk together.
@@ -53,6 +54,7 @@ pub struct FileStore {
     shared: Arc<Shared>,
     jobs: mpsc::Sender<Job>,
     ring: Arc<Ring>,
+    leases: LocalLeases,
 }
 
 #[derive(Debug)]
@@ -93,7 +95,7 @@ impl FileStore {
             .name("store".to_owned())
             .spawn(move || writer.run())
             .map_err(|error| StoreError::Failed(error.to_string()))?;
-        Ok(Self { shared, jobs, ring })
+        Ok(Self { shared, jobs, ring, leases: LocalLeases::default() })
     }
 
     pub(super) async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
@@ -139,6 +141,14 @@ impl FileStore {
 
     pub(super) fn watch(&self, prefix: &str, after: Revision) -> Watch {
         self.ring.watch(prefix, after)
+    }
+
+    pub(super) fn restarts(&self) -> u64 {
+        self.ring.restarts()
+    }
+
+    pub(super) fn leases(&self) -> &LocalLeases {
+        &self.leases
     }
 
     async fn read<T: Send + 'static>(
@@ -309,19 +319,19 @@ impl Writer {
                     continue;
                 }
                 newest += 1;
+                let mut writes = Vec::with_capacity(txn.writes.len());
                 for change in &txn.writes {
-                    match change {
+                    let is_done = match change {
                         Write::Put(key, value) => {
                             let stored = [&newest.to_be_bytes(), &**value].concat();
                             table.insert(key.as_str(), stored.as_slice()).map_err(failed)?;
+                            true
                         }
-                        Write::Delete(key) => {
-                            table.remove(key.as_str()).map_err(failed)?;
-                        }
-                    }
+                        Write::Delete(key) => table.remove(key.as_str()).map_err(failed)?.is_some(),
+                    };
+                    writes.extend(is_done.then(|| change.clone()));
                 }
-                let (revision, writes) = (Revision(newest), txn.writes.clone());
-                results.push(Ok(Batch { revision, writes }));
+                results.push(Ok(Batch { revision: Revision(newest), writes }));
             }
             meta.insert(REVISION, newest).map_err(failed)?;
         }

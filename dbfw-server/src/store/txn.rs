@@ -1,6 +1,9 @@
 //! Reads and writes of a store, and their errors.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+/// Time for a store to answer.
+pub(super) const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// A place in the order of changes of a store. 0 is before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +65,14 @@ impl Write {
             Self::Put(key, _) | Self::Delete(key) => key,
         }
     }
+
+    /// Bytes of the key and the value.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Put(key, value) => key.len() + value.len(),
+            Self::Delete(key) => key.len(),
+        }
+    }
 }
 
 /// Writes that happen together, if all conditions hold.
@@ -84,10 +95,17 @@ impl Txn {
         self
     }
 
-    /// Sets a key.
+    /// Sets a key. A transaction writes a key once.
     #[must_use]
     pub fn put(mut self, key: impl Into<String>, value: impl Into<Arc<[u8]>>) -> Self {
         self.writes.push(Write::Put(key.into(), value.into()));
+        self
+    }
+
+    /// Adds writes.
+    #[must_use]
+    pub fn with(mut self, writes: impl IntoIterator<Item = Write>) -> Self {
+        self.writes.extend(writes);
         self
     }
 
@@ -99,7 +117,7 @@ impl Txn {
     }
 }
 
-/// The writes of one commit, below the prefix that is watched.
+/// The writes of one commit that changed something, below the prefix that is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// The commit.

@@ -29,12 +29,14 @@ struct Batches {
     bytes: usize,
     /// The last commit that is not kept.
     floor: Revision,
+    /// How often commits were missed.
+    restarts: u64,
 }
 
 impl Ring {
     /// An empty one, at a store's last commit.
     pub(super) fn new(newest: Revision) -> Arc<Self> {
-        let batches = Batches { kept: VecDeque::new(), bytes: 0, floor: newest };
+        let batches = Batches { kept: VecDeque::new(), bytes: 0, floor: newest, restarts: 0 };
         Arc::new(Self { batches: Mutex::new(batches), newest: watch::Sender::new(newest) })
     }
 
@@ -56,10 +58,27 @@ impl Ring {
         self.newest.send_replace(revision);
     }
 
+    /// Begins anew after a revision: whoever watches has missed commits.
+    #[cfg(feature = "etcd")]
+    pub(super) fn restart(&self, newest: Revision) {
+        {
+            let mut batches = self.lock();
+            let restarts = batches.restarts + 1;
+            *batches = Batches { kept: VecDeque::new(), bytes: 0, floor: newest, restarts };
+        }
+        self.newest.send_replace(newest);
+    }
+
+    /// How often it began anew.
+    pub(super) fn restarts(&self) -> u64 {
+        self.lock().restarts
+    }
+
     /// Watches what is written below a prefix after a revision.
     pub(super) fn watch(self: &Arc<Self>, prefix: &str, after: Revision) -> Watch {
         let (ring, news) = (Arc::clone(self), self.newest.subscribe());
-        Watch { ring, news, prefix: prefix.to_owned(), after }
+        let restarts = self.restarts();
+        Watch { ring, news, prefix: prefix.to_owned(), after, restarts }
     }
 
     fn lock(&self) -> MutexGuard<'_, Batches> {
@@ -67,9 +86,9 @@ impl Ring {
     }
 
     /// The next commit after a revision.
-    fn next(&self, after: Revision) -> Next {
+    fn next(&self, after: Revision, restarts: u64) -> Next {
         let batches = self.lock();
-        if after < batches.floor {
+        if after < batches.floor || batches.restarts != restarts {
             return Next::Forgotten;
         }
         let at = batches.kept.partition_point(|batch| batch.revision <= after);
@@ -79,11 +98,7 @@ impl Ring {
 
 /// Bytes of the keys and values of a commit.
 fn size(batch: &Batch) -> usize {
-    let size = |write: &Write| match write {
-        Write::Put(key, value) => key.len() + value.len(),
-        Write::Delete(key) => key.len(),
-    };
-    batch.writes.iter().map(size).sum()
+    batch.writes.iter().map(Write::size).sum()
 }
 
 enum Next {
@@ -108,6 +123,8 @@ pub struct Watch {
     news: watch::Receiver<Revision>,
     prefix: String,
     after: Revision,
+    /// Those of the ring when this began.
+    restarts: u64,
 }
 
 impl Watch {
@@ -115,7 +132,7 @@ impl Watch {
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             self.news.borrow_and_update();
-            match self.ring.next(self.after) {
+            match self.ring.next(self.after, self.restarts) {
                 Next::Forgotten => return Some(Event::Resync),
                 Next::Batch(batch) => {
                     self.after = batch.revision;

@@ -12,6 +12,8 @@ mod agent;
 mod cli;
 // Answers that say what is enforced.
 mod enforced;
+// A real etcd.
+mod etcd;
 // Expired sources go.
 mod expiry;
 // Hosts that join.
@@ -31,6 +33,8 @@ mod panel;
 mod races;
 // Who may do what.
 mod rights;
+// Several servers on one etcd.
+mod servers;
 // Backups, kills, full disks.
 mod storage;
 // The server and its clients.

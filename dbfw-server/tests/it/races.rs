@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{Client, Server};
 
 /// Versions of a database's history, the oldest first.
-async fn versions(client: &mut Client, database: &str) -> Vec<u64> {
+pub(crate) async fn versions(client: &mut Client, database: &str) -> Vec<u64> {
     let mut versions = Vec::new();
     let mut before = String::new();
     loop {

@@ -69,6 +69,21 @@ impl Server {
         server
     }
 
+    /// Another server on the same store, with the same certificate authority.
+    pub(crate) fn beside(&self, keys: &str) -> Self {
+        let mut server = Self::bare(keys);
+        let (from, to) = (self.path("state/tls"), server.path("state/tls"));
+        fs::create_dir_all(&to).expect("a directory");
+        for file in fs::read_dir(from).expect("look into it") {
+            let file = file.expect("a file");
+            fs::copy(file.path(), to.join(file.file_name())).expect("copy it");
+        }
+        server.done(&["init"]);
+        server.secrets.clone_from(&self.secrets);
+        server.spawn(&[]);
+        server
+    }
+
     /// Writes the configuration. It listens on a free port.
     pub(crate) fn configure(&self, keys: &str) {
         let is_said = keys.contains("metrics_listen");
@@ -104,16 +119,16 @@ impl Server {
         let child = Command::new(words[0])
             .args(&words[1..])
             .arg(self.config())
-            .env("DBFW_LOG", "debug")
+            .env("DBFW_LOG", "debug,h2=info,hyper=info,hyper_util=info,tonic=info,tower=info")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .expect("start the server");
         self.process = Some(child);
-        self.wait("ready");
+        self.wait("ready version=");
         let log = self.log();
-        let (_, rest) = log.split_once("address=").expect("it says where it listens");
+        let (_, rest) = log.split_once("listening address=").expect("it says where it listens");
         let address = rest.split_whitespace().next().expect("an address");
         self.address = Some(address.parse().expect("an address with a port"));
     }

@@ -32,7 +32,7 @@ const fn tool(
     Tool { program, debian, fedora, arch }
 }
 
-const TOOLS: [Tool; 20] = [
+const TOOLS: [Tool; 23] = [
     tool("ip", "iproute2", "iproute", "iproute2"),
     tool("nsenter", "util-linux", "util-linux", "util-linux"),
     tool("systemctl", "systemd", "systemd", "systemd"),
@@ -48,12 +48,19 @@ const TOOLS: [Tool; 20] = [
     tool("redis-server", "redis-server", "redis", "redis"),
     tool("redis-cli", "redis-tools", "redis", "redis"),
     tool("mariadbd", "mariadb-server", "mariadb-server", "mariadb"),
+    // Builds etcd's client, with the includes of `INCLUDES`.
+    tool("protoc", "protobuf-compiler", "protobuf-compiler", "protobuf"),
+    tool("etcd", "etcd-server", "etcd", "etcd"),
+    tool("etcdctl", "etcd-client", "etcd", "etcd"),
     tool("chromium", "chromium", "chromium", "chromium"),
     tool("chromedriver", "chromium-driver", "chromedriver", "chromium"),
     tool("npm", "npm", "nodejs-npm", "npm"),
     tool("prometheus", "prometheus", "golang-github-prometheus", "prometheus"),
     tool("promtool", "prometheus", "golang-github-prometheus", "prometheus"),
 ];
+
+/// A file of the includes of protoc, which etcd's client is built with.
+const INCLUDES: &str = "/usr/include/google/protobuf/descriptor.proto";
 
 /// Tools that boot virtual machines. They are made of Debian's packages, so only a Debian needs them;
 /// the names for the others are only said.
@@ -80,7 +87,22 @@ const PEERS: [Tool; 3] = [
 /// Finds every program, installs the packages of those that are not there, and returns what
 /// is missing after that.
 pub(super) fn ensure(host: &Host) -> Result<Vec<String>> {
-    ensure_all(host, &TOOLS)
+    let mut missing = ensure_all(host, &TOOLS)?;
+    let has_includes = || Path::new(INCLUDES).exists();
+    if let Some(manager) = host.manager.filter(|_| !has_includes()) {
+        let package = match manager {
+            Manager::Apt => "libprotobuf-dev",
+            Manager::Dnf => "protobuf-devel",
+            Manager::Pacman => "protobuf",
+        };
+        host.install(manager, &[package])?;
+    }
+    if has_includes() {
+        have("the includes of protoc", INCLUDES);
+    } else {
+        missing.push(format!("{INCLUDES} (Debian's package: libprotobuf-dev)"));
+    }
+    Ok(missing)
 }
 
 /// The same for what boots virtual machines.

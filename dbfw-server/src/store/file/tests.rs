@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::store::{Kind, Store, contract::contract};
+use crate::store::{Store, contract::contract};
 
 fn empty() -> (Store, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
@@ -62,8 +62,9 @@ async fn what_is_no_store_is_an_error_and_stays_as_it_is() {
 
 #[tokio::test]
 async fn the_file_is_opened_again_after_a_failure() {
-    let (store, _dir) = empty();
-    let Kind::File(file) = &store.kind;
+    let dir = tempfile::tempdir().unwrap();
+    let file = FileStore::open(&dir.path().join("store.redb")).unwrap();
+    let store = Store::from(file.clone());
     store.commit(Txn::new().put("a", *b"1")).await.unwrap();
     file.shared.open_again().unwrap();
     assert!(store.get("a").await.unwrap().is_some());
