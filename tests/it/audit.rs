@@ -20,6 +20,7 @@ use std::{
 };
 
 use dbfw_tests::{agent::Host, netns::Netns, postgres::Postgres};
+use rcgen::{CertificateParams, date_time_ymd};
 use rustls::ServerConnection;
 use serde_json::Value;
 
@@ -159,6 +160,60 @@ fn postgresql_bad_and_good() {
 
     let log = postgres.log();
     assert!(!log.contains("incomplete startup packet"), "{log}");
+}
+
+#[test]
+fn certificates_of_a_real_server_bad_and_good() {
+    let netns = Netns::new("audit");
+    let host = host(&netns, "ports = [5432]\ntrusted_sources = [\"ip_addr:10.99.0.0/24\"]");
+    let authority = Authority::new();
+    let postgres = Postgres::start_with(&netns, 5432, &["ssl=on"], |data| {
+        fs::write(data.join("server.crt"), authority.whole()).expect("write it");
+        write_key(&data.join("server.key"), &authority);
+        let rules = "local all all trust\nhostssl all all 10.99.0.0/24 scram-sha-256\n";
+        fs::write(data.join("pg_hba.conf"), rules).expect("write the rules");
+    });
+    let roots = host.path("roots.pem");
+    fs::write(&roots, &authority.root).expect("write the root");
+    let roots = roots.display().to_string();
+    let soon = jiff::Timestamp::now() + Duration::from_secs(10 * 24 * 3600);
+    let soon = soon.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let soon = date_time_ymd(soon.year().into(), soon.month() as u8, soon.day() as u8);
+    let whole = |change: &dyn Fn(&mut CertificateParams)| {
+        authority.leaf(|params| change(params)) + &authority.between
+    };
+    let past = whole(&|params| params.not_after = date_time_ymd(2021, 1, 1));
+    let future = whole(&|params| params.not_before = date_time_ymd(2090, 1, 1));
+    let ends = whole(&|params| params.not_after = soon);
+    let nameless = whole(&|params| params.subject_alt_names.clear());
+    for (sent, failing, severity, said) in [
+        (past, "T-5", "high", "expired at 2021-01-01"),
+        (future, "T-5", "high", "2090"),
+        (ends, "T-5", "medium", "expires in"),
+        (nameless, "T-7", "medium", "no subject alternative name"),
+        (authority.leaf(|_| {}), "T-6", "medium", "its issuer CN=Example between is not sent"),
+    ] {
+        fs::write(postgres.data().join("server.crt"), sent).expect("write it");
+        postgres.reload();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        // A certificate of before may fail the same check.
+        loop {
+            let (document, _) = audit_until(&host, &["--ca-file", &roots], &[failing]);
+            let finding = &document["findings"][0];
+            let text = finding["text"].as_str().expect("a text");
+            if text.contains(said) {
+                assert_eq!(
+                    (&finding["id"], &finding["severity"]),
+                    (&failing.into(), &severity.into())
+                );
+                break;
+            }
+            assert!(Instant::now() < deadline, "not {said}: {document:#}");
+        }
+    }
+    fs::write(postgres.data().join("server.crt"), authority.whole()).expect("write it");
+    postgres.reload();
+    audit_until(&host, &["--ca-file", &roots], &[]);
 }
 
 #[test]

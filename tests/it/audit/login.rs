@@ -17,7 +17,9 @@ use dbfw_tests::{
     agent::Host,
     netns::{Netns, finish, veth},
     postgres::Postgres,
+    skew::Skew,
 };
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{audit_until, host, ids, json, set, write_key};
@@ -265,8 +267,8 @@ fn postgresql_bad_and_good() {
     let log = postgres_good.log();
     for complaint in ["FATAL", "ERROR:  cannot", "could not receive data", "unexpected EOF"] {
         let ours = log.lines().filter(|line| line.contains(complaint));
-        // pg_isready asks as root, who is no role.
-        let others = ["dbfw-audit", "role \"root\" does not exist"];
+        // pg_isready asks as root, who is no role, and before the server is up.
+        let others = ["dbfw-audit", "role \"root\" does not exist", "is starting up"];
         let ours = ours.filter(|line| !others.iter().any(|other| line.contains(other)));
         let ours: Vec<&str> = ours.collect();
         assert!(ours.is_empty(), "{ours:?}");
@@ -772,4 +774,59 @@ fn clients_behind_the_filter_are_told_apart() {
     );
     assert!(!String::from_utf8_lossy(&output.stdout).contains("10.99.4.2"), "{document:#}");
     assert!(!postgres.log().contains("10.99.4.2"), "{}", postgres.log());
+}
+
+/// A role whose one way in is a source that nobody used for a month, beside others.
+#[test]
+fn a_role_that_only_an_unused_source_leads_to_is_named() {
+    let netns = Netns::new("audit");
+    let clients = [1, 2].map(|number| client(&netns, number));
+    let authority = Authority::new();
+    let mut host = Host::new(&netns);
+    let roots = roots(&host, &authority);
+    host.configure(
+        "interfaces = [\"c*\"]",
+        "[[database]]\nname = \"orders\"\nports = [5432]\n\
+         trusted_sources = [\"ip_addr:10.99.1.2\", \"ip_addr:10.99.2.2\"]\n",
+    );
+    // The agent began to count a month ago.
+    let skew = Skew::new();
+    skew.set(-31 * 24 * 3600, 0);
+    host.spawn_through(&skew.wrapper().each_ref().map(String::as_str));
+    host.wait("the agent to be ready", |host| {
+        host.json(&["status"]).is_some_and(|status| status["agent"]["ready"] == true)
+    });
+    host.stop(Signal::SIGTERM);
+    host.start();
+    let hba = "local all all peer\nhostssl all app,shared 10.99.1.2/32 scram-sha-256\n\
+               hostssl all old,shared 10.99.2.2/32 scram-sha-256\n\
+               hostssl all all 10.99.1.1/32 scram-sha-256\n";
+    let postgres = postgres(&netns, &authority, &[], hba);
+    for role in ["app", "old", "shared"] {
+        let create = format!("create role {role} login password '{PASSWORD}'");
+        sql(&netns, &postgres, 5432, &create);
+    }
+    let connect = |number: u8, role: &str| {
+        let target = format!("host=10.99.{number}.1 port=5432 sslmode=require user={role}");
+        Client::psql(&clients[usize::from(number) - 1], &target)
+    };
+    let _app = connect(1, "app");
+    host.wait("its packets to be counted", |host| {
+        let found = host.json(&["sources"]).unwrap_or_default();
+        let sources = found["sources"].as_array().into_iter().flatten();
+        let mut of_app = sources.filter(|source| source["source"] == "ip_addr:10.99.1.2");
+        of_app.any(|source| source["last_hit"].is_string())
+    });
+    let arguments = ["--login", "--ca-file", &roots, "--names", "db.test", "--fail-on", "info"];
+    let (document, _) = audit_until(&host, &arguments, &["R-6", "X-2"]);
+    assert_eq!(
+        text(&document, "R-6"),
+        "old may log in only from what is not used: ip_addr:10.99.2.2"
+    );
+    let failed = document["findings"].as_array().expect("findings").iter();
+    let failed = failed.filter(|finding| finding["id"] == "R-6" && finding["state"] == "fail");
+    assert_eq!(failed.count(), 1, "{document:#}");
+    // It comes after all.
+    let _old = connect(2, "old");
+    audit_until(&host, &arguments, &[]);
 }
