@@ -6,7 +6,7 @@ use dbfw_wire::agent::Digest;
 use uuid::Uuid;
 
 use super::{rate::Rates, tally::Tally};
-use crate::{fleet::Fleet, service::Service};
+use crate::{fleet::Fleet, resolve::Resolver, service::Service};
 
 /// Requests of an address in a minute that are refused because of their token.
 const REFUSED: u32 = 120;
@@ -44,6 +44,7 @@ pub struct PinnedAuthority {
 pub struct App {
     pub(crate) service: Arc<Service>,
     pub(crate) fleet: Arc<Fleet>,
+    pub(crate) resolver: Arc<Resolver>,
     pub(crate) settings: ApiSettings,
     pub(crate) rates: Rates,
     pub(crate) tally: Tally,
@@ -51,8 +52,13 @@ pub struct App {
 
 impl App {
     /// The APIs of a service and its fleet.
-    pub fn new(service: Arc<Service>, fleet: Arc<Fleet>, settings: ApiSettings) -> Self {
+    pub fn new(
+        service: Arc<Service>,
+        fleet: Arc<Fleet>,
+        resolver: Arc<Resolver>,
+        settings: ApiSettings,
+    ) -> Self {
         let rates = Rates::new(settings.requests_per_minute, REFUSED);
-        Self { service, fleet, settings, rates, tally: Tally::default() }
+        Self { service, fleet, resolver, settings, rates, tally: Tally::default() }
     }
 }

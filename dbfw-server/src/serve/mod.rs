@@ -26,6 +26,7 @@ use crate::{
     metrics::{self, Probe},
     model::Meta,
     panel::{self, Panel},
+    resolve::Resolver,
     service::{Bounds, InitError, Service, ServiceError, remove_expired},
     store::{FileStore, Store, StoreError},
 };
@@ -107,7 +108,7 @@ impl Server {
         }
         let store = open_store(config)?;
         let meta = Meta::read(&store).await?;
-        let bounds = Bounds { rules: config.max_sources, feeds: config.feeds.clone() };
+        let bounds = Bounds { rules: config.max_sources, feeds: config.allowed_feeds.clone() };
         let service = Arc::new(Service::new(store, bounds));
         let certificates = Certificates::load(config)?.map(Arc::new);
         let mut listeners = Vec::new();
@@ -128,7 +129,9 @@ impl Server {
             meta: meta.clone(),
             authority: authority.as_ref().map(|authority| authority.pem.clone()),
             max_agents: config.max_agents,
+            resolvable: config.resolve.resolvable(),
         }));
+        let resolver = Arc::new(Resolver::new(Arc::clone(&service), config.resolve.clone()));
         let settings = ApiSettings {
             name: config.name.clone(),
             store_id: meta.store_id,
@@ -139,7 +142,7 @@ impl Server {
             url: url(config, &listeners),
             authority,
         };
-        let app = Arc::new(App::new(Arc::clone(&service), Arc::clone(&fleet), settings));
+        let app = Arc::new(App::new(Arc::clone(&service), Arc::clone(&fleet), resolver, settings));
         let admin = admin::bind(&config.run_dir)?;
         let metrics = listen_for_metrics(config.metrics_listen).await;
         let max_connections = config.max_connections;
@@ -177,7 +180,7 @@ impl Server {
         loaded.send_replace(true);
         let mut tasks = JoinSet::new();
         let routes: Router = api::router(Arc::clone(&app));
-        let counting = Arc::clone(&app);
+        let (counting, resolver) = (Arc::clone(&app), Arc::clone(&app.resolver));
         let panel = Arc::new(Panel::new(app, stopped.clone(), certificates.is_some()));
         // Whatever no API answers is a page; the admin socket has none.
         let pages = routes.clone().fallback_service(panel::router(panel));
@@ -196,6 +199,9 @@ impl Server {
         let admin_routes = metrics::counted(counting, admin_routes);
         tasks.spawn(connections.serve_admin(admin, admin_routes, stopped.clone()));
         background.spawn(remove_expired(service));
+        // The store in a file has one server, which leads.
+        let (_leader, leads) = watch::channel(true);
+        background.spawn(resolver.run(leads));
         if let Some(certificates) = certificates {
             background.spawn(certificates.follow());
         }
