@@ -12,6 +12,7 @@
 //! - `poller`: the loop that the workers share; `backoff`: the wait after a failure
 //! - `api`: requests to the API of a hosting provider; [`budget`]: how often it may be asked
 //! - [`http`], [`token`], [`fs`]: requests, tokens and files
+//! - [`tables`]: the settings of the workers, as configuration files have them
 //! - [`inventory`], [`stats`]: an account's machines, and counters of requests
 //!
 //! ```
@@ -56,5 +57,6 @@ mod lock;
 mod poller;
 pub mod server;
 pub mod stats;
+pub mod tables;
 pub mod token;
 pub mod worker;

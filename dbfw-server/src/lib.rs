@@ -2,7 +2,7 @@
 //! DigitalOcean's API.
 //!
 //! `list` and `model` are the domain: what a list is, and what the store keeps. `store` keeps it.
-//! `service` is what can be done, and `fleet` the hosts that lists are sent to; `api` lets clients
+//! `service` is what can be done, `resolve` finds what sources stand for, and `fleet` has the hosts that lists are sent to; `api` lets clients
 //! ask for it over HTTP, `panel` has pages for people, `metrics` what monitoring reads, and `serve` listens.
 //! `cli` is the command line, whose subcommands ask the running server through its admin socket.
 
@@ -14,6 +14,7 @@ pub mod list;
 pub mod metrics;
 pub mod model;
 pub mod panel;
+pub mod resolve;
 pub mod serve;
 pub mod service;
 pub mod store;

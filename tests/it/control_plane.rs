@@ -2,6 +2,7 @@
 //! and what packets show of it.
 
 pub(crate) mod joined;
+mod resolved;
 
 use std::{
     os::unix::fs::{MetadataExt as _, chown},

@@ -30,6 +30,9 @@ pub fn parse_duration(text: &str) -> Result<SignedDuration, DurationError> {
     span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| DurationError::Form)
 }
 
+/// A day.
+const DAY: Duration = Duration::from_secs(86_400);
+
 impl Value<'_> {
     /// The length of time in `range` that it must be; `what` names it in the problem ("a
     /// possible age").
@@ -61,6 +64,20 @@ impl Value<'_> {
     pub fn timeout(&self, report: &mut Report) -> Option<Duration> {
         let range = Duration::from_millis(100)..=Duration::from_secs(300);
         self.duration(range, "a possible timeout", report)
+    }
+
+    /// The time for which "gone" has to stand before it is believed.
+    pub fn gone_after(&self, report: &mut Report) -> Option<Duration> {
+        self.duration(Duration::ZERO..=DAY, "a possible delay", report)
+    }
+
+    /// The oldest age of an answer that is not confirmed; `Some(None)` is "off".
+    pub fn max_stale(&self, report: &mut Report) -> Option<Option<Duration>> {
+        if self.get().as_str() == Some("off") {
+            return Some(None);
+        }
+        let range = Duration::from_secs(1)..=365 * DAY;
+        self.duration(range, "\"off\" or a possible age", report).map(Some)
     }
 }
 

@@ -17,7 +17,7 @@ use toml::{
 use super::{
     problem::Place,
     report::Report,
-    text::{nearest, quoted, shortened},
+    text::{is_digits, nearest, quoted, shortened},
 };
 use crate::source::lines::foreign_encoding;
 
@@ -380,6 +380,25 @@ impl<'d> Value<'d> {
             report.problem(&self.place(), format!("{} is not {what}", quoted(written)), fix);
         }
         found.map(|(_, meaning)| *meaning)
+    }
+
+    /// The share of a list that may be lost at once, in percent; "off" is 100.
+    pub fn max_shrink(&self, report: &mut Report) -> Option<u8> {
+        const FIX: &str = r#"write "1%" to "100%", or "off" for no limit"#;
+
+        let written = self.string(FIX, report)?;
+        if written == "off" {
+            return Some(100);
+        }
+        let percent = written
+            .strip_suffix('%')
+            .filter(|number| is_digits(number))
+            .and_then(|number| number.parse().ok())
+            .filter(|percent| (1..=100).contains(percent));
+        if percent.is_none() {
+            report.problem(&self.place(), format!("{} is not a percentage", quoted(written)), FIX);
+        }
+        percent
     }
 
     /// The absolute path it must be.

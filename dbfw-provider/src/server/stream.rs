@@ -11,7 +11,7 @@ use dbfw_core::{
     source::PrefixSet,
 };
 use dbfw_wire::agent::{
-    AppliedState, Digest, Frame, Hello, HostDatabase, HostToken, MAX_FRAME, PROTOCOL,
+    AppliedState, Bundle, Digest, Frame, Hello, HostDatabase, HostToken, MAX_FRAME, PROTOCOL,
     Report as WireReport, SETS, WATCH,
 };
 use jiff::Timestamp;
@@ -403,8 +403,14 @@ impl Streams {
     /// Takes a list, once its sets are there.
     async fn take(&mut self, mut offer: Offer, up: &Up, reports: &ReportSender) -> Result<(), End> {
         for (digest, count) in std::mem::take(&mut offer.missing) {
-            let set = self.fetch(digest, count, up).await?;
-            offer.sets.insert(digest, set);
+            match self.fetch(digest, count, up).await {
+                Ok(set) => offer.sets.insert(digest, set),
+                Err(error) if is_of_the_set(error.cause) => {
+                    let rejected = rejected(&offer.bundle, error.to_string());
+                    return self.reject(rejected, up, reports).await;
+                }
+                Err(error) => return Err(error.into()),
+            };
         }
         let list = take::complete(offer);
         let name: Arc<str> = list.bundle.name.as_str().into();
@@ -423,16 +429,7 @@ impl Streams {
                 self.changed.notify_one();
                 Ok(reports.send(report.into_iter().collect()).await?)
             }
-            Err(reason) => {
-                let rejected = Rejected {
-                    name: Some(name),
-                    database: list.bundle.database,
-                    epoch: list.bundle.epoch,
-                    revision: list.bundle.revision,
-                    why: Why::Damaged(reason),
-                };
-                self.reject(rejected, up, reports).await
-            }
+            Err(reason) => self.reject(rejected(&list.bundle, reason), up, reports).await,
         }
     }
 
@@ -662,6 +659,18 @@ fn names(demand: &Demand) -> BTreeSet<Arc<str>> {
         ListId::File(_) | ListId::DigitalOcean(_) | ListId::Aptible(_) => None,
     };
     demand.lists.iter().filter_map(name).collect()
+}
+
+/// Whether a failure to fetch a set is about the set, and not about the connection.
+fn is_of_the_set(cause: Cause) -> bool {
+    matches!(cause, Cause::NotFound | Cause::Invalid | Cause::TooLarge)
+}
+
+/// A list that came and cannot be used.
+fn rejected(bundle: &Bundle, reason: String) -> Rejected {
+    let Bundle { database, epoch, revision, .. } = *bundle;
+    let name = Some(bundle.name.as_str().into());
+    Rejected { name, database, epoch, revision, why: Why::Damaged(reason) }
 }
 
 fn outcome(name: &Arc<str>, known: &Known) -> Option<Report> {

@@ -137,7 +137,7 @@ fn judge(
     if !is_verified && list_digest(&bundle.sources) != bundle.digest {
         return Err(damaged("its digest is another than the server says"));
     }
-    let (sets, missing) = sets(kept, &name, &bundle).map_err(|reason| damaged(&reason))?;
+    let (sets, missing) = sets(kept, &bundle).map_err(|reason| damaged(&reason))?;
     Ok(Offer { bundle: Bundle { sets: BTreeMap::new(), ..bundle }, sets, missing })
 }
 
@@ -148,7 +148,6 @@ fn judge(
 #[expect(clippy::type_complexity, reason = "what is there and what is missing")]
 fn sets(
     kept: &Kept,
-    name: &str,
     bundle: &Bundle,
 ) -> Result<(BTreeMap<Digest, PrefixSet>, BTreeMap<Digest, usize>), String> {
     let (mut found, mut missing) = (BTreeMap::new(), BTreeMap::new());
@@ -161,7 +160,8 @@ fn sets(
         if found.contains_key(&set.digest) {
             continue;
         }
-        let known = kept.lists.get(name).and_then(|list| list.sets.get(&set.digest));
+        // Another list may have the same.
+        let known = kept.lists.values().find_map(|list| list.sets.get(&set.digest));
         if let Some(known) = known {
             found.insert(set.digest, known.clone());
         } else if let Some(inline) = bundle.sets.get(&set.digest) {

@@ -508,6 +508,8 @@ async fn a_set_is_fetched_and_verified() {
     world.shared.sets.lock().unwrap().insert(digest.digits(), b"10.0.0.0/8\n".to_vec());
     let stream = world.synced(offered.clone()).await;
     assert!(world.failure().await.1.contains("digest"));
+    let told = world.applied().await;
+    assert!(matches!(told.state, AppliedState::Failed { .. }), "{told:?}");
     drop(stream);
     world.shared.sets.lock().unwrap().insert(digest.digits(), text.into_bytes());
     world.synced(offered).await;

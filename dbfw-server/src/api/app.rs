@@ -6,7 +6,7 @@ use dbfw_wire::agent::Digest;
 use uuid::Uuid;
 
 use super::{rate::Rates, tally::Tally};
-use crate::{fleet::Fleet, service::Service, store::Leader};
+use crate::{fleet::Fleet, resolve::Resolver, service::Service, store::Leader};
 
 /// Requests of an address in a minute that are refused because of their token.
 const REFUSED: u32 = 120;
@@ -45,6 +45,7 @@ pub struct App {
     pub(crate) service: Arc<Service>,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) leader: Leader,
+    pub(crate) resolver: Arc<Resolver>,
     pub(crate) settings: ApiSettings,
     pub(crate) rates: Rates,
     pub(crate) tally: Tally,
@@ -56,9 +57,11 @@ impl App {
         service: Arc<Service>,
         fleet: Arc<Fleet>,
         leader: Leader,
+        resolver: Arc<Resolver>,
         settings: ApiSettings,
     ) -> Self {
         let rates = Rates::new(settings.requests_per_minute, REFUSED);
-        Self { service, fleet, leader, settings, rates, tally: Tally::default() }
+        let tally = Tally::default();
+        Self { service, fleet, leader, resolver, settings, rates, tally }
     }
 }

@@ -116,6 +116,11 @@ pub(super) enum Verb {
         #[command(subcommand)]
         verb: HostsVerb,
     },
+    /// Show what trusted sources stand for, and confirm losses.
+    Resolved {
+        #[command(subcommand)]
+        verb: ResolvedVerb,
+    },
     /// Make, list and revoke tokens.
     Token {
         #[command(subcommand)]
@@ -210,6 +215,18 @@ pub(super) enum HostsVerb {
     Rm {
         /// Its id, or its name if no other host has it.
         host: String,
+    },
+}
+
+/// Subcommand of `dbfw-server resolved`.
+#[derive(Debug, Subcommand)]
+pub(super) enum ResolvedVerb {
+    /// List the sources of all lists that the server resolves, with their state.
+    List,
+    /// Let a loss of addresses count that is held by max_shrink.
+    Confirm {
+        /// Its id, as the list has it.
+        id: String,
     },
 }
 

@@ -10,6 +10,7 @@ mod init;
 mod man;
 mod output;
 mod owner;
+mod resolved;
 mod serve;
 mod store;
 mod token;
@@ -54,6 +55,7 @@ fn dispatch(Cli { context, verb }: Cli) -> anyhow::Result<Exit> {
             hosts::join_token(&context, databases, uses, lifetime)
         }
         Verb::Hosts { verb } => hosts::hosts(&context, &verb),
+        Verb::Resolved { verb } => resolved::resolved(&context, &verb),
         Verb::Token { verb } => token::token(&context, verb),
         Verb::Store { verb } => store::store(&context, verb),
         Verb::Completions { shell } => man::completions(shell),

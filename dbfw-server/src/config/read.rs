@@ -10,7 +10,11 @@ use std::{
 use dbfw_core::toml::{
     Document, Place, Problems, Report, Table, Value, parse_duration, quoted, utf8,
 };
-use dbfw_provider::fs::{OpenError, read_file};
+use dbfw_provider::{
+    digitalocean::DigitalOceanConfig,
+    fs::{OpenError, read_file},
+    tables::{DIGITALOCEAN, check_dns, read_digitalocean, read_dns, read_feed_keys},
+};
 use rustls::pki_types::ServerName;
 use url::Url;
 
@@ -18,7 +22,7 @@ use super::{
     store::store,
     types::{Config, METRICS_PORT, StoreConfig, Tls},
 };
-use crate::model::MAX_WAIT;
+use crate::{model::MAX_WAIT, resolve::ResolveConfig};
 
 /// Bytes of the file.
 const MAX_FILE: u64 = 1 << 20;
@@ -84,8 +88,21 @@ fn read(document: &Document<'_>, config: &mut Config, report: &mut Report) {
     if let Some(table) = section("server", report) {
         read_server(config, table, report);
     }
+    if let Some(table) = section("digitalocean", report) {
+        let mut digitalocean = DigitalOceanConfig::default();
+        read_digitalocean(&mut digitalocean, table, report);
+        DIGITALOCEAN.check(&digitalocean.api_url, &digitalocean.http, report);
+        config.resolve.digitalocean = Some(digitalocean);
+    }
+    if let Some(table) = section("dns", report) {
+        read_dns(&mut config.resolve.dns, table, report);
+        check_dns(&config.resolve.dns, report);
+    }
     if let Some(table) = section("feeds", report) {
         read_feeds(config, table, report);
+    }
+    if let Some(table) = section("resolve", report) {
+        read_resolve(&mut config.resolve, table, report);
     }
     root.finish(report);
 }
@@ -151,8 +168,16 @@ fn check_plain(config: &Config, report: &mut Report) {
     );
 }
 
+fn read_resolve(resolve: &mut ResolveConfig, mut table: Table<'_>, report: &mut Report) {
+    table.set("gone_after", &mut resolve.limits.gone_after, report, Value::gone_after);
+    table.set("max_stale", &mut resolve.limits.max_stale, report, Value::max_stale);
+    table.set("max_shrink", &mut resolve.max_shrink, report, Value::max_shrink);
+    table.finish(report);
+}
+
 fn read_feeds(config: &mut Config, mut table: Table<'_>, report: &mut Report) {
-    table.set("allow", &mut config.feeds, report, |value, report| {
+    read_feed_keys(&mut config.resolve.feeds, &mut table, report);
+    table.set("allow", &mut config.allowed_feeds, report, |value, report| {
         value.distinct(FEEDS_FIX, report, |element, report| {
             let written = element.string(FEEDS_FIX, report)?;
             match Url::parse(written) {

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use dbfw_provider::token::TokenSource;
+
 use super::*;
 
 /// The problems of a text, each without its file.
@@ -39,8 +41,22 @@ fn every_key() {
         max_sources = 5000
         max_connections = 100
         requests_per_minute = 60
+        [digitalocean]
+        token_file = "/etc/dbfw-server/do-token"
+        api_url = "https://do.example.com"
+        poll = "30s"
+        addresses = ["private"]
+        requests_per_hour = 100
+        [dns]
+        servers = ["192.0.2.53"]
+        grace = "1m"
         [feeds]
         allow = ["https://api.github.com/meta"]
+        poll = "1h"
+        [resolve]
+        gone_after = "10m"
+        max_stale = "7d"
+        max_shrink = "25%"
         "#,
     )
     .unwrap();
@@ -52,7 +68,17 @@ fn every_key() {
     assert_eq!(off.metrics_listen, None);
     let open = loaded("[server]\nmetrics_listen = \"0.0.0.0:9788\"\n").unwrap();
     assert!(open.warnings[0].to_string().contains("anyone who can reach 0.0.0.0:9788"));
-    assert_eq!(config.feeds, ["https://api.github.com/meta"]);
+    assert_eq!(config.allowed_feeds, ["https://api.github.com/meta"]);
+    let resolve = config.resolve;
+    let account = resolve.digitalocean.unwrap();
+    assert_eq!(account.token, TokenSource::File("/etc/dbfw-server/do-token".into()));
+    assert_eq!((account.poll.as_secs(), account.limits.per_hour), (30, 100));
+    assert!(account.addresses.private && !account.addresses.public);
+    assert_eq!((resolve.dns.servers.len(), resolve.dns.grace.as_secs()), (1, 60));
+    assert_eq!(resolve.feeds.poll.as_secs(), 3600);
+    assert_eq!(resolve.limits.gone_after.as_secs(), 600);
+    assert_eq!(resolve.limits.max_stale.unwrap().as_secs(), 7 * 86_400);
+    assert_eq!(resolve.max_shrink, 25);
     let moved = loaded("[server]\nstate_dir = \"/s\"\n").unwrap();
     assert_eq!(moved.store, StoreConfig::File(PathBuf::from("/s/store.redb")));
 }
@@ -80,6 +106,30 @@ fn every_problem_is_told_at_once_with_line_key_and_fix() {
         assert!(found.get(at).is_some_and(|line| line.starts_with(wanted)), "{wanted}\n{found:#?}");
     }
     assert_eq!(found.len(), 9, "{found:#?}");
+}
+
+#[test]
+fn the_tables_of_providers_are_as_strict_as_the_agents() {
+    let found = problems(
+        "[digitalocean]\ntoken = \"dop_v1_0123\"\ntoken_file = \"x\"\n\
+         api_url = \"http://do.example.com\"\npoll = \"1ms\"\n\
+         [dns]\nmin_ttl = \"2h\"\nmax_ttl = \"1h\"\n[resolve]\nmax_shrink = \"0%\"\n[aptible]\n",
+    );
+    for (at, wanted) in [
+        "line 2: digitalocean.token: a token does not belong in the configuration",
+        "line 3: digitalocean.token_file: is not an absolute path",
+        "line 4: digitalocean.api_url: the token would be sent to do.example.com without TLS",
+        "line 5: digitalocean.poll: \"1ms\" is not a possible interval",
+        "line 8: dns.max_ttl: min_ttl 2h is longer than max_ttl 1h",
+        "line 10: resolve.max_shrink: \"0%\" is not a percentage",
+        "line 11: aptible: unknown key",
+    ]
+    .iter()
+    .enumerate()
+    {
+        assert!(found.get(at).is_some_and(|found| found.contains(wanted)), "{wanted}: {found:#?}");
+    }
+    assert!(!found.concat().contains("0123"), "no problem shows what may be a token");
 }
 
 #[test]
@@ -121,14 +171,15 @@ fn every_key_is_documented_and_in_the_file_that_is_shipped() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let docs = std::fs::read_to_string(format!("{root}/docs/server.md")).unwrap();
     let shipped = std::fs::read_to_string(format!("{root}/packaging/dbfw-server.toml")).unwrap();
-    for table in ["server", "feeds"] {
+    for table in ["server", "digitalocean", "dns", "feeds", "resolve"] {
         let (_, rows) = docs.split_once(&format!("| key of `[{table}]` |")).unwrap();
         let rows = rows.lines().skip(2).take_while(|line| line.starts_with('|'));
         let documented: Vec<&str> =
             rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
         assert_eq!(documented, known(table), "[{table}] in docs/server.md");
+        // A table that is there, empty or not, may mean something.
         let (_, text) = shipped.split_once(&format!("[{table}]\n")).unwrap();
-        let text = text.split("\n[").next().unwrap();
+        let text = text.split("\n[").next().unwrap().split("\n#[").next().unwrap();
         let keys: Vec<&str> = text
             .lines()
             .filter_map(|line| Some(line.strip_prefix('#')?.split_once(" = ")?.0))

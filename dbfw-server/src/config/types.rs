@@ -9,7 +9,7 @@ use std::{
 
 use dbfw_core::toml::Problem;
 
-use crate::{list::MAX_RULES, store::EtcdSettings};
+use crate::{list::MAX_RULES, resolve::ResolveConfig, store::EtcdSettings};
 
 /// The usual port of the metrics.
 pub(super) const METRICS_PORT: u16 = 9788;
@@ -48,7 +48,9 @@ pub struct Config {
     /// The most requests of a token in a minute.
     pub requests_per_minute: u32,
     /// URLs that those of feeds may begin with.
-    pub feeds: Vec<String>,
+    pub allowed_feeds: Vec<String>,
+    /// How trusted sources are resolved.
+    pub resolve: ResolveConfig,
     /// Settings that are hardly meant.
     pub warnings: Vec<Problem>,
 }
@@ -130,7 +132,8 @@ impl Default for Config {
             max_connections: 4096,
             max_agents: 20_000,
             requests_per_minute: 6000,
-            feeds: Vec::new(),
+            allowed_feeds: Vec::new(),
+            resolve: ResolveConfig::default(),
             warnings: Vec::new(),
         }
     }

@@ -1,7 +1,7 @@
 //! Following the store: databases, lists and hosts as they are now.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,10 +9,14 @@ use std::{
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::{Fleet, published::Published};
+use super::{
+    Fleet,
+    published::{Content, Published},
+    sets::Sets,
+};
 use crate::{
     list::List,
-    model::{Change, Database, Host, keys},
+    model::{Change, Database, Host, Resolved, keys},
     service::{Service, ServiceError, parse},
     store::{Batch, Event, Revision, Write},
 };
@@ -35,11 +39,11 @@ async fn follow(fleet: &Fleet, service: &Service, ready: impl FnOnce() + Send) {
     let mut ready = Some(ready);
     loop {
         match load(fleet, service).await {
-            Ok(seen) => {
+            Ok((seen, sets)) => {
                 if let Some(ready) = ready.take() {
                     ready();
                 }
-                changes(fleet, service, seen).await;
+                changes(fleet, service, seen, sets).await;
             }
             Err(error) => {
                 tracing::error!(%error, "the lists cannot be read for the agents; trying again");
@@ -54,12 +58,13 @@ async fn follow(fleet: &Fleet, service: &Service, ready: impl FnOnce() + Send) {
 struct Seen {
     databases: Revision,
     hosts: Revision,
+    resolved: Revision,
     lists: Revision,
 }
 
 impl Seen {
     fn first(self) -> Revision {
-        self.databases.min(self.hosts).min(self.lists)
+        self.databases.min(self.hosts).min(self.resolved).min(self.lists)
     }
 
     /// Whether a write of a commit was read already.
@@ -68,6 +73,8 @@ impl Seen {
             self.databases
         } else if key.starts_with(keys::HOSTS) {
             self.hosts
+        } else if key.starts_with(keys::RESOLVED) {
+            self.resolved
         } else {
             self.lists
         };
@@ -76,14 +83,26 @@ impl Seen {
 }
 
 /// Reads everything anew.
-async fn load(fleet: &Fleet, service: &Service) -> Result<Seen, ServiceError> {
+async fn load(fleet: &Fleet, service: &Service) -> Result<(Seen, Sets), ServiceError> {
     let store = service.store();
     // Lists first: that of a database which comes between is a commit that the watch has. The other way
     // round it would be one without its database, and count as seen.
     let lists = store.list(keys::LISTS).await?;
     let databases = store.list(keys::DATABASES).await?;
     let hosts = store.list(keys::HOSTS).await?;
-    let seen = Seen { databases: databases.revision, hosts: hosts.revision, lists: lists.revision };
+    let resolved = store.list(keys::RESOLVED).await?;
+    let seen = Seen {
+        databases: databases.revision,
+        hosts: hosts.revision,
+        resolved: resolved.revision,
+        lists: lists.revision,
+    };
+    let mut sets = Sets::default();
+    for (key, entry) in resolved.entries {
+        if let Some(resolved) = read::<Resolved>(&key, &entry.value) {
+            sets.put(store, &key, resolved, entry.revision).await?;
+        }
+    }
     let (mut gone, mut left) = fleet.lock().known();
     let mut is_new = false;
     for (key, entry) in databases.entries {
@@ -96,7 +115,7 @@ async fn load(fleet: &Fleet, service: &Service) -> Result<Seen, ServiceError> {
         let Some(id) = keys::database_of_list(&key) else { continue };
         let Some(list) = read::<List>(&key, &entry.value) else { continue };
         let by = author(service, id, &list).await?;
-        publish(fleet, id, (&list, entry.revision), by, Instant::now());
+        publish(fleet, id, (&list, entry.revision), &sets, by, Instant::now());
     }
     // Whoever is new finds its lists.
     for (key, entry) in hosts.entries {
@@ -117,7 +136,7 @@ async fn load(fleet: &Fleet, service: &Service) -> Result<Seen, ServiceError> {
     if is_new {
         fleet.directory.send_modify(|count| *count = count.wrapping_add(1));
     }
-    Ok(seen)
+    Ok((seen, sets))
 }
 
 /// Makes a list the newest of its database, unless a later one is there already.
@@ -125,17 +144,39 @@ fn publish(
     fleet: &Fleet,
     id: Uuid,
     list: (&List, Revision),
+    sets: &Sets,
     by: Option<String>,
     committed: Instant,
 ) {
     let Some((database, before)) = fleet.lock().before(id) else { return };
-    if before.as_ref().is_some_and(|before| before.bundle.revision >= list.1.0) {
+    let resolvable = fleet.settings.resolvable;
+    let content = Content::new(list, sets, resolvable, before.as_deref());
+    if before.as_ref().is_some_and(|before| before.bundle.revision >= content.revision.0) {
         return;
     }
     // Nobody else publishes: what was before stays that while this is made.
     let epoch = fleet.settings.meta.epoch;
-    let new = Published::new(&database, list, epoch, by, committed, before.as_deref());
+    let new = Published::new(&database, content, epoch, by, committed, before.as_deref());
     fleet.lock().publish(id, new);
+}
+
+/// Publishes the lists anew that have one of these sources.
+fn publish_again(fleet: &Fleet, sources: &BTreeSet<String>, sets: &Sets, committed: Instant) {
+    let (databases, _) = fleet.lock().known();
+    for id in databases {
+        let Some((database, Some(before))) = fleet.lock().before(id) else { continue };
+        let mut listed = before.bundle.sources.iter();
+        if !listed.any(|source| sources.contains(&format!("{}:{}", source.kind, source.value))) {
+            continue;
+        }
+        let content = Content::again(&before, sets);
+        if before.bundle.revision >= content.revision.0 {
+            continue;
+        }
+        let epoch = fleet.settings.meta.epoch;
+        let new = Published::new(&database, content, epoch, None, committed, Some(&before));
+        fleet.lock().publish(id, new);
+    }
 }
 
 /// The name of who made the last change of a list.
@@ -172,7 +213,8 @@ impl Gathered {
     fn add(&mut self, batch: Batch, seen: Seen) {
         for write in batch.writes {
             let key = write.key();
-            let concerns = [keys::DATABASES, keys::HOSTS, keys::LISTS, keys::CHANGES];
+            let concerns =
+                [keys::DATABASES, keys::HOSTS, keys::RESOLVED, keys::LISTS, keys::CHANGES];
             let concerns = concerns.iter().any(|prefix| key.starts_with(prefix));
             if concerns && !seen.has(key, batch.revision) {
                 self.since.get_or_insert_with(Instant::now);
@@ -187,7 +229,7 @@ impl Gathered {
 }
 
 /// Follows the commits behind what was read; returns when it has to be read anew.
-async fn changes(fleet: &Fleet, service: &Service, seen: Seen) {
+async fn changes(fleet: &Fleet, service: &Service, seen: Seen, mut sets: Sets) {
     let mut watch = service.store().watch("", seen.first());
     loop {
         let mut gathered = Gathered::default();
@@ -210,14 +252,23 @@ async fn changes(fleet: &Fleet, service: &Service, seen: Seen) {
                 }
             }
         }
-        apply(fleet, gathered);
+        if let Err(error) = apply(fleet, service, gathered, &mut sets).await {
+            tracing::error!(%error, "a change cannot be read for the agents; reading all of it anew");
+            sleep(PAUSE).await;
+            return;
+        }
         if is_over {
             return;
         }
     }
 }
 
-fn apply(fleet: &Fleet, gathered: Gathered) {
+async fn apply(
+    fleet: &Fleet,
+    service: &Service,
+    gathered: Gathered,
+    sets: &mut Sets,
+) -> Result<(), ServiceError> {
     let Gathered { mut writes, since } = gathered;
     let committed = since.unwrap_or_else(Instant::now);
     let mut is_new = false;
@@ -240,6 +291,18 @@ fn apply(fleet: &Fleet, gathered: Gathered) {
             }
         }
     }
+    let mut resolved = BTreeSet::new();
+    for key in below(keys::RESOLVED, &writes) {
+        match writes.remove(&key) {
+            Some((Write::Put(_, value), revision)) => {
+                if let Some(new) = read::<Resolved>(&key, &value) {
+                    resolved.extend(sets.put(service.store(), &key, new, revision).await?);
+                }
+            }
+            Some((Write::Delete(_), _)) => sets.remove(&key),
+            None => {}
+        }
+    }
     for key in below(keys::LISTS, &writes) {
         let Some((Write::Put(_, value), revision)) = writes.remove(&key) else { continue };
         let Some(id) = keys::database_of_list(&key) else { continue };
@@ -250,7 +313,10 @@ fn apply(fleet: &Fleet, gathered: Gathered) {
             _ => None,
         };
         let by = by.map(|change| change.by.name());
-        publish(fleet, id, (&list, revision), by, committed);
+        publish(fleet, id, (&list, revision), sets, by, committed);
+    }
+    if !resolved.is_empty() {
+        publish_again(fleet, &resolved, sets, committed);
     }
     for key in below(keys::HOSTS, &writes) {
         let Some((write, _)) = writes.remove(&key) else { continue };
@@ -269,4 +335,5 @@ fn apply(fleet: &Fleet, gathered: Gathered) {
     if is_new {
         fleet.directory.send_modify(|count| *count = count.wrapping_add(1));
     }
+    Ok(())
 }

@@ -7,6 +7,7 @@ mod at_host;
 mod follow;
 mod hello;
 mod published;
+mod sets;
 mod state;
 mod status;
 mod stream;
@@ -28,7 +29,10 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use self::state::State;
-use crate::model::{Host, Meta};
+use crate::{
+    model::{Host, Meta},
+    resolve::Resolvable,
+};
 
 pub use self::{
     hello::{HelloError, MAX_DATABASES},
@@ -51,6 +55,8 @@ pub struct FleetSettings {
     pub authority: Option<String>,
     /// The most streams at a time.
     pub max_agents: usize,
+    /// The sources that the server resolves.
+    pub resolvable: Resolvable,
 }
 
 /// The fleet.
@@ -120,11 +126,11 @@ impl Fleet {
 
     /// A set of prefixes that a list refers to which a host may read, one prefix a line.
     pub fn set(&self, host: &Host, digest: Digest) -> Option<Bytes> {
-        let state = self.lock();
-        let lists = host.databases.iter().filter_map(|id| state.published(*id));
-        let set = lists.filter_map(|list| list.bundle.sets.get(&digest).cloned()).next()?;
-        drop(state);
-        Some(set.iter().map(|prefix| format!("{prefix}\n")).collect::<String>().into())
+        let lists: Vec<_> = {
+            let state = self.lock();
+            host.databases.iter().filter_map(|id| state.published(*id)).collect()
+        };
+        lists.iter().find_map(|list| list.set(digest))
     }
 
     /// A host that joined, as far as the store was followed.

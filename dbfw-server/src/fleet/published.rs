@@ -1,16 +1,22 @@
 //! [`Published`]: the newest list of a database, as streams send it.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, OnceLock},
     time::Instant,
 };
 
 use axum::body::Bytes;
-use dbfw_wire::agent::{Bundle, BundleSource, Delta, Frame, Have, list_digest};
+use dbfw_wire::agent::{
+    Bundle, BundleSource, Delta, Digest, Frame, Have, SetReference, SetState, list_digest,
+};
+use uuid::Uuid;
 
+use super::sets::{Found, Set, Sets, inline};
 use crate::{
     list::{List, Rule},
     model::Database,
+    resolve::Resolvable,
     store::Revision,
 };
 
@@ -20,13 +26,110 @@ const EARLIER: usize = 8;
 /// The list of a database at one revision. It is written once for all hosts.
 #[derive(Debug)]
 pub(super) struct Published {
+    /// Without the sets.
     pub(super) bundle: Arc<Bundle>,
     /// The version that the APIs show.
     pub(super) version: u64,
+    /// The commit of the list itself.
+    pub(super) list: Revision,
     /// The time at which the server learnt of the commit.
     pub(super) committed: Instant,
+    /// The sets that the sources refer to.
+    sets: BTreeMap<Digest, Arc<Set>>,
+    /// Those of the list before: a host may be fetching one.
+    sets_before: BTreeMap<Digest, Arc<Set>>,
     line: Bytes,
     earlier: Vec<Earlier>,
+}
+
+/// The content of a list that is to be published.
+#[derive(Debug)]
+pub(super) struct Content {
+    pub(super) sources: Vec<BundleSource>,
+    pub(super) sets: BTreeMap<Digest, Arc<Set>>,
+    /// The version that the APIs show.
+    pub(super) version: u64,
+    /// The commit of the list itself.
+    pub(super) list: Revision,
+    /// The last commit of the list, or of what one of its sources stands for.
+    pub(super) revision: Revision,
+}
+
+impl Content {
+    /// The content of a list with what its sources were found to stand for. A source that is new
+    /// and nobody answered for yet is the server's to resolve all the same; one that a host may
+    /// have resolved itself stays the host's until somebody answers.
+    pub(super) fn new(
+        list: (&List, Revision),
+        sets: &Sets,
+        resolvable: Resolvable,
+        before: Option<&Published>,
+    ) -> Self {
+        let had = before.map(|before| {
+            let sources = before.bundle.sources.iter().map(|source| (source.uuid, source));
+            (before, sources.collect::<BTreeMap<Uuid, &BundleSource>>())
+        });
+        let mut content = Self {
+            sources: Vec::with_capacity(list.0.rules.len()),
+            sets: BTreeMap::new(),
+            version: list.0.version,
+            list: list.1,
+            revision: list.1,
+        };
+        for rule in &list.0.rules {
+            let is_resolvable = resolvable.account(&rule.key).is_some();
+            let found = sets.get(&rule.key.to_string()).filter(|_| is_resolvable);
+            let set = match (found, &had) {
+                (Some(found), _) => Some(content.refer(found)),
+                (None, Some((before, had))) if is_resolvable => match had.get(&rule.uuid) {
+                    Some(source) => source.set.clone().inspect(|set| content.keep(set, before)),
+                    None => Some(unresolved()),
+                },
+                (None, _) => None,
+            };
+            content.sources.push(source(rule, set));
+        }
+        content
+    }
+
+    /// The content of a published list with what its sources are found to stand for now.
+    pub(super) fn again(before: &Published, sets: &Sets) -> Self {
+        let mut content = Self {
+            sources: before.bundle.sources.clone(),
+            sets: BTreeMap::new(),
+            version: before.version,
+            list: before.list,
+            revision: before.list,
+        };
+        let mut sources = std::mem::take(&mut content.sources);
+        for source in &mut sources {
+            if let Some(found) = sets.get(&format!("{}:{}", source.kind, source.value)) {
+                source.set = Some(content.refer(found));
+            } else if let Some(set) = &source.set {
+                content.keep(set, before);
+            }
+        }
+        content.sources = sources;
+        content
+    }
+
+    fn refer(&mut self, found: &Found) -> SetReference {
+        self.revision = self.revision.max(found.revision);
+        self.sets.insert(found.reference.digest, Arc::clone(&found.set));
+        found.reference.clone()
+    }
+
+    /// Keeps a set that the list before referred to.
+    fn keep(&mut self, set: &SetReference, before: &Published) {
+        if let Some(known) = before.sets.get(&set.digest) {
+            self.sets.insert(set.digest, Arc::clone(known));
+        }
+    }
+}
+
+/// A source that nobody answered for yet.
+fn unresolved() -> SetReference {
+    SetReference { digest: Digest::of(b""), count: 0, state: SetState::Unresolved, at: None }
 }
 
 /// An earlier list, and what leads from it to the newest; `None`: the whole list is shorter.
@@ -50,14 +153,14 @@ pub(super) fn line(frame: &Frame) -> Bytes {
     line.into()
 }
 
-fn source(rule: &Rule) -> BundleSource {
+fn source(rule: &Rule, set: Option<SetReference>) -> BundleSource {
     BundleSource {
         uuid: rule.uuid,
         kind: rule.key.kind().to_string(),
         value: rule.key.value().to_owned(),
         description: rule.details.description.clone(),
         expires_at: rule.details.expires_at,
-        set: None,
+        set,
     }
 }
 
@@ -70,13 +173,13 @@ impl Published {
     /// A list that takes the place of another.
     pub(super) fn new(
         database: &Database,
-        (list, revision): (&List, Revision),
+        content: Content,
         epoch: u64,
         by: Option<String>,
         committed: Instant,
         before: Option<&Self>,
     ) -> Self {
-        let sources: Vec<BundleSource> = list.rules.iter().map(source).collect();
+        let Content { sources, sets, version, list, revision } = content;
         let bundle = Bundle {
             database: database.id,
             name: database.name.to_string(),
@@ -85,16 +188,38 @@ impl Published {
             digest: list_digest(&sources),
             by,
             sources,
-            sets: std::collections::BTreeMap::new(),
+            sets: BTreeMap::new(),
         };
-        let line = line(&Frame::Bundle(bundle.clone()));
+        let line = line(&Frame::Bundle(Bundle { sets: inline(&sets), ..bundle.clone() }));
         let mut earlier = Vec::new();
+        let mut sets_before = BTreeMap::new();
         if let Some(before) = before {
+            sets_before.clone_from(&before.sets);
             earlier.push(Earlier::new(Arc::clone(&before.bundle)));
             let older = before.earlier.iter().take(EARLIER - 1);
             earlier.extend(older.map(|older| Earlier::new(Arc::clone(&older.bundle))));
         }
-        Self { bundle: Arc::new(bundle), version: list.version, committed, line, earlier }
+        let bundle = Arc::new(bundle);
+        Self { bundle, version, list, committed, sets, sets_before, line, earlier }
+    }
+
+    /// A set that the list refers to, or the one before did; one prefix a line.
+    pub(super) fn set(&self, digest: Digest) -> Option<Bytes> {
+        let set = self.sets.get(&digest).or_else(|| self.sets_before.get(&digest));
+        set.map(|set| set.text())
+    }
+
+    /// What leads here from an earlier list, with the small ones of the sets that it brings.
+    fn change_from(&self, from: &Bundle) -> Delta {
+        let mut delta = Delta::between(from, &self.bundle);
+        let digests = |sources: &[BundleSource]| -> BTreeSet<Digest> {
+            sources.iter().filter_map(|source| Some(source.set.as_ref()?.digest)).collect()
+        };
+        let had = digests(&from.sources);
+        let new = digests(&delta.put).into_iter().filter(|digest| !had.contains(digest));
+        let new = new.filter_map(|digest| Some((digest, Arc::clone(self.sets.get(&digest)?))));
+        delta.sets = inline(&new.collect());
+        delta
     }
 
     /// The line that brings a host here which has a list; `None` if it has this one.
@@ -107,7 +232,7 @@ impl Published {
         let change = from.and_then(|from| {
             from.change
                 .get_or_init(|| {
-                    let line = line(&Frame::Delta(Delta::between(&from.bundle, &self.bundle)));
+                    let line = line(&Frame::Delta(self.change_from(&from.bundle)));
                     (line.len() < self.line.len()).then_some(line)
                 })
                 .clone()
@@ -158,6 +283,10 @@ mod tests {
         List { version, change_sha256: String::new(), rules: values.map(rule).collect() }
     }
 
+    fn content(list: &List, revision: u64) -> Content {
+        Content::new((list, Revision(revision)), &Sets::default(), Resolvable::default(), None)
+    }
+
     fn frame(line: &Bytes) -> Frame {
         assert_eq!(line.last(), Some(&b'\n'));
         serde_json::from_slice(line).unwrap()
@@ -169,8 +298,8 @@ mod tests {
         let mut all: Vec<Published> = Vec::new();
         for version in 1..=20_u8 {
             let list = list(version.into(), 0..version + 20);
-            let revision = Revision(10 * u64::from(version));
-            let published = Published::new(&database, (&list, revision), 1, None, now, all.last());
+            let content = content(&list, 10 * u64::from(version));
+            let published = Published::new(&database, content, 1, None, now, all.last());
             all.push(published);
         }
         let newest = all.last().unwrap();
@@ -205,9 +334,9 @@ mod tests {
     #[test]
     fn a_change_that_is_longer_than_the_list_is_not_sent() {
         let (database, now) = (database(), Instant::now());
-        let before = (&list(1, 0..200), Revision(1));
+        let before = content(&list(1, 0..200), 1);
         let before = Published::new(&database, before, 1, None, now, None);
-        let after = (&list(2, 0..0), Revision(2));
+        let after = content(&list(2, 0..0), 2);
         let after = Published::new(&database, after, 1, None, now, Some(&before));
         let line = after.line_for(Some(have(&before.bundle))).unwrap();
         assert!(matches!(frame(&line), Frame::Bundle(_)));

@@ -1,9 +1,10 @@
 //! Every metric of the server.
 
+use dbfw_core::answers::Cause;
 use dbfw_metrics::{Metric, MetricType};
 
 use super::scrape::Scrape;
-use crate::api::STATUSES;
+use crate::{api::STATUSES, resolve::AccountStatus};
 
 /// Every metric, in the order they are written.
 pub(super) const CATALOGUE: &[Metric<Scrape>] = &[
@@ -70,6 +71,70 @@ pub(super) const CATALOGUE: &[Metric<Scrape>] = &[
         help: "Seconds from the commit of a list to the report of a host that it is in force or \
                refused there.",
         samples: |scrape, out| out.histogram(&[], &scrape.propagation),
+    },
+    Metric {
+        name: "dbfw_server_sources",
+        kind: MetricType::Gauge,
+        labels: &["provider"],
+        help: "Trusted sources of all lists that the server resolves, by whom it asks \
+               (digitalocean, feeds, dns).",
+        samples: |scrape, out| {
+            each(scrape, |it, provider| out.gauge(&[provider], gauge(it.sources)))
+        },
+    },
+    Metric {
+        name: "dbfw_server_failing_sources",
+        kind: MetricType::Gauge,
+        labels: &["provider"],
+        help: "Those of which the last answer could not be confirmed; what they last stood for \
+               counts.",
+        samples: |scrape, out| {
+            each(scrape, |it, provider| out.gauge(&[provider], gauge(it.failing)))
+        },
+    },
+    Metric {
+        name: "dbfw_server_held_losses",
+        kind: MetricType::Gauge,
+        labels: &["provider"],
+        help: "Those that would lose more addresses than max_shrink allows, until somebody confirms \
+               the loss.",
+        samples: |scrape, out| each(scrape, |it, provider| out.gauge(&[provider], gauge(it.held))),
+    },
+    Metric {
+        name: "dbfw_server_oldest_answer_timestamp_seconds",
+        kind: MetricType::Gauge,
+        labels: &["provider"],
+        help: "Unix time in seconds at which the oldest answer was last confirmed; none while a \
+               source has no answer yet.",
+        samples: |scrape, out| {
+            each(scrape, |it, provider| match it.oldest {
+                Some(at) => out.gauge(&[provider], u64::try_from(at.as_second()).unwrap_or(0)),
+                None => Ok(()),
+            })
+        },
+    },
+    Metric {
+        name: "dbfw_server_provider_requests_total",
+        kind: MetricType::Counter,
+        labels: &["provider"],
+        help: "Requests to resolve sources.",
+        samples: |scrape, out| {
+            each(scrape, |it, provider| out.counter(&[provider], it.requests.requests))
+        },
+    },
+    Metric {
+        name: "dbfw_server_provider_failures_total",
+        kind: MetricType::Counter,
+        labels: &["provider", "cause"],
+        help: "Those that brought no usable answer, by the cause.",
+        samples: |scrape, out| {
+            each(scrape, |it, provider| {
+                let counts = Cause::ALL.iter().zip(it.requests.failures);
+                counts
+                    .into_iter()
+                    .try_for_each(|(cause, count)| out.counter(&[provider, cause.as_str()], count))
+            })
+        },
     },
     Metric {
         name: "dbfw_server_list_changes_total",
@@ -169,6 +234,14 @@ pub(super) const CATALOGUE: &[Metric<Scrape>] = &[
         },
     },
 ];
+
+/// Writes samples of each provider that sources are asked of.
+fn each(
+    scrape: &Scrape,
+    mut write: impl FnMut(&AccountStatus, &str) -> std::fmt::Result,
+) -> std::fmt::Result {
+    scrape.accounts.iter().try_for_each(|account| write(account, account.account.as_str()))
+}
 
 fn gauge(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)

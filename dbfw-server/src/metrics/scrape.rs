@@ -9,6 +9,7 @@ use crate::{
     api::{App, Login, Route, STATUSES},
     fleet::Standings,
     model::Via,
+    resolve::AccountStatus,
     store::{Operation, Operations},
 };
 
@@ -24,6 +25,8 @@ pub(super) struct Scrape {
     pub(super) max_streams: usize,
     pub(super) propagation: Durations,
     pub(super) sent: u64,
+    /// The accounts that sources are asked of.
+    pub(super) accounts: Vec<AccountStatus>,
     pub(super) changes: Vec<(Via, u64)>,
     pub(super) merges: u64,
     pub(super) requests: Vec<(Route, [u64; STATUSES.len()])>,
@@ -48,6 +51,7 @@ impl Scrape {
             max_streams: app.fleet.max_streams(),
             propagation,
             sent: app.fleet.sent(),
+            accounts: app.resolver.accounts(),
             changes: app.service.changes_made().collect(),
             merges: app.service.merges_made(),
             requests: app.tally.requests(),

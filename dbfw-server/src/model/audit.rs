@@ -62,6 +62,8 @@ pub enum AuditAction {
     DatabaseChanged,
     /// A database was removed.
     DatabaseRemoved,
+    /// A loss of addresses of a trusted source was confirmed.
+    LossConfirmed,
 }
 
 impl AuditAction {

@@ -1,8 +1,10 @@
 //! The keys of the store.
 //!
-//! `approvals/`, `groups/`, `resolved/` and `sets/` are kept for what is to come. `leases/` is the
-//! store's own, for what is held: the leader, and the servers that run.
+//! `approvals/` and `groups/` are kept for what is to come. `leases/` is the store's own, for what is
+//! held: the leader, and the servers that run.
 
+use dbfw_core::source::SourceKey;
+use dbfw_wire::agent::Digest;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -27,6 +29,32 @@ pub const AUDIT: &str = "audit/";
 pub const HOSTS: &str = "hosts/";
 /// Above every join token.
 pub const JOINS: &str = "join/";
+
+/// Above what every source was found to stand for.
+pub const RESOLVED: &str = "resolved/";
+/// Above the pieces of every set of prefixes.
+pub const SETS: &str = "sets/";
+/// The times at which answers were last confirmed.
+pub const CONFIRMED: &str = "confirmed";
+
+/// Digits of a digest that tell sources apart.
+const SOURCE_DIGITS: usize = 32;
+
+/// The prefixes that a source was found to stand for. Values have bytes that keys do not.
+pub fn resolved(source: &SourceKey) -> String {
+    let digits = Digest::of(source.to_string().as_bytes()).digits();
+    format!("{RESOLVED}{}", digits.get(..SOURCE_DIGITS).unwrap_or(&digits))
+}
+
+/// Above the pieces of a set of prefixes.
+pub fn set(digest: Digest) -> String {
+    format!("{SETS}{}/", digest.digits())
+}
+
+/// A piece of a set of prefixes, from 0.
+pub fn piece(digest: Digest, at: usize) -> String {
+    format!("{}{at:06}", set(digest))
+}
 
 /// The settings of a database.
 pub fn database(id: Uuid) -> String {

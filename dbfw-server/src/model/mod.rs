@@ -6,6 +6,7 @@ mod database;
 mod host;
 pub mod keys;
 mod meta;
+mod resolved;
 mod session;
 mod token;
 
@@ -15,6 +16,7 @@ pub use self::{
     database::{Connection, Database, MAX_WAIT, Name, NameError},
     host::{Host, JoinGrant},
     meta::{FORMAT, LOADING, Meta},
+    resolved::{Confirmed, Piece, Resolved},
     session::{Session, SessionHash, SessionSecret},
     token::{Databases, Preset, Scope, Secret, Token, TokenHash, UnknownScope},
 };

@@ -111,5 +111,6 @@ const fn words(action: AuditAction) -> &'static str {
         AuditAction::DatabaseAdded => "Added the database",
         AuditAction::DatabaseChanged => "Changed settings of the database",
         AuditAction::DatabaseRemoved => "Removed the database",
+        AuditAction::LossConfirmed => "Confirmed the loss of addresses of",
     }
 }

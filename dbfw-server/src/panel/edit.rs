@@ -120,7 +120,7 @@ fn whole(
         (message)
         dl.facts {
             dt { "Source" } dd { (sources::source(&rule.key)) }
-            dt { "Stands for" } dd { (sources::stands_for(&rule.key)) }
+            dt { "Stands for" } dd { (sources::stands_for(panel, &rule.key)) }
             dt { "Expires" } dd {
                 @match rule.details.expires_at { Some(at) => (when(at)), None => "never" }
             }

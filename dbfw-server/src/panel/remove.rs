@@ -91,7 +91,7 @@ fn whole(
         (message)
         dl.facts {
             dt { "Source" } dd { (sources::source(&rule.key)) }
-            dt { "Stands for" } dd { (sources::stands_for(&rule.key)) }
+            dt { "Stands for" } dd { (sources::stands_for(panel, &rule.key)) }
             dt { "Description" } dd {
                 @match &rule.details.description {
                     Some(text) => (shown(text)),

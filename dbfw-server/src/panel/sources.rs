@@ -1,15 +1,15 @@
 //! The trusted sources of a database.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract::{Path, RawQuery, State},
     response::Response,
 };
 use dbfw_core::source::{SourceKey, SourceType};
+use dbfw_wire::api::{Resolution, ResolutionState};
 use maud::{Markup, html};
 use url::form_urlencoded;
-use uuid::Uuid;
 
 use super::{
     access, fields,
@@ -24,7 +24,7 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
-    api::{ApiError, query_value},
+    api::{ApiError, query_value, v1},
     fleet::SourceUse,
     list::{List, MAX_VALUE, Rule},
     model::{Database, Scope},
@@ -113,7 +113,7 @@ pub(super) async fn whole(
             (summary(&list))
             (status::line(panel.app.fleet.status(database.id).as_ref()))
             @if list.rules.len() > 10 || !view.search.is_empty() { (search(database, &view)) }
-            @if !list.rules.is_empty() { (table(database, &list, &view, may_edit, visitor, &panel.app.fleet.uses(database.id))) }
+            @if !list.rules.is_empty() { (table(panel, database, &list, &view, may_edit, visitor)) }
         }
     };
     Ok(page::page(panel, visitor, Place::Databases, database.name.as_str(), content))
@@ -145,13 +145,14 @@ fn search(database: &Database, view: &View) -> Markup {
 }
 
 fn table(
+    panel: &Panel,
     database: &Database,
     list: &List,
     view: &View,
     may_edit: bool,
     visitor: &Visitor,
-    uses: &HashMap<Uuid, SourceUse>,
 ) -> Markup {
+    let uses = panel.app.fleet.uses(database.id);
     let found: Vec<&Rule> = list.rules.iter().filter(|rule| view.matches(rule)).collect();
     let pages = found.len().div_ceil(ON_A_PAGE).max(1);
     let page = view.page.min(pages);
@@ -176,7 +177,7 @@ fn table(
                 }
                 tbody role="rowgroup" {
                     @for rule in found.iter().skip((page - 1) * ON_A_PAGE).take(ON_A_PAGE) {
-                        (line(&path, rule, may_edit, visitor, uses.get(&rule.uuid)))
+                        (line(panel, &path, rule, may_edit, visitor, uses.get(&rule.uuid)))
                     }
                 }
             }
@@ -192,6 +193,7 @@ fn table(
 }
 
 fn line(
+    panel: &Panel,
     path: &str,
     rule: &Rule,
     may_edit: bool,
@@ -207,7 +209,7 @@ fn line(
                     " " span.badge { "your address" }
                 }
             }
-            td role="cell" data-label="Stands for" { (stands_for(&rule.key)) }
+            td role="cell" data-label="Stands for" { (stands_for(panel, &rule.key)) }
             td.text role="cell" data-label="Description" {
                 @match &rule.details.description {
                     Some(text) => (shown(text)),
@@ -258,9 +260,12 @@ pub(super) fn source(key: &SourceKey) -> Markup {
 }
 
 /// The number of addresses that a source stands for.
-pub(super) fn stands_for(key: &SourceKey) -> Markup {
+pub(super) fn stands_for(panel: &Panel, key: &SourceKey) -> Markup {
     let Some(prefixes) = key.prefixes() else {
-        return html! { (fields::words(key.kind())) };
+        return match v1::resolved::resolved(&panel.app, key) {
+            Some(resolution) => resolved(&resolution),
+            None => html! { (fields::words(key.kind())) },
+        };
     };
     let mut v4: u64 = 0;
     let mut v6 = Vec::new();
@@ -274,6 +279,34 @@ pub(super) fn stands_for(key: &SourceKey) -> Markup {
     html! {
         @if v4 == 1 { "1 address" } @else if v4 > 1 { (grouped(v4)) " addresses" }
         @if v6.len() > 3 { (v6.len()) " prefixes of IPv6" } @else { (v6.join(", ")) }
+    }
+}
+
+/// What the server found a source to stand for, and what is wrong with that.
+fn resolved(resolution: &Resolution) -> Markup {
+    let Resolution { state, prefixes, at, error, held, .. } = resolution;
+    let word = match state {
+        ResolutionState::Pending | ResolutionState::Ok => None,
+        ResolutionState::Stale => Some("not confirmed"),
+        ResolutionState::Gone => Some("gone"),
+        ResolutionState::Unresolvable => Some("without an address"),
+        ResolutionState::Expired => Some("expired"),
+    };
+    html! {
+        @if *state == ResolutionState::Pending { "not known yet" }
+        @else { (count(*prefixes, "address", "addresses and networks")) }
+        @if let Some(word) = word {
+            " " span.badge { (word) }
+            @if let Some(at) = at { span.faint { " confirmed last " (when(*at)) } }
+        }
+        @if let Some(error) = error { " " span.faint { (shown(error)) } }
+        @if let Some(held) = held {
+            " " span.badge { "loss held" }
+            span.faint {
+                " It would lose " (held.lost) " of " (held.of) ". If that is right: "
+                code { "dbfw-server resolved confirm " (held.id) }
+            }
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
     metrics::{self, Probe},
     model::Meta,
     panel::{self, Panel},
+    resolve::Resolver,
     service::{Bounds, InitError, Service, ServiceError, remove_expired},
     store::{FileStore, Leader, Presence, Store, StoreError},
 };
@@ -121,7 +122,7 @@ impl Server {
         }
         let store = open_store(config).await?;
         let meta = Meta::read(&store).await?;
-        let bounds = Bounds { rules: config.max_sources, feeds: config.feeds.clone() };
+        let bounds = Bounds { rules: config.max_sources, feeds: config.allowed_feeds.clone() };
         let service = Arc::new(Service::new(store, bounds));
         let certificates = Certificates::load(config)?.map(Arc::new);
         let mut listeners = Vec::new();
@@ -142,7 +143,9 @@ impl Server {
             meta: meta.clone(),
             authority: authority.as_ref().map(|authority| authority.pem.clone()),
             max_agents: config.max_agents,
+            resolvable: config.resolve.resolvable(),
         }));
+        let resolver = Arc::new(Resolver::new(Arc::clone(&service), config.resolve.clone()));
         let settings = ApiSettings {
             name: config.name.clone(),
             store_id: meta.store_id,
@@ -158,7 +161,7 @@ impl Server {
         let leader = Leader::campaign(service.store().clone(), &who);
         let id = Uuid::new_v4().to_string();
         let presence = Presence::announce(service.store().clone(), &id, &who);
-        let app = App::new(Arc::clone(&service), Arc::clone(&fleet), leader, settings);
+        let app = App::new(Arc::clone(&service), Arc::clone(&fleet), leader, resolver, settings);
         let app = Arc::new(app);
         let metrics = listen_for_metrics(config.metrics_listen).await;
         let max_connections = config.max_connections;
@@ -216,7 +219,7 @@ impl Server {
         loaded.send_replace(true);
         let mut tasks = JoinSet::new();
         let routes: Router = api::router(Arc::clone(&app));
-        let counting = Arc::clone(&app);
+        let (counting, resolver) = (Arc::clone(&app), Arc::clone(&app.resolver));
         let panel = Arc::new(Panel::new(app, stopped.clone(), certificates.is_some()));
         // Whatever no API answers is a page; the admin socket has none.
         let pages = routes.clone().fallback_service(panel::router(panel));
@@ -235,6 +238,7 @@ impl Server {
         let admin_routes = metrics::counted(counting, admin_routes);
         tasks.spawn(connections.serve_admin(admin, admin_routes, stopped.clone()));
         background.spawn(remove_expired(service));
+        background.spawn(resolver.run(leader.clone()));
         if let Some(certificates) = certificates {
             background.spawn(certificates.follow());
         }

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::atomic::Ordering};
 
+use dbfw_core::source::SourceKey;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -70,6 +71,21 @@ impl Service {
         let store = self.store.clone();
         tokio::spawn(async move { store.commit(txn).await });
         self.look();
+    }
+
+    /// Writes down that a loss of addresses of a trusted source is confirmed.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn record_confirmed(
+        &self,
+        source: &SourceKey,
+        author: &Author,
+    ) -> Result<(), ServiceError> {
+        let txn = add(Txn::new(), AuditAction::LossConfirmed, author, &source.to_string())?;
+        commit(&self.store, txn).await?;
+        self.look();
+        Ok(())
     }
 
     /// Notes that an entry was written: from time to time old ones are removed.

@@ -48,6 +48,11 @@ pub(super) fn write(document: &impl Serialize) -> Result<Arc<[u8]>, ServiceError
     bytes.map(Arc::from).map_err(|error| ServiceError::Unreadable(error.to_string()))
 }
 
+/// Adds a document to a transaction.
+pub(crate) fn put(txn: Txn, key: String, document: &impl Serialize) -> Result<Txn, ServiceError> {
+    Ok(txn.put(key, write(document)?))
+}
+
 /// Commits; `None` if a condition does not hold.
 pub(super) async fn commit(store: &Store, txn: Txn) -> Result<Option<Revision>, ServiceError> {
     match store.commit(txn).await {

@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use crate::{model::Via, store::Store};
 
-pub(crate) use self::documents::parse;
+pub(crate) use self::documents::{parse, put};
 use self::refusals::Refusals;
 pub use self::{
     databases::{DatabasePatch, NewDatabase},

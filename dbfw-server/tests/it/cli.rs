@@ -1,7 +1,8 @@
 //! The command line: setting up, exit codes, what it prints.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
+use dbfw_provider::{digitalocean::DigitalOceanConfig, http::HttpConfig, token::TokenSource};
 use nix::sys::signal::Signal;
 
 use crate::support::Server;
@@ -37,10 +38,11 @@ fn the_configuration_that_init_writes_is_the_default() {
     fs::write(server.config(), &text).unwrap();
     let config = dbfw_server::config::load(&server.config()).unwrap();
     assert_eq!(config, dbfw_server::config::Config::default());
-    // And with every key switched on it is valid, and all but the example is the default still.
+    // And with every key switched on it is valid, and all but the examples is the default still.
     let on: String = text
         .lines()
         .map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with('[') => format!("{rest}\n"),
             Some(rest) if rest.contains(" = ") && !rest.starts_with(' ') => format!("{rest}\n"),
             _ => format!("{line}\n"),
         })
@@ -50,6 +52,16 @@ fn the_configuration_that_init_writes_is_the_default() {
     assert_eq!(config.tls_names, ["ctl.example.com"]);
     config.tls_names.clear();
     assert_eq!(config.url.take().as_deref(), Some("https://ctl.example.com:7443"));
+    let ca_file = Some(PathBuf::from("/etc/dbfw-server/ca.pem"));
+    let account = config.resolve.digitalocean.take();
+    let example = DigitalOceanConfig {
+        token: TokenSource::File("/etc/dbfw-server/do-token".into()),
+        http: HttpConfig { ca_file: ca_file.clone(), ..HttpConfig::default() },
+        ..DigitalOceanConfig::default()
+    };
+    assert_eq!(account, Some(example));
+    assert_eq!(config.resolve.feeds.http.ca_file.take(), ca_file);
+    assert_eq!(std::mem::take(&mut config.resolve.dns.servers).len(), 1);
     assert_eq!(config, dbfw_server::config::Config::default());
 }
 

@@ -22,6 +22,12 @@ mod hosts;
 mod streams;
 // Bodies, headers and connections of whoever means harm.
 mod hostile;
+// DigitalOcean, as far as a tag goes.
+mod digitalocean;
+// Sources that the server resolves, at the hosts.
+mod resolved;
+// The worker of an agent.
+mod worker;
 // The own API.
 mod metrics;
 mod native;

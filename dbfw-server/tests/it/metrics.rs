@@ -16,19 +16,19 @@ use crate::{
 };
 
 /// The address of the metrics, by the log.
-fn address(server: &Server) -> SocketAddr {
+pub(crate) fn address(server: &Server) -> SocketAddr {
     let log = server.log();
     let (_, rest) = log.split_once("metrics=").expect("it says where");
     rest.split_whitespace().next().expect("an address").parse().expect("an address with a port")
 }
 
-async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let reply = Client::plain(address).await.get(path).await;
     (reply.status, String::from_utf8(reply.body).expect("text"))
 }
 
 /// The value of a line of metrics.
-fn value(metrics: &str, series: &str) -> f64 {
+pub(crate) fn value(metrics: &str, series: &str) -> f64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     let value = line.unwrap_or_else(|| panic!("no {series} in\n{metrics}"));
     value.parse().expect("a number")
@@ -46,6 +46,8 @@ async fn metrics_tell_of_hosts_edits_requests_and_refused_tokens() {
         "dbfw_server_requests_total{route=\"watch\",status=\"5xx\"}",
         "dbfw_server_list_changes_total{via=\"terraform\"}",
         "dbfw_server_store_errors_total{operation=\"commit\"}",
+        "dbfw_server_failing_sources{provider=\"dns\"}",
+        "dbfw_server_provider_failures_total{provider=\"feeds\",cause=\"rate_limited\"}",
     ] {
         assert_eq!(value(&before, series) as u64, 0, "{series}");
     }

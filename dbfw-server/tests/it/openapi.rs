@@ -228,6 +228,13 @@ async fn every_operation_answers_as_described() {
     check("GET", "/databases/{id}/refused", &reply);
     let reply = client.get(&format!("{api}/hosts")).await;
     check("GET", "/hosts", &reply);
+    client.document("POST", &sources, &json!({"type": "dns", "value": "x.invalid"})).await;
+    let resolved = client.get(&format!("{api}/resolved")).await;
+    assert_eq!(resolved.json()["sources"][0]["value"], "x.invalid");
+    check("GET", "/resolved", &resolved);
+    let confirm = format!("{api}/resolved/0/confirm");
+    let none = client.document("POST", &confirm, &json!({})).await;
+    check("POST", "/resolved/{id}/confirm", &none);
     let entries = client.get(&format!("{api}/audit")).await;
     assert!(entries.json()["entries"].as_array().is_some_and(|entries| entries.len() > 5));
     check("GET", "/audit", &entries);

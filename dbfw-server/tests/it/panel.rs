@@ -22,7 +22,7 @@ const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
 /// A browser, as far as the panel sees it: a connection and a cookie.
-struct Browser {
+pub(crate) struct Browser {
     client: Client,
     cookie: String,
 }
@@ -35,7 +35,7 @@ impl Browser {
     }
 
     /// A browser that has logged in.
-    async fn logged_in(server: &Server, token: &str) -> Self {
+    pub(crate) async fn logged_in(server: &Server, token: &str) -> Self {
         let mut browser = Self::new(server).await;
         let reply = browser.log_in(token).await.expect(303);
         assert_eq!(reply.header("location"), Some("/"));
@@ -74,7 +74,7 @@ impl Browser {
     }
 
     /// The text of a page.
-    async fn page(&mut self, path: &str) -> String {
+    pub(crate) async fn page(&mut self, path: &str) -> String {
         text(&self.get(path).await.expect(200))
     }
 

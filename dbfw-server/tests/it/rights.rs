@@ -8,7 +8,7 @@ use crate::support::Server;
 
 /// Every route: method, path (`ID` is a database, `RULE` a rule, `TOKEN` a token), the scope that
 /// it needs, and a body. `None`: any token.
-pub(crate) const ROUTES: [(&str, &str, Option<&str>, &str); 28] = [
+pub(crate) const ROUTES: [(&str, &str, Option<&str>, &str); 30] = [
     ("GET", "/v2/account", None, ""),
     ("GET", "/v1/oauth/token/info", None, ""),
     ("GET", "/v2/databases", Some("database:read"), ""),
@@ -31,6 +31,8 @@ pub(crate) const ROUTES: [(&str, &str, Option<&str>, &str); 28] = [
     ("POST", "/api/v1/databases/ID/changes/9/revert", Some("database:update"), "{}"),
     ("GET", "/api/v1/databases/ID/status", Some("database:read"), ""),
     ("GET", "/api/v1/databases/ID/refused", Some("database:read"), ""),
+    ("GET", "/api/v1/resolved", Some("database:read"), ""),
+    ("POST", "/api/v1/resolved/TOKEN/confirm", Some("database:update"), "{}"),
     ("GET", "/api/v1/audit", Some("audit:read"), ""),
     ("GET", "/api/v1/hosts", Some("host:read"), ""),
     ("GET", "/api/v1/join-tokens", Some("host:read"), ""),

@@ -9,18 +9,19 @@ use dbfw_core::{
     source::SourceType,
     toml::{Document, Place, Problems, Report, Table, utf8},
 };
-use dbfw_provider::fs::{OpenError, read_file};
+use dbfw_provider::{
+    fs::{OpenError, read_file},
+    tables::{
+        APTIBLE, DIGITALOCEAN, check_dns, read_aptible, read_digitalocean, read_dns, read_feeds,
+    },
+};
 use jiff::Timestamp;
 
 use super::{
     exposed::exposed_files,
     tables::{
         agent::{read_agent, warn_max_stale},
-        aptible::{APTIBLE, read_aptible},
         database::{Draft, read_database},
-        digitalocean::{DIGITALOCEAN, read_digitalocean},
-        dns::{check_dns, read_dns},
-        feeds::read_feeds,
         server::read_server,
     },
     types::{AgentConfig, Config, ConfigFile},

@@ -10,15 +10,16 @@ use dbfw_core::{
     source::{FeedValue, Location, Prefix, SourceType, TrustedSource},
     toml::{Place, Report, shortened},
 };
-use dbfw_provider::{http::HttpConfig, worker::Account};
+use dbfw_provider::{
+    http::HttpConfig,
+    tables::{APTIBLE, Api, DIGITALOCEAN},
+    worker::Account,
+};
 use jiff::Timestamp;
 
 use super::{
     tables::{
-        aptible::APTIBLE,
         database::Draft,
-        digitalocean::DIGITALOCEAN,
-        http::Api,
         server::{TOKEN_FILE, URL},
     },
     types::Config,

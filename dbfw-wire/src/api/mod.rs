@@ -7,6 +7,7 @@ mod audit;
 mod change;
 mod database;
 mod host;
+mod resolved;
 mod source;
 mod status;
 mod token;
@@ -18,6 +19,7 @@ pub use self::{
     host::{
         HostDocument, HostList, IssuedJoinToken, JoinTokenDocument, JoinTokenList, JoinTokenRequest,
     },
+    resolved::{HeldLoss, Resolution, ResolutionState, ResolvedList, ResolvedSource},
     source::{SourceDocument, SourceList, SourcePatch, SourceRequest, SourcesRequest},
     status::{
         DatabaseState, DatabaseStatus, HostAtDatabase, HostState, LiveHost, Propagation,

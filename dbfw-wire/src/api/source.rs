@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::Resolution;
 use crate::absent::said;
 
 /// Adds a trusted source.
@@ -82,6 +83,9 @@ pub struct SourceDocument {
     /// The time of the last of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_hit: Option<Timestamp>,
+    /// What it stands for, if the server resolves it; absent in a history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<Resolution>,
 }
 
 /// The trusted sources of a database.

@@ -218,9 +218,11 @@ fn compare(policy: &Policy, cases: &[Case], came: &[Came], judges: impl Fn(&Case
         }
         *tally.entry(*came).or_default() += 1;
     }
-    println!("{tally:?}");
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} wrong of {tally:?}:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+/// Whether the table has a rule for the destination of a packet.
+type Judges<'a> = &'a dyn Fn(&Case) -> bool;
 
 fn count(came: &[Came], of: Came) -> usize {
     came.iter().filter(|came| **came == of).count()
@@ -247,7 +249,7 @@ fn the_table_judges_every_packet_as_dbfw_does() {
     };
     let local = "addresses = [\"local\"]";
     let written = format!("addresses = [\"{}\", \"{}\"]", scene.host4, scene.host6);
-    let judges: [(&str, &dyn Fn(&Case) -> bool); 3] = [
+    let judges: [(&str, Judges<'_>); 3] = [
         ("", &|_| true),
         (local, &|case| !is_elsewhere(case)),
         (&written, &|case| !is_elsewhere(case) && !is_many(case)),

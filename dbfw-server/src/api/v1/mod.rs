@@ -3,6 +3,7 @@
 mod audit;
 pub(crate) mod databases;
 mod hosts;
+pub(crate) mod resolved;
 pub(crate) mod sources;
 mod status;
 pub(crate) mod tokens;
@@ -35,6 +36,8 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/databases/{id}/changes/{version}/revert", post(sources::revert))
         .route("/databases/{id}/status", get(status::status))
         .route("/databases/{id}/refused", get(status::refused))
+        .route("/resolved", get(resolved::list))
+        .route("/resolved/{id}/confirm", post(resolved::confirm))
         .route("/audit", get(audit::list))
         .route("/hosts", get(hosts::list))
         .route("/hosts/{id}", delete(hosts::remove))

@@ -20,15 +20,18 @@ use dbfw_wire::api::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::super::{
-    answer::{json, ok},
-    app::App,
-    auth::Caller,
-    body::document,
-    enforced::{enforced, tell},
-    error::{ApiError, ErrorId},
-    query::query_value,
-    v2::{if_match, setting, tagged},
+use super::{
+    super::{
+        answer::{json, ok},
+        app::App,
+        auth::Caller,
+        body::document,
+        enforced::{enforced, tell},
+        error::{ApiError, ErrorId},
+        query::query_value,
+        v2::{if_match, setting, tagged},
+    },
+    resolved::resolved,
 };
 use crate::{
     fleet::Enforcement,
@@ -220,7 +223,12 @@ fn listed(app: &App, database: &Database, list: &List, tag: &ETag) -> Answer {
     let uses = app.fleet.uses(database.id);
     let used = |rule: &Rule| {
         let used = uses.get(&rule.uuid).copied().unwrap_or_default();
-        SourceDocument { hits: Some(used.packets), last_hit: used.last_hit, ..source(rule) }
+        SourceDocument {
+            hits: Some(used.packets),
+            last_hit: used.last_hit,
+            resolved: resolved(app, &rule.key),
+            ..source(rule)
+        }
     };
     let sources = list.rules.iter().map(used).collect();
     let mut response = ok(&SourceList { version: list.version, sources })?;
@@ -298,6 +306,7 @@ fn source(rule: &Rule) -> SourceDocument {
         created_by: rule.created_by.clone(),
         hits: None,
         last_hit: None,
+        resolved: None,
     }
 }
 

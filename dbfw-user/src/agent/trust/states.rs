@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use dbfw_core::{
-    answers::{Cause, FetchError, SourceReport, SourceState as State},
-    source::{Rule, SourceKey, TrustedSource},
+    answers::{Cause, FetchError, Resolved, SourceReport, SourceState as State},
+    source::{Origin, Rule, SourceKey, TrustedSource},
     trust::{Enforced, Limited, List, Refused, is_listed},
 };
 use dbfw_provider::worker::Account;
@@ -44,7 +44,7 @@ impl Trust {
         let Some(source) = rule.source() else { return SourceReport::default() };
         let resolved = self.resolved(database, &rule.origin, source.key());
         let mut report = match resolved {
-            Some(resolved) => resolved.report(&rule.origin.to_string()),
+            Some(resolved) => self.resolved_report(database, &rule.origin, resolved),
             None => self.report(config, source.key()),
         };
         let mut databases = config.databases.iter();
@@ -55,6 +55,21 @@ impl Trust {
             report.notes.extend(limited.message());
         }
         report
+    }
+
+    /// The report about a source that a control plane resolved: one that is current is as of when
+    /// its list was last confirmed.
+    fn resolved_report(
+        &self,
+        database: &str,
+        origin: &Origin,
+        resolved: &Resolved,
+    ) -> SourceReport {
+        let report = resolved.report(&origin.to_string());
+        let is_current = resolved.state == State::Ok && resolved.at.is_none();
+        let list = self.lists.get(database).filter(|_| is_current);
+        let confirmed_at = list.and_then(List::read_at);
+        SourceReport { answered_at: report.answered_at.or(confirmed_at), ..report }
     }
 
     /// The number of sources of a database's list that the host's own limits keep out, wholly or in

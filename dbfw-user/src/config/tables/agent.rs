@@ -21,8 +21,6 @@ const MAX_INTERFACE: usize = 127;
 /// The usual port of the metrics.
 const METRICS_PORT: u16 = 9787;
 
-const DAY: Duration = Duration::from_secs(86_400);
-
 const INTERFACES_FIX: &str = r#"write ["eth0"], or "auto" for every interface with hardware"#;
 
 impl Default for AgentConfig {
@@ -73,10 +71,8 @@ pub(crate) fn read_agent(config: &mut AgentConfig, mut table: Table<'_>, report:
     table.set("events_per_second", &mut config.events_per_second, report, |value, report| {
         value.integer(0..=100_000, "a possible rate", report)
     });
-    table.set("gone_after", &mut config.gone_after, report, |value, report| {
-        value.duration(Duration::ZERO..=DAY, "a possible delay", report)
-    });
-    table.set("max_stale", &mut config.max_stale, report, max_stale);
+    table.set("gone_after", &mut config.gone_after, report, Value::gone_after);
+    table.set("max_stale", &mut config.max_stale, report, Value::max_stale);
     table.finish(report);
 }
 
@@ -164,13 +160,4 @@ fn glob(value: &Value<'_>, fix: &str, report: &mut Report) -> Option<Pattern> {
             None
         }
     }
-}
-
-/// `Some(None)` is "off".
-fn max_stale(value: &Value<'_>, report: &mut Report) -> Option<Option<Duration>> {
-    if value.get().as_str() == Some("off") {
-        return Some(None);
-    }
-    let range = Duration::from_secs(1)..=365 * DAY;
-    value.duration(range, "\"off\" or a possible age", report).map(Some)
 }

@@ -1,8 +1,8 @@
 //! The table `[database.audit]` of a database: its keys and their checks.
 
 use dbfw_core::toml::{Report, Value, quoted};
+use dbfw_provider::tables::secret_file;
 
-use super::http::secret_file;
 use crate::config::types::AuditLogin;
 
 const FIX: &str = "write [database.audit] below its [[database]]";

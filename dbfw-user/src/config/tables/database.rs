@@ -6,7 +6,7 @@ use dbfw_core::{
     answers::ListId,
     policy::USUAL_MIN_LEN,
     source::{Prefix, PrefixError},
-    toml::{Place, Report, Value, is_digits, quoted, read_sources},
+    toml::{Place, Report, Value, quoted, read_sources},
     trust::OnEmpty,
 };
 use toml::de::DeValue;
@@ -18,7 +18,6 @@ const PORT_FIX: &str = "use 1 to 65535";
 const PORTS_FIX: &str = "write ports = [5432]";
 const ADDRESSES_FIX: &str = r#"write ["192.0.2.5"], or "local" for every address of this host"#;
 const NAME_FIX: &str = r#"add name = "orders""#;
-const SHRINK_FIX: &str = r#"write "1%" to "100%", or "off" for no limit"#;
 
 /// A database as far as it could be read, with what the checks across databases need.
 #[derive(Debug)]
@@ -121,7 +120,7 @@ pub(crate) fn read_database(value: Value<'_>, report: &mut Report) -> Option<Dra
         }
         Some(word)
     });
-    table.set("max_shrink", &mut config.max_shrink, report, max_shrink);
+    table.set("max_shrink", &mut config.max_shrink, report, Value::max_shrink);
     table.set("allow_any", &mut config.allow_any, report, Value::boolean);
     if let Some(value) = table.take("min_prefix") {
         read_min_prefix(&mut config.min_prefix, &value, report);
@@ -283,26 +282,6 @@ fn destination(value: &Value<'_>, report: &mut Report) -> Option<Destination> {
             None
         }
     }
-}
-
-fn max_shrink(value: &Value<'_>, report: &mut Report) -> Option<u8> {
-    let written = value.string(SHRINK_FIX, report)?;
-    if written == "off" {
-        return Some(100);
-    }
-    let percent = written
-        .strip_suffix('%')
-        .filter(|number| is_digits(number))
-        .and_then(|number| number.parse().ok())
-        .filter(|percent| (1..=100).contains(percent));
-    if percent.is_none() {
-        report.problem(
-            &value.place(),
-            format!("{} is not a percentage", quoted(written)),
-            SHRINK_FIX,
-        );
-    }
-    percent
 }
 
 fn read_min_prefix([ipv4, ipv6]: &mut [u8; 2], value: &Value<'_>, report: &mut Report) {

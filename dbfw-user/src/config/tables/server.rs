@@ -8,11 +8,10 @@ use dbfw_core::{
 };
 use dbfw_provider::{
     server::{ServerConfig, url_problem},
+    tables::token_file,
     token::TokenSource,
 };
 use url::Url;
-
-use super::http::token_file;
 
 pub(crate) const TOKEN_FILE: &str = "/etc/dbfw/host-token";
 pub(crate) const URL: &str = "https://ctl.example.com:7443";

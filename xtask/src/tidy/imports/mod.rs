@@ -37,8 +37,8 @@ const LAYERS: [(&str, &[&str]); 2] = [
     (
         "dbfw-server",
         &[
-            "cli", "serve", "config", "metrics", "panel", "api", "fleet", "service", "model",
-            "list", "store",
+            "cli", "serve", "config", "metrics", "panel", "api", "fleet", "resolve", "service",
+            "model", "list", "store",
         ],
     ),
 ];

@@ -2,11 +2,11 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use dbfw_core::toml::{Report, Table, Value, quoted};
-use dbfw_provider::{
+use crate::{
     http::{HttpConfig, is_loopback},
     token::TokenSource,
 };
+use dbfw_core::toml::{Report, Table, Value, quoted};
 use url::{Host, Url};
 
 const HOSTS_FIX: &str = r#"write ["api.internal"]"#;
@@ -15,26 +15,27 @@ const HOSTS_FIX: &str = r#"write ["api.internal"]"#;
 const LONGEST_POLL: Duration = Duration::from_secs(3600);
 
 /// A table of an API with a token.
-pub(crate) struct Api {
+#[derive(Clone, Copy, Debug)]
+pub struct Api {
     /// Its name.
-    pub(crate) table: &'static str,
+    pub table: &'static str,
     /// The API's own address.
-    pub(crate) url: &'static str,
+    pub url: &'static str,
     /// Example path of a token, for the problems.
-    pub(crate) token_file: &'static str,
+    pub token_file: &'static str,
 }
 
 /// The settings that all such tables have.
-pub(crate) struct ApiSettings<'c> {
-    pub(crate) url: &'c mut Url,
-    pub(crate) token: &'c mut TokenSource,
-    pub(crate) http: &'c mut HttpConfig,
-    pub(crate) poll: &'c mut Duration,
+pub(super) struct ApiSettings<'c> {
+    pub(super) url: &'c mut Url,
+    pub(super) token: &'c mut TokenSource,
+    pub(super) http: &'c mut HttpConfig,
+    pub(super) poll: &'c mut Duration,
 }
 
 impl Api {
     /// Reads the keys in one file's table.
-    pub(crate) fn read(
+    pub(super) fn read(
         &self,
         settings: ApiSettings<'_>,
         table: &mut Table<'_>,
@@ -61,7 +62,7 @@ impl Api {
     }
 
     /// Checks the settings of all files together.
-    pub(crate) fn check(&self, url: &Url, http: &HttpConfig, report: &mut Report) {
+    pub fn check(&self, url: &Url, http: &HttpConfig, report: &mut Report) {
         let Some(place) = report.place_of(&format!("{}.api_url", self.table)) else { return };
         let host = url.host_str().unwrap_or_default();
         if !http.may_ask(url) {
@@ -81,7 +82,7 @@ impl Api {
 }
 
 /// `timeout`, `ca_file` and `allow_http`.
-pub(crate) fn read_http(http: &mut HttpConfig, table: &mut Table<'_>, report: &mut Report) {
+pub(super) fn read_http(http: &mut HttpConfig, table: &mut Table<'_>, report: &mut Report) {
     table.set("timeout", &mut http.timeout, report, Value::timeout);
     table.set("ca_file", &mut http.ca_file, report, |value, report| {
         value.path("/etc/dbfw/ca.pem", report).map(Some)
@@ -91,13 +92,13 @@ pub(crate) fn read_http(http: &mut HttpConfig, table: &mut Table<'_>, report: &m
     });
 }
 
-/// The path of a file with a token.
-pub(crate) fn token_file(value: &Value<'_>, example: &str, report: &mut Report) -> Option<PathBuf> {
+/// The path of a file with a token; `example` is one.
+pub fn token_file(value: &Value<'_>, example: &str, report: &mut Report) -> Option<PathBuf> {
     secret_file(value, "token", example, report)
 }
 
 /// As [`Value::path`], but without showing what was written: it may be the secret.
-pub(crate) fn secret_file(
+pub fn secret_file(
     value: &Value<'_>,
     what: &str,
     example: &str,

@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
+use crate::dns::DnsConfig;
 use dbfw_core::toml::{Report, Table, Value, quoted, shown};
-use dbfw_provider::dns::DnsConfig;
 
 const SERVERS_FIX: &str = r#"write ["192.0.2.53"], or ["[2001:db8::53]:5353"] with a port"#;
 
@@ -16,7 +16,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 const PORT: u16 = 53;
 
 /// Reads the table of one file; a later file's value replaces an earlier one's.
-pub(crate) fn read_dns(config: &mut DnsConfig, mut table: Table<'_>, report: &mut Report) {
+pub fn read_dns(config: &mut DnsConfig, mut table: Table<'_>, report: &mut Report) {
     table.set("servers", &mut config.servers, report, servers);
     table.set("timeout", &mut config.timeout, report, Value::timeout);
     table.set("grace", &mut config.grace, report, |value, report| {
@@ -31,7 +31,7 @@ pub(crate) fn read_dns(config: &mut DnsConfig, mut table: Table<'_>, report: &mu
 }
 
 /// Checks the settings of all files together.
-pub(crate) fn check_dns(config: &DnsConfig, report: &mut Report) {
+pub fn check_dns(config: &DnsConfig, report: &mut Report) {
     let DnsConfig { min_ttl, max_ttl, .. } = *config;
     let place = report.place_of("dns.max_ttl").or_else(|| report.place_of("dns.min_ttl"));
     if let Some(place) = place.filter(|_| min_ttl > max_ttl) {

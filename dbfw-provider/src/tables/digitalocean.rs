@@ -1,17 +1,18 @@
 //! The table `[digitalocean]` of the configuration: its keys, their checks and defaults.
 
+use crate::digitalocean::{API_URL, AddressKinds, DigitalOceanConfig};
 use dbfw_core::toml::{Report, Table, Value};
-use dbfw_provider::digitalocean::{API_URL, AddressKinds, DigitalOceanConfig};
 
 use super::http::{Api, ApiSettings};
 
-pub(crate) const DIGITALOCEAN: Api =
+/// The table's name and examples.
+pub const DIGITALOCEAN: Api =
     Api { table: "digitalocean", url: API_URL, token_file: "/etc/dbfw/do-token" };
 
 const ADDRESSES_FIX: &str = r#"write ["private", "public", "v6"]"#;
 
 /// Reads the table of one file; a later file's value replaces an earlier one's.
-pub(crate) fn read_digitalocean(
+pub fn read_digitalocean(
     config: &mut DigitalOceanConfig,
     mut table: Table<'_>,
     report: &mut Report,
