@@ -92,7 +92,7 @@ impl Content {
         content
     }
 
-    /// The content of a published list with what its sources are found to stand for now.
+    /// The content of a published list, with the present prefixes of its sources.
     pub(super) fn again(before: &Published, sets: &Sets) -> Self {
         let mut content = Self {
             sources: before.bundle.sources.clone(),
