@@ -216,6 +216,71 @@ fn certificates_of_a_real_server_bad_and_good() {
     audit_until(&host, &["--ca-file", &roots], &[]);
 }
 
+/// The certificate that Debian's ssl-cert makes, which any host can have.
+#[test]
+fn the_certificate_of_ssl_cert_is_told() {
+    let netns = Netns::new("audit");
+    let host = host(&netns, "ports = [5432]\ntrusted_sources = [\"ip_addr:10.99.0.0/24\"]");
+    let authority = Authority::new();
+    let postgres = Postgres::start_with(&netns, 5432, &["ssl=on"], |data| {
+        let of_debian = "/etc/ssl/certs/ssl-cert-snakeoil.pem";
+        fs::copy(of_debian, data.join("server.crt")).expect("the package ssl-cert");
+        let key = data.join("server.key");
+        fs::copy("/etc/ssl/private/ssl-cert-snakeoil.key", &key).expect("the package ssl-cert");
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("protect the key");
+        let rules = "local all all trust\nhostssl all all 10.99.0.0/24 scram-sha-256\n";
+        fs::write(data.join("pg_hba.conf"), rules).expect("write the rules");
+    });
+    let (document, _) = audit_until(&host, &[], &["T-6", "T-8"]);
+    let findings = document["findings"].as_array().expect("findings");
+    let finding = findings.iter().find(|finding| finding["id"] == "T-8").expect("T-8");
+    assert!(finding["text"].as_str().expect("a text").contains("snakeoil"), "{finding}");
+    fs::write(postgres.data().join("server.crt"), authority.whole()).expect("write it");
+    write_key(&postgres.data().join("server.key"), &authority);
+    postgres.reload();
+    let roots = host.path("roots.pem");
+    fs::write(&roots, &authority.root).expect("write the root");
+    audit_until(&host, &["--ca-file", &roots.display().to_string()], &[]);
+}
+
+#[test]
+fn a_pooler_without_a_database_is_told() {
+    let netns = Netns::new("audit");
+    let host = host(&netns, "ports = [5432]\ntrusted_sources = [\"ip_addr:10.99.0.0/24\"]");
+    let authority = Authority::new();
+    let _postgres = Postgres::start(&netns, 5432);
+    let _pooler = Server::start(&netns, "postgres", &authority, |at| {
+        let settings = "[databases]\n* = host=127.0.0.1 port=5432\n[pgbouncer]\nlisten_addr = *\n\
+                        listen_port = 6432\nauth_type = any\nunix_socket_dir =\n";
+        fs::write(at.join("pgbouncer.ini"), settings).expect("write the settings");
+        vec![program("pgbouncer"), at.join("pgbouncer.ini").display().to_string()]
+    });
+    let until = |state: &str| {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let document = json(&host.dbfw(&["audit", "-o", "json", "--no-probe"]));
+            let findings = document["findings"].as_array().cloned().expect("findings");
+            let poolers: Vec<Value> =
+                findings.into_iter().filter(|finding| finding["id"] == "E-4").collect();
+            if poolers.iter().any(|finding| finding["state"] == state) {
+                return poolers;
+            }
+            assert!(Instant::now() < deadline, "{document:#}");
+            thread::sleep(Duration::from_millis(100));
+        }
+    };
+    for finding in until("fail") {
+        assert!(finding["subject"].as_str().expect("one").starts_with("tcp/6432 "), "{finding}");
+        assert!(finding["text"].as_str().expect("a text").contains("pgbouncer"), "{finding}");
+    }
+    host.configure(
+        "interfaces = [\"none\"]",
+        "[[database]]\nname = \"orders\"\nports = [5432, 6432]\n\
+         trusted_sources = [\"ip_addr:10.99.0.0/24\"]",
+    );
+    assert!(until("ok").iter().all(|finding| finding["state"] == "ok"));
+}
+
 #[test]
 fn postgresql_that_trusts_everybody_is_critical() {
     let netns = Netns::new("audit");

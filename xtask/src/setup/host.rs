@@ -15,7 +15,7 @@ const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/dbfw-setup.conf
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Packages whose servers start with their installation, on this host's ports.
-const SERVERS: [&str; 3] = ["etcd-server", "mariadb-server", "redis-server"];
+const SERVERS: [&str; 4] = ["etcd-server", "mariadb-server", "pgbouncer", "redis-server"];
 
 /// A package manager that setup can drive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +130,7 @@ impl Host {
         }
         if starts {
             // Nor with the next boot. Without systemd there is none.
-            for unit in ["etcd", "mariadb", "redis-server"] {
+            for unit in ["etcd", "mariadb", "pgbouncer", "redis-server"] {
                 let unit = ["disable", "--quiet", unit];
                 let _ = cmd::run(cmd::as_root("systemctl")?.args(unit));
             }

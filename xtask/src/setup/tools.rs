@@ -32,7 +32,7 @@ const fn tool(
     Tool { program, debian, fedora, arch }
 }
 
-const TOOLS: [Tool; 23] = [
+const TOOLS: [Tool; 24] = [
     tool("ip", "iproute2", "iproute", "iproute2"),
     tool("nsenter", "util-linux", "util-linux", "util-linux"),
     tool("systemctl", "systemd", "systemd", "systemd"),
@@ -45,6 +45,7 @@ const TOOLS: [Tool; 23] = [
     tool("psql", "postgresql-client", "postgresql", "postgresql"),
     tool("postgres", "postgresql", "postgresql-server", "postgresql"),
     tool("pgbench", "postgresql", "postgresql-contrib", "postgresql"),
+    tool("pgbouncer", "pgbouncer", "pgbouncer", "pgbouncer"),
     tool("redis-server", "redis-server", "redis", "redis"),
     tool("redis-cli", "redis-tools", "redis", "redis"),
     tool("mariadbd", "mariadb-server", "mariadb-server", "mariadb"),
