@@ -29,3 +29,4 @@ pub mod agent;
 pub mod api;
 pub mod control;
 pub mod digitalocean;
+mod words;

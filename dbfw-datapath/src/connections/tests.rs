@@ -55,7 +55,7 @@ fn a_connection_that_ended_is_not_live() {
     assert_eq!(completed(&ports([&listener])).unwrap(), []);
 }
 
-/// What each end receives ends its own silence, not that of the other.
+/// A connection on which the client speaks is silent for less long than one on which it does not.
 #[test]
 fn a_peer_is_silent_until_it_sends() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

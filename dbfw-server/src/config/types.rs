@@ -49,7 +49,7 @@ pub struct Config {
     pub requests_per_minute: u32,
     /// URLs that those of feeds may begin with.
     pub allowed_feeds: Vec<String>,
-    /// How trusted sources are resolved.
+    /// Settings of the resolver.
     pub resolve: ResolveConfig,
     /// Settings that are hardly meant.
     pub warnings: Vec<Problem>,

@@ -209,7 +209,7 @@ impl Published {
         set.map(|set| set.text())
     }
 
-    /// What leads here from an earlier list, with the small ones of the sets that it brings.
+    /// The difference to an earlier list, with those of its new sets that are small.
     fn change_from(&self, from: &Bundle) -> Delta {
         let mut delta = Delta::between(from, &self.bundle);
         let digests = |sources: &[BundleSource]| -> BTreeSet<Digest> {

@@ -55,7 +55,7 @@ pub(super) fn inline(sets: &BTreeMap<Digest, Arc<Set>>) -> BTreeMap<Digest, Vec<
     sets.iter().filter(fits).map(|(digest, set)| (*digest, set.prefixes.to_vec())).collect()
 }
 
-/// What a source was found to stand for.
+/// The resolution of a source, as it is sent to hosts.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     /// The commit that said so.
@@ -64,7 +64,7 @@ pub(super) struct Found {
     pub(super) set: Arc<Set>,
 }
 
-/// What every source was found to stand for, by `type:value`.
+/// The resolutions of all sources, by `type:value`.
 #[derive(Debug, Default)]
 pub(super) struct Sets {
     found: BTreeMap<String, Found>,
@@ -77,7 +77,7 @@ impl Sets {
         self.found.get(source)
     }
 
-    /// Takes what a source was found to stand for; the source. `None`: it has changed again since,
+    /// Takes the resolution of a source; the source. `None`: it has changed again since,
     /// which is going to come too.
     ///
     /// # Errors

@@ -282,7 +282,7 @@ pub(super) fn stands_for(panel: &Panel, key: &SourceKey) -> Markup {
     }
 }
 
-/// What the server found a source to stand for, and what is wrong with that.
+/// A resolution, with the reason why it is not current.
 fn resolved(resolution: &Resolution) -> Markup {
     let Resolution { state, prefixes, at, error, held, .. } = resolution;
     let word = match state {

@@ -73,6 +73,13 @@ struct State {
     leads: bool,
 }
 
+impl State {
+    /// The state of a server that does not ask.
+    fn new(config: &ResolveConfig) -> Self {
+        Self { sources: Sources::new(config), wanted: BTreeSet::new(), leads: false }
+    }
+}
+
 /// An account that sources are asked of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccountStatus {
@@ -97,11 +104,10 @@ type Lists = HashMap<Uuid, BTreeSet<SourceKey>>;
 impl Resolver {
     /// One that has not asked yet.
     pub fn new(service: Arc<Service>, config: ResolveConfig) -> Self {
-        let state = State { sources: Sources::new(&config), wanted: BTreeSet::new(), leads: false };
         Self {
             service,
             lasting: Lasting::new(&config),
-            state: Mutex::new(state),
+            state: Mutex::new(State::new(&config)),
             config,
             confirmed: Notify::new(),
         }
@@ -116,7 +122,7 @@ impl Resolver {
         self.config.resolvable()
     }
 
-    /// What is known of a source; `None`: the server does not resolve it, or another server does.
+    /// The state of a source; `None`: the server does not resolve it, or another server does.
     pub fn status(&self, source: &SourceKey) -> Option<SourceStatus> {
         let state = self.lock();
         (state.leads && state.wanted.contains(source)).then(|| state.sources.status(source))
@@ -145,11 +151,11 @@ impl Resolver {
         self.lasting.stats().map(of).collect()
     }
 
-    /// Every source that the server resolves.
-    pub fn all(&self) -> Vec<SourceStatus> {
+    /// Every source that the server resolves; `None`: it does not ask, another server does.
+    pub fn all(&self) -> Option<Vec<SourceStatus>> {
         let state = self.lock();
-        let wanted = state.wanted.iter().filter(|_| state.leads);
-        wanted.map(|source| state.sources.status(source)).collect()
+        let all = || state.wanted.iter().map(|source| state.sources.status(source)).collect();
+        state.leads.then(all)
     }
 
     /// The source of which a loss with this id is held.
@@ -179,7 +185,8 @@ impl Resolver {
                 result = self.lead() => result,
                 () = leader.deposed() => Ok(()),
             };
-            self.lock().leads = false;
+            // The next leader judges; a loss that this one held is none to confirm any more.
+            *self.lock() = State::new(&self.config);
             if let Err(error) = result {
                 tracing::error!(%error, "trusted sources are not resolved; trying again");
                 sleep(PAUSE).await;

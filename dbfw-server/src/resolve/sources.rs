@@ -80,7 +80,7 @@ pub struct Loss {
     pub of: usize,
 }
 
-/// What is known of a source.
+/// The state of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceStatus {
     /// The source.
@@ -244,7 +244,7 @@ impl Sources {
         self.sources.keys()
     }
 
-    /// What is known of a source.
+    /// The state of a source.
     pub(super) fn status(&self, key: &SourceKey) -> SourceStatus {
         let source = self.sources.get(key);
         let accepted = source.and_then(|source| source.accepted.as_ref());

@@ -170,7 +170,7 @@ impl Store {
         }
     }
 
-    /// How often commits were missed, and whoever watches had to read anew.
+    /// The number of times that commits were missed, and whoever watches had to read anew.
     pub fn resyncs(&self) -> u64 {
         match &self.kind {
             Kind::File(file) => file.restarts(),

@@ -29,7 +29,7 @@ struct Batches {
     bytes: usize,
     /// The last commit that is not kept.
     floor: Revision,
-    /// How often commits were missed.
+    /// The number of times that commits were missed.
     restarts: u64,
 }
 
@@ -69,7 +69,7 @@ impl Ring {
         self.newest.send_replace(newest);
     }
 
-    /// How often it began anew.
+    /// The number of times that it began anew.
     pub(super) fn restarts(&self) -> u64 {
         self.lock().restarts
     }

@@ -27,7 +27,7 @@ async fn trust_tag(server: &Server, database: &str) {
     editor.append(database, "tag", TAG).await.expect(204);
 }
 
-/// What the API says of the only source of a database.
+/// The resolution of the only source of a database, as the API has it.
 async fn resolution(server: &Server, database: &str) -> Value {
     let mut client = server.connect(&server.admin()).await;
     let path = format!("/api/v1/databases/{database}/sources");

@@ -208,11 +208,33 @@ async fn one_server_leads_and_another_follows_it() {
     assert_eq!(leaders(&[&one], 1).await, [true]);
     let other = one.beside(&metrics);
     assert_eq!(leaders(&[&one, &other], 1).await, [true, false]);
+    // It alone knows of sources and losses, and the other does not say that there are none.
+    resolves(&one).await;
+    let mut client = other.connect(&other.admin()).await;
+    let told = client.get("/api/v1/resolved").await.error(503);
+    assert!(told.contains("another one of the store does"), "{told}");
+    client.document("POST", "/api/v1/resolved/1a2b3c4d/confirm", &json!({})).await.error(503);
     one.stop(Signal::SIGKILL);
     assert_eq!(leaders(&[&other], 1).await, [true]);
+    resolves(&other).await;
+    client.document("POST", "/api/v1/resolved/1a2b3c4d/confirm", &json!({})).await.error(404);
 }
 
-/// Which of the servers lead, once so many do.
+/// Waits until a server says what its sources resolve to.
+async fn resolves(server: &Server) {
+    let patience = Instant::now() + PATIENCE;
+    let mut client = server.connect(&server.admin()).await;
+    loop {
+        let reply = client.get("/api/v1/resolved").await;
+        if reply.status == 200 {
+            return;
+        }
+        assert!(Instant::now() < patience, "{}", server.log());
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The servers that lead, once so many do.
 async fn leaders(servers: &[&Server], count: usize) -> Vec<bool> {
     let patience = Instant::now() + PATIENCE;
     loop {

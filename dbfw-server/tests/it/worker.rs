@@ -84,7 +84,7 @@ impl Worker {
         Self { queue, list: None, stats, task, _demand: demand, _commands: commands, _facts: facts }
     }
 
-    /// What the server resolved, of the list that came last.
+    /// The resolved prefixes of the list that came last.
     pub(crate) fn resolved(&self) -> BTreeMap<SourceKey, Resolved> {
         let edition = self.list.as_ref().and_then(|list| list.edition.clone());
         edition.map(|edition| edition.resolved.clone()).unwrap_or_default()

@@ -28,6 +28,15 @@ pub(super) fn status(context: &Context) -> anyhow::Result<Exit> {
 /// Adds what the agent may not list: NAT rules, by which connections pass the programs, and ports that
 /// nothing uses.
 fn look_around(status: &mut Status) {
+    let listening = waiting_below(Path::new("/")).map(|socket| socket.port).collect();
+    add_unused(status, &listening, Some(&[]));
+    let has_unused = |database: &DatabaseStatus| {
+        database.unused_ports.as_ref().is_some_and(|ports| !ports.is_empty())
+    };
+    // The rules are listed by other programs, and are for nothing else.
+    if status.passed_on_unjudged.is_empty() && !status.databases.iter().any(has_unused) {
+        return;
+    }
     let forwards = match NatRules::read() {
         Ok(rules) => {
             let forwards = Forward::all(&rules);
@@ -46,7 +55,6 @@ fn look_around(status: &mut Status) {
             None
         }
     };
-    let listening = waiting_below(Path::new("/")).map(|socket| socket.port).collect();
     add_unused(status, &listening, forwards.as_deref());
 }
 
@@ -136,9 +144,9 @@ fn add_unused(status: &mut Status, listening: &BTreeSet<Port>, forwards: Option<
         let unused: Vec<String> =
             database.ports.iter().filter(|ports| !is_used(ports)).cloned().collect();
         // A rule that is not known may use them.
-        if unused.is_empty() || forwards.is_some() || status.passed_on_unjudged.is_empty() {
-            database.unused_ports = Some(unused);
-        }
+        let is_known =
+            unused.is_empty() || forwards.is_some() || status.passed_on_unjudged.is_empty();
+        database.unused_ports = is_known.then_some(unused);
     }
 }
 

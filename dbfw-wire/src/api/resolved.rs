@@ -1,10 +1,12 @@
-//! What trusted sources stand for, as the server found it.
+//! The resolution of trusted sources at the server.
 
 use dbfw_core::answers::SourceState;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What a trusted source stands for.
+use crate::words::words;
+
+/// The resolution of a trusted source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolution {
     /// The state of the last answer.
@@ -36,42 +38,21 @@ pub struct HeldLoss {
     pub since: Timestamp,
 }
 
-/// The state of the last answer for a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case", const_into_str)]
-pub enum ResolutionState {
-    /// Nobody has answered yet.
-    Pending,
-    /// It is current.
-    Ok,
-    /// It could not be confirmed: what it last was counts.
-    Stale,
-    /// The provider says that it does not exist any more.
-    Gone,
-    /// It has no address.
-    Unresolvable,
-    /// Some of it is older than `max_stale`.
-    Expired,
-}
-
-impl ResolutionState {
-    /// The word.
-    pub const fn as_str(self) -> &'static str {
-        self.into_str()
-    }
-}
-
-impl From<SourceState> for ResolutionState {
-    fn from(state: SourceState) -> Self {
-        match state {
-            SourceState::Pending => Self::Pending,
-            SourceState::Ok => Self::Ok,
-            SourceState::Stale => Self::Stale,
-            SourceState::Gone => Self::Gone,
-            SourceState::Unresolvable => Self::Unresolvable,
-            SourceState::Expired => Self::Expired,
-        }
+words! {
+    /// The state of the last answer for a source.
+    pub enum ResolutionState from SourceState {
+        /// Nobody has answered yet.
+        Pending = "pending",
+        /// It is current.
+        Ok = "ok",
+        /// It could not be confirmed: what it last was counts.
+        Stale = "stale",
+        /// The provider says that it does not exist any more.
+        Gone = "gone",
+        /// It has no address.
+        Unresolvable = "unresolvable",
+        /// Some of it is older than `max_stale`.
+        Expired = "expired",
     }
 }
 
@@ -83,7 +64,7 @@ pub struct ResolvedSource {
     pub kind: String,
     /// Its value, as written.
     pub value: String,
-    /// What it stands for.
+    /// Its resolution.
     pub resolved: Resolution,
 }
 

@@ -83,7 +83,7 @@ pub struct SourceDocument {
     /// The time of the last of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_hit: Option<Timestamp>,
-    /// What it stands for, if the server resolves it; absent in a history.
+    /// Its resolution, if the server resolves it; absent in a history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved: Option<Resolution>,
 }

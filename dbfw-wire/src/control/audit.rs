@@ -4,7 +4,8 @@ use dbfw_core::audit;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{drops::Mode, words::words};
+use super::drops::Mode;
+use crate::words::words;
 
 words! {
     /// The weight of a finding.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::words::words;
+use crate::words::words;
 
 /// All findings about the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

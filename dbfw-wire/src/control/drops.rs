@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::words::words;
+use crate::words::words;
 
 words! {
     /// The treatment of packets from untrusted sources.

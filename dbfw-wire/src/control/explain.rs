@@ -5,10 +5,8 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    drops::{Mode, Reason, Verdict},
-    words::words,
-};
+use super::drops::{Mode, Reason, Verdict};
+use crate::words::words;
 
 /// The decision about an address, for one database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

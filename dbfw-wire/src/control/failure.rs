@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::words::words;
+use crate::words::words;
 
 /// A command that failed and has no other document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,6 @@ mod sources;
 mod status;
 mod suggest;
 mod trust;
-mod words;
 
 pub use audit::*;
 pub use check::*;

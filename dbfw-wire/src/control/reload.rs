@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{failure::Failure, words::words};
+use super::failure::Failure;
+use crate::words::words;
 
 /// The change that a reload made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use dbfw_core::answers;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::words::words;
+use crate::words::words;
 
 words! {
     /// The state of a source's resolution.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     drops::Mode,
     reload::{ConfigFileStatus, Trial},
-    words::words,
 };
+use crate::words::words;
 
 /// The state of the agent and of everything it protects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

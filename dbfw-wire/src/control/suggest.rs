@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::words::words;
+use crate::words::words;
 
 words! {
     /// The kind of a refused source, by what it did.

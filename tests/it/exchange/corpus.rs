@@ -30,7 +30,7 @@ const NOTES: &str = "table inet notes {
     chain input { type filter hook input priority 0; add @delivered { ether saddr }; }
 }";
 
-/// How far a frame came.
+/// The place at which a frame ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Came {
     /// The kernel discarded it before any table.
@@ -106,7 +106,7 @@ impl Judge {
         Self { host, wire, _client: client }
     }
 
-    /// How far each frame came. Its source is replaced, to tell it by.
+    /// Sends frames; the place at which each ended. Its source is replaced, to tell it by.
     fn send(&self, frames: &[Vec<u8>]) -> Vec<Came> {
         for (number, frame) in (0u16..).zip(frames) {
             let mut frame = frame.clone();

@@ -1,4 +1,4 @@
-//! `/api/v1/resolved`: what trusted sources stand for.
+//! `/api/v1/resolved`: the resolution of trusted sources.
 
 use std::sync::Arc;
 
@@ -26,8 +26,8 @@ type Answer = Result<Response, ApiError>;
 pub(super) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Answer {
     caller.needs(Scope::DatabaseRead)?;
     caller.needs_all_databases()?;
-    let sources = app.resolver.all().into_iter().map(document).collect();
-    ok(&ResolvedList { sources })
+    let all = app.resolver.all().ok_or_else(not_leading)?;
+    ok(&ResolvedList { sources: all.into_iter().map(document).collect() })
 }
 
 /// Lets a loss count that is held. It is a loss of every database that has the source.
@@ -38,12 +38,22 @@ pub(super) async fn confirm(
 ) -> Answer {
     caller.needs(Scope::DatabaseUpdate)?;
     caller.needs_all_databases()?;
+    if app.resolver.all().is_none() {
+        return Err(not_leading());
+    }
     let source = app.resolver.held(&id);
     let source = source.ok_or_else(|| ApiError::new(ErrorId::NotFound, NOT_HELD))?;
     app.service.record_confirmed(&source, &caller.author(None)).await?;
     let confirmed = app.resolver.confirm(&id);
     let status = confirmed.ok_or_else(|| ApiError::new(ErrorId::NotFound, NOT_HELD))?;
     ok(&document(status))
+}
+
+/// The error of a server that does not ask.
+fn not_leading() -> ApiError {
+    let text = "this server does not resolve sources: another one of the store does (dbfw_server_leader \
+                is 1 there), or it has just started";
+    ApiError::new(ErrorId::ServiceUnavailable, text)
 }
 
 const NOT_HELD: &str = "no loss with this id is held: it was confirmed, or is another by now";
@@ -56,7 +66,7 @@ fn document(status: SourceStatus) -> ResolvedSource {
     }
 }
 
-/// What a source stands for; `None`: the server does not resolve it.
+/// The resolution of a source; `None`: the server does not resolve it.
 pub(crate) fn resolved(app: &App, source: &SourceKey) -> Option<Resolution> {
     app.resolver.status(source).map(resolution)
 }
